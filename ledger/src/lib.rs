@@ -1,0 +1,5 @@
+//! Durable truth.
+
+mod committed;
+
+pub use committed::Committed;

@@ -1,0 +1,19 @@
+//! The wire: `hallmark.signer.v1`, which coordinators speak, and `hallmark.link.v1`, the frames between front and core.
+//!
+//! Only messages live here, generated at build time; no rule about their content does.
+
+/// The coordinator's interface.
+pub mod signer {
+    tonic::include_proto!("hallmark.signer.v1");
+}
+
+/// The frames between front and core.
+pub mod link {
+    tonic::include_proto!("hallmark.link.v1");
+}
+
+/// The serialised `FileDescriptorSet` of both packages, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Fully qualified name of the coordinator's service.
+pub const SIGNER_SERVICE: &str = "hallmark.signer.v1.Signer";
