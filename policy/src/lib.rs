@@ -3,8 +3,37 @@
 //! This crate does no IO, reads no clock and draws no random numbers: time and serials are arguments. `clippy.toml` beside
 //! it makes files, sockets, clocks and environment errors. It depends on no other crate of this project, and its
 //! decoder (`rasn`) is not the encoder that writes certificates (`x509-cert`, in `issuance`).
+//!
+//! The values, each made in one place only: [`Request`] by [`Request::parse`], [`Approved`] by [`decide`] and
+//! [`authority::decide_ca`], [`Warrant`] by [`endorse`]. None of the last two can be cloned.
 
+pub mod approved;
+pub mod authority;
+pub mod caller;
+pub mod content;
+mod csr;
+mod decide;
+mod endorse;
+pub mod file;
 pub mod key;
+pub mod name;
+mod names;
+pub mod profile;
+mod readback;
+mod reading;
+pub mod reason;
+mod request;
+pub mod template;
+pub mod time;
+
+pub use approved::{Approved, Conditions, Decision, EpochId, Facts, Refusal, RequestIdentity, Stage};
+pub use caller::Caller;
+pub use csr::CSR_BYTES_MAX;
+pub use decide::{Issuer, admit, decide, facts};
+pub use endorse::{Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back};
+pub use profile::{Method, Policy};
+pub use reason::{Reason, ReasonCode};
+pub use request::{LABEL_BYTES_MAX, NameInput, REQUEST_ID_BYTES_MAX, Request, RequestInput, SubjectInput};
 
 /// Lower-case hexadecimal.
 #[must_use]

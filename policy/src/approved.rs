@@ -1,0 +1,169 @@
+//! What a decision is: approved content with its conditions, or a refusal with its reasons.
+
+use crate::{
+    caller::Identity,
+    content::{Content, Serial},
+    key::{PublicKey, SpkiDigest},
+    profile::PolicyDigest,
+    reason::Reason,
+    time::UnixTime,
+};
+
+/// The answer of a profile.
+#[derive(Debug)]
+pub enum Decision {
+    /// This content may be certified, under conditions.
+    Approve(Box<Approved>),
+    /// It may not, and these are all the reasons.
+    Refuse(Vec<Reason>),
+}
+
+/// Content that a profile approved. Made only by this crate's `decide` functions; not `Clone`.
+#[derive(Debug)]
+pub struct Approved {
+    pub(crate) content: Content,
+    pub(crate) issuer: PublicKey,
+    pub(crate) conditions: Conditions,
+    pub(crate) facts: Facts,
+}
+
+impl Approved {
+    /// What the certificate is to say.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The key that is to sign it.
+    #[must_use]
+    pub fn issuer(&self) -> &PublicKey {
+        &self.issuer
+    }
+}
+
+/// What must hold, inside the ledger's transaction, for the approval to count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conditions {
+    /// The authority that signs.
+    pub authority: String,
+    /// The policy under which it was decided: it must still be in force.
+    pub policy: PolicyDigest,
+    /// The state in which the authority must be.
+    pub stage: Stage,
+    /// The request that this answers: no other content may have it.
+    pub request: RequestIdentity,
+    /// The issuer's key, under which the serial must be new.
+    pub issuer: SpkiDigest,
+    /// The serial number.
+    pub serial: Serial,
+    /// End of the certificate: what is committed and not signed by then is void.
+    pub not_after: UnixTime,
+    /// Decide only: log the decision, commit no serial, sign nothing.
+    pub validate_only: bool,
+}
+
+/// The state that an authority must be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It has no root certificate yet: this is it.
+    Root,
+    /// Its epoch of this generation is being prepared: this is its intermediate CA certificate.
+    Intermediate {
+        /// The epoch.
+        epoch: EpochId,
+    },
+    /// Its epoch of this generation is being prepared: this is its mesh CA certificate.
+    MeshCa {
+        /// The epoch.
+        epoch: EpochId,
+    },
+    /// Its epoch of this generation is the active one: this is a leaf.
+    Leaf {
+        /// The epoch.
+        epoch: EpochId,
+    },
+}
+
+impl Stage {
+    /// What is certified at this stage, in one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Intermediate { .. } => "intermediate",
+            Self::MeshCa { .. } => "mesh-ca",
+            Self::Leaf { .. } => "leaf",
+        }
+    }
+
+    /// The epoch it belongs to.
+    #[must_use]
+    pub fn epoch(self) -> Option<EpochId> {
+        match self {
+            Self::Root => None,
+            Self::Intermediate { epoch } | Self::MeshCa { epoch } | Self::Leaf { epoch } => Some(epoch),
+        }
+    }
+}
+
+/// Which epoch of an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochId {
+    /// Generation, from 1.
+    pub generation: u64,
+    /// Transition digest.
+    pub transition: [u8; 32],
+}
+
+/// What makes two calls the same request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestIdentity {
+    /// The authority.
+    pub authority: String,
+    /// The caller's name in the policy.
+    pub caller: String,
+    /// The caller's name for the request.
+    pub id: String,
+    /// SHA-256 over the content that counts.
+    pub content_sha256: [u8; 32],
+}
+
+/// What the log says about a request beyond the certificate itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The method.
+    pub method: String,
+    /// The authority asked for, as it came.
+    pub authority: String,
+    /// The caller's name in the policy; empty if it has none.
+    pub caller: String,
+    /// The identities in the caller's certificate.
+    pub identities: Vec<Identity>,
+    /// SHA-256 of the caller's certificate.
+    pub certificate_sha256: Option<[u8; 32]>,
+    /// The profile asked for, as it came.
+    pub profile: String,
+    /// The request id, as it came.
+    pub request_id: String,
+    /// The names asked for: `cn:..`, `dns:..`, `uri:..`.
+    pub names: Vec<String>,
+    /// The subject's key.
+    pub spki: Option<SpkiDigest>,
+    /// `csr` or `caller`; empty where no possession is in question.
+    pub possession: &'static str,
+    /// SHA-256 of evidence that the caller checked.
+    pub evidence_sha256: Option<[u8; 32]>,
+    /// The CSR or SPKI, as it came: kept as a blob by its digest.
+    pub request: Vec<u8>,
+}
+
+/// A refusal, for the log and for the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// All the reasons, at least one.
+    pub reasons: Vec<Reason>,
+    /// What is known about the request.
+    pub facts: Facts,
+    /// The policy in force.
+    pub policy: PolicyDigest,
+}

@@ -1,0 +1,220 @@
+//! Deciding about CA certificates: the root, and the two certificates of an epoch.
+//!
+//! Intermediate and mesh CA share subject, key and key identifiers; both bind their epoch. Path lengths are 1, 0, 0.
+
+use crate::{
+    approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
+    content::{Content, EpochBinding, Extension, Serial},
+    key::{PublicKey, SignatureAlgorithm, sha256},
+    name::DistinguishedName,
+    profile::{Authority, CaProfile, Policy},
+    reason::{Reason, ReasonCode},
+    time::{Interval, UnixTime},
+};
+
+/// Who CA certificates are made for in the log: not a caller of the network, but whoever runs the ceremony.
+pub const OPERATOR: &str = "operator";
+
+/// Which CA certificate, and what it hangs on.
+#[derive(Clone, Debug)]
+pub enum CaRequest<'a> {
+    /// The root, self-signed.
+    Root,
+    /// The intermediate of an epoch, signed by the root.
+    Intermediate {
+        /// The root.
+        root: &'a Root,
+        /// The epoch.
+        epoch: EpochBinding,
+    },
+    /// The mesh CA of an epoch, self-signed.
+    MeshCa {
+        /// The root, whose validity bounds it.
+        root: &'a Root,
+        /// The epoch.
+        epoch: EpochBinding,
+    },
+}
+
+/// The root of an authority, as the ledger tells it.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// Its subject.
+    pub subject: DistinguishedName,
+    /// Its key.
+    pub key: PublicKey,
+    /// What it signs with.
+    pub algorithm: SignatureAlgorithm,
+    /// Its validity.
+    pub validity: Interval,
+}
+
+/// The digest that stands for an epoch's place in the chain of transitions.
+///
+/// `SHA-256(SHA-256(manifest) || previous)`; the previous of the first epoch is 32 zero bytes.
+#[must_use]
+pub fn transition(manifest_sha256: &[u8; 32], previous: &[u8; 32]) -> [u8; 32] {
+    sha256(&[manifest_sha256.as_slice(), previous.as_slice()].concat())
+}
+
+/// The canonical statement that stands in for a manifest where an authority rotates by age: RFC 8785 JSON.
+#[must_use]
+pub fn statement(authority: &str, generation: u64) -> String {
+    // Names of authorities are letters, digits, `-`, `_` and `.`: nothing to escape.
+    format!("{{\"authority\":\"{authority}\",\"generation\":{generation}}}")
+}
+
+/// SHA-256 of [`statement`].
+#[must_use]
+pub fn statement_sha256(authority: &str, generation: u64) -> [u8; 32] {
+    sha256(statement(authority, generation).as_bytes())
+}
+
+/// Decides about a CA certificate for `key`.
+#[must_use]
+pub fn decide_ca(
+    policy: &Policy,
+    authority: &str,
+    request: &CaRequest<'_>,
+    key: &PublicKey,
+    now: UnixTime,
+    serial: Serial,
+) -> Decision {
+    let Some(authority) = policy.authority(authority) else {
+        let sentence = format!("the policy has no authority `{authority}`");
+        return Decision::Refuse(vec![Reason::new(ReasonCode::AuthorityUnknown, "authority", sentence)]);
+    };
+    let mut reasons = Vec::new();
+    let profile = match request {
+        CaRequest::Root => &authority.root,
+        CaRequest::Intermediate { .. } | CaRequest::MeshCa { .. } => &authority.epoch,
+    };
+    if key.kind() != profile.key {
+        let sentence = format!("the key is {}, and the policy wants {}", key.kind(), profile.key);
+        reasons.push(Reason::new(ReasonCode::KeyNotAllowed, "key", sentence).allowing(profile.key.name()));
+    }
+    let validity = ca_validity(profile, request, now, &mut reasons);
+    match validity {
+        Some(validity) if reasons.is_empty() => {
+            Decision::Approve(Box::new(approve(policy, authority, profile, request, key, validity, serial)))
+        }
+        _ => Decision::Refuse(reasons),
+    }
+}
+
+fn ca_validity(
+    profile: &CaProfile,
+    request: &CaRequest<'_>,
+    now: UnixTime,
+    reasons: &mut Vec<Reason>,
+) -> Option<Interval> {
+    let own = Interval { not_before: now, not_after: now.after(profile.lifetime) };
+    let root = match request {
+        CaRequest::Root => return Some(own),
+        CaRequest::Intermediate { root, .. } | CaRequest::MeshCa { root, .. } => root,
+    };
+    if !root.validity.contains_moment(now) {
+        let sentence = format!("the root is valid until {}, and it is {now}", root.validity.not_after);
+        reasons.push(Reason::new(ReasonCode::LifetimeBeyondIssuer, "lifetime", sentence));
+        return None;
+    }
+    Some(Interval { not_after: own.not_after.min(root.validity.not_after), ..own })
+}
+
+fn approve(
+    policy: &Policy,
+    authority: &Authority,
+    profile: &CaProfile,
+    request: &CaRequest<'_>,
+    key: &PublicKey,
+    validity: Interval,
+    serial: Serial,
+) -> Approved {
+    let (stage, issuer, issuer_key, algorithm, path_len, binding) = match request {
+        CaRequest::Root => (Stage::Root, &profile.subject, key, profile.algorithm, 1, None),
+        CaRequest::Intermediate { root, epoch } => {
+            let stage = Stage::Intermediate { epoch: id(epoch) };
+            (stage, &root.subject, &root.key, root.algorithm, 0, Some(*epoch))
+        }
+        CaRequest::MeshCa { epoch, .. } => {
+            let stage = Stage::MeshCa { epoch: id(epoch) };
+            (stage, &profile.subject, key, profile.algorithm, 0, Some(*epoch))
+        }
+    };
+    let mut extensions = vec![
+        Extension::CertificateAuthority { path_len },
+        Extension::CertificateAndCrlSigning,
+        Extension::SubjectKeyIdentifier(key.key_identifier()),
+        Extension::AuthorityKeyIdentifier(issuer_key.key_identifier()),
+    ];
+    extensions.extend(binding.map(Extension::EpochBinding));
+    let request_id = match stage.epoch() {
+        None => stage.name().to_owned(),
+        Some(epoch) => format!("{}-{}", stage.name(), epoch.generation),
+    };
+    let content = Content {
+        serial,
+        algorithm,
+        issuer: issuer.clone(),
+        validity,
+        subject: profile.subject.clone(),
+        key: key.clone(),
+        extensions,
+    };
+    let content_sha256 = sha256(&[request_id.as_bytes(), key.spki()].concat());
+    let conditions = Conditions {
+        authority: authority.name.clone(),
+        policy: policy.digest(),
+        stage,
+        request: RequestIdentity {
+            authority: authority.name.clone(),
+            caller: OPERATOR.to_owned(),
+            id: request_id.clone(),
+            content_sha256,
+        },
+        issuer: issuer_key.digest(),
+        serial,
+        not_after: validity.not_after,
+        validate_only: false,
+    };
+    let facts = Facts {
+        method: "Ceremony".to_owned(),
+        authority: authority.name.clone(),
+        caller: OPERATOR.to_owned(),
+        profile: stage.name().to_owned(),
+        request_id,
+        names: vec![profile.subject.to_string()],
+        spki: Some(key.digest()),
+        request: key.spki().to_vec(),
+        ..Facts::default()
+    };
+    Approved { content, issuer: issuer_key.clone(), conditions, facts }
+}
+
+fn id(binding: &EpochBinding) -> EpochId {
+    EpochId { generation: binding.generation, transition: binding.transition }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transitions_are_contrasts() {
+        let digests = [b"manifest-A", b"manifest-B", b"manifest-A"].map(|manifest| sha256(manifest));
+        let mut previous = [0; 32];
+        let mut chain = Vec::new();
+        for manifest in digests {
+            previous = transition(&manifest, &previous);
+            chain.push(crate::hex(&previous));
+        }
+        assert_eq!(
+            chain,
+            [
+                "6b0e8483f2df31f24271c14d133669bf08000d3502c0e44078bf3aa8339e5c77",
+                "a15846f8d950b98e970d034ab6054ad613d60846891e7c3ca3bda19dcef29194",
+                "0a38a5fc4e052d16d5e296dc608c34a462c031b064fba47fbbfddbe9c7884f22",
+            ]
+        );
+    }
+}

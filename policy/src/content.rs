@@ -1,0 +1,118 @@
+//! What a certificate says, as plain data: policy writes it down, `issuance` encodes it, `endorse` compares.
+
+use crate::{
+    key::{PublicKey, SignatureAlgorithm},
+    name::{DistinguishedName, GeneralName},
+    profile::KeyPurpose,
+    time::Interval,
+};
+
+/// Random bytes of a serial number: 128 bits.
+pub const SERIAL_RANDOM_BYTES: usize = 16;
+
+/// The first byte of every serial number. It keeps the number positive and its encoding 17 bytes long.
+const SERIAL_FIRST_BYTE: u8 = 0x01;
+
+/// Version of the epoch binding extension.
+pub const EPOCH_BINDING_VERSION: u8 = 1;
+
+/// Object identifier of the extension that binds a CA certificate to its epoch.
+///
+/// It stands under the enterprise number that IANA keeps for documentation (RFC 5612) until the project has its own.
+pub const EPOCH_BINDING_ARCS: &[u32] = &[1, 3, 6, 1, 4, 1, 32473, 9901, 1];
+
+/// A serial number: positive, 17 octets, 128 random bits (RFC 5280, section 4.1.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Serial([u8; SERIAL_RANDOM_BYTES + 1]);
+
+impl Serial {
+    /// The serial number with these random bytes.
+    #[must_use]
+    pub fn from_random(random: [u8; SERIAL_RANDOM_BYTES]) -> Self {
+        let mut bytes = [SERIAL_FIRST_BYTE; SERIAL_RANDOM_BYTES + 1];
+        bytes.iter_mut().skip(1).zip(random).for_each(|(to, from)| *to = from);
+        Self(bytes)
+    }
+
+    /// Its 17 octets, big-endian.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Serial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::hex(&self.0))
+    }
+}
+
+/// Everything that a TBSCertificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// serialNumber.
+    pub serial: Serial,
+    /// signature.
+    pub algorithm: SignatureAlgorithm,
+    /// issuer.
+    pub issuer: DistinguishedName,
+    /// validity.
+    pub validity: Interval,
+    /// subject.
+    pub subject: DistinguishedName,
+    /// subjectPublicKeyInfo.
+    pub key: PublicKey,
+    /// extensions, in their order.
+    pub extensions: Vec<Extension>,
+}
+
+/// An extension and its criticality.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extension {
+    /// basicConstraints of an end entity: cA false; critical.
+    EndEntity,
+    /// basicConstraints of a CA; critical.
+    CertificateAuthority {
+        /// pathLenConstraint.
+        path_len: u8,
+    },
+    /// keyUsage digitalSignature; critical.
+    DigitalSignature,
+    /// keyUsage keyCertSign and cRLSign; critical.
+    CertificateAndCrlSigning,
+    /// extKeyUsage; not critical.
+    ExtendedKeyUsage(Vec<KeyPurpose>),
+    /// subjectAltName.
+    SubjectAltName {
+        /// Critical where the subject is empty (RFC 5280, section 4.2.1.6).
+        critical: bool,
+        /// The names, in their order.
+        names: Vec<GeneralName>,
+    },
+    /// subjectKeyIdentifier; not critical.
+    SubjectKeyIdentifier([u8; 20]),
+    /// authorityKeyIdentifier with a keyIdentifier only; not critical.
+    AuthorityKeyIdentifier([u8; 20]),
+    /// The epoch that a CA certificate belongs to; not critical.
+    EpochBinding(EpochBinding),
+}
+
+/// What binds a CA certificate to its epoch.
+///
+/// ```text
+/// EpochBinding ::= SEQUENCE {
+///     version           INTEGER,      -- 1
+///     generation        INTEGER,
+///     manifestDigest    OCTET STRING, -- 32 bytes, SHA-256
+///     transitionDigest  OCTET STRING  -- 32 bytes, SHA-256
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochBinding {
+    /// Generation, from 1.
+    pub generation: u64,
+    /// SHA-256 of the manifest, or of the authority's statement.
+    pub manifest: [u8; 32],
+    /// Transition digest.
+    pub transition: [u8; 32],
+}

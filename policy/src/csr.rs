@@ -1,0 +1,322 @@
+//! PKCS#10 certification requests (RFC 2986), read in one strict way.
+
+use num_bigint::BigInt;
+use rasn::Decoder as _;
+use rasn::prelude::*;
+use rasn_pkix::{AlgorithmIdentifier, Attribute, Extensions, Name, SubjectPublicKeyInfo};
+
+use crate::{
+    key::{KeyKind, PublicKey, arcs},
+    name::{COMMON_NAME_CHARS_MAX, DnsName, GeneralName, NAMES_MAX, Uri},
+    reason::{Reason, ReasonCode, quote},
+};
+
+/// Largest CSR that is read, in bytes, PEM included.
+pub const CSR_BYTES_MAX: usize = 65_536;
+
+/// Label of a PEM block that carries a CSR (RFC 7468, section 7).
+const PEM_LABEL: &str = "CERTIFICATE REQUEST";
+
+const EXTENSION_REQUEST: &[u32] = &[1, 2, 840, 113549, 1, 9, 14];
+const SUBJECT_ALT_NAME: &[u32] = &[2, 5, 29, 17];
+const COMMON_NAME: &[u32] = &[2, 5, 4, 3];
+
+#[derive(AsnType, Clone, Debug, Decode, Encode, PartialEq, Eq)]
+struct CertificationRequest {
+    certification_request_info: CertificationRequestInfo,
+    signature_algorithm: AlgorithmIdentifier,
+    signature: BitString,
+}
+
+#[derive(AsnType, Clone, Debug, Decode, Encode, PartialEq, Eq)]
+struct CertificationRequestInfo {
+    version: Integer,
+    subject: Name,
+    subject_pk_info: SubjectPublicKeyInfo,
+    #[rasn(tag(0))]
+    attributes: SetOf<Attribute>,
+}
+
+/// What a CSR asks for, and what it takes to check its signature. Nothing here is approved.
+#[derive(Clone, Debug)]
+pub(crate) struct Csr {
+    pub(crate) key: PublicKey,
+    pub(crate) common_name: Option<String>,
+    pub(crate) names: Vec<GeneralName>,
+    /// Object identifiers of extension requests other than subjectAltName, dotted.
+    pub(crate) extensions: Vec<String>,
+    /// Object identifiers of attributes other than extensionRequest, dotted.
+    pub(crate) attributes: Vec<String>,
+    to_be_signed: Vec<u8>,
+    signature_algorithm: AlgorithmIdentifier,
+    signature: Vec<u8>,
+}
+
+impl Csr {
+    /// Reads DER, or one PEM block and nothing else, and gives every reason that keeps it from being well-formed.
+    pub(crate) fn parse(input: &[u8]) -> Result<Self, Vec<Reason>> {
+        let der = der_of(input).map_err(|reason| vec![reason])?;
+        let not_der = |what: &str| vec![Reason::new(ReasonCode::CsrMalformed, "csr", what)];
+        let request: CertificationRequest = rasn::der::decode(&der)
+            .map_err(|_| not_der("the CSR is not the DER of a PKCS#10 CertificationRequest (RFC 2986)"))?;
+        let again = rasn::der::encode(&request).map_err(|_| not_der("the CSR cannot be encoded again"))?;
+        if again != der {
+            return Err(vec![Reason::new(
+                ReasonCode::CsrNotCanonical,
+                "csr",
+                "the CSR is not in its canonical DER, or bytes follow it",
+            )]);
+        }
+        Self::of(request)
+    }
+
+    fn of(request: CertificationRequest) -> Result<Self, Vec<Reason>> {
+        let mut reasons = Vec::new();
+        let info = &request.certification_request_info;
+        if BigInt::from(info.version.clone()) != BigInt::ZERO {
+            reasons.push(Reason::new(ReasonCode::CsrMalformed, "csr.version", "the version of a CSR is 0 (v1)"));
+        }
+        if !request.signature.len().is_multiple_of(8) {
+            reasons.push(Reason::new(ReasonCode::CsrMalformed, "csr.signature", "the signature has unused bits"));
+        }
+        let key = public_key(&info.subject_pk_info).map_err(|reason| reasons.push(reason)).ok();
+        let common_name = common_name(&info.subject, &mut reasons);
+        let asked = attributes(&info.attributes, &mut reasons);
+        let to_be_signed = rasn::der::encode(info).unwrap_or_default();
+        match key {
+            Some(key) if reasons.is_empty() => Ok(Self {
+                key,
+                common_name,
+                names: asked.names,
+                extensions: asked.extensions,
+                attributes: asked.attributes,
+                to_be_signed,
+                signature_algorithm: request.signature_algorithm,
+                signature: request.signature.into_vec(),
+            }),
+            _ => Err(reasons),
+        }
+    }
+
+    /// Checks the proof of possession: the CSR's signature under the CSR's own key.
+    pub(crate) fn check_signature(&self) -> Result<(), Reason> {
+        let wrong = |sentence: &str| Err(Reason::new(ReasonCode::CsrSignatureWrong, "csr.signature", sentence));
+        let Some(verifier) = verifier(self.key.kind(), &self.signature_algorithm) else {
+            return wrong("the CSR is signed with an algorithm that is not taken for its key")
+                .map_err(|reason| reason.allowing("ECDSA or RSA with SHA-256, SHA-384 or SHA-512; Ed25519"));
+        };
+        match verifier.verify_sig(self.key.raw(), &self.to_be_signed, &self.signature) {
+            Ok(()) => Ok(()),
+            Err(_) => wrong("the CSR's signature does not verify under the key in it"),
+        }
+    }
+}
+
+fn der_of(input: &[u8]) -> Result<Vec<u8>, Reason> {
+    let malformed = |sentence: &str| Reason::new(ReasonCode::CsrMalformed, "csr", sentence);
+    if input.len() > CSR_BYTES_MAX {
+        let sentence = format!("the CSR has {} bytes", input.len());
+        let limit = format!("at most {CSR_BYTES_MAX} bytes");
+        return Err(Reason::new(ReasonCode::FieldOutOfLimits, "csr", sentence).allowing(limit));
+    }
+    if !input.starts_with(b"-----BEGIN") {
+        return Ok(input.to_vec());
+    }
+    let (label, der) = pem_rfc7468::decode_vec(input)
+        .map_err(|_| malformed("the CSR looks like PEM but is not one strict PEM block (RFC 7468)"))?;
+    if label != PEM_LABEL {
+        return Err(malformed("the PEM block is labelled otherwise than CERTIFICATE REQUEST"));
+    }
+    Ok(der)
+}
+
+fn public_key(info: &SubjectPublicKeyInfo) -> Result<PublicKey, Reason> {
+    let malformed = |sentence: String| Reason::new(ReasonCode::KeyMalformed, "csr.subjectPKInfo", sentence);
+    let der = rasn::der::encode(info).map_err(|_| malformed("the key cannot be encoded again".to_owned()))?;
+    PublicKey::parse(&der).map_err(|error| malformed(error.to_string()))
+}
+
+/// The one common name of a subject that has nothing else.
+fn common_name(subject: &Name, reasons: &mut Vec<Reason>) -> Option<String> {
+    let Name::RdnSequence(rdns) = subject;
+    let mut found = None;
+    for attribute in rdns.iter().flat_map(|rdn| rdn.iter()) {
+        if arcs(&attribute.r#type) != COMMON_NAME {
+            let sentence = format!("the subject has an attribute {}", attribute.r#type);
+            let reason = Reason::new(ReasonCode::SubjectNotAllowed, "csr.subject", sentence);
+            reasons.push(reason.allowing("one commonName and nothing else"));
+        } else if found.is_some() {
+            reasons.push(Reason::new(ReasonCode::Duplicate, "csr.subject", "the subject has two common names"));
+        } else {
+            match directory_string(attribute.value.as_bytes()) {
+                Some(text) => match check_common_name(&text) {
+                    Ok(()) => found = Some(text),
+                    Err(sentence) => {
+                        reasons.push(Reason::new(ReasonCode::NameMalformed, "csr.subject", sentence));
+                    }
+                },
+                None => reasons.push(Reason::new(
+                    ReasonCode::NameMalformed,
+                    "csr.subject",
+                    "the common name is neither a UTF8String nor a PrintableString",
+                )),
+            }
+        }
+    }
+    found
+}
+
+/// What holds for every common name, from a CSR or beside an SPKI.
+pub(crate) fn check_common_name(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.chars().count() > COMMON_NAME_CHARS_MAX {
+        return Err(format!("the common name {} does not have 1 to {COMMON_NAME_CHARS_MAX} characters", quote(text)));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
+        return Err(format!("the common name {} has characters other than visible ASCII without comma", quote(text)));
+    }
+    Ok(())
+}
+
+fn directory_string(der: &[u8]) -> Option<String> {
+    if let Ok(text) = rasn::der::decode::<Utf8String>(der) {
+        return Some(text);
+    }
+    let printable = rasn::der::decode::<PrintableString>(der).ok()?;
+    String::from_utf8(printable.as_bytes().to_vec()).ok()
+}
+
+#[derive(Default)]
+struct Asked {
+    names: Vec<GeneralName>,
+    extensions: Vec<String>,
+    attributes: Vec<String>,
+}
+
+fn attributes(attributes: &SetOf<Attribute>, reasons: &mut Vec<Reason>) -> Asked {
+    let mut asked = Asked::default();
+    let mut requests = 0;
+    for attribute in attributes.iter() {
+        if arcs(&attribute.r#type) != EXTENSION_REQUEST {
+            asked.attributes.push(attribute.r#type.to_string());
+            continue;
+        }
+        requests += 1;
+        let values = attribute.values.to_vec();
+        match values.as_slice() {
+            [value] if requests == 1 => extension_request(value.as_bytes(), &mut asked, reasons),
+            _ => reasons.push(Reason::new(
+                ReasonCode::Duplicate,
+                "csr.attributes",
+                "the CSR does not have exactly one extensionRequest with one value (RFC 2985, section 5.4.2)",
+            )),
+        }
+    }
+    asked
+}
+
+fn extension_request(der: &[u8], asked: &mut Asked, reasons: &mut Vec<Reason>) {
+    let Ok(extensions) = rasn::der::decode::<Extensions>(der) else {
+        reasons.push(Reason::new(ReasonCode::CsrMalformed, "csr.attributes", "the extensionRequest does not decode"));
+        return;
+    };
+    if rasn::der::encode(&extensions).ok().as_deref() != Some(der) {
+        reasons.push(Reason::new(
+            ReasonCode::CsrNotCanonical,
+            "csr.attributes",
+            "the extensionRequest is not in its canonical DER",
+        ));
+    }
+    let mut seen = Vec::new();
+    for extension in extensions.iter() {
+        if seen.contains(&&extension.extn_id) {
+            let sentence = format!("the extension {} is asked for twice", extension.extn_id);
+            reasons.push(Reason::new(ReasonCode::Duplicate, "csr.extensions", sentence));
+            continue;
+        }
+        seen.push(&extension.extn_id);
+        if arcs(&extension.extn_id) == SUBJECT_ALT_NAME {
+            asked.names = alternative_names(&extension.extn_value, reasons);
+        } else {
+            asked.extensions.push(extension.extn_id.to_string());
+        }
+    }
+}
+
+fn alternative_names(der: &[u8], reasons: &mut Vec<Reason>) -> Vec<GeneralName> {
+    const FIELD: &str = "csr.subjectAltName";
+    let Ok(names) = rasn::der::decode::<rasn_pkix::GeneralNames>(der) else {
+        reasons.push(Reason::new(ReasonCode::CsrMalformed, FIELD, "the subjectAltName does not decode"));
+        return Vec::new();
+    };
+    if rasn::der::encode(&names).ok().as_deref() != Some(der) {
+        reasons.push(Reason::new(ReasonCode::CsrNotCanonical, FIELD, "the subjectAltName is not in its canonical DER"));
+    }
+    if names.is_empty() || names.len() > NAMES_MAX {
+        let sentence = format!("the subjectAltName has {} names", names.len());
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, FIELD, sentence);
+        reasons.push(reason.allowing(format!("1 to {NAMES_MAX}")));
+        return Vec::new();
+    }
+    names.iter().filter_map(|name| general_name(name).map_err(|reason| reasons.push(reason)).ok()).collect()
+}
+
+fn general_name(name: &rasn_pkix::GeneralName) -> Result<GeneralName, Reason> {
+    const FIELD: &str = "csr.subjectAltName";
+    let kind = match name {
+        rasn_pkix::GeneralName::DnsName(text) => return dns_name(FIELD, &lossy(text.as_iso646_bytes())),
+        rasn_pkix::GeneralName::Uri(text) => return uri(FIELD, &lossy(text.as_iso646_bytes())),
+        rasn_pkix::GeneralName::OtherName(_) => "otherName",
+        rasn_pkix::GeneralName::Rfc822Name(_) => "rfc822Name",
+        rasn_pkix::GeneralName::X400Address(_) => "x400Address",
+        rasn_pkix::GeneralName::DirectoryName(_) => "directoryName",
+        rasn_pkix::GeneralName::EdiPartyName(_) => "ediPartyName",
+        rasn_pkix::GeneralName::IpAddress(_) => "iPAddress",
+        rasn_pkix::GeneralName::RegisteredId(_) => "registeredID",
+    };
+    let sentence = format!("the subjectAltName has an {kind}, which no rule takes");
+    Err(Reason::new(ReasonCode::NameKindNotAllowed, FIELD, sentence).allowing("dNSName, uniformResourceIdentifier"))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A dNSName, or why it is none.
+pub(crate) fn dns_name(field: &'static str, text: &str) -> Result<GeneralName, Reason> {
+    DnsName::parse(text).map(GeneralName::Dns).map_err(|error| {
+        let sentence = format!("the dNSName {} is not taken: {error}", quote(text));
+        Reason::new(ReasonCode::NameMalformed, field, sentence)
+    })
+}
+
+/// A URI, or why it is none.
+pub(crate) fn uri(field: &'static str, text: &str) -> Result<GeneralName, Reason> {
+    Uri::parse(text).map(GeneralName::Uri).map_err(|error| {
+        let sentence = format!("the URI {} is not taken: {error}", quote(text));
+        Reason::new(ReasonCode::NameMalformed, field, sentence)
+    })
+}
+
+/// The verifier for a CSR's signature algorithm, if it suits the key and its parameters are the canonical ones.
+fn verifier(
+    kind: KeyKind,
+    algorithm: &AlgorithmIdentifier,
+) -> Option<&'static dyn aws_lc_rs::signature::VerificationAlgorithm> {
+    use aws_lc_rs::signature as lc;
+    const NULL: Option<&[u8]> = Some(&[5, 0]);
+    let parameters = algorithm.parameters.as_ref().map(|any| any.as_bytes());
+    let rsa = matches!(kind, KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096);
+    match (arcs(&algorithm.algorithm), kind, parameters) {
+        (&[1, 2, 840, 10045, 4, 3, 2], KeyKind::EcdsaP256, None) => Some(&lc::ECDSA_P256_SHA256_ASN1),
+        (&[1, 2, 840, 10045, 4, 3, 3], KeyKind::EcdsaP256, None) => Some(&lc::ECDSA_P256_SHA384_ASN1),
+        (&[1, 2, 840, 10045, 4, 3, 4], KeyKind::EcdsaP256, None) => Some(&lc::ECDSA_P256_SHA512_ASN1),
+        (&[1, 2, 840, 10045, 4, 3, 2], KeyKind::EcdsaP384, None) => Some(&lc::ECDSA_P384_SHA256_ASN1),
+        (&[1, 2, 840, 10045, 4, 3, 3], KeyKind::EcdsaP384, None) => Some(&lc::ECDSA_P384_SHA384_ASN1),
+        (&[1, 2, 840, 10045, 4, 3, 4], KeyKind::EcdsaP384, None) => Some(&lc::ECDSA_P384_SHA512_ASN1),
+        (&[1, 2, 840, 113549, 1, 1, 11], _, NULL) if rsa => Some(&lc::RSA_PKCS1_2048_8192_SHA256),
+        (&[1, 2, 840, 113549, 1, 1, 12], _, NULL) if rsa => Some(&lc::RSA_PKCS1_2048_8192_SHA384),
+        (&[1, 2, 840, 113549, 1, 1, 13], _, NULL) if rsa => Some(&lc::RSA_PKCS1_2048_8192_SHA512),
+        (&[1, 3, 101, 112], KeyKind::Ed25519, None) => Some(&lc::ED25519),
+        _ => None,
+    }
+}

@@ -1,0 +1,290 @@
+//! Deciding: a profile reads a request and approves exactly what it asks for, or says every reason why not.
+
+use crate::{
+    approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
+    caller::Caller,
+    content::{Content, Extension, Serial},
+    file::{OverWord, PossessionWord},
+    key::{PublicKey, SignatureAlgorithm},
+    name::{DistinguishedName, GeneralName, NameKind},
+    names,
+    profile::{CallerRule, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
+    reason::{Reason, ReasonCode, quote},
+    request::{Possession, Request},
+    time::{Interval, Span, UnixTime},
+};
+
+/// The active epoch of an authority, as the ledger tells it.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// Name of the authority.
+    pub authority: String,
+    /// Which epoch.
+    pub epoch: EpochId,
+    /// Subject of the intermediate and mesh CA certificates.
+    pub subject: DistinguishedName,
+    /// Their key.
+    pub key: PublicKey,
+    /// What it signs with.
+    pub algorithm: SignatureAlgorithm,
+    /// The interval that both certificates and the root have in common.
+    pub validity: Interval,
+}
+
+/// Whether a caller may call a method at all, and under which rule.
+///
+/// # Errors
+/// All the reasons why not.
+pub fn admit<'a>(
+    policy: &'a Policy,
+    caller: &Caller,
+    method: Method,
+    now: UnixTime,
+) -> Result<&'a CallerRule, Vec<Reason>> {
+    let mut reasons = Vec::new();
+    if !caller.validity().contains_moment(now) {
+        let sentence = format!(
+            "the caller's certificate is valid from {} to {}",
+            caller.validity().not_before,
+            caller.validity().not_after
+        );
+        reasons.push(Reason::new(ReasonCode::CallerExpired, "caller", sentence));
+    }
+    let Some(rule) = policy.caller(caller) else {
+        let named: Vec<_> = caller.identities().iter().take(4).map(|identity| quote(&identity.to_string())).collect();
+        let who = if named.is_empty() { "no URI or dNSName".to_owned() } else { named.join(", ") };
+        let sentence = format!("the caller's certificate names {who}, which no [caller] of the policy has");
+        reasons.push(Reason::new(ReasonCode::CallerUnknown, "caller", sentence));
+        return Err(reasons);
+    };
+    if !rule.may_call(method) {
+        let sentence = format!("the caller `{}` has no right to {}", rule.name, method.name());
+        let allowed: Vec<_> = rule.methods.iter().map(|method| method.name()).collect();
+        reasons.push(Reason::new(ReasonCode::MethodNotAllowed, "caller", sentence).allowing(allowed.join(", ")));
+    }
+    if reasons.is_empty() { Ok(rule) } else { Err(reasons) }
+}
+
+/// What the log says about a request, whatever becomes of it.
+#[must_use]
+pub fn facts(policy: &Policy, request: &Request) -> Facts {
+    Facts {
+        method: Method::MintCertificate.name().to_owned(),
+        authority: request.authority.clone(),
+        caller: policy.caller(&request.caller).map(|rule| rule.name.clone()).unwrap_or_default(),
+        identities: request.caller.identities().to_vec(),
+        certificate_sha256: Some(*request.caller.certificate_sha256()),
+        profile: request.profile.clone(),
+        request_id: request.request_id.clone(),
+        names: names_of(request),
+        spki: Some(request.key.digest()),
+        possession: match request.possession {
+            Possession::Csr(_) => "csr",
+            Possession::Caller => "caller",
+        },
+        evidence_sha256: request.evidence_sha256,
+        request: request.raw.clone(),
+    }
+}
+
+fn names_of(request: &Request) -> Vec<String> {
+    let common_name = request.common_name.iter().map(|name| format!("{}:{name}", NameKind::CommonName.short()));
+    common_name.chain(request.names.iter().map(ToString::to_string)).collect()
+}
+
+/// Decides about a leaf certificate. Every rule is looked at, so that a refusal has all its reasons.
+#[must_use]
+pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime, serial: Serial) -> Decision {
+    let mut reasons = Vec::new();
+    let rule = admit(policy, &request.caller, Method::MintCertificate, now).map_err(|more| reasons.extend(more)).ok();
+    let profile = find_profile(policy, request, rule, &mut reasons);
+    if let Some(profile) = profile {
+        check_key(profile, request, &mut reasons);
+        check_possession(profile, request, &mut reasons);
+        check_unnamed(profile, request, &mut reasons);
+        names::check(profile, request, &mut reasons);
+    }
+    check_callers_names(policy, request, &mut reasons);
+    check_transition(request, issuer, &mut reasons);
+    let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
+    match (rule, profile, validity) {
+        (Some(rule), Some(profile), Some(validity)) if reasons.is_empty() => {
+            Decision::Approve(Box::new(approve(policy, rule, profile, request, issuer, validity, serial)))
+        }
+        _ => Decision::Refuse(reasons),
+    }
+}
+
+fn find_profile<'a>(
+    policy: &'a Policy,
+    request: &Request,
+    rule: Option<&CallerRule>,
+    reasons: &mut Vec<Reason>,
+) -> Option<&'a Profile> {
+    let profile = policy.profile(&request.profile).filter(|profile| profile.authority == request.authority);
+    if profile.is_none() {
+        let sentence = format!("authority {} has no profile {}", quote(&request.authority), quote(&request.profile));
+        reasons.push(Reason::new(ReasonCode::ProfileUnknown, "profile", sentence));
+    }
+    if let Some(rule) = rule
+        && !rule.profiles.contains(&request.profile)
+    {
+        let sentence = format!("the caller `{}` has no right to profile {}", rule.name, quote(&request.profile));
+        let allowed = rule.profiles.join(", ");
+        reasons.push(Reason::new(ReasonCode::ProfileNotAllowed, "profile", sentence).allowing(allowed));
+        return None;
+    }
+    profile
+}
+
+fn check_key(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
+    let kind = request.key.kind();
+    if !profile.keys.contains(&kind) {
+        let allowed: Vec<_> = profile.keys.iter().map(|kind| kind.name()).collect();
+        let sentence = format!("profile `{}` takes no {kind} key", profile.name);
+        reasons.push(Reason::new(ReasonCode::KeyNotAllowed, "key", sentence).allowing(allowed.join(", ")));
+    }
+}
+
+fn check_possession(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
+    match (&request.possession, profile.possession) {
+        (Possession::Csr(csr), PossessionWord::Csr | PossessionWord::Caller) => {
+            if let Err(reason) = csr.check_signature() {
+                reasons.push(reason);
+            }
+        }
+        (Possession::Caller, PossessionWord::Caller) => {}
+        (Possession::Caller, PossessionWord::Csr) => {
+            let sentence = format!("profile `{}` wants the key's owner to prove possession", profile.name);
+            let reason = Reason::new(ReasonCode::PossessionNotProven, "spki", sentence);
+            reasons.push(reason.allowing("a CSR, or `possession = \"caller\"` in the profile"));
+        }
+    }
+}
+
+/// What no rule names is refused, unless the profile says `ignore`; it is never copied.
+fn check_unnamed(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
+    let Possession::Csr(csr) = &request.possession else { return };
+    for oid in csr.extensions.iter().filter(|oid| !profile.ignore.contains(oid)) {
+        let sentence = format!("the CSR asks for extension {oid}, which no rule names");
+        let reason = Reason::new(ReasonCode::ExtensionNotAllowed, "csr.extensions", sentence);
+        reasons.push(reason.allowing("subjectAltName (2.5.29.17)"));
+    }
+    for oid in csr.attributes.iter().filter(|oid| !profile.ignore.contains(oid)) {
+        let sentence = format!("the CSR has attribute {oid}, which no rule names");
+        let reason = Reason::new(ReasonCode::AttributeNotAllowed, "csr.attributes", sentence);
+        reasons.push(reason.allowing("extensionRequest (1.2.840.113549.1.9.14)"));
+    }
+}
+
+/// No profile mints the name of one who may call this signer: it could become one.
+fn check_callers_names(policy: &Policy, request: &Request, reasons: &mut Vec<Reason>) {
+    use crate::caller::Identity;
+    for name in &request.names {
+        let taken = policy.callers().iter().find(|rule| match (&rule.identity, name) {
+            (Identity::Uri(uri), GeneralName::Uri(asked)) => uri == asked.as_str(),
+            (Identity::Dns(dns), GeneralName::Dns(asked)) => dns == asked.as_str(),
+            (Identity::Uri(_), GeneralName::Dns(_)) | (Identity::Dns(_), GeneralName::Uri(_)) => false,
+        });
+        if let Some(rule) = taken {
+            let sentence = format!("`{name}` is the identity of the caller `{}`", rule.name);
+            reasons.push(Reason::new(ReasonCode::NameOfCaller, "names", sentence));
+        }
+    }
+}
+
+fn check_transition(request: &Request, issuer: &Issuer, reasons: &mut Vec<Reason>) {
+    if request.transition.is_some_and(|named| named != issuer.epoch.transition) {
+        let sentence = "the request names another transition than the active one";
+        let reason = Reason::new(ReasonCode::TransitionStale, "transition", sentence);
+        reasons.push(reason.allowing(crate::hex(&issuer.epoch.transition)));
+    }
+}
+
+/// notBefore = max(now - backdate, issuer's notBefore); notAfter = now + lifetime, never outside the issuer.
+fn validity(
+    profile: &Profile,
+    request: &Request,
+    issuer: &Issuer,
+    now: UnixTime,
+    reasons: &mut Vec<Reason>,
+) -> Option<Interval> {
+    const FIELD: &str = "lifetime_seconds";
+    let Lifetime { default, maximum, over, backdate } = profile.lifetime;
+    let wished = if request.lifetime_seconds == 0 { default } else { Span::from_secs(request.lifetime_seconds) };
+    if wished < LEAF_LIFETIME_MIN {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, FIELD, format!("a lifetime of {wished} is too short"));
+        reasons.push(reason.allowing(format!("at least {LEAF_LIFETIME_MIN}")));
+        return None;
+    }
+    if wished > maximum && over == OverWord::Refuse {
+        let sentence = format!("a lifetime of {wished} is over the maximum of profile `{}`", profile.name);
+        let reason = Reason::new(ReasonCode::LifetimeTooLong, FIELD, sentence);
+        reasons.push(reason.allowing(format!("at most {maximum} ({} seconds)", maximum.secs())));
+        return None;
+    }
+    let beyond = |sentence: String| Reason::new(ReasonCode::LifetimeBeyondIssuer, FIELD, sentence);
+    if !issuer.validity.contains_moment(now) {
+        let Interval { not_before, not_after } = issuer.validity;
+        reasons.push(beyond(format!("the issuer is valid from {not_before} to {not_after}, and it is {now}")));
+        return None;
+    }
+    let not_after = now.after(wished.min(maximum));
+    if not_after > issuer.validity.not_after && over == OverWord::Refuse {
+        let sentence = format!("the certificate would end at {not_after}, after its issuer");
+        let left = issuer.validity.not_after.secs_since(now);
+        reasons.push(beyond(sentence).allowing(format!("at most {left} seconds")));
+        return None;
+    }
+    Some(Interval {
+        not_before: now.before(backdate).max(issuer.validity.not_before),
+        not_after: not_after.min(issuer.validity.not_after),
+    })
+}
+
+fn approve(
+    policy: &Policy,
+    rule: &CallerRule,
+    profile: &Profile,
+    request: &Request,
+    issuer: &Issuer,
+    validity: Interval,
+    serial: Serial,
+) -> Approved {
+    let subject = request.common_name.as_deref().map(DistinguishedName::common_name).unwrap_or_default();
+    let mut extensions = vec![
+        Extension::EndEntity,
+        Extension::DigitalSignature,
+        Extension::ExtendedKeyUsage(profile.usages.clone()),
+        Extension::SubjectKeyIdentifier(request.key.key_identifier()),
+        Extension::AuthorityKeyIdentifier(issuer.key.key_identifier()),
+    ];
+    if !request.names.is_empty() {
+        extensions.push(Extension::SubjectAltName { critical: subject.is_empty(), names: request.names.clone() });
+    }
+    let content = Content {
+        serial,
+        algorithm: issuer.algorithm,
+        issuer: issuer.subject.clone(),
+        validity,
+        subject,
+        key: request.key.clone(),
+        extensions,
+    };
+    let conditions = Conditions {
+        authority: request.authority.clone(),
+        policy: policy.digest(),
+        stage: Stage::Leaf { epoch: issuer.epoch },
+        request: RequestIdentity {
+            authority: request.authority.clone(),
+            caller: rule.name.clone(),
+            id: request.request_id.clone(),
+            content_sha256: request.content_sha256,
+        },
+        issuer: issuer.key.digest(),
+        serial,
+        not_after: validity.not_after,
+        validate_only: request.validate_only,
+    };
+    Approved { content, issuer: issuer.key.clone(), conditions, facts: facts(policy, request) }
+}

@@ -1,0 +1,182 @@
+//! The policy file as it was typed. What it means is in [`crate::profile`]; every misspelling is an error here.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// Largest policy file, in bytes.
+pub const POLICY_BYTES_MAX: usize = 1_048_576;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PolicyFile {
+    /// Version of this format: 1.
+    pub version: u32,
+    /// The authorities, by name.
+    #[serde(default)]
+    pub authority: BTreeMap<String, AuthorityTable>,
+    /// The providers of instances, by name.
+    #[serde(default)]
+    pub provider: BTreeMap<String, ProviderTable>,
+    /// The profiles, by name.
+    #[serde(default)]
+    pub profile: BTreeMap<String, ProfileTable>,
+    /// The callers, by name.
+    #[serde(default)]
+    pub caller: BTreeMap<String, CallerTable>,
+}
+
+/// `[authority.NAME]`: what its CA certificates say.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AuthorityTable {
+    /// The root CA certificate.
+    pub root: CaTable,
+    /// The intermediate and mesh CA certificates of every epoch.
+    pub epoch: CaTable,
+}
+
+/// `[authority.NAME.root]` and `[authority.NAME.epoch]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CaTable {
+    /// Common name of the subject, 1 to 64 characters.
+    pub common_name: String,
+    /// Organization of the subject.
+    pub organization: Option<String>,
+    /// Country of the subject, two capital letters.
+    pub country: Option<String>,
+    /// Lifetime, for example `3650d`.
+    pub lifetime: String,
+    /// Kind of the key, for example `ecdsa-p256`.
+    pub key: String,
+    /// Signature algorithm of this key; what is usual for its kind if not set.
+    pub signature: Option<String>,
+}
+
+/// `[provider.NAME]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ProviderTable {
+    /// Its DNS suffixes. None may be a label-suffix of another, of any provider.
+    pub dns_suffixes: Vec<String>,
+}
+
+/// `[profile.NAME]`: what leaves may say.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ProfileTable {
+    /// The authority that signs.
+    pub authority: String,
+    /// Lifetimes.
+    pub lifetime: LifetimeTable,
+    /// Kinds of key that are taken.
+    pub keys: Vec<String>,
+    /// Extended key usages of every certificate.
+    pub usages: Vec<String>,
+    /// Who proves possession of the key: `csr` (the default) or `caller`.
+    #[serde(default)]
+    pub possession: PossessionWord,
+    /// Format of the common name. Without it the subject is empty, and a request with a common name is refused.
+    pub common_name: Option<String>,
+    /// Formats of subjectAltName entries.
+    #[serde(default)]
+    pub names: Vec<NameTable>,
+    /// Shapes of the parts in the formats. `domain`, `service` and `instance` are known without being named.
+    #[serde(default)]
+    pub parts: BTreeMap<String, PartTable>,
+    /// The providers that `{provider}` may mean.
+    #[serde(default)]
+    pub providers: Vec<String>,
+    /// Object identifiers of extension requests and attributes of a CSR that are ignored instead of refused.
+    #[serde(default)]
+    pub ignore: Vec<String>,
+    /// Why leaves of this profile may live longer than 30 days.
+    pub long_lived: Option<String>,
+}
+
+/// `lifetime = { .. }` of a profile.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LifetimeTable {
+    /// When the request wishes none.
+    pub default: String,
+    /// The longest.
+    pub maximum: String,
+    /// What happens to a wish over it: `refuse` (the default) or `clamp`.
+    #[serde(default)]
+    pub over: OverWord,
+    /// How far notBefore lies in the past; `5m` if not set.
+    pub backdate: Option<String>,
+}
+
+/// One entry of a profile's `names`. Exactly one of `dns` and `uri` is set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NameTable {
+    /// Format of a dNSName.
+    pub dns: Option<String>,
+    /// Format of a URI.
+    pub uri: Option<String>,
+    /// How many: `1` (the default), `0..1`, `1..4`.
+    pub count: Option<String>,
+}
+
+/// One entry of a profile's `parts`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PartTable {
+    /// `label` or `dotted`.
+    pub shape: ShapeWord,
+    /// The values it may have; any if not set.
+    #[serde(default)]
+    pub one_of: Vec<String>,
+}
+
+/// `[caller.NAME]`: who may do what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CallerTable {
+    /// A URI of the client certificate's subjectAltName.
+    pub uri: Option<String>,
+    /// A dNSName of the client certificate's subjectAltName.
+    pub dns: Option<String>,
+    /// Methods that it may call.
+    pub methods: Vec<String>,
+    /// Profiles that it may mint under.
+    #[serde(default)]
+    pub profiles: Vec<String>,
+}
+
+/// `possession`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum PossessionWord {
+    /// A CSR signed with the key.
+    #[default]
+    Csr,
+    /// The caller's word.
+    Caller,
+}
+
+/// `over`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverWord {
+    /// Refuse the request.
+    #[default]
+    Refuse,
+    /// Give the maximum.
+    Clamp,
+}
+
+/// `shape`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShapeWord {
+    /// No dots.
+    Label,
+    /// Labels with dots between.
+    Dotted,
+}

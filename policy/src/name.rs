@@ -1,0 +1,350 @@
+//! Names that may stand in a certificate: parsed once, strict, ASCII, and never changed on the way.
+
+use std::fmt;
+
+/// Longest common name, in characters (RFC 5280, appendix A: ub-common-name).
+pub const COMMON_NAME_CHARS_MAX: usize = 64;
+
+/// Longest dNSName, in bytes (RFC 1035, section 2.3.4, without the trailing dot).
+pub const DNS_NAME_BYTES_MAX: usize = 253;
+
+/// Longest label of a dNSName, in bytes (RFC 1035, section 2.3.4).
+pub const DNS_LABEL_BYTES_MAX: usize = 63;
+
+/// Longest URI, in bytes (SPIFFE-ID, section 2.3: 2048).
+pub const URI_BYTES_MAX: usize = 2_048;
+
+/// Most subjectAltName entries that are looked at.
+pub const NAMES_MAX: usize = 100;
+
+/// A dNSName: lower-case letters, digits and hyphens; at least two labels; no wildcard, no trailing dot, no `xn--`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DnsName(String);
+
+/// A uniformResourceIdentifier with an authority part: lower-case scheme and host, a path of unreserved characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uri(String);
+
+/// Why text is no name that this signer puts into certificates.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct NameError {
+    /// The rule it breaks, as a sentence without a full stop.
+    pub detail: &'static str,
+}
+
+const fn wrong<T>(detail: &'static str) -> Result<T, NameError> {
+    Err(NameError { detail })
+}
+
+impl DnsName {
+    /// Reads a dNSName (RFC 5280, section 4.2.1.6: the preferred name syntax of RFC 1034, section 3.5).
+    ///
+    /// # Errors
+    /// [`NameError`] names the first rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() || text.len() > DNS_NAME_BYTES_MAX {
+            return wrong("a dNSName has 1 to 253 bytes");
+        }
+        if text.ends_with('.') {
+            return wrong("a dNSName has no trailing dot");
+        }
+        if text.contains('*') {
+            return wrong("a wildcard is not taken here");
+        }
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return wrong("a dNSName is written in lower case");
+        }
+        let labels: Vec<&str> = text.split('.').collect();
+        if labels.len() < 2 {
+            return wrong("a dNSName has at least two labels");
+        }
+        if labels.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+            return wrong("the last label of a dNSName is not a number");
+        }
+        labels.into_iter().try_for_each(label)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn label(label: &str) -> Result<(), NameError> {
+    if label.is_empty() || label.len() > DNS_LABEL_BYTES_MAX {
+        return wrong("every label of a dNSName has 1 to 63 bytes");
+    }
+    if !label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        return wrong("a dNSName consists of a-z, 0-9, `-` and `.`");
+    }
+    if label.starts_with('-') || label.ends_with('-') {
+        return wrong("a label neither begins nor ends with `-`");
+    }
+    if label.get(2..4) == Some("--") {
+        return wrong("internationalised labels (`xn--`) and other `??--` labels are not taken");
+    }
+    Ok(())
+}
+
+impl Uri {
+    /// Reads an absolute URI with an authority part (RFC 3986), such as `spiffe://zone/path`.
+    ///
+    /// No user information, port, query, fragment or percent-encoding; no empty, `.` or `..` path segment.
+    ///
+    /// # Errors
+    /// [`NameError`] names the first rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() || text.len() > URI_BYTES_MAX {
+            return wrong("a URI has 1 to 2048 bytes");
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return wrong("a URI is written `scheme://host/path`");
+        };
+        if !scheme.starts_with(|c: char| c.is_ascii_lowercase())
+            || !scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        {
+            return wrong("the scheme of a URI is written in a-z, 0-9 and `-`");
+        }
+        let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
+        let host_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+        if host.is_empty() || host.len() > 255 || !host.bytes().all(host_byte) {
+            return wrong("the host of a URI has 1 to 255 bytes of a-z, 0-9, `-`, `.` and `_`");
+        }
+        path.map_or(Ok(()), |path| path.split('/').try_for_each(segment))?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The URI.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn segment(segment: &str) -> Result<(), NameError> {
+    if segment.is_empty() || segment == "." || segment == ".." {
+        return wrong("the path of a URI has no empty, `.` or `..` segment");
+    }
+    if !segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:~".contains(&byte)) {
+        return wrong("the path of a URI consists of letters, digits, `-`, `.`, `_`, `:`, `~` and `/`");
+    }
+    Ok(())
+}
+
+/// One subjectAltName entry (RFC 5280, section 4.2.1.6).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GeneralName {
+    /// dNSName.
+    Dns(DnsName),
+    /// uniformResourceIdentifier.
+    Uri(Uri),
+}
+
+impl GeneralName {
+    /// Which kind of name, in the field's words.
+    #[must_use]
+    pub fn kind(&self) -> NameKind {
+        match self {
+            Self::Dns(_) => NameKind::Dns,
+            Self::Uri(_) => NameKind::Uri,
+        }
+    }
+
+    /// The name without its kind.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Dns(name) => name.as_str(),
+            Self::Uri(uri) => uri.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for GeneralName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind().short(), self.as_str())
+    }
+}
+
+/// The kinds of name that a format can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NameKind {
+    /// The common name of the subject.
+    CommonName,
+    /// dNSName.
+    Dns,
+    /// uniformResourceIdentifier.
+    Uri,
+}
+
+impl NameKind {
+    /// The standard's name for it.
+    #[must_use]
+    pub fn standard(self) -> &'static str {
+        match self {
+            Self::CommonName => "commonName",
+            Self::Dns => "dNSName",
+            Self::Uri => "uniformResourceIdentifier",
+        }
+    }
+
+    /// A short form, for lists.
+    #[must_use]
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::CommonName => "cn",
+            Self::Dns => "dns",
+            Self::Uri => "uri",
+        }
+    }
+}
+
+/// Attribute types of a distinguished name that Hallmark writes, each in an RDN of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NameAttribute {
+    /// countryName, two letters, PrintableString.
+    Country,
+    /// organizationName, UTF8String.
+    Organization,
+    /// organizationalUnitName, UTF8String.
+    OrganizationalUnit,
+    /// commonName, UTF8String.
+    CommonName,
+}
+
+impl NameAttribute {
+    /// Its object identifier (RFC 5280, appendix A.1).
+    #[must_use]
+    pub fn arcs(self) -> &'static [u32] {
+        match self {
+            Self::Country => &[2, 5, 4, 6],
+            Self::Organization => &[2, 5, 4, 10],
+            Self::OrganizationalUnit => &[2, 5, 4, 11],
+            Self::CommonName => &[2, 5, 4, 3],
+        }
+    }
+
+    fn short(self) -> &'static str {
+        match self {
+            Self::Country => "C",
+            Self::Organization => "O",
+            Self::OrganizationalUnit => "OU",
+            Self::CommonName => "CN",
+        }
+    }
+}
+
+/// A distinguished name: RDNs of one attribute each, in the order in which they are encoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DistinguishedName(Vec<(NameAttribute, String)>);
+
+impl DistinguishedName {
+    /// A name of these attributes, in this order.
+    #[must_use]
+    pub fn new(attributes: Vec<(NameAttribute, String)>) -> Self {
+        Self(attributes)
+    }
+
+    /// A name of one commonName.
+    #[must_use]
+    pub fn common_name(name: &str) -> Self {
+        Self(vec![(NameAttribute::CommonName, name.to_owned())])
+    }
+
+    /// Its attributes, in order.
+    #[must_use]
+    pub fn attributes(&self) -> &[(NameAttribute, String)] {
+        &self.0
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for DistinguishedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (attribute, value)) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{} = {value}", attribute.short())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_hosts_are_taken() {
+        for name in ["a.b", "api.sports.athenz.cloud", "1-a.b-2.example", &format!("{}.example", "a".repeat(63))] {
+            assert!(DnsName::parse(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_client_might_read_differently_is_no_name() {
+        let long = format!("{}.example", "a".repeat(64));
+        for name in [
+            "",
+            ".",
+            "a",
+            "a.",
+            ".a",
+            "a..b",
+            "A.b",
+            "*.a.b",
+            "a_b.c",
+            "a.b\0",
+            "a.b ",
+            "a,b.c",
+            "é.fr",
+            "xn--e1a.fr",
+            "ab--c.fr",
+            "-a.b",
+            "a-.b",
+            "10.0.0.1",
+            "a.1",
+            "a/b.c",
+            &long,
+            "a.b\n",
+            "ａ.b",
+        ] {
+            assert!(DnsName::parse(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn uris_have_a_host_and_a_plain_path() {
+        for uri in ["spiffe://zone/a/b", "athenz://instanceid/sys.auth.aws/i-1:2", "spiffe://zone"] {
+            assert!(Uri::parse(uri).is_ok(), "{uri}");
+        }
+        for uri in [
+            "",
+            "zone",
+            "spiffe:zone",
+            "spiffe:///a",
+            "spiffe://zone/",
+            "spiffe://zone//a",
+            "spiffe://zone/../a",
+            "spiffe://u@zone/a",
+            "spiffe://zone:1/a",
+            "spiffe://zone/a?b",
+            "spiffe://zone/a#b",
+            "spiffe://zone/%41",
+            "SPIFFE://zone/a",
+            "spiffe://Zone/a",
+            "spiffe://zone/a,b",
+            "spiffe://zone/a b",
+            "spiffe://zone/\u{1}",
+        ] {
+            assert!(Uri::parse(uri).is_err(), "{uri:?}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Names against formats: every name fits one, the parts agree everywhere, and the counts hold.
+
+use crate::{
+    name::{GeneralName, NameKind},
+    profile::{NameFormat, Profile},
+    reason::{Reason, ReasonCode, quote},
+    request::Request,
+    template::Bindings,
+};
+
+/// Most readings that are followed side by side; more means that the formats do not determine the parts.
+const READINGS_MAX: usize = 64;
+
+/// One way to read the names so far: what the parts are bound to, and how many names each format took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reading {
+    bound: Bindings,
+    counts: Vec<usize>,
+}
+
+/// Checks the common name and the subjectAltName of a request.
+pub(crate) fn check(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
+    let before = reasons.len();
+    check_duplicates(&request.names, reasons);
+    let Some(mut readings) = check_common_name(profile, request.common_name.as_deref(), reasons) else { return };
+    for name in &request.names {
+        match follow(profile, &readings, name) {
+            Ok(next) => readings = next,
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    if reasons.len() == before || !request.names.is_empty() {
+        check_counts(profile, &readings, reasons);
+    }
+}
+
+fn check_duplicates(names: &[GeneralName], reasons: &mut Vec<Reason>) {
+    for (at, name) in names.iter().enumerate() {
+        if names.iter().take(at).any(|other| other == name) {
+            let sentence = format!("the subjectAltName has `{name}` twice");
+            reasons.push(Reason::new(ReasonCode::Duplicate, "names", sentence));
+        }
+    }
+}
+
+fn check_common_name(profile: &Profile, common_name: Option<&str>, reasons: &mut Vec<Reason>) -> Option<Vec<Reading>> {
+    const FIELD: &str = "common_name";
+    let counts = vec![0; profile.names.len()];
+    let start = Reading { bound: Bindings::new(), counts };
+    match (&profile.common_name, common_name) {
+        (None, None) => Some(vec![start]),
+        (None, Some(name)) => {
+            let sentence = format!("there is a common name {}, and profile `{}` has none", quote(name), profile.name);
+            reasons.push(Reason::new(ReasonCode::SubjectNotAllowed, FIELD, sentence).allowing("an empty subject"));
+            Some(vec![start])
+        }
+        (Some(format), None) => {
+            let reason = Reason::new(ReasonCode::NameMissing, FIELD, "there is no common name");
+            reasons.push(reason.allowing(format.as_str()));
+            Some(vec![start])
+        }
+        (Some(format), Some(name)) => match format.read(name, &start.bound, &profile.vocabulary) {
+            None => {
+                reasons.push(ambiguous(name));
+                None
+            }
+            Some(found) if found.is_empty() => {
+                let sentence = format!("the common name {} does not fit its format", quote(name));
+                let allowed = format!("{}{}", format.as_str(), dashes_remark(profile, name));
+                reasons.push(Reason::new(ReasonCode::NameOutsideFormat, FIELD, sentence).allowing(allowed));
+                Some(vec![start])
+            }
+            Some(found) => Some(found.into_iter().map(|bound| Reading { bound, ..start.clone() }).collect()),
+        },
+    }
+}
+
+fn dashes_remark(profile: &Profile, name: &str) -> &'static str {
+    let dashed = !profile.vocabulary.dashed.is_empty() && name.contains('-');
+    if dashed { "; no `-` in a part whose dots are written as dashes elsewhere" } else { "" }
+}
+
+fn ambiguous(name: &str) -> Reason {
+    let sentence = format!("there are too many ways to read {}", quote(name));
+    Reason::new(ReasonCode::NamesAmbiguous, "names", sentence)
+}
+
+/// The readings that remain when `name` is read, too.
+fn follow(profile: &Profile, readings: &[Reading], name: &GeneralName) -> Result<Vec<Reading>, Reason> {
+    let formats: Vec<_> = formats_of(profile, name.kind()).collect();
+    if formats.is_empty() {
+        let sentence =
+            format!("profile `{}` takes no {}: {}", profile.name, name.kind().standard(), quote(name.as_str()));
+        return Err(Reason::new(ReasonCode::NameKindNotAllowed, "names", sentence));
+    }
+    let mut next: Vec<Reading> = Vec::new();
+    for reading in readings {
+        for (at, format) in &formats {
+            let found = format.template.read(name.as_str(), &reading.bound, &profile.vocabulary);
+            for bound in found.ok_or_else(|| ambiguous(name.as_str()))? {
+                let mut counts = reading.counts.clone();
+                if let Some(count) = counts.get_mut(*at) {
+                    *count += 1;
+                }
+                let reading = Reading { bound, counts };
+                if !next.contains(&reading) {
+                    next.push(reading);
+                }
+                if next.len() > READINGS_MAX {
+                    return Err(ambiguous(name.as_str()));
+                }
+            }
+        }
+    }
+    if next.is_empty() { Err(outside(profile, name, readings)) } else { Ok(next) }
+}
+
+fn formats_of(profile: &Profile, kind: NameKind) -> impl Iterator<Item = (usize, &NameFormat)> {
+    profile.names.iter().enumerate().filter(move |(_, format)| format.kind == kind)
+}
+
+/// Why a name fits nothing: no format at all, or only with parts that another name contradicts.
+fn outside(profile: &Profile, name: &GeneralName, readings: &[Reading]) -> Reason {
+    let allowed: Vec<_> = formats_of(profile, name.kind()).map(|(_, format)| format.template.as_str()).collect();
+    let allowed = allowed.join(" or ");
+    let alone = formats_of(profile, name.kind()).find_map(|(_, format)| {
+        let found = format.template.read(name.as_str(), &Bindings::new(), &profile.vocabulary)?;
+        found.into_iter().next()
+    });
+    let others = readings.first().map(|reading| &reading.bound);
+    if let (Some(alone), Some(others)) = (alone, others) {
+        let disagreeing = alone.iter().find_map(|(part, value)| {
+            let other = others.get(part).filter(|other| *other != value)?;
+            Some((part, value, other))
+        });
+        if let Some((part, value, other)) = disagreeing {
+            let sentence = format!(
+                "{} says that {part} is {}, other names say {}",
+                quote(name.as_str()),
+                quote(value),
+                quote(other)
+            );
+            return Reason::new(ReasonCode::NamePartsDisagree, "names", sentence).allowing(allowed);
+        }
+    }
+    let sentence =
+        format!("the {} {} fits no format of profile `{}`", name.kind().standard(), quote(name.as_str()), profile.name);
+    Reason::new(ReasonCode::NameOutsideFormat, "names", sentence).allowing(allowed)
+}
+
+fn check_counts(profile: &Profile, readings: &[Reading], reasons: &mut Vec<Reason>) {
+    let holds = |reading: &&Reading| {
+        profile
+            .names
+            .iter()
+            .zip(&reading.counts)
+            .all(|(format, count)| (format.at_least..=format.at_most).contains(count))
+    };
+    let held: Vec<_> = readings.iter().filter(holds).collect();
+    match held.as_slice() {
+        [] => {
+            let Some(reading) = readings.first() else { return };
+            for (format, count) in profile.names.iter().zip(&reading.counts) {
+                if let Some(reason) = miscounted(format, *count) {
+                    reasons.push(reason);
+                }
+            }
+        }
+        [only] => debug_assert!(only.counts.len() == profile.names.len()),
+        [first, others @ ..] => {
+            if others.iter().any(|other| other.bound != first.bound) {
+                let sentence = "the names can be read in more than one way";
+                reasons.push(Reason::new(ReasonCode::NamesAmbiguous, "names", sentence));
+            }
+        }
+    }
+}
+
+fn miscounted(format: &NameFormat, count: usize) -> Option<Reason> {
+    let text = format.template.as_str();
+    let kind = format.kind.standard();
+    if count < format.at_least {
+        let sentence = format!("{} of {} required name(s) of the format `{text}` are there", count, format.at_least);
+        return Some(Reason::new(ReasonCode::NameMissing, "names", sentence).allowing(format!("a {kind} `{text}`")));
+    }
+    if count > format.at_most {
+        let sentence = format!("there are {count} names of the format `{text}`");
+        let reason = Reason::new(ReasonCode::NameTooMany, "names", sentence);
+        return Some(reason.allowing(format!("at most {}", format.at_most)));
+    }
+    None
+}

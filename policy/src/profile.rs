@@ -1,0 +1,265 @@
+//! The policy as it is meant: parsed from the file once, with every mistake named; afterwards nothing can be wrong.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    caller::{Caller, Identity},
+    file::{OverWord, POLICY_BYTES_MAX, PolicyFile, PossessionWord},
+    key::{KeyKind, SignatureAlgorithm},
+    name::{DistinguishedName, NameKind},
+    reading,
+    template::{Template, Vocabulary},
+    time::Span,
+};
+
+/// The longest that a leaf lives without the profile giving a reason.
+pub const LEAF_LIFETIME_MAX: Span = Span::from_days(30);
+
+/// The longest that a leaf lives at all.
+pub const LONG_LIVED_LIFETIME_MAX: Span = Span::from_days(398);
+
+/// The longest that a CA certificate lives.
+pub const CA_LIFETIME_MAX: Span = Span::from_days(36_525);
+
+/// The furthest that notBefore lies in the past.
+pub const BACKDATE_MAX: Span = Span::from_secs(3_600);
+
+/// The shortest lifetime of a leaf: shorter ones are unusable between clocks that differ.
+pub const LEAF_LIFETIME_MIN: Span = Span::from_secs(60);
+
+/// The policy in force: deny by default.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(crate) digest: PolicyDigest,
+    pub(crate) text: String,
+    pub(crate) authorities: BTreeMap<String, Authority>,
+    pub(crate) profiles: BTreeMap<String, Profile>,
+    pub(crate) callers: Vec<CallerRule>,
+}
+
+/// SHA-256 of the policy file's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PolicyDigest(pub(crate) [u8; 32]);
+
+impl PolicyDigest {
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for PolicyDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::hex(&self.0))
+    }
+}
+
+/// An authority: what its CA certificates say.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// Its name.
+    pub name: String,
+    /// Its root.
+    pub root: CaProfile,
+    /// Its epochs.
+    pub epoch: CaProfile,
+}
+
+/// What one kind of CA certificate says.
+#[derive(Clone, Debug)]
+pub struct CaProfile {
+    /// The subject.
+    pub subject: DistinguishedName,
+    /// The lifetime.
+    pub lifetime: Span,
+    /// Kind of the key.
+    pub key: KeyKind,
+    /// What the key signs with.
+    pub algorithm: SignatureAlgorithm,
+}
+
+/// What leaves of a profile may say.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub(crate) name: String,
+    pub(crate) authority: String,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) keys: Vec<KeyKind>,
+    pub(crate) usages: Vec<KeyPurpose>,
+    pub(crate) possession: PossessionWord,
+    pub(crate) common_name: Option<Template>,
+    pub(crate) names: Vec<NameFormat>,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) ignore: Vec<String>,
+}
+
+/// Lifetimes of a profile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime {
+    pub(crate) default: Span,
+    pub(crate) maximum: Span,
+    pub(crate) over: OverWord,
+    pub(crate) backdate: Span,
+}
+
+/// One format of subjectAltName entries, with how many there may be.
+#[derive(Clone, Debug)]
+pub(crate) struct NameFormat {
+    pub(crate) kind: NameKind,
+    pub(crate) template: Template,
+    pub(crate) at_least: usize,
+    pub(crate) at_most: usize,
+}
+
+/// Extended key usages that profiles can give (RFC 5280, section 4.2.1.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyPurpose {
+    /// id-kp-serverAuth.
+    ServerAuth,
+    /// id-kp-clientAuth.
+    ClientAuth,
+}
+
+impl KeyPurpose {
+    /// Every purpose.
+    pub const ALL: [Self; 2] = [Self::ServerAuth, Self::ClientAuth];
+
+    /// The name that policy files use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ServerAuth => "server-auth",
+            Self::ClientAuth => "client-auth",
+        }
+    }
+
+    /// Its object identifier.
+    #[must_use]
+    pub fn arcs(self) -> &'static [u32] {
+        match self {
+            Self::ServerAuth => &[1, 3, 6, 1, 5, 5, 7, 3, 1],
+            Self::ClientAuth => &[1, 3, 6, 1, 5, 5, 7, 3, 2],
+        }
+    }
+}
+
+/// Methods that the policy gives rights to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    /// MintCertificate.
+    MintCertificate,
+    /// GetChain.
+    GetChain,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 2] = [Self::MintCertificate, Self::GetChain];
+
+    /// Its name on the wire and in policy files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MintCertificate => "MintCertificate",
+            Self::GetChain => "GetChain",
+        }
+    }
+
+    /// The method of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
+/// A caller's rights.
+#[derive(Clone, Debug)]
+pub struct CallerRule {
+    pub(crate) name: String,
+    pub(crate) identity: Identity,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) profiles: Vec<String>,
+}
+
+impl CallerRule {
+    /// Its name in the policy file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it may call `method`.
+    #[must_use]
+    pub fn may_call(&self, method: Method) -> bool {
+        self.methods.contains(&method)
+    }
+}
+
+/// Everything that is wrong with a policy file, each with the place it stands at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the policy has {} mistake(s):{}", .mistakes.len(), .mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect::<String>())]
+pub struct PolicyError {
+    /// The mistakes, at least one.
+    pub mistakes: Vec<String>,
+}
+
+impl Policy {
+    /// Reads a policy file.
+    ///
+    /// # Errors
+    /// Every mistake that can be told, each as a sentence that begins with the place.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        if text.len() > POLICY_BYTES_MAX {
+            let mistake = format!("the file has {} bytes; at most {POLICY_BYTES_MAX} are read", text.len());
+            return Err(PolicyError { mistakes: vec![mistake] });
+        }
+        let file: PolicyFile = toml::from_str(text)
+            .map_err(|error| PolicyError { mistakes: vec![error.to_string().trim().to_owned()] })?;
+        reading::read(&file, text)
+    }
+
+    /// SHA-256 of its text.
+    #[must_use]
+    pub fn digest(&self) -> PolicyDigest {
+        self.digest
+    }
+
+    /// Its text, as it was read.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The authority of that name.
+    #[must_use]
+    pub fn authority(&self, name: &str) -> Option<&Authority> {
+        self.authorities.get(name)
+    }
+
+    /// All authorities, by name.
+    pub fn authorities(&self) -> impl Iterator<Item = &Authority> {
+        self.authorities.values()
+    }
+
+    /// Names of all profiles with their authorities.
+    pub fn profiles(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.profiles.values().map(|profile| (profile.name.as_str(), profile.authority.as_str()))
+    }
+
+    pub(crate) fn profile(&self, name: &str) -> Option<&Profile> {
+        self.profiles.get(name)
+    }
+
+    /// All callers.
+    #[must_use]
+    pub fn callers(&self) -> &[CallerRule] {
+        &self.callers
+    }
+
+    /// The rule for the first identity in the caller's certificate that has one.
+    #[must_use]
+    pub fn caller(&self, caller: &Caller) -> Option<&CallerRule> {
+        caller.identities().iter().find_map(|identity| self.callers.iter().find(|rule| rule.identity == *identity))
+    }
+}

@@ -1,0 +1,155 @@
+//! Writing expected fields with this crate's own encoder, so that a draft can be compared with them byte by byte.
+//!
+//! The encoder here is `rasn`; drafts come from another library. Where both give the same bytes, neither was tricked.
+
+use num_bigint::BigInt;
+use rasn::prelude::*;
+use rasn_pkix::{AttributeTypeAndValue, GeneralNames, Name, RelativeDistinguishedName, Time, Validity};
+
+use crate::{
+    content::{EPOCH_BINDING_ARCS, EPOCH_BINDING_VERSION, EpochBinding, Extension},
+    key::SignatureAlgorithm,
+    name::{DistinguishedName, GeneralName, NameAttribute},
+    time::{Interval, UnixTime},
+};
+
+/// The first second that must be written as GeneralizedTime: 2050-01-01T00:00:00Z (RFC 5280, section 4.1.2.5).
+const GENERALIZED_FROM_SECS: i64 = 2_524_608_000;
+
+/// An extension as it must stand in the certificate.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub(crate) arcs: &'static [u32],
+    pub(crate) critical: bool,
+    pub(crate) value: Vec<u8>,
+}
+
+/// Field and encoding could not be made; only reachable through a defect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unencodable;
+
+fn der(value: &impl Encode) -> Result<Vec<u8>, Unencodable> {
+    rasn::der::encode(value).map_err(|_| Unencodable)
+}
+
+fn oid(arcs: &'static [u32]) -> Result<ObjectIdentifier, Unencodable> {
+    ObjectIdentifier::new(arcs).ok_or(Unencodable)
+}
+
+/// notBefore and notAfter in seconds, whatever their encoding.
+pub(crate) fn interval(validity: &Validity) -> Interval {
+    let point = |time: &Time| match time {
+        Time::Utc(time) => UnixTime::from_secs(time.timestamp()),
+        Time::General(time) => UnixTime::from_secs(time.timestamp()),
+    };
+    Interval { not_before: point(&validity.not_before), not_after: point(&validity.not_after) }
+}
+
+/// Whether a time says exactly this second, in the form that RFC 5280 wants for its year.
+pub(crate) fn says(time: &Time, expected: UnixTime) -> bool {
+    match time {
+        Time::Utc(time) => {
+            expected.secs() < GENERALIZED_FROM_SECS
+                && time.timestamp() == expected.secs()
+                && time.timestamp_subsec_nanos() == 0
+        }
+        Time::General(time) => {
+            expected.secs() >= GENERALIZED_FROM_SECS
+                && time.timestamp() == expected.secs()
+                && time.timestamp_subsec_nanos() == 0
+        }
+    }
+}
+
+/// The DER of a distinguished name.
+pub(crate) fn name(name: &DistinguishedName) -> Result<Vec<u8>, Unencodable> {
+    let mut rdns = Vec::new();
+    for (attribute, value) in name.attributes() {
+        let value = match attribute {
+            NameAttribute::Country => der(&PrintableString::from_bytes(value.as_bytes()).map_err(|_| Unencodable)?)?,
+            NameAttribute::Organization | NameAttribute::OrganizationalUnit | NameAttribute::CommonName => {
+                der(&Utf8String::from(value.as_str()))?
+            }
+        };
+        let attribute = AttributeTypeAndValue { r#type: oid(attribute.arcs())?, value: Any::new(value) };
+        rdns.push(RelativeDistinguishedName::from(SetOf::from_vec(vec![attribute])));
+    }
+    der(&Name::RdnSequence(rdns))
+}
+
+/// The DER of an AlgorithmIdentifier, parameters as its specification wants them.
+pub(crate) fn algorithm_identifier(algorithm: SignatureAlgorithm) -> &'static [u8] {
+    match algorithm {
+        SignatureAlgorithm::EcdsaSha256 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02",
+        SignatureAlgorithm::EcdsaSha384 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03",
+        SignatureAlgorithm::RsaPkcs1Sha256 => b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00",
+        SignatureAlgorithm::RsaPssSha256 => {
+            b"\x30\x41\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\
+              \xa0\x0f\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\
+              \xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\
+              \x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\
+              \xa2\x03\x02\x01\x20"
+        }
+        SignatureAlgorithm::Ed25519 => b"\x30\x05\x06\x03\x2b\x65\x70",
+    }
+}
+
+#[derive(AsnType, Encode)]
+struct Binding {
+    version: Integer,
+    generation: Integer,
+    manifest_digest: OctetString,
+    transition_digest: OctetString,
+}
+
+/// An extension as it must stand in the certificate.
+pub(crate) fn extension(extension: &Extension) -> Result<Expected, Unencodable> {
+    let expected = |arcs, critical, value| Ok(Expected { arcs, critical, value });
+    match extension {
+        Extension::EndEntity => {
+            let constraints = rasn_pkix::BasicConstraints { ca: false, path_len_constraint: None };
+            expected(&[2, 5, 29, 19], true, der(&constraints)?)
+        }
+        Extension::CertificateAuthority { path_len } => {
+            let path_len_constraint = Some(Integer::from(*path_len));
+            let constraints = rasn_pkix::BasicConstraints { ca: true, path_len_constraint };
+            expected(&[2, 5, 29, 19], true, der(&constraints)?)
+        }
+        // digitalSignature is bit 0, keyCertSign bit 5, cRLSign bit 6; DER drops the zero bits at the end.
+        Extension::DigitalSignature => expected(&[2, 5, 29, 15], true, b"\x03\x02\x07\x80".to_vec()),
+        Extension::CertificateAndCrlSigning => expected(&[2, 5, 29, 15], true, b"\x03\x02\x01\x06".to_vec()),
+        Extension::ExtendedKeyUsage(purposes) => {
+            let purposes: Vec<_> = purposes.iter().map(|purpose| oid(purpose.arcs())).collect::<Result<_, _>>()?;
+            expected(&[2, 5, 29, 37], false, der(&purposes)?)
+        }
+        Extension::SubjectAltName { critical, names } => {
+            let names: GeneralNames = names.iter().map(general_name).collect::<Result<_, _>>()?;
+            expected(&[2, 5, 29, 17], *critical, der(&names)?)
+        }
+        Extension::SubjectKeyIdentifier(identifier) => {
+            expected(&[2, 5, 29, 14], false, der(&OctetString::from_slice(identifier))?)
+        }
+        Extension::AuthorityKeyIdentifier(identifier) => {
+            let key_identifier = Some(OctetString::from_slice(identifier));
+            let identifier = rasn_pkix::AuthorityKeyIdentifier { key_identifier, ..Default::default() };
+            expected(&[2, 5, 29, 35], false, der(&identifier)?)
+        }
+        Extension::EpochBinding(EpochBinding { generation, manifest, transition }) => {
+            let binding = Binding {
+                version: Integer::from(EPOCH_BINDING_VERSION),
+                generation: Integer::from(BigInt::from(*generation)),
+                manifest_digest: OctetString::from_slice(manifest),
+                transition_digest: OctetString::from_slice(transition),
+            };
+            expected(EPOCH_BINDING_ARCS, false, der(&binding)?)
+        }
+    }
+}
+
+fn general_name(name: &GeneralName) -> Result<rasn_pkix::GeneralName, Unencodable> {
+    let ia5 = |text: &str| Ia5String::from_iso646_bytes(text.as_bytes()).map_err(|_| Unencodable);
+    match name {
+        GeneralName::Dns(name) => ia5(name.as_str()).map(rasn_pkix::GeneralName::DnsName),
+        GeneralName::Uri(uri) => ia5(uri.as_str()).map(rasn_pkix::GeneralName::Uri),
+    }
+}

@@ -1,0 +1,352 @@
+//! Reading a policy file: from what was typed to what is meant, with every mistake told at once.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    caller::Identity,
+    file::{AuthorityTable, CaTable, CallerTable, LifetimeTable, NameTable, PolicyFile, ProfileTable, ShapeWord},
+    key::{KeyKind, SignatureAlgorithm, sha256},
+    name::{DistinguishedName, DnsName, NameAttribute, NameKind, Uri},
+    profile::{
+        Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CaProfile, CallerRule, KeyPurpose, LEAF_LIFETIME_MAX,
+        LEAF_LIFETIME_MIN, LONG_LIVED_LIFETIME_MAX, Lifetime, Method, NameFormat, Policy, PolicyDigest, PolicyError,
+        Profile,
+    },
+    request::LABEL_BYTES_MAX,
+    template::{Part, Provider, Shape, Template, Vocabulary},
+    time::Span,
+};
+
+/// Where notBefore lies if the profile does not say.
+const BACKDATE_DEFAULT: Span = Span::from_secs(300);
+
+/// Most names of one format.
+const COUNT_MAX: usize = crate::name::NAMES_MAX;
+
+/// Makes the policy, or tells every mistake.
+pub(crate) fn read(file: &PolicyFile, text: &str) -> Result<Policy, PolicyError> {
+    let mut reader = Reader::default();
+    let policy = reader.policy(file, text);
+    if reader.mistakes.is_empty() { Ok(policy) } else { Err(PolicyError { mistakes: reader.mistakes }) }
+}
+
+#[derive(Default)]
+struct Reader {
+    mistakes: Vec<String>,
+}
+
+impl Reader {
+    fn mistake(&mut self, place: &str, sentence: impl std::fmt::Display) {
+        self.mistakes.push(format!("[{place}] {sentence}"));
+    }
+
+    fn policy(&mut self, file: &PolicyFile, text: &str) -> Policy {
+        if file.version != 1 {
+            self.mistakes.push(format!("`version` is {}; this signer reads version 1", file.version));
+        }
+        let providers = self.providers(file);
+        let authorities: BTreeMap<_, _> =
+            file.authority.iter().map(|(name, table)| (name.clone(), self.authority(name, table))).collect();
+        let mut profiles = BTreeMap::new();
+        for (name, table) in &file.profile {
+            if !authorities.contains_key(&table.authority) {
+                self.mistake(&format!("profile.{name}"), format!("there is no authority `{}`", table.authority));
+            }
+            profiles.insert(name.clone(), self.profile(name, table, &providers));
+        }
+        let callers: Vec<_> = file.caller.iter().filter_map(|(name, table)| self.caller(name, table, &profiles)).collect();
+        self.twice(&callers);
+        let digest = PolicyDigest(sha256(text.as_bytes()));
+        Policy { digest, text: text.to_owned(), authorities, profiles, callers }
+    }
+
+    fn label(&mut self, place: &str, name: &str) {
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || name.len() > LABEL_BYTES_MAX || !name.bytes().all(fine) {
+            self.mistake(place, "a name has 1 to 64 characters of letters, digits, `-`, `_` and `.`");
+        }
+    }
+
+    fn providers(&mut self, file: &PolicyFile) -> BTreeMap<String, Provider> {
+        let mut providers = BTreeMap::new();
+        let mut seen: Vec<(String, String)> = Vec::new();
+        for (name, table) in &file.provider {
+            let place = format!("provider.{name}");
+            self.label(&place, name);
+            if table.dns_suffixes.is_empty() {
+                self.mistake(&place, "`dns-suffixes` is empty");
+            }
+            for suffix in &table.dns_suffixes {
+                if let Err(error) = DnsName::parse(suffix) {
+                    self.mistake(&place, format!("the suffix `{suffix}` is no dNSName: {error}"));
+                }
+                for (other, of) in &seen {
+                    let below = |inner: &str, outer: &str| inner == outer || inner.ends_with(&format!(".{outer}"));
+                    if below(suffix, other) || below(other, suffix) {
+                        let sentence = format!("the suffix `{suffix}` and `{other}` of `{of}` are one below the other");
+                        self.mistake(&place, sentence);
+                    }
+                }
+                seen.push((suffix.clone(), name.clone()));
+            }
+            providers.insert(name.clone(), Provider { name: name.clone(), suffixes: table.dns_suffixes.clone() });
+        }
+        providers
+    }
+
+    fn authority(&mut self, name: &str, table: &AuthorityTable) -> Authority {
+        self.label(&format!("authority.{name}"), name);
+        let root = self.ca(&format!("authority.{name}.root"), &table.root);
+        let epoch = self.ca(&format!("authority.{name}.epoch"), &table.epoch);
+        if root.subject == epoch.subject {
+            let place = format!("authority.{name}.epoch");
+            self.mistake(&place, "its subject is that of the root: chains could not be told apart");
+        }
+        if epoch.lifetime > root.lifetime {
+            self.mistake(&format!("authority.{name}.epoch"), "it lives longer than the root");
+        }
+        Authority { name: name.to_owned(), root, epoch }
+    }
+
+    fn ca(&mut self, place: &str, table: &CaTable) -> CaProfile {
+        let mut attributes = Vec::new();
+        if let Some(country) = &table.country {
+            if country.len() != 2 || !country.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                self.mistake(place, "`country` has two capital letters");
+            }
+            attributes.push((NameAttribute::Country, country.clone()));
+        }
+        let named = [
+            ("organization", NameAttribute::Organization, table.organization.as_deref()),
+            ("common-name", NameAttribute::CommonName, Some(table.common_name.as_str())),
+        ];
+        for (field, attribute, value) in named {
+            let Some(value) = value else { continue };
+            if value.trim() != value
+                || value.is_empty()
+                || value.chars().count() > 64
+                || value.contains(char::is_control)
+            {
+                self.mistake(place, format!("`{field}` has 1 to 64 characters, none of them control characters"));
+            }
+            attributes.push((attribute, value.to_owned()));
+        }
+        let key = self.key_kind(place, &table.key);
+        let algorithm = match &table.signature {
+            None => SignatureAlgorithm::default_for(key),
+            Some(name) => match SignatureAlgorithm::from_name(name).filter(|algorithm| key.signs_with(*algorithm)) {
+                Some(algorithm) => algorithm,
+                None => {
+                    self.mistake(place, format!("`signature = \"{name}\"` is nothing that a key of {key} signs with"));
+                    SignatureAlgorithm::default_for(key)
+                }
+            },
+        };
+        let lifetime = self.span(place, "lifetime", &table.lifetime, LEAF_LIFETIME_MIN, CA_LIFETIME_MAX);
+        CaProfile { subject: DistinguishedName::new(attributes), lifetime, key, algorithm }
+    }
+
+    fn key_kind(&mut self, place: &str, name: &str) -> KeyKind {
+        KeyKind::from_name(name).unwrap_or_else(|| {
+            let known = KeyKind::ALL.map(KeyKind::name).join(", ");
+            self.mistake(place, format!("there is no key kind `{name}`; there are {known}"));
+            KeyKind::EcdsaP256
+        })
+    }
+
+    fn span(&mut self, place: &str, field: &str, text: &str, at_least: Span, at_most: Span) -> Span {
+        match Span::parse(text) {
+            Ok(span) if at_least <= span && span <= at_most => span,
+            Ok(span) => {
+                self.mistake(place, format!("`{field}` is {span}; it lies between {at_least} and {at_most}"));
+                at_least
+            }
+            Err(error) => {
+                self.mistake(place, format!("`{field}`: {error}"));
+                at_least
+            }
+        }
+    }
+
+    fn profile(&mut self, name: &str, table: &ProfileTable, providers: &BTreeMap<String, Provider>) -> Profile {
+        let place = format!("profile.{name}");
+        self.label(&place, name);
+        let keys: Vec<_> = table.keys.iter().map(|key| self.key_kind(&place, key)).collect();
+        if keys.is_empty() {
+            self.mistake(&place, "`keys` is empty: no request could be approved");
+        }
+        let common_name = table.common_name.as_deref().and_then(|text| self.template(&place, "common-name", text));
+        let names: Vec<_> = table.names.iter().filter_map(|entry| self.name_format(&place, entry)).collect();
+        if common_name.is_none() && !names.iter().any(|format| format.at_least > 0) {
+            self.mistake(&place, "no name is required: a certificate without a name says nothing");
+        }
+        let vocabulary = self.vocabulary(&place, table, providers, common_name.as_ref(), &names);
+        for oid in &table.ignore {
+            let dotted = oid.split('.').count() >= 2 && oid.split('.').all(|arc| arc.parse::<u32>().is_ok());
+            if !dotted {
+                self.mistake(&place, format!("`ignore`: `{oid}` is no dotted object identifier"));
+            }
+        }
+        Profile {
+            name: name.to_owned(),
+            authority: table.authority.clone(),
+            lifetime: self.lifetime(&place, &table.lifetime, table.long_lived.as_deref()),
+            keys,
+            usages: self.usages(&place, &table.usages),
+            possession: table.possession,
+            common_name,
+            names,
+            vocabulary,
+            ignore: table.ignore.clone(),
+        }
+    }
+
+    fn lifetime(&mut self, place: &str, table: &LifetimeTable, long_lived: Option<&str>) -> Lifetime {
+        if long_lived.is_some_and(|reason| reason.trim().is_empty()) {
+            self.mistake(place, "`long-lived` gives its reason in words");
+        }
+        let limit = if long_lived.is_some() { LONG_LIVED_LIFETIME_MAX } else { LEAF_LIFETIME_MAX };
+        let maximum = self.span(place, "lifetime.maximum", &table.maximum, LEAF_LIFETIME_MIN, limit);
+        let default = self.span(place, "lifetime.default", &table.default, LEAF_LIFETIME_MIN, limit);
+        if default > maximum {
+            self.mistake(place, "`lifetime.default` is over `lifetime.maximum`");
+        }
+        let backdate = table.backdate.as_deref().map_or(BACKDATE_DEFAULT, |text| {
+            self.span(place, "lifetime.backdate", text, Span::from_secs(0), BACKDATE_MAX)
+        });
+        Lifetime { default, maximum, over: table.over, backdate }
+    }
+
+    fn usages(&mut self, place: &str, words: &[String]) -> Vec<KeyPurpose> {
+        let mut usages = Vec::new();
+        for word in words {
+            match KeyPurpose::ALL.into_iter().find(|purpose| purpose.name() == word) {
+                Some(purpose) if usages.contains(&purpose) => {
+                    self.mistake(place, format!("`usages` has `{word}` twice"))
+                }
+                Some(purpose) => usages.push(purpose),
+                None => {
+                    let known = KeyPurpose::ALL.map(KeyPurpose::name).join(", ");
+                    self.mistake(place, format!("there is no usage `{word}`; there are {known}"));
+                }
+            }
+        }
+        if words.is_empty() {
+            self.mistake(place, "`usages` is empty: a certificate without extended key usage is good for everything");
+        }
+        usages
+    }
+
+    fn template(&mut self, place: &str, field: &str, text: &str) -> Option<Template> {
+        Template::parse(text).map_err(|error| self.mistake(place, format!("`{field}`: `{text}`: {error}"))).ok()
+    }
+
+    fn name_format(&mut self, place: &str, table: &NameTable) -> Option<NameFormat> {
+        let (kind, text) = match (&table.dns, &table.uri) {
+            (Some(text), None) => (NameKind::Dns, text),
+            (None, Some(text)) => (NameKind::Uri, text),
+            (None, None) | (Some(_), Some(_)) => {
+                self.mistake(place, "every entry of `names` has either `dns` or `uri`");
+                return None;
+            }
+        };
+        let template = self.template(place, kind.short(), text)?;
+        let (at_least, at_most) = table.count.as_deref().map_or(Some((1, 1)), count).or_else(|| {
+            self.mistake(place, format!("`count` of `{text}` is written `1`, `0..1` or `1..4`, at most {COUNT_MAX}"));
+            None
+        })?;
+        Some(NameFormat { kind, template, at_least, at_most })
+    }
+
+    fn vocabulary(
+        &mut self,
+        place: &str,
+        table: &ProfileTable,
+        providers: &BTreeMap<String, Provider>,
+        common_name: Option<&Template>,
+        names: &[NameFormat],
+    ) -> Vocabulary {
+        let any = |shape| Part { shape, one_of: Vec::new() };
+        let mut parts = BTreeMap::from([
+            ("domain".to_owned(), any(Shape::Dotted)),
+            ("service".to_owned(), any(Shape::Label)),
+            ("instance".to_owned(), any(Shape::Dotted)),
+        ]);
+        for (name, part) in &table.parts {
+            let shape = match part.shape {
+                ShapeWord::Label => Shape::Label,
+                ShapeWord::Dotted => Shape::Dotted,
+            };
+            parts.insert(name.clone(), Part { shape, one_of: part.one_of.clone() });
+        }
+        let templates = || common_name.into_iter().chain(names.iter().map(|format| &format.template));
+        for part in templates().flat_map(Template::parts) {
+            if !parts.contains_key(part) {
+                self.mistake(place, format!("nothing says what `{{{part}}}` is; name it in `parts`"));
+            }
+        }
+        for part in table.parts.keys().filter(|part| !templates().any(|template| template.parts().any(|p| p == *part)))
+        {
+            self.mistake(place, format!("`parts.{part}` stands in no format"));
+        }
+        let known: Vec<_> = table.providers.iter().filter_map(|name| providers.get(name).cloned()).collect();
+        for name in table.providers.iter().filter(|name| !providers.contains_key(*name)) {
+            self.mistake(place, format!("there is no provider `{name}`"));
+        }
+        if known.is_empty() && templates().any(Template::names_provider) {
+            self.mistake(place, "a format has `{provider}`, but `providers` names none");
+        }
+        let mut dashed: Vec<_> = templates().flat_map(Template::dashed_parts).map(ToOwned::to_owned).collect();
+        dashed.sort();
+        dashed.dedup();
+        Vocabulary { parts, providers: known, dashed }
+    }
+
+    fn caller(&mut self, name: &str, table: &CallerTable, profiles: &BTreeMap<String, Profile>) -> Option<CallerRule> {
+        let place = format!("caller.{name}");
+        self.label(&place, name);
+        let identity = match (&table.uri, &table.dns) {
+            (Some(uri), None) => Uri::parse(uri).map(|uri| Identity::Uri(uri.as_str().to_owned())),
+            (None, Some(dns)) => DnsName::parse(dns).map(|name| Identity::Dns(name.as_str().to_owned())),
+            (None, None) | (Some(_), Some(_)) => {
+                self.mistake(&place, "a caller has either `uri` or `dns`");
+                return None;
+            }
+        };
+        let identity =
+            identity.map_err(|error| self.mistake(&place, format!("its identity is no name: {error}"))).ok()?;
+        let mut methods = Vec::new();
+        for word in &table.methods {
+            match Method::from_name(word) {
+                Some(method) => methods.push(method),
+                None => {
+                    let known = Method::ALL.map(Method::name).join(", ");
+                    self.mistake(&place, format!("there is no method `{word}`; there are {known}"));
+                }
+            }
+        }
+        for profile in table.profiles.iter().filter(|profile| !profiles.contains_key(*profile)) {
+            self.mistake(&place, format!("there is no profile `{profile}`"));
+        }
+        Some(CallerRule { name: name.to_owned(), identity, methods, profiles: table.profiles.clone() })
+    }
+
+    fn twice(&mut self, callers: &[CallerRule]) {
+        for (at, rule) in callers.iter().enumerate() {
+            if let Some(other) = callers.iter().take(at).find(|other| other.identity == rule.identity) {
+                let sentence = format!("`{}` is the identity of `{}`, too", rule.identity, other.name);
+                self.mistake(&format!("caller.{}", rule.name), sentence);
+            }
+        }
+    }
+}
+
+/// `1`, `0..1`, `1..4`.
+fn count(text: &str) -> Option<(usize, usize)> {
+    let number = |digits: &str| digits.parse::<usize>().ok().filter(|number| *number <= COUNT_MAX);
+    match text.split_once("..") {
+        None => number(text).map(|number| (number, number)),
+        Some((low, high)) => number(low).zip(number(high)),
+    }
+    .filter(|(low, high)| low <= high && *high > 0)
+}

@@ -1,0 +1,282 @@
+//! Why something is refused: data with a stable code, one sentence, and what would have been allowed.
+
+use std::fmt;
+
+/// Most reasons that one refusal carries; what is beyond is counted, not listed.
+pub const REASONS_MAX: usize = 32;
+
+/// Longest piece of a caller's text that a sentence quotes, in characters.
+const QUOTE_CHARS_MAX: usize = 120;
+
+/// The stable code of a reason. Codes are never renamed; new ones may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReasonCode {
+    /// A required field is empty.
+    FieldMissing,
+    /// A field is longer, shorter or otherwise outside its limits.
+    FieldOutOfLimits,
+    /// A field of a later version is set.
+    FieldNotSupported,
+    /// Two fields cannot be set together.
+    FieldsConflict,
+    /// The message does not decode.
+    MessageMalformed,
+    /// The CSR does not decode.
+    CsrMalformed,
+    /// The CSR decodes, but is not in canonical DER.
+    CsrNotCanonical,
+    /// The CSR's signature is wrong or of an algorithm that is not taken.
+    CsrSignatureWrong,
+    /// The public key does not decode or is no valid key.
+    KeyMalformed,
+    /// The public key is of a kind that the profile does not allow.
+    KeyNotAllowed,
+    /// An SPKI without proof of possession, where the profile wants a CSR.
+    PossessionNotProven,
+    /// A subject attribute other than one common name.
+    SubjectNotAllowed,
+    /// An extension request that no rule names.
+    ExtensionNotAllowed,
+    /// An attribute of the CSR that no rule names.
+    AttributeNotAllowed,
+    /// Something that may stand once stands twice.
+    Duplicate,
+    /// A name is not well-formed.
+    NameMalformed,
+    /// A name is of a kind that no rule of the profile takes.
+    NameKindNotAllowed,
+    /// A name fits no format of the profile.
+    NameOutsideFormat,
+    /// A name fits a format, but its parts disagree with those of another name.
+    NamePartsDisagree,
+    /// A name that the profile requires is missing.
+    NameMissing,
+    /// More names of a format than the profile allows.
+    NameTooMany,
+    /// The names can be read in more than one way.
+    NamesAmbiguous,
+    /// A name is that of a caller of this signer.
+    NameOfCaller,
+    /// The wished lifetime is over the profile's maximum.
+    LifetimeTooLong,
+    /// The lifetime would outlive its issuer.
+    LifetimeBeyondIssuer,
+    /// No such authority.
+    AuthorityUnknown,
+    /// No such profile, or not of this authority.
+    ProfileUnknown,
+    /// The caller's certificate names nobody that the policy knows.
+    CallerUnknown,
+    /// The caller's certificate is outside its validity.
+    CallerExpired,
+    /// The caller has no right to the method.
+    MethodNotAllowed,
+    /// The caller has no right to the profile.
+    ProfileNotAllowed,
+    /// No method of that name.
+    MethodUnknown,
+    /// Another transition is active than the one named.
+    TransitionStale,
+    /// The authority has no active epoch.
+    EpochNotActive,
+    /// The policy changed between decision and commit.
+    PolicyChanged,
+    /// The request id was used with another content.
+    RequestIdReused,
+    /// The request id's certificate was committed, never signed, and is void now.
+    RequestVoid,
+    /// The clock cannot be trusted.
+    ClockUntrusted,
+    /// The serial number is taken.
+    SerialTaken,
+    /// The draft does not say what was approved: a defect of the signer, and nothing was signed.
+    DraftDisagrees,
+    /// The deadline passed.
+    DeadlinePassed,
+    /// The message was over its limit and was not read.
+    MessageTooLarge,
+    /// The gRPC frame around the message does not decode.
+    MalformedFrame,
+    /// A queue is full.
+    QueueFull,
+    /// The key's device failed or is away.
+    DeviceFailed,
+    /// The decision log cannot be written.
+    LedgerFailed,
+    /// The daemon is stopping.
+    Stopping,
+}
+
+/// What kind of answer a reason makes: decides the status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReasonClass {
+    /// A field of a later version.
+    NotSupported,
+    /// The request is malformed.
+    Malformed,
+    /// The caller or the policy does not permit it.
+    NotPermitted,
+    /// The state of the signer does not permit it now.
+    Precondition,
+    /// It clashes with what was decided before.
+    Conflict,
+    /// There is no such thing.
+    NotFound,
+    /// A size or a rate is exhausted.
+    Exhausted,
+    /// Too late.
+    Deadline,
+    /// Not now; the same request may succeed later.
+    Unavailable,
+    /// A defect of the signer.
+    Internal,
+}
+
+impl ReasonCode {
+    /// The code as the wire and the log write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FieldMissing => "FIELD_MISSING",
+            Self::FieldOutOfLimits => "FIELD_OUT_OF_LIMITS",
+            Self::FieldNotSupported => "FIELD_NOT_SUPPORTED",
+            Self::FieldsConflict => "FIELDS_CONFLICT",
+            Self::MessageMalformed => "MESSAGE_MALFORMED",
+            Self::CsrMalformed => "CSR_MALFORMED",
+            Self::CsrNotCanonical => "CSR_NOT_CANONICAL",
+            Self::CsrSignatureWrong => "CSR_SIGNATURE_WRONG",
+            Self::KeyMalformed => "KEY_MALFORMED",
+            Self::KeyNotAllowed => "KEY_NOT_ALLOWED",
+            Self::PossessionNotProven => "POSSESSION_NOT_PROVEN",
+            Self::SubjectNotAllowed => "SUBJECT_NOT_ALLOWED",
+            Self::ExtensionNotAllowed => "EXTENSION_NOT_ALLOWED",
+            Self::AttributeNotAllowed => "ATTRIBUTE_NOT_ALLOWED",
+            Self::Duplicate => "DUPLICATE",
+            Self::NameMalformed => "NAME_MALFORMED",
+            Self::NameKindNotAllowed => "NAME_KIND_NOT_ALLOWED",
+            Self::NameOutsideFormat => "NAME_OUTSIDE_FORMAT",
+            Self::NamePartsDisagree => "NAME_PARTS_DISAGREE",
+            Self::NameMissing => "NAME_MISSING",
+            Self::NameTooMany => "NAME_TOO_MANY",
+            Self::NamesAmbiguous => "NAMES_AMBIGUOUS",
+            Self::NameOfCaller => "NAME_OF_CALLER",
+            Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
+            Self::LifetimeBeyondIssuer => "LIFETIME_BEYOND_ISSUER",
+            Self::AuthorityUnknown => "AUTHORITY_UNKNOWN",
+            Self::ProfileUnknown => "PROFILE_UNKNOWN",
+            Self::CallerUnknown => "CALLER_UNKNOWN",
+            Self::CallerExpired => "CALLER_EXPIRED",
+            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::ProfileNotAllowed => "PROFILE_NOT_ALLOWED",
+            Self::MethodUnknown => "METHOD_UNKNOWN",
+            Self::TransitionStale => "TRANSITION_STALE",
+            Self::EpochNotActive => "EPOCH_NOT_ACTIVE",
+            Self::PolicyChanged => "POLICY_CHANGED",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::RequestVoid => "REQUEST_VOID",
+            Self::ClockUntrusted => "CLOCK_UNTRUSTED",
+            Self::SerialTaken => "SERIAL_TAKEN",
+            Self::DraftDisagrees => "DRAFT_DISAGREES",
+            Self::DeadlinePassed => "DEADLINE_PASSED",
+            Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
+            Self::MalformedFrame => "MALFORMED_FRAME",
+            Self::QueueFull => "QUEUE_FULL",
+            Self::DeviceFailed => "DEVICE_FAILED",
+            Self::LedgerFailed => "LEDGER_FAILED",
+            Self::Stopping => "STOPPING",
+        }
+    }
+
+    /// Its class.
+    #[must_use]
+    pub fn class(self) -> ReasonClass {
+        match self {
+            Self::FieldNotSupported | Self::MethodUnknown => ReasonClass::NotSupported,
+            Self::FieldMissing
+            | Self::FieldOutOfLimits
+            | Self::FieldsConflict
+            | Self::MessageMalformed
+            | Self::MalformedFrame
+            | Self::CsrMalformed
+            | Self::CsrNotCanonical
+            | Self::CsrSignatureWrong
+            | Self::KeyMalformed
+            | Self::Duplicate
+            | Self::NameMalformed => ReasonClass::Malformed,
+            Self::KeyNotAllowed
+            | Self::PossessionNotProven
+            | Self::SubjectNotAllowed
+            | Self::ExtensionNotAllowed
+            | Self::AttributeNotAllowed
+            | Self::NameKindNotAllowed
+            | Self::NameOutsideFormat
+            | Self::NamePartsDisagree
+            | Self::NameMissing
+            | Self::NameTooMany
+            | Self::NamesAmbiguous
+            | Self::NameOfCaller
+            | Self::LifetimeTooLong
+            | Self::ProfileUnknown
+            | Self::CallerUnknown
+            | Self::CallerExpired
+            | Self::MethodNotAllowed
+            | Self::ProfileNotAllowed => ReasonClass::NotPermitted,
+            Self::LifetimeBeyondIssuer
+            | Self::TransitionStale
+            | Self::EpochNotActive
+            | Self::RequestVoid
+            | Self::ClockUntrusted => ReasonClass::Precondition,
+            Self::RequestIdReused => ReasonClass::Conflict,
+            Self::AuthorityUnknown => ReasonClass::NotFound,
+            Self::MessageTooLarge => ReasonClass::Exhausted,
+            Self::DeadlinePassed => ReasonClass::Deadline,
+            Self::PolicyChanged | Self::QueueFull | Self::DeviceFailed | Self::LedgerFailed | Self::Stopping => {
+                ReasonClass::Unavailable
+            }
+            Self::SerialTaken | Self::DraftDisagrees => ReasonClass::Internal,
+        }
+    }
+}
+
+/// One reason of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The stable code.
+    pub code: ReasonCode,
+    /// The field of the request that it is about, in the wire's words; `csr` fields as `csr.subject` and the like.
+    pub field: &'static str,
+    /// What happened, as one sentence for people.
+    pub sentence: String,
+    /// What would have been allowed, where that can be said.
+    pub allowed: Option<String>,
+}
+
+impl Reason {
+    /// A reason without a remark on what is allowed.
+    #[must_use]
+    pub fn new(code: ReasonCode, field: &'static str, sentence: impl Into<String>) -> Self {
+        Self { code, field, sentence: sentence.into(), allowed: None }
+    }
+
+    /// The same reason, saying what is allowed.
+    #[must_use]
+    pub fn allowing(self, allowed: impl Into<String>) -> Self {
+        Self { allowed: Some(allowed.into()), ..self }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.code.as_str(), self.field, self.sentence)
+    }
+}
+
+/// A caller's text, made safe to quote in a sentence: control characters escaped, long text cut.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    let mut quoted: String = text.chars().take(QUOTE_CHARS_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(QUOTE_CHARS_MAX).is_some() {
+        quoted.push('…');
+    }
+    format!("`{quoted}`")
+}

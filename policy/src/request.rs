@@ -1,0 +1,304 @@
+//! A request, read: well-formed and canonical, and nothing more.
+
+use crate::{
+    caller::Caller,
+    csr::{self, Csr},
+    key::{PublicKey, SPKI_BYTES_MAX, sha256},
+    name::{GeneralName, NAMES_MAX},
+    reason::{Reason, ReasonCode, quote},
+};
+
+/// Longest name of an authority or profile, in bytes.
+pub const LABEL_BYTES_MAX: usize = 64;
+
+/// Longest request id, in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// A request as it came, before anything was read. Field names are those of `hallmark.signer.v1`.
+#[derive(Clone, Debug, Default)]
+pub struct RequestInput {
+    /// Name of the authority.
+    pub authority: String,
+    /// Name of the profile.
+    pub profile: String,
+    /// The caller's own name for this request.
+    pub request_id: String,
+    /// Whose key.
+    pub subject: SubjectInput,
+    /// Wished lifetime in seconds; 0 for the profile's default.
+    pub lifetime_seconds: u64,
+    /// Transition digest, 32 bytes, or empty.
+    pub transition: Vec<u8>,
+    /// SHA-256 of evidence that the caller checked, or empty.
+    pub evidence_sha256: Vec<u8>,
+    /// Whether only to say what would happen.
+    pub validate_only: bool,
+}
+
+/// Where key and names come from.
+#[derive(Clone, Debug, Default)]
+pub enum SubjectInput {
+    /// Neither was given.
+    #[default]
+    Missing,
+    /// A PKCS#10 request.
+    Csr(Vec<u8>),
+    /// A bare public key, with the names beside it.
+    Spki {
+        /// SubjectPublicKeyInfo, DER.
+        spki: Vec<u8>,
+        /// The common name, or empty.
+        common_name: String,
+        /// dNSNames and URIs.
+        names: Vec<NameInput>,
+    },
+}
+
+/// A name beside an SPKI.
+#[derive(Clone, Debug)]
+pub enum NameInput {
+    /// dNSName.
+    Dns(String),
+    /// uniformResourceIdentifier.
+    Uri(String),
+    /// A kind that no rule takes, by its standard name.
+    Other(&'static str),
+}
+
+/// A well-formed request with its caller. Made only by [`Request::parse`]; nothing is approved.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub(crate) caller: Caller,
+    pub(crate) authority: String,
+    pub(crate) profile: String,
+    pub(crate) request_id: String,
+    pub(crate) key: PublicKey,
+    pub(crate) common_name: Option<String>,
+    pub(crate) names: Vec<GeneralName>,
+    pub(crate) possession: Possession,
+    pub(crate) lifetime_seconds: u64,
+    pub(crate) transition: Option<[u8; 32]>,
+    pub(crate) evidence_sha256: Option<[u8; 32]>,
+    pub(crate) validate_only: bool,
+    pub(crate) raw: Vec<u8>,
+    pub(crate) content_sha256: [u8; 32],
+}
+
+/// How the request says that its key's owner agrees.
+#[derive(Clone, Debug)]
+pub(crate) enum Possession {
+    /// By a CSR.
+    Csr(Box<Csr>),
+    /// By the caller's word.
+    Caller,
+}
+
+impl Request {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// Every reason that keeps it from being well-formed, at least one.
+    pub fn parse(caller: Caller, input: RequestInput) -> Result<Self, Vec<Reason>> {
+        let mut reasons = Vec::new();
+        check_label("authority", &input.authority, &mut reasons);
+        check_label("profile", &input.profile, &mut reasons);
+        check_request_id(&input.request_id, &mut reasons);
+        let transition = digest("transition", &input.transition, &mut reasons);
+        let evidence_sha256 = digest("evidence_sha256", &input.evidence_sha256, &mut reasons);
+        let content_sha256 = content_digest(&input);
+        let subject = subject(input.subject).map_err(|more| reasons.extend(more)).ok();
+        match subject {
+            Some(subject) if reasons.is_empty() => Ok(Self {
+                caller,
+                authority: input.authority,
+                profile: input.profile,
+                request_id: input.request_id,
+                key: subject.key,
+                common_name: subject.common_name,
+                names: subject.names,
+                possession: subject.possession,
+                lifetime_seconds: input.lifetime_seconds,
+                transition,
+                evidence_sha256,
+                validate_only: input.validate_only,
+                raw: subject.raw,
+                content_sha256,
+            }),
+            _ => Err(reasons),
+        }
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Name of the authority that is asked.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The caller's own name for this request.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// SHA-256 over everything that makes the request what it is: the same id with another digest is another request.
+    #[must_use]
+    pub fn content_sha256(&self) -> &[u8; 32] {
+        &self.content_sha256
+    }
+
+    /// Whether only to say what would happen.
+    #[must_use]
+    pub fn validate_only(&self) -> bool {
+        self.validate_only
+    }
+}
+
+fn check_label(field: &'static str, value: &str, reasons: &mut Vec<Reason>) {
+    if value.is_empty() {
+        reasons.push(Reason::new(ReasonCode::FieldMissing, field, format!("`{field}` is empty")));
+    } else if value.len() > LABEL_BYTES_MAX {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, field, format!("`{field}` has {} bytes", value.len()));
+        reasons.push(reason.allowing(format!("at most {LABEL_BYTES_MAX} bytes")));
+    }
+}
+
+fn check_request_id(value: &str, reasons: &mut Vec<Reason>) {
+    const FIELD: &str = "request_id";
+    let taken = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    if value.is_empty() {
+        let sentence = "`request_id` is empty: without it an answer that got lost could not be had again";
+        reasons.push(Reason::new(ReasonCode::FieldMissing, FIELD, sentence).allowing("for example a random UUID"));
+    } else if value.len() > REQUEST_ID_BYTES_MAX || !value.bytes().all(taken) {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, FIELD, format!("`request_id` is {}", quote(value)));
+        reasons.push(reason.allowing(format!("1 to {REQUEST_ID_BYTES_MAX} bytes of [A-Za-z0-9._:-]")));
+    }
+}
+
+fn digest(field: &'static str, bytes: &[u8], reasons: &mut Vec<Reason>) -> Option<[u8; 32]> {
+    if bytes.is_empty() {
+        return None;
+    }
+    let digest = bytes.try_into().ok();
+    if digest.is_none() {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, field, format!("`{field}` has {} bytes", bytes.len()));
+        reasons.push(reason.allowing("32 bytes, or empty"));
+    }
+    digest
+}
+
+struct Subject {
+    key: PublicKey,
+    common_name: Option<String>,
+    names: Vec<GeneralName>,
+    possession: Possession,
+    raw: Vec<u8>,
+}
+
+fn subject(input: SubjectInput) -> Result<Subject, Vec<Reason>> {
+    match input {
+        SubjectInput::Missing => {
+            let reason = Reason::new(ReasonCode::FieldMissing, "subject", "neither `csr` nor `spki` is set");
+            Err(vec![reason])
+        }
+        SubjectInput::Csr(raw) => {
+            let csr = Csr::parse(&raw)?;
+            Ok(Subject {
+                key: csr.key.clone(),
+                common_name: csr.common_name.clone(),
+                names: csr.names.clone(),
+                possession: Possession::Csr(Box::new(csr)),
+                raw,
+            })
+        }
+        SubjectInput::Spki { spki, common_name, names } => bare_key(spki, common_name, &names),
+    }
+}
+
+fn bare_key(spki: Vec<u8>, common_name: String, names: &[NameInput]) -> Result<Subject, Vec<Reason>> {
+    const NAMES: &str = "subject_alt_names";
+    let mut reasons = Vec::new();
+    if names.len() > NAMES_MAX {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, NAMES, format!("there are {} names", names.len()));
+        return Err(vec![reason.allowing(format!("at most {NAMES_MAX}"))]);
+    }
+    if spki.len() > SPKI_BYTES_MAX {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, "spki", format!("`spki` has {} bytes", spki.len()));
+        return Err(vec![reason.allowing(format!("at most {SPKI_BYTES_MAX} bytes"))]);
+    }
+    let key = PublicKey::parse(&spki)
+        .map_err(|error| reasons.push(Reason::new(ReasonCode::KeyMalformed, "spki", error.to_string())))
+        .ok();
+    if !common_name.is_empty()
+        && let Err(sentence) = csr::check_common_name(&common_name)
+    {
+        reasons.push(Reason::new(ReasonCode::NameMalformed, "common_name", sentence));
+    }
+    let mut parsed = Vec::with_capacity(names.len());
+    for name in names {
+        let name = match name {
+            NameInput::Dns(text) => csr::dns_name(NAMES, text),
+            NameInput::Uri(text) => csr::uri(NAMES, text),
+            NameInput::Other(kind) => Err(Reason::new(
+                ReasonCode::NameKindNotAllowed,
+                NAMES,
+                format!("`subject_alt_names` has an {kind}, which no rule takes"),
+            )),
+        };
+        match name {
+            Ok(name) => parsed.push(name),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    match key {
+        Some(key) if reasons.is_empty() => Ok(Subject {
+            key,
+            common_name: (!common_name.is_empty()).then_some(common_name),
+            names: parsed,
+            possession: Possession::Caller,
+            raw: spki,
+        }),
+        _ => Err(reasons),
+    }
+}
+
+/// A digest over every field that counts, each with its length before it, so that no two requests share one.
+fn content_digest(input: &RequestInput) -> [u8; 32] {
+    let mut bytes = Vec::new();
+    let mut field = |value: &[u8]| {
+        bytes.extend_from_slice(&(value.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(value);
+    };
+    field(b"hallmark-request-v1");
+    field(input.authority.as_bytes());
+    field(input.profile.as_bytes());
+    field(&input.lifetime_seconds.to_be_bytes());
+    field(&input.transition);
+    field(&input.evidence_sha256);
+    field(&[u8::from(input.validate_only)]);
+    match &input.subject {
+        SubjectInput::Missing => field(b"missing"),
+        SubjectInput::Csr(csr) => {
+            field(b"csr");
+            field(csr);
+        }
+        SubjectInput::Spki { spki, common_name, names } => {
+            field(b"spki");
+            field(spki);
+            field(common_name.as_bytes());
+            for name in names {
+                match name {
+                    NameInput::Dns(text) => field(format!("dns:{text}").as_bytes()),
+                    NameInput::Uri(text) => field(format!("uri:{text}").as_bytes()),
+                    NameInput::Other(kind) => field(format!("other:{kind}").as_bytes()),
+                }
+            }
+        }
+    }
+    sha256(&bytes)
+}

@@ -1,0 +1,347 @@
+//! Name formats: templates with named parts that bind once and must agree everywhere.
+//!
+//! `{domain}.{service}` reads a common name; `{service}.{domain:dashes}.{provider.suffix}` a dNSName in which the dots of
+//! `domain` are written as dashes and the end is one of a provider's suffixes. What a part is bound to in one name
+//! is what it must be in all others.
+
+use std::collections::BTreeMap;
+
+/// Longest template, in bytes.
+const TEMPLATE_BYTES_MAX: usize = 512;
+
+/// Most steps that reading one name may take; templates that need more are too ambiguous to be safe.
+const STEPS_MAX: usize = 20_000;
+
+/// What a part may be bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its shape.
+    pub shape: Shape,
+    /// If not empty: these values only.
+    pub one_of: Vec<String>,
+}
+
+/// The shape of a part's value. Characters are a-z, 0-9, `-` and `_`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One label: no dot.
+    Label,
+    /// One or more labels with dots between.
+    Dotted,
+}
+
+/// A provider of instances (Copper Argos): its service name and its DNS suffixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// Its name, for example `sys.auth.aws`.
+    pub name: String,
+    /// Its suffixes, for example `aws.athenz.cloud`.
+    pub suffixes: Vec<String>,
+}
+
+/// What the parts of a profile's formats may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vocabulary {
+    /// The parts by name.
+    pub parts: BTreeMap<String, Part>,
+    /// The providers that `{provider}` and `{provider.suffix}` may mean.
+    pub providers: Vec<Provider>,
+    /// Parts that are written with dashes somewhere, and so may hold none themselves.
+    pub dashed: Vec<String>,
+}
+
+/// What the parts are bound to so far, by name.
+pub type Bindings = BTreeMap<String, String>;
+
+/// The part that `{provider}` and `{provider.suffix}` bind.
+pub const PROVIDER: &str = "provider";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    Literal(String),
+    Part(String),
+    Dashed(String),
+    ProviderName,
+    ProviderSuffix,
+}
+
+/// A name format, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    text: String,
+    segments: Vec<Segment>,
+}
+
+/// Why text is no template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Empty, or over 512 bytes.
+    #[error("a format has 1 to {TEMPLATE_BYTES_MAX} bytes")]
+    Length,
+    /// A brace without its partner, or an empty part.
+    #[error("a brace in the format has no partner, or nothing stands between two")]
+    Braces,
+    /// A modifier other than `:dashes`.
+    #[error(
+        "`{{{part}}}` has a modifier that does not exist; `:dashes` is the only one, and `provider.suffix` the only member"
+    )]
+    Modifier {
+        /// What stands between the braces.
+        part: String,
+    },
+    /// Two parts with nothing between them.
+    #[error("two parts stand side by side: nothing says where one ends")]
+    Adjacent,
+    /// Characters that no name has.
+    #[error("the fixed text of a format is visible ASCII without comma, `*` and spaces")]
+    Literal,
+}
+
+impl Template {
+    /// Reads a format.
+    ///
+    /// # Errors
+    /// See [`TemplateError`].
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        if text.is_empty() || text.len() > TEMPLATE_BYTES_MAX {
+            return Err(TemplateError::Length);
+        }
+        let mut segments = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            if let Some(inner) = rest.strip_prefix('{') {
+                let (part, after) = inner.split_once('}').ok_or(TemplateError::Braces)?;
+                if segments.last().is_some_and(|last| !matches!(last, Segment::Literal(_))) {
+                    return Err(TemplateError::Adjacent);
+                }
+                segments.push(part_segment(part)?);
+                rest = after;
+            } else {
+                let end = rest.find('{').unwrap_or(rest.len());
+                let (literal, after) = rest.split_at(end);
+                if literal.contains('}') {
+                    return Err(TemplateError::Braces);
+                }
+                if !literal.bytes().all(|byte| byte.is_ascii_graphic() && !b",*".contains(&byte)) {
+                    return Err(TemplateError::Literal);
+                }
+                segments.push(Segment::Literal(literal.to_owned()));
+                rest = after;
+            }
+        }
+        Ok(Self { text: text.to_owned(), segments })
+    }
+
+    /// The format as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Names of the parts that it binds, without `provider`.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Part(name) | Segment::Dashed(name) => Some(name.as_str()),
+            Segment::Literal(_) | Segment::ProviderName | Segment::ProviderSuffix => None,
+        })
+    }
+
+    /// Names of the parts that it writes with dashes.
+    pub fn dashed_parts(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Dashed(name) => Some(name.as_str()),
+            Segment::Literal(_) | Segment::Part(_) | Segment::ProviderName | Segment::ProviderSuffix => None,
+        })
+    }
+
+    /// Whether it names a provider.
+    #[must_use]
+    pub fn names_provider(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment, Segment::ProviderName | Segment::ProviderSuffix))
+    }
+
+    /// Every way to read `text` in this format that agrees with `bound`. `None`: more ways than may be tried.
+    #[must_use]
+    pub fn read(&self, text: &str, bound: &Bindings, vocabulary: &Vocabulary) -> Option<Vec<Bindings>> {
+        let mut reading = Reading { vocabulary, steps: 0, found: Vec::new() };
+        reading.step(&self.segments, text, bound.clone())?;
+        reading.found.dedup();
+        Some(reading.found)
+    }
+}
+
+fn part_segment(part: &str) -> Result<Segment, TemplateError> {
+    let word = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    match part {
+        "provider" => Ok(Segment::ProviderName),
+        "provider.suffix" => Ok(Segment::ProviderSuffix),
+        _ => match part.split_once(':') {
+            None if word(part) => Ok(Segment::Part(part.to_owned())),
+            Some((name, "dashes")) if word(name) && name != PROVIDER => Ok(Segment::Dashed(name.to_owned())),
+            None if part.is_empty() => Err(TemplateError::Braces),
+            None | Some(_) => Err(TemplateError::Modifier { part: part.to_owned() }),
+        },
+    }
+}
+
+struct Reading<'a> {
+    vocabulary: &'a Vocabulary,
+    steps: usize,
+    found: Vec<Bindings>,
+}
+
+impl Reading<'_> {
+    /// Reads `text` with `segments` from here on; `None` when the steps are used up.
+    fn step(&mut self, segments: &[Segment], text: &str, bound: Bindings) -> Option<()> {
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            return None;
+        }
+        let Some((segment, rest)) = segments.split_first() else {
+            if text.is_empty() && !self.found.contains(&bound) {
+                self.found.push(bound);
+            }
+            return Some(());
+        };
+        match segment {
+            Segment::Literal(literal) => match text.strip_prefix(literal.as_str()) {
+                Some(after) => self.step(rest, after, bound),
+                None => Some(()),
+            },
+            Segment::Part(name) => self.part(name, false, rest, text, &bound),
+            Segment::Dashed(name) => self.part(name, true, rest, text, &bound),
+            Segment::ProviderName => self.provider(rest, text, &bound, |provider| vec![provider.name.clone()]),
+            Segment::ProviderSuffix => self.provider(rest, text, &bound, |provider| provider.suffixes.clone()),
+        }
+    }
+
+    fn part(&mut self, name: &str, dashed: bool, rest: &[Segment], text: &str, bound: &Bindings) -> Option<()> {
+        if let Some(value) = bound.get(name) {
+            let written = if dashed { value.replace('.', "-") } else { value.clone() };
+            return match text.strip_prefix(written.as_str()) {
+                Some(after) => self.step(rest, after, bound.clone()),
+                None => Some(()),
+            };
+        }
+        let Some(part) = self.vocabulary.parts.get(name) else { return Some(()) };
+        let no_dashes = self.vocabulary.dashed.iter().any(|dashed| dashed == name);
+        let dots = part.shape == Shape::Dotted && !dashed;
+        let run = text.bytes().take_while(|byte| part_byte(*byte) || (dots && *byte == b'.')).count();
+        for end in 1..=run {
+            let Some((written, after)) = text.split_at_checked(end) else { continue };
+            let value = if dashed { written.replace('-', ".") } else { written.to_owned() };
+            let fits = fits(&value, part) && !(no_dashes && value.contains('-'));
+            if fits {
+                let mut bound = bound.clone();
+                bound.insert(name.to_owned(), value);
+                self.step(rest, after, bound)?;
+            }
+        }
+        Some(())
+    }
+
+    fn provider(
+        &mut self,
+        rest: &[Segment],
+        text: &str,
+        bound: &Bindings,
+        written: impl Fn(&Provider) -> Vec<String>,
+    ) -> Option<()> {
+        let vocabulary = self.vocabulary;
+        for provider in &vocabulary.providers {
+            if bound.get(PROVIDER).is_some_and(|name| *name != provider.name) {
+                continue;
+            }
+            for value in written(provider) {
+                if let Some(after) = text.strip_prefix(value.as_str()) {
+                    let mut bound = bound.clone();
+                    bound.insert(PROVIDER.to_owned(), provider.name.clone());
+                    self.step(rest, after, bound)?;
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+fn part_byte(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+}
+
+/// Whether a value has the part's shape: every label begins and ends with something else than `-`.
+fn fits(value: &str, part: &Part) -> bool {
+    let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+    let shaped = match part.shape {
+        Shape::Label => !value.contains('.') && label(value),
+        Shape::Dotted => value.split('.').all(label),
+    };
+    shaped && (part.one_of.is_empty() || part.one_of.iter().any(|allowed| allowed == value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vocabulary() -> Vocabulary {
+        let part = |shape| Part { shape, one_of: Vec::new() };
+        Vocabulary {
+            parts: BTreeMap::from([
+                ("domain".to_owned(), part(Shape::Dotted)),
+                ("service".to_owned(), part(Shape::Label)),
+                ("instance".to_owned(), part(Shape::Dotted)),
+            ]),
+            providers: vec![
+                Provider { name: "sys.aws".to_owned(), suffixes: vec!["aws.athenz.cloud".to_owned()] },
+                Provider { name: "sys.gcp".to_owned(), suffixes: vec!["gcp.athenz.cloud".to_owned()] },
+            ],
+            dashed: vec!["domain".to_owned()],
+        }
+    }
+
+    fn read(template: &str, text: &str, bound: &Bindings) -> Vec<Bindings> {
+        Template::parse(template).unwrap().read(text, bound, &vocabulary()).unwrap()
+    }
+
+    fn bindings(pairs: &[(&str, &str)]) -> Bindings {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_service_is_the_last_label_of_the_common_name() {
+        let found = read("{domain}.{service}", "media.sports.api", &Bindings::new());
+        assert_eq!(found, [bindings(&[("domain", "media.sports"), ("service", "api")])]);
+    }
+
+    #[test]
+    fn dots_of_the_domain_are_dashes_in_the_dns_name() {
+        let bound = bindings(&[("domain", "media.sports"), ("service", "api")]);
+        let format = "{service}.{domain:dashes}.{provider.suffix}";
+        assert_eq!(read(format, "api.media-sports.aws.athenz.cloud", &bound).len(), 1);
+        assert_eq!(read(format, "api.media.sports.aws.athenz.cloud", &bound).len(), 0);
+        assert_eq!(read(format, "api.media-news.aws.athenz.cloud", &bound).len(), 0);
+        assert_eq!(read(format, "api.media-sports.aws.athenz.cloud.evil", &bound).len(), 0);
+    }
+
+    #[test]
+    fn a_domain_with_a_dash_is_refused_where_dots_become_dashes() {
+        assert_eq!(read("{domain}.{service}", "a.b-c.api", &Bindings::new()), []);
+    }
+
+    #[test]
+    fn the_provider_of_one_name_is_the_provider_of_all() {
+        let format = "{instance}.instanceid.athenz.{provider.suffix}";
+        let found = read(format, "i-1.pod.instanceid.athenz.gcp.athenz.cloud", &Bindings::new());
+        assert_eq!(found, [bindings(&[("instance", "i-1.pod"), ("provider", "sys.gcp")])]);
+        let aws = bindings(&[("provider", "sys.aws")]);
+        assert_eq!(read(format, "i-1.instanceid.athenz.gcp.athenz.cloud", &aws), []);
+    }
+
+    #[test]
+    fn formats_with_mistakes_are_refused() {
+        for text in ["", "{", "}", "{}", "{a}{b}", "{a:dots}", "{a.b}", "{A}", "a,{b}", "{provider:dashes}"] {
+            assert!(Template::parse(text).is_err(), "{text}");
+        }
+    }
+}
