@@ -1,1 +1,41 @@
-//! todo
+//! The edge: TLS 1.3 with callers' certificates, HTTP/2, gRPC framing, limits and deadlines. What passes goes to the core as
+//! bytes with the caller's chain, and what the core answers goes back.
+//!
+//! It must never decode `hallmark.signer.v1` messages, decide, or hold what the core needs to sign. Nothing listens in clear.
+//! What it says is trusted for this much only: which chain a connection proved, and when the caller stops waiting. No input
+//! makes it panic, and each one has a limit.
+
+mod caller;
+mod calls;
+mod config;
+mod connection;
+mod counters;
+mod deadline;
+mod error;
+mod front;
+mod health;
+mod link;
+mod message;
+mod methods;
+mod period;
+mod reload;
+mod tls_files;
+mod turned_away;
+
+pub use caller::CHAIN_CERTIFICATES_MAX;
+pub use calls::BODY_TIME_MAX;
+pub use config::{CONNECTION_AGE_MAX, ConfigError, DEADLINE_MAX, FrontConfig, FrontFile, WATCH_INTERVAL};
+pub use connection::{
+    CONNECTION_WINDOW_BYTES, DRAIN_TIME_MAX, FAREWELL_TIME, HANDSHAKE_TIME_MAX, HEADER_BYTES_MAX, PING_INTERVAL,
+    PING_TIME_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
+};
+pub use counters::Counters;
+pub use error::FrontError;
+pub use front::{CONNECTIONS_MAX, Front, HANDSHAKES_MAX, STOP_TIME_MAX};
+pub use health::HealthHandle;
+pub use link::Core;
+pub use methods::{MESSAGE_BYTES_MAX, ROTATE_MESSAGE_BYTES_MAX};
+pub use period::{PERIOD_DAYS_MAX, Period, PeriodError};
+pub use reload::ReloadHandle;
+pub use tls_files::TLS_FILE_BYTES_MAX;
+pub use turned_away::Reason;

@@ -1,0 +1,196 @@
+//! The service `hallmark.signer.v1.Signer`, without knowing a single message of it: bytes in, frame to the core, bytes out.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hallmark_proto::SIGNER_SERVICE;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts,
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, timeout_at},
+};
+use tonic::{Status, body::Body, server::NamedService};
+
+use crate::{
+    connection::Connection,
+    counters::Counters,
+    deadline::Deadline,
+    link::{self, Core},
+    message::{self, Budget, Missed, Received},
+    methods::Methods,
+    turned_away::{self, Reason},
+};
+
+/// Longest time that a request's body may take to arrive, so that a trickle does not hold room until its deadline.
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Most frames about calls turned away that are on their way to the core at one time; beyond, they are only counted.
+const TURNED_AWAY_FRAMES_MAX: usize = 64;
+
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
+/// The service, shared by all connections.
+#[derive(Clone)]
+pub(crate) struct SignerService(Arc<Inner>);
+
+struct Inner {
+    core: Arc<dyn Core>,
+    methods: Methods,
+    budget: Budget,
+    default_deadline: Duration,
+    counters: Arc<Counters>,
+    stopping: watch::Receiver<bool>,
+    turned_away_frames: Arc<Semaphore>,
+}
+
+/// A call that may go to the core.
+struct Taken<'a> {
+    method: &'a str,
+    deadline: Deadline,
+    received: Received,
+}
+
+impl SignerService {
+    pub(crate) fn new(
+        core: Arc<dyn Core>,
+        methods: Methods,
+        default_deadline: Duration,
+        counters: Arc<Counters>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let turned_away_frames = Arc::new(Semaphore::new(TURNED_AWAY_FRAMES_MAX));
+        let budget = Budget::new();
+        Self(Arc::new(Inner { core, methods, budget, default_deadline, counters, stopping, turned_away_frames }))
+    }
+}
+
+impl NamedService for SignerService {
+    const NAME: &'static str = SIGNER_SERVICE;
+}
+
+impl tower::Service<Request<Body>> for SignerService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let service = Arc::clone(&self.0);
+        Box::pin(async move { Ok(service.answer(request).await) })
+    }
+}
+
+impl Inner {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let Some(connection) = parts.extensions.get::<Arc<Connection>>() else {
+            return Status::internal("the request belongs to no connection; this is a fault of the daemon").into_http();
+        };
+        let under_way = connection.enter();
+        match self.take(&parts, body).await {
+            Ok(taken) => match self.ask(connection, taken).await {
+                Ok(message) => message::respond(&message, under_way),
+                Err(status) => status.into_http(),
+            },
+            Err(Missed::Reason(reason)) => {
+                let method = self.methods.of_path(parts.uri.path()).map_or("", |(method, _)| method);
+                self.turn_away(connection, method, reason)
+            }
+            Err(Missed::Gone) => Status::cancelled("the call was taken back").into_http(),
+        }
+    }
+
+    /// Everything that is judged without the core.
+    async fn take(&self, parts: &Parts, body: Body) -> Result<Taken<'_>, Missed> {
+        if *self.stopping.borrow() {
+            return Err(Missed::Reason(Reason::Stopping));
+        }
+        if parts.method != Method::POST || !is_grpc(&parts.headers) {
+            return Err(Missed::Reason(Reason::NotGrpc));
+        }
+        let (method, bytes_max) =
+            self.methods.of_path(parts.uri.path()).ok_or(Missed::Reason(Reason::MethodUnknown))?;
+        if parts.headers.get(GRPC_ENCODING).is_some_and(|encoding| encoding != IDENTITY) {
+            return Err(Missed::Reason(Reason::Compressed));
+        }
+        let deadline = Deadline::of(&parts.headers, self.default_deadline).map_err(Missed::Reason)?;
+        let slow_at = Instant::now() + BODY_TIME_MAX;
+        let received =
+            timeout_at(deadline.at.min(slow_at), message::receive(body, bytes_max, &self.budget)).await.map_err(
+                |_| Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow }),
+            )??;
+        Ok(Taken { method, deadline, received })
+    }
+
+    /// Asks the core, and waits no longer than the deadline. The core's work goes on by itself in any case.
+    async fn ask(&self, connection: &Connection, taken: Taken<'_>) -> Result<bytes::Bytes, Status> {
+        let Taken { method, deadline, received: Received { message, room: _room } } = taken;
+        let frame = link::unary(method, connection.caller.chain(), deadline.boottime_nanos, message);
+        let work = tokio::spawn(self.core.call(frame));
+        let Ok(done) = timeout_at(deadline.at, work).await else {
+            self.counters.late();
+            return Err(turned_away::late());
+        };
+        done.ok().and_then(link::answer).unwrap_or_else(|| {
+            self.counters.core_was_away();
+            tracing::warn!(method, "the core gave no readable answer");
+            Err(turned_away::core_away())
+        })
+    }
+
+    /// Answers a call that does not reach the core, and tells the core of it: the caller was authenticated.
+    fn turn_away(&self, connection: &Connection, method: &str, reason: Reason) -> Response<Body> {
+        self.counters.turn_away(reason);
+        tracing::debug!(
+            caller = connection.caller.fingerprint,
+            method,
+            reason = reason.code(),
+            "a call was turned away"
+        );
+        if let Ok(place) = Arc::clone(&self.turned_away_frames).try_acquire_owned() {
+            let told = self.core.call(link::turned_away(method, connection.caller.chain(), reason));
+            tokio::spawn(async move {
+                told.await;
+                drop(place);
+            });
+        }
+        let mut response: Response<Body> = reason.status().into_http();
+        match reason {
+            Reason::Compressed => {
+                response.headers_mut().insert(GRPC_ACCEPT_ENCODING, IDENTITY);
+            }
+            // What is not gRPC is told so by HTTP (gRPC over HTTP/2, "Requests").
+            Reason::NotGrpc => *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Reason::MessageTooLarge
+            | Reason::MalformedFrame
+            | Reason::MethodUnknown
+            | Reason::MalformedDeadline
+            | Reason::DeadlinePassed
+            | Reason::BodyTooSlow
+            | Reason::Overloaded
+            | Reason::Stopping
+            | Reason::CallerNotAdmitted => {}
+        }
+        response
+    }
+}
+
+/// Whether the content is gRPC with protobuf messages.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let rest = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().strip_prefix(GRPC));
+    matches!(rest, Some(b"" | b"+proto")) || rest.is_some_and(|rest| rest.starts_with(b";"))
+}

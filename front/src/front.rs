@@ -1,0 +1,205 @@
+//! The front as a whole: bind, serve, stop.
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use hallmark_proto::{FILE_DESCRIPTOR_SET, SIGNER_SERVICE};
+use rustls_pki_types::CertificateDer;
+use tokio::{
+    net::TcpStream,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+};
+use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+
+use crate::{
+    calls::SignerService,
+    config::FrontConfig,
+    connection::Edge,
+    counters::Counters,
+    error::FrontError,
+    health::{HealthHandle, QUESTION_BYTES_MAX},
+    link::Core,
+    methods::Methods,
+    reload::{Look, ReloadHandle, TlsWatch},
+};
+
+/// Most connections at one time; callers are coordinators and operators, not workloads.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// Most handshakes at one time, so that strangers cannot take every place.
+pub const HANDSHAKES_MAX: usize = 256;
+/// Longest time for calls under way to be answered after a stop; service managers kill after 90 s.
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Pause after the system refused a connection, which it does when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A front that has its port and its TLS files, and serves nobody yet.
+pub struct Front {
+    listener: TcpListener,
+    address: SocketAddr,
+    edge: Arc<Edge>,
+    health: HealthHandle,
+    stopping: watch::Sender<bool>,
+}
+
+impl Front {
+    /// Reads the TLS files and takes the port, so that `local_addr` is known. Needs no runtime.
+    ///
+    /// # Errors
+    /// See [`FrontError`].
+    pub fn bind(config: FrontConfig, core: Arc<dyn Core>) -> Result<Self, FrontError> {
+        let counters = Arc::new(Counters::default());
+        let tls = Arc::new(TlsWatch::start(&config, Arc::clone(&counters))?);
+        let methods = Methods::read()?;
+        let (stopping, stop) = watch::channel(false);
+        let signer = SignerService::new(core, methods, config.default_deadline, Arc::clone(&counters), stop.clone());
+        let (health, routes) = routes(signer)?;
+        let (listener, address) =
+            listen(config.address).map_err(|source| FrontError::Listen { address: config.address, source })?;
+        let edge = Edge {
+            tls,
+            clock: config.clock,
+            counters,
+            routes,
+            stopping: stop,
+            connection_age_max: config.connection_age_max,
+            watch_interval: config.watch_interval,
+        };
+        Ok(Self { listener, address, edge: Arc::new(edge), health, stopping })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The certificates (DER) of the callers' bundle in force.
+    #[must_use]
+    pub fn callers_bundle_anchors(&self) -> Vec<CertificateDer<'static>> {
+        self.edge.tls.current().trust.anchors.clone()
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.edge.counters)
+    }
+
+    /// Sets what health checks hear.
+    #[must_use]
+    pub fn health(&self) -> HealthHandle {
+        self.health.clone()
+    }
+
+    /// Reloads the TLS files on demand.
+    #[must_use]
+    pub fn reload_handle(&self) -> ReloadHandle {
+        ReloadHandle(Arc::clone(&self.edge.tls))
+    }
+
+    /// Serves until `shutdown` resolves. Then no new connection and no new call is taken, calls under way are answered, for at
+    /// most [`STOP_TIME_MAX`], and it returns.
+    ///
+    /// # Errors
+    /// [`FrontError::Listen`] if the runtime does not take the listener.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), FrontError> {
+        let listener = tokio::net::TcpListener::from_std(self.listener)
+            .map_err(|source| FrontError::Listen { address: self.address, source })?;
+        let mut connections = JoinSet::new();
+        tokio::select! {
+            () = shutdown => {}
+            () = accept(&listener, &self.edge, &mut connections) => {}
+            () = watch_files(&self.edge) => {}
+        }
+        drop(listener);
+        self.health.set_serving(false);
+        self.stopping.send_replace(true);
+        tracing::info!(connections = connections.len(), "the front is stopping");
+        let drained = timeout(STOP_TIME_MAX, async { while connections.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "calls were still under way when the time to stop was over"
+            );
+            connections.shutdown().await;
+        }
+        Ok(())
+    }
+}
+
+fn routes(signer: SignerService) -> Result<(HealthHandle, Routes), FrontError> {
+    let (handle, health) = HealthHandle::new();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(SIGNER_SERVICE)
+        .with_service_name("grpc.health.v1.Health")
+        .build_v1()
+        .map_err(|source| FrontError::Reflection { source })?;
+    let routes = Routes::new(signer)
+        .add_service(HealthServer::new(health).max_decoding_message_size(QUESTION_BYTES_MAX))
+        .add_service(reflection.max_decoding_message_size(QUESTION_BYTES_MAX))
+        .prepare();
+    Ok((handle, routes))
+}
+
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Takes connections for ever, each into a task of its own.
+async fn accept(listener: &tokio::net::TcpListener, edge: &Arc<Edge>, connections: &mut JoinSet<()>) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, peer)) => begin(edge, connections, &handshakes, tcp, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "the system refuses connections; raise its limit on open files");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn begin(
+    edge: &Arc<Edge>,
+    connections: &mut JoinSet<()>,
+    handshakes: &Arc<Semaphore>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+) {
+    match Arc::clone(handshakes).try_acquire_owned() {
+        Ok(handshaking) if connections.len() < CONNECTIONS_MAX => {
+            connections.spawn(Arc::clone(edge).run(tcp, peer, handshaking));
+        }
+        Ok(_) | Err(_) => {
+            edge.counters.refused();
+            tracing::debug!(%peer, "a connection was refused: too many at once");
+        }
+    }
+}
+
+/// Looks at the TLS files for ever; a look that fails has logged why.
+async fn watch_files(edge: &Edge) {
+    let mut tick = interval_at(Instant::now() + edge.watch_interval, edge.watch_interval);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        drop(TlsWatch::look_aside(Arc::clone(&edge.tls), Look::IfChanged).await);
+    }
+}

@@ -1,0 +1,96 @@
+//! The byte-level interface to the core: frames of `hallmark.link.v1`, and nothing else.
+
+use std::{future::Future, pin::Pin};
+
+use bytes::Bytes;
+use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
+use prost::Message as _;
+use tonic::{Code, Status};
+
+use crate::turned_away::Reason;
+
+/// Longest status message passed on, in bytes; percent-encoding may triple it, and callers' libraries take 8 KiB of headers.
+const STATUS_MESSAGE_BYTES_MAX: usize = 1_024;
+/// Largest status details passed on, in bytes; base64 adds a third, and most callers' libraries take 16 KiB of headers.
+const STATUS_DETAILS_BYTES_MAX: usize = 10 * 1_024;
+
+/// One end of the byte-level interface to the core.
+pub trait Core: Send + Sync + 'static {
+    /// Takes an encoded `Call`, answers with an encoded `Reply`, or with no bytes for a `TurnedAway`.
+    ///
+    /// The work must not end when the future is dropped, because callers go away: implementations detach it. (The front
+    /// itself polls every such future to its end.) No bytes for a `Unary`, or bytes that are no `Reply`, mean that the core is
+    /// away: the caller is told to try again. So no method may answer OK with an empty message.
+    fn call(&self, frame: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>>;
+}
+
+/// The frame of a call that wants an answer.
+pub(crate) fn unary(method: &str, caller_chain: Vec<Bytes>, deadline_boottime_nanos: u64, body: Bytes) -> Bytes {
+    let unary = Unary { method: method.to_owned(), caller_chain, deadline_boottime_nanos, body };
+    encode(Kind::Unary(unary))
+}
+
+/// The frame that tells of a call that was turned away; `method` is empty where it is not known.
+pub(crate) fn turned_away(method: &str, caller_chain: Vec<Bytes>, reason: Reason) -> Bytes {
+    let reason = reason.code().to_owned();
+    encode(Kind::TurnedAway(TurnedAway { method: method.to_owned(), caller_chain, reason }))
+}
+
+fn encode(kind: Kind) -> Bytes {
+    Call { kind: Some(kind) }.encode_to_vec().into()
+}
+
+/// What the core answers: the response message, or a status for the caller; `None` if it is no answer.
+pub(crate) fn answer(frame: Bytes) -> Option<Result<Bytes, Status>> {
+    if frame.is_empty() {
+        return None;
+    }
+    let reply = Reply::decode(frame).ok()?;
+    let code = Code::from_i32(reply.code);
+    if code == Code::Ok {
+        return Some(Ok(reply.body));
+    }
+    Some(Err(Status::with_details(code, shortened(reply.message), details(reply.details))))
+}
+
+fn shortened(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(STATUS_MESSAGE_BYTES_MAX));
+    message
+}
+
+fn details(details: Bytes) -> Bytes {
+    if details.len() > STATUS_DETAILS_BYTES_MAX {
+        tracing::warn!(bytes = details.len(), "the core's status details are too large for headers and were left out");
+        return Bytes::new();
+    }
+    details
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(code: i32, message: String, details: Vec<u8>) -> Bytes {
+        Reply { code, message, details: details.into(), body: Bytes::from_static(b"body") }.encode_to_vec().into()
+    }
+
+    #[test]
+    fn no_bytes_and_garbage_are_no_answer() {
+        assert!(answer(Bytes::new()).is_none());
+        assert!(answer(Bytes::from_static(&[0xff; 9])).is_none());
+    }
+
+    #[test]
+    fn a_code_that_nobody_knows_is_an_error_all_the_same() {
+        let status = answer(reply(99, "odd".into(), vec![])).unwrap().unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::Unknown, "odd"));
+        assert_eq!(answer(reply(0, String::new(), vec![])).unwrap().unwrap(), Bytes::from_static(b"body"));
+    }
+
+    #[test]
+    fn long_messages_and_details_do_not_break_the_headers() {
+        let status = answer(reply(7, "ß".repeat(2_000), vec![1; 20_000])).unwrap().unwrap_err();
+        assert_eq!(status.message().len(), STATUS_MESSAGE_BYTES_MAX);
+        assert!(status.details().is_empty());
+    }
+}

@@ -1,0 +1,67 @@
+//! The methods of the coordinator's service, and how large a message each of them takes.
+
+use std::collections::BTreeMap;
+
+use hallmark_proto::{FILE_DESCRIPTOR_SET, SIGNER_SERVICE};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+
+use crate::error::FrontError;
+
+/// Largest request message, in bytes, of a method that is not named below: a CSR of 64 KiB, evidence and room.
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1_024;
+/// Largest request message of `RotateIntermediate`, in bytes: a manifest of 16 MiB and room.
+pub const ROTATE_MESSAGE_BYTES_MAX: usize = 17 * 1_024 * 1_024;
+
+const ROTATE: &str = "RotateIntermediate";
+
+/// The unary methods of `hallmark.signer.v1.Signer` by name, with the size of their messages in bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Methods(BTreeMap<String, usize>);
+
+impl Methods {
+    /// Reads them from the descriptors that are compiled in, so that a new method needs no line here.
+    pub(crate) fn read() -> Result<Self, FrontError> {
+        let files =
+            FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).map_err(|source| FrontError::Descriptors { source })?.file;
+        let services = files.into_iter().flat_map(|file| {
+            let package = file.package().to_owned();
+            file.service.into_iter().map(move |service| (format!("{package}.{}", service.name()), service))
+        });
+        let methods = services.filter(|(name, _)| name == SIGNER_SERVICE).flat_map(|(_, service)| service.method);
+        let unary = methods.filter(|method| !method.client_streaming() && !method.server_streaming());
+        Ok(Self(unary.map(|method| (method.name().to_owned(), message_bytes_max(method.name()))).collect()))
+    }
+
+    /// The method of a request path, with the size of its messages in bytes.
+    pub(crate) fn of_path(&self, path: &str) -> Option<(&str, usize)> {
+        let method = path.strip_prefix('/')?.strip_prefix(SIGNER_SERVICE)?.strip_prefix('/')?;
+        self.0.get_key_value(method).map(|(name, bytes_max)| (name.as_str(), *bytes_max))
+    }
+}
+
+fn message_bytes_max(method: &str) -> usize {
+    if method == ROTATE { ROTATE_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_found_by_their_whole_path() {
+        let methods = Methods::read().unwrap();
+        let path = "/hallmark.signer.v1.Signer/MintCertificate";
+        assert_eq!(methods.of_path(path), Some(("MintCertificate", MESSAGE_BYTES_MAX)));
+        for path in ["", "/", "MintCertificate", "/hallmark.signer.v1.Signer/", "/hallmark.signer.v1.Signer/Mint"] {
+            assert_eq!(methods.of_path(path), None);
+        }
+        assert_eq!(methods.of_path(&format!("{path}/")), None);
+    }
+
+    #[test]
+    fn only_a_rotation_takes_a_manifest() {
+        assert_eq!(message_bytes_max("RotateIntermediate"), ROTATE_MESSAGE_BYTES_MAX);
+        assert_eq!(message_bytes_max("GetChain"), MESSAGE_BYTES_MAX);
+    }
+}

@@ -1,0 +1,14 @@
+//! What the front does, as its callers and its core see it. Every file is a verb.
+
+#[cfg(test)]
+mod admits;
+#[cfg(test)]
+mod answers;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod stops;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod trusts;
