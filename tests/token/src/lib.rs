@@ -1,0 +1,137 @@
+//! Makes SoftHSM tokens for tests: each test has its own, and they lie below the `tokendir` of `SOFTHSM2_CONF`.
+//!
+//! For tests only: everything here ends the test when it fails.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot have its token has failed")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use aws_lc_rs::rand;
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11},
+    error::{Error, RvError},
+    session::{Session, UserType},
+    slot::Slot,
+    types::AuthPin,
+};
+
+/// Where Debian's package `softhsm2` puts the module.
+pub const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// The user PIN of every token made here.
+pub const PIN: &str = "73912846";
+
+/// The security officer's PIN of every token made here.
+pub const SO_PIN: &str = "50918273";
+
+/// Bytes of a token's label (PKCS #11, CK_TOKEN_INFO).
+const LABEL_BYTES_MAX: usize = 32;
+
+/// One token, of this test alone.
+#[derive(Debug)]
+pub struct Token {
+    label: String,
+    serial: String,
+    slot: Slot,
+}
+
+impl Token {
+    /// Makes a token whose label starts with `name` and is unique.
+    #[must_use]
+    pub fn make(name: &str) -> Self {
+        let mut random = [0; 8];
+        rand::fill(&mut random).expect("random bytes");
+        let room = LABEL_BYTES_MAX - 2 * random.len() - 1;
+        let start: String = name.chars().filter(char::is_ascii_alphanumeric).take(room).collect();
+        Self::make_labelled(&format!("{start}-{:016x}", u64::from_be_bytes(random)))
+    }
+
+    /// Makes a token of exactly that label, also if there is one already.
+    #[must_use]
+    pub fn make_labelled(label: &str) -> Self {
+        /// Slots renumber when a token is made, so tokens are made one after another.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let context = &*CONTEXT;
+        let slot = context
+            .get_slots_with_token()
+            .expect("slots")
+            .into_iter()
+            .find(|slot| context.get_token_info(*slot).is_ok_and(|token| !token.token_initialized()))
+            .expect("SoftHSM always has a free slot");
+        context.init_token(slot, &AuthPin::from(SO_PIN), label).expect("C_InitToken");
+        let session = context.open_rw_session(slot).expect("a session");
+        session.login(UserType::So, Some(&AuthPin::from(SO_PIN))).expect("log-in of the security officer");
+        session.init_pin(&AuthPin::from(PIN)).expect("C_InitPIN");
+        session.close().expect("C_CloseSession");
+        let serial = context.get_token_info(slot).expect("C_GetTokenInfo").serial_number().to_owned();
+        Self { label: label.to_owned(), serial, slot }
+    }
+
+    /// Its label.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Its serial.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// A session of this test beside those of the code under test, to do behind its back what others could do.
+    /// The process may be logged in already. While this session is open and no other was logged in before it, a keyring
+    /// cannot prove its PIN: open the keyring first.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        self.session_of(UserType::User, PIN)
+    }
+
+    /// A session of another user, or with another PIN.
+    #[must_use]
+    pub fn session_of(&self, user: UserType, pin: &str) -> Session {
+        let session = CONTEXT.open_rw_session(self.slot).expect("a session");
+        match session.login(user, Some(&AuthPin::from(pin))) {
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => session,
+            Err(error) => panic!("log-in to the token: {error}"),
+        }
+    }
+
+    /// Closes all sessions of this process with the token, as if the device had been pulled and put back.
+    #[expect(unsafe_code, reason = "cryptoki has no C_CloseAllSessions")]
+    pub fn close_all_sessions(&self) {
+        // SAFETY: the module is loaded and initialised (`CONTEXT`), and the call takes a number.
+        let answer = unsafe {
+            let module = cryptoki_sys::Pkcs11::new(MODULE).expect("SoftHSM's module");
+            module.C_CloseAllSessions(self.slot.id())
+        };
+        assert_eq!(answer, cryptoki_sys::CKR_OK, "C_CloseAllSessions");
+    }
+
+    /// Logs out every session of this process with the token.
+    pub fn log_out(&self) {
+        self.session().logout().expect("C_Logout");
+    }
+}
+
+/// The module, initialised once and never finalised: a process has one state of it, shared with the code under test.
+static CONTEXT: LazyLock<Pkcs11> = LazyLock::new(|| {
+    fs::create_dir_all(token_directory()).expect("the directory of the tokens");
+    let context = Pkcs11::new(MODULE).expect("SoftHSM's module; install the package softhsm2");
+    match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => context,
+        Err(error) => panic!("C_Initialize: {error}"),
+    }
+});
+
+/// `directories.tokendir` of the configuration that SoftHSM reads; relative to the working directory, as there.
+fn token_directory() -> PathBuf {
+    let path = std::env::var_os("SOFTHSM2_CONF").expect("SOFTHSM2_CONF; `.cargo/config.toml` sets it");
+    let text = fs::read_to_string(&path).expect("the file that SOFTHSM2_CONF names");
+    let value = text.lines().find_map(|line| line.strip_prefix("directories.tokendir")?.trim().strip_prefix('='));
+    Path::new(value.expect("directories.tokendir").trim()).to_owned()
+}
