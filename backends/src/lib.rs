@@ -1,1 +1,29 @@
-//! todo
+//! Where CA keys live: tokens behind PKCS#11 modules and, for laboratories, encrypted files.
+//!
+//! A [`Keyring`] makes keys, opens them by reference and expected public key, and signs what the ledger committed. This
+//! crate knows messages and keys and nothing of X.509. It must never sign bytes that are not in a `Committed`, release a
+//! signature that was not verified, try a wrong PIN twice, or use a key whose public key or attributes are not as
+//! expected: the first two hold by type (`Signature` is made in one place, after verifying), the others are tested in
+//! `conformance.rs` over every backend.
+
+mod backend;
+mod config;
+mod encoding;
+mod error;
+mod keyring;
+mod pkcs11;
+mod queue;
+mod reference;
+mod signature;
+mod software;
+
+#[cfg(test)]
+mod conformance;
+
+pub use backend::{Description, KeyPurpose, KeyRequest, NewKey};
+pub use config::{BackendConfig, SESSIONS_MAX, SoftwareKeys};
+pub use error::{BackendError, Failure, SignError};
+pub use keyring::{Done, Health, Keyring};
+pub use queue::QUEUE_JOBS_MAX;
+pub use reference::{ID_BYTES_MAX, KeyLabel, KeyReference, KeyReferenceError, LABEL_BYTES_MAX};
+pub use signature::{Signature, SignatureParts};

@@ -1,0 +1,143 @@
+//! The joint between the keyring and the places where keys live.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
+
+use crate::{
+    error::{BackendError, SignError},
+    reference::{KeyLabel, KeyReference},
+};
+
+/// A place where keys live. All calls block.
+///
+/// Contract: `generate` returns only what was read back and checked, durable. `open` compares the public key with the
+/// expected one and checks every attribute before it answers. Nothing here retries a PIN. No call but
+/// [`Signer::sign`] uses a private key, and that one touches it only after the gate let it pass.
+pub(crate) trait Backend: Send + Sync {
+    fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError>;
+    fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError>;
+    fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError>;
+    fn list(&self) -> Result<Vec<KeyReference>, BackendError>;
+    fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError>;
+    fn health(&self) -> Result<(), BackendError>;
+    fn describe(&self) -> Description;
+    /// A signer for one thread. Called for one after another, so that the first failure can end it.
+    fn signer(&self) -> Result<Box<dyn Signer>, BackendError>;
+}
+
+/// What one signing thread owns: a session of a token, or nothing but the way to the keys.
+pub(crate) trait Signer: Send {
+    /// Signs the message (it hashes itself) and returns the signature as certificates carry it, not yet verified.
+    fn sign(
+        &mut self,
+        key: &OpenKey,
+        algorithm: SignatureAlgorithm,
+        message: &[u8],
+        gate: &Gate<'_>,
+    ) -> Result<Vec<u8>, SignError>;
+
+    /// Forgets sessions and handles, because the last signature did not verify.
+    fn distrust(&mut self);
+}
+
+/// A key that was opened and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenKey {
+    pub(crate) reference: KeyReference,
+    pub(crate) public: Arc<PublicKey>,
+    /// Different for each time a key is opened, so that what a session remembers of it can grow stale.
+    pub(crate) opening: u64,
+}
+
+/// What stands right before a private key: the deadline, and the count of uses.
+#[derive(Debug)]
+pub(crate) struct Gate<'a> {
+    pub(crate) deadline: Instant,
+    pub(crate) key_uses: &'a AtomicU64,
+}
+
+impl Gate<'_> {
+    /// Called right before the key is touched, each time.
+    pub(crate) fn pass(&self) -> Result<(), SignError> {
+        self.in_time()?;
+        self.key_uses.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn in_time(&self) -> Result<(), SignError> {
+        if Instant::now() >= self.deadline {
+            return Err(SignError::DeadlinePassed);
+        }
+        Ok(())
+    }
+}
+
+/// What kind of key to make.
+#[derive(Clone, Debug)]
+pub struct KeyRequest {
+    /// Its label, which no other key of the token or directory has.
+    pub label: KeyLabel,
+    /// Its kind.
+    pub kind: KeyKind,
+    /// What it is for.
+    pub purpose: KeyPurpose,
+}
+
+/// What a key is for; decides whether it can be destroyed from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPurpose {
+    /// A root's key: CKA_DESTROYABLE is false.
+    Root,
+    /// The key of an epoch, or one for a ceremony's rehearsal: destroyed when its time is over.
+    Epoch,
+}
+
+/// A key that was just made, read back and checked.
+#[derive(Debug)]
+pub struct NewKey {
+    /// Where it is found again.
+    pub reference: KeyReference,
+    /// Its public key.
+    pub public: PublicKey,
+}
+
+/// What the backend is, for logs and for people. Fields that a backend does not know are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// `pkcs11` or `software`.
+    pub kind: &'static str,
+    /// The module's path, or the directory.
+    pub path: String,
+    /// CK_INFO: libraryDescription and libraryVersion.
+    pub library: String,
+    /// CK_TOKEN_INFO: label.
+    pub token_label: String,
+    /// CK_TOKEN_INFO: serialNumber.
+    pub token_serial: String,
+    /// CK_TOKEN_INFO: manufacturerID and model.
+    pub manufacturer: String,
+    /// CK_TOKEN_INFO: firmwareVersion.
+    pub firmware: String,
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.path)?;
+        let fields = [
+            ("library", &self.library),
+            ("token", &self.token_label),
+            ("serial", &self.token_serial),
+            ("manufacturer", &self.manufacturer),
+            ("firmware", &self.firmware),
+        ];
+        fields.iter().filter(|(_, value)| !value.is_empty()).try_for_each(|(name, value)| write!(f, ", {name} {value}"))
+    }
+}

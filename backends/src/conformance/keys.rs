@@ -1,0 +1,244 @@
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use cryptoki::{
+    mechanism::MechanismType,
+    object::{Attribute, ObjectClass},
+};
+use hallmark_policy::key::{KeyKind, SignatureAlgorithm};
+use hallmark_test_token::{PIN, Token};
+
+use super::{Place, World, request};
+use crate::{BackendConfig, BackendError, KeyPurpose, KeyRequest, Keyring, NewKey, SignError, SoftwareKeys};
+
+#[test]
+fn a_key_is_found_again_by_its_stored_name_and_digest() {
+    for World { keyring, place } in World::all("again") {
+        let key = keyring.generate(&request("issuer-1", KeyKind::EcdsaP384)).unwrap();
+        let stored = key.reference.to_string();
+        drop(keyring);
+        let keyring = place.open(PIN).unwrap();
+        let found = keyring.open(&stored.parse().unwrap(), key.public.digest()).unwrap();
+        assert_eq!(found, key.public);
+        assert_eq!(keyring.list().unwrap(), [key.reference]);
+    }
+}
+
+#[test]
+fn a_key_whose_public_key_is_not_the_expected_one_is_refused() {
+    for world in World::all("replaced") {
+        let old = world.key("issuer", KeyKind::EcdsaP256);
+        replace(&world, &old);
+        let error = world.keyring.open(&old.reference, old.public.digest()).unwrap_err();
+        assert!(
+            matches!(&error, BackendError::WrongKey { expected, .. } if *expected == old.public.digest()),
+            "{error}"
+        );
+        let error = world.keyring.destroy(&old.reference, old.public.digest()).unwrap_err();
+        assert!(matches!(error, BackendError::WrongKey { .. }), "{error}");
+        let error = world.sign(&old, SignatureAlgorithm::EcdsaSha256).unwrap_err();
+        assert!(matches!(error, SignError::NotOpen { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_key_that_others_could_read_is_refused_by_the_attribute_s_name() {
+    for world in World::all("extractable") {
+        let (reference, public, attribute) = match &world.place {
+            Place::Directory(directory) => {
+                let key = world.key("loose", KeyKind::EcdsaP256);
+                let path = directory.path().join("keys/loose.epoch.pem");
+                fs::set_permissions(path, fs::Permissions::from_mode(0o640)).unwrap();
+                (key.reference, Some(key.public), "file mode")
+            }
+            Place::Token(token) => {
+                make_pair(token, b"\x01", b"loose", Attribute::Extractable(true));
+                ("pkcs11:id=01;object=loose".parse().unwrap(), None, "CKA_EXTRACTABLE")
+            }
+        };
+        let expected = public.unwrap_or_else(|| public_key_of(&world, &reference)).digest();
+        let error = world.keyring.open(&reference, expected).unwrap_err();
+        assert!(
+            matches!(&error, BackendError::WrongAttribute { attribute: found, .. } if *found == attribute),
+            "{error}"
+        );
+        assert!(error.to_string().contains("loose") && error.to_string().contains(attribute), "{error}");
+    }
+}
+
+#[test]
+fn a_key_that_can_do_more_than_sign_is_refused() {
+    let world = World::softhsm("decrypt");
+    let cases = [
+        (Attribute::Decrypt(true), "CKA_DECRYPT"),
+        (Attribute::Derive(true), "CKA_DERIVE"),
+        (Attribute::Unwrap(true), "CKA_UNWRAP"),
+        (Attribute::SignRecover(true), "CKA_SIGN_RECOVER"),
+        (Attribute::Modifiable(true), "CKA_MODIFIABLE"),
+        (Attribute::Copyable(true), "CKA_COPYABLE"),
+        (Attribute::Sensitive(false), "CKA_SENSITIVE"),
+        (
+            Attribute::AllowedMechanisms(vec![MechanismType::ECDSA, MechanismType::ECDH1_DERIVE]),
+            "CKA_ALLOWED_MECHANISMS",
+        ),
+    ];
+    for (number, (attribute, name)) in (1..).zip(cases) {
+        make_pair(world.token(), &[number], b"wide", attribute);
+        let reference = format!("pkcs11:id={number:02x};object=wide").parse().unwrap();
+        let expected = public_key_of(&world, &reference).digest();
+        let error = world.keyring.open(&reference, expected).unwrap_err();
+        assert!(
+            matches!(&error, BackendError::WrongAttribute { attribute, .. } if *attribute == name),
+            "{name}: {error}"
+        );
+    }
+}
+
+#[test]
+fn two_keys_of_one_name_are_refused_and_a_twin_of_the_id_alone_does_no_harm() {
+    for world in World::all("twin") {
+        let key = world.key("issuer", KeyKind::EcdsaP256);
+        match &world.place {
+            Place::Directory(directory) => {
+                let keys = directory.path().join("keys");
+                fs::copy(keys.join("issuer.epoch.pem"), keys.join("issuer.root.pem")).unwrap();
+            }
+            Place::Token(token) => {
+                let id = key.reference.pkcs11_id().unwrap();
+                make_pair(token, id, b"other", Attribute::Extractable(false));
+                make_pair(token, b"\x01", b"issuer", Attribute::Extractable(false));
+                assert_eq!(world.keyring.open(&key.reference, key.public.digest()).unwrap(), key.public);
+                make_pair(token, id, b"issuer", Attribute::Extractable(false));
+            }
+        }
+        let error = world.keyring.open(&key.reference, key.public.digest()).unwrap_err();
+        assert!(matches!(error, BackendError::KeyAmbiguous { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_label_is_given_once() {
+    for world in World::all("label") {
+        world.key("issuer", KeyKind::EcdsaP256);
+        let error = world.keyring.generate(&request("issuer", KeyKind::Ed25519)).unwrap_err();
+        assert!(matches!(error, BackendError::LabelTaken { .. }), "{error}");
+        assert_eq!(world.keyring.list().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_destroyed_key_is_gone_and_a_root_s_key_is_not_destroyed() {
+    for world in World::all("destroy") {
+        let epoch = world.key("epoch", KeyKind::EcdsaP256);
+        let root = KeyRequest { purpose: KeyPurpose::Root, ..request("root", KeyKind::EcdsaP256) };
+        let root = world.keyring.generate(&root).unwrap();
+        world.keyring.open(&root.reference, root.public.digest()).unwrap();
+
+        world.keyring.destroy(&epoch.reference, epoch.public.digest()).unwrap();
+        let error = world.keyring.open(&epoch.reference, epoch.public.digest()).unwrap_err();
+        assert!(matches!(error, BackendError::KeyNotFound { .. }), "{error}");
+        let error = world.sign(&epoch, SignatureAlgorithm::EcdsaSha256).unwrap_err();
+        assert!(matches!(error, SignError::NotOpen { .. }), "{error}");
+
+        let error = world.keyring.destroy(&root.reference, root.public.digest()).unwrap_err();
+        assert!(matches!(error, BackendError::NotDestroyable { .. }), "{error}");
+        world.sign(&root, SignatureAlgorithm::EcdsaSha256).unwrap();
+        assert_eq!(world.keyring.list().unwrap(), [root.reference]);
+    }
+}
+
+#[test]
+fn a_key_deleted_behind_our_back_is_missed_by_name() {
+    for world in World::all("deleted") {
+        let key = world.key("issuer", KeyKind::EcdsaP256);
+        world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
+        match &world.place {
+            Place::Directory(directory) => fs::remove_file(directory.path().join("keys/issuer.epoch.pem")).unwrap(),
+            Place::Token(token) => {
+                delete(token, &key);
+                let error = world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap_err();
+                assert!(matches!(error, SignError::Backend(BackendError::KeyNotFound { .. })), "{error}");
+            }
+        }
+        let error = world.keyring.open(&key.reference, key.public.digest()).unwrap_err();
+        assert!(matches!(&error, BackendError::KeyNotFound { key: missed } if *missed == key.reference), "{error}");
+    }
+}
+
+#[test]
+fn a_name_of_another_backend_is_refused() {
+    let [software, token] = World::all("other");
+    let in_token = token.key("issuer", KeyKind::EcdsaP256);
+    let in_file = software.key("issuer", KeyKind::EcdsaP256);
+    for (keyring, key) in [(&software.keyring, in_token), (&token.keyring, in_file)] {
+        let error = keyring.open(&key.reference, key.public.digest()).unwrap_err();
+        assert!(matches!(error, BackendError::Reference(_)), "{error}");
+    }
+}
+
+#[test]
+fn software_keys_need_more_than_a_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = BackendConfig::Software { directory: directory.path().join("keys"), passphrase: PIN.into() };
+    let error = Keyring::open_backend(config, SoftwareKeys::Refused).unwrap_err();
+    assert!(matches!(error, BackendError::SoftwareNotAdmitted), "{error}");
+    assert!(!directory.path().join("keys").exists());
+}
+
+#[test]
+fn a_wrong_passphrase_opens_no_key() {
+    let World { keyring, place } = World::software();
+    let key = keyring.generate(&request("issuer", KeyKind::Ed25519)).unwrap();
+    let other = place.open("another passphrase").unwrap();
+    let error = other.open(&key.reference, key.public.digest()).unwrap_err();
+    assert!(matches!(error, BackendError::WrongPin { .. }), "{error}");
+    assert!(!error.to_string().contains("another passphrase"));
+}
+
+/// Makes a P-256 pair behind the keyring's back, guarded as it should be but for `different`.
+fn make_pair(token: &Token, id: &[u8], label: &[u8], different: Attribute) {
+    let kind = KeyKind::EcdsaP256;
+    let text = String::from_utf8(label.to_vec()).unwrap();
+    let template = |template: Vec<Attribute>| {
+        let mut template = template;
+        template.retain(|attribute| attribute.attribute_type() != different.attribute_type());
+        template
+    };
+    let mut private = template(crate::pkcs11::template::private_key(kind, id, &text, KeyPurpose::Epoch));
+    private.push(different.clone());
+    let curve = crate::pkcs11::template::SECP256R1;
+    let public = crate::pkcs11::template::public_key(kind, curve, id, &text, KeyPurpose::Epoch);
+    let generation = crate::pkcs11::template::generation(kind);
+    token.session().generate_key_pair(&generation, &public, &private).unwrap();
+}
+
+/// The public key that is there, as the error about another one tells it.
+fn public_key_of(world: &World, reference: &crate::KeyReference) -> hallmark_policy::key::PublicKey {
+    let session = world.token().session();
+    crate::pkcs11::objects::find_unproven(&session, reference).unwrap().public
+}
+
+/// Puts another key where `old` is.
+fn replace(world: &World, old: &NewKey) {
+    match &world.place {
+        Place::Directory(directory) => {
+            let keys = directory.path().join("keys");
+            world.key("other", KeyKind::EcdsaP256);
+            fs::rename(keys.join("other.epoch.pem"), keys.join("issuer.epoch.pem")).unwrap();
+        }
+        Place::Token(token) => {
+            delete(token, old);
+            let id = old.reference.pkcs11_id().unwrap();
+            make_pair(token, id, b"issuer", Attribute::Extractable(false));
+        }
+    }
+}
+
+fn delete(token: &Token, key: &NewKey) {
+    let session = token.session();
+    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+        let id = key.reference.pkcs11_id().unwrap().to_vec();
+        for object in session.find_objects(&[Attribute::Class(class), Attribute::Id(id)]).unwrap() {
+            session.destroy_object(object).unwrap();
+        }
+    }
+}

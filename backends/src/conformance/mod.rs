@@ -1,0 +1,111 @@
+//! The same sentences over every backend. Bytes are signed here through the crate's inner door, which only tests open;
+//! everybody else needs a `Committed`.
+
+mod device;
+mod keys;
+mod signing;
+
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use hallmark_policy::key::{KeyKind, SignatureAlgorithm, SpkiDigest};
+use hallmark_test_token::{MODULE, PIN, Token};
+use tempfile::TempDir;
+
+use crate::{
+    BackendConfig, BackendError, KeyLabel, KeyPurpose, KeyRequest, Keyring, NewKey, SignError, Signature, SoftwareKeys,
+    signature::Message,
+};
+
+/// Longer than any signature takes, so that a deadline that is not meant to pass does not.
+const AMPLE: Duration = Duration::from_secs(120);
+
+/// A backend with no keys, and the place behind it.
+struct World {
+    keyring: Keyring,
+    place: Place,
+}
+
+enum Place {
+    Token(Token),
+    Directory(TempDir),
+}
+
+impl World {
+    fn all(name: &str) -> [Self; 2] {
+        [Self::software(), Self::softhsm(name)]
+    }
+
+    fn software() -> Self {
+        Self::at(Place::Directory(tempfile::tempdir().unwrap()))
+    }
+
+    fn softhsm(name: &str) -> Self {
+        Self::at(Place::Token(Token::make(name)))
+    }
+
+    fn at(place: Place) -> Self {
+        let keyring = place.open(PIN).unwrap();
+        Self { keyring, place }
+    }
+
+    fn token(&self) -> &Token {
+        match &self.place {
+            Place::Token(token) => token,
+            Place::Directory(_) => panic!("this world has no token"),
+        }
+    }
+
+    /// Makes a key and opens it.
+    fn key(&self, label: &str, kind: KeyKind) -> NewKey {
+        let key = self.keyring.generate(&request(label, kind)).unwrap();
+        self.keyring.open(&key.reference, key.public.digest()).unwrap();
+        key
+    }
+
+    fn sign(&self, key: &NewKey, algorithm: SignatureAlgorithm) -> Result<Signature, SignError> {
+        sign(&self.keyring, message(key.public.digest(), algorithm), AMPLE)
+    }
+
+    fn key_uses(&self) -> u64 {
+        self.keyring.health().unwrap().key_uses
+    }
+}
+
+impl Place {
+    fn open(&self, secret: &str) -> Result<Keyring, BackendError> {
+        Keyring::open_backend(self.config(secret, 1), SoftwareKeys::Admitted)
+    }
+
+    fn config(&self, secret: &str, sessions: usize) -> BackendConfig {
+        match self {
+            Self::Token(token) => BackendConfig::Pkcs11 {
+                module: MODULE.into(),
+                token_label: token.label().to_owned(),
+                token_serial: None,
+                pin: secret.into(),
+                sessions,
+            },
+            Self::Directory(directory) => {
+                BackendConfig::Software { directory: directory.path().join("keys"), passphrase: secret.into() }
+            }
+        }
+    }
+}
+
+fn request(label: &str, kind: KeyKind) -> KeyRequest {
+    KeyRequest { label: KeyLabel::parse(label).unwrap(), kind, purpose: KeyPurpose::Epoch }
+}
+
+fn message(issuer: SpkiDigest, algorithm: SignatureAlgorithm) -> Message {
+    Message { to_be_signed: b"what the ledger committed".to_vec(), issuer, algorithm, log_index: 7 }
+}
+
+/// Signs and waits for the answer.
+fn sign(keyring: &Keyring, message: Message, within: Duration) -> Result<Signature, SignError> {
+    let (send, receive) = mpsc::channel();
+    keyring.sign_message(message, Instant::now() + within, Box::new(move |answer| send.send(answer).unwrap()));
+    receive.recv().unwrap()
+}

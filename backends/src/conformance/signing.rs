@@ -1,0 +1,168 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
+
+use super::{AMPLE, World, message, request, sign};
+use crate::{
+    BackendError, Description, KeyReference, KeyRequest, Keyring, NewKey, QUEUE_JOBS_MAX, SignError,
+    backend::{Backend, Gate, OpenKey, Signer},
+};
+
+#[test]
+fn every_kind_of_key_is_generated_and_signs_with_each_of_its_algorithms() {
+    for world in World::all("kinds") {
+        for kind in KeyKind::ALL {
+            let key = world.key(kind.name(), kind);
+            assert_eq!(key.public.kind(), kind);
+            for algorithm in SignatureAlgorithm::ALL.into_iter().filter(|algorithm| kind.signs_with(*algorithm)) {
+                let signature = world.sign(&key, algorithm).unwrap();
+                assert!(key.public.verifies(algorithm, signature.to_be_signed(), signature.bytes()), "{algorithm}");
+                let parts = signature.into_parts();
+                assert_eq!((parts.issuer, parts.log_index), (key.public.digest(), 7));
+                assert_eq!(parts.to_be_signed, b"what the ledger committed");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_is_not_used_with_an_algorithm_of_another_kind() {
+    for world in World::all("algorithm") {
+        let key = world.key("a", KeyKind::EcdsaP256);
+        for algorithm in SignatureAlgorithm::ALL.into_iter().filter(|each| !KeyKind::EcdsaP256.signs_with(*each)) {
+            let error = world.sign(&key, algorithm).unwrap_err();
+            assert!(matches!(error, SignError::WrongAlgorithm { .. }), "{error}");
+        }
+        assert_eq!(world.key_uses(), 0);
+    }
+}
+
+#[test]
+fn a_key_whose_deadline_has_passed_is_not_touched() {
+    for world in World::all("deadline") {
+        let key = world.key("a", KeyKind::EcdsaP256);
+        let late = message(key.public.digest(), SignatureAlgorithm::EcdsaSha256);
+        let error = sign(&world.keyring, late, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, SignError::DeadlinePassed), "{error}");
+        assert_eq!(world.key_uses(), 0);
+        world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
+        assert_eq!(world.key_uses(), 1);
+    }
+}
+
+#[test]
+fn a_key_that_was_not_opened_does_not_sign() {
+    for world in World::all("unopened") {
+        let key = world.keyring.generate(&request("a", KeyKind::Ed25519)).unwrap();
+        let error = world.sign(&key, SignatureAlgorithm::Ed25519).unwrap_err();
+        assert!(matches!(error, SignError::NotOpen { issuer } if issuer == key.public.digest()), "{error}");
+    }
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_and_what_was_queued_is_still_signed() {
+    let world = World::softhsm("queue");
+    let key = world.key("a", KeyKind::EcdsaP256);
+    let signed = Arc::new(AtomicUsize::new(0));
+    let count = || {
+        let signed = Arc::clone(&signed);
+        Box::new(move |answer: Result<_, _>| {
+            signed.fetch_add(usize::from(answer.is_ok()), Ordering::Relaxed);
+        })
+    };
+    let deadline = Instant::now() + AMPLE;
+    let job = || message(key.public.digest(), SignatureAlgorithm::EcdsaSha256);
+
+    // The only session is kept busy by whoever waited for the first signature.
+    let (started, has_started) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let hold = Box::new(move |_| {
+        started.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    world.keyring.sign_message(job(), deadline, hold);
+    has_started.recv().unwrap();
+    (0..QUEUE_JOBS_MAX).for_each(|_| world.keyring.sign_message(job(), deadline, count()));
+    assert!(matches!(sign(&world.keyring, job(), AMPLE), Err(SignError::Busy)));
+
+    release.send(()).unwrap();
+    world.keyring.stop();
+    assert_eq!(signed.load(Ordering::Relaxed), QUEUE_JOBS_MAX);
+    assert!(matches!(sign(&world.keyring, job(), AMPLE), Err(SignError::Stopped)));
+}
+
+#[test]
+fn a_waiter_that_panics_does_not_end_the_session() {
+    for world in World::all("panic") {
+        let key = world.key("a", KeyKind::EcdsaP256);
+        let job = message(key.public.digest(), SignatureAlgorithm::EcdsaSha256);
+        world.keyring.sign_message(job, Instant::now() + AMPLE, Box::new(|_| panic!("on purpose")));
+        world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
+    }
+}
+
+#[test]
+fn a_signature_that_does_not_verify_is_not_released() {
+    let world = World::software();
+    let key = world.key("a", KeyKind::EcdsaP256);
+    let distrusted = Arc::new(AtomicUsize::new(0));
+    let liar = Liar { public: key.public.clone(), distrusted: Arc::clone(&distrusted) };
+    let keyring = Keyring::over(Box::new(liar), 1).unwrap();
+    keyring.open(&key.reference, key.public.digest()).unwrap();
+    let job = message(key.public.digest(), SignatureAlgorithm::EcdsaSha256);
+    let error = sign(&keyring, job, AMPLE).unwrap_err();
+    assert!(matches!(error, SignError::Lied { issuer } if issuer == key.public.digest()), "{error}");
+    assert_eq!(distrusted.load(Ordering::Relaxed), 1);
+}
+
+/// A device that signs something else than it was given.
+struct Liar {
+    public: PublicKey,
+    distrusted: Arc<AtomicUsize>,
+}
+
+impl Backend for Liar {
+    fn generate(&self, _: &KeyRequest) -> Result<NewKey, BackendError> {
+        Err(BackendError::LoggedOut)
+    }
+    fn open(&self, _: &KeyReference, _: SpkiDigest) -> Result<PublicKey, BackendError> {
+        Ok(self.public.clone())
+    }
+    fn destroy(&self, _: &KeyReference, _: SpkiDigest) -> Result<(), BackendError> {
+        Ok(())
+    }
+    fn list(&self) -> Result<Vec<KeyReference>, BackendError> {
+        Ok(Vec::new())
+    }
+    fn random(&self, _: &mut [u8]) -> Result<(), BackendError> {
+        Ok(())
+    }
+    fn health(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+    fn describe(&self) -> Description {
+        Description::default()
+    }
+    fn signer(&self) -> Result<Box<dyn Signer>, BackendError> {
+        Ok(Box::new(LyingSigner(Arc::clone(&self.distrusted))))
+    }
+}
+
+struct LyingSigner(Arc<AtomicUsize>);
+
+impl Signer for LyingSigner {
+    fn sign(&mut self, _: &OpenKey, _: SignatureAlgorithm, _: &[u8], gate: &Gate<'_>) -> Result<Vec<u8>, SignError> {
+        gate.pass()?;
+        Ok(crate::encoding::ecdsa_signature(&[1; 64]))
+    }
+    fn distrust(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}

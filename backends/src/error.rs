@@ -1,0 +1,271 @@
+//! What can go wrong with a device, a directory of keys or a signature, told apart.
+
+use std::{fmt, path::PathBuf};
+
+use hallmark_policy::key::{KeyKind, PublicKeyError, SignatureAlgorithm, SpkiDigest};
+
+use crate::reference::{KeyReference, KeyReferenceError};
+
+/// Why a backend did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The configuration asks for something impossible.
+    #[error("the key backend's configuration is refused: {detail}")]
+    Configuration {
+        /// What is wrong with it, and what to write instead.
+        detail: String,
+    },
+    /// A key's name cannot be stored.
+    #[error(transparent)]
+    Reference(#[from] KeyReferenceError),
+    /// The caller did not admit software keys.
+    #[error("software keys are not admitted here; use a PKCS#11 token, or admit them where the daemon is started")]
+    SoftwareNotAdmitted,
+    /// The module cannot be loaded or does not speak PKCS#11.
+    #[error("the PKCS#11 module `{}` cannot be used ({detail}); check the path and that its package is installed", module.display())]
+    Module {
+        /// The configured path.
+        module: PathBuf,
+        /// What the loader or the module said.
+        detail: String,
+    },
+    /// No initialised token of that label and serial.
+    #[error("no token {token} is present (present: {present}); initialise it or correct the label and serial")]
+    TokenNotFound {
+        /// What was looked for.
+        token: String,
+        /// What is there.
+        present: String,
+    },
+    /// More than one token fits.
+    #[error("{count} tokens are called {token}; add the serial of the right one to the configuration")]
+    TokenAmbiguous {
+        /// What was looked for.
+        token: String,
+        /// How many fit.
+        count: usize,
+    },
+    /// The token has no user PIN.
+    #[error("token {token} has no user PIN yet; set one with the vendor's tool")]
+    PinNotSet {
+        /// The token.
+        token: String,
+    },
+    /// The PIN or passphrase is wrong. It is never tried a second time.
+    #[error(
+        "{what} is wrong; nothing is tried again, because tokens lock after a few attempts: correct it and restart"
+    )]
+    WrongPin {
+        /// Which PIN or passphrase.
+        what: String,
+    },
+    /// One more wrong PIN would lock the token.
+    #[error("token {token} allows one last PIN attempt, which is left to you: log in once with the vendor's tool")]
+    PinFinalTry {
+        /// The token.
+        token: String,
+    },
+    /// The token's user PIN is locked.
+    #[error("the user PIN of token {token} is locked; unlock it with the security officer's PIN")]
+    PinLocked {
+        /// The token.
+        token: String,
+    },
+    /// Something else in this process is logged in, so that the token does not check this PIN.
+    #[error(
+        "token {token} is already logged in by another part of this process with another PIN, so this PIN proves nothing"
+    )]
+    PinNotProven {
+        /// The token.
+        token: String,
+    },
+    /// The token has no session left to give.
+    #[error("the token has no free session ({failure}); configure fewer sessions or stop other users of the token")]
+    SessionsExhausted {
+        /// The call and its answer.
+        failure: Failure,
+    },
+    /// The device, token or session went away.
+    #[error("the key device does not answer ({failure}); check its connection, it is found again at the next use")]
+    Gone {
+        /// The call and its answer.
+        failure: Failure,
+    },
+    /// The device answered and said no.
+    #[error("the key device refuses ({failure}); see the device's documentation for this answer")]
+    Refused {
+        /// The call and its answer.
+        failure: Failure,
+    },
+    /// The session is not logged in, so that private keys cannot be seen.
+    #[error("the session with the token was logged out; it is logged in again at the next use")]
+    LoggedOut,
+    /// No key of that name.
+    #[error("there is no key `{key}`; restore it or correct the reference")]
+    KeyNotFound {
+        /// The key.
+        key: KeyReference,
+    },
+    /// Two or more keys of that name.
+    #[error("more than one object is called `{key}`; remove those that this signer did not make")]
+    KeyAmbiguous {
+        /// The key.
+        key: KeyReference,
+    },
+    /// There is a key of that label already.
+    #[error("there is a key called `{label}` already; choose another label or destroy the old key")]
+    LabelTaken {
+        /// The label.
+        label: String,
+    },
+    /// The key is there, but it is another one.
+    #[error("key `{key}` has SPKI SHA-256 {found}, not {expected}; somebody replaced it, so it is not used")]
+    WrongKey {
+        /// The key.
+        key: KeyReference,
+        /// The digest on record.
+        expected: SpkiDigest,
+        /// The digest of what is there.
+        found: SpkiDigest,
+    },
+    /// The key is not guarded as a CA key must be.
+    #[error("key `{key}` has {attribute} = {found}, but a CA key needs {wanted}; generate a new key")]
+    WrongAttribute {
+        /// The key.
+        key: KeyReference,
+        /// The attribute, as PKCS#11 or the file system names it.
+        attribute: &'static str,
+        /// What it is; `absent` where the device does not tell.
+        found: String,
+        /// What it must be.
+        wanted: String,
+    },
+    /// Its public key is none that this signer knows.
+    #[error("the public key of `{key}` is not usable: {source}")]
+    PublicKey {
+        /// The key.
+        key: KeyReference,
+        /// Why.
+        source: PublicKeyError,
+    },
+    /// The private key may not be destroyed: it belongs to a root.
+    #[error("key `{key}` belongs to a root and is not destroyed from here; use the vendor's tool, with two people")]
+    NotDestroyable {
+        /// The key.
+        key: KeyReference,
+    },
+    /// A file of the software backend cannot be read or written.
+    #[error("`{}` cannot be used: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of the software backend holds no key that this signer can read.
+    #[error("`{}` holds no encrypted PKCS#8 key of a known kind ({detail}); restore it from a copy", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: &'static str,
+    },
+    /// The cryptographic library failed.
+    #[error("the cryptographic library failed to {operation}; the machine is short of memory or broken")]
+    Library {
+        /// What it was asked to do.
+        operation: &'static str,
+    },
+    /// A session thread could not be started.
+    #[error("a session thread cannot be started: {source}; raise the limit of threads")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl BackendError {
+    /// Whether a new session could make a difference. A wrong PIN or a wrong key stays wrong.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Gone { .. }
+                | Self::Refused { .. }
+                | Self::LoggedOut
+                | Self::SessionsExhausted { .. }
+                | Self::TokenNotFound { .. }
+        )
+    }
+}
+
+/// Why there is no signature.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The queue in front of the keys is full.
+    #[error("all key sessions are busy and the queue is full; try again later")]
+    Busy,
+    /// The deadline passed before the key was touched.
+    #[error("the deadline passed while the request waited for a key; the key was not touched")]
+    DeadlinePassed,
+    /// The keyring was stopped.
+    #[error("the key backend is stopped; the key was not touched")]
+    Stopped,
+    /// No key with that public key was opened.
+    #[error("the key with SPKI SHA-256 {issuer} is not open; it was destroyed or not opened at the start")]
+    NotOpen {
+        /// The key that was asked for.
+        issuer: SpkiDigest,
+    },
+    /// The key is of another kind.
+    #[error("{algorithm} does not fit key {issuer}, which is {kind}; correct the profile")]
+    WrongAlgorithm {
+        /// The key.
+        issuer: SpkiDigest,
+        /// Its kind.
+        kind: KeyKind,
+        /// What was asked for.
+        algorithm: SignatureAlgorithm,
+    },
+    /// The device gave a signature that does not verify.
+    #[error(
+        "the device's signature does not verify under key {issuer}; nothing was released, have the device examined"
+    )]
+    Lied {
+        /// The key.
+        issuer: SpkiDigest,
+    },
+    /// A fault in this program, not in the device.
+    #[error("signing ended by a fault in this program, which is in its log; nothing was released")]
+    Panicked,
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+/// A PKCS#11 call and what it answered, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub(crate) call: String,
+    pub(crate) answer: String,
+}
+
+impl Failure {
+    /// The function, such as `C_SignInit`.
+    #[must_use]
+    pub fn call(&self) -> &str {
+        &self.call
+    }
+
+    /// The answer, such as `CKR_DEVICE_ERROR`.
+    #[must_use]
+    pub fn answer(&self) -> &str {
+        &self.answer
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} answered {}", self.call, self.answer)
+    }
+}

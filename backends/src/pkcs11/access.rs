@@ -1,0 +1,159 @@
+//! The way into a token: which one it is, and sessions that are logged in.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cryptoki::{
+    error::{Error, RvError},
+    session::{Session, SessionState, UserType},
+    slot::{Slot, TokenInfo},
+};
+use secrecy::SecretString;
+
+use super::{failure::failed, module::Module};
+use crate::error::BackendError;
+
+/// A token, as the configuration names it, and the PIN to it.
+pub(crate) struct Access {
+    pub(super) module: Arc<Module>,
+    label: String,
+    serial: Option<String>,
+    pin: SecretString,
+    /// True once the PIN was refused: nobody tries again. Held while a session is opened, so that sessions are opened one
+    /// after another.
+    pin_refused: Mutex<bool>,
+}
+
+/// Whether a session may change what the token stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Read,
+    Write,
+}
+
+impl Access {
+    pub(crate) fn new(
+        module: &Path,
+        label: String,
+        serial: Option<String>,
+        pin: SecretString,
+    ) -> Result<Self, BackendError> {
+        Ok(Self { module: Module::load(module)?, label, serial, pin, pin_refused: Mutex::new(false) })
+    }
+
+    /// Opens a session that is logged in as the user.
+    pub(crate) fn session(&self, mode: Mode) -> Result<Session, BackendError> {
+        let mut pin_refused = self.pin_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if *pin_refused {
+            return Err(self.wrong_pin());
+        }
+        let (slot, token) = self.token()?;
+        let context = &self.module.context;
+        let session = match mode {
+            Mode::Read => context.open_ro_session(slot),
+            Mode::Write => context.open_rw_session(slot),
+        }
+        .map_err(failed)?;
+        if is_user(&session)? {
+            return self.proven(session, &token);
+        }
+        self.may_try_pin(&token)?;
+        match session.login(UserType::User, Some(&self.pin)) {
+            Ok(()) => {
+                self.module.pin_was_right(token.serial_number(), &self.pin);
+                Ok(session)
+            }
+            Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => self.proven(session, &token),
+            Err(Error::Pkcs11(answer, _)) if is_about_the_pin(answer) => {
+                *pin_refused = true;
+                Err(if answer == RvError::PinLocked {
+                    BackendError::PinLocked { token: self.name() }
+                } else {
+                    self.wrong_pin()
+                })
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The slot of the one token that has the configured label and serial. Slots renumber, so it is looked up each time.
+    pub(crate) fn token(&self) -> Result<(Slot, TokenInfo), BackendError> {
+        let context = &self.module.context;
+        let mut present = Vec::new();
+        let mut fitting = Vec::new();
+        for slot in context.get_slots_with_token().map_err(failed)? {
+            let Ok(token) = context.get_token_info(slot) else { continue };
+            if !token.token_initialized() {
+                continue;
+            }
+            present.push(format!("`{}` serial {}", token.label(), token.serial_number()));
+            let serial_fits = self.serial.as_ref().is_none_or(|serial| serial == token.serial_number());
+            if token.label() == self.label && serial_fits {
+                fitting.push((slot, token));
+            }
+        }
+        match (fitting.pop(), fitting.len()) {
+            (Some(token), 0) => Ok(token),
+            (Some(_), others) => Err(BackendError::TokenAmbiguous { token: self.name(), count: others + 1 }),
+            (None, _) => {
+                present.truncate(TOKENS_NAMED_MAX);
+                let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
+                Err(BackendError::TokenNotFound { token: self.name(), present })
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        match &self.serial {
+            Some(serial) => format!("`{}` with serial {serial}", self.label),
+            None => format!("`{}`", self.label),
+        }
+    }
+
+    fn wrong_pin(&self) -> BackendError {
+        BackendError::WrongPin { what: format!("the user PIN of token {}", self.name()) }
+    }
+
+    /// A token that is logged in already says nothing about this PIN; only a log-in that this process saw does.
+    fn proven(&self, session: Session, token: &TokenInfo) -> Result<Session, BackendError> {
+        if self.module.pin_is_proven(token.serial_number(), &self.pin) {
+            return Ok(session);
+        }
+        Err(BackendError::PinNotProven { token: self.name() })
+    }
+
+    fn may_try_pin(&self, token: &TokenInfo) -> Result<(), BackendError> {
+        if token.user_pin_locked() {
+            return Err(BackendError::PinLocked { token: self.name() });
+        }
+        if token.user_pin_final_try() {
+            return Err(BackendError::PinFinalTry { token: self.name() });
+        }
+        if !token.user_pin_initialized() {
+            return Err(BackendError::PinNotSet { token: self.name() });
+        }
+        if token.user_pin_count_low() {
+            tracing::warn!(token = self.name(), "a wrong PIN was tried on this token since the last log-in");
+        }
+        Ok(())
+    }
+}
+
+/// Most tokens that an error names.
+const TOKENS_NAMED_MAX: usize = 8;
+
+/// Whether the session is logged in as the user; private keys of a session that is not look deleted.
+pub(crate) fn is_user(session: &Session) -> Result<bool, BackendError> {
+    let state = session.get_session_info().map_err(failed)?.session_state();
+    Ok(matches!(state, SessionState::RoUser | SessionState::RwUser))
+}
+
+/// Answers after which the same PIN must not be tried again.
+fn is_about_the_pin(answer: RvError) -> bool {
+    matches!(
+        answer,
+        RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange | RvError::PinExpired | RvError::PinLocked
+    )
+}

@@ -1,0 +1,214 @@
+//! Keys in a token: found by id and label, their public key read, their guards checked.
+
+use cryptoki::{
+    mechanism::MechanismType,
+    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
+    session::Session,
+};
+use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
+
+use super::{access::is_user, failure::failed, template};
+use crate::{
+    encoding,
+    error::BackendError,
+    reference::{KeyLabel, KeyReference, KeyReferenceError},
+};
+
+/// Most private keys that are listed.
+const KEYS_LISTED_MAX: usize = 4_096;
+
+/// A key that was found: the two objects, and the public key that they say they are.
+pub(crate) struct Found {
+    pub(crate) private_object: ObjectHandle,
+    pub(crate) public_object: ObjectHandle,
+    pub(crate) public: PublicKey,
+}
+
+/// Finds a key, asking for two and taking one, and compares its public key with the expected one.
+pub(crate) fn find(session: &Session, key: &KeyReference, expected: SpkiDigest) -> Result<Found, BackendError> {
+    let found = find_unproven(session, key)?;
+    if found.public.digest() != expected {
+        return Err(BackendError::WrongKey { key: key.clone(), expected, found: found.public.digest() });
+    }
+    Ok(found)
+}
+
+/// Finds a key that was just made, whose public key is not known yet.
+pub(crate) fn find_unproven(session: &Session, key: &KeyReference) -> Result<Found, BackendError> {
+    let private_object = one(session, key, ObjectClass::PRIVATE_KEY)?;
+    let Some(private_object) = private_object else {
+        // A session that is logged out sees no private keys: that is not a key that is gone.
+        let gone = BackendError::KeyNotFound { key: key.clone() };
+        return Err(if is_user(session)? { gone } else { BackendError::LoggedOut });
+    };
+    let public_object = one(session, key, ObjectClass::PUBLIC_KEY)?
+        .ok_or_else(|| wrong(key, "CKO_PUBLIC_KEY", "absent", "one public key object of the same id and label"))?;
+    let public = public_key(session, public_object, key)?;
+    Ok(Found { private_object, public_object, public })
+}
+
+/// Reads every guard of a private key back, one by one; absent is wrong.
+pub(crate) fn check(session: &Session, found: &Found, key: &KeyReference) -> Result<(), BackendError> {
+    let kind = found.public.kind();
+    for (name, wanted) in template::asked_for(kind).into_iter().chain(template::told_by_the_device(kind)) {
+        let value = read(session, found.private_object, wanted.attribute_type())?;
+        if !value.as_ref().is_some_and(|value| same(value, &wanted)) {
+            return Err(wrong(key, name, &shown(value.as_ref()), &shown(Some(&wanted))));
+        }
+    }
+    same_key(session, found, key)
+}
+
+/// Whether the token lets the private key be destroyed.
+pub(crate) fn is_destroyable(session: &Session, object: ObjectHandle) -> Result<bool, BackendError> {
+    Ok(read(session, object, AttributeType::Destroyable)? != Some(Attribute::Destroyable(false)))
+}
+
+/// Whether there is a private key of that label.
+pub(crate) fn has_label(session: &Session, label: &KeyLabel) -> Result<bool, BackendError> {
+    let template = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(label.as_str().as_bytes().to_vec())];
+    Ok(!search(session, &template, 1)?.is_empty())
+}
+
+/// The names of all private keys that this signer could have made.
+pub(crate) fn list(session: &Session) -> Result<Vec<KeyReference>, BackendError> {
+    let objects = search(session, &[Attribute::Class(ObjectClass::PRIVATE_KEY)], KEYS_LISTED_MAX)?;
+    if objects.is_empty() && !is_user(session)? {
+        return Err(BackendError::LoggedOut);
+    }
+    let mut keys = Vec::new();
+    for object in objects {
+        let id = bytes(session, object, AttributeType::Id)?.unwrap_or_default();
+        let label = bytes(session, object, AttributeType::Label)?.unwrap_or_default();
+        let label = String::from_utf8(label).ok().and_then(|label| KeyLabel::parse(&label).ok());
+        keys.extend(label.and_then(|label| KeyReference::pkcs11(id, label).ok()));
+    }
+    Ok(keys)
+}
+
+fn one(session: &Session, key: &KeyReference, class: ObjectClass) -> Result<Option<ObjectHandle>, BackendError> {
+    let id = key.pkcs11_id().ok_or(KeyReferenceError::OtherBackend)?;
+    let template = [
+        Attribute::Class(class),
+        Attribute::Id(id.to_vec()),
+        Attribute::Label(key.label().as_str().as_bytes().to_vec()),
+    ];
+    match search(session, &template, 2)?.as_slice() {
+        [] => Ok(None),
+        [object] => Ok(Some(*object)),
+        [_, _, ..] => Err(BackendError::KeyAmbiguous { key: key.clone() }),
+    }
+}
+
+fn search(session: &Session, template: &[Attribute], most: usize) -> Result<Vec<ObjectHandle>, BackendError> {
+    session.iter_objects(template).map_err(failed)?.take(most).collect::<Result<_, _>>().map_err(failed)
+}
+
+/// The public key of a public key object, in its canonical encoding.
+fn public_key(session: &Session, object: ObjectHandle, key: &KeyReference) -> Result<PublicKey, BackendError> {
+    let unusable = |source| BackendError::PublicKey { key: key.clone(), source };
+    let present = |value: Option<Vec<u8>>, name| value.ok_or_else(|| wrong(key, name, "absent", "a value"));
+    let key_type = match read(session, object, AttributeType::KeyType)? {
+        Some(Attribute::KeyType(key_type)) => key_type,
+        other => return Err(wrong(key, "CKA_KEY_TYPE", &shown(other.as_ref()), "a key type")),
+    };
+    if key_type == KeyType::RSA {
+        let modulus = present(bytes(session, object, AttributeType::Modulus)?, "CKA_MODULUS")?;
+        let exponent = present(bytes(session, object, AttributeType::PublicExponent)?, "CKA_PUBLIC_EXPONENT")?;
+        return encoding::rsa(&modulus, &exponent).map_err(unusable);
+    }
+    let curve = present(bytes(session, object, AttributeType::EcParams)?, "CKA_EC_PARAMS")?;
+    let kind = KeyKind::ALL
+        .into_iter()
+        .filter(|kind| template::told_by_the_device(*kind).contains(&("CKA_KEY_TYPE", Attribute::KeyType(key_type))))
+        .find(|kind| template::curves(*kind).contains(&curve.as_slice()));
+    let (bytes_wanted, encode): (_, fn(&[u8]) -> _) = match kind {
+        Some(KeyKind::EcdsaP256) => (encoding::P256_POINT_BYTES, encoding::p256),
+        Some(KeyKind::EcdsaP384) => (encoding::P384_POINT_BYTES, encoding::p384),
+        Some(KeyKind::Ed25519) => (encoding::ED25519_POINT_BYTES, encoding::ed25519),
+        Some(KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096) | None => {
+            let found = format!("{key_type} with {}", hallmark_policy::hex(&curve));
+            return Err(wrong(key, "CKA_EC_PARAMS", &found, "secp256r1, secp384r1 or edwards25519"));
+        }
+    };
+    let point = present(bytes(session, object, AttributeType::EcPoint)?, "CKA_EC_POINT")?;
+    let found = format!("{} bytes", point.len());
+    let point = encoding::point(&point, bytes_wanted)
+        .ok_or_else(|| wrong(key, "CKA_EC_POINT", &found, "an uncompressed point of its curve"))?;
+    encode(point).map_err(unusable)
+}
+
+/// Compares what the private key tells of itself with the public key: its curve, by either name, or its modulus. The rest
+/// is proven by every signature.
+fn same_key(session: &Session, found: &Found, key: &KeyReference) -> Result<(), BackendError> {
+    let kind = found.public.kind();
+    let (name, attribute) = match kind {
+        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519 => ("CKA_EC_PARAMS", AttributeType::EcParams),
+        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => ("CKA_MODULUS", AttributeType::Modulus),
+    };
+    let private = bytes(session, found.private_object, attribute)?;
+    let fits = match (kind, &private) {
+        (_, None) => false,
+        (KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519, Some(curve)) => {
+            template::curves(kind).contains(&curve.as_slice())
+        }
+        (KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096, Some(_)) => {
+            private == bytes(session, found.public_object, attribute)?
+        }
+    };
+    if !fits {
+        let found = private.map_or_else(|| "absent".to_owned(), |value| hallmark_policy::hex(&value));
+        return Err(wrong(key, name, &found, "the same as in the public key object"));
+    }
+    Ok(())
+}
+
+/// One attribute, alone: of several, absent ones would be dropped silently.
+fn read(session: &Session, object: ObjectHandle, attribute: AttributeType) -> Result<Option<Attribute>, BackendError> {
+    Ok(session.get_attributes(object, &[attribute]).map_err(failed)?.pop())
+}
+
+fn bytes(session: &Session, object: ObjectHandle, attribute: AttributeType) -> Result<Option<Vec<u8>>, BackendError> {
+    Ok(match read(session, object, attribute)? {
+        Some(
+            Attribute::Id(bytes)
+            | Attribute::Label(bytes)
+            | Attribute::Modulus(bytes)
+            | Attribute::PublicExponent(bytes)
+            | Attribute::EcParams(bytes)
+            | Attribute::EcPoint(bytes),
+        ) => Some(bytes),
+        Some(_) | None => None,
+    })
+}
+
+fn same(value: &Attribute, wanted: &Attribute) -> bool {
+    match (value, wanted) {
+        (Attribute::AllowedMechanisms(value), Attribute::AllowedMechanisms(wanted)) => sorted(value) == sorted(wanted),
+        (value, wanted) => value == wanted,
+    }
+}
+
+fn sorted(mechanisms: &[MechanismType]) -> Vec<String> {
+    let mut names: Vec<_> = mechanisms.iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    names
+}
+
+/// A value as people read it: `true`, or the mechanisms' names.
+fn shown(value: Option<&Attribute>) -> String {
+    match value {
+        None => "absent".to_owned(),
+        Some(Attribute::AllowedMechanisms(mechanisms)) => format!("[{}]", sorted(mechanisms).join(" ")),
+        Some(Attribute::KeyType(key_type)) => key_type.to_string(),
+        Some(other) => {
+            let text = format!("{other:?}");
+            let inside = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+            inside.unwrap_or(&text).to_owned()
+        }
+    }
+}
+
+fn wrong(key: &KeyReference, attribute: &'static str, found: &str, wanted: &str) -> BackendError {
+    BackendError::WrongAttribute { key: key.clone(), attribute, found: found.to_owned(), wanted: wanted.to_owned() }
+}

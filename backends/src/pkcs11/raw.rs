@@ -1,0 +1,73 @@
+//! C_SignInit and C_Sign into a buffer of our own: two calls a signature, where `cryptoki` asks for the length first.
+
+use std::{path::Path, ptr};
+
+use cryptoki::{
+    context::Function,
+    error::{Error, Rv},
+    mechanism::Mechanism,
+    object::ObjectHandle,
+    session::Session,
+};
+use cryptoki_sys::{CK_BYTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG};
+
+/// Longest signature, in bytes: RSA with 4096 bits.
+const SIGNATURE_BYTES_MAX: usize = 512;
+
+type SignInit = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
+type Sign = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG) -> CK_RV;
+
+/// The two functions of a loaded module.
+pub(super) struct SignCalls {
+    sign_init: SignInit,
+    sign: Sign,
+    /// Keeps the functions in memory.
+    _library: cryptoki_sys::Pkcs11,
+}
+
+impl SignCalls {
+    /// Takes the functions out of the list that C_GetFunctionList gives (PKCS #11 v2.40, section 5.4). The module is
+    /// loaded already, so that this gives the functions of that same instance.
+    pub(super) fn load(module: &Path) -> Result<Self, Error> {
+        // SAFETY: loading runs the library's initialisers. The operator named this module to hold the CA's keys, and
+        // `cryptoki` has loaded the same file before.
+        let library = unsafe { cryptoki_sys::Pkcs11::new(module) }.map_err(Error::LibraryLoading)?;
+        let get_list = *library.C_GetFunctionList.as_ref().map_err(|_| Error::MissingSymbol("C_GetFunctionList"))?;
+        let mut list: *mut CK_FUNCTION_LIST = ptr::null_mut();
+        // SAFETY: the symbol has the type that PKCS #11 gives it, and `list` is a valid place for one pointer.
+        Rv::from(unsafe { get_list(&raw mut list) }).into_result(Function::GetFunctionList)?;
+        // SAFETY: the call succeeded, so `list` is null or points to a list that lives as long as the library, which
+        // `_library` keeps loaded; nothing writes to it.
+        let list = unsafe { list.as_ref() }.ok_or(Error::NullFunctionPointer)?;
+        let sign_init = list.C_SignInit.ok_or(Error::NullFunctionPointer)?;
+        let sign = list.C_Sign.ok_or(Error::NullFunctionPointer)?;
+        Ok(Self { sign_init, sign, _library: library })
+    }
+
+    /// Signs `data`. After an error the session may be in the middle of an operation: drop it.
+    pub(super) fn sign(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        data: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let data_bytes = CK_ULONG::try_from(data.len())?;
+        let mut signature = vec![0; SIGNATURE_BYTES_MAX];
+        let mut signature_bytes = CK_ULONG::try_from(signature.len())?;
+        let mut mechanism = CK_MECHANISM::from(mechanism);
+        // SAFETY: `session` is open and, not being `Sync`, used by this thread alone. The parameters that the mechanism
+        // points to are borrowed by this call's argument and outlive it.
+        let answer = unsafe { (self.sign_init)(session.handle(), &raw mut mechanism, key.handle()) };
+        Rv::from(answer).into_result(Function::SignInit)?;
+        // SAFETY: the module reads `data_bytes` bytes at `data`, which PKCS #11 does not let it write, and writes at
+        // most `signature_bytes` bytes at `signature`; both buffers have these lengths and outlive the call.
+        let answer = unsafe {
+            let data = data.as_ptr().cast_mut();
+            (self.sign)(session.handle(), data, data_bytes, signature.as_mut_ptr(), &raw mut signature_bytes)
+        };
+        Rv::from(answer).into_result(Function::Sign)?;
+        signature.truncate(usize::try_from(signature_bytes)?);
+        Ok(signature)
+    }
+}

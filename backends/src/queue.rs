@@ -1,0 +1,102 @@
+//! The bounded queue between those who ask for signatures and the threads that own the sessions.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+/// Most jobs that wait for a session. At 200 us a signature and two sessions the last one waits about 0.1 s.
+pub const QUEUE_JOBS_MAX: usize = 1_024;
+
+/// Jobs in the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Queue<Job> {
+    state: Mutex<State<Job>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State<Job> {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+/// Why a job was not taken; the job comes back.
+#[derive(Debug)]
+pub(crate) enum NotQueued<Job> {
+    Full(Job),
+    Closed(Job),
+}
+
+impl<Job> Queue<Job> {
+    pub(crate) fn new() -> Self {
+        Self { state: Mutex::new(State { jobs: VecDeque::new(), closed: false }), changed: Condvar::new() }
+    }
+
+    /// Takes a job unless [`QUEUE_JOBS_MAX`] wait already; never blocks.
+    pub(crate) fn push(&self, job: Job) -> Result<(), NotQueued<Job>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(NotQueued::Closed(job));
+        }
+        if state.jobs.len() >= QUEUE_JOBS_MAX {
+            return Err(NotQueued::Full(job));
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// The next job, waiting for one; `None` once the queue is closed and empty.
+    pub(crate) fn pop(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes no further jobs; those inside are still handed out.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    /// No code runs under this lock that could leave the state half changed, so a poisoned one is as good.
+    fn lock(&self) -> MutexGuard<'_, State<Job>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_queue_hands_out_what_it_holds_and_takes_nothing() {
+        let queue = Queue::new();
+        queue.push(1).unwrap();
+        queue.push(2).unwrap();
+        queue.close();
+        assert!(matches!(queue.push(3), Err(NotQueued::Closed(3))));
+        assert_eq!([queue.pop(), queue.pop(), queue.pop()], [Some(1), Some(2), None]);
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_job_back_at_once() {
+        let queue = Queue::new();
+        (0..QUEUE_JOBS_MAX).for_each(|job| queue.push(job).unwrap());
+        assert!(matches!(queue.push(7), Err(NotQueued::Full(7))));
+        assert_eq!(queue.waiting(), QUEUE_JOBS_MAX);
+    }
+}

@@ -1,0 +1,115 @@
+//! Keys in encrypted files, for laboratories.
+
+mod file;
+mod pair;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
+use secrecy::SecretString;
+
+use self::{file::KeyFiles, pair::Pair};
+use crate::{
+    backend::{Backend, Description, Gate, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer},
+    error::{BackendError, SignError},
+    reference::{KeyReference, KeyReferenceError},
+};
+
+/// A directory of keys, and those that are open, in the cryptographic library's own types.
+pub(crate) struct Directory {
+    files: KeyFiles,
+    open: Arc<RwLock<BTreeMap<SpkiDigest, Arc<Pair>>>>,
+}
+
+impl Directory {
+    pub(crate) fn open(directory: PathBuf, passphrase: SecretString) -> Result<Self, BackendError> {
+        Ok(Self { files: KeyFiles::open(directory, passphrase)?, open: Arc::default() })
+    }
+
+    /// Reads a key and compares its public key with the expected one.
+    fn read(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(Pair, KeyPurpose), BackendError> {
+        if reference.pkcs11_id().is_some() {
+            return Err(KeyReferenceError::OtherBackend.into());
+        }
+        let (pair, purpose) = self.files.read(reference)?;
+        let found = pair.public().digest();
+        if found != expected {
+            return Err(BackendError::WrongKey { key: reference.clone(), expected, found });
+        }
+        Ok((pair, purpose))
+    }
+}
+
+impl Backend for Directory {
+    fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
+        let reference = KeyReference::software(request.label.clone());
+        let (pair, pkcs8) = Pair::generate(request.kind)?;
+        self.files.write(&reference, request.purpose, &pkcs8)?;
+        let (read_back, _) = self.read(&reference, pair.public().digest())?;
+        Ok(NewKey { reference, public: read_back.public().clone() })
+    }
+
+    fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {
+        let (pair, _) = self.read(reference, expected)?;
+        let public = pair.public().clone();
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(expected, Arc::new(pair));
+        Ok(public)
+    }
+
+    fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
+        let (_, purpose) = self.read(reference, expected)?;
+        if purpose == KeyPurpose::Root {
+            return Err(BackendError::NotDestroyable { key: reference.clone() });
+        }
+        self.files.remove(reference, purpose)?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&expected);
+        Ok(())
+    }
+
+    fn list(&self) -> Result<Vec<KeyReference>, BackendError> {
+        self.files.list()
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError> {
+        SystemRandom::new().fill(bytes).map_err(|_| BackendError::Library { operation: "draw random bytes" })
+    }
+
+    fn health(&self) -> Result<(), BackendError> {
+        self.files.list().map(drop)
+    }
+
+    fn describe(&self) -> Description {
+        Description { kind: "software", path: self.files.directory().display().to_string(), ..Description::default() }
+    }
+
+    fn signer(&self) -> Result<Box<dyn Signer>, BackendError> {
+        Ok(Box::new(SoftwareSigner { open: Arc::clone(&self.open) }))
+    }
+}
+
+struct SoftwareSigner {
+    open: Arc<RwLock<BTreeMap<SpkiDigest, Arc<Pair>>>>,
+}
+
+impl Signer for SoftwareSigner {
+    fn sign(
+        &mut self,
+        key: &OpenKey,
+        algorithm: SignatureAlgorithm,
+        message: &[u8],
+        gate: &Gate<'_>,
+    ) -> Result<Vec<u8>, SignError> {
+        let issuer = key.public.digest();
+        let pair = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&issuer).cloned();
+        let pair = pair.ok_or(SignError::NotOpen { issuer })?;
+        gate.pass()?;
+        pair.sign(algorithm, message).ok_or(SignError::Backend(BackendError::Library { operation: "sign" }))
+    }
+
+    fn distrust(&mut self) {}
+}
