@@ -110,9 +110,7 @@ impl VerifierKey {
     /// # Errors
     /// When the name is not allowed or the bytes are no good key.
     pub fn new(name: &str, public_key: &[u8; 32]) -> Result<Self, KeyError> {
-        if !is_key_name(name) || name.len() > KEY_NAME_BYTES_MAX {
-            return Err(KeyError::BadName);
-        }
+        let name = own_name(name)?;
         let key = VerifyingKey::from_bytes(public_key).ok().filter(|key| !key.is_weak());
         let key = key.ok_or_else(|| KeyError::InvalidKey { name: name.to_string() })?;
         let digest: [u8; 32] =
@@ -127,6 +125,7 @@ impl VerifierKey {
     /// See [`KeyError`].
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let (name, id, key) = split(text).ok_or(KeyError::NotAVerifierKey)?;
+        let name = own_name(name)?;
         let typed = typed_key(key).ok_or(KeyError::NotAVerifierKey)?;
         let verifier = Self::new(name, &ed25519_only(name, &typed)?)?;
         verifier.has_id(id)?;
@@ -197,6 +196,7 @@ impl SignerKey {
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let rest = text.strip_prefix(PRIVATE_PREFIX).ok_or(KeyError::NotASignerKey)?;
         let (name, id, key) = split(rest).ok_or(KeyError::NotASignerKey)?;
+        let name = own_name(name)?;
         let typed = typed_key(key).ok_or(KeyError::NotASignerKey)?;
         let seed = Zeroizing::new(ed25519_only(name, &typed)?);
         let signer = Self::generate(name, *seed)?;
@@ -234,6 +234,11 @@ impl fmt::Debug for SignerKey {
 /// Whether a signature line can carry that name: not empty, no Unicode space, no plus, no control character.
 pub(crate) fn is_key_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(|letter| letter.is_whitespace() || letter.is_control() || letter == '+')
+}
+
+/// The rules of [`is_key_name`], and a length, for keys that we are given or make.
+fn own_name(name: &str) -> Result<&str, KeyError> {
+    if is_key_name(name) && name.len() <= KEY_NAME_BYTES_MAX { Ok(name) } else { Err(KeyError::BadName) }
 }
 
 /// Name, id and base64; only the base64 may have a plus.

@@ -23,6 +23,7 @@ pub mod hash;
 mod key;
 mod nodes;
 pub mod note;
+mod path;
 pub mod proof;
 pub mod published;
 pub mod receipt;

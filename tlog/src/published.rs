@@ -1,6 +1,6 @@
 //! Proofs from a published log: its hash tiles as a [`NodeSource`], for those who have the files and no ledger.
 
-use alloc::{string::String, vec::Vec};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::{
@@ -27,13 +27,13 @@ pub enum PublishedError<E: core::error::Error + 'static> {
     #[error("`{path}` is missing; the published log is incomplete")]
     Missing {
         /// Which file.
-        path: String,
+        path: TilePath,
     },
     /// A file is no hash tile of that width, or there can be none.
     #[error("`{path}` is no hash tile; audit the log")]
     Malformed {
         /// Which file.
-        path: String,
+        path: TilePath,
         /// What is wrong with it.
         #[source]
         reason: TileError,
@@ -73,10 +73,8 @@ impl<F: LogFiles> NodeSource for PublishedNodes<F> {
         }
         let path = u16::try_from(width).ok().and_then(|width| TilePath::hashes(level, index, width).ok());
         let path = path.ok_or_else(outside)?;
-        let text = alloc::string::ToString::to_string(&path);
-        let (read_path, bytes) = audit::read_tile(&self.files, path)?.ok_or(PublishedError::Missing { path: text })?;
-        let malformed =
-            |reason| PublishedError::Malformed { path: alloc::string::ToString::to_string(&read_path), reason };
+        let (read_path, bytes) = audit::read_tile(&self.files, path)?.ok_or(PublishedError::Missing { path })?;
+        let malformed = |reason| PublishedError::Malformed { path: read_path, reason };
         let hashes = tile::decode_hashes(&bytes).map_err(malformed)?;
         if hashes.len() != usize::from(read_path.width()) {
             return Err(malformed(TileError::WrongLength { bytes: bytes.len() }));

@@ -7,7 +7,10 @@ mod finding;
 mod run;
 mod walk;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{
+    string::{String, ToString as _},
+    vec::Vec,
+};
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},
@@ -146,16 +149,16 @@ impl<'a> Auditor<'a> {
     }
 }
 
+/// What was read, and from which file: a full one may stand in for a partial one.
+pub(crate) type Found<T> = Option<(TilePath, T)>;
+
 fn read<F: LogFiles>(files: &F, path: &str) -> Result<Option<Vec<u8>>, AuditError<F::Error>> {
     files.read(path).map_err(|source| AuditError::Read { path: path.into(), source })
 }
 
 /// Reads a tile or bundle. A full one stands in for a partial one that is gone (C2SP `tlog-tiles`, partial tiles).
-pub(crate) fn read_tile<F: LogFiles>(
-    files: &F,
-    path: TilePath,
-) -> Result<Option<(TilePath, Vec<u8>)>, AuditError<F::Error>> {
-    let text = alloc::string::ToString::to_string(&path);
+pub(crate) fn read_tile<F: LogFiles>(files: &F, path: TilePath) -> Result<Found<Vec<u8>>, AuditError<F::Error>> {
+    let text = path.to_string();
     match read(files, &text)? {
         Some(bytes) => Ok(Some((path, bytes))),
         None if path.is_full() => Ok(None),

@@ -2,7 +2,7 @@
 
 use alloc::{borrow::ToOwned as _, vec::Vec};
 
-use super::{AuditError, FINDINGS_MAX, Finding, LogFiles, Progress, Report, Visitor, read_tile, walk::Walk};
+use super::{AuditError, FINDINGS_MAX, Finding, Found, LogFiles, Progress, Report, Visitor, read_tile, walk::Walk};
 use crate::{
     bundle,
     checkpoint::Checkpoint,
@@ -78,13 +78,13 @@ impl<'a, F: LogFiles, V: Visitor> Run<'a, F, V> {
                     self.grow(index, hash, hash);
                 }
             }
-            (None, None) => self.gap = self.gap.or(Some(bundle.index() * TILE_WIDTH)),
+            (None, None) => self.gap = self.gap.or_else(|| Some(bundle.index() * TILE_WIDTH)),
         }
         Ok(())
     }
 
     /// Reads a bundle and gives the hashes of the entries that the signed size covers.
-    fn read_bundle(&mut self, path: TilePath) -> Result<Option<(TilePath, Vec<Hash>)>, AuditError<F::Error>> {
+    fn read_bundle(&mut self, path: TilePath) -> Result<Found<Vec<Hash>>, AuditError<F::Error>> {
         let first_entry = path.index() * TILE_WIDTH;
         let Some((read_path, bytes)) = self.read(path)? else {
             return Ok(None);
@@ -113,7 +113,7 @@ impl<'a, F: LogFiles, V: Visitor> Run<'a, F, V> {
     }
 
     /// Reads a hash tile and gives the hashes that the signed size covers.
-    fn read_hashes(&mut self, path: TilePath) -> Result<Option<(TilePath, Vec<Hash>)>, AuditError<F::Error>> {
+    fn read_hashes(&mut self, path: TilePath) -> Result<Found<Vec<Hash>>, AuditError<F::Error>> {
         let Some((read_path, bytes)) = self.read(path)? else {
             return Ok(None);
         };
@@ -210,7 +210,7 @@ impl<'a, F: LogFiles, V: Visitor> Run<'a, F, V> {
         }
     }
 
-    fn read(&mut self, path: TilePath) -> Result<Option<(TilePath, Vec<u8>)>, AuditError<F::Error>> {
+    fn read(&mut self, path: TilePath) -> Result<Found<Vec<u8>>, AuditError<F::Error>> {
         let read = read_tile(self.files, path)?;
         if read.is_none() {
             let (first_entry, last_entry) = covered(path, 0, path.width(), self.report.size);
