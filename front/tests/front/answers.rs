@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Act, Caller, World, eventually};
+use crate::support::{Act, World, eventually, origin};
 use bytes::Bytes;
 use hallmark_proto::{SIGNER_SERVICE, link::Reply};
 use tokio::sync::Semaphore;
@@ -66,29 +66,11 @@ async fn a_caller_that_goes_away_does_not_take_the_work_back() {
     eventually("both are done", || world.core.finished() == 2).await;
 }
 
-fn service(
-    caller: &Caller,
-) -> impl tower::Service<
-    http::Request<tonic::body::Body>,
-    Response = http::Response<hyper::body::Incoming>,
-    Error = hyper::Error,
-    Future: Send,
-> + Clone
-+ Send
-+ use<> {
-    let sender = caller.sender.clone();
-    tower::service_fn(move |request| sender.clone().send_request(request))
-}
-
-fn origin() -> http::Uri {
-    http::Uri::from_static("https://localhost")
-}
-
 #[tokio::test]
 async fn health_says_what_the_daemon_set() {
     let world = World::start();
     let caller = world.connect().await;
-    let mut client = HealthClient::with_origin(service(&caller), origin());
+    let mut client = HealthClient::with_origin(caller.service(), origin());
     for (serving, status) in [(None, ServingStatus::NotServing), (Some(true), ServingStatus::Serving)] {
         if let Some(serving) = serving {
             world.health.set_serving(serving);
@@ -106,7 +88,7 @@ async fn health_says_what_the_daemon_set() {
 async fn health_tells_watchers_of_every_change() {
     let world = World::start();
     let caller = world.connect().await;
-    let mut client = HealthClient::with_origin(service(&caller), origin());
+    let mut client = HealthClient::with_origin(caller.service(), origin());
     let mut statuses = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(statuses.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     world.health.set_serving(true);
@@ -117,7 +99,7 @@ async fn health_tells_watchers_of_every_change() {
 async fn reflection_lists_the_service() {
     let world = World::start();
     let caller = world.connect().await;
-    let mut client = ServerReflectionClient::with_origin(service(&caller), origin());
+    let mut client = ServerReflectionClient::with_origin(caller.service(), origin());
     let ask = |message_request| {
         tokio_stream::iter([ServerReflectionRequest { host: String::new(), message_request: Some(message_request) }])
     };

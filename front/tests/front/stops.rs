@@ -1,10 +1,11 @@
 //! Stopping.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use crate::support::{Act, World};
+use crate::support::{Act, World, origin};
 use tokio::{net::TcpStream, sync::Semaphore};
 use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 #[tokio::test]
 async fn stopping_answers_what_is_under_way() {
@@ -45,4 +46,19 @@ async fn stopping_does_not_wait_for_idle_connections_or_handshakes() {
     world.stopped().await;
     caller.ended().await;
     drop(silent);
+}
+
+#[tokio::test]
+async fn a_watcher_of_the_health_hears_of_the_stop_and_does_not_delay_it() {
+    let mut world = World::start();
+    let caller = world.connect().await;
+    world.health.set_serving(true);
+    let mut client = HealthClient::with_origin(caller.service(), origin());
+    let mut statuses = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(statuses.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let begun = Instant::now();
+    world.stop();
+    assert_eq!(statuses.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    world.stopped().await;
+    assert!(begun.elapsed() < hallmark_front::STOP_TIME_MAX / 2);
 }

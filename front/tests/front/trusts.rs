@@ -43,6 +43,7 @@ async fn a_connection_ends_at_its_maximum_age() {
 async fn a_bundle_that_no_longer_admits_the_caller_ends_the_connection() {
     let world = World::start();
     let caller = world.connect().await;
+    assert_eq!(caller.call("GetChain", b"?").await.unwrap().code(), Code::Ok);
     world.write("callers-ca.pem", &Authority::new("other callers").pem());
     world.reload.reload().await.unwrap();
     caller.ended().await;
@@ -68,6 +69,16 @@ async fn a_revoked_caller_loses_its_connection_and_gets_no_other() {
     world.write("callers.crl", &world.callers.crl(true));
     world.reload.reload().await.unwrap();
     caller.ended().await;
+    assert!(!world.is_served(world.dial()).await);
+}
+
+#[tokio::test]
+async fn an_outdated_revocation_list_admits_nobody() {
+    let world = World::builder().with_crl().start();
+    let caller = world.connect().await;
+    assert_eq!(caller.call("GetChain", b"?").await.unwrap().code(), Code::Ok);
+    world.pass_the_end_of_revocation_lists();
+    assert_eq!(caller.call("GetChain", b"?").await.unwrap().code(), Code::Unauthenticated);
     assert!(!world.is_served(world.dial()).await);
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_rustls::TlsConnector;
@@ -31,6 +31,7 @@ pub(crate) struct Dial {
 pub(crate) struct Caller {
     pub(crate) sender: SendRequest<Body>,
     pub(crate) server_certificate: CertificateDer<'static>,
+    pub(crate) handshake: HandshakeKind,
     ended: JoinHandle<()>,
 }
 
@@ -45,6 +46,11 @@ pub(crate) struct Answer {
 
 impl Dial {
     pub(crate) async fn connect(self) -> Result<Caller, Error> {
+        let address = self.address;
+        Caller::connect(address, self.config()?).await
+    }
+
+    pub(crate) fn config(self) -> Result<Arc<ClientConfig>, Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[self.version])?
@@ -54,16 +60,21 @@ impl Dial {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn;
-        let tcp = TcpStream::connect(self.address).await?;
-        let tls = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost")?, tcp).await?;
-        let server_certificate = tls.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await?;
-        let ended = tokio::spawn(async move { drop(connection.await) });
-        Ok(Caller { sender, server_certificate, ended })
+        Ok(Arc::new(config))
     }
 }
 
 impl Caller {
+    pub(crate) async fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> Result<Self, Error> {
+        let tcp = TcpStream::connect(address).await?;
+        let tls = TlsConnector::from(config).connect(ServerName::try_from("localhost")?, tcp).await?;
+        let handshake = tls.get_ref().1.handshake_kind().unwrap();
+        let server_certificate = tls.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await?;
+        let ended = tokio::spawn(async move { drop(connection.await) });
+        Ok(Self { sender, server_certificate, handshake, ended })
+    }
+
     /// A whole call with one message.
     pub(crate) async fn call(&self, method: &str, message: &[u8]) -> Result<Answer, Error> {
         self.send(request(method).body(body(framed(message))).unwrap()).await
@@ -91,6 +102,21 @@ impl Caller {
         .expect("an answer came in time")
     }
 
+    /// The connection as generated clients want it.
+    pub(crate) fn service(
+        &self,
+    ) -> impl tower::Service<
+        http::Request<Body>,
+        Response = http::Response<hyper::body::Incoming>,
+        Error = hyper::Error,
+        Future: Send,
+    > + Clone
+    + Send
+    + use<> {
+        let sender = self.sender.clone();
+        tower::service_fn(move |request| sender.clone().send_request(request))
+    }
+
     /// Waits until the connection has ended.
     pub(crate) async fn ended(self) {
         // Held meanwhile: a client without senders would end the connection itself.
@@ -115,6 +141,11 @@ impl Answer {
         use tonic_types::StatusExt as _;
         self.status.get_error_details().error_info().expect("an ErrorInfo").reason.clone()
     }
+}
+
+/// What generated clients put before a path.
+pub(crate) fn origin() -> http::Uri {
+    http::Uri::from_static("https://localhost")
 }
 
 /// A POST of gRPC without a body.

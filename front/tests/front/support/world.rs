@@ -100,7 +100,7 @@ impl Authority {
         self.sign(params)
     }
 
-    /// A list that is valid in 2026 and revokes every caller, or nobody.
+    /// A list that is valid until 2026-12-01 and revokes every caller, or nobody.
     pub(crate) fn crl(&self, revoked: bool) -> String {
         let entry = RevokedCertParams {
             serial_number: SerialNumber::from(CALLER_SERIAL),
@@ -110,7 +110,7 @@ impl Authority {
         };
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2026, 1, 1),
-            next_update: date_time_ymd(2027, 1, 1),
+            next_update: date_time_ymd(2026, 12, 1),
             crl_number: SerialNumber::from(1u64),
             issuing_distribution_point: None,
             revoked_certs: if revoked { vec![entry] } else { Vec::new() },
@@ -274,7 +274,12 @@ impl World {
         std::fs::write(self.path(name), content).unwrap();
     }
 
-    /// The day after the callers' certificates ended.
+    /// 2026-12-12: the revocation lists are outdated, the callers' certificates valid.
+    pub(crate) fn pass_the_end_of_revocation_lists(&self) {
+        self.clock.0.store(NOW_SECS + 180 * 24 * 60 * 60, Ordering::SeqCst);
+    }
+
+    /// A year later: the callers' certificates have ended.
     pub(crate) fn pass_the_end_of_certificates(&self) {
         self.clock.0.store(NOW_SECS + 366 * 24 * 60 * 60, Ordering::SeqCst);
     }
