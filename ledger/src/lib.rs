@@ -1,5 +1,20 @@
-//! Durable truth.
+//! The durable truth: decision log, serial numbers, request ids, authorities and epochs, in one SQLite database.
+//!
+//! A warrant becomes [`Committed`] here and nowhere else: its conditions are checked and its entry, serial and request
+//! id are written in one transaction, which is durable before anybody hears of it.
 
+mod authority;
 mod committed;
+mod config;
+mod error;
+mod event;
+mod handle;
+mod outcome;
 
+pub use authority::{AuthorityRecord, AuthorityState, EpochRecord, EpochState, StoredKey};
 pub use committed::Committed;
+pub use config::{Head, LedgerConfig, Opened, Recovery, UnixMillis};
+pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
+pub use event::{Event, KeyAction, Step};
+pub use handle::Ledger;
+pub use outcome::{Answer, Found, Issued, Logged, ReceiptHandle};

@@ -1,0 +1,1 @@
+//! Entries of the decision log: how they are written, and how auditors read them.

@@ -1,0 +1,58 @@
+//! What a ledger is opened with, and what opening it finds.
+
+use std::path::PathBuf;
+
+use hallmark_policy::time::Span;
+use hallmark_tlog::hash::Hash;
+
+use crate::Ledger;
+
+/// Where a ledger is kept and within which bounds.
+#[derive(Clone, Debug)]
+pub struct LedgerConfig {
+    /// The SQLite file; its directory must exist. The lock file stands beside it: `<database>.lock`.
+    pub database: PathBuf,
+    /// Directory of the published log (C2SP `tlog-tiles`). It is made if it is missing.
+    pub publish: PathBuf,
+    /// How long request ids of leaves, their TBSCertificates and signatures are kept. CA certificates are kept for ever.
+    pub retention: Span,
+    /// Bound on the size of the database, in pages of 4,096 bytes; unbounded without.
+    pub pages_max: Option<u32>,
+}
+
+/// Wall-clock time in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+/// An open ledger, and what was found in it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// What was found.
+    pub recovery: Recovery,
+}
+
+/// What opening a database found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Entries in the log.
+    pub entries: u64,
+    /// Time of the last entry.
+    pub last_entry_at: Option<UnixMillis>,
+    /// Whether the log does not end in a stop entry: the daemon was killed, or the machine.
+    pub unclean: bool,
+    /// Requests that were committed and have neither a signature nor a void entry.
+    pub pending: u64,
+}
+
+/// The newest durable state of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Entries in the log.
+    pub size: u64,
+    /// Root of the tree of that size.
+    pub root: Hash,
+    /// Time of the last entry.
+    pub last_entry_at: Option<UnixMillis>,
+}

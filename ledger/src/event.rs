@@ -1,0 +1,166 @@
+//! What is logged beside decisions: events, and the steps that make authorities and epochs.
+
+use hallmark_policy::{
+    key::{KeyKind, SpkiDigest},
+    profile::PolicyDigest,
+};
+
+use crate::UnixMillis;
+
+/// Something that happened. Each becomes one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The daemon started.
+    Start {
+        /// Its version.
+        version: String,
+        /// SHA-256 of its configuration file.
+        config_sha256: [u8; 32],
+        /// Descriptions of its key backends.
+        backends: Vec<String>,
+        /// Whether any CA key is a software key.
+        software_keys: bool,
+    },
+    /// The daemon stops: the last entry of a clean run.
+    Stop,
+    /// The start found that the last run did not stop cleanly.
+    Recovered {
+        /// Requests that were committed and not signed.
+        unsigned: u64,
+    },
+    /// A policy is in force from this entry on; warrants decided under another are refused.
+    PolicyLoaded {
+        /// SHA-256 of its text.
+        digest: PolicyDigest,
+        /// Its text, kept as a blob.
+        text: String,
+    },
+    /// Something happened to a key.
+    KeyEvent {
+        /// The authority it belongs to.
+        authority: String,
+        /// What happened.
+        action: KeyAction,
+        /// What the backend calls the key.
+        reference: String,
+        /// Which key.
+        spki: SpkiDigest,
+        /// Its kind.
+        kind: KeyKind,
+        /// Description of the backend.
+        backend: String,
+    },
+    /// A committed request could not be signed.
+    SigningFailed {
+        /// Index of its decision.
+        log_index: u64,
+        /// A stable code.
+        code: String,
+        /// What happened.
+        sentence: String,
+    },
+    /// An operator did something.
+    OperatorCommand {
+        /// What.
+        command: String,
+    },
+    /// Calls of one caller that were refused alike and are not logged one by one.
+    Aggregate {
+        /// Who called.
+        caller: String,
+        /// What.
+        method: String,
+        /// Why it was refused, as a stable code.
+        reason: String,
+        /// How often.
+        count: u64,
+        /// From when.
+        from: UnixMillis,
+        /// Until when.
+        to: UnixMillis,
+    },
+    /// Nothing happened: the log is alive.
+    Heartbeat,
+}
+
+/// What happened to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyAction {
+    /// It was generated in its backend.
+    Generated,
+    /// It was found again, and is the key it should be.
+    Opened,
+    /// It was destroyed.
+    Destroyed,
+    /// It was found and is not what it should be.
+    Refused,
+}
+
+/// A step of an authority's life: an entry and a change of rows in one transaction, by compare-and-set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A new authority is to get a root.
+    RootIntent {
+        /// Its name.
+        authority: String,
+        /// Label of the key to be generated.
+        label: String,
+    },
+    /// The root's key was generated. Wants the intent.
+    RootKey {
+        /// The authority.
+        authority: String,
+        /// What the backend calls the key.
+        reference: String,
+        /// SubjectPublicKeyInfo, DER.
+        spki: Vec<u8>,
+    },
+    /// The root certificate is made. Wants its kept signature.
+    RootReady {
+        /// The authority.
+        authority: String,
+    },
+    /// The next epoch is to be made. Wants a root that is ready, no other epoch in the making, the next generation,
+    /// and the transition that follows from `previous` and the manifest.
+    EpochIntent {
+        /// The authority.
+        authority: String,
+        /// Generation, from 1 without gaps.
+        generation: u64,
+        /// SHA-256 of `statement`.
+        manifest_sha256: [u8; 32],
+        /// The manifest, or the statement in its place; kept as a blob.
+        statement: String,
+        /// Transition digest.
+        transition: [u8; 32],
+        /// Transition of the active epoch; 32 zero bytes if there is none.
+        previous: [u8; 32],
+        /// Label of the key to be generated.
+        label: String,
+    },
+    /// The epoch's key was generated. Wants the intent, and a key that is no other's.
+    EpochKey {
+        /// The authority.
+        authority: String,
+        /// The epoch.
+        generation: u64,
+        /// What the backend calls the key.
+        reference: String,
+        /// SubjectPublicKeyInfo, DER.
+        spki: Vec<u8>,
+    },
+    /// Both CA certificates are made. Wants their kept signatures.
+    EpochPrepared {
+        /// The authority.
+        authority: String,
+        /// The epoch.
+        generation: u64,
+    },
+    /// The epoch is the active one from this entry on, and the one before is retired.
+    EpochActive {
+        /// The authority.
+        authority: String,
+        /// The epoch.
+        generation: u64,
+    },
+}
