@@ -94,6 +94,86 @@ pub struct Profile {
     pub(crate) ignore: Vec<String>,
 }
 
+/// What a profile says, for those who explain it. Nothing here decides.
+impl Profile {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The authority that signs.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Lifetime of a leaf whose request wishes none.
+    #[must_use]
+    pub fn lifetime_default(&self) -> Span {
+        self.lifetime.default
+    }
+
+    /// The longest lifetime.
+    #[must_use]
+    pub fn lifetime_maximum(&self) -> Span {
+        self.lifetime.maximum
+    }
+
+    /// What happens to a wish for more.
+    #[must_use]
+    pub fn over(&self) -> OverWord {
+        self.lifetime.over
+    }
+
+    /// How far notBefore lies in the past.
+    #[must_use]
+    pub fn backdate(&self) -> Span {
+        self.lifetime.backdate
+    }
+
+    /// Kinds of key that are taken.
+    #[must_use]
+    pub fn keys(&self) -> &[KeyKind] {
+        &self.keys
+    }
+
+    /// Extended key usages of every leaf.
+    #[must_use]
+    pub fn usages(&self) -> &[KeyPurpose] {
+        &self.usages
+    }
+
+    /// Who answers for the key.
+    #[must_use]
+    pub fn possession(&self) -> PossessionWord {
+        self.possession
+    }
+
+    /// Format of the common name; without one the subject is empty.
+    #[must_use]
+    pub fn common_name(&self) -> Option<&str> {
+        self.common_name.as_ref().map(Template::as_str)
+    }
+
+    /// Formats of subjectAltName entries: kind, format, and how many at least and at most.
+    pub fn names(&self) -> impl Iterator<Item = (NameKind, &str, usize, usize)> {
+        self.names.iter().map(|name| (name.kind, name.template.as_str(), name.at_least, name.at_most))
+    }
+
+    /// What the parts of the formats may be.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// Object identifiers in a CSR that are ignored instead of refused.
+    #[must_use]
+    pub fn ignored(&self) -> &[String] {
+        &self.ignore
+    }
+}
+
 /// Lifetimes of a profile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifetime {
@@ -189,6 +269,24 @@ impl CallerRule {
         &self.name
     }
 
+    /// The identity in its certificate.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Methods that it may call.
+    #[must_use]
+    pub fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    /// Profiles that it may mint under.
+    #[must_use]
+    pub fn profiles(&self) -> &[String] {
+        &self.profiles
+    }
+
     /// Whether it may call `method`.
     #[must_use]
     pub fn may_call(&self, method: Method) -> bool {
@@ -247,7 +345,9 @@ impl Policy {
         self.profiles.values().map(|profile| (profile.name.as_str(), profile.authority.as_str()))
     }
 
-    pub(crate) fn profile(&self, name: &str) -> Option<&Profile> {
+    /// The profile of that name.
+    #[must_use]
+    pub fn profile(&self, name: &str) -> Option<&Profile> {
         self.profiles.get(name)
     }
 
