@@ -24,6 +24,8 @@ use crate::{
 pub(crate) trait Backend: Send + Sync {
     fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError>;
     fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError>;
+    /// As `open`, for a key whose public key is not on record yet; it does not sign.
+    fn inspect(&self, reference: &KeyReference) -> Result<PublicKey, BackendError>;
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError>;
     fn list(&self) -> Result<Vec<KeyReference>, BackendError>;
     fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError>;

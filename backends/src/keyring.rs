@@ -116,6 +116,15 @@ impl Keyring {
         Ok(public)
     }
 
+    /// Finds a key that an interrupted start left behind, before its public key was on record, and checks that it is
+    /// guarded as a CA key must be. It signs nothing until [`Keyring::open`] was called.
+    ///
+    /// # Errors
+    /// See [`BackendError`].
+    pub fn inspect(&self, reference: &KeyReference) -> Result<PublicKey, BackendError> {
+        self.backend.inspect(reference)
+    }
+
     /// Destroys a key. It is no barrier against what is being signed: that is the ledger's fence.
     ///
     /// # Errors

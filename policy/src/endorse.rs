@@ -7,7 +7,9 @@ use crate::{
     approved::{Approved, Conditions, Facts},
     content::Content,
     key::{PublicKey, arcs},
+    name::DistinguishedName,
     readback::{self, Expected},
+    time::Interval,
 };
 
 /// Largest TBSCertificate that is endorsed, in bytes.
@@ -143,4 +145,27 @@ fn extensions_differ(content: &Content, read: &TbsCertificate) -> Option<&'stati
 /// Reads any TBSCertificate; for fuzzing the decoder.
 pub fn read_back(draft: &[u8]) -> bool {
     rasn::der::decode::<TbsCertificate>(draft).is_ok_and(|read| rasn::der::encode(&read).ok().as_deref() == Some(draft))
+}
+
+/// The serial number of a TBSCertificate that was endorsed and stored, big-endian.
+#[must_use]
+pub fn stored_serial(to_be_signed: &[u8]) -> Option<Vec<u8>> {
+    let read: TbsCertificate = rasn::der::decode(to_be_signed).ok()?;
+    Some(BigInt::from(read.serial_number).to_signed_bytes_be())
+}
+
+/// The validity of a TBSCertificate that was endorsed and stored.
+#[must_use]
+pub fn stored_validity(to_be_signed: &[u8]) -> Option<Interval> {
+    let read: TbsCertificate = rasn::der::decode(to_be_signed).ok()?;
+    Some(readback::interval(&read.validity))
+}
+
+/// Whether a TBSCertificate that was endorsed and stored has this subject, byte for byte.
+#[must_use]
+pub fn stored_subject_is(to_be_signed: &[u8], subject: &DistinguishedName) -> bool {
+    rasn::der::decode::<TbsCertificate>(to_be_signed)
+        .ok()
+        .and_then(|read| rasn::der::encode(&read.subject).ok())
+        .is_some_and(|der| Some(der) == readback::name(subject).ok())
 }

@@ -30,7 +30,9 @@ pub use approved::{Approved, Conditions, Decision, EpochId, Facts, Refusal, Requ
 pub use caller::Caller;
 pub use csr::CSR_BYTES_MAX;
 pub use decide::{Issuer, admit, decide, facts};
-pub use endorse::{Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back};
+pub use endorse::{
+    Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back, stored_serial, stored_subject_is, stored_validity,
+};
 pub use profile::{Method, Policy};
 pub use reason::{Reason, ReasonCode};
 pub use request::{LABEL_BYTES_MAX, NameInput, REQUEST_ID_BYTES_MAX, Request, RequestInput, SubjectInput};

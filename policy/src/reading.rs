@@ -54,7 +54,8 @@ impl Reader {
             }
             profiles.insert(name.clone(), self.profile(name, table, &providers));
         }
-        let callers: Vec<_> = file.caller.iter().filter_map(|(name, table)| self.caller(name, table, &profiles)).collect();
+        let callers: Vec<_> =
+            file.caller.iter().filter_map(|(name, table)| self.caller(name, table, &profiles)).collect();
         self.twice(&callers);
         let digest = PolicyDigest(sha256(text.as_bytes()));
         Policy { digest, text: text.to_owned(), authorities, profiles, callers }

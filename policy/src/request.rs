@@ -43,6 +43,8 @@ pub enum SubjectInput {
     Missing,
     /// A PKCS#10 request.
     Csr(Vec<u8>),
+    /// A PKCS#10 request with names beside it, which only an SPKI may have.
+    CsrBesideNames,
     /// A bare public key, with the names beside it.
     Spki {
         /// SubjectPublicKeyInfo, DER.
@@ -206,6 +208,10 @@ fn subject(input: SubjectInput) -> Result<Subject, Vec<Reason>> {
             let reason = Reason::new(ReasonCode::FieldMissing, "subject", "neither `csr` nor `spki` is set");
             Err(vec![reason])
         }
+        SubjectInput::CsrBesideNames => {
+            let sentence = "`subject_alt_names` and `common_name` go with an SPKI; a CSR has its own names";
+            Err(vec![Reason::new(ReasonCode::FieldsConflict, "subject_alt_names", sentence)])
+        }
         SubjectInput::Csr(raw) => {
             let csr = Csr::parse(&raw)?;
             Ok(Subject {
@@ -282,7 +288,7 @@ fn content_digest(input: &RequestInput) -> [u8; 32] {
     field(&input.evidence_sha256);
     field(&[u8::from(input.validate_only)]);
     match &input.subject {
-        SubjectInput::Missing => field(b"missing"),
+        SubjectInput::Missing | SubjectInput::CsrBesideNames => field(b"missing"),
         SubjectInput::Csr(csr) => {
             field(b"csr");
             field(csr);

@@ -1,1 +1,27 @@
-//! todo
+//! The core: the order of events from a caller's bytes to a certificate, and the start that checks every key first.
+//!
+//! It decodes requests, has them decided by policy, committed by the ledger, signed by a backend, and answers. It listens
+//! on nothing and knows nothing of TLS: bytes come in through [`Core::call`] and go out the same way. It must never
+//! hand a backend anything that the ledger did not commit, never sign with a key that was not compared with the one
+//! on record, and never leave work half-done because a caller went away.
+
+mod aggregate;
+mod answer;
+mod authorities;
+mod chain;
+pub mod clock;
+pub mod config;
+mod core;
+mod genesis;
+mod in_flight;
+mod mint;
+mod order;
+pub mod secret;
+mod start;
+
+pub use self::core::Core;
+pub use authorities::AuthorityError;
+pub use clock::{Clock, SystemClock};
+pub use genesis::GenesisError;
+pub use hallmark_backends::SoftwareKeys;
+pub use start::{CaCertificate, StartError, StartOptions, StartReport};

@@ -135,6 +135,9 @@ impl Backend for Liar {
     fn open(&self, _: &KeyReference, _: SpkiDigest) -> Result<PublicKey, BackendError> {
         Ok(self.public.clone())
     }
+    fn inspect(&self, _: &KeyReference) -> Result<PublicKey, BackendError> {
+        Ok(self.public.clone())
+    }
     fn destroy(&self, _: &KeyReference, _: SpkiDigest) -> Result<(), BackendError> {
         Ok(())
     }

@@ -111,6 +111,14 @@ impl Backend for Device {
         })
     }
 
+    fn inspect(&self, reference: &KeyReference) -> Result<PublicKey, BackendError> {
+        self.anchored(|session| {
+            let found = objects::find_unproven(session, reference)?;
+            objects::check(session, &found, reference)?;
+            Ok(found.public)
+        })
+    }
+
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
         self.anchored(|session| {
             let found = objects::find(session, reference, expected)?;

@@ -31,12 +31,16 @@ impl Directory {
         Ok(Self { files: KeyFiles::open(directory, passphrase)?, open: Arc::default() })
     }
 
-    /// Reads a key and compares its public key with the expected one.
-    fn read(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(Pair, KeyPurpose), BackendError> {
+    fn read_unproven(&self, reference: &KeyReference) -> Result<(Pair, KeyPurpose), BackendError> {
         if reference.pkcs11_id().is_some() {
             return Err(KeyReferenceError::OtherBackend.into());
         }
-        let (pair, purpose) = self.files.read(reference)?;
+        self.files.read(reference)
+    }
+
+    /// Reads a key and compares its public key with the expected one.
+    fn read(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(Pair, KeyPurpose), BackendError> {
+        let (pair, purpose) = self.read_unproven(reference)?;
         let found = pair.public().digest();
         if found != expected {
             return Err(BackendError::WrongKey { key: reference.clone(), expected, found });
@@ -59,6 +63,10 @@ impl Backend for Directory {
         let public = pair.public().clone();
         self.open.write().unwrap_or_else(PoisonError::into_inner).insert(expected, Arc::new(pair));
         Ok(public)
+    }
+
+    fn inspect(&self, reference: &KeyReference) -> Result<PublicKey, BackendError> {
+        self.read_unproven(reference).map(|(pair, _)| pair.public().clone())
     }
 
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {

@@ -1,0 +1,133 @@
+//! Answers on the wire: the one place where reasons become gRPC status codes and details.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use hallmark_policy::{
+    Reason,
+    reason::{REASONS_MAX, ReasonClass},
+};
+use hallmark_proto::{link::Reply, signer::Refusal as RefusalDetail};
+use prost::Message;
+use tonic_types::pb::{ErrorInfo, RetryInfo, Status};
+
+/// `domain` of every ErrorInfo.
+const ERROR_DOMAIN: &str = "hallmark";
+
+/// When a caller may try again after UNAVAILABLE, in seconds.
+const RETRY_SECS: i64 = 1;
+
+/// Longest status message, in characters: it travels in an HTTP/2 header.
+const MESSAGE_CHARS_MAX: usize = 1_024;
+
+/// Most bytes of details: they travel in an HTTP/2 header, too.
+const DETAILS_BYTES_MAX: usize = 6_000;
+
+/// What a method answers if it does not succeed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// All the reasons, at least one.
+    pub(crate) reasons: Vec<Reason>,
+    /// The refusal's place in the log, if it has one.
+    pub(crate) logged: Option<Receipt>,
+}
+
+/// An entry and its receipt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Receipt {
+    pub(crate) log_index: u64,
+    pub(crate) text: String,
+    pub(crate) entry: Vec<u8>,
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self { reasons: vec![reason], logged: None }
+    }
+}
+
+/// gRPC status codes that are used.
+mod code {
+    pub(super) const INVALID_ARGUMENT: i32 = 3;
+    pub(super) const DEADLINE_EXCEEDED: i32 = 4;
+    pub(super) const NOT_FOUND: i32 = 5;
+    pub(super) const ALREADY_EXISTS: i32 = 6;
+    pub(super) const PERMISSION_DENIED: i32 = 7;
+    pub(super) const RESOURCE_EXHAUSTED: i32 = 8;
+    pub(super) const FAILED_PRECONDITION: i32 = 9;
+    pub(super) const UNIMPLEMENTED: i32 = 12;
+    pub(super) const INTERNAL: i32 = 13;
+    pub(super) const UNAVAILABLE: i32 = 14;
+}
+
+fn status_code(class: ReasonClass) -> i32 {
+    match class {
+        ReasonClass::NotSupported => code::UNIMPLEMENTED,
+        ReasonClass::Malformed => code::INVALID_ARGUMENT,
+        ReasonClass::NotPermitted => code::PERMISSION_DENIED,
+        ReasonClass::Precondition => code::FAILED_PRECONDITION,
+        ReasonClass::Conflict => code::ALREADY_EXISTS,
+        ReasonClass::NotFound => code::NOT_FOUND,
+        ReasonClass::Exhausted => code::RESOURCE_EXHAUSTED,
+        ReasonClass::Deadline => code::DEADLINE_EXCEEDED,
+        ReasonClass::Unavailable => code::UNAVAILABLE,
+        ReasonClass::Internal => code::INTERNAL,
+    }
+}
+
+/// The reply to a call that succeeded.
+pub(crate) fn success(message: &impl Message) -> Reply {
+    Reply { code: 0, message: String::new(), details: Bytes::new(), body: message.encode_to_vec().into() }
+}
+
+/// The reply to a call that did not. The code is that of the first class, in [`ReasonClass`]'s order, that a reason has.
+pub(crate) fn failure(failure: &Failure) -> Reply {
+    let class = failure.reasons.iter().map(|reason| reason.code.class()).min().unwrap_or(ReasonClass::Internal);
+    let code = status_code(class);
+    let message = message(failure);
+    let details = details(failure, class);
+    let status = Status { code, message: message.clone(), details };
+    Reply { code, message, details: status.encode_to_vec().into(), body: Bytes::new() }
+}
+
+fn message(failure: &Failure) -> String {
+    let reasons: Vec<_> = failure.reasons.iter().map(ToString::to_string).collect();
+    let place = failure.logged.as_ref().map(|logged| format!(" [log index {}]", logged.log_index));
+    let text = format!("{}{}", reasons.join("; "), place.unwrap_or_default());
+    match text.char_indices().nth(MESSAGE_CHARS_MAX) {
+        None => text,
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}
+
+fn details(failure: &Failure, class: ReasonClass) -> Vec<prost_types::Any> {
+    let mut details = Vec::new();
+    if let Some(logged) = &failure.logged {
+        let refusal = RefusalDetail { log_index: logged.log_index, receipt: logged.text.clone() };
+        details.push(any("hallmark.signer.v1.Refusal", &refusal));
+    }
+    if class == ReasonClass::Unavailable {
+        let retry_delay = Some(prost_types::Duration { seconds: RETRY_SECS, nanos: 0 });
+        details.push(any("google.rpc.RetryInfo", &RetryInfo { retry_delay }));
+    }
+    let mut bytes: usize = details.iter().map(Message::encoded_len).sum();
+    for reason in failure.reasons.iter().take(REASONS_MAX) {
+        let mut metadata = HashMap::from([
+            ("field".to_owned(), reason.field.to_owned()),
+            ("sentence".to_owned(), reason.sentence.clone()),
+        ]);
+        metadata.extend(reason.allowed.clone().map(|allowed| ("allowed".to_owned(), allowed)));
+        let info = ErrorInfo { reason: reason.code.as_str().to_owned(), domain: ERROR_DOMAIN.to_owned(), metadata };
+        let info = any("google.rpc.ErrorInfo", &info);
+        bytes += info.encoded_len();
+        if bytes > DETAILS_BYTES_MAX {
+            break;
+        }
+        details.push(info);
+    }
+    details
+}
+
+fn any(name: &str, message: &impl Message) -> prost_types::Any {
+    prost_types::Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
+}

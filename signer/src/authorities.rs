@@ -1,0 +1,209 @@
+//! The authorities that this signer serves: their certificates, and the key that signs leaves now.
+
+use std::{collections::HashMap, str::FromStr};
+
+use hallmark_backends::{BackendError, KeyReference, KeyReferenceError, Keyring};
+use hallmark_issuance::{AssembleError, reassemble};
+use hallmark_ledger::{Answer, AuthorityRecord, EpochRecord, EpochState, Ledger, LedgerError, StoredKey};
+use hallmark_policy::{
+    EpochId, Issuer, Policy,
+    authority::Root,
+    key::{PublicKey, PublicKeyError, SpkiDigest},
+    profile::CaProfile,
+    stored_subject_is, stored_validity,
+    time::Interval,
+};
+
+/// One authority with an active epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Serving {
+    /// The key that signs leaves, and what it may.
+    pub(crate) issuer: Issuer,
+    /// The certificates of the active epoch.
+    pub(crate) chain: Chain,
+}
+
+/// The certificates of an epoch, DER.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    pub(crate) root: Vec<u8>,
+    pub(crate) intermediate: Vec<u8>,
+    pub(crate) mesh_ca: Vec<u8>,
+    pub(crate) epoch: EpochId,
+    pub(crate) manifest_sha256: [u8; 32],
+    pub(crate) active: bool,
+}
+
+/// Why an authority cannot be served. The start stops.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The key is not what it should be.
+    #[error("authority `{authority}`: {source}")]
+    Key {
+        /// The authority.
+        authority: String,
+        /// What is wrong.
+        source: Box<BackendError>,
+    },
+    /// The stored reference does not read.
+    #[error("authority `{authority}`: the key's reference in the database does not read: {source}")]
+    Reference {
+        /// The authority.
+        authority: String,
+        /// What is wrong.
+        source: KeyReferenceError,
+    },
+    /// The stored public key does not read.
+    #[error("authority `{authority}`: the public key in the database does not read: {source}")]
+    PublicKey {
+        /// The authority.
+        authority: String,
+        /// What is wrong.
+        source: PublicKeyError,
+    },
+    /// A stored CA certificate does not verify.
+    #[error("authority `{authority}`: a CA certificate in the database: {source}")]
+    Certificate {
+        /// The authority.
+        authority: String,
+        /// What is wrong.
+        source: AssembleError,
+    },
+    /// The rows of the database do not go together.
+    #[error(
+        "authority `{authority}`: the database lacks {what}: it is damaged, or `hallmarkd init` was interrupted; run it again"
+    )]
+    Incomplete {
+        /// The authority.
+        authority: String,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The policy's subject, key kind or algorithm for a CA is another than that of the certificate in force.
+    #[error(
+        "authority `{authority}`: the policy describes its {what} otherwise than its certificate says; hint: a CA certificate is made once; put the policy back, or name a new authority"
+    )]
+    PolicyDiffers {
+        /// The authority.
+        authority: String,
+        /// Which certificate.
+        what: &'static str,
+    },
+}
+
+/// Opens the keys of every authority that has an active epoch, and puts its certificates together.
+pub(crate) fn load(
+    ledger: &Ledger,
+    keyring: &Keyring,
+    policy: &Policy,
+) -> Result<HashMap<String, Serving>, AuthorityError> {
+    let mut serving = HashMap::new();
+    for record in ledger.authorities()? {
+        let active = ledger.epochs(&record.name)?.into_iter().find(|epoch| epoch.state == EpochState::Active);
+        let (Some(active), Some(authority)) = (active, policy.authority(&record.name)) else { continue };
+        let root = root(&record, &authority.root)?;
+        open_key(keyring, &record.name, record.key.as_ref())?;
+        let key = open_key(keyring, &record.name, active.key.as_ref())?;
+        let chain = chain(&record, &active)?;
+        let own = interval(&record.name, active.intermediate.as_ref())?;
+        let mesh = interval(&record.name, active.mesh_ca.as_ref())?;
+        let validity = Interval {
+            not_before: own.not_before.max(mesh.not_before).max(root.validity.not_before),
+            not_after: own.not_after.min(mesh.not_after).min(root.validity.not_after),
+        };
+        check_subject(&record.name, "epoch", &authority.epoch, &key, active.mesh_ca.as_ref())?;
+        let issuer = Issuer {
+            authority: record.name.clone(),
+            epoch: chain.epoch,
+            subject: authority.epoch.subject.clone(),
+            key,
+            algorithm: authority.epoch.algorithm,
+            validity,
+        };
+        serving.insert(record.name.clone(), Serving { issuer, chain });
+    }
+    Ok(serving)
+}
+
+/// The root of an authority as its certificate tells it.
+pub(crate) fn root(record: &AuthorityRecord, profile: &CaProfile) -> Result<Root, AuthorityError> {
+    let key = stored_key(&record.name, record.key.as_ref())?;
+    check_subject(&record.name, "root", profile, &key, record.root.as_ref())?;
+    Ok(Root {
+        subject: profile.subject.clone(),
+        key,
+        algorithm: profile.algorithm,
+        validity: interval(&record.name, record.root.as_ref())?,
+    })
+}
+
+/// The certificates of one epoch.
+pub(crate) fn chain(record: &AuthorityRecord, epoch: &EpochRecord) -> Result<Chain, AuthorityError> {
+    let root_key = stored_key(&record.name, record.key.as_ref())?;
+    let epoch_key = stored_key(&record.name, epoch.key.as_ref())?;
+    Ok(Chain {
+        root: certificate(&record.name, record.root.as_ref(), &root_key)?,
+        intermediate: certificate(&record.name, epoch.intermediate.as_ref(), &root_key)?,
+        mesh_ca: certificate(&record.name, epoch.mesh_ca.as_ref(), &epoch_key)?,
+        epoch: EpochId { generation: epoch.generation, transition: epoch.transition },
+        manifest_sha256: epoch.manifest_sha256,
+        active: epoch.state == EpochState::Active,
+    })
+}
+
+/// Finds a key in its backend, compares its public key and attributes with what they must be, and lets it sign.
+pub(crate) fn open_key(
+    keyring: &Keyring,
+    authority: &str,
+    stored: Option<&StoredKey>,
+) -> Result<PublicKey, AuthorityError> {
+    let stored = stored.ok_or_else(|| incomplete(authority, "a key"))?;
+    let reference = KeyReference::from_str(&stored.reference)
+        .map_err(|source| AuthorityError::Reference { authority: authority.to_owned(), source })?;
+    keyring
+        .open(&reference, SpkiDigest::of(&stored.spki))
+        .map_err(|source| AuthorityError::Key { authority: authority.to_owned(), source: Box::new(source) })
+}
+
+fn stored_key(authority: &str, stored: Option<&StoredKey>) -> Result<PublicKey, AuthorityError> {
+    let stored = stored.ok_or_else(|| incomplete(authority, "a key"))?;
+    PublicKey::parse(&stored.spki)
+        .map_err(|source| AuthorityError::PublicKey { authority: authority.to_owned(), source })
+}
+
+fn certificate(authority: &str, answer: Option<&Answer>, issuer: &PublicKey) -> Result<Vec<u8>, AuthorityError> {
+    let answer = answer.ok_or_else(|| incomplete(authority, "a CA certificate"))?;
+    reassemble(&answer.to_be_signed, answer.algorithm, &answer.signature, issuer)
+        .map(hallmark_issuance::Certificate::into_der)
+        .map_err(|source| AuthorityError::Certificate { authority: authority.to_owned(), source })
+}
+
+fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
+    answer
+        .and_then(|answer| stored_validity(&answer.to_be_signed))
+        .ok_or_else(|| incomplete(authority, "a CA certificate's validity"))
+}
+
+/// Chains break silently where the policy's idea of a CA differs from its certificate: the subject is compared as DER.
+fn check_subject(
+    authority: &str,
+    what: &'static str,
+    profile: &CaProfile,
+    key: &PublicKey,
+    answer: Option<&Answer>,
+) -> Result<(), AuthorityError> {
+    let answer = answer.ok_or_else(|| incomplete(authority, "a CA certificate"))?;
+    let same = stored_subject_is(&answer.to_be_signed, &profile.subject)
+        && key.kind() == profile.key
+        && key.kind().signs_with(profile.algorithm)
+        && answer.issuer == key.digest()
+        && answer.algorithm == profile.algorithm;
+    if same { Ok(()) } else { Err(AuthorityError::PolicyDiffers { authority: authority.to_owned(), what }) }
+}
+
+fn incomplete(authority: &str, what: &'static str) -> AuthorityError {
+    AuthorityError::Incomplete { authority: authority.to_owned(), what }
+}

@@ -1,0 +1,58 @@
+//! GetChain: the certificates of an epoch. Touches no key.
+
+use std::sync::Arc;
+
+use hallmark_policy::{Reason, ReasonCode, reason::quote};
+use hallmark_proto::{
+    link::Reply,
+    signer::{Epoch, GetChainRequest, GetChainResponse, epoch_selector::By},
+};
+use prost::Message;
+
+use crate::{
+    answer::{self, Failure},
+    authorities::{self, Chain},
+    core::{CallContext, Inner},
+};
+
+/// Decodes the message and encodes the epoch's certificates.
+pub(crate) async fn chain(core: &Arc<Inner>, call: CallContext) -> Result<Reply, Failure> {
+    let message = match GetChainRequest::decode(call.body) {
+        Ok(message) => message,
+        Err(error) => {
+            let reason =
+                Reason::new(ReasonCode::MessageMalformed, "message", format!("the message does not decode: {error}"));
+            return Err(core.refuse(vec![reason], core.facts(call.method.name(), &call.caller)).await);
+        }
+    };
+    let chain = match message.epoch.and_then(|selector| selector.by) {
+        None => core.serving(&message.authority)?.chain,
+        Some(by) => select(core, &message.authority, &by)?,
+    };
+    Ok(answer::success(&GetChainResponse {
+        root: chain.root.into(),
+        intermediate: chain.intermediate.into(),
+        mesh_ca: chain.mesh_ca.into(),
+        epoch: Some(Epoch {
+            authority: message.authority,
+            generation: chain.epoch.generation,
+            transition: chain.epoch.transition.to_vec().into(),
+            manifest_sha256: chain.manifest_sha256.to_vec().into(),
+        }),
+        active: chain.active,
+    }))
+}
+
+fn select(core: &Inner, authority: &str, by: &By) -> Result<Chain, Failure> {
+    let unknown = || {
+        Reason::new(ReasonCode::AuthorityUnknown, "epoch", format!("authority {} has no such epoch", quote(authority)))
+    };
+    let failed = |error| core.ledger_failed(&error);
+    let record = core.ledger.authority(authority).map_err(failed)?.ok_or_else(unknown)?;
+    let epoch = core.ledger.epochs(authority).map_err(failed)?.into_iter().find(|epoch| match by {
+        By::Generation(generation) => epoch.generation == *generation,
+        By::Transition(transition) => epoch.transition.as_slice() == transition.as_ref(),
+    });
+    // An epoch that is still being made has no certificates yet.
+    authorities::chain(&record, &epoch.ok_or_else(unknown)?).map_err(|_| unknown().into())
+}

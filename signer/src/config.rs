@@ -1,0 +1,258 @@
+//! The core's part of `signer.toml`: as it was typed, and as it is meant.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use hallmark_backends::BackendConfig;
+use hallmark_ledger::LedgerConfig;
+use hallmark_policy::{
+    Policy,
+    profile::PolicyError,
+    time::{Span, SpanError},
+};
+use hallmark_tlog::note::SignerKey;
+use serde::Deserialize;
+
+use crate::secret::{SecretError, SecretSource, read_private};
+
+/// Sessions if the configuration does not say.
+const SESSIONS_DEFAULT: usize = 4;
+
+/// How long request ids are kept if the configuration does not say.
+const RETENTION_DEFAULT: Span = Span::from_secs(86_400);
+
+/// The core's tables of `signer.toml`, as typed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CoreFile {
+    /// `[policy]`.
+    pub policy: PolicyTable,
+    /// `[ledger]`.
+    pub ledger: LedgerTable,
+    /// `[log]`.
+    pub log: LogTable,
+    /// `[backend.pkcs11]` or `[backend.software]`.
+    pub backend: BackendTable,
+}
+
+/// `[policy]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PolicyTable {
+    /// The policy file.
+    pub file: PathBuf,
+    /// Authorities of this signer whose certificates callers may present. Empty: a start where the callers' trust
+    /// bundle chains to one of them is refused.
+    #[serde(default)]
+    pub callers_signed_here: Vec<String>,
+}
+
+/// `[ledger]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LedgerTable {
+    /// The SQLite database.
+    pub database: PathBuf,
+    /// How long request ids are answered again; `24h` if not set.
+    pub retention: Option<String>,
+    /// Most pages (of 4 KiB) that the database may take; unbounded if not set.
+    pub pages_max: Option<u32>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LogTable {
+    /// Origin of the log: the first line of every checkpoint and the name of its key.
+    pub origin: String,
+    /// The log key's file, mode 0600; `hallmarkd init` makes it.
+    pub key: PathBuf,
+    /// Directory in which the log is published.
+    pub publish: PathBuf,
+}
+
+/// `[backend.*]`: exactly one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum BackendTable {
+    /// A token behind a PKCS#11 module.
+    Pkcs11 {
+        /// Path of the module.
+        module: PathBuf,
+        /// Label of the token.
+        token: String,
+        /// Serial of the token, where labels are not unique.
+        serial: Option<String>,
+        /// The user PIN.
+        pin: SecretSource,
+        /// Signing sessions; 4 if not set.
+        sessions: Option<usize>,
+    },
+    /// Encrypted files: laboratories only, and only with `--allow-software-keys`.
+    Software {
+        /// Directory of the keys.
+        directory: PathBuf,
+        /// What they are encrypted with.
+        passphrase: SecretSource,
+    },
+}
+
+/// The core's configuration: everything is read and checked.
+#[derive(Debug)]
+pub struct CoreConfig {
+    pub(crate) policy: Policy,
+    pub(crate) ledger: LedgerConfig,
+    pub(crate) log_key: SignerKey,
+    pub(crate) backend: BackendConfig,
+    pub(crate) callers_signed_here: Vec<String>,
+}
+
+/// Why the core's configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("`{}` cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The policy has mistakes.
+    #[error("`{}`: {source}", path.display())]
+    Policy {
+        /// The policy file.
+        path: PathBuf,
+        /// The mistakes.
+        source: PolicyError,
+    },
+    /// A span of time.
+    #[error("`{field}`: {source}")]
+    Span {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        source: SpanError,
+    },
+    /// A secret.
+    #[error("`{field}`: {source}")]
+    Secret {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        source: SecretError,
+    },
+    /// The log key is not there yet.
+    #[error("there is no log key at `{}`; hint: run `hallmarkd init` once, which makes it", path.display())]
+    NoLogKey {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The log key does not read, or has another name than the log.
+    #[error("the log key `{}` is not one of the log `{origin}`: {detail}", path.display())]
+    LogKey {
+        /// Its file.
+        path: PathBuf,
+        /// The configured origin.
+        origin: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A number of sessions that makes no sense.
+    #[error("`backend.pkcs11.sessions` is {sessions}; 1 to {} work", hallmark_backends::SESSIONS_MAX)]
+    Sessions {
+        /// What was typed.
+        sessions: usize,
+    },
+    /// An authority that the policy does not have.
+    #[error("`policy.callers-signed-here` names `{0}`, which the policy does not have")]
+    UnknownAuthority(String),
+}
+
+impl CoreFile {
+    /// Reads everything that the tables name, beside the configuration file in `directory`.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read(&self, directory: &Path) -> Result<CoreConfig, ConfigError> {
+        let policy = read_policy(&directory.join(&self.policy.file))?;
+        if let Some(name) = self.policy.callers_signed_here.iter().find(|name| policy.authority(name).is_none()) {
+            return Err(ConfigError::UnknownAuthority(name.clone()));
+        }
+        let retention = self.ledger.retention.as_deref().map_or(Ok(RETENTION_DEFAULT), Span::parse);
+        let ledger = LedgerConfig {
+            database: directory.join(&self.ledger.database),
+            publish: directory.join(&self.log.publish),
+            retention: retention.map_err(|source| ConfigError::Span { field: "ledger.retention", source })?,
+            pages_max: self.ledger.pages_max,
+        };
+        Ok(CoreConfig {
+            policy,
+            ledger,
+            log_key: self.log.read_key(directory)?,
+            backend: self.backend.read(directory)?,
+            callers_signed_here: self.policy.callers_signed_here.clone(),
+        })
+    }
+}
+
+/// Reads and checks a policy file.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`] and [`ConfigError::Policy`].
+pub fn read_policy(path: &Path) -> Result<Policy, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    Policy::parse(&text).map_err(|source| ConfigError::Policy { path: path.to_owned(), source })
+}
+
+impl LogTable {
+    /// Reads the log key.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read_key(&self, directory: &Path) -> Result<SignerKey, ConfigError> {
+        let path = directory.join(&self.key);
+        if !path.exists() {
+            return Err(ConfigError::NoLogKey { path });
+        }
+        let text = read_private(&path).map_err(|source| ConfigError::Secret { field: "log.key", source })?;
+        let wrong = |detail: String| ConfigError::LogKey { path: path.clone(), origin: self.origin.clone(), detail };
+        let key = SignerKey::parse(text.trim_end()).map_err(|error| wrong(error.to_string()))?;
+        if key.verifier().name() == self.origin {
+            Ok(key)
+        } else {
+            Err(wrong(format!("its name is `{}`", key.verifier().name())))
+        }
+    }
+}
+
+impl BackendTable {
+    fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
+        match self {
+            Self::Pkcs11 { module, token, serial, pin, sessions } => {
+                let sessions = sessions.unwrap_or(SESSIONS_DEFAULT);
+                if !(1..=hallmark_backends::SESSIONS_MAX).contains(&sessions) {
+                    return Err(ConfigError::Sessions { sessions });
+                }
+                let pin = pin
+                    .read(directory)
+                    .map_err(|source| ConfigError::Secret { field: "backend.pkcs11.pin", source })?;
+                Ok(BackendConfig::Pkcs11 {
+                    module: directory.join(module),
+                    token_label: token.clone(),
+                    token_serial: serial.clone(),
+                    pin,
+                    sessions,
+                })
+            }
+            Self::Software { directory: keys, passphrase } => {
+                let passphrase = passphrase
+                    .read(directory)
+                    .map_err(|source| ConfigError::Secret { field: "backend.software.passphrase", source })?;
+                Ok(BackendConfig::Software { directory: directory.join(keys), passphrase })
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! MintCertificate: from the message to the order of events, and back.
+
+use std::sync::Arc;
+
+use hallmark_policy::{
+    NameInput, Policy, Reason, ReasonCode, Request, RequestIdentity, RequestInput, SubjectInput, stored_serial,
+    stored_validity,
+};
+use hallmark_proto::{
+    link::Reply,
+    signer::{
+        Epoch, MintCertificateRequest, MintCertificateResponse, instance_intent::Intent,
+        mint_certificate_request::Subject, subject_alt_name::Name,
+    },
+};
+use prost::Message;
+
+use crate::{
+    answer::{self, Failure},
+    authorities::Chain,
+    core::{CallContext, Inner},
+    order::{self, Certified, Outcome},
+};
+
+/// Decodes the message, has it decided and certified, and encodes the answer.
+pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, Failure> {
+    let mut facts = core.facts(call.method.name(), &call.caller);
+    let message = match MintCertificateRequest::decode(call.body) {
+        Ok(message) => message,
+        Err(error) => {
+            let reason =
+                Reason::new(ReasonCode::MessageMalformed, "message", format!("the message does not decode: {error}"));
+            return Err(core.refuse(vec![reason], facts).await);
+        }
+    };
+    facts.authority.clone_from(&message.authority);
+    facts.profile.clone_from(&message.profile);
+    facts.request_id.clone_from(&message.request_id);
+    let raw = subject_bytes(&message);
+    let mut reasons = later_versions(&message);
+    let input = input(&core.policy(), message);
+    let request = match Request::parse(call.caller, input) {
+        Ok(request) if reasons.is_empty() => request,
+        other => {
+            reasons.extend(other.err().unwrap_or_default());
+            facts.request = raw;
+            return Err(core.refuse(reasons, facts).await);
+        }
+    };
+    let identity = RequestIdentity {
+        authority: request.authority().to_owned(),
+        caller: facts.caller,
+        id: request.request_id().to_owned(),
+        content_sha256: *request.content_sha256(),
+    };
+    let turn = core.in_flight.turn(&identity).await;
+    match order::mint(core, &request, &identity, call.deadline, turn).await? {
+        Outcome::Certified(certified) => {
+            let chain = core.chain_by_key(&identity.authority, certified.issuer)?;
+            Ok(answer::success(&response(&identity.authority, chain, certified)))
+        }
+        Outcome::Validated(receipt) => Ok(answer::success(&MintCertificateResponse {
+            log_index: receipt.log_index,
+            receipt: receipt.text,
+            log_entry: receipt.entry.into(),
+            ..MintCertificateResponse::default()
+        })),
+    }
+}
+
+fn response(authority: &str, chain: Chain, certified: Certified) -> MintCertificateResponse {
+    let validity = stored_validity(&certified.to_be_signed);
+    MintCertificateResponse {
+        certificate: certified.certificate.into(),
+        chain: vec![chain.intermediate.into()],
+        mesh_ca: chain.mesh_ca.into(),
+        root: chain.root.into(),
+        serial: stored_serial(&certified.to_be_signed).unwrap_or_default().into(),
+        epoch: Some(Epoch {
+            authority: authority.to_owned(),
+            generation: chain.epoch.generation,
+            transition: chain.epoch.transition.to_vec().into(),
+            manifest_sha256: chain.manifest_sha256.to_vec().into(),
+        }),
+        log_index: certified.receipt.log_index,
+        receipt: certified.receipt.text,
+        not_before: validity.map_or(0, |validity| validity.not_before.secs()),
+        not_after: validity.map_or(0, |validity| validity.not_after.secs()),
+        replayed: certified.replayed,
+        log_entry: certified.receipt.entry.into(),
+    }
+}
+
+/// The CSR or SPKI as it came, for the log: also of a request that does not read.
+fn subject_bytes(message: &MintCertificateRequest) -> Vec<u8> {
+    match &message.subject {
+        Some(Subject::Csr(bytes) | Subject::Spki(bytes)) => bytes.to_vec(),
+        None => Vec::new(),
+    }
+}
+
+/// Fields that are laid out and do not work yet.
+fn later_versions(message: &MintCertificateRequest) -> Vec<Reason> {
+    let instance = match message.instance.as_ref().and_then(|intent| intent.intent.as_ref()) {
+        Some(Intent::Register(_) | Intent::Refresh(_)) => true,
+        Some(Intent::None(_)) | None => false,
+    };
+    let fields = [
+        ("policy_hash", !message.policy_hash.is_empty()),
+        ("claims", !message.claims.is_empty()),
+        ("instance", instance),
+    ];
+    let later = |field: &'static str| {
+        let sentence = format!("`{field}` is of a later version of this signer");
+        Reason::new(ReasonCode::FieldNotSupported, field, sentence).allowing("leave it out")
+    };
+    fields.into_iter().filter(|(_, set)| *set).map(|(field, _)| later(field)).collect()
+}
+
+fn input(policy: &Policy, message: MintCertificateRequest) -> RequestInput {
+    // A profile belongs to one authority, so the authority need not be named.
+    let authority = if message.authority.is_empty() {
+        let of_profile = policy.profiles().find(|(profile, _)| *profile == message.profile);
+        of_profile.map(|(_, authority)| authority.to_owned()).unwrap_or_default()
+    } else {
+        message.authority
+    };
+    let names: Vec<_> = message.subject_alt_names.into_iter().map(|name| name_input(name.name)).collect();
+    let subject = match message.subject {
+        None => SubjectInput::Missing,
+        Some(Subject::Csr(csr)) if names.is_empty() && message.common_name.is_empty() => {
+            SubjectInput::Csr(csr.to_vec())
+        }
+        Some(Subject::Csr(_)) => SubjectInput::CsrBesideNames,
+        Some(Subject::Spki(spki)) => {
+            SubjectInput::Spki { spki: spki.to_vec(), common_name: message.common_name, names }
+        }
+    };
+    RequestInput {
+        authority,
+        profile: message.profile,
+        request_id: message.request_id,
+        subject,
+        lifetime_seconds: message.lifetime_seconds,
+        transition: message.transition.to_vec(),
+        evidence_sha256: message.evidence_sha256.to_vec(),
+        validate_only: message.validate_only,
+    }
+}
+
+fn name_input(name: Option<Name>) -> NameInput {
+    match name {
+        Some(Name::Dns(name)) => NameInput::Dns(name),
+        Some(Name::Uri(uri)) => NameInput::Uri(uri),
+        Some(Name::Ip(_)) => NameInput::Other("iPAddress"),
+        Some(Name::Email(_)) => NameInput::Other("rfc822Name"),
+        None => NameInput::Other("entry without a name"),
+    }
+}

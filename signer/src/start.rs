@@ -1,0 +1,189 @@
+//! Starting: the ledger is opened, the keys are found and compared, and only then is anything served.
+
+use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
+use hallmark_ledger::{Event, Ledger, LedgerError, OpenError, Recovery};
+use hallmark_policy::Policy;
+
+use crate::{
+    authorities::{self, AuthorityError},
+    clock::{Clock, ClockGuard},
+    config::CoreConfig,
+    core::Core,
+    genesis::{self, GenesisError},
+};
+
+/// How to start.
+pub struct StartOptions {
+    /// Whether CA keys may live in files.
+    pub software_keys: SoftwareKeys,
+    /// An operator's word that the clock is right, although it disagrees with the log.
+    pub accept_clock: bool,
+    /// Make the authorities that the policy describes and the ledger does not have yet.
+    pub create_authorities: bool,
+    /// SHA-256 of the configuration file, for the log.
+    pub config_sha256: [u8; 32],
+    /// The clocks.
+    pub clock: Box<dyn Clock>,
+}
+
+/// What the start found and did, in sentences.
+#[derive(Clone, Debug, Default)]
+pub struct StartReport {
+    /// The sentences.
+    pub lines: Vec<String>,
+}
+
+/// Why the core does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The ledger does not take the start's entries.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The key backend cannot be opened.
+    #[error(transparent)]
+    Backend(#[from] Box<BackendError>),
+    /// A key or certificate is not what it should be.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// An authority cannot be made.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+}
+
+/// A CA certificate of an authority that is served.
+#[derive(Clone, Debug)]
+pub struct CaCertificate {
+    /// The authority.
+    pub authority: String,
+    /// `root`, `intermediate` or `mesh-ca`.
+    pub what: &'static str,
+    /// SubjectPublicKeyInfo of its key, DER.
+    pub spki: Vec<u8>,
+    /// The certificate, DER.
+    pub der: Vec<u8>,
+}
+
+impl Core {
+    /// Starts the core: opens ledger and keys, logs the start and the policy, checks every key, and serves.
+    ///
+    /// # Errors
+    /// See [`StartError`]: each is one sentence that names what is wrong.
+    pub async fn start(config: CoreConfig, options: StartOptions) -> Result<(Self, StartReport), StartError> {
+        let mut report = StartReport::default();
+        let opened = Ledger::open(config.ledger, config.log_key)?;
+        let started = start(
+            opened.ledger.clone(),
+            opened.recovery,
+            config.backend,
+            config.policy,
+            config.callers_signed_here,
+            options,
+            &mut report,
+        )
+        .await;
+        match started {
+            Ok(core) => Ok((core, report)),
+            Err(error) => {
+                opened.ledger.stop();
+                Err(error)
+            }
+        }
+    }
+
+    /// The CA certificates of every authority that is served.
+    #[must_use]
+    pub fn ca_certificates(&self) -> Vec<CaCertificate> {
+        let mut certificates = Vec::new();
+        for (authority, serving) in self.inner.all_serving().iter() {
+            let root_spki = self.inner.ledger.authority(authority).ok().flatten().and_then(|record| record.key);
+            let root_spki = root_spki.map(|key| key.spki).unwrap_or_default();
+            let epoch_spki = serving.issuer.key.spki().to_vec();
+            let each = [
+                ("root", root_spki, &serving.chain.root),
+                ("intermediate", epoch_spki.clone(), &serving.chain.intermediate),
+                ("mesh-ca", epoch_spki, &serving.chain.mesh_ca),
+            ];
+            certificates.extend(each.map(|(what, spki, der)| CaCertificate {
+                authority: authority.clone(),
+                what,
+                spki,
+                der: der.clone(),
+            }));
+        }
+        certificates
+    }
+}
+
+async fn start(
+    ledger: Ledger,
+    recovery: Recovery,
+    backend: BackendConfig,
+    policy: Policy,
+    callers_signed_here: Vec<String>,
+    options: StartOptions,
+    report: &mut StartReport,
+) -> Result<Core, StartError> {
+    let software = matches!(backend, BackendConfig::Software { .. });
+    let keyring = Keyring::open_backend(backend, options.software_keys).map_err(Box::new)?;
+    let clock = ClockGuard::new(options.clock, recovery.last_entry_at);
+    report.lines.push(format!("key backend: {}", keyring.describe()));
+    report.lines.push(format!("decision log: {} entries", recovery.entries));
+    let core = Core::new(ledger, keyring, clock, policy, callers_signed_here);
+    log_start(&core, recovery, software, options.config_sha256, report).await?;
+    if options.accept_clock {
+        let command = Event::OperatorCommand { command: "accept-clock".to_owned() };
+        core.inner.ledger.record(command, core.inner.clock.wall().millis).await?;
+        core.inner.clock.accept();
+    } else if let Err(reason) = core.inner.clock.trusted() {
+        tracing::error!(%reason, "nothing is minted until the clock is right");
+        report.lines.push(format!("nothing is minted: {reason}"));
+    }
+    let policy = core.inner.policy();
+    if options.create_authorities {
+        for authority in policy.authorities() {
+            report.lines.extend(genesis::create(&core.inner, authority).await?);
+        }
+    }
+    core.inner.serve(authorities::load(&core.inner.ledger, &core.inner.keyring, &policy)?);
+    let serving = core.inner.all_serving();
+    for authority in policy.authorities() {
+        let line = match serving.get(&authority.name) {
+            Some(serving) => format!(
+                "authority `{}`: epoch {} is active, until {}",
+                authority.name, serving.issuer.epoch.generation, serving.issuer.validity.not_after
+            ),
+            None => format!("authority `{}` is not made yet; hint: `hallmarkd init` makes it", authority.name),
+        };
+        report.lines.push(line);
+    }
+    core.start_background();
+    Ok(core)
+}
+
+async fn log_start(
+    core: &Core,
+    recovery: Recovery,
+    software_keys: bool,
+    config_sha256: [u8; 32],
+    report: &mut StartReport,
+) -> Result<(), StartError> {
+    let inner = &core.inner;
+    let at = inner.clock.wall().millis;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let backends = vec![inner.keyring.describe().to_string()];
+    inner.ledger.record(Event::Start { version, config_sha256, backends, software_keys }, at).await?;
+    if recovery.unclean {
+        tracing::warn!(unsigned = recovery.pending, "the last run did not stop cleanly");
+        report.lines.push(format!(
+            "the last run did not stop cleanly: {} request(s) were committed and not signed; their callers get them by asking again",
+            recovery.pending
+        ));
+        inner.ledger.record(Event::Recovered { unsigned: recovery.pending }, at).await?;
+    }
+    let policy = inner.policy();
+    inner.ledger.record(Event::PolicyLoaded { digest: policy.digest(), text: policy.text().to_owned() }, at).await?;
+    Ok(())
+}
