@@ -1,6 +1,8 @@
 //! Authorities and their epochs, as the ledger keeps them.
 
-use crate::Answer;
+use rusqlite::{Connection, Row};
+
+use crate::{Answer, request::RequestRow, schema::unsigned};
 
 /// An authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,4 +77,85 @@ pub struct StoredKey {
     pub reference: String,
     /// SubjectPublicKeyInfo, DER.
     pub spki: Vec<u8>,
+}
+
+impl AuthorityRecord {
+    /// All authorities, by name; or the one of that name.
+    pub(crate) fn read(connection: &Connection, name: Option<&str>) -> rusqlite::Result<Vec<Self>> {
+        let sql = "SELECT name, state, label, reference, spki, root FROM authority WHERE ?1 IS NULL OR name = ?1 \
+                   ORDER BY name";
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map([name], |row| {
+            Ok(Self {
+                name: row.get(0)?,
+                state: AuthorityState::read(row.get_ref(1)?.as_str()?)?,
+                label: row.get(2)?,
+                key: StoredKey::read(row, 3)?,
+                root: answer(connection, row.get(5)?)?,
+            })
+        })?;
+        rows.collect()
+    }
+}
+
+impl EpochRecord {
+    /// The epochs of an authority, by generation.
+    pub(crate) fn read(connection: &Connection, authority: &str) -> rusqlite::Result<Vec<Self>> {
+        let sql = "SELECT authority, generation, state, manifest_sha256, transition, previous, label, reference, spki, \
+                   intermediate, mesh_ca FROM epoch WHERE authority = ?1 ORDER BY generation";
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map([authority], |row| {
+            Ok(Self {
+                authority: row.get(0)?,
+                generation: unsigned(row.get(1)?),
+                state: EpochState::read(row.get_ref(2)?.as_str()?)?,
+                manifest_sha256: row.get(3)?,
+                transition: row.get(4)?,
+                previous: row.get(5)?,
+                label: row.get(6)?,
+                key: StoredKey::read(row, 7)?,
+                intermediate: answer(connection, row.get(9)?)?,
+                mesh_ca: answer(connection, row.get(10)?)?,
+            })
+        })?;
+        rows.collect()
+    }
+}
+
+impl StoredKey {
+    /// Reference and SPKI stand in two columns, the first of which is `column`.
+    fn read(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Self>> {
+        let reference: Option<String> = row.get(column)?;
+        let spki: Option<Vec<u8>> = row.get(column + 1)?;
+        Ok(reference.zip(spki).map(|(reference, spki)| Self { reference, spki }))
+    }
+}
+
+impl AuthorityState {
+    fn read(word: &str) -> rusqlite::Result<Self> {
+        match word {
+            "intent" => Ok(Self::Intent),
+            "keyed" => Ok(Self::Keyed),
+            "ready" => Ok(Self::Ready),
+            _ => Err(rusqlite::Error::InvalidColumnName("authority.state".to_owned())),
+        }
+    }
+}
+
+impl EpochState {
+    fn read(word: &str) -> rusqlite::Result<Self> {
+        match word {
+            "intent" => Ok(Self::Intent),
+            "keyed" => Ok(Self::Keyed),
+            "prepared" => Ok(Self::Prepared),
+            "active" => Ok(Self::Active),
+            "retired" => Ok(Self::Retired),
+            _ => Err(rusqlite::Error::InvalidColumnName("epoch.state".to_owned())),
+        }
+    }
+}
+
+fn answer(connection: &Connection, log_index: Option<i64>) -> rusqlite::Result<Option<Answer>> {
+    let Some(log_index) = log_index else { return Ok(None) };
+    Ok(RequestRow::at(connection, unsigned(log_index))?.and_then(RequestRow::answer))
 }

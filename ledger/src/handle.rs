@@ -1,19 +1,65 @@
-//! The handle that everybody holds.
+//! The handle that everybody holds, and the threads behind it.
 
-use std::sync::Arc;
+use std::{
+    fs::File,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, SyncSender, TrySendError},
+    },
+    thread::JoinHandle,
+};
 
 use hallmark_policy::{Refusal, RequestIdentity, Warrant};
-use hallmark_tlog::note::{SignerKey, VerifierKey};
+use hallmark_tlog::{
+    hash::Hash,
+    note::{SignerKey, VerifierKey},
+};
+use tokio::sync::oneshot;
 
 use crate::{
     AuthorityRecord, EpochRecord, Event, Found, Head, Issued, LedgerConfig, LedgerError, Logged, OpenError, Opened,
-    Step, UnixMillis,
+    QUEUE_OPERATIONS_MAX, ReceiptHandle, Step, UnixMillis, nodes,
+    open::{self, Checked},
+    operation::{Operation, Reply},
+    publish::{Newest, Publishing},
+    request::RequestRow,
+    schema,
+    shared::{Shared, lock},
+    signing::{Job, Signing, Waiting},
+    wal::{self, Wake},
+    writer::Writer,
 };
 
 /// The durable truth. A cheap handle: clones share one writer.
+///
+/// Dropping the last handle stops it as [`stop`](Self::stop) does.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    shared: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+/// Held by handles alone: with the last of them it stops.
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    queue: SyncSender<Operation>,
+    jobs: mpsc::Sender<Job>,
+    wake: SyncSender<Wake>,
+    newest: Arc<Newest>,
+    verifier: VerifierKey,
+    stopping: AtomicBool,
+    threads: Mutex<Option<Threads>>,
+}
+
+/// What runs behind the handles, and the lock that keeps others away meanwhile.
+#[derive(Debug)]
+struct Threads {
+    writer: JoinHandle<()>,
+    signing: JoinHandle<()>,
+    publishing: JoinHandle<()>,
+    wal: JoinHandle<()>,
+    lock: File,
 }
 
 impl Ledger {
@@ -22,7 +68,11 @@ impl Ledger {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(config: LedgerConfig, log_key: SignerKey) -> Result<Opened, OpenError> {
-        todo!()
+        let verifier = log_key.verifier().clone();
+        let checked = open::open(&config, &verifier)?;
+        let recovery = checked.recovery;
+        let inner = Inner::start(&config, checked, log_key, verifier)?;
+        Ok(Opened { ledger: Self { inner: Arc::new(inner) }, recovery })
     }
 
     /// Commits a warrant, if its conditions hold inside the transaction.
@@ -30,7 +80,8 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`]; a condition that does not hold is an answer, [`Issued::Refused`].
     pub async fn issue(&self, warrant: Warrant, at: UnixMillis) -> Result<Issued, LedgerError> {
-        todo!()
+        let warrant = Box::new(warrant);
+        self.ask(|reply| Operation::Issue { warrant, at, reply }).await
     }
 
     /// What became of a request id. Reads only.
@@ -38,7 +89,8 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`].
     pub fn find(&self, request: &RequestIdentity) -> Result<Found, LedgerError> {
-        todo!()
+        let row = self.read(|connection| RequestRow::find(connection, request))?;
+        Ok(row.map_or(Found::New, |row| row.found(&request.content_sha256)))
     }
 
     /// Hands out again what was committed and never signed, after saying so in the log; or voids it where its epoch is
@@ -47,7 +99,8 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`].
     pub async fn resume(&self, request: &RequestIdentity, at: UnixMillis) -> Result<Issued, LedgerError> {
-        todo!()
+        let request = request.clone();
+        self.ask(|reply| Operation::Resume { request, at, reply }).await
     }
 
     /// Logs a refusal. It binds no request id.
@@ -55,7 +108,8 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`].
     pub async fn refuse(&self, refusal: Refusal, at: UnixMillis) -> Result<Logged, LedgerError> {
-        todo!()
+        let refusal = Box::new(refusal);
+        self.ask(|reply| Operation::Refuse { refusal, at, reply }).await
     }
 
     /// Logs an event.
@@ -63,7 +117,7 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`].
     pub async fn record(&self, event: Event, at: UnixMillis) -> Result<Logged, LedgerError> {
-        todo!()
+        self.ask(|reply| Operation::Record { event, at, reply }).await
     }
 
     /// Keeps the signature over a committed TBSCertificate; durable when it returns. The first one kept wins and comes
@@ -72,7 +126,7 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`]; [`LedgerError::Condition`] where the request is void.
     pub async fn keep_signature(&self, log_index: u64, signature: Vec<u8>) -> Result<Vec<u8>, LedgerError> {
-        todo!()
+        self.ask(|reply| Operation::KeepSignature { log_index, signature, reply }).await
     }
 
     /// An old entry with a receipt under the newest signed checkpoint.
@@ -80,7 +134,13 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`].
     pub async fn receipt(&self, log_index: u64) -> Result<Logged, LedgerError> {
-        todo!()
+        let known = log_index < self.head().size;
+        let entry = self.read(|connection| nodes::entry(connection, log_index))?.filter(|_| known);
+        let entry = entry.ok_or(LedgerError::UnknownIndex { log_index })?;
+        let (sender, receiver) = oneshot::channel();
+        let waiting = Waiting { index: log_index, leaf: Hash::of_leaf(&entry), sender };
+        self.inner.jobs.send(Job::Old(waiting)).map_err(|_| LedgerError::Stopped)?;
+        Ok(Logged { index: log_index, entry, receipt: ReceiptHandle { receiver } })
     }
 
     /// All authorities, by name.
@@ -88,7 +148,7 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`].
     pub fn authorities(&self) -> Result<Vec<AuthorityRecord>, LedgerError> {
-        todo!()
+        self.read(|connection| AuthorityRecord::read(connection, None))
     }
 
     /// One authority.
@@ -96,7 +156,7 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`].
     pub fn authority(&self, name: &str) -> Result<Option<AuthorityRecord>, LedgerError> {
-        todo!()
+        self.read(|connection| AuthorityRecord::read(connection, Some(name))).map(|found| found.into_iter().next())
     }
 
     /// The epochs of an authority, by generation.
@@ -104,7 +164,7 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`].
     pub fn epochs(&self, authority: &str) -> Result<Vec<EpochRecord>, LedgerError> {
-        todo!()
+        self.read(|connection| EpochRecord::read(connection, authority))
     }
 
     /// Takes a step in an authority's life.
@@ -112,24 +172,122 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerError`]; [`LedgerError::Condition`] where the state is another than the step wants.
     pub async fn advance(&self, step: Step, at: UnixMillis) -> Result<Logged, LedgerError> {
-        todo!()
+        self.ask(|reply| Operation::Advance { step, at, reply }).await
     }
 
     /// The newest durable state of the log.
     #[must_use]
     pub fn head(&self) -> Head {
-        todo!()
+        self.inner.shared.head()
     }
 
     /// What receipts and checkpoints are verified with.
     #[must_use]
     pub fn verifier_key(&self) -> VerifierKey {
-        todo!()
+        self.inner.verifier.clone()
     }
 
     /// Takes nothing more, does what is queued, publishes to the end, moves the write-ahead log into the database and
     /// frees the lock. It blocks meanwhile. Later calls give [`LedgerError::Stopped`].
     pub fn stop(&self) {
-        todo!()
+        self.inner.stop();
+    }
+
+    /// Transactions that were committed since it was opened; fewer than operations where they shared some.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.inner.shared.commits()
+    }
+
+    async fn ask<T>(&self, operation: impl FnOnce(Reply<T>) -> Operation) -> Result<T, LedgerError> {
+        self.check()?;
+        let (reply, answer) = oneshot::channel();
+        self.inner.queue.try_send(operation(reply)).map_err(|error| match error {
+            TrySendError::Full(_) => LedgerError::Busy,
+            TrySendError::Disconnected(_) => LedgerError::Stopped,
+        })?;
+        answer.await.unwrap_or(Err(LedgerError::Stopped))
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+        self.check()?;
+        self.inner.shared.read(read)
+    }
+
+    fn check(&self) -> Result<(), LedgerError> {
+        if let Some(poisoned) = self.inner.shared.poisoned() {
+            return Err(poisoned);
+        }
+        if self.inner.stopping.load(Ordering::Acquire) { Err(LedgerError::Stopped) } else { Ok(()) }
+    }
+}
+
+impl Inner {
+    /// Starts the threads. The first thing signed is the head that was found.
+    fn start(
+        config: &LedgerConfig,
+        checked: Checked,
+        key: SignerKey,
+        verifier: VerifierKey,
+    ) -> Result<Self, OpenError> {
+        let Checked { lock, mut connection, frontier, head, published, recovery: _ } = checked;
+        let sql = |source| OpenError::Sql { database: config.database.clone(), source };
+        let reader = || schema::reader(&config.database).map_err(sql);
+        let shared = Arc::new(Shared::new(config.database.clone(), head));
+        let newest = Arc::new(Newest::default());
+        let (queue, operations) = mpsc::sync_channel(QUEUE_OPERATIONS_MAX);
+        let (jobs, signing_jobs) = mpsc::channel();
+        let (growth, wake, wakes) = wal::watch(&mut connection).map_err(sql)?;
+        let first = Job::Batch { before: frontier.clone(), leaves: Vec::new(), waiting: Vec::new() };
+        // The receiver is alive: it is in the next lines.
+        drop(jobs.send(first));
+        let signing = Signing { key, connection: reader()?, newest: Arc::clone(&newest), last: None };
+        let publishing = Publishing::new(reader()?, config.publish.clone(), published);
+        let mover = schema::writer(&config.database).map_err(sql)?;
+        let writer = Writer::new(connection, Arc::clone(&shared), jobs.clone(), growth, frontier, config.retention);
+        let (offers, known) = (Arc::clone(&newest), Arc::clone(&shared));
+        let threads = Threads {
+            writer: spawn(config, "ledger-writer", move || writer.run(&operations))?,
+            signing: spawn(config, "ledger-signing", move || signing.run(&signing_jobs))?,
+            publishing: spawn(config, "ledger-publish", move || publishing.run(&offers))?,
+            wal: spawn(config, "ledger-wal", move || wal::run(&mover, &wakes, &known))?,
+            lock,
+        };
+        let (stopping, threads) = (AtomicBool::new(false), Mutex::new(Some(threads)));
+        Ok(Self { shared, queue, jobs, wake, newest, verifier, stopping, threads })
+    }
+
+    /// Ends the threads in the order in which work flows through them. Where one is gone already, there is no need to.
+    fn stop(&self) {
+        let mut threads = lock(&self.threads);
+        let Some(Threads { writer, signing, publishing, wal, lock }) = threads.take() else { return };
+        self.stopping.store(true, Ordering::Release);
+        drop(self.queue.send(Operation::Stop));
+        join("ledger-writer", writer);
+        drop(self.jobs.send(Job::Stop));
+        join("ledger-signing", signing);
+        self.newest.stop();
+        join("ledger-publish", publishing);
+        self.shared.close_readers();
+        let _ = self.wake.send(Wake::Stop);
+        join("ledger-wal", wal);
+        drop(lock);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn spawn(config: &LedgerConfig, name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder.spawn(work).map_err(|source| OpenError::Io { path: config.database.clone(), source })
+}
+
+fn join(name: &str, thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!(name, "a thread of the ledger ended in a panic; report this as a defect");
     }
 }

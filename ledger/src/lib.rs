@@ -4,12 +4,29 @@
 //! id are written in one transaction, which is durable before anybody hears of it.
 
 mod authority;
+mod batch;
 mod committed;
 mod config;
 mod error;
 mod event;
 mod handle;
+mod issue;
+mod nodes;
+mod open;
+mod operation;
 mod outcome;
+mod publish;
+mod record;
+mod request;
+mod resume;
+mod schema;
+mod shared;
+mod signing;
+mod stage;
+mod step;
+mod sweep;
+mod wal;
+mod writer;
 
 pub use authority::{AuthorityRecord, AuthorityState, EpochRecord, EpochState, StoredKey};
 pub use committed::Committed;

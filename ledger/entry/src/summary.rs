@@ -1,0 +1,176 @@
+//! Reading entries: what an auditor or an operator wants at a glance, also of entries of types not known yet.
+
+use serde::Deserialize;
+
+use crate::ENTRY_BYTES_MAX;
+
+/// What an entry says, as far as it is known here. Members and types that are not known are passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Summary {
+    /// Version of the format.
+    pub version: u64,
+    /// Its type: `decision`, `outcome`, `void`, `rotation` and so on.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its time in milliseconds since 1970.
+    pub time: i64,
+    /// `issued`, `refused` or `validated`.
+    pub decision: Option<String>,
+    /// `root`, `intermediate`, `mesh-ca` or `leaf`.
+    pub stage: Option<String>,
+    /// The authority.
+    pub authority: Option<Text>,
+    /// The caller's name in the policy.
+    pub caller: Option<Text>,
+    /// The method that was called.
+    pub method: Option<Text>,
+    /// The profile.
+    pub profile: Option<Text>,
+    /// The caller's name for the request.
+    pub request_id: Option<Text>,
+    /// SHA-256 of the CSR or SPKI as it came, in hexadecimal.
+    pub request_sha256: Option<String>,
+    /// SHA-256 of the policy, in hexadecimal.
+    pub policy_sha256: Option<String>,
+    /// SHA-256 of the subject's SPKI, in hexadecimal.
+    pub spki_sha256: Option<String>,
+    /// SHA-256 of the TBSCertificate, in hexadecimal.
+    pub tbs_sha256: Option<String>,
+    /// The serial number, in hexadecimal.
+    pub serial: Option<String>,
+    /// The subject.
+    pub subject: Option<Text>,
+    /// The names.
+    #[serde(default)]
+    pub names: Vec<Text>,
+    /// First second of validity, since 1970.
+    pub not_before: Option<i64>,
+    /// Last second of validity, since 1970.
+    pub not_after: Option<i64>,
+    /// The epoch.
+    pub epoch: Option<Epoch>,
+    /// The issuer.
+    pub issuer: Option<Issuer>,
+    /// Why not.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+    /// The result of an outcome: `signing-failed` or `signing-again`.
+    pub result: Option<String>,
+    /// Index of the decision that an outcome or a void entry is about.
+    pub decision_index: Option<u64>,
+    /// The step of a rotation.
+    pub step: Option<String>,
+    /// What happened to a key.
+    pub action: Option<String>,
+    /// The command of an operator.
+    pub command: Option<Text>,
+    /// How many calls an aggregate stands for.
+    pub count: Option<u64>,
+}
+
+/// A text, whole or cut.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Text {
+    /// Whole.
+    Whole(String),
+    /// How it begins.
+    Cut {
+        /// Its beginning.
+        start: String,
+        /// SHA-256 of all of it, in hexadecimal.
+        sha256: String,
+        /// Its length.
+        bytes: u64,
+    },
+}
+
+impl std::fmt::Display for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(text) => f.write_str(text),
+            Self::Cut { start, bytes, .. } => write!(f, "{start}… ({bytes} bytes)"),
+        }
+    }
+}
+
+/// An epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Epoch {
+    /// Generation, from 1.
+    pub generation: u64,
+    /// Transition digest, in hexadecimal.
+    pub transition: Option<String>,
+}
+
+/// Who issued, and which number that had.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Issuer {
+    /// SHA-256 of its SPKI, in hexadecimal.
+    pub spki_sha256: String,
+    /// From 1 without gaps.
+    pub sequence: u64,
+}
+
+/// A reason.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Reason {
+    /// Its stable code.
+    pub code: String,
+    /// The field of the request.
+    pub field: Option<Text>,
+    /// One sentence.
+    pub sentence: Option<Text>,
+    /// What would have been allowed.
+    pub allowed: Option<Text>,
+}
+
+/// Why bytes are no entry.
+#[derive(Debug, thiserror::Error)]
+pub enum SummaryError {
+    /// Over [`ENTRY_BYTES_MAX`].
+    #[error("the entry has {bytes} bytes; an entry has at most {ENTRY_BYTES_MAX}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// No JSON object with `version`, `type` and `time`.
+    #[error("the entry is not of this log's format: {0}; hint: it may be another program's log")]
+    NotAnEntry(#[from] serde_json::Error),
+}
+
+impl Summary {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// See [`SummaryError`].
+    pub fn parse(entry: &[u8]) -> Result<Self, SummaryError> {
+        if entry.len() > ENTRY_BYTES_MAX {
+            return Err(SummaryError::TooLong { bytes: entry.len() });
+        }
+        Ok(serde_json::from_slice(entry)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_a_later_type_is_read_as_far_as_it_is_known() {
+        let entry = br#"{"authority":"mesh","moon-phase":{"full":true},"time":5,"type":"eclipse","version":2}"#;
+        let summary = Summary::parse(entry).unwrap();
+        assert_eq!((summary.kind.as_str(), summary.time, summary.version), ("eclipse", 5, 2));
+        assert_eq!(summary.authority, Some(Text::Whole("mesh".to_owned())));
+        assert_eq!(summary.decision, None);
+    }
+
+    #[test]
+    fn what_is_no_entry_is_refused() {
+        for wrong in [&b""[..], b"{}", b"[]", br#"{"type":"x","version":1}"#, &[b' '; ENTRY_BYTES_MAX + 1]] {
+            assert!(Summary::parse(wrong).is_err());
+        }
+    }
+}

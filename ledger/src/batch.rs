@@ -1,0 +1,138 @@
+//! One transaction: what the operations of a batch read and write. Nothing of it counts before the COMMIT.
+
+use std::collections::HashMap;
+
+use hallmark_policy::{key::SpkiDigest, profile::PolicyDigest};
+use hallmark_tlog::{frontier::Frontier, hash::Hash};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::sync::oneshot;
+
+use crate::{
+    LedgerError, Logged, ReceiptHandle, UnixMillis,
+    schema::{signed, unsigned},
+    signing::Waiting,
+};
+
+/// A transaction in the making.
+pub(crate) struct Batch<'c> {
+    pub(crate) connection: &'c Connection,
+    /// The policy in force.
+    pub(crate) policy: Option<PolicyDigest>,
+    pub(crate) frontier: Frontier,
+    pub(crate) leaves: Vec<Hash>,
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) last_at: Option<UnixMillis>,
+    issuers: HashMap<SpkiDigest, Issuer>,
+}
+
+/// A key that signs, and how much it was asked to sign.
+#[derive(Clone, Copy)]
+struct Issuer {
+    id: i64,
+    issued: u64,
+}
+
+/// Why an operation gives no answer of its own.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// Nothing was written for it; its neighbours go on.
+    Alone(LedgerError),
+    /// SQLite failed: the whole batch is lost.
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl<'c> Batch<'c> {
+    /// Begins; the transaction is begun already.
+    pub(crate) fn new(connection: &'c Connection, frontier: &Frontier, policy: Option<PolicyDigest>) -> Self {
+        Self {
+            connection,
+            policy,
+            frontier: frontier.clone(),
+            leaves: Vec::new(),
+            waiting: Vec::new(),
+            last_at: None,
+            issuers: HashMap::new(),
+        }
+    }
+
+    /// Index of the next entry.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// Appends an entry with its leaf hash and the nodes that it completes.
+    pub(crate) fn append(&mut self, entry: Vec<u8>, at: UnixMillis) -> rusqlite::Result<Logged> {
+        let index = self.next_index();
+        let leaf = Hash::of_leaf(&entry);
+        let sql = "INSERT INTO entry (log_index, leaf, bytes) VALUES (?1, ?2, ?3)";
+        self.connection.prepare_cached(sql)?.execute(params![signed(index), leaf.as_bytes(), entry])?;
+        for node in self.frontier.append(leaf) {
+            let sql = "INSERT INTO node (level, node_index, hash) VALUES (?1, ?2, ?3)";
+            let values = params![node.level, signed(node.index), node.hash.as_bytes()];
+            self.connection.prepare_cached(sql)?.execute(values)?;
+        }
+        self.leaves.push(leaf);
+        self.last_at = Some(at);
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.push(Waiting { index, leaf, sender });
+        Ok(Logged { index, entry, receipt: ReceiptHandle { receiver } })
+    }
+
+    /// Keeps bytes under their SHA-256.
+    pub(crate) fn keep_blob(&self, bytes: &[u8]) -> rusqlite::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let sql = "INSERT INTO blob (sha256, bytes) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        self.connection.prepare_cached(sql)?.execute(params![hallmark_entry::sha256(bytes), bytes])?;
+        Ok(())
+    }
+
+    /// The row of an issuer; a new one if it has none.
+    pub(crate) fn issuer_id(&mut self, key: SpkiDigest) -> rusqlite::Result<i64> {
+        if let Some(issuer) = self.issuers.get(&key) {
+            return Ok(issuer.id);
+        }
+        let sql = "SELECT id, issued FROM issuer WHERE spki_sha256 = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let read = |row: &rusqlite::Row<'_>| Ok(Issuer { id: row.get(0)?, issued: unsigned(row.get(1)?) });
+        let issuer = match statement.query_row([key.as_bytes()], read).optional()? {
+            Some(issuer) => issuer,
+            None => {
+                let sql = "INSERT INTO issuer (spki_sha256, issued) VALUES (?1, 0)";
+                self.connection.prepare_cached(sql)?.execute([key.as_bytes()])?;
+                Issuer { id: self.connection.last_insert_rowid(), issued: 0 }
+            }
+        };
+        self.issuers.insert(key, issuer);
+        Ok(issuer.id)
+    }
+
+    /// The number of the next certificate of an issuer whose row is known: 1, 2, 3 and so on.
+    pub(crate) fn next_sequence(&mut self, key: SpkiDigest) -> u64 {
+        let Some(issuer) = self.issuers.get_mut(&key) else { return 0 };
+        issuer.issued += 1;
+        issuer.issued
+    }
+
+    /// Writes what holds for the batch as a whole.
+    pub(crate) fn finish(&self) -> rusqlite::Result<()> {
+        for issuer in self.issuers.values() {
+            let sql = "UPDATE issuer SET issued = ?2 WHERE id = ?1";
+            self.connection.prepare_cached(sql)?.execute(params![issuer.id, signed(issuer.issued)])?;
+        }
+        if !self.leaves.is_empty() {
+            let sql = "UPDATE head SET size = ?1, root = ?2, at = ?3";
+            let root = self.frontier.root();
+            let values = params![signed(self.frontier.size()), root.as_bytes(), self.last_at.map(|at| at.0)];
+            self.connection.prepare_cached(sql)?.execute(values)?;
+        }
+        Ok(())
+    }
+}

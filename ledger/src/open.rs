@@ -1,0 +1,143 @@
+//! Opening: nobody else has it, the stored tree has the stored root, and it continues what was published.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use hallmark_entry::Summary;
+use hallmark_tlog::{checkpoint::Checkpoint, frontier::Frontier, note::VerifierKey, tile::CHECKPOINT_PATH};
+use rusqlite::Connection;
+
+use crate::{
+    LedgerConfig, OpenError, Recovery,
+    config::Head,
+    nodes::{self, StoredNodes},
+    record::STOP,
+    schema::{self, SCHEMA_VERSION, unsigned},
+};
+
+/// Only the daemon's user reads the database.
+const FILE_MODE: u32 = 0o600;
+
+/// What opening found to be sound.
+pub(crate) struct Checked {
+    pub(crate) lock: File,
+    pub(crate) connection: Connection,
+    pub(crate) frontier: Frontier,
+    pub(crate) head: Head,
+    /// Size of the published checkpoint; 0 without one.
+    pub(crate) published: u64,
+    pub(crate) recovery: Recovery,
+}
+
+/// Opens and checks. The work does not depend on the number of entries.
+pub(crate) fn open(config: &LedgerConfig, verifier: &VerifierKey) -> Result<Checked, OpenError> {
+    let lock = lock(&config.database)?;
+    let sql = |source| OpenError::Sql { database: config.database.clone(), source };
+    let connection = connect(config)?;
+    let head = nodes::head(&connection).map_err(sql)?;
+    let frontier = check_tree(config, &connection, &head)?;
+    let published = check_published(config, &connection, &head, verifier)?;
+    let recovery = recovery(&connection, &head).map_err(sql)?;
+    Ok(Checked { lock, connection, frontier, head, published, recovery })
+}
+
+/// Takes the lock beside the database. The system frees it with the process, however that ends.
+fn lock(database: &Path) -> Result<File, OpenError> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let file = private_file(&path).map_err(failed(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { database: database.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+    }
+}
+
+fn connect(config: &LedgerConfig) -> Result<Connection, OpenError> {
+    let LedgerConfig { database, publish, pages_max, .. } = config;
+    let sql = |source| OpenError::Sql { database: database.clone(), source };
+    drop(private_file(database).map_err(failed(database))?);
+    fs::create_dir_all(publish).map_err(failed(publish))?;
+    let mut connection = schema::writer(database).map_err(sql)?;
+    if let Some(pages) = pages_max {
+        let set = connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0));
+        set.map_err(sql)?;
+    }
+    match schema::version(&connection).map_err(sql)? {
+        0 => schema::create(&mut connection).map_err(sql)?,
+        SCHEMA_VERSION => {}
+        found => return Err(OpenError::Newer { database: database.clone(), found, known: SCHEMA_VERSION }),
+    }
+    Ok(connection)
+}
+
+/// The frontier, from O(log n) stored nodes; its root must be the one that the last batch stored.
+fn check_tree(config: &LedgerConfig, connection: &Connection, head: &Head) -> Result<Frontier, OpenError> {
+    let broken = |what: String| OpenError::Broken { database: config.database.clone(), what };
+    let sql = "SELECT coalesce(max(log_index) + 1, 0) FROM entry";
+    let entries = connection.query_row(sql, [], |row| row.get(0)).map(unsigned);
+    let entries = entries.map_err(|source| OpenError::Sql { database: config.database.clone(), source })?;
+    if entries != head.size {
+        return Err(broken(format!("it has {entries} entries, and its head says {}", head.size)));
+    }
+    let frontier = Frontier::rebuild(head.size, &StoredNodes(connection)).map_err(|error| broken(error.to_string()))?;
+    if frontier.root() != head.root {
+        let computed = frontier.root();
+        return Err(broken(format!("its nodes give the root {computed}, and its head says {}", head.root)));
+    }
+    Ok(frontier)
+}
+
+/// The size of the published checkpoint, of which this log must be the continuation.
+fn check_published(
+    config: &LedgerConfig,
+    connection: &Connection,
+    head: &Head,
+    verifier: &VerifierKey,
+) -> Result<u64, OpenError> {
+    let LedgerConfig { database, publish, .. } = config;
+    let path = publish.join(CHECKPOINT_PATH);
+    let note = match fs::read(&path) {
+        Ok(note) => note,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(source) => return Err(OpenError::Io { path, source }),
+    };
+    let checkpoint = Checkpoint::open(&note, std::slice::from_ref(verifier))
+        .map_err(|source| OpenError::Checkpoint { publish: publish.clone(), source })?;
+    let restored = |what: String| OpenError::Restored { database: database.clone(), publish: publish.clone(), what };
+    let size = checkpoint.size();
+    if size > head.size {
+        return Err(restored(format!("{size} entries were published, and the database has {}", head.size)));
+    }
+    let then = Frontier::rebuild(size, &StoredNodes(connection))
+        .map_err(|error| OpenError::Broken { database: database.clone(), what: error.to_string() })?;
+    if then.root() != checkpoint.root() {
+        return Err(restored(format!("the first {size} entries are others than those that were published")));
+    }
+    Ok(size)
+}
+
+fn recovery(connection: &Connection, head: &Head) -> rusqlite::Result<Recovery> {
+    let last = match head.size.checked_sub(1) {
+        Some(index) => nodes::entry(connection, index)?,
+        None => None,
+    };
+    let unclean = last.is_some_and(|entry| !Summary::parse(&entry).is_ok_and(|summary| summary.kind == STOP));
+    let sql = "SELECT count(*) FROM request WHERE signature IS NULL AND void = 0";
+    let pending = connection.query_row(sql, [], |row| row.get(0)).map(unsigned)?;
+    Ok(Recovery { entries: head.size, last_entry_at: head.last_entry_at, unclean, pending })
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io { path, source }
+}

@@ -1,0 +1,80 @@
+//! What the writer is asked to do, and how its answer waits for the COMMIT.
+
+use hallmark_policy::{Refusal, RequestIdentity, Warrant};
+use tokio::sync::oneshot;
+
+use crate::{
+    Event, Issued, LedgerError, Logged, Step, UnixMillis,
+    batch::{Batch, Fault},
+};
+
+/// Where an answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
+
+/// One operation.
+pub(crate) enum Operation {
+    Issue { warrant: Box<Warrant>, at: UnixMillis, reply: Reply<Issued> },
+    Resume { request: RequestIdentity, at: UnixMillis, reply: Reply<Issued> },
+    Refuse { refusal: Box<Refusal>, at: UnixMillis, reply: Reply<Logged> },
+    Record { event: Event, at: UnixMillis, reply: Reply<Logged> },
+    Advance { step: Step, at: UnixMillis, reply: Reply<Logged> },
+    KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
+    Stop,
+}
+
+/// An answer that waits until the batch is durable, or lost.
+pub(crate) struct Deferred(Box<dyn FnOnce(Result<(), LedgerError>)>);
+
+impl Deferred {
+    /// Answers; with the error where the batch is lost.
+    pub(crate) fn send(self, batch: Result<(), LedgerError>) {
+        (self.0)(batch);
+    }
+}
+
+impl Operation {
+    /// Does it inside the transaction. An error means that the whole batch is lost.
+    pub(crate) fn apply(self, batch: &mut Batch<'_>) -> (Deferred, Result<(), rusqlite::Error>) {
+        match self {
+            // Whoever gave up waiting is not there to sign: nothing is committed for nobody.
+            Self::Issue { reply, .. } | Self::Resume { reply, .. } if reply.is_closed() => {
+                defer(reply, Err(Fault::Alone(LedgerError::Stopped)))
+            }
+            Self::Issue { warrant, at, reply } => defer(reply, batch.issue(*warrant, at)),
+            Self::Resume { request, at, reply } => defer(reply, batch.resume(&request, at)),
+            Self::Refuse { refusal, at, reply } => defer(reply, batch.refuse(&refusal, at)),
+            Self::Record { event, at, reply } => defer(reply, batch.record(&event, at)),
+            Self::Advance { step, at, reply } => defer(reply, batch.advance(&step, at)),
+            Self::KeepSignature { log_index, signature, reply } => {
+                defer(reply, batch.keep_signature(log_index, signature))
+            }
+            Self::Stop => (Deferred(Box::new(|_| ())), Ok(())),
+        }
+    }
+
+    /// Answers with an error, having done nothing.
+    pub(crate) fn fail(self, error: LedgerError) {
+        match self {
+            Self::Issue { reply, .. } | Self::Resume { reply, .. } => answer(reply, Err(error)),
+            Self::Refuse { reply, .. } | Self::Record { reply, .. } | Self::Advance { reply, .. } => {
+                answer(reply, Err(error));
+            }
+            Self::KeepSignature { reply, .. } => answer(reply, Err(error)),
+            Self::Stop => {}
+        }
+    }
+}
+
+fn defer<T: 'static>(reply: Reply<T>, result: Result<T, Fault>) -> (Deferred, Result<(), rusqlite::Error>) {
+    let (result, batch) = match result {
+        Ok(value) => (Ok(value), Ok(())),
+        Err(Fault::Alone(error)) => (Err(error), Ok(())),
+        Err(Fault::Sql(error)) => (Err(LedgerError::Database { cause: error.to_string() }), Err(error)),
+    };
+    (Deferred(Box::new(move |done| answer(reply, done.and(result)))), batch)
+}
+
+/// Nobody waits any more where this fails, which is their right.
+fn answer<T>(reply: Reply<T>, result: Result<T, LedgerError>) {
+    drop(reply.send(result));
+}

@@ -1,0 +1,186 @@
+//! The thread that publishes the log as files (C2SP `tlog-tiles`): derived, and filled again wherever they are missing.
+
+mod files;
+
+use std::{
+    path::PathBuf,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hallmark_tlog::{
+    bundle,
+    proof::NodeSource as _,
+    tile::{self, CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath},
+};
+use rusqlite::Connection;
+
+use crate::{
+    nodes::{self, StoredNodes},
+    signing::Signed,
+};
+use files::{Files, PublishError};
+
+/// Least time between the beginnings of two publications while entries keep coming.
+const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+
+/// How long to wait before a failed publication is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How often publishing is tried at the very end.
+const LAST_TRIES: u32 = 3;
+
+/// The newest signed checkpoint, handed from who signs to who publishes. Older ones that were not published are skipped.
+#[derive(Debug, Default)]
+pub(crate) struct Newest {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    signed: Option<Signed>,
+    stopping: bool,
+}
+
+impl Newest {
+    /// There is a newer one.
+    pub(crate) fn offer(&self, signed: Signed) {
+        self.lock().signed = Some(signed);
+        self.changed.notify_all();
+    }
+
+    /// Nothing newer comes.
+    pub(crate) fn stop(&self) {
+        self.lock().stopping = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for one that is not published, not before `earliest` unless it is the last; `None` at the end.
+    fn wait(&self, earliest: Instant) -> Option<(Signed, bool)> {
+        let mut state = self.lock();
+        loop {
+            let early = earliest.saturating_duration_since(Instant::now());
+            match (&state.signed, state.stopping) {
+                (None, true) => return None,
+                (Some(_), true) => {}
+                (Some(_), false) if early.is_zero() => {}
+                (Some(_), false) => {
+                    state = self.changed.wait_timeout(state, early).unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
+                (None, false) => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+            }
+            let last = state.stopping;
+            return state.signed.take().map(|signed| (signed, last));
+        }
+    }
+
+    /// Gives one back that could not be published, unless there is a newer one.
+    fn put_back(&self, signed: Signed) {
+        self.lock().signed.get_or_insert(signed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the thread owns.
+pub(crate) struct Publishing {
+    connection: Connection,
+    files: Files,
+    /// Size of the checkpoint that is published; 0 without one.
+    published: u64,
+    /// Size of the one before.
+    before: Option<u64>,
+}
+
+impl Publishing {
+    /// Goes on from a published checkpoint of that size.
+    pub(crate) fn new(connection: Connection, directory: PathBuf, published: u64) -> Self {
+        Self { connection, files: Files::new(directory), published, before: None }
+    }
+
+    /// Works until [`Newest::stop`], to the very end.
+    pub(crate) fn run(mut self, newest: &Newest) {
+        let mut earliest = Instant::now();
+        let mut last_tries = 0;
+        while let Some((signed, last)) = newest.wait(earliest) {
+            earliest = Instant::now() + PUBLISH_EVERY;
+            if let Err(error) = self.publish(&signed) {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "the log could not be published; minting goes on, and it is tried again");
+                earliest = Instant::now() + RETRY_AFTER;
+                last_tries += u32::from(last);
+                if last_tries < LAST_TRIES {
+                    newest.put_back(signed);
+                }
+            }
+        }
+    }
+
+    /// Brings the files up to that checkpoint. The checkpoint comes last, when all it signs is on the disk.
+    fn publish(&mut self, signed: &Signed) -> Result<(), PublishError> {
+        if signed.size == 0 || signed.size == self.published {
+            return Ok(());
+        }
+        for path in tile::kinds(signed.size).flat_map(|kind| tile::changed(kind, self.published, signed.size)) {
+            self.files.write(&path.to_string(), &self.content(path)?)?;
+        }
+        self.files.sync_directories()?;
+        self.files.write(CHECKPOINT_PATH, signed.note.to_string().as_bytes())?;
+        self.files.sync_directories()?;
+        self.remove_partial(signed.size)?;
+        self.before = Some(self.published);
+        self.published = signed.size;
+        Ok(())
+    }
+
+    fn content(&self, path: TilePath) -> Result<Vec<u8>, PublishError> {
+        let start = path.index() * TILE_WIDTH;
+        let range = start..start + u64::from(path.width());
+        let wanted = path.width();
+        match path.kind() {
+            TileKind::Entries => {
+                let entries = nodes::entries(&self.connection, range)?;
+                files::complete(path, entries.len(), wanted)?;
+                Ok(bundle::encode(entries)?)
+            }
+            TileKind::Hashes { level } => {
+                let hashes = StoredNodes(&self.connection).nodes(level, range)?;
+                files::complete(path, hashes.len(), wanted)?;
+                Ok(tile::encode_hashes(&hashes))
+            }
+        }
+    }
+
+    /// Removes partial files of sizes that are neither `current` nor the one published before it.
+    fn remove_partial(&self, current: u64) -> Result<(), PublishError> {
+        let keep: Vec<TilePath> = [self.published, current].into_iter().flat_map(partial).collect();
+        let edges = [self.before, Some(self.published), Some(current)];
+        for path in edges.into_iter().flatten().flat_map(partial) {
+            self.files.keep_partial(path, &keep)?;
+        }
+        Ok(())
+    }
+}
+
+/// The partial files that belong to a size.
+fn partial(size: u64) -> impl Iterator<Item = TilePath> {
+    let last = move |kind| {
+        let row = match kind {
+            TileKind::Entries => size,
+            TileKind::Hashes { level } => size.checked_shr(u32::from(level) * TILE_WIDTH.ilog2()).unwrap_or(0),
+        };
+        let width = u16::try_from(row % TILE_WIDTH).ok().filter(|width| *width > 0)?;
+        match kind {
+            TileKind::Entries => TilePath::entries(row / TILE_WIDTH, width).ok(),
+            TileKind::Hashes { level } => TilePath::hashes(level, row / TILE_WIDTH, width).ok(),
+        }
+    };
+    tile::kinds(size).filter_map(last)
+}

@@ -1,0 +1,86 @@
+//! Entries of events.
+
+use hallmark_entry::Object;
+
+use crate::{
+    Event, KeyAction, Logged, UnixMillis,
+    batch::{Batch, Fault},
+};
+
+/// Type of the entry that ends a clean run.
+pub(crate) const STOP: &str = "stop";
+
+impl Batch<'_> {
+    /// Logs an event; a loaded policy is in force from here on.
+    pub(crate) fn record(&mut self, event: &Event, at: UnixMillis) -> Result<Logged, Fault> {
+        let logged = self.append(entry(event, at), at)?;
+        if let Event::PolicyLoaded { digest, text } = event {
+            self.keep_blob(text.as_bytes())?;
+            self.policy = Some(*digest);
+        }
+        Ok(logged)
+    }
+}
+
+fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
+    let object = Object::new();
+    let (kind, object) = match event {
+        Event::Start { version, config_sha256, backends, software_keys } => (
+            "start",
+            object
+                .text("program-version", version)
+                .hex("config-sha256", config_sha256)
+                .texts("backends", "backends-omitted", backends)
+                .flag("software-keys", *software_keys),
+        ),
+        Event::Stop => (STOP, object),
+        Event::Recovered { unsigned } => ("recovered", object.count("unsigned", *unsigned)),
+        Event::PolicyLoaded { digest, text } => {
+            ("policy-loaded", object.hex("policy-sha256", digest.as_bytes()).count("bytes", text.len() as u64))
+        }
+        Event::KeyEvent { authority, action, reference, spki, kind, backend } => (
+            "key-event",
+            object
+                .text("authority", authority)
+                .text("action", action.name())
+                .text("reference", reference)
+                .hex("spki-sha256", spki.as_bytes())
+                .text("key-kind", kind.name())
+                .text("backend", backend),
+        ),
+        Event::SigningFailed { log_index, code, sentence } => (
+            "outcome",
+            object
+                .text("result", "signing-failed")
+                .count("decision-index", *log_index)
+                .text("code", code)
+                .text("sentence", sentence),
+        ),
+        Event::OperatorCommand { command } => ("operator-command", object.text("command", command)),
+        Event::Aggregate { caller, method, reason, count, from, to } => (
+            "aggregate",
+            object
+                .text("caller", caller)
+                .text("method", method)
+                .text("reason", reason)
+                .count("count", *count)
+                .integer("from", from.0)
+                .integer("to", to.0),
+        ),
+        Event::Heartbeat => ("heartbeat", object),
+    };
+    object.into_entry(kind, at.0)
+}
+
+impl KeyAction {
+    /// The word that the log uses.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::Opened => "opened",
+            Self::Destroyed => "destroyed",
+            Self::Refused => "refused",
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Rows of committed requests.
+
+use hallmark_policy::{
+    EpochId, RequestIdentity, Stage,
+    key::{SignatureAlgorithm, SpkiDigest},
+    time::UnixTime,
+};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, types::Type};
+
+use crate::{
+    Answer, Found,
+    schema::{signed, unsigned},
+};
+
+/// A committed request.
+#[derive(Debug)]
+pub(crate) struct RequestRow {
+    pub(crate) log_index: u64,
+    pub(crate) content: [u8; 32],
+    pub(crate) stage: Stage,
+    pub(crate) issuer: SpkiDigest,
+    pub(crate) serial: Vec<u8>,
+    pub(crate) algorithm: SignatureAlgorithm,
+    pub(crate) not_after: UnixTime,
+    pub(crate) void: bool,
+    pub(crate) signature: Option<Vec<u8>>,
+    pub(crate) to_be_signed: Vec<u8>,
+}
+
+/// The query of all columns that [`RequestRow::read`] reads, under a condition.
+macro_rules! select_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT r.log_index, r.content, r.stage, r.generation, r.transition, i.spki_sha256, r.serial, r.algorithm, ",
+            "r.not_after, r.void, r.signature, r.tbs FROM request r JOIN issuer i ON i.id = r.issuer WHERE ",
+            $condition
+        )
+    };
+}
+
+impl RequestRow {
+    /// The request of that name, whatever its content.
+    pub(crate) fn find(connection: &Connection, request: &RequestIdentity) -> rusqlite::Result<Option<Self>> {
+        let sql = select_where!("r.authority = ?1 AND r.caller = ?2 AND r.id = ?3");
+        let RequestIdentity { authority, caller, id, content_sha256: _ } = request;
+        connection.prepare_cached(sql)?.query_row(params![authority, caller, id], Self::read).optional()
+    }
+
+    /// The request whose decision stands at that index.
+    pub(crate) fn at(connection: &Connection, log_index: u64) -> rusqlite::Result<Option<Self>> {
+        let sql = select_where!("r.log_index = ?1");
+        connection.prepare_cached(sql)?.query_row([signed(log_index)], Self::read).optional()
+    }
+
+    /// The answer, if it is signed.
+    pub(crate) fn answer(self) -> Option<Answer> {
+        Some(Answer {
+            signature: self.signature?,
+            to_be_signed: self.to_be_signed,
+            algorithm: self.algorithm,
+            issuer: self.issuer,
+            serial: self.serial,
+            log_index: self.log_index,
+            epoch: self.stage.epoch(),
+        })
+    }
+
+    /// What that means for a request with this content.
+    pub(crate) fn found(self, content_sha256: &[u8; 32]) -> Found {
+        if self.content != *content_sha256 {
+            return Found::OtherContent;
+        }
+        if self.void {
+            return Found::Void;
+        }
+        self.answer().map_or(Found::Unsigned, Found::Answered)
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let epoch = match (row.get::<_, Option<i64>>(3)?, row.get::<_, Option<[u8; 32]>>(4)?) {
+            (Some(generation), Some(transition)) => Some(EpochId { generation: unsigned(generation), transition }),
+            (Some(_) | None, _) => None,
+        };
+        let stage = match (row.get_ref(2)?.as_str()?, epoch) {
+            ("root", None) => Stage::Root,
+            ("intermediate", Some(epoch)) => Stage::Intermediate { epoch },
+            ("mesh-ca", Some(epoch)) => Stage::MeshCa { epoch },
+            ("leaf", Some(epoch)) => Stage::Leaf { epoch },
+            _ => return Err(unknown(2, "stage")),
+        };
+        Ok(Self {
+            log_index: unsigned(row.get(0)?),
+            content: row.get(1)?,
+            stage,
+            issuer: SpkiDigest::from_bytes(row.get(5)?),
+            serial: row.get(6)?,
+            algorithm: SignatureAlgorithm::from_name(row.get_ref(7)?.as_str()?)
+                .ok_or_else(|| unknown(7, "algorithm"))?,
+            not_after: UnixTime::from_secs(row.get(8)?),
+            void: row.get(9)?,
+            signature: row.get(10)?,
+            to_be_signed: row.get(11)?,
+        })
+    }
+}
+
+/// The column of the certificate's own place among authorities and epochs; none for leaves.
+pub(crate) fn set_place(
+    connection: &Connection,
+    authority: &str,
+    stage: Stage,
+    log_index: u64,
+) -> rusqlite::Result<()> {
+    let (sql, generation) = match stage {
+        Stage::Root => ("UPDATE authority SET root = ?1 WHERE name = ?2", None),
+        Stage::Intermediate { epoch } => {
+            ("UPDATE epoch SET intermediate = ?1 WHERE authority = ?2 AND generation = ?3", Some(epoch.generation))
+        }
+        Stage::MeshCa { epoch } => {
+            ("UPDATE epoch SET mesh_ca = ?1 WHERE authority = ?2 AND generation = ?3", Some(epoch.generation))
+        }
+        Stage::Leaf { .. } => return Ok(()),
+    };
+    let (index, generation) = (signed(log_index), generation.map(signed));
+    let mut values: Vec<&dyn ToSql> = vec![&index, &authority];
+    values.extend(generation.as_ref().map(|generation| generation as &dyn ToSql));
+    connection.execute(sql, values.as_slice())?;
+    Ok(())
+}
+
+fn unknown(column: usize, name: &str) -> rusqlite::Error {
+    rusqlite::Error::InvalidColumnType(column, name.to_owned(), Type::Text)
+}

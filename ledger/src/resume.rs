@@ -1,0 +1,129 @@
+//! Requests that were committed and not signed: handed out again, voided, or given their signature.
+
+use hallmark_entry::{Decision, Object, Outcome};
+use hallmark_policy::{Facts, Reason, ReasonCode, Refusal, RequestIdentity, hex};
+use rusqlite::params;
+
+use crate::{
+    Committed, Found, Issued, LedgerError, Logged, UnixMillis,
+    batch::{Batch, Fault},
+    issue::{has_passed, reused, void},
+    request::RequestRow,
+    schema::signed,
+    stage,
+};
+
+impl Batch<'_> {
+    /// Hands a committed request out again, or voids it.
+    pub(crate) fn resume(&mut self, request: &RequestIdentity, at: UnixMillis) -> Result<Issued, Fault> {
+        let Some(row) = RequestRow::find(self.connection, request)? else {
+            return Err(Fault::Alone(LedgerError::UnknownRequest));
+        };
+        if row.content != request.content_sha256 {
+            return self.refuse_identity(request, reused(), at);
+        }
+        if row.void {
+            return self.refuse_identity(request, void(), at);
+        }
+        if row.signature.is_some() {
+            return match row.found(&request.content_sha256) {
+                Found::Answered(answer) => Ok(Issued::Answered(answer)),
+                Found::New | Found::Unsigned | Found::Void | Found::OtherContent => Ok(Issued::InFlight),
+            };
+        }
+        match self.resume_objection(request, &row, at)? {
+            None => self.sign_again(request, row, at),
+            Some(objection) => self.make_void(request, &row, &objection, at),
+        }
+    }
+
+    fn resume_objection(
+        &self,
+        request: &RequestIdentity,
+        row: &RequestRow,
+        at: UnixMillis,
+    ) -> rusqlite::Result<Option<Reason>> {
+        if has_passed(row.not_after, at) {
+            let sentence = format!("the certificate would have ended at {}", row.not_after);
+            return Ok(Some(Reason::new(ReasonCode::DeadlinePassed, "lifetime_seconds", sentence)));
+        }
+        stage::objection(self.connection, &request.authority, row.stage, row.issuer)
+    }
+
+    fn sign_again(&mut self, request: &RequestIdentity, row: RequestRow, at: UnixMillis) -> Result<Issued, Fault> {
+        let object = about(request, &row).text("result", "signing-again");
+        let logged = self.append(object.into_entry("outcome", at.0), at)?;
+        let committed = Committed {
+            to_be_signed: row.to_be_signed,
+            issuer: row.issuer,
+            algorithm: row.algorithm,
+            log_index: row.log_index,
+        };
+        Ok(Issued::Committed { committed, logged })
+    }
+
+    fn make_void(
+        &mut self,
+        request: &RequestIdentity,
+        row: &RequestRow,
+        objection: &Reason,
+        at: UnixMillis,
+    ) -> Result<Issued, Fault> {
+        let object = about(request, row).reasons(std::slice::from_ref(objection));
+        let logged = self.append(object.into_entry("void", at.0), at)?;
+        let sql = "UPDATE request SET void = 1 WHERE log_index = ?1";
+        self.connection.prepare_cached(sql)?.execute([signed(row.log_index)])?;
+        Ok(Issued::Refused { reasons: vec![void()], logged })
+    }
+
+    fn refuse_identity(&mut self, request: &RequestIdentity, reason: Reason, at: UnixMillis) -> Result<Issued, Fault> {
+        let facts = Facts {
+            authority: request.authority.clone(),
+            caller: request.caller.clone(),
+            request_id: request.id.clone(),
+            ..Facts::default()
+        };
+        let reasons = vec![reason];
+        let outcome = Outcome::Refused { reasons: &reasons };
+        let entry = Decision { outcome, policy: self.policy, facts: &facts, warranted: None }.into_entry(at.0);
+        let logged = self.append(entry, at)?;
+        Ok(Issued::Refused { reasons, logged })
+    }
+
+    /// Logs a refusal that policy made.
+    pub(crate) fn refuse(&mut self, refusal: &Refusal, at: UnixMillis) -> Result<Logged, Fault> {
+        let outcome = Outcome::Refused { reasons: &refusal.reasons };
+        let decision = Decision { outcome, policy: Some(refusal.policy), facts: &refusal.facts, warranted: None };
+        let logged = self.append(decision.into_entry(at.0), at)?;
+        self.keep_blob(&refusal.facts.request)?;
+        Ok(logged)
+    }
+
+    /// Keeps a signature, unless there is one, and gives the one that is kept.
+    pub(crate) fn keep_signature(&self, log_index: u64, signature: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        let sql = "UPDATE request SET signature = ?2 WHERE log_index = ?1 AND signature IS NULL AND void = 0";
+        let index = signed(log_index);
+        if self.connection.prepare_cached(sql)?.execute(params![index, signature])? == 1 {
+            return Ok(signature);
+        }
+        let row = RequestRow::at(self.connection, log_index)?;
+        let row = row.ok_or(Fault::Alone(LedgerError::UnknownIndex { log_index }))?;
+        row.signature.ok_or_else(|| {
+            let sentence = format!(
+                "the request at index {log_index} is void, so that its signature is not kept; hint: do not release it"
+            );
+            Fault::Alone(LedgerError::Condition { sentence })
+        })
+    }
+}
+
+/// What an entry says that is about an earlier decision.
+fn about(request: &RequestIdentity, row: &RequestRow) -> Object {
+    Object::new()
+        .text("authority", &request.authority)
+        .text("caller", &request.caller)
+        .text("request-id", &request.id)
+        .text("stage", row.stage.name())
+        .text("serial", &hex(&row.serial))
+        .count("decision-index", row.log_index)
+}

@@ -1,0 +1,150 @@
+//! The database: its tables, and how connections to it are set up.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+/// Version of the tables, kept in `PRAGMA user_version`.
+pub(crate) const SCHEMA_VERSION: i64 = 1;
+
+/// How long a connection waits for another of this process before it gives up.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
+
+/// Memory for pages of one connection, in KiB.
+const CACHE_KIB: i64 = 65_536;
+
+/// Prepared statements that a connection keeps.
+const STATEMENTS_MAX: usize = 64;
+
+/// Entries are only ever appended. `head` has one row: the tree after the last batch.
+/// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
+/// `request` forgets leaves after the retention time; `serial` never does.
+const TABLES: &str = "
+CREATE TABLE head (
+    id INTEGER PRIMARY KEY CHECK (id = 0),
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    at INTEGER
+) STRICT;
+CREATE TABLE entry (
+    log_index INTEGER PRIMARY KEY,
+    leaf BLOB NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE TABLE node (
+    level INTEGER NOT NULL,
+    node_index INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (level, node_index)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE blob (
+    sha256 BLOB NOT NULL UNIQUE,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE TABLE issuer (
+    id INTEGER PRIMARY KEY,
+    spki_sha256 BLOB NOT NULL UNIQUE,
+    issued INTEGER NOT NULL
+) STRICT;
+CREATE TABLE serial (
+    issuer INTEGER NOT NULL REFERENCES issuer (id),
+    serial BLOB NOT NULL,
+    log_index INTEGER NOT NULL,
+    PRIMARY KEY (issuer, serial)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE request (
+    log_index INTEGER PRIMARY KEY REFERENCES entry (log_index),
+    at INTEGER NOT NULL,
+    authority TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    stage TEXT NOT NULL,
+    generation INTEGER,
+    transition BLOB,
+    issuer INTEGER NOT NULL REFERENCES issuer (id),
+    serial BLOB NOT NULL,
+    algorithm TEXT NOT NULL,
+    not_after INTEGER NOT NULL,
+    void INTEGER NOT NULL DEFAULT 0,
+    signature BLOB,
+    tbs BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX request_identity ON request (authority, caller, id);
+CREATE INDEX request_unsigned ON request (log_index) WHERE signature IS NULL AND void = 0;
+CREATE TABLE authority (
+    name TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('intent', 'keyed', 'ready')),
+    label TEXT NOT NULL,
+    reference TEXT,
+    spki BLOB UNIQUE,
+    root INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE epoch (
+    authority TEXT NOT NULL REFERENCES authority (name),
+    generation INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('intent', 'keyed', 'prepared', 'active', 'retired')),
+    manifest_sha256 BLOB NOT NULL,
+    transition BLOB NOT NULL,
+    previous BLOB NOT NULL,
+    label TEXT NOT NULL,
+    reference TEXT,
+    spki BLOB UNIQUE,
+    intermediate INTEGER,
+    mesh_ca INTEGER,
+    PRIMARY KEY (authority, generation),
+    UNIQUE (authority, transition)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX epoch_active ON epoch (authority) WHERE state = 'active';
+";
+
+/// A connection that writes. Nothing it commits is heard of before it is on the disk.
+pub(crate) fn writer(database: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    Ok(connection)
+}
+
+/// A connection that reads.
+pub(crate) fn reader(database: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn connect(database: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(database, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}
+
+/// The version of the tables; 0 in a new database.
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Makes the tables in a new database.
+pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    let root = hallmark_tlog::hash::Hash::of_empty_tree();
+    transaction.execute("INSERT INTO head (id, size, root) VALUES (0, 0, ?1)", [root.as_bytes()])?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}
+
+/// A count as SQLite keeps it. Counts of ours stay far below 2^63.
+pub(crate) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A count that SQLite kept.
+pub(crate) fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

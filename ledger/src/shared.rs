@@ -1,0 +1,90 @@
+//! What all threads of a ledger know.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rusqlite::Connection;
+
+use crate::{LedgerError, config::Head, schema};
+
+/// Connections for reading that are kept open between reads.
+const READERS_MAX: usize = 8;
+
+/// What all threads know.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    database: PathBuf,
+    head: Mutex<Head>,
+    poison: OnceLock<String>,
+    readers: Mutex<Vec<Connection>>,
+    commits: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(database: PathBuf, head: Head) -> Self {
+        Self {
+            database,
+            head: Mutex::new(head),
+            poison: OnceLock::new(),
+            readers: Mutex::default(),
+            commits: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        *lock(&self.head)
+    }
+
+    pub(crate) fn set_head(&self, head: Head) {
+        *lock(&self.head) = head;
+    }
+
+    pub(crate) fn count_commit(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Stops everything: what is on the disk is not known any more, so nothing is tried again.
+    pub(crate) fn poison(&self, error: &rusqlite::Error) {
+        tracing::error!(%error, "the ledger's disk failed; nothing is committed any more");
+        self.poison.get_or_init(|| error.to_string());
+    }
+
+    pub(crate) fn poisoned(&self) -> Option<LedgerError> {
+        self.poison.get().map(|cause| LedgerError::Poisoned { cause: cause.clone() })
+    }
+
+    /// Reads what is durable.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+        if let Some(poisoned) = self.poisoned() {
+            return Err(poisoned);
+        }
+        let failed = |error: rusqlite::Error| LedgerError::Database { cause: error.to_string() };
+        let kept = lock(&self.readers).pop();
+        let connection = kept.map_or_else(|| schema::reader(&self.database), Ok).map_err(failed)?;
+        let result = read(&connection).map_err(failed);
+        let mut readers = lock(&self.readers);
+        if readers.len() < READERS_MAX {
+            readers.push(connection);
+        }
+        result
+    }
+
+    /// Closes the connections for reading.
+    pub(crate) fn close_readers(&self) {
+        lock(&self.readers).clear();
+    }
+}
+
+/// Nothing that is locked here can be left half-written by a panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

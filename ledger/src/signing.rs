@@ -1,0 +1,116 @@
+//! The thread that signs checkpoints over what is durable already, and makes receipts. It never delays the writer.
+
+use std::sync::{Arc, mpsc};
+
+use hallmark_tlog::{
+    checkpoint::Checkpoint,
+    frontier::Frontier,
+    hash::Hash,
+    note::{Note, SignerKey},
+    proof::{BatchProver, prove_inclusion, verify_inclusion},
+    receipt::Receipt,
+};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::{LedgerError, nodes::StoredNodes, publish::Newest};
+
+/// Somebody who may be waiting for the receipt of an entry.
+pub(crate) struct Waiting {
+    pub(crate) index: u64,
+    pub(crate) leaf: Hash,
+    pub(crate) sender: oneshot::Sender<Result<String, LedgerError>>,
+}
+
+/// What there is to do.
+pub(crate) enum Job {
+    /// A batch is durable.
+    Batch { before: Frontier, leaves: Vec<Hash>, waiting: Vec<Waiting> },
+    /// A receipt for an older entry is wanted.
+    Old(Waiting),
+    /// Nothing more comes.
+    Stop,
+}
+
+/// A signed tree head.
+#[derive(Clone, Debug)]
+pub(crate) struct Signed {
+    pub(crate) size: u64,
+    pub(crate) root: Hash,
+    pub(crate) note: Note,
+}
+
+/// What the thread owns.
+pub(crate) struct Signing {
+    pub(crate) key: SignerKey,
+    pub(crate) connection: Connection,
+    pub(crate) newest: Arc<Newest>,
+    pub(crate) last: Option<Signed>,
+}
+
+impl Signing {
+    /// Works until [`Job::Stop`].
+    pub(crate) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Batch { before, leaves, waiting } => self.batch(&before, &leaves, waiting),
+                Job::Old(waiting) => self.old(waiting),
+                Job::Stop => return,
+            }
+        }
+    }
+
+    fn batch(&mut self, before: &Frontier, leaves: &[Hash], waiting: Vec<Waiting>) {
+        let prover = BatchProver::new(before, leaves);
+        match self.sign(prover.size(), prover.root()) {
+            Ok(signed) => {
+                self.newest.offer(signed.clone());
+                for waiting in waiting.into_iter().filter(|waiting| !waiting.sender.is_closed()) {
+                    let path = prover.inclusion(waiting.index).unwrap_or_default();
+                    waiting.answer(path, &signed);
+                }
+                self.last = Some(signed);
+            }
+            Err(cause) => {
+                tracing::error!(cause, "no checkpoint could be signed; entries stay durable, receipts are missing");
+                waiting.into_iter().for_each(|waiting| waiting.fail(cause.clone()));
+            }
+        }
+    }
+
+    /// Signs, and verifies what was signed as everybody else will.
+    fn sign(&self, size: u64, root: Hash) -> Result<Signed, String> {
+        let words = |error: &dyn std::error::Error| error.to_string();
+        let verifier = self.key.verifier();
+        let checkpoint = Checkpoint::new(verifier.name(), size, root).map_err(|error| words(&error))?;
+        let note = checkpoint.sign(&self.key).map_err(|error| words(&error))?;
+        let read = Checkpoint::open_note(&note, std::slice::from_ref(verifier)).map_err(|error| words(&error))?;
+        if read == checkpoint { Ok(Signed { size, root, note }) } else { Err("it reads otherwise".to_owned()) }
+    }
+
+    fn old(&self, waiting: Waiting) {
+        let Some(signed) = &self.last else { return waiting.fail("nothing is signed yet".to_owned()) };
+        match prove_inclusion(&StoredNodes(&self.connection), waiting.index, signed.size) {
+            Ok(path) => waiting.answer(path, signed),
+            Err(error) => waiting.fail(error.to_string()),
+        }
+    }
+}
+
+impl Waiting {
+    /// Sends the receipt, once it is verified.
+    fn answer(self, path: Vec<Hash>, signed: &Signed) {
+        match verify_inclusion(&self.leaf, self.index, signed.size, &path, &signed.root) {
+            Ok(()) => {
+                let receipt = Receipt::new(self.index, path, signed.note.clone()).to_string();
+                // Nobody waits any more where this fails, which is their right.
+                drop(self.sender.send(Ok(receipt)));
+            }
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    fn fail(self, cause: String) {
+        drop(self.sender.send(Err(LedgerError::Receipt { log_index: self.index, cause })));
+    }
+}
