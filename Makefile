@@ -1,0 +1,44 @@
+# What people type. Each target is one idea; what is longer than a line is in scripts/.
+
+.POSIX:
+.SUFFIXES:
+.PHONY: help deps build demo serve test lint fuzz clean
+
+CARGO = cargo
+
+help:
+	@echo 'make demo    a certificate minted with a key in a SoftHSM token, from nothing to `demo: ok`'
+	@echo 'make serve   the daemon in the foreground on 127.0.0.1:4443, with its files in run/'
+	@echo 'make test    every test, SoftHSM included'
+	@echo 'make lint    formatting, clippy without warnings, licences and duplicate crates'
+	@echo 'make build   the programs hallmarkd and hallmark, in target/debug'
+	@echo 'make fuzz    every fuzz target for a minute (needs cargo-fuzz)'
+	@echo 'make deps    install the Debian packages that are missing'
+	@echo 'make clean   remove what was built, and run/ with its laboratory keys'
+
+deps:
+	@scripts/deps
+
+build: deps
+	$(CARGO) build --locked --workspace --bins
+
+demo: build
+	@scripts/demo
+
+serve: build
+	@scripts/serve
+
+test: build
+	$(CARGO) test --locked --workspace
+
+lint: deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@scripts/licences
+
+fuzz:
+	@scripts/fuzz
+
+clean:
+	$(CARGO) clean
+	rm -rf run

@@ -1,0 +1,117 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A certificate signer: nothing reaches a CA key before policy has read it and the decision log has it.
+#[derive(Debug, Parser)]
+#[command(name = "hallmarkd", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done or stopped, 1 refused to start or failed, 2 wrong usage.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the daemon and serve until SIGTERM or SIGINT; SIGHUP reads the TLS files again
+    Run(RunArguments),
+    /// Say in sentences what a configuration means, with every problem; touches neither device nor database
+    Check {
+        /// The configuration, `signer.toml`
+        file: PathBuf,
+    },
+    /// Make the log key and the CA certificates that are missing; what is there stays as it is
+    Init(InitArguments),
+    /// Write a complete set of files for trying things: TLS certificates, signer.toml and policy.toml
+    Lab(LabArguments),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// Where to
+        directory: PathBuf,
+    },
+}
+
+/// `hallmarkd run`.
+#[derive(Args, Debug)]
+pub struct RunArguments {
+    /// The configuration, `signer.toml`
+    pub file: PathBuf,
+    /// Admit CA keys in encrypted files: for laboratories only, and the log says so
+    #[arg(long)]
+    pub allow_software_keys: bool,
+    /// Confirm that the clock is right after it was found wrong
+    #[arg(long)]
+    pub accept_clock: bool,
+    /// How log lines are written to standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HALLMARK_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or a level for each module, such as `info,hallmark_front=debug`
+    #[arg(long, default_value = "info", env = "HALLMARK_LOG", value_name = "FILTER")]
+    pub log: String,
+    /// Write the address to this file when the daemon is ready
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `hallmarkd init`.
+#[derive(Args, Debug)]
+pub struct InitArguments {
+    /// The configuration, `signer.toml`
+    pub file: PathBuf,
+    /// Admit CA keys in encrypted files: for laboratories only, and the log says so
+    #[arg(long)]
+    pub allow_software_keys: bool,
+    /// Write the CA certificates as PEM and the log's public key to this directory
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `hallmarkd lab`.
+#[derive(Args, Debug)]
+pub struct LabArguments {
+    /// The directory; it is made if it is missing
+    pub directory: PathBuf,
+    /// Address that the daemon will listen on
+    #[arg(long, default_value = "127.0.0.1:4443", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// PKCS#11 module of the token
+    #[arg(long, value_name = "PATH", conflicts_with = "software")]
+    pub token_module: Option<PathBuf>,
+    /// Keep CA keys in encrypted files instead of a token
+    #[arg(long)]
+    pub software: bool,
+    /// Write all files anew, also those that are there; secrets of keys and the log stay
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,105 @@
+//! Says what a configuration means, and everything that is wrong with it, without touching device or database.
+
+mod core;
+mod front;
+mod policy;
+
+use std::path::Path;
+
+use hallmark_signer::config::{ConfigError, read_policy};
+
+use crate::{
+    settings::Settings,
+    stdout,
+    trouble::{Trouble, sentence},
+};
+
+/// What was found, part by part.
+#[derive(Debug, Default)]
+struct Findings {
+    sentences: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl Findings {
+    fn heading(&mut self, text: &str) {
+        self.sentences.push(text.to_owned());
+    }
+
+    fn say(&mut self, sentence: impl Into<String>) {
+        self.sentences.push(format!("  {}", sentence.into()));
+    }
+
+    fn problem(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+}
+
+/// Prints the sentences to standard output and the problems to standard error.
+///
+/// # Errors
+/// [`Trouble::Problems`] if there is one, and what [`Settings::read`] says.
+pub(crate) fn check(path: &Path) -> Result<(), Trouble> {
+    let settings = Settings::read(path)?;
+    let findings = findings(&settings);
+    for sentence in &findings.sentences {
+        stdout::line(sentence);
+    }
+    for problem in &findings.problems {
+        eprintln!("problem: {problem}");
+    }
+    match findings.problems.len() {
+        0 => {
+            stdout::line(format!("`{}` has no problem.", path.display()));
+            Ok(())
+        }
+        count => Err(Trouble::Problems { path: path.to_owned(), count }),
+    }
+}
+
+fn findings(settings: &Settings) -> Findings {
+    let mut findings = Findings::default();
+    front::tell(&settings.listen, &settings.directory, &mut findings);
+    let policy = read_policy(&settings.directory.join(&settings.core.policy.file));
+    core::tell(settings, policy.as_ref().ok(), &mut findings);
+    match policy {
+        Ok(policy) => policy::tell(&policy, &mut findings),
+        Err(error) => findings.problem(sentence(&error)),
+    }
+    if findings.problems.is_empty() {
+        // What the core finds is the last word, except about a key that is made later.
+        match settings.core.read(&settings.directory) {
+            Ok(_) | Err(ConfigError::NoLogKey { .. }) => {}
+            Err(error) => findings.problem(sentence(&error)),
+        }
+    }
+    findings
+}
+
+/// Words in a row: `a`, `a and b`, `a, b and c`.
+fn listed<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<_> = words.into_iter().collect();
+    let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
+    match words.split_last() {
+        None => "nothing".to_owned(),
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, before)) => format!("{} and {last}", before.join(", ")),
+    }
+}
+
+/// Words in a row, each in backticks.
+fn quoted<T: std::fmt::Display>(words: impl IntoIterator<Item = T>) -> String {
+    listed(words.into_iter().map(|word| format!("`{word}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_in_a_row_read_as_a_sentence() {
+        assert_eq!(quoted(["a"]), "`a`");
+        assert_eq!(quoted(["a", "b", "c"]), "`a`, `b` and `c`");
+        assert_eq!(listed([""; 0]), "nothing");
+    }
+}

@@ -1,0 +1,103 @@
+//! What `[policy]`, `[backend.*]`, `[ledger]` and `[log]` mean.
+
+use std::path::Path;
+
+use hallmark_policy::{Policy, time::Span};
+use hallmark_signer::{
+    config::{BackendTable, ConfigError, LedgerTable, LogTable},
+    secret::SecretSource,
+};
+
+use super::{Findings, quoted};
+use crate::{files::directory_of, settings::Settings, trouble::sentence};
+
+pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut Findings) {
+    let (core, directory) = (&settings.core, settings.directory.as_path());
+    findings.heading("CA keys");
+    tell_backend(&core.backend, directory, findings);
+    findings.heading("Ledger and decision log");
+    tell_ledger(&core.ledger, directory, findings);
+    tell_log(&core.log, directory, findings);
+    tell_callers_signed_here(&core.policy.callers_signed_here, policy, findings);
+}
+
+fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Findings) {
+    match backend {
+        BackendTable::Pkcs11 { module, token, serial, pin, sessions } => {
+            let module = directory.join(module);
+            let serial = serial.as_ref().map(|serial| format!(" of serial `{serial}`")).unwrap_or_default();
+            findings.say(format!("live in the token `{token}`{serial} behind the module `{}`.", module.display()));
+            if let Some(sessions) = sessions {
+                findings.say(format!("{sessions} sessions sign."));
+            }
+            tell_secret("PIN", "backend.pkcs11.pin", pin, directory, findings);
+            if module.components().count() > 1 && !module.is_file() {
+                findings.problem(format!(
+                    "`backend.pkcs11.module`: there is no file `{}`; hint: install the module, for SoftHSM the package softhsm2",
+                    module.display()
+                ));
+            }
+        }
+        BackendTable::Software { directory: keys, passphrase } => {
+            findings.say(format!(
+                "live in encrypted files in `{}`: for laboratories only, and `hallmarkd run` also wants --allow-software-keys.",
+                directory.join(keys).display()
+            ));
+            tell_secret("passphrase", "backend.software.passphrase", passphrase, directory, findings);
+        }
+    }
+}
+
+/// Where a secret comes from. It is read to see that it can be, and forgotten.
+fn tell_secret(what: &str, field: &str, source: &SecretSource, directory: &Path, findings: &mut Findings) {
+    let place = match source {
+        SecretSource::File(path) => format!("the file `{}`", directory.join(path).display()),
+        SecretSource::Env(name) => format!("the variable `{name}` of the environment"),
+    };
+    findings.say(format!("The {what} comes from {place}."));
+    if let Err(error) = source.read(directory) {
+        findings.problem(format!("`{field}`: {}", sentence(&error)));
+    }
+}
+
+fn tell_ledger(ledger: &LedgerTable, directory: &Path, findings: &mut Findings) {
+    let database = directory.join(&ledger.database);
+    let bound = match ledger.pages_max {
+        Some(pages) => format!("takes at most {pages} pages of 4 KiB"),
+        None => "takes what the disk has".to_owned(),
+    };
+    findings.say(format!("The database is `{}`, for one daemon at a time; it {bound}.", database.display()));
+    let holder = directory_of(&database);
+    if !holder.is_dir() {
+        findings.problem(format!("`ledger.database`: there is no directory `{}`; hint: make it", holder.display()));
+    }
+    let Some(retention) = &ledger.retention else { return };
+    match Span::parse(retention) {
+        Ok(retention) => findings.say(format!("The same request id gives the same certificate for {retention}.")),
+        Err(error) => findings.problem(format!("`ledger.retention`: {}", sentence(&error))),
+    }
+}
+
+fn tell_log(log: &LogTable, directory: &Path, findings: &mut Findings) {
+    let publish = directory.join(&log.publish);
+    findings.say(format!("The decision log `{}` is published in `{}`.", log.origin, publish.display()));
+    match log.read_key(directory) {
+        Ok(key) => findings.say(format!("Its checkpoints verify with `{}`.", key.verifier())),
+        Err(ConfigError::NoLogKey { path }) => {
+            findings.say(format!("Its key `{}` is not there yet; `hallmarkd init` makes it.", path.display()));
+        }
+        Err(error) => findings.problem(sentence(&error)),
+    }
+}
+
+fn tell_callers_signed_here(named: &[String], policy: Option<&Policy>, findings: &mut Findings) {
+    if !named.is_empty() {
+        findings.heading("Callers signed here");
+        findings.say(format!("Callers may be trusted through the authorities {}, which sign here.", quoted(named)));
+    }
+    for name in named {
+        if policy.is_some_and(|policy| policy.authority(name).is_none()) {
+            findings.problem(sentence(&ConfigError::UnknownAuthority(name.clone())));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the policy file means.
+
+use hallmark_policy::{
+    Method, Policy,
+    file::{OverWord, PossessionWord},
+    key::SignatureAlgorithm,
+    profile::{Authority, CaProfile, CallerRule, Profile},
+};
+
+use super::{Findings, listed, quoted};
+
+pub(super) fn tell(policy: &Policy, findings: &mut Findings) {
+    findings.heading(&format!("Policy {}", policy.digest()));
+    findings.say("Whatever is not named below is refused.");
+    for caller in policy.callers() {
+        tell_caller(caller, findings);
+    }
+    if policy.callers().is_empty() {
+        findings.say("No caller is named, so every call is refused.");
+    }
+    for authority in policy.authorities() {
+        tell_authority(authority, findings);
+    }
+    for profile in policy.profiles().filter_map(|(name, _)| policy.profile(name)) {
+        tell_profile(profile, findings);
+    }
+}
+
+fn tell_caller(caller: &CallerRule, findings: &mut Findings) {
+    findings.heading(&format!("Caller `{}`, whose certificate says {}", caller.name(), caller.identity()));
+    findings.say(format!("may call {}.", listed(caller.methods().iter().map(|method| method.name()))));
+    if caller.may_call(Method::MintCertificate) {
+        findings.say(format!("It mints under {}.", quoted(caller.profiles())));
+    }
+}
+
+fn tell_authority(authority: &Authority, findings: &mut Findings) {
+    findings.heading(&format!("Authority `{}`", authority.name));
+    findings.say(format!("Its root {}", ca(&authority.root)));
+    findings.say(format!("The intermediate and the mesh CA of each epoch: {}", ca(&authority.epoch)));
+}
+
+fn ca(profile: &CaProfile) -> String {
+    let CaProfile { subject, lifetime, key, algorithm } = profile;
+    let usual = *algorithm == SignatureAlgorithm::default_for(*key);
+    let signs = if usual { String::new() } else { format!(", which signs with {algorithm}") };
+    format!("`{subject}`, for {lifetime}, has a key of kind {key}{signs}.")
+}
+
+fn tell_profile(profile: &Profile, findings: &mut Findings) {
+    findings.heading(&format!("Profile `{}` under authority `{}`", profile.name(), profile.authority()));
+    let (default, maximum) = (profile.lifetime_default(), profile.lifetime_maximum());
+    let over = match profile.over() {
+        OverWord::Refuse => "a wish for more is refused".to_owned(),
+        OverWord::Clamp => format!("a wish for more gets {maximum}"),
+    };
+    findings.say(format!(
+        "Certificates live for {default}, or as the request wishes up to {maximum}; {over}. They begin {} in the past.",
+        profile.backdate()
+    ));
+    findings.say(format!("Keys: {}.", listed(profile.keys().iter().map(|key| key.name()))));
+    findings.say(match profile.possession() {
+        PossessionWord::Csr => "A CSR signed with the key proves its possession.",
+        PossessionWord::Caller => "The caller answers for the possession of the key, with or without a CSR.",
+    });
+    findings.say(format!("Usages: {}.", listed(profile.usages().iter().map(|usage| usage.name()))));
+    findings.say(match profile.common_name() {
+        Some(format) => format!("The common name reads `{format}`."),
+        None => "The subject is empty.".to_owned(),
+    });
+    for (kind, format, at_least, at_most) in profile.names() {
+        let count = if at_least == at_most { at_least.to_string() } else { format!("{at_least} to {at_most}") };
+        findings.say(format!("{count} {}: `{format}`.", kind.standard()));
+    }
+    tell_parts(profile, findings);
+    if !profile.ignored().is_empty() {
+        findings.say(format!("Of a CSR, {} are ignored.", quoted(profile.ignored())));
+    }
+}
+
+fn tell_parts(profile: &Profile, findings: &mut Findings) {
+    let vocabulary = profile.vocabulary();
+    for (name, part) in vocabulary.parts.iter().filter(|(_, part)| !part.one_of.is_empty()) {
+        findings.say(format!("`{{{name}}}` is one of {}.", quoted(&part.one_of)));
+    }
+    for provider in &vocabulary.providers {
+        findings.say(format!("The provider `{}` has the suffixes {}.", provider.name, quoted(&provider.suffixes)));
+    }
+    if !vocabulary.dashed.is_empty() {
+        let dashed = vocabulary.dashed.iter().map(|part| format!("{{{part}}}"));
+        findings.say(format!("In {} no dash is taken: somewhere dots are written as dashes.", quoted(dashed)));
+    }
+}

@@ -1,0 +1,200 @@
+//! `signer.toml` as it was typed: the front's table and the core's, side by side.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::digest;
+use hallmark_front::FrontFile;
+use hallmark_signer::config::{BackendTable, CoreFile, LedgerTable, LogTable, PolicyTable};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::trouble::Trouble;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct SignerFile {
+    /// `[listen]`.
+    pub(crate) listen: FrontFile,
+    /// `[policy]`.
+    pub(crate) policy: PolicyTable,
+    /// `[ledger]`.
+    pub(crate) ledger: LedgerTable,
+    /// `[log]`.
+    pub(crate) log: LogTable,
+    /// `[backend.*]`.
+    pub(crate) backend: BackendTable,
+}
+
+/// A configuration that reads, and where it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The front's part.
+    pub(crate) listen: FrontFile,
+    /// The core's part.
+    pub(crate) core: CoreFile,
+    /// The directory of the file, where relative paths begin.
+    pub(crate) directory: PathBuf,
+    /// SHA-256 of the file.
+    pub(crate) sha256: [u8; 32],
+}
+
+impl Settings {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`Trouble::Unreadable`], or [`Trouble::Settings`] with a problem for each table that has one.
+    pub(crate) fn read(path: &Path) -> Result<Self, Trouble> {
+        let text = fs::read_to_string(path).map_err(|source| Trouble::Unreadable { path: path.to_owned(), source })?;
+        let SignerFile { listen, policy, ledger, log, backend } =
+            SignerFile::parse(&text).map_err(|problems| Trouble::Settings { path: path.to_owned(), problems })?;
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+        Ok(Self { listen, core: CoreFile { policy, ledger, log, backend }, directory, sha256 })
+    }
+}
+
+impl SignerFile {
+    /// Reads the text of a configuration, or tells the problems: the first with its line, then one for each further table.
+    fn parse(text: &str) -> Result<Self, Vec<String>> {
+        toml::from_str(text).map_err(|first| {
+            let further = toml::from_str::<toml::Table>(text).map(|tables| problems_of(&tables)).unwrap_or_default();
+            let mut problems = vec![first.to_string().trim_end().to_owned()];
+            problems.extend(further.into_iter().filter(|problem| !problem.ends_with(first.message())));
+            problems
+        })
+    }
+}
+
+/// What is wrong with each table by itself.
+fn problems_of(tables: &toml::Table) -> Vec<String> {
+    let problem = |name| match name {
+        "listen" => of_table::<FrontFile>(tables, name),
+        "policy" => of_table::<PolicyTable>(tables, name),
+        "ledger" => of_table::<LedgerTable>(tables, name),
+        "log" => of_table::<LogTable>(tables, name),
+        "backend" => of_table::<BackendTable>(tables, name),
+        _ => Some(format!("[{name}] there is no such table")),
+    };
+    let mut names: Vec<_> = tables.keys().map(String::as_str).collect();
+    names.extend(["listen", "policy", "ledger", "log", "backend"].iter().filter(|name| !tables.contains_key(**name)));
+    names.into_iter().filter_map(problem).collect()
+}
+
+fn of_table<T: DeserializeOwned>(tables: &toml::Table, name: &str) -> Option<String> {
+    match tables.get(name) {
+        None => Some(format!("[{name}] is missing")),
+        Some(table) => table.clone().try_into::<T>().err().map(|error| format!("[{name}] {}", error.message())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example, as it is.
+    const EXAMPLE: &str = include_str!("../../examples/signer.toml");
+
+    /// The example with every setting that a daemon with a token can have.
+    fn with_every_setting() -> String {
+        let (with_token, _) = EXAMPLE.split_once("# [backend.software]").unwrap();
+        uncommented(with_token)
+    }
+
+    /// The example with the other backend.
+    fn with_software_keys() -> String {
+        let (before, token) = EXAMPLE.split_once("[backend.pkcs11]").unwrap();
+        let (_, software) = token.split_once("# [backend.software]").unwrap();
+        format!("{before}[backend.software]{}", uncommented(software))
+    }
+
+    fn uncommented(text: &str) -> String {
+        let setting = |line: &&str| key_of(line.trim_start_matches("# ")).is_some();
+        text.lines()
+            .map(|line| Some(line).filter(setting).map_or(line, |line| line.trim_start_matches("# ")))
+            .fold(String::new(), |text, line| text + line + "\n")
+    }
+
+    /// The key that a line sets.
+    fn key_of(line: &str) -> Option<&str> {
+        let (key, _) = line.split_once(" = ")?;
+        let fine = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !key.is_empty();
+        fine.then_some(key)
+    }
+
+    #[test]
+    fn the_example_is_a_configuration() {
+        for text in [EXAMPLE.to_owned(), with_every_setting(), with_software_keys()] {
+            let read = SignerFile::parse(&text);
+            assert!(read.is_ok(), "{}", read.unwrap_err().join("\n"));
+        }
+    }
+
+    #[test]
+    fn every_misspelt_key_of_the_example_is_refused() {
+        let mut tried = 0;
+        for text in [with_every_setting(), with_software_keys()] {
+            for (at, line) in text.lines().enumerate() {
+                let Some(name) = key_of(line).or_else(|| line.strip_prefix('[')) else { continue };
+                for position in 0..name.trim_end_matches(']').len() {
+                    let misspelt: String = text
+                        .lines()
+                        .enumerate()
+                        .map(
+                            |(number, line)| {
+                                if number == at { misspelt(line, name, position) } else { line.to_owned() }
+                            },
+                        )
+                        .fold(String::new(), |text, line| text + &line + "\n");
+                    assert!(SignerFile::parse(&misspelt).is_err(), "`{line}` misspelt at {position} was taken");
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried > 200, "{tried} misspellings were tried");
+    }
+
+    /// The line with one letter of `name` changed.
+    fn misspelt(line: &str, name: &str, position: usize) -> String {
+        let start = line.find(name).unwrap() + position;
+        let letter = if &line[start..=start] == "x" { "y" } else { "x" };
+        format!("{}{letter}{}", &line[..start], &line[start + 1..])
+    }
+
+    #[test]
+    fn the_inner_keys_of_secrets_are_checked_too() {
+        for (right, wrong) in [("{ file =", "{ fiel ="), ("{ file = \"pin\" }", "\"12345678\"")] {
+            assert!(SignerFile::parse(&EXAMPLE.replacen(right, wrong, 1)).is_err(), "{wrong} was taken");
+        }
+    }
+
+    #[test]
+    fn the_example_names_every_setting_that_there_is() {
+        for table in ["listen", "policy", "ledger", "log", "backend.pkcs11", "backend.software"] {
+            let top = table.split('.').next().unwrap();
+            let tables: toml::Table = toml::from_str(&format!("[{table}]\nno-such-key = 1\n")).unwrap();
+            let problem = problems_of(&tables).into_iter().find(|problem| problem.starts_with(&format!("[{top}]")));
+            let problem = problem.expect("a problem");
+            let (_, known) = problem.split_once("expected ").expect("the known keys");
+            let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+            assert!(known.len() > 1, "{problem}");
+            for key in known {
+                let there = uncommented(EXAMPLE).lines().any(|line| key_of(line) == Some(key));
+                assert!(there, "the example does not name `{key}` of [{table}]");
+            }
+        }
+    }
+
+    #[test]
+    fn each_table_tells_its_problem() {
+        let text = EXAMPLE.replace("database =", "databse =").replace("origin =", "orgin =") + "[cache]\n";
+        let problems = SignerFile::parse(&text).unwrap_err().join("\n");
+        for told in ["databse", "orgin", "[cache] there is no such table"] {
+            assert!(problems.contains(told), "{told} in {problems}");
+        }
+        assert_eq!(problems.matches("databse").count(), 2, "once in the line and once in the sentence: {problems}");
+    }
+}
