@@ -1,1 +1,71 @@
-//! todo
+//! `hallmark`: the command line for operators and auditors.
+//!
+//! It asks a signer for certificates and chains, looks after its health, and checks published decision logs offline. What
+//! a signer answers is checked here again before anything is called a success: the certificate is over the key that was
+//! sent, its chain leads to the root, the log's entry is about this certificate, and the receipt proves that entry.
+//!
+//! Data goes to stdout and everything that is said to people to stderr. Every sentence says what happened; a line that
+//! begins with `hint:` says what to do. With `--json` stdout has one JSON object, also of failures.
+//!
+//! It must never hold a CA key, never print a secret, never overwrite a file that it was not told to overwrite, and never
+//! show bytes of others on a terminal as they came.
+
+pub mod arguments;
+mod certificate;
+mod chain;
+mod checks;
+mod config;
+mod connection;
+mod documents;
+mod exit;
+mod files;
+mod health;
+mod hex;
+mod log;
+mod mint;
+mod pem;
+mod problem;
+mod refusal;
+mod screen;
+mod settings;
+mod signer_url;
+mod table;
+mod watched;
+mod when;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    arguments::{Arguments, Command, LogCommand},
+    exit::Exit,
+    problem::Problem,
+    screen::Screen,
+};
+
+/// Reads the arguments, does what they ask for, and gives the exit code.
+#[must_use]
+pub fn start() -> ExitCode {
+    let arguments = Arguments::parse();
+    let screen = Screen::new(arguments.json);
+    let exit = obey(&arguments, &screen).unwrap_or_else(|problem| {
+        screen.problem(&problem);
+        problem.exit()
+    });
+    exit.into()
+}
+
+fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
+    let config = arguments.config.as_deref();
+    match &arguments.command {
+        Command::Mint(mint) => mint::mint(mint, config, screen),
+        Command::Chain(chain) => chain::chain(chain, config, screen),
+        Command::Health(health) => health::health(health, config, screen),
+        Command::Log(LogCommand::Verify(verify)) => log::verify::verify(verify, config, screen),
+        Command::Log(LogCommand::Show(show)) => log::show::show(show, screen),
+        Command::Log(LogCommand::Receipt(receipt)) => log::receipt::receipt(receipt, config, screen),
+        Command::Completions(completions) => documents::completions(completions, screen),
+        Command::Man(man) => documents::man(man, screen),
+    }
+}

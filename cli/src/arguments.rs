@@ -1,0 +1,246 @@
+//! What can be typed. The help texts here are the manual pages, too.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap_complete::Shell;
+use hallmark_policy::time::Span;
+
+use crate::hex;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  the answer is no: the signer refused, or a check failed
+  2  not asked: wrong usage, a file that cannot be read or written
+  3  not now: the signer cannot be reached, is not serving or has failed; or a log that is good but stale
+
+The client configuration file (TOML: signer, ca, cert, key, authority, profile, log-key, timeout) is
+~/.config/hallmark/client.toml unless --config names another. Flags go before the environment, and the environment goes
+before the file.";
+
+/// Asks a Hallmark certificate signer for certificates, and checks its decision log.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "hallmark", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Arguments {
+    /// Client configuration file.
+    #[arg(long, global = true, value_name = "FILE", env = "HALLMARK_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Answer with JSON on stdout, failures included.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Mint a certificate from a CSR (or a bare public key), and check it.
+    Mint(Box<MintArguments>),
+    /// Show the CA certificates of an authority: intermediate, mesh CA and root.
+    Chain(ChainArguments),
+    /// Ask a signer whether it is serving.
+    Health(HealthArguments),
+    /// Check and read a published decision log, offline.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArguments),
+    /// Print the manual page, or write those of all commands into a directory.
+    Man(ManArguments),
+}
+
+/// The commands for decision logs.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LogCommand {
+    /// Check a whole published log: every entry, every hash and the signed root.
+    Verify(VerifyArguments),
+    /// Show entries of a published log, without checking it.
+    Show(ShowArguments),
+    /// Check the receipt of one entry.
+    Receipt(ReceiptArguments),
+}
+
+/// How to reach a signer.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Signer")]
+pub struct ConnectionArguments {
+    /// URL of the signer, such as https://signer.example.com:4443.
+    #[arg(long, value_name = "URL", env = "HALLMARK_SIGNER", hide_env_values = true)]
+    pub signer: Option<String>,
+    /// CA certificates (PEM) that the signer's own certificate must chain to.
+    #[arg(long, value_name = "FILE", env = "HALLMARK_CA", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
+    /// Client certificate (PEM), followed by its intermediates.
+    #[arg(long, value_name = "FILE", env = "HALLMARK_CERT", hide_env_values = true)]
+    pub cert: Option<PathBuf>,
+    /// Private key (PEM) of the client certificate.
+    #[arg(long, value_name = "FILE", env = "HALLMARK_KEY", hide_env_values = true)]
+    pub key: Option<PathBuf>,
+    /// How long to wait for the answer, connecting included [default: 20s].
+    #[arg(long, value_name = "SPAN", env = "HALLMARK_TIMEOUT", hide_env_values = true, value_parser = Span::parse)]
+    pub timeout: Option<Span>,
+}
+
+/// `hallmark mint`.
+#[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("subject").required(true).args(["csr", "spki"]))]
+pub struct MintArguments {
+    /// How to reach the signer.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// Authority to mint under; not needed where its profile names it.
+    #[arg(long, value_name = "NAME", env = "HALLMARK_AUTHORITY", hide_env_values = true)]
+    pub authority: Option<String>,
+    /// Profile of the policy, or AUTHORITY/PROFILE.
+    #[arg(long, value_name = "NAME", env = "HALLMARK_PROFILE", hide_env_values = true)]
+    pub profile: Option<String>,
+    /// Certificate signing request, PEM or DER.
+    #[arg(long, value_name = "FILE")]
+    pub csr: Option<PathBuf>,
+    /// Public key (SubjectPublicKeyInfo), PEM or DER, for profiles in which the caller vouches for possession.
+    #[arg(long, value_name = "FILE")]
+    pub spki: Option<PathBuf>,
+    /// A dNSName; with --spki, repeatable.
+    #[arg(long, value_name = "NAME", requires = "spki", conflicts_with = "csr")]
+    pub dns: Vec<String>,
+    /// A URI name; with --spki, repeatable.
+    #[arg(long, value_name = "URI", requires = "spki", conflicts_with = "csr")]
+    pub uri: Vec<String>,
+    /// The subject's common name; with --spki.
+    #[arg(long, value_name = "NAME", requires = "spki", conflicts_with = "csr")]
+    pub common_name: Option<String>,
+    /// Wished lifetime, such as 24h [default: the profile's].
+    #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
+    pub lifetime: Option<Span>,
+    /// Transition of the epoch that is meant, in hexadecimal; another active epoch is refused.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub transition: Option<[u8; 32]>,
+    /// SHA-256 of evidence that was checked, in hexadecimal; logged, not interpreted.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub evidence_sha256: Option<[u8; 32]>,
+    /// Name of this request: the same one again gives the same certificate [default: a random one].
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
+    /// Only ask whether it would be minted.
+    #[arg(long)]
+    pub validate_only: bool,
+    /// Verifier key of the decision log, as a file or as text; checks the receipt.
+    #[arg(long, value_name = "VKEY", env = "HALLMARK_LOG_KEY", hide_env_values = true)]
+    pub log_key: Option<String>,
+    /// Where to write the certificate and its chain, PEM; `-` is stdout [default: -].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Where to write the chain alone, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub chain_out: Option<PathBuf>,
+    /// Where to write the receipt.
+    #[arg(long, value_name = "FILE")]
+    pub receipt_out: Option<PathBuf>,
+    /// Where to write the decision log's entry, which the receipt is about.
+    #[arg(long, value_name = "FILE")]
+    pub entry_out: Option<PathBuf>,
+    /// Overwrite files that exist.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `hallmark chain`.
+#[derive(Clone, Debug, Args)]
+pub struct ChainArguments {
+    /// How to reach the signer.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// Authority whose certificates are wanted.
+    #[arg(long, value_name = "NAME", env = "HALLMARK_AUTHORITY", hide_env_values = true)]
+    pub authority: Option<String>,
+    /// Generation of the epoch, from 1 [default: the active epoch].
+    #[arg(long, value_name = "N", conflicts_with = "transition")]
+    pub generation: Option<u64>,
+    /// Transition of the epoch, in hexadecimal.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub transition: Option<[u8; 32]>,
+    /// Where to write the intermediate, PEM; `-` is stdout [default: -].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Where to write the root, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub root_out: Option<PathBuf>,
+    /// Where to write the mesh CA, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub mesh_ca_out: Option<PathBuf>,
+    /// Overwrite files that exist.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `hallmark health`.
+#[derive(Clone, Debug, Args)]
+pub struct HealthArguments {
+    /// How to reach the signer.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+}
+
+/// `hallmark log verify`.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArguments {
+    /// Directory of the published log: `checkpoint` and `tile/`.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Verifier key of the log, as a file or as text. Get it from whoever runs the signer, not from the log.
+    #[arg(long, value_name = "VKEY", env = "HALLMARK_LOG_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+    /// An earlier checkpoint of this log: nothing may have changed before it.
+    #[arg(long, value_name = "FILE")]
+    pub anchor: Option<PathBuf>,
+    /// Age of the newest entry from which the log counts as stale.
+    #[arg(long, value_name = "SPAN", default_value = "25h", value_parser = Span::parse)]
+    pub stale_after: Span,
+}
+
+/// `hallmark log show`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArguments {
+    /// Directory of the published log.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Index of the first entry, from 0 [default: so that the newest are shown].
+    #[arg(long, value_name = "N")]
+    pub from: Option<u64>,
+    /// How many entries.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub count: u64,
+}
+
+/// `hallmark log receipt`.
+#[derive(Clone, Debug, Args)]
+pub struct ReceiptArguments {
+    /// The receipt.
+    #[arg(value_name = "FILE")]
+    pub receipt: PathBuf,
+    /// The entry that it is about, verbatim.
+    #[arg(long, value_name = "FILE")]
+    pub entry: PathBuf,
+    /// Verifier key of the log, as a file or as text.
+    #[arg(long, value_name = "VKEY", env = "HALLMARK_LOG_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+}
+
+/// `hallmark completions`.
+#[derive(Clone, Debug, Args)]
+pub struct CompletionsArguments {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// `hallmark man`.
+#[derive(Clone, Debug, Args)]
+pub struct ManArguments {
+    /// Where to write the pages; without it the main page goes to stdout.
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}

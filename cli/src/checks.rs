@@ -1,0 +1,155 @@
+//! What is checked of a signer's answer before it is called a success.
+//!
+//! Not checked: name constraints, revocation, extensions. `openssl verify -x509_strict` does that with the written files.
+
+use hallmark_entry::Summary;
+use hallmark_proto::signer::{GetChainResponse, MintCertificateResponse};
+use hallmark_tlog::{
+    note::VerifierKey,
+    receipt::{Receipt, ReceiptError},
+};
+
+use crate::certificate::{CertificateView, without_zeros};
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Expectation {
+    /// SubjectPublicKeyInfo, DER; `None` if it could not be read here.
+    pub(crate) spki: Option<Vec<u8>>,
+    /// The transition that was named.
+    pub(crate) transition: Option<[u8; 32]>,
+    /// Only a validation.
+    pub(crate) validate_only: bool,
+    /// Keys of the log; none: the receipt is not verified.
+    pub(crate) log_keys: Vec<VerifierKey>,
+}
+
+/// What was found good.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    /// The certificate; none where only validation was asked for.
+    pub(crate) leaf: Option<CertificateView>,
+    /// The proof that the entry is in the log.
+    pub(crate) receipt: ReceiptCheck,
+}
+
+/// What the receipt proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReceiptCheck {
+    /// The entry is in the log of the key's owner.
+    Proven,
+    /// There is one, and no key to verify it with.
+    NoKey,
+    /// There is none: an answer again while the log key was away.
+    None,
+}
+
+/// What does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CheckError {
+    #[error("its {what} certificate is missing or cannot be read")]
+    Unreadable { what: &'static str },
+    #[error("the certificate is over another key than the one that was sent")]
+    OtherKey,
+    #[error("it certified a request whose key cannot be read here, so the two keys cannot be compared")]
+    KeyUnknown,
+    #[error("the {what} certificate is not signed by the {issuer} certificate")]
+    NotSigned { what: &'static str, issuer: &'static str },
+    #[error("mesh CA and intermediate have different keys")]
+    MeshCaKey,
+    #[error("serial number or validity in the answer are not those of the certificate")]
+    OtherFields,
+    #[error("the epoch is not of the transition that was named")]
+    OtherTransition,
+    #[error("the log entry cannot be read")]
+    EntryUnreadable,
+    #[error("the log entry is not about this certificate")]
+    EntryOfOther,
+    #[error("the answer has no receipt")]
+    NoReceipt,
+    #[error("the receipt is for entry {found}, not for entry {wanted}")]
+    ReceiptIndex { wanted: u64, found: u64 },
+    #[error("{0}")]
+    Receipt(#[from] ReceiptError),
+}
+
+/// Checks an answer to MintCertificate.
+pub(crate) fn minted(answer: &MintCertificateResponse, wanted: &Expectation) -> Result<Checked, CheckError> {
+    let leaf = if wanted.validate_only { None } else { Some(leaf(answer, wanted)?) };
+    let transition = answer.epoch.as_ref().map(|epoch| epoch.transition.as_ref());
+    if wanted.transition.is_some_and(|wanted| transition != Some(wanted.as_slice())) {
+        return Err(CheckError::OtherTransition);
+    }
+    let entry = Summary::parse(&answer.log_entry).map_err(|_| CheckError::EntryUnreadable)?;
+    let digest = leaf.as_ref().map(|leaf| hallmark_policy::hex(&hallmark_entry::sha256(&leaf.to_be_signed)));
+    let decision = if wanted.validate_only { "validated" } else { "issued" };
+    if entry.decision.as_deref() != Some(decision) || (digest.is_some() && entry.tbs_sha256 != digest) {
+        return Err(CheckError::EntryOfOther);
+    }
+    Ok(Checked { leaf, receipt: receipt(answer, wanted)? })
+}
+
+/// Checks an answer to GetChain: root, intermediate, mesh CA.
+pub(crate) fn chain(answer: &GetChainResponse) -> Result<[CertificateView; 3], CheckError> {
+    let root = read(&answer.root, "root")?;
+    let intermediate = read(&answer.intermediate, "intermediate")?;
+    let mesh_ca = read(&answer.mesh_ca, "mesh CA")?;
+    signed("root", &root, "root", &root)?;
+    signed("intermediate", &intermediate, "root", &root)?;
+    signed("mesh CA", &mesh_ca, "mesh CA", &mesh_ca)?;
+    if mesh_ca.spki != intermediate.spki {
+        return Err(CheckError::MeshCaKey);
+    }
+    Ok([root, intermediate, mesh_ca])
+}
+
+fn leaf(answer: &MintCertificateResponse, wanted: &Expectation) -> Result<CertificateView, CheckError> {
+    let leaf = read(&answer.certificate, "leaf")?;
+    match &wanted.spki {
+        None => return Err(CheckError::KeyUnknown),
+        Some(spki) if *spki != leaf.spki => return Err(CheckError::OtherKey),
+        Some(_) => {}
+    }
+    if (leaf.not_before, leaf.not_after) != (answer.not_before, answer.not_after)
+        || leaf.serial != without_zeros(&answer.serial)
+    {
+        return Err(CheckError::OtherFields);
+    }
+    let root = read(&answer.root, "root")?;
+    let mut lower = ("leaf", leaf.clone());
+    for issuer in &answer.chain {
+        let issuer = read(issuer, "intermediate")?;
+        signed(lower.0, &lower.1, "intermediate", &issuer)?;
+        lower = ("intermediate", issuer);
+    }
+    signed(lower.0, &lower.1, "root", &root)?;
+    Ok(leaf)
+}
+
+fn receipt(answer: &MintCertificateResponse, wanted: &Expectation) -> Result<ReceiptCheck, CheckError> {
+    if answer.receipt.is_empty() {
+        return if answer.replayed { Ok(ReceiptCheck::None) } else { Err(CheckError::NoReceipt) };
+    }
+    let receipt = Receipt::parse(answer.receipt.as_bytes())?;
+    if receipt.index() != answer.log_index {
+        return Err(CheckError::ReceiptIndex { wanted: answer.log_index, found: receipt.index() });
+    }
+    if wanted.log_keys.is_empty() {
+        return Ok(ReceiptCheck::NoKey);
+    }
+    receipt.verify(&answer.log_entry, &wanted.log_keys)?;
+    Ok(ReceiptCheck::Proven)
+}
+
+fn read(der: &[u8], what: &'static str) -> Result<CertificateView, CheckError> {
+    CertificateView::read(der).ok_or(CheckError::Unreadable { what })
+}
+
+fn signed(
+    what: &'static str,
+    lower: &CertificateView,
+    issuer: &'static str,
+    upper: &CertificateView,
+) -> Result<(), CheckError> {
+    if lower.is_signed_by(upper) { Ok(()) } else { Err(CheckError::NotSigned { what, issuer }) }
+}

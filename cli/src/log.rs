@@ -1,0 +1,8 @@
+//! `hallmark log`: published decision logs, from their files alone.
+
+mod directory;
+mod entries;
+pub(crate) mod key;
+pub(crate) mod receipt;
+pub(crate) mod show;
+pub(crate) mod verify;

@@ -1,0 +1,225 @@
+//! What is checked of the entries themselves, beside the tree over them.
+
+use std::collections::{BTreeMap, HashSet};
+
+use hallmark_entry::{ENTRY_VERSION, Summary};
+use hallmark_tlog::audit::{Progress, Visitor};
+use indicatif::ProgressBar;
+
+/// Types of entries that this program knows (`docs/log-entries.md`). Others are counted and said.
+const KINDS: [&str; 13] = [
+    "aggregate",
+    "ceremony",
+    "decision",
+    "heartbeat",
+    "key-event",
+    "operator-command",
+    "outcome",
+    "policy-loaded",
+    "recovered",
+    "rotation",
+    "start",
+    "stop",
+    "void",
+];
+
+/// How far an entry's time may lie behind that of an earlier one, in milliseconds. Requests are decided at the same time
+/// and committed in another order; a signer whose clock is off by more stops minting.
+pub(crate) const DISORDER_MILLIS_MAX: i64 = 30_000;
+
+/// Most findings that are kept.
+const FINDINGS_MAX: usize = 1_000;
+
+/// What is wrong with an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EntryFinding {
+    #[error("entry {index} is no entry of this log's format: {reason}")]
+    Unreadable { index: u64, reason: String },
+    #[error("entry {index} is not in canonical JSON (RFC 8785)")]
+    NotCanonical { index: u64 },
+    #[error("entry {index} lies {behind_secs} s before an earlier entry; the clock was set back, or the order changed")]
+    OutOfOrder { index: u64, behind_secs: i64 },
+    #[error("entry {index} is number {found} of the issuer {issuer}, but {wanted} comes next; issued certificates are not logged")]
+    SequenceGap { index: u64, issuer: String, wanted: u64, found: u64 },
+    #[error("entry {index} issues serial {serial} of the issuer {issuer} a second time")]
+    SerialTwice { index: u64, issuer: String, serial: String },
+    #[error("entry {index} says that a certificate was issued, but not with which serial and by whom")]
+    IssuedIncomplete { index: u64 },
+}
+
+/// Looks at every entry.
+#[derive(Debug)]
+pub(crate) struct Entries {
+    pub(crate) kinds: BTreeMap<String, u64>,
+    pub(crate) unknown_kinds: u64,
+    pub(crate) later_versions: u64,
+    pub(crate) issued: u64,
+    pub(crate) refused: u64,
+    pub(crate) validated: u64,
+    pub(crate) issuers: BTreeMap<String, u64>,
+    pub(crate) first_millis: Option<i64>,
+    pub(crate) newest_millis: Option<i64>,
+    pub(crate) findings: Vec<EntryFinding>,
+    pub(crate) findings_dropped: u64,
+    /// Digests of issuer and serial, cut to 128 bits: 16 bytes for each certificate.
+    serials: HashSet<u128>,
+    bar: ProgressBar,
+}
+
+impl Entries {
+    pub(crate) fn new(bar: ProgressBar) -> Self {
+        Self {
+            kinds: BTreeMap::new(),
+            unknown_kinds: 0,
+            later_versions: 0,
+            issued: 0,
+            refused: 0,
+            validated: 0,
+            issuers: BTreeMap::new(),
+            first_millis: None,
+            newest_millis: None,
+            findings: Vec::new(),
+            findings_dropped: 0,
+            serials: HashSet::new(),
+            bar,
+        }
+    }
+
+    fn look_at(&mut self, index: u64, entry: &Summary) {
+        if !KINDS.contains(&entry.kind.as_str()) {
+            self.unknown_kinds += 1;
+        }
+        *self.kinds.entry(entry.kind.clone()).or_default() += 1;
+        self.later_versions += u64::from(i64::try_from(entry.version) != Ok(ENTRY_VERSION));
+        self.look_at_time(index, entry.time);
+        match (entry.kind.as_str(), entry.decision.as_deref()) {
+            ("decision", Some("issued")) => {
+                self.issued += 1;
+                self.look_at_issued(index, entry);
+            }
+            ("decision", Some("refused")) => self.refused += 1,
+            ("decision", Some("validated")) => self.validated += 1,
+            (_, _) => {}
+        }
+    }
+
+    fn look_at_time(&mut self, index: u64, millis: i64) {
+        self.first_millis = self.first_millis.or(Some(millis));
+        let newest = self.newest_millis.unwrap_or(millis);
+        let behind = newest.saturating_sub(millis);
+        if behind > DISORDER_MILLIS_MAX {
+            self.find(EntryFinding::OutOfOrder { index, behind_secs: behind / 1_000 });
+        }
+        self.newest_millis = Some(newest.max(millis));
+    }
+
+    fn look_at_issued(&mut self, index: u64, entry: &Summary) {
+        let (Some(issuer), Some(serial)) = (&entry.issuer, &entry.serial) else {
+            return self.find(EntryFinding::IssuedIncomplete { index });
+        };
+        let name = &issuer.spki_sha256;
+        let last = self.issuers.insert(name.clone(), issuer.sequence).unwrap_or(0);
+        let (wanted, found) = (last.saturating_add(1), issuer.sequence);
+        if wanted != found {
+            self.find(EntryFinding::SequenceGap { index, issuer: short(name), wanted, found });
+        }
+        let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, half @ ..] =
+            hallmark_entry::sha256(format!("{name} {serial}").as_bytes());
+        if !self.serials.insert(u128::from_be_bytes(half)) {
+            self.find(EntryFinding::SerialTwice { index, issuer: short(name), serial: serial.clone() });
+        }
+    }
+
+    fn find(&mut self, finding: EntryFinding) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        } else {
+            self.findings_dropped += 1;
+        }
+    }
+}
+
+impl Visitor for Entries {
+    fn entry(&mut self, index: u64, bytes: &[u8]) {
+        match Summary::parse(bytes) {
+            Ok(entry) => {
+                if !hallmark_entry::is_canonical(bytes) {
+                    self.find(EntryFinding::NotCanonical { index });
+                }
+                self.look_at(index, &entry);
+            }
+            Err(error) => self.find(EntryFinding::Unreadable { index, reason: error.to_string() }),
+        }
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        self.bar.set_length(progress.size);
+        self.bar.set_position(progress.entries);
+    }
+}
+
+/// How people name a digest.
+fn short(digest: &str) -> String {
+    let start: String = digest.chars().take(16).collect();
+    format!("{start}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(entries: &[&str]) -> Vec<String> {
+        let mut seen = Entries::new(ProgressBar::hidden());
+        for (entry, index) in entries.iter().zip(0..) {
+            seen.entry(index, entry.as_bytes());
+        }
+        seen.findings.iter().map(ToString::to_string).collect()
+    }
+
+    fn issued(serial: &str, sequence: u64, time: i64) -> String {
+        format!(
+            r#"{{"decision":"issued","issuer":{{"sequence":{sequence},"spki-sha256":"aa"}},"serial":"{serial}","time":{time},"type":"decision","version":1}}"#
+        )
+    }
+
+    #[test]
+    fn a_gap_in_what_an_issuer_issued_is_found() {
+        assert_eq!(findings(&[&issued("01", 1, 5), &issued("02", 2, 6)]), [""; 0]);
+        assert_eq!(
+            findings(&[&issued("01", 1, 5), &issued("02", 3, 6)]),
+            ["entry 1 is number 3 of the issuer aa…, but 2 comes next; issued certificates are not logged"]
+        );
+    }
+
+    #[test]
+    fn a_serial_issued_twice_is_found() {
+        assert_eq!(
+            findings(&[&issued("01", 1, 5), &issued("01", 2, 6)]),
+            ["entry 1 issues serial 01 of the issuer aa… a second time"]
+        );
+    }
+
+    #[test]
+    fn time_may_run_back_only_as_far_as_requests_overtake_each_other() {
+        let at = |time: i64| format!(r#"{{"time":{time},"type":"heartbeat","version":1}}"#);
+        assert_eq!(findings(&[&at(40_000), &at(10_000)]), [""; 0]);
+        assert_eq!(
+            findings(&[&at(41_000), &at(10_000)]),
+            ["entry 1 lies 31 s before an earlier entry; the clock was set back, or the order changed"]
+        );
+    }
+
+    #[test]
+    fn entries_of_unknown_type_are_counted_and_no_finding() {
+        let mut seen = Entries::new(ProgressBar::hidden());
+        seen.entry(0, br#"{"time":1,"type":"eclipse","version":2}"#);
+        assert_eq!((seen.unknown_kinds, seen.later_versions, seen.findings.len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_is_no_canonical_entry_is_found() {
+        let found = findings(&[r#"{"type":"start","time":1,"version":1}"#, "nonsense"]);
+        assert_eq!(found[0], "entry 0 is not in canonical JSON (RFC 8785)");
+        assert!(found[1].starts_with("entry 1 is no entry of this log's format"), "{}", found[1]);
+    }
+}

@@ -1,0 +1,152 @@
+//! Why a command did not do what it should: every kind of failure, with its hint and its exit code.
+
+use std::io;
+
+use hallmark_policy::time::SpanError;
+use hallmark_tlog::{audit::AuditError, checkpoint::CheckpointError, receipt::ReceiptError};
+
+use crate::{
+    checks::CheckError, config::ConfigError, connection::ConnectionError, exit::Exit, files::FileError,
+    log::key::LogKeyError, refusal::Refused, settings::SettingsError,
+};
+
+/// A failure of a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    /// The client configuration file does not serve.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Something was not said.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A span of time in the configuration file.
+    #[error("the configuration file's timeout is not usable")]
+    Timeout(#[from] SpanError),
+    /// A file does not serve.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The signer was not reached.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The signer did not do it.
+    #[error(transparent)]
+    Refused(#[from] Box<Refused>),
+    /// The signer did it, but what it answered does not hold.
+    #[error("the signer's answer does not hold: {0}")]
+    Check(#[from] CheckError),
+    /// A log key does not read.
+    #[error(transparent)]
+    LogKey(#[from] LogKeyError),
+    /// A log cannot be audited.
+    #[error("the log cannot be audited")]
+    Audit(#[source] AuditError<FileError>),
+    /// The log's head or the anchor does not hold.
+    #[error("`{what}` does not hold")]
+    Checkpoint {
+        /// Which file.
+        what: String,
+        /// Why.
+        source: CheckpointError,
+    },
+    /// A receipt does not prove the entry.
+    #[error("the receipt does not prove that this entry is in the log")]
+    Receipt(#[from] ReceiptError),
+    /// Entries to show are not there.
+    #[error("the log has {size} entries, 0 to {}; entry {from} is not among them", size.saturating_sub(1))]
+    NoSuchEntry {
+        /// Entries of the log.
+        size: u64,
+        /// Which one was wanted.
+        from: u64,
+    },
+    /// A file of the log does not read.
+    #[error("`{path}` of the log cannot be read")]
+    Bundle {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: hallmark_tlog::bundle::BundleError,
+    },
+    /// A minted certificate could not be written.
+    #[error("the certificate was minted, but not everything was written")]
+    MintedNotWritten {
+        /// Its request id.
+        request_id: String,
+        /// Why.
+        source: FileError,
+    },
+    /// No random request id.
+    #[error("the operating system gives no random numbers")]
+    NoRandomness,
+    /// The runtime does not start.
+    #[error("the network cannot be used")]
+    Runtime(#[source] io::Error),
+    /// Stdout is gone.
+    #[error("stdout cannot be written")]
+    Stdout(#[source] io::Error),
+}
+
+impl Problem {
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Refused(refused) => Exit::of_status(refused.code()),
+            Self::Check(_) | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
+            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) => Exit::No,
+            Self::Connection(error) => error.exit(),
+            Self::Config(_)
+            | Self::Settings(_)
+            | Self::Timeout(_)
+            | Self::File(_)
+            | Self::LogKey(_)
+            | Self::Audit(AuditError::Read { .. })
+            | Self::NoSuchEntry { .. }
+            | Self::MintedNotWritten { .. }
+            | Self::NoRandomness
+            | Self::Runtime(_)
+            | Self::Stdout(_) => Exit::Unusable,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Settings(error) => error.hint(),
+            Self::Timeout(_) => "correct `timeout` in the configuration file".to_owned(),
+            Self::File(error) => error.hint(),
+            Self::Connection(error) => error.hint(),
+            Self::Refused(refused) => refused.hint(),
+            Self::Check(_) => "nothing was written; keep the request id and tell whoever runs the signer".to_owned(),
+            Self::LogKey(error) => error.hint(),
+            Self::Audit(error) => audit_hint(error),
+            Self::Checkpoint { .. } => {
+                "compare the key with the one that whoever runs the signer publishes; then ask for the file again"
+                    .to_owned()
+            }
+            Self::Receipt(_) => {
+                "entry and receipt belong together byte for byte; check that key, entry and receipt are of one log"
+                    .to_owned()
+            }
+            Self::NoSuchEntry { .. } => "give a smaller --from, or none for the newest entries".to_owned(),
+            Self::Bundle { .. } => "`hallmark log verify` says what is wrong with the log".to_owned(),
+            Self::MintedNotWritten { request_id, .. } => format!(
+                "make room, then run the same command with `--request-id {request_id}`: it gives the same certificate"
+            ),
+            Self::NoRandomness => "give a --request-id of your own".to_owned(),
+            Self::Runtime(_) => "check the limits on threads and open files".to_owned(),
+            Self::Stdout(_) => "write into a file with --out instead".to_owned(),
+        }
+    }
+}
+
+fn audit_hint(error: &AuditError<FileError>) -> String {
+    match error {
+        AuditError::Read { source, .. } => source.hint(),
+        AuditError::NoCheckpoint => "name the directory that holds `checkpoint` and `tile/`".to_owned(),
+        AuditError::Checkpoint(_) => {
+            "compare the key with the one that whoever runs the signer publishes; if it is right, the log is forged"
+                .to_owned()
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What a signer answered instead of doing it: all its reasons, decoded from the status and said to people.
+
+use hallmark_proto::signer::Refusal;
+use prost::Message as _;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+use tonic_types::pb::{ErrorInfo, RetryInfo, Status as RichStatus};
+
+use crate::{
+    exit::Exit,
+    screen::{Screen, Tone, printable},
+    table::Table,
+};
+
+/// Full name of the detail that says where a refusal stands in the log.
+const REFUSAL_NAME: &str = "hallmark.signer.v1.Refusal";
+
+/// Full name of the detail that holds one reason.
+const ERROR_INFO_NAME: &str = "google.rpc.ErrorInfo";
+
+/// Full name of the detail that says when to try again.
+const RETRY_INFO_NAME: &str = "google.rpc.RetryInfo";
+
+/// A status other than OK.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Refused {
+    code: Code,
+    message: String,
+    reasons: Vec<Reason>,
+    logged: Option<Refusal>,
+    retry_secs: Option<i64>,
+    request_id: Option<String>,
+}
+
+/// One reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reason {
+    code: String,
+    field: String,
+    sentence: String,
+    allowed: String,
+}
+
+impl Refused {
+    /// Decodes a status. Details that do not read are passed over: the message is there, too.
+    pub(crate) fn of(status: &Status) -> Self {
+        let rich = RichStatus::decode(status.details()).unwrap_or_default();
+        let detail = |name: &'static str| rich.details.iter().filter(move |any| last_part(&any.type_url) == name);
+        let reasons = detail(ERROR_INFO_NAME).filter_map(|any| ErrorInfo::decode(any.value.as_slice()).ok());
+        let retry = detail(RETRY_INFO_NAME).find_map(|any| RetryInfo::decode(any.value.as_slice()).ok());
+        let logged = detail(REFUSAL_NAME).find_map(|any| Refusal::decode(any.value.as_slice()).ok());
+        Self {
+            code: status.code(),
+            message: status.message().to_owned(),
+            reasons: reasons.map(Reason::of).collect(),
+            logged,
+            retry_secs: retry.and_then(|retry| retry.retry_delay).map(|delay| delay.seconds),
+            request_id: None,
+        }
+    }
+
+    /// The request that was not done.
+    pub(crate) fn with_request_id(mut self, request_id: &str) -> Self {
+        self.request_id = Some(request_id.to_owned());
+        self
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// For people.
+    pub(crate) fn render(&self, screen: &Screen) -> String {
+        let mut text = self.headline(screen);
+        for reason in &self.reasons {
+            text.push_str(&reason.render());
+        }
+        let mut table = Table::new();
+        if let Some(logged) = &self.logged {
+            table.row(["log index", &logged.log_index.to_string()]);
+        }
+        table.list("request id", self.request_id.as_deref());
+        text.push_str(&table.render(2));
+        text.push_str(&format!("hint: {}\n", self.hint()));
+        text
+    }
+
+    fn headline(&self, screen: &Screen) -> String {
+        let (tone, word) = match Exit::of_status(self.code) {
+            Exit::No => (Tone::Bad, "refused:"),
+            Exit::Done | Exit::Unusable | Exit::NotNow => (Tone::Doubtful, "not done:"),
+        };
+        let why = match self.reasons.len() {
+            0 if self.message.is_empty() => String::new(),
+            0 => format!(", {}", printable(&self.message)),
+            1 => ", for one reason".to_owned(),
+            reasons => format!(", for {reasons} reasons"),
+        };
+        format!("{} {}{why}\n", screen.tone(tone, word), name(self.code))
+    }
+
+    /// For programs.
+    pub(crate) fn to_json(&self) -> Value {
+        let result = if Exit::of_status(self.code) == Exit::No { "refused" } else { "failed" };
+        json!({
+            "result": result,
+            "status": name(self.code),
+            "message": self.message,
+            "reasons": self.reasons.iter().map(Reason::to_json).collect::<Vec<_>>(),
+            "log-index": self.logged.as_ref().map(|logged| logged.log_index),
+            "receipt": self.logged.as_ref().map(|logged| &logged.receipt),
+            "retry-after-secs": self.retry_secs,
+            "request-id": self.request_id,
+            "hint": self.hint(),
+        })
+    }
+
+    /// What to do: by the first reason that has a hint of its own, otherwise by the status.
+    pub(crate) fn hint(&self) -> String {
+        let by_reason = self.reasons.iter().find_map(|reason| hint_of_reason(&reason.code));
+        let hint = by_reason.unwrap_or_else(|| hint_of_status(self.code));
+        match self.retry_secs {
+            Some(secs) => format!("{hint} (in {secs} s)"),
+            None => hint.to_owned(),
+        }
+    }
+}
+
+impl Reason {
+    fn of(info: ErrorInfo) -> Self {
+        let text = |key: &str| info.metadata.get(key).cloned().unwrap_or_default();
+        Self { field: text("field"), sentence: text("sentence"), allowed: text("allowed"), code: info.reason }
+    }
+
+    fn render(&self) -> String {
+        let field = if self.field.is_empty() { String::new() } else { format!(" ({})", printable(&self.field)) };
+        let mut text = format!("  {}{field}: {}\n", printable(&self.code), printable(&self.sentence));
+        if !self.allowed.is_empty() {
+            text.push_str(&format!("    allowed: {}\n", printable(&self.allowed)));
+        }
+        text
+    }
+
+    fn to_json(&self) -> Value {
+        json!({ "code": self.code, "field": self.field, "sentence": self.sentence, "allowed": self.allowed })
+    }
+}
+
+fn last_part(type_url: &str) -> &str {
+    type_url.rsplit('/').next().unwrap_or(type_url)
+}
+
+fn hint_of_reason(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "CALLER_UNKNOWN" => "the policy file names callers by the URI or DNS name in their certificate; check --cert",
+        "CALLER_EXPIRED" => "renew the client certificate that --cert names",
+        "METHOD_NOT_ALLOWED" | "PROFILE_NOT_ALLOWED" => "the policy's owner grants this caller methods and profiles",
+        "PROFILE_UNKNOWN" | "AUTHORITY_UNKNOWN" => "compare --profile and --authority with the policy file",
+        "POSSESSION_NOT_PROVEN" => "send a CSR with --csr: it proves that its sender has the key",
+        "LIFETIME_TOO_LONG" => "leave --lifetime away for the profile's own",
+        "TRANSITION_STALE" => "`hallmark chain` shows the active transition",
+        "EPOCH_NOT_ACTIVE" => "an operator has to start an epoch of this authority",
+        "REQUEST_ID_REUSED" | "REQUEST_VOID" => "ask again with a new --request-id",
+        "CLOCK_UNTRUSTED" => "an operator has to look at the signer's clock",
+        "MESSAGE_TOO_LARGE" => "send a smaller request: a CSR has at most 65,536 bytes",
+        "DRAFT_DISAGREES" => "this is a defect of the signer; tell whoever runs it, with the log index",
+        _ => return None,
+    })
+}
+
+fn hint_of_status(code: Code) -> &'static str {
+    match code {
+        Code::InvalidArgument | Code::OutOfRange => "correct the request; nothing was signed",
+        Code::PermissionDenied | Code::Unauthenticated => {
+            "what the policy does not name is refused; change the request, or the policy's owner changes the policy"
+        }
+        Code::NotFound => "compare the names with the policy file",
+        Code::AlreadyExists => "ask again with a new --request-id",
+        Code::FailedPrecondition => "the signer's state does not permit it now; an operator can say more",
+        Code::Unimplemented => "this signer does not know this yet; leave the field away",
+        Code::ResourceExhausted => "ask for less, or later",
+        Code::DeadlineExceeded => {
+            "try again with the same --request-id, which cannot mint twice, or give a longer --timeout"
+        }
+        Code::Unavailable | Code::Aborted | Code::Cancelled => {
+            "try again with the same --request-id: it cannot mint twice"
+        }
+        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss => "tell whoever runs the signer",
+    }
+}
+
+/// The code as gRPC writes it.
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
