@@ -73,9 +73,11 @@ impl ClockGuard {
         Self { clock, base, last_entry_millis, tripped: AtomicBool::new(false) }
     }
 
-    /// The wall clock, unchecked: for entries that say what happened.
+    /// The wall clock, unchecked, but never before the last entry: for entries that say what happened, so that the log's
+    /// own time does not follow a clock that was set back.
     pub(crate) fn wall(&self) -> Moment {
-        Moment::of(self.clock.wall_millis())
+        let wall = self.clock.wall_millis();
+        Moment::of(self.last_entry_millis.fetch_max(wall, Ordering::SeqCst).max(wall))
     }
 
     pub(crate) fn boottime_nanos(&self) -> u64 {
@@ -104,8 +106,7 @@ impl ClockGuard {
         if behind > BEHIND_MILLIS_MAX {
             return untrusted(format!("the clock runs {} s behind the last entry of the log", behind / 1_000));
         }
-        self.last_entry_millis.fetch_max(wall, Ordering::SeqCst);
-        Ok(Moment::of(wall))
+        Ok(Moment::of(self.last_entry_millis.fetch_max(wall, Ordering::SeqCst).max(wall)))
     }
 
     /// An operator's word that the wall clock is right now.

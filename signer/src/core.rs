@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hallmark_backends::{Keyring, SignError};
+use hallmark_backends::{BackendError, Health, Keyring, SignError};
 use hallmark_ledger::{EpochRecord, Event, Issued, Ledger, LedgerError, Logged};
 use hallmark_policy::{
     Caller, Facts, Method, Policy, Reason, ReasonCode, Refusal, admit,
@@ -117,6 +117,14 @@ impl Core {
     #[must_use]
     pub fn callers_signed_here(&self) -> &[String] {
         &self.inner.callers_signed_here
+    }
+
+    /// Asks the key backend how it is. Nothing is signed for it.
+    ///
+    /// # Errors
+    /// If the device does not answer.
+    pub fn health(&self) -> Result<Health, BackendError> {
+        self.inner.keyring.health()
     }
 
     /// Waits until the core can do nothing more, because its disk failed; gives the sentence that says so. The daemon ends

@@ -1,1 +1,9 @@
-//! todo
+//! One door for scenario tests: a [`World`] owns a signer with its keys, ledger, clock and log, and speaks to it as the
+//! front would. For tests only: what cannot be set up ends the test.
+
+pub mod asking;
+pub mod log;
+pub mod tools;
+mod world;
+
+pub use world::{Clocks, EVERYWHERE, ORIGIN, Where, World, example_policy};

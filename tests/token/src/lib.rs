@@ -13,6 +13,7 @@ use aws_lc_rs::rand;
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11},
     error::{Error, RvError},
+    object::Attribute,
     session::{Session, UserType},
     slot::Slot,
     types::AuthPin,
@@ -98,6 +99,16 @@ impl Token {
         match session.login(user, Some(&AuthPin::from(pin))) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => session,
             Err(error) => panic!("log-in to the token: {error}"),
+        }
+    }
+
+    /// Destroys every object of that label behind the signer's back.
+    pub fn destroy_labelled(&self, label: &str) {
+        let session = self.session();
+        let objects = session.find_objects(&[Attribute::Label(label.as_bytes().to_vec())]).expect("C_FindObjects");
+        assert!(!objects.is_empty(), "the token has no object `{label}`");
+        for object in objects {
+            session.destroy_object(object).expect("C_DestroyObject");
         }
     }
 

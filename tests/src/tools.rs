@@ -1,0 +1,88 @@
+//! Outside judges: openssl and others, run on files.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use hallmark_proto::signer::MintCertificateResponse;
+
+/// Runs a command and gives its output; both streams, in order.
+///
+/// # Panics
+/// If it cannot be run or fails.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let (success, text) = attempt(program, arguments);
+    assert!(success, "{program} {arguments:?} failed:\n{text}");
+    text
+}
+
+/// Runs a command; whether it succeeded, and its output.
+///
+/// # Panics
+/// If it cannot be run.
+pub fn attempt(program: &str, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The certificates of a response, as PEM files in a directory.
+#[derive(Debug)]
+pub struct Pem {
+    /// The leaf.
+    pub leaf: PathBuf,
+    /// The intermediate.
+    pub intermediate: PathBuf,
+    /// The mesh CA.
+    pub mesh_ca: PathBuf,
+    /// The root.
+    pub root: PathBuf,
+}
+
+impl Pem {
+    /// Writes them.
+    ///
+    /// # Panics
+    /// If they cannot be written.
+    #[must_use]
+    pub fn write(directory: &Path, response: &MintCertificateResponse) -> Self {
+        let write = |name: &str, der: &[u8]| {
+            let path = directory.join(name);
+            std::fs::write(&path, pem("CERTIFICATE", der)).expect("a file is written");
+            path
+        };
+        Self {
+            leaf: write("leaf.pem", &response.certificate),
+            intermediate: write("intermediate.pem", &response.chain[0]),
+            mesh_ca: write("mesh-ca.pem", &response.mesh_ca),
+            root: write("root.pem", &response.root),
+        }
+    }
+}
+
+/// One PEM block.
+#[must_use]
+pub fn pem(label: &str, der: &[u8]) -> String {
+    pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der).expect("PEM")
+}
+
+/// The TBSCertificate in a certificate: the first element of the outer SEQUENCE.
+#[must_use]
+pub fn tbs(certificate: &[u8]) -> &[u8] {
+    let inner = &certificate[header(certificate).0..];
+    let (start, length) = header(inner);
+    &inner[..start + length]
+}
+
+/// Bytes of an element's header, and of its content.
+fn header(der: &[u8]) -> (usize, usize) {
+    match der[1] {
+        short @ 0..=0x7f => (2, usize::from(short)),
+        long => {
+            let bytes = usize::from(long & 0x7f);
+            let length = der[2..2 + bytes].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+            (2 + bytes, length)
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The world of a scenario.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use hallmark_proto::{
+    link::{Call, Reply, TurnedAway, Unary, call::Kind},
+    signer::{GetChainRequest, GetChainResponse, MintCertificateRequest, MintCertificateResponse},
+};
+use hallmark_signer::{Clock, Core, SoftwareKeys, StartError, StartOptions, StartReport, config::CoreFile};
+use hallmark_test_token::{MODULE, PIN, Token};
+use hallmark_tlog::note::SignerKey;
+use prost::Message;
+use tempfile::TempDir;
+
+use crate::{
+    asking::{self, Refused},
+    log::Log,
+};
+
+/// Seconds that the clocks of a world show at first: 2026-11-21.
+const FIRST_SECS: i64 = 1_795_000_000;
+
+/// How long a call may take, unless the scenario says otherwise, in nanoseconds.
+const DEADLINE_NANOS: u64 = 60_000_000_000;
+
+/// Origin of every world's log.
+pub const ORIGIN: &str = "log.hallmark.lab";
+
+/// Where the CA keys of a world live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// In a SoftHSM token of its own.
+    SoftHsm,
+    /// In encrypted files.
+    Software,
+}
+
+/// Both places: most scenarios hold in each.
+pub const EVERYWHERE: [Where; 2] = [Where::Software, Where::SoftHsm];
+
+/// A signer, and everything it stands on.
+pub struct World {
+    directory: TempDir,
+    place: Where,
+    token: Option<Token>,
+    clocks: Clocks,
+    core: Option<Core>,
+    caller: Bytes,
+}
+
+/// Clocks that stand still until the scenario moves them.
+#[derive(Clone, Debug)]
+pub struct Clocks {
+    wall_millis: Arc<AtomicI64>,
+    boottime_nanos: Arc<AtomicU64>,
+}
+
+impl Clock for Clocks {
+    fn wall_millis(&self) -> i64 {
+        self.wall_millis.load(Ordering::SeqCst)
+    }
+
+    fn boottime_nanos(&self) -> u64 {
+        self.boottime_nanos.load(Ordering::SeqCst)
+    }
+}
+
+impl Clocks {
+    /// Time passes.
+    pub fn pass(&self, secs: u32) {
+        self.wall_millis.fetch_add(i64::from(secs) * 1_000, Ordering::SeqCst);
+        self.boottime_nanos.fetch_add(u64::from(secs) * 1_000_000_000, Ordering::SeqCst);
+    }
+
+    /// Somebody sets the wall clock.
+    pub fn leap(&self, secs: i64) {
+        self.wall_millis.fetch_add(secs * 1_000, Ordering::SeqCst);
+    }
+
+    /// The wall clock, in seconds.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.wall_millis() / 1_000
+    }
+}
+
+impl World {
+    /// A signer with the example policy and its authority made.
+    pub async fn new(place: Where) -> Self {
+        Self::with_policy(place, &example_policy()).await
+    }
+
+    /// A signer with this policy and its authorities made.
+    pub async fn with_policy(place: Where, policy: &str) -> Self {
+        let mut world = Self::unmade(place, policy);
+        world.start(true).await.expect("the core starts");
+        world
+    }
+
+    /// Files only: nothing is started and no authority made.
+    #[must_use]
+    pub fn unmade(place: Where, policy: &str) -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let clocks = Clocks {
+            wall_millis: Arc::new(AtomicI64::new(FIRST_SECS * 1_000)),
+            boottime_nanos: Arc::new(AtomicU64::new(1_000_000_000)),
+        };
+        let token = (place == Where::SoftHsm).then(|| Token::make("world"));
+        let caller = asking::caller_certificate("spiffe://hallmark.lab/coordinator");
+        let world = Self { directory, place, token, clocks, core: None, caller };
+        world.write_private("secret", PIN);
+        let mut seed = [0; 32];
+        aws_lc_rs::rand::fill(&mut seed).expect("random bytes");
+        let log_key = SignerKey::generate(ORIGIN, seed).expect("a log key");
+        world.write_private("log.key", &log_key.to_secret_text());
+        world.write("log.vkey", &log_key.verifier().to_string());
+        world.write("policy.toml", policy);
+        world
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes one of its files.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("a file is written");
+    }
+
+    fn write_private(&self, name: &str, text: &str) {
+        self.write(name, text);
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).expect("its mode is set");
+    }
+
+    /// Its clocks.
+    #[must_use]
+    pub fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// Its token.
+    ///
+    /// # Panics
+    /// Where its keys are in files.
+    #[must_use]
+    pub fn token(&self) -> &Token {
+        self.token.as_ref().expect("this world has a token")
+    }
+
+    /// Whether its core runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.core.is_some()
+    }
+
+    /// Somebody deletes the key of the first epoch.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn lose_the_epoch_key(&self) {
+        match &self.token {
+            None => fs::remove_file(self.path("keys/hallmark-athenz-epoch-1.epoch.pem")).expect("the key's file"),
+            Some(token) => token.destroy_labelled("hallmark-athenz-epoch-1"),
+        }
+    }
+
+    /// Its core.
+    ///
+    /// # Panics
+    /// While it is stopped.
+    #[must_use]
+    pub fn core(&self) -> &Core {
+        self.core.as_ref().expect("the core is running")
+    }
+
+    /// The core's tables of its `signer.toml`.
+    #[must_use]
+    pub fn core_file(&self) -> CoreFile {
+        let backend = match &self.token {
+            Some(token) => format!(
+                "[backend.pkcs11]\nmodule = '{MODULE}'\ntoken = '{}'\nserial = '{}'\npin = {{ file = 'secret' }}\nsessions = 3",
+                token.label(),
+                token.serial()
+            ),
+            None => "[backend.software]\ndirectory = 'keys'\npassphrase = { file = 'secret' }".to_owned(),
+        };
+        let pages = fs::read_to_string(self.path("pages-max"))
+            .map_or_else(|_| String::new(), |pages| format!("pages-max = {pages}"));
+        let text = format!(
+            "[policy]\nfile = 'policy.toml'\n[ledger]\ndatabase = 'ledger.sqlite'\n{pages}\n[log]\norigin = '{ORIGIN}'\nkey = 'log.key'\npublish = 'log'\n{backend}\n"
+        );
+        toml::from_str(&text).expect("the configuration parses")
+    }
+
+    /// Starts the core.
+    ///
+    /// # Errors
+    /// As the core gives them.
+    pub async fn start(&mut self, create_authorities: bool) -> Result<StartReport, StartError> {
+        self.start_with(create_authorities, false).await
+    }
+
+    /// Starts the core, with an operator's word on the clock or without.
+    ///
+    /// # Errors
+    /// As the core gives them.
+    pub async fn start_with(
+        &mut self,
+        create_authorities: bool,
+        accept_clock: bool,
+    ) -> Result<StartReport, StartError> {
+        let config = self.core_file().read(self.directory.path()).expect("the configuration is good");
+        let options = StartOptions {
+            software_keys: if self.place == Where::Software { SoftwareKeys::Admitted } else { SoftwareKeys::Refused },
+            accept_clock,
+            create_authorities,
+            config_sha256: [0; 32],
+            clock: Box::new(self.clocks.clone()),
+        };
+        let (core, report) = Core::start(config, options).await?;
+        self.core = Some(core);
+        Ok(report)
+    }
+
+    /// Stops the core, as SIGTERM does.
+    pub async fn stop(&mut self) {
+        if let Some(core) = self.core.take() {
+            core.stop().await;
+        }
+    }
+
+    /// Stops and starts again.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.start(false).await.expect("the core starts again");
+    }
+
+    /// Sends a frame as the front would.
+    pub async fn unary(&self, method: &str, caller: &Bytes, body: Vec<u8>, deadline_nanos: u64) -> Reply {
+        let deadline = self.clocks.boottime_nanos().saturating_add(deadline_nanos);
+        let unary = Unary {
+            method: method.to_owned(),
+            caller_chain: vec![caller.clone()],
+            deadline_boottime_nanos: deadline,
+            body: body.into(),
+        };
+        self.frame(Kind::Unary(unary)).await.expect("a call is answered")
+    }
+
+    /// Tells the core of a call that was turned away.
+    pub async fn turned_away(&self, method: &str, reason: &str) {
+        let turned_away = TurnedAway {
+            method: method.to_owned(),
+            caller_chain: vec![self.caller.clone()],
+            reason: reason.to_owned(),
+        };
+        assert!(self.frame(Kind::TurnedAway(turned_away)).await.is_none());
+    }
+
+    async fn frame(&self, kind: Kind) -> Option<Reply> {
+        let frame = Call { kind: Some(kind) }.encode_to_vec();
+        let reply = self.core().call(frame.into()).await;
+        (!reply.is_empty()).then(|| Reply::decode(reply).expect("a reply decodes"))
+    }
+
+    /// Mints as the coordinator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn mint(&self, request: MintCertificateRequest) -> Result<MintCertificateResponse, Refused> {
+        self.mint_as(&self.caller, request).await
+    }
+
+    /// Mints as the one whose certificate this is.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn mint_as(
+        &self,
+        caller: &Bytes,
+        request: MintCertificateRequest,
+    ) -> Result<MintCertificateResponse, Refused> {
+        let reply = self.unary("MintCertificate", caller, request.encode_to_vec(), DEADLINE_NANOS).await;
+        asking::decoded(reply)
+    }
+
+    /// Asks for the active chain as the coordinator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn chain(&self, request: GetChainRequest) -> Result<GetChainResponse, Refused> {
+        asking::decoded(self.unary("GetChain", &self.caller, request.encode_to_vec(), DEADLINE_NANOS).await)
+    }
+
+    /// The coordinator's certificate, DER.
+    #[must_use]
+    pub fn caller(&self) -> &Bytes {
+        &self.caller
+    }
+
+    /// How often a private key was used.
+    ///
+    /// # Panics
+    /// If the device does not answer.
+    #[must_use]
+    pub fn key_uses(&self) -> u64 {
+        self.core().health().expect("the device answers").key_uses
+    }
+
+    /// Stops the core, and reads the published log as an auditor would.
+    pub async fn log_after_stop(&mut self) -> Log {
+        self.stop().await;
+        Log::read(&self.path("log"), &fs::read_to_string(self.path("log.vkey")).expect("the verifier key"))
+    }
+}
+
+/// The policy that the repository shows.
+#[must_use]
+pub fn example_policy() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/policy.toml");
+    fs::read_to_string(path).expect("the example policy")
+}

@@ -1,0 +1,166 @@
+//! What the signer survives, and where it stops with one sentence.
+
+use hallmark_proto::signer::GetChainRequest;
+use hallmark_signer::StartError;
+use hallmark_tests::{
+    EVERYWHERE, Where, World,
+    asking::{Asked, join_all},
+    example_policy,
+};
+
+#[tokio::test]
+async fn a_second_signer_on_the_same_database_says_so_and_stops() {
+    let mut world = World::new(Where::Software).await;
+    let first = world.core().clone();
+    let error = world.start(false).await.expect_err("a second signer is refused");
+    assert!(matches!(error, StartError::Open(_)), "{error}");
+    assert!(error.to_string().contains("another daemon"), "{error}");
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_is_answered_when_the_signer_stops() {
+    let mut world = World::new(Where::SoftHsm).await;
+    let core = world.core().clone();
+    let requests: Vec<_> = (0..64).map(|_| Asked::sports_api().request()).collect();
+    let first = world.mint(requests[0].clone()).await.unwrap();
+    let mints = join_all(requests.iter().map(|request| world.mint(request.clone())));
+    let (minted, ()) = tokio::join!(mints, core.stop());
+    let mut answered = 0;
+    world.start(false).await.unwrap();
+    for (request, minted) in requests.into_iter().zip(minted) {
+        match minted {
+            Ok(minted) => {
+                assert_eq!(world.mint(request).await.unwrap().certificate, minted.certificate);
+                answered += 1;
+            }
+            Err(refused) => assert_eq!(refused.reasons, ["STOPPING"]),
+        }
+    }
+    assert!(answered > 0 && !first.certificate.is_empty());
+    let log = world.log_after_stop().await;
+    assert_eq!(log.of_type("recovered").count(), 0, "nothing was left committed and unsigned");
+    let leaves = log.decisions("issued").iter().filter(|entry| entry["stage"] == "leaf").count();
+    assert_eq!(leaves, answered);
+}
+
+#[tokio::test]
+async fn nothing_is_signed_when_the_log_cannot_be_written_and_it_goes_on_when_there_is_room() {
+    let mut world = World::new(Where::SoftHsm).await;
+    world.stop().await;
+    world.write("pages-max", "1");
+    // SQLite does not shrink below what it has: the bound is now the present size.
+    let _ = world.start(false).await;
+    if world.is_running() {
+        fill(&mut world).await;
+        world.stop().await;
+    }
+    std::fs::remove_file(world.path("pages-max")).unwrap();
+    world.start(false).await.unwrap();
+    assert!(world.mint(Asked::sports_api().request()).await.is_ok());
+}
+
+async fn fill(world: &mut World) {
+    for _ in 0..2_000 {
+        let before = world.key_uses();
+        match world.mint(Asked::sports_api().request()).await {
+            Ok(_) => {}
+            Err(refused) => {
+                assert_eq!((refused.code, refused.reasons), (14, vec!["LEDGER_FAILED".to_owned()]));
+                assert_eq!(world.key_uses(), before, "no key was touched");
+                return;
+            }
+        }
+    }
+    panic!("the database never filled");
+}
+
+#[tokio::test]
+async fn a_clock_that_leaps_stops_minting_until_an_operator_confirms_it() {
+    let mut world = World::new(Where::SoftHsm).await;
+    world.mint(Asked::sports_api().request()).await.unwrap();
+    let before = world.key_uses();
+    world.clocks().leap(-3_600);
+    let refused = world.mint(Asked::sports_api().request()).await.unwrap_err();
+    assert_eq!((refused.code, refused.reasons), (9, vec!["CLOCK_UNTRUSTED".to_owned()]));
+    assert_eq!(world.key_uses(), before);
+    world.stop().await;
+    world.start(false).await.unwrap();
+    let refused = world.mint(Asked::sports_api().request()).await.unwrap_err();
+    assert_eq!(refused.reasons, ["CLOCK_UNTRUSTED"], "a restart alone is no word of an operator's");
+    world.stop().await;
+    world.start_with(false, true).await.unwrap();
+    assert!(world.mint(Asked::sports_api().request()).await.is_ok());
+    let log = world.log_after_stop().await;
+    assert_eq!(log.of_type("operator-command").next().unwrap()["command"], "accept-clock");
+}
+
+#[tokio::test]
+async fn sessions_that_die_are_replaced_and_minting_goes_on() {
+    let world = World::new(Where::SoftHsm).await;
+    for _ in 0..3 {
+        world.mint(Asked::sports_api().request()).await.unwrap();
+        world.token().close_all_sessions();
+    }
+    assert!(world.mint(Asked::sports_api().request()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_key_that_is_gone_stops_the_start_with_a_sentence_that_names_it() {
+    for place in EVERYWHERE {
+        let mut world = World::new(place).await;
+        world.stop().await;
+        world.lose_the_epoch_key();
+        let error = world.start(false).await.expect_err("the start stops");
+        assert!(error.to_string().contains("hallmark-athenz-epoch-1"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_goes_on_where_an_earlier_one_was_interrupted() {
+    let mut world = World::unmade(Where::SoftHsm, &example_policy());
+    // Without `create`, nothing is made and nothing is served.
+    world.start(false).await.unwrap();
+    let refused = world.chain(GetChainRequest { authority: "athenz".to_owned(), epoch: None }).await.unwrap_err();
+    assert_eq!(refused.reasons, ["EPOCH_NOT_ACTIVE"]);
+    world.stop().await;
+    world.start(true).await.unwrap();
+    let first = world.chain(GetChainRequest { authority: "athenz".to_owned(), epoch: None }).await.unwrap();
+    world.stop().await;
+    let report = world.start(true).await.unwrap();
+    assert!(!report.lines.iter().any(|line| line.contains("made")), "{:?}", report.lines);
+    assert_eq!(world.chain(GetChainRequest { authority: "athenz".to_owned(), epoch: None }).await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn a_policy_that_describes_the_ca_otherwise_than_its_certificate_stops_the_start() {
+    let mut world = World::new(Where::Software).await;
+    world.stop().await;
+    world.write("policy.toml", &example_policy().replace("Athenz Lab Issuing CA", "Another CA"));
+    let error = world.start(false).await.expect_err("the start stops");
+    assert!(error.to_string().contains("made once"), "{error}");
+}
+
+#[tokio::test]
+async fn an_older_database_in_place_of_the_newest_stops_the_start() {
+    let mut world = World::new(Where::Software).await;
+    world.stop().await;
+    let old = std::fs::read(world.path("ledger.sqlite")).unwrap();
+    world.start(false).await.unwrap();
+    world.mint(Asked::sports_api().request()).await.unwrap();
+    world.stop().await;
+    std::fs::write(world.path("ledger.sqlite"), old).unwrap();
+    let error = world.start(false).await.expect_err("the start stops");
+    assert!(error.to_string().contains("does not continue"), "{error}");
+}
+
+#[tokio::test]
+async fn every_start_and_stop_stands_in_the_log_with_the_policy_in_force() {
+    let mut world = World::new(Where::Software).await;
+    world.restart().await;
+    let log = world.log_after_stop().await;
+    assert_eq!((log.of_type("start").count(), log.of_type("stop").count()), (2, 2));
+    assert_eq!(log.of_type("policy-loaded").count(), 2);
+    assert!(log.of_type("start").all(|entry| entry["software-keys"] == true));
+    assert_eq!(log.of_type("recovered").count(), 0);
+}
