@@ -78,6 +78,7 @@ async fn fill(world: &mut World) {
 #[tokio::test]
 async fn a_clock_that_leaps_stops_minting_until_an_operator_confirms_it() {
     let mut world = World::new(Where::SoftHsm).await;
+    world.clocks().pass(7_200);
     world.mint(Asked::sports_api().request()).await.unwrap();
     let before = world.key_uses();
     world.clocks().leap(-3_600);
