@@ -10,8 +10,8 @@ pub(crate) const SCHEMA_VERSION: i64 = 1;
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 
-/// Memory for pages of one connection, in KiB.
-const CACHE_KIB: i64 = 65_536;
+/// Memory for pages of a connection that writes, in KiB; those that read keep SQLite's 2,000.
+const CACHE_KIB: i64 = 32_768;
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS_MAX: usize = 64;
@@ -104,6 +104,7 @@ pub(crate) fn writer(database: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
 }
 
@@ -119,7 +120,6 @@ fn connect(database: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_WAIT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(connection)
 }

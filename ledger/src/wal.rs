@@ -14,11 +14,11 @@ use crate::shared::Shared;
 const PAGES_STEP: i32 = 1_000;
 
 /// Pages in the write-ahead log from which on the writer finishes the move itself, so that the file stays below
-/// about 100 MiB: only then, with nobody writing, it can begin from its start again.
-const PAGES_MAX: i32 = 16_000;
+/// 64 MiB: only then, with nobody writing, it can begin from its start again.
+const PAGES_MAX: i32 = 8_000;
 
-/// Pages by which it grows on until the writer tries again, where a reader was in the way.
-const PAGES_MORE: i32 = 2_000;
+/// Pages by which it grows on until the writer tries again, where somebody was in the way.
+const PAGES_MORE: i32 = 500;
 
 /// How long the write-ahead log is, as the writer's commits tell.
 #[derive(Debug)]

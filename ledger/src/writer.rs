@@ -204,3 +204,89 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::{Event, Logged, UnixMillis, nodes, schema, wal};
+
+    /// A writer without threads.
+    struct World {
+        _directory: tempfile::TempDir,
+        shared: Arc<Shared>,
+        writer: Writer,
+        jobs: Receiver<Job>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let database = directory.path().join("ledger.db");
+            std::fs::write(&database, "").unwrap();
+            let mut connection = schema::writer(&database).unwrap();
+            schema::create(&mut connection).unwrap();
+            let shared = Arc::new(Shared::new(database, nodes::head(&connection).unwrap()));
+            let (growth, _, _) = wal::watch(&mut connection).unwrap();
+            let (sender, jobs) = mpsc::channel();
+            let frontier = Frontier::empty();
+            let writer = Writer::new(connection, Arc::clone(&shared), sender, growth, frontier, Span::from_days(1));
+            Self { _directory: directory, shared, writer, jobs }
+        }
+
+        /// Writes one batch of heartbeats.
+        fn write(&mut self, count: usize) -> Vec<Result<Logged, LedgerError>> {
+            let (operations, replies): (Vec<_>, Vec<_>) = (0..count)
+                .map(|_| {
+                    let (reply, answer) = oneshot::channel();
+                    (Operation::Record { event: Event::Heartbeat, at: UnixMillis(1), reply }, answer)
+                })
+                .unzip();
+            self.writer.write(operations);
+            replies.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect()
+        }
+    }
+
+    #[test]
+    fn a_batch_is_one_commit_and_one_job_for_the_checkpoint() {
+        let mut world = World::new();
+        let indexes: Vec<_> = world.write(5).into_iter().map(|logged| logged.unwrap().index).collect();
+        assert_eq!(indexes, [0, 1, 2, 3, 4]);
+        assert_eq!(world.shared.commits(), 1);
+        let Ok(Job::Batch { before, leaves, waiting }) = world.jobs.try_recv() else { panic!("no batch") };
+        assert_eq!((before.size(), leaves.len(), waiting.len()), (0, 5, 5));
+        assert!(world.jobs.try_recv().is_err());
+        assert_eq!(world.shared.head().size, 5);
+    }
+
+    #[test]
+    fn a_commit_that_fails_is_never_tried_again() {
+        let mut world = World::new();
+        assert!(world.write(2).iter().all(Result::is_ok));
+        world.writer.connection.commit_hook(Some(|| true)).unwrap();
+        let lost = world.write(3);
+        assert!(lost.iter().all(|result| matches!(result, Err(LedgerError::Poisoned { .. }))), "{lost:?}");
+        world.writer.connection.commit_hook(None::<fn() -> bool>).unwrap();
+        assert!(matches!(world.write(1).pop(), Some(Err(LedgerError::Poisoned { .. }))));
+        assert!(matches!(world.shared.read(|_| Ok(())), Err(LedgerError::Poisoned { .. })));
+        assert_eq!((world.shared.head().size, world.writer.frontier.size(), world.shared.commits()), (2, 2, 1));
+        let sentence = world.shared.poisoned().unwrap().to_string();
+        assert!(sentence.starts_with("the ledger stopped because its disk failed: "), "{sentence}");
+    }
+
+    #[test]
+    fn a_batch_that_is_lost_before_the_commit_leaves_the_next_one_alone() {
+        let mut world = World::new();
+        let lock = "CREATE TEMP TRIGGER no BEFORE INSERT ON entry WHEN new.log_index = 3 \
+                    BEGIN SELECT raise(ABORT, 'not now'); END";
+        world.writer.connection.execute_batch(lock).unwrap();
+        let lost = world.write(5);
+        assert!(lost.iter().all(|result| matches!(result, Err(LedgerError::Database { .. }))), "{lost:?}");
+        assert_eq!(world.shared.head().size, 0);
+        let indexes: Vec<_> = world.write(2).into_iter().map(|logged| logged.unwrap().index).collect();
+        assert_eq!(indexes, [0, 1]);
+    }
+}

@@ -1,0 +1,269 @@
+//! What is committed, what is refused, and what the same request gives again.
+
+#[cfg(test)]
+mod world;
+
+use hallmark_entry::{Summary, is_canonical};
+use hallmark_ledger::{Event, Found, Issued, LedgerError, Step, UnixMillis};
+use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal, decide};
+use world::{AUTHORITY, NOW_SECS, World, binding, check_receipt, committed, intent, now, refused, serial, warrant};
+
+#[tokio::test]
+async fn the_same_request_gives_the_same_answer() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let request = world.leaf(&mesh, "a", 1).conditions().request.clone();
+    assert_eq!(ledger.find(&request), Ok(Found::New));
+
+    let issued = ledger.issue(world.leaf(&mesh, "a", 1), world.at()).await.unwrap();
+    let (first, logged) = committed(issued);
+    assert_eq!(first.log_index(), logged.index);
+    assert!(matches!(ledger.issue(world.leaf(&mesh, "a", 1), world.at()).await, Ok(Issued::InFlight)));
+    assert_eq!(ledger.find(&request), Ok(Found::Unsigned));
+
+    let kept = ledger.keep_signature(first.log_index(), vec![1; 64]).await.unwrap();
+    let again = ledger.keep_signature(first.log_index(), vec![2; 64]).await.unwrap();
+    assert_eq!((kept, again), (vec![1; 64], vec![1; 64]), "the first one stored wins");
+    let Issued::Answered(answer) = ledger.issue(world.leaf(&mesh, "a", 1), world.at()).await.unwrap() else {
+        panic!("not answered");
+    };
+    assert_eq!(answer.to_be_signed, first.to_be_signed());
+    assert_eq!((answer.signature.as_slice(), answer.log_index), ([1; 64].as_slice(), first.log_index()));
+    assert_eq!(answer.epoch, Some(mesh.issuer.epoch));
+    assert_eq!(ledger.find(&request), Ok(Found::Answered(answer)));
+    check_receipt(logged).await;
+}
+
+#[tokio::test]
+async fn the_same_id_with_another_content_is_refused() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    world.sign(&ledger, world.leaf(&mesh, "a", 1)).await;
+    let other = world.leaf(&mesh, "a", 2);
+    assert_eq!(ledger.find(&other.conditions().request), Ok(Found::OtherContent));
+    assert_eq!(refused(ledger.issue(other, world.at()).await.unwrap()), ["REQUEST_ID_REUSED"]);
+}
+
+#[tokio::test]
+async fn a_refusal_binds_no_id() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let facts = Facts { caller: "coordinator".to_owned(), request_id: "a".to_owned(), ..Facts::default() };
+    let reasons = vec![Reason::new(ReasonCode::NameMissing, "names", "a name is missing")];
+    let refusal = Refusal { reasons, facts, policy: world.policy.digest() };
+    check_receipt(ledger.refuse(refusal, world.at()).await.unwrap()).await;
+
+    let late = UnixMillis((NOW_SECS + 2 * 86_400) * 1_000);
+    assert_eq!(refused(ledger.issue(world.leaf(&mesh, "a", 1), late).await.unwrap()), ["DEADLINE_PASSED"]);
+    committed(ledger.issue(world.leaf(&mesh, "a", 1), world.at()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_serial_is_used_once_under_an_issuer() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let twice = serial(77_777);
+    committed(ledger.issue(world.leaf_with(&mesh, "a", 1, twice, now()), world.at()).await.unwrap());
+    let second = world.leaf_with(&mesh, "b", 2, twice, now());
+    assert_eq!(refused(ledger.issue(second, world.at()).await.unwrap()), ["SERIAL_TAKEN"]);
+    committed(ledger.issue(world.leaf(&mesh, "b", 2), world.at()).await.unwrap());
+    let next = world.rotate(&ledger, &mesh.root, 2, mesh.issuer.epoch.transition).await;
+    let other_issuer = world.leaf_with(&next, "c", 3, twice, now());
+    committed(ledger.issue(other_issuer, world.at()).await.unwrap());
+}
+
+#[tokio::test]
+async fn validating_takes_no_serial_and_binds_no_id() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let serial = world.serial();
+    let request = world.request("a", 1, true);
+    let asked = warrant(decide(&world.policy, &request, &mesh.issuer, now(), serial));
+    let Issued::Validated { logged } = ledger.issue(asked, world.at()).await.unwrap() else { panic!("not validated") };
+    let summary = Summary::parse(&logged.entry).unwrap();
+    assert_eq!((summary.decision.as_deref(), summary.serial, summary.issuer), (Some("validated"), None, None));
+    committed(ledger.issue(world.leaf_with(&mesh, "a", 1, serial, now()), world.at()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_stale_transition_never_commits() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let first = world.found(&ledger).await;
+    let stale = world.leaf(&first, "a", 1);
+    let second = world.rotate(&ledger, &first.root, 2, first.issuer.epoch.transition).await;
+    let Issued::Refused { reasons, .. } = ledger.issue(stale, world.at()).await.unwrap() else { panic!("committed") };
+    assert_eq!(reasons[0].code, ReasonCode::TransitionStale);
+    let active = hallmark_policy::hex(&second.issuer.epoch.transition);
+    assert_eq!(reasons[0].allowed.as_deref(), Some(active.as_str()));
+    committed(ledger.issue(world.leaf(&second, "a", 1), world.at()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_warrant_decided_under_another_policy_is_refused() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let other = Policy::parse(&format!("{}\n# changed", world.policy.text())).unwrap();
+    let event = Event::PolicyLoaded { digest: other.digest(), text: other.text().to_owned() };
+    ledger.record(event, world.at()).await.unwrap();
+    assert_eq!(refused(ledger.issue(world.leaf(&mesh, "a", 1), world.at()).await.unwrap()), ["POLICY_CHANGED"]);
+    world.load_policy(&ledger).await;
+    committed(ledger.issue(world.leaf(&mesh, "a", 1), world.at()).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_request_as_it_came_is_kept_under_its_digest() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let warrant = world.leaf(&mesh, "a", 1);
+    let request = warrant.facts().request.clone();
+    let (_, logged) = committed(ledger.issue(warrant, world.at()).await.unwrap());
+    let named = Summary::parse(&logged.entry).unwrap().request_sha256.unwrap();
+    let connection = rusqlite::Connection::open(&world.config.database).unwrap();
+    let sql = "SELECT bytes FROM blob WHERE lower(hex(sha256)) = ?1";
+    let blob = |digest: &str| connection.query_row(sql, [digest], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+    assert_eq!(blob(&named), request);
+    assert_eq!(blob(&world.policy.digest().to_string()), world.policy.text().as_bytes());
+}
+
+#[tokio::test]
+async fn steps_are_compare_and_set() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let first = mesh.issuer.epoch.transition;
+    let authority = || AUTHORITY.to_owned();
+    let wrong = [
+        Step::RootIntent { authority: authority(), label: "again".to_owned() },
+        Step::RootReady { authority: authority() },
+        intent(3, first),
+        intent(2, [0; 32]),
+        intent(1, [0; 32]),
+        Step::EpochKey { authority: authority(), generation: 2, reference: "x".to_owned(), spki: vec![1] },
+        Step::EpochPrepared { authority: authority(), generation: 1 },
+        Step::EpochActive { authority: authority(), generation: 1 },
+        Step::EpochActive { authority: authority(), generation: 2 },
+    ];
+    let size = ledger.head().size;
+    for step in wrong {
+        let result = ledger.advance(step.clone(), world.at()).await;
+        assert!(matches!(result, Err(LedgerError::Condition { .. })), "{step:?}: {result:?}");
+    }
+    assert_eq!(ledger.head().size, size, "what was not done is not logged");
+    world.step(&ledger, intent(2, first)).await;
+    let reused = Step::EpochKey {
+        authority: authority(),
+        generation: 2,
+        reference: "x".to_owned(),
+        spki: mesh.issuer.key.spki().to_vec(),
+    };
+    assert!(matches!(ledger.advance(reused, world.at()).await, Err(LedgerError::Condition { .. })));
+    assert!(matches!(ledger.advance(intent(3, first), world.at()).await, Err(LedgerError::Condition { .. })));
+}
+
+#[tokio::test]
+async fn an_epoch_is_not_prepared_before_both_signatures_are_kept() {
+    use hallmark_policy::authority::CaRequest;
+    let world = World::new();
+    let ledger = world.begin().await;
+    let root = world.found_root(&ledger).await;
+    let mesh = world.key_epoch(&ledger, &root, 1, [0; 32]).await;
+    let epoch = binding(1, [0; 32]);
+    let prepared = Step::EpochPrepared { authority: AUTHORITY.to_owned(), generation: 1 };
+    let request = CaRequest::Intermediate { root: &root, epoch };
+    world.sign(&ledger, world.ca(&request, &mesh.issuer.key)).await;
+    assert!(matches!(ledger.advance(prepared.clone(), world.at()).await, Err(LedgerError::Condition { .. })));
+    let mesh_ca = world.ca(&CaRequest::MeshCa { root: &root, epoch }, &mesh.issuer.key);
+    let (unsigned, _) = committed(ledger.issue(mesh_ca, world.at()).await.unwrap());
+    assert!(matches!(ledger.advance(prepared.clone(), world.at()).await, Err(LedgerError::Condition { .. })));
+    ledger.keep_signature(unsigned.log_index(), vec![3; 64]).await.unwrap();
+    world.step(&ledger, prepared).await;
+    let epochs = ledger.epochs(AUTHORITY).unwrap();
+    assert_eq!(epochs[0].mesh_ca.as_ref().map(|answer| answer.signature.clone()), Some(vec![3; 64]));
+    assert!(epochs[0].intermediate.is_some());
+    let leaf = ledger.issue(world.leaf(&mesh, "a", 1), world.at()).await.unwrap();
+    assert_eq!(refused(leaf), ["EPOCH_NOT_ACTIVE"]);
+}
+
+#[tokio::test]
+async fn at_most_one_epoch_is_active() {
+    use hallmark_ledger::{AuthorityState, EpochState};
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mut mesh = world.found(&ledger).await;
+    for generation in 2..5 {
+        mesh = world.rotate(&ledger, &mesh.root.clone(), generation, mesh.issuer.epoch.transition).await;
+        let epochs = ledger.epochs(AUTHORITY).unwrap();
+        let active: Vec<_> = epochs.iter().filter(|epoch| epoch.state == EpochState::Active).collect();
+        assert_eq!(active.len(), 1);
+        assert_eq!(active[0].generation, generation);
+        assert_eq!(epochs.iter().filter(|epoch| epoch.state == EpochState::Retired).count() + 1, epochs.len());
+    }
+    let authority = ledger.authority(AUTHORITY).unwrap().unwrap();
+    assert_eq!((authority.state, authority.root.is_some()), (AuthorityState::Ready, true));
+    assert_eq!(ledger.authorities().unwrap(), [authority]);
+    assert_eq!(ledger.authority("other"), Ok(None));
+}
+
+#[tokio::test]
+async fn every_kind_of_event_is_a_canonical_entry() {
+    use hallmark_ledger::KeyAction;
+    use hallmark_policy::key::{KeyKind, SpkiDigest};
+    let world = World::new();
+    let ledger = world.open();
+    let long = "\u{0}\"long".repeat(10_000);
+    let events = [
+        Event::Start {
+            version: "1".to_owned(),
+            config_sha256: [1; 32],
+            backends: vec![long.clone(); 300],
+            software_keys: true,
+        },
+        Event::Stop,
+        Event::Recovered { unsigned: u64::MAX },
+        Event::PolicyLoaded { digest: world.policy.digest(), text: long.clone() },
+        Event::KeyEvent {
+            authority: long.clone(),
+            action: KeyAction::Generated,
+            reference: long.clone(),
+            spki: SpkiDigest::from_bytes([1; 32]),
+            kind: KeyKind::EcdsaP256,
+            backend: long.clone(),
+        },
+        Event::SigningFailed { log_index: 0, code: "DEVICE_FAILED".to_owned(), sentence: long.clone() },
+        Event::OperatorCommand { command: long.clone() },
+        Event::Aggregate {
+            caller: long.clone(),
+            method: long.clone(),
+            reason: long.clone(),
+            count: 3,
+            from: UnixMillis(i64::MIN),
+            to: UnixMillis(i64::MAX),
+        },
+        Event::Heartbeat,
+    ];
+    let kinds = [
+        "start",
+        "stop",
+        "recovered",
+        "policy-loaded",
+        "key-event",
+        "outcome",
+        "operator-command",
+        "aggregate",
+        "heartbeat",
+    ];
+    for (event, kind) in events.into_iter().zip(kinds) {
+        let logged = ledger.record(event, world.at()).await.unwrap();
+        assert!(is_canonical(&logged.entry));
+        assert_eq!(Summary::parse(&logged.entry).unwrap().kind, kind);
+        check_receipt(logged).await;
+    }
+}

@@ -1,0 +1,290 @@
+//! What is left after a crash, a full disk, a restored copy, a second daemon.
+
+#[cfg(test)]
+mod world;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
+
+use hallmark_entry::Summary;
+use hallmark_ledger::{Event, Found, Issued, LedgerError, OpenError, UnixMillis};
+use hallmark_policy::{ReasonCode, time::Span};
+use world::{NOW_SECS, World, check_receipt, committed, copy, refused};
+
+#[tokio::test]
+async fn a_committed_request_is_handed_out_again_after_a_crash_and_logged_first() {
+    let before = World::new();
+    let ledger = before.begin().await;
+    let mesh = before.found(&ledger).await;
+    let leaf = before.leaf(&mesh, "a", 1);
+    let request = leaf.conditions().request.clone();
+    let (first, _) = committed(ledger.issue(leaf, before.at()).await.unwrap());
+
+    let world = before.crashed();
+    let opened = world.try_open().unwrap();
+    assert_eq!((opened.recovery.unclean, opened.recovery.pending), (true, 1));
+    assert_eq!(opened.recovery.entries, first.log_index() + 1);
+    let ledger = opened.ledger;
+    world.load_policy(&ledger).await;
+    assert_eq!(ledger.find(&request), Ok(Found::Unsigned));
+    let (again, logged) = committed(ledger.resume(&request, world.at()).await.unwrap());
+    assert_eq!(again.to_be_signed(), first.to_be_signed());
+    assert_eq!((again.log_index(), again.issuer()), (first.log_index(), first.issuer()));
+    let summary = Summary::parse(&logged.entry).unwrap();
+    assert_eq!((summary.kind.as_str(), summary.result.as_deref()), ("outcome", Some("signing-again")));
+    assert_eq!(summary.decision_index, Some(first.log_index()));
+    check_receipt(logged).await;
+    ledger.keep_signature(first.log_index(), vec![5; 64]).await.unwrap();
+    assert!(matches!(ledger.resume(&request, world.at()).await, Ok(Issued::Answered(_))));
+}
+
+#[tokio::test]
+async fn an_unsigned_request_is_void_once_its_epoch_is_retired() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let leaf = world.leaf(&mesh, "a", 1);
+    let request = leaf.conditions().request.clone();
+    let (first, _) = committed(ledger.issue(leaf, world.at()).await.unwrap());
+    let next = world.rotate(&ledger, &mesh.root, 2, mesh.issuer.epoch.transition).await;
+    let Issued::Refused { reasons, logged } = ledger.resume(&request, world.at()).await.unwrap() else {
+        panic!("handed out");
+    };
+    assert_eq!(reasons[0].code, ReasonCode::RequestVoid);
+    assert_eq!(Summary::parse(&logged.entry).unwrap().kind, "void");
+    assert_eq!(ledger.find(&request), Ok(Found::Void));
+    let late = ledger.keep_signature(first.log_index(), vec![1; 64]).await;
+    assert!(matches!(late, Err(LedgerError::Condition { .. })), "{late:?}");
+    assert_eq!(refused(ledger.resume(&request, world.at()).await.unwrap()), ["REQUEST_VOID"]);
+    let again = ledger.issue(world.leaf(&next, "a", 1), world.at()).await.unwrap();
+    assert_eq!(refused(again), ["REQUEST_VOID"]);
+}
+
+#[tokio::test]
+async fn an_unsigned_request_is_void_once_its_end_has_passed() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let leaf = world.leaf(&mesh, "a", 1);
+    let request = leaf.conditions().request.clone();
+    let end = UnixMillis(leaf.conditions().not_after.secs() * 1_000);
+    committed(ledger.issue(leaf, world.at()).await.unwrap());
+    committed(ledger.resume(&request, UnixMillis(end.0 - 1)).await.unwrap());
+    assert_eq!(refused(ledger.resume(&request, end).await.unwrap()), ["REQUEST_VOID"]);
+}
+
+#[tokio::test]
+async fn what_was_never_committed_cannot_be_resumed() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let mut request = world.leaf(&mesh, "a", 1).conditions().request.clone();
+    assert!(matches!(ledger.resume(&request, world.at()).await, Err(LedgerError::UnknownRequest)));
+    committed(ledger.issue(world.leaf(&mesh, "a", 1), world.at()).await.unwrap());
+    request.content_sha256 = [0; 32];
+    assert_eq!(refused(ledger.resume(&request, world.at()).await.unwrap()), ["REQUEST_ID_REUSED"]);
+}
+
+#[tokio::test]
+async fn a_clean_stop_is_told_from_a_crash() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    ledger.record(Event::Stop, world.at()).await.unwrap();
+    let head = ledger.head();
+    ledger.stop();
+    assert!(matches!(ledger.record(Event::Heartbeat, world.at()).await, Err(LedgerError::Stopped)));
+    assert!(matches!(ledger.authorities(), Err(LedgerError::Stopped)));
+    let opened = world.try_open().unwrap();
+    assert!(!opened.recovery.unclean);
+    assert_eq!((opened.recovery.entries, opened.recovery.last_entry_at), (2, head.last_entry_at));
+    assert_eq!(opened.ledger.head(), head);
+}
+
+#[tokio::test]
+async fn the_second_daemon_on_a_database_says_so() {
+    let world = World::new();
+    let ledger = world.open();
+    let second = world.try_open().unwrap_err();
+    assert!(matches!(second, OpenError::InUse { .. }), "{second}");
+    assert!(second.to_string().starts_with("another daemon has the database `"), "{second}");
+    drop(ledger);
+    world.open();
+}
+
+#[tokio::test]
+async fn only_its_user_reads_the_database() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    let _ledger = world.begin().await;
+    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"] {
+        let mode = fs::metadata(world.directory.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_database_refuses_cleanly_and_recovers() {
+    let mut world = World::new();
+    world.config.pages_max = Some(300);
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let mut committed_count = 0_u64;
+    let full = loop {
+        let number = committed_count + 1;
+        match ledger.issue(world.leaf(&mesh, &format!("id-{number}"), number), world.at()).await {
+            Ok(issued) => drop(committed(issued)),
+            Err(error) => break error,
+        }
+        committed_count = number;
+    };
+    assert_eq!(full, LedgerError::Full);
+    let head = ledger.head();
+    let refused_id = world.leaf(&mesh, &format!("id-{}", committed_count + 1), committed_count + 1);
+    assert_eq!(ledger.find(&refused_id.conditions().request), Ok(Found::New));
+    ledger.stop();
+
+    world.config.pages_max = None;
+    let ledger = world.begin().await;
+    assert_eq!(ledger.head().size, head.size + 1, "nothing of what was refused is there");
+    committed(ledger.issue(refused_id, world.at()).await.unwrap());
+    ledger.stop();
+    let report = world.audit();
+    assert!(report.is_clean(), "{:?}", report.findings);
+}
+
+#[tokio::test]
+async fn a_restored_older_database_is_refused() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    ledger.stop();
+    let backup = fs::read(&world.config.database).unwrap();
+    let ledger = world.begin().await;
+    ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+    ledger.stop();
+    fs::write(&world.config.database, backup).unwrap();
+    let error = world.try_open().unwrap_err();
+    assert!(matches!(error, OpenError::Restored { .. }), "{error}");
+    assert!(error.to_string().contains("3 entries were published, and the database has 1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_restored_database_that_went_another_way_is_refused() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    ledger.stop();
+    let other = World::new();
+    copy(world.directory.path(), other.directory.path());
+    for (world, command) in [(&world, "one way"), (&other, "another way")] {
+        let ledger = world.open();
+        ledger.record(Event::OperatorCommand { command: command.to_owned() }, world.at()).await.unwrap();
+        ledger.stop();
+    }
+    fs::copy(&other.config.database, &world.config.database).unwrap();
+    let error = world.try_open().unwrap_err();
+    assert!(error.to_string().contains("the first 2 entries are others"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_program_is_refused() {
+    let world = World::new();
+    world.open().stop();
+    let connection = rusqlite::Connection::open(&world.config.database).unwrap();
+    connection.pragma_update(None, "user_version", 2).unwrap();
+    drop(connection);
+    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 2, known: 1, .. })));
+}
+
+#[tokio::test]
+async fn a_changed_entry_hash_stops_the_start() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    ledger.stop();
+    let connection = rusqlite::Connection::open(&world.config.database).unwrap();
+    connection.execute("UPDATE entry SET leaf = zeroblob(32)", []).unwrap();
+    drop(connection);
+    let error = world.try_open().unwrap_err();
+    assert!(matches!(error, OpenError::Broken { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn old_leaf_requests_are_forgotten_and_their_serials_are_not() {
+    let mut world = World::new();
+    world.config.retention = Span::from_secs(60);
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let serial = world.serial();
+    let first = world.leaf_with(&mesh, "a", 1, serial, world::now());
+    let request = first.conditions().request.clone();
+    let (first, _) = committed(ledger.issue(first, world.at()).await.unwrap());
+    assert_eq!(ledger.find(&request), Ok(Found::Unsigned));
+
+    let later = UnixMillis((NOW_SECS + 3_600) * 1_000);
+    for _ in 0..10 {
+        ledger.record(Event::Heartbeat, later).await.unwrap();
+    }
+    assert_eq!(ledger.find(&request), Ok(Found::New));
+    let late = ledger.keep_signature(first.log_index(), vec![1]).await;
+    assert_eq!(late, Err(LedgerError::UnknownIndex { log_index: first.log_index() }));
+    let same_serial = world.leaf_with(&mesh, "b", 2, serial, world::now());
+    assert_eq!(refused(ledger.issue(same_serial, later).await.unwrap()), ["SERIAL_TAKEN"]);
+    assert!(ledger.authority(world::AUTHORITY).unwrap().unwrap().root.is_some(), "CA certificates stay");
+    check_receipt(ledger.receipt(first.log_index()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_stays_bounded() {
+    const WAL_BYTES_MAX: u64 = 64 * 1_048_576;
+    let world = World::new();
+    let ledger = world.open();
+    let mut longest = 0;
+    for number in 0..160 {
+        let text = format!("{number}{}", "x".repeat(1_048_576));
+        ledger.record(Event::PolicyLoaded { digest: world.policy.digest(), text }, world.at()).await.unwrap();
+        longest = longest.max(fs::metadata(world.directory.path().join("ledger.db-wal")).unwrap().len());
+    }
+    assert!(longest < WAL_BYTES_MAX, "{longest} bytes");
+    ledger.stop();
+    assert!(fs::metadata(world.directory.path().join("ledger.db-wal")).is_err(), "all of it is in the database");
+    assert_eq!(world.open().head().size, 160);
+}
+
+/// Where the child of the test below keeps its ledger.
+const CHILD_DIRECTORY: &str = "HALLMARK_LEDGER_CHILD_DIRECTORY";
+
+/// How many acknowledged entries the parent waits for.
+const ACKNOWLEDGED: usize = 200;
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_by_kill_9() {
+    let mut world = World::new();
+    if let Some(directory) = std::env::var_os(CHILD_DIRECTORY) {
+        world.config.database = std::path::Path::new(&directory).join("ledger.db");
+        world.config.publish = std::path::Path::new(&directory).join("log");
+        let ledger = world.begin().await;
+        loop {
+            let logged = ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+            println!("\nacknowledged {}", logged.index);
+        }
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "nothing_acknowledged_is_lost_by_kill_9", "--nocapture"])
+        .env(CHILD_DIRECTORY, world.directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let indexes = lines.filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
+    let last = indexes.take(ACKNOWLEDGED).last().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let opened = world.try_open().unwrap();
+    assert!(opened.recovery.unclean);
+    assert!(opened.recovery.entries > last, "{} entries, {last} was acknowledged", opened.recovery.entries);
+    opened.ledger.stop();
+    let report = world.audit();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!(report.size, opened.recovery.entries);
+}
