@@ -26,12 +26,13 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
     hardening::close_to_others()?;
     logging::start(LogFormat::Text, "warn")?;
     let settings = Settings::read(&arguments.file)?;
+    let software_keys = software_keys(&settings.core.backend, arguments.allow_software_keys)?;
     // Whatever can be wrong with the policy is told before the first file is written.
     read_policy(&settings.directory.join(&settings.core.policy.file))?;
     let verifier = make_log_key(&settings.core.log, &settings.directory)?;
     let config = settings.core.read(&settings.directory)?;
     let options = StartOptions {
-        software_keys: software_keys(arguments.allow_software_keys),
+        software_keys,
         accept_clock: false,
         create_authorities: true,
         config_sha256: settings.sha256,

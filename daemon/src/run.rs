@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use hallmark_front::{Front, FrontConfig, ReloadHandle};
-use hallmark_signer::{Core, SoftwareKeys, StartOptions, SystemClock};
+use hallmark_signer::{Core, SoftwareKeys, StartOptions, SystemClock, config::BackendTable};
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -26,10 +26,11 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
     hardening::close_to_others()?;
     logging::start(arguments.log_format, &arguments.log)?;
     let settings = Settings::read(&arguments.file)?;
+    let software_keys = software_keys(&settings.core.backend, arguments.allow_software_keys)?;
     let front = FrontConfig::from_file(settings.listen.clone(), &settings.directory)?;
     let config = settings.core.read(&settings.directory)?;
     let options = StartOptions {
-        software_keys: software_keys(arguments.allow_software_keys),
+        software_keys,
         accept_clock: arguments.accept_clock,
         create_authorities: false,
         config_sha256: settings.sha256,
@@ -49,9 +50,13 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
     })
 }
 
-/// Whether keys may live in files.
-pub(crate) fn software_keys(allowed: bool) -> SoftwareKeys {
-    if allowed { SoftwareKeys::Admitted } else { SoftwareKeys::Refused }
+/// Whether keys may live in files: the configuration alone cannot choose that.
+pub(crate) fn software_keys(backend: &BackendTable, allowed: bool) -> Result<SoftwareKeys, Trouble> {
+    match (backend, allowed) {
+        (BackendTable::Software { .. }, false) => Err(Trouble::SoftwareKeys),
+        (BackendTable::Software { .. } | BackendTable::Pkcs11 { .. }, true) => Ok(SoftwareKeys::Admitted),
+        (BackendTable::Pkcs11 { .. }, false) => Ok(SoftwareKeys::Refused),
+    }
 }
 
 /// Serves with a running core, until a signal says stop and the calls under way are answered.

@@ -12,6 +12,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::trouble::Trouble;
 
+/// The tables that there are.
+const TABLES: [&str; 5] = ["listen", "policy", "ledger", "log", "backend"];
+
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -77,16 +80,19 @@ fn problems_of(tables: &toml::Table) -> Vec<String> {
         "ledger" => of_table::<LedgerTable>(tables, name),
         "log" => of_table::<LogTable>(tables, name),
         "backend" => of_table::<BackendTable>(tables, name),
-        _ => Some(format!("[{name}] there is no such table")),
+        _ => {
+            let known = TABLES.map(|table| format!("`{table}`")).join(", ");
+            Some(format!("[{name}] unknown field `{name}`, expected one of {known}"))
+        }
     };
     let mut names: Vec<_> = tables.keys().map(String::as_str).collect();
-    names.extend(["listen", "policy", "ledger", "log", "backend"].iter().filter(|name| !tables.contains_key(**name)));
+    names.extend(TABLES.iter().filter(|name| !tables.contains_key(**name)));
     names.into_iter().filter_map(problem).collect()
 }
 
 fn of_table<T: DeserializeOwned>(tables: &toml::Table, name: &str) -> Option<String> {
     match tables.get(name) {
-        None => Some(format!("[{name}] is missing")),
+        None => Some(format!("[{name}] missing field `{name}`")),
         Some(table) => table.clone().try_into::<T>().err().map(|error| format!("[{name}] {}", error.message())),
     }
 }
@@ -166,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_inner_keys_of_secrets_are_checked_too() {
-        for (right, wrong) in [("{ file =", "{ fiel ="), ("{ file = \"pin\" }", "\"12345678\"")] {
+        for (right, wrong) in [("pin = { file =", "pin = { fiel ="), ("{ file = \"pin\" }", "\"12345678\"")] {
             assert!(SignerFile::parse(&EXAMPLE.replacen(right, wrong, 1)).is_err(), "{wrong} was taken");
         }
     }
@@ -190,11 +196,13 @@ mod tests {
 
     #[test]
     fn each_table_tells_its_problem() {
-        let text = EXAMPLE.replace("database =", "databse =").replace("origin =", "orgin =") + "[cache]\n";
-        let problems = SignerFile::parse(&text).unwrap_err().join("\n");
-        for told in ["databse", "orgin", "[cache] there is no such table"] {
-            assert!(problems.contains(told), "{told} in {problems}");
+        let text =
+            EXAMPLE.replace("database =", "databse =").replace("origin =", "orgin =").replace("[policy]", "[cache]");
+        let problems = SignerFile::parse(&text).unwrap_err();
+        let told = problems.join("\n");
+        for problem in ["`databse`", "`orgin`", "unknown field `cache`", "missing field `policy`"] {
+            assert_eq!(told.matches(problem).count(), 1, "{problem} in {told}");
         }
-        assert_eq!(problems.matches("databse").count(), 2, "once in the line and once in the sentence: {problems}");
+        assert_eq!(problems.len(), 4, "{told}");
     }
 }

@@ -36,6 +36,12 @@ pub(crate) enum Trouble {
     /// The core can do nothing more.
     #[error("{sentence}")]
     CoreFailed { sentence: String },
+    /// Keys would live in files, and nobody said so on the command line.
+    #[error(
+        "the configuration keeps CA keys in files, which is for laboratories; hint: add --allow-software-keys if this is one, \
+         or configure [backend.pkcs11]"
+    )]
+    SoftwareKeys,
     /// The process cannot be closed to debuggers and core files.
     #[error("the process cannot be closed to debuggers and core files, and so reads no secret")]
     Hardening { source: io::Error },

@@ -1,0 +1,97 @@
+//! `hallmarkd check`.
+
+use std::fs;
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+use crate::world::World;
+
+#[test]
+fn check_says_who_may_do_what() {
+    let world = World::new();
+    world.check().done().says(&[
+        "connect to 127.0.0.1:0 with TLS 1.3 and a client certificate",
+        "their revocation is not looked up",
+        "live in encrypted files",
+        "hallmarkd run` also wants --allow-software-keys",
+        "`hallmarkd init` makes it",
+        "Whatever is not named below is refused.",
+        "Caller `coordinator`, whose certificate says uri:spiffe://hallmark.lab/coordinator",
+        "may call MintCertificate and GetChain",
+        "It mints under `athenz-service` and `mesh`",
+        "Profile `athenz-service` under authority `athenz`",
+        "live for 30d, or as the request wishes up to 30d; a wish for more is refused",
+        "1 dNSName: `{service}.{domain:dashes}.{provider.suffix}`",
+        "`{namespace}` is one of `shop` and `billing`",
+        "has no problem",
+    ]);
+}
+
+#[test]
+fn check_touches_neither_device_nor_database() {
+    let world = World::with_token();
+    // Loading this module, or logging in with this PIN, would fail.
+    world.edit("signer.toml", "/usr/lib/softhsm/libsofthsm2.so", world.path("policy.toml").to_str().unwrap());
+    let before = world.files("");
+    world.check().done().says(&["the token `daemon", "The PIN comes from the file"]);
+    assert_eq!(world.files(""), before);
+}
+
+#[test]
+fn check_tells_every_problem_at_once() {
+    let world = World::with_token();
+    fs::remove_file(world.path("pin")).unwrap();
+    world.edit("signer.toml", "/usr/lib/softhsm/libsofthsm2.so", "/nowhere/module.so");
+    world.edit("signer.toml", "\"24h\"", "\"24 hours\"");
+    world.edit("signer.toml", "\"hallmark.db\"", "\"no-directory/hallmark.db\"");
+    world.edit("policy.toml", "key = \"ecdsa-p256\"", "key = \"ecdsa-p512\"");
+    world.edit("policy.toml", "authority = \"athenz\"", "authority = \"athens\"");
+    world.write("server.pem", "");
+    let ended = world.check().failed_with(&[
+        "`backend.pkcs11.pin`",
+        "there is no file `/nowhere/module.so`",
+        "`ledger.retention`",
+        "no-directory`",
+        "[authority.athenz.root]",
+        "there is no authority `athens`",
+        "server.pem` holds no readable certificate",
+        "problem(s)",
+    ]);
+    assert!(ended.stdout.contains("Callers"), "what can be said is said all the same: {}", ended.stdout);
+}
+
+#[test]
+fn a_misspelt_setting_is_shown_with_its_line() {
+    let world = World::new();
+    world.edit("signer.toml", "retention =", "retentoin =");
+    let hint = "hint: examples/signer.toml has every setting";
+    world.check().failed_with(&["retentoin = \"24h\"", "unknown field `retentoin`, expected one of", hint]);
+    world.run().failed_with(&["unknown field `retentoin`"]);
+}
+
+#[test]
+fn a_server_certificate_that_is_over_is_a_problem() {
+    let world = World::new();
+    let key = KeyPair::from_pem(&world.read("server.key")).unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2020, 12, 31);
+    world.write("server.pem", &params.self_signed(&key).unwrap().pem());
+    world.check().failed_with(&["is valid from 2020-01-01T00:00:00Z to 2020-12-31T00:00:00Z and not now"]);
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_a_problem_and_not_shown() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    fs::set_permissions(world.path("passphrase"), fs::Permissions::from_mode(0o640)).unwrap();
+    let ended = world.check().failed_with(&["passphrase` can be read by others (mode 0640); hint: chmod 600"]);
+    let secret = world.read("passphrase");
+    assert!(!ended.stdout.contains(secret.trim()) && !ended.stderr.contains(secret.trim()));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_a_hint() {
+    let ended = crate::world::hallmarkd(&["check", "/nowhere/signer.toml"]);
+    ended.failed_with(&["`/nowhere/signer.toml` cannot be read; hint: ", "No such file"]);
+}
