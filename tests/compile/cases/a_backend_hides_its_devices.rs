@@ -1,0 +1,3 @@
+use hallmark_backends::backend::Signer;
+
+fn main() {}

@@ -1,0 +1,7 @@
+use hallmark_ledger::Committed;
+
+fn forge() -> Committed {
+    Default::default()
+}
+
+fn main() {}

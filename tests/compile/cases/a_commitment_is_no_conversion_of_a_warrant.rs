@@ -1,0 +1,8 @@
+use hallmark_ledger::Committed;
+use hallmark_policy::Warrant;
+
+fn forge(warrant: Warrant) -> Committed {
+    warrant.into()
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use hallmark_issuance::Draft;
+
+fn forge(der: Vec<u8>) -> Draft {
+    Draft(der)
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use hallmark_backends::Signature;
+
+fn forge() -> Signature {
+    Default::default()
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use hallmark_backends::Signature;
+
+fn forge(known: Signature, bytes: Vec<u8>) -> Signature {
+    Signature { bytes, ..known }
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use hallmark_policy::Warrant;
+
+fn forge() -> Warrant {
+    Default::default()
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use hallmark_policy::{Approved, Warrant};
+
+fn forge(approved: Approved) -> Warrant {
+    approved.into()
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use hallmark_policy::Approved;
+
+fn forge() -> Approved {
+    Default::default()
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use hallmark_policy::{Approved, Conditions, Facts, content::Content, key::PublicKey};
+
+fn forge(content: Content, issuer: PublicKey, conditions: Conditions, facts: Facts) -> Approved {
+    Approved { content, issuer, conditions, facts }
+}
+
+fn main() {}

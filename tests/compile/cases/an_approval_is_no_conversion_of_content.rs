@@ -1,0 +1,7 @@
+use hallmark_policy::{Approved, content::Content};
+
+fn forge(content: Content) -> Approved {
+    content.into()
+}
+
+fn main() {}

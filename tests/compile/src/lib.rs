@@ -1,0 +1,1 @@
+//! Nothing: the proofs are in `tests/`, and what they compile in `cases/`.
