@@ -44,7 +44,6 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
         }
         let core = Arc::new(core);
         let served = serve(front, &core, arguments.ready_file.as_deref()).await;
-        service_manager::tell(State::Stopping);
         core.stop().await;
         served.inspect(|()| tracing::info!("stopped"))
     })
@@ -78,6 +77,7 @@ async fn serve(config: FrontConfig, core: &Arc<Core>, ready_file: Option<&Path>)
             () = stop => {}
             sentence = core_failed => failed = Some(sentence),
         }
+        service_manager::tell(State::Stopping);
     };
     front.serve(end).await?;
     failed.map_or(Ok(()), |sentence| Err(Trouble::CoreFailed { sentence }))
