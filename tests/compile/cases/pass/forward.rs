@@ -10,7 +10,7 @@ use hallmark_policy::{
 };
 
 /// Policy: a request becomes an approval, and a draft of it a warrant.
-pub fn decide_and_endorse(
+pub(crate) fn decide_and_endorse(
     policy: &Policy,
     request: &Request,
     issuer: &Issuer,
@@ -27,7 +27,7 @@ pub fn decide_and_endorse(
 }
 
 /// Ledger and backend: a warrant is committed, and what was committed is signed.
-pub async fn commit_and_sign(
+pub(crate) async fn commit_and_sign(
     ledger: &Ledger,
     keyring: &Keyring,
     warrant: Warrant,
@@ -43,6 +43,6 @@ pub async fn commit_and_sign(
 }
 
 /// Issuance: a signature becomes a certificate.
-pub fn finish(signature: &Signature, issuer: &PublicKey) -> Result<Certificate, AssembleError> {
+pub(crate) fn finish(signature: &Signature, issuer: &PublicKey) -> Result<Certificate, AssembleError> {
     assemble(signature, issuer)
 }

@@ -1,0 +1,50 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Measures a certificate signer: rate, latency and CPU time of minting.
+///
+/// The names in the requests are those of the profile `athenz-service` in `examples/policy.toml`. Ends with 1 if any
+/// request failed.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "hallmark-load", version)]
+pub(crate) struct Arguments {
+    /// URL of the signer, such as https://127.0.0.1:4443.
+    #[arg(long, value_name = "URL")]
+    pub(crate) signer: http::Uri,
+    /// CA certificates (PEM) that the signer's own certificate must chain to.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: PathBuf,
+    /// Client certificate (PEM), followed by its intermediates.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: PathBuf,
+    /// Private key (PEM) of the client certificate.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Authority that is asked.
+    #[arg(long, value_name = "NAME", default_value = "athenz")]
+    pub(crate) authority: String,
+    /// Profile that is asked for.
+    #[arg(long, value_name = "NAME", default_value = "athenz-service")]
+    pub(crate) profile: String,
+    /// Connections, each with one request under way.
+    #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) connections: u16,
+    /// How long to ask, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seconds: u32,
+    /// Stop after so many requests, if that comes first.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Distinct CSRs, each with a key of its own (P-256), made before the first request.
+    #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) csrs: u16,
+    /// A process of the signer, whose CPU time is read before and after; can be repeated.
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Vec<u32>,
+    /// Answer with JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

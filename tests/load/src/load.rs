@@ -1,0 +1,182 @@
+//! The loop: every connection asks, waits for the answer, and asks again.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use bytes::Bytes;
+use hallmark_proto::signer::{MintCertificateRequest, mint_certificate_request::Subject};
+use tokio::{sync::Barrier, task::JoinSet};
+use tonic::{Request, Status};
+
+use crate::{
+    arguments::Arguments,
+    connection::{Client, Connector},
+    cpu,
+    report::Report,
+    requests::make_csrs,
+};
+
+/// The deadline that every request names.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How often a connection that broke is made anew; then it counts no further.
+const RECONNECTIONS_MAX: u32 = 3;
+
+/// Connects, asks and measures. The clock starts when the last connection is there.
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
+    let connector = Connector::new(arguments)?;
+    let plan = Arc::new(Plan::new(arguments)?);
+    let start = Arc::new(Barrier::new(usize::from(arguments.connections) + 1));
+    let mut workers = JoinSet::new();
+    for number in 0..arguments.connections {
+        let client = connector.connect().await?;
+        let (connector, plan, start) = (connector.clone(), Arc::clone(&plan), Arc::clone(&start));
+        workers.spawn(async move {
+            start.wait().await;
+            let until = Instant::now() + plan.time;
+            Worker { number, client, connector, plan, report: Report::default() }.work(until).await
+        });
+    }
+    let (signer_before, own_before) = (cpu::time_of(&arguments.pid)?, cpu::own_time()?);
+    start.wait().await;
+    let began = Instant::now();
+    let mut report = Report::default();
+    while let Some(worker) = workers.join_next().await {
+        report.add(worker.context("a connection's task failed")?);
+    }
+    report.time = began.elapsed();
+    report.connections = arguments.connections;
+    report.client_cpu = cpu::own_time()?.saturating_sub(own_before);
+    if !arguments.pid.is_empty() {
+        report.signer_cpu = Some(cpu::time_of(&arguments.pid)?.saturating_sub(signer_before));
+    }
+    Ok(report)
+}
+
+/// What all connections share.
+struct Plan {
+    authority: String,
+    profile: String,
+    csrs: Vec<Bytes>,
+    run: String,
+    time: Duration,
+    count: Option<u64>,
+    asked: AtomicU64,
+}
+
+impl Plan {
+    fn new(arguments: &Arguments) -> anyhow::Result<Self> {
+        let mut run = [0; 8];
+        aws_lc_rs::rand::fill(&mut run).context("no random bytes")?;
+        Ok(Self {
+            authority: arguments.authority.clone(),
+            profile: arguments.profile.clone(),
+            csrs: make_csrs(arguments.csrs)?,
+            run: format!("{:016x}", u64::from_be_bytes(run)),
+            time: Duration::from_secs(arguments.seconds.into()),
+            count: arguments.count,
+            asked: AtomicU64::new(0),
+        })
+    }
+
+    /// The next request of all; its id is new in this run and, by chance, in all others.
+    fn next(&self) -> Option<MintCertificateRequest> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.count.is_some_and(|count| number >= count) {
+            return None;
+        }
+        let turn = usize::try_from(number).unwrap_or(0).checked_rem(self.csrs.len()).unwrap_or(0);
+        let csr = self.csrs.get(turn)?;
+        Some(MintCertificateRequest {
+            authority: self.authority.clone(),
+            profile: self.profile.clone(),
+            request_id: format!("load-{}-{number}", self.run),
+            subject: Some(Subject::Csr(csr.clone())),
+            ..MintCertificateRequest::default()
+        })
+    }
+}
+
+/// One connection and what it saw.
+struct Worker {
+    number: u16,
+    client: Client,
+    connector: Connector,
+    plan: Arc<Plan>,
+    report: Report,
+}
+
+impl Worker {
+    async fn work(mut self, until: Instant) -> Report {
+        let mut reconnections = 0;
+        while Instant::now() < until
+            && let Some(request) = self.plan.next()
+        {
+            let mut request = Request::new(request);
+            request.set_timeout(DEADLINE);
+            let asked = Instant::now();
+            match self.client.mint_certificate(request).await {
+                Ok(answer) if answer.get_ref().certificate.is_empty() => self.report.failed("NO CERTIFICATE"),
+                Ok(_) => self.report.answered(asked.elapsed()),
+                Err(status) => {
+                    self.report.failed(code_name(&status));
+                    if is_broken(&status) {
+                        reconnections += 1;
+                        if reconnections > RECONNECTIONS_MAX || !self.reconnect().await {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        self.report
+    }
+
+    async fn reconnect(&mut self) -> bool {
+        match self.connector.connect().await {
+            Ok(client) => {
+                self.client = client;
+                true
+            }
+            Err(error) => {
+                eprintln!("hallmark-load: connection {} is gone: {error:#}", self.number);
+                false
+            }
+        }
+    }
+}
+
+/// Whether the connection and not the signer said so: then there is a cause below.
+fn is_broken(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
+/// The name of a status code as the protocol's documentation writes it.
+fn code_name(status: &Status) -> &'static str {
+    use tonic::Code;
+    match status.code() {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,26 @@
+//! `hallmark-load`: measures how many certificates a signer mints, how long each takes, and what it costs.
+//!
+//! A closed loop: every connection has exactly one request under way. One thread, requests made beforehand, so that the
+//! client costs little of the machine that it shares with the signer. It verifies the signer's TLS certificate and no
+//! minted one; `hallmark mint` does that.
+
+mod arguments;
+mod connection;
+mod cpu;
+mod load;
+mod report;
+mod requests;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::Arguments;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(load::run(&arguments))?;
+    println!("{}", if arguments.json { report.to_json() } else { report.to_string() });
+    Ok(if report.minted() > 0 && report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
