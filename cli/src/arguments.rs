@@ -13,11 +13,14 @@ Exit codes:
   0  done
   1  the answer is no: the signer refused, or a check failed
   2  not asked: wrong usage, a file that cannot be read or written
-  3  not now: the signer cannot be reached, is not serving or has failed; or a log that is good but stale
+  3  not now: the signer cannot be reached, is not serving or has failed; a log is good but stale
 
-The client configuration file (TOML: signer, ca, cert, key, authority, profile, log-key, timeout) is
-~/.config/hallmark/client.toml unless --config names another. Flags go before the environment, and the environment goes
-before the file.";
+The client configuration file is ~/.config/hallmark/client.toml unless --config names another. It is TOML and can have \
+signer, ca, cert, key, authority, profile, log-key and timeout. Flags go before the environment, and the environment \
+goes before the file.";
+
+/// The heading of the flags that say how to reach a signer.
+const SIGNER: &str = "Signer";
 
 /// Asks a Hallmark certificate signer for certificates, and checks its decision log.
 #[derive(Clone, Debug, Parser)]
@@ -65,22 +68,21 @@ pub enum LogCommand {
 
 /// How to reach a signer.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Signer")]
 pub struct ConnectionArguments {
     /// URL of the signer, such as https://signer.example.com:4443.
-    #[arg(long, value_name = "URL", env = "HALLMARK_SIGNER", hide_env_values = true)]
+    #[arg(long, help_heading = SIGNER, value_name = "URL", env = "HALLMARK_SIGNER", hide_env_values = true)]
     pub signer: Option<String>,
     /// CA certificates (PEM) that the signer's own certificate must chain to.
-    #[arg(long, value_name = "FILE", env = "HALLMARK_CA", hide_env_values = true)]
+    #[arg(long, help_heading = SIGNER, value_name = "FILE", env = "HALLMARK_CA", hide_env_values = true)]
     pub ca: Option<PathBuf>,
     /// Client certificate (PEM), followed by its intermediates.
-    #[arg(long, value_name = "FILE", env = "HALLMARK_CERT", hide_env_values = true)]
+    #[arg(long, help_heading = SIGNER, value_name = "FILE", env = "HALLMARK_CERT", hide_env_values = true)]
     pub cert: Option<PathBuf>,
     /// Private key (PEM) of the client certificate.
-    #[arg(long, value_name = "FILE", env = "HALLMARK_KEY", hide_env_values = true)]
+    #[arg(long, help_heading = SIGNER, value_name = "FILE", env = "HALLMARK_KEY", hide_env_values = true)]
     pub key: Option<PathBuf>,
     /// How long to wait for the answer, connecting included [default: 20s].
-    #[arg(long, value_name = "SPAN", env = "HALLMARK_TIMEOUT", hide_env_values = true, value_parser = Span::parse)]
+    #[arg(long, help_heading = SIGNER, value_name = "SPAN", env = "HALLMARK_TIMEOUT", hide_env_values = true, value_parser = Span::parse)]
     pub timeout: Option<Span>,
 }
 

@@ -76,10 +76,10 @@ fn first_element(sequence: &[u8]) -> Option<&[u8]> {
 #[expect(clippy::wildcard_enum_match_arm, reason = "kinds of names that nobody shows are shown alike")]
 fn name(name: &GeneralName) -> String {
     match name {
-        GeneralName::DnsName(dns) => format!("DNS {dns}"),
-        GeneralName::UniformResourceIdentifier(uri) => format!("URI {uri}"),
-        GeneralName::Rfc822Name(email) => format!("email {email}"),
-        GeneralName::IpAddress(octets) => format!("IP {}", address(octets.as_bytes())),
+        GeneralName::DnsName(dns) => format!("dns:{dns}"),
+        GeneralName::UniformResourceIdentifier(uri) => format!("uri:{uri}"),
+        GeneralName::Rfc822Name(email) => format!("email:{email}"),
+        GeneralName::IpAddress(octets) => format!("ip:{}", address(octets.as_bytes())),
         other => format!("another kind of name, {}", hallmark_policy::hex(&other.to_der().unwrap_or_default())),
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn chain(arguments: &ChainArguments, config: Option<&Path>, screen: &
     let (root_out, mesh_ca_out) = (target(&arguments.root_out)?, target(&arguments.mesh_ca_out)?);
 
     let answer = ask(&settings, GetChainRequest { authority, epoch: selector(arguments) })?;
-    let views = checks::chain(&answer)?;
+    let views = checks::chain(&answer).map_err(|source| Problem::Check { request_id: None, source })?;
     for (target, der) in [(&out, &answer.intermediate), (&root_out, &answer.root), (&mesh_ca_out, &answer.mesh_ca)] {
         if let Some(target) = target {
             target.write(pem::certificates([der.as_ref()]).as_bytes())?;
@@ -85,7 +85,8 @@ fn describe(answer: &GetChainResponse, views: &[CertificateView; 3], screen: &Sc
     }
     let state = if answer.active { "active" } else { "not active" };
     let authority = crate::screen::printable(&epoch.authority).into_owned();
-    let headline = format!("{} {authority} generation {}, {state}", screen.tone(Tone::Good, "epoch:"), epoch.generation);
+    let headline =
+        format!("{} {authority} generation {}, {state}", screen.tone(Tone::Good, "epoch:"), epoch.generation);
     format!("{headline}\n{}", table.render(2))
 }
 

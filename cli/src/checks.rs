@@ -69,7 +69,7 @@ pub(crate) enum CheckError {
     NoReceipt,
     #[error("the receipt is for entry {found}, not for entry {wanted}")]
     ReceiptIndex { wanted: u64, found: u64 },
-    #[error("{0}")]
+    #[error(transparent)]
     Receipt(#[from] ReceiptError),
 }
 

@@ -50,7 +50,8 @@ impl ConfigError {
         match self {
             Self::File(error) => error.hint(),
             Self::NotUnderstood { .. } => {
-                "the file can have signer, ca, cert, key, authority, profile, log-key and timeout; all are text".to_owned()
+                "the file can have signer, ca, cert, key, authority, profile, log-key and timeout; all are text"
+                    .to_owned()
             }
         }
     }

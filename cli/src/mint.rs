@@ -14,7 +14,7 @@ use crate::{
     certificate::{CertificateView, spki_of_csr},
     checks::{self, Checked, Expectation, ReceiptCheck},
     config::Config,
-    connection::{self, Connection},
+    connection::{self, Connection, ConnectionError},
     exit::Exit,
     files::{self, FileError, Target},
     log::key,
@@ -33,8 +33,9 @@ pub(crate) fn mint(arguments: &MintArguments, config: Option<&Path>, screen: &Sc
     let outputs = Outputs::new(arguments, screen)?;
     let (request, expectation) = request(arguments, &config)?;
     let request_id = request.request_id.clone();
-    let answer = ask(&settings, request).map_err(|problem| name_request(problem, &request_id, screen))?;
-    let checked = checks::minted(&answer, &expectation)?;
+    let answer = ask(&settings, request).map_err(|problem| name_request(problem, &request_id))?;
+    let does_not_hold = |source| Problem::Check { request_id: Some(request_id.clone()), source };
+    let checked = checks::minted(&answer, &expectation).map_err(does_not_hold)?;
     let not_written = |source| Problem::MintedNotWritten { request_id: request_id.clone(), source };
     let on_stdout = outputs.write(&answer).map_err(not_written)?;
     screen.data(on_stdout.as_bytes())?;
@@ -51,12 +52,15 @@ fn ask(settings: &ConnectionSettings, request: MintCertificateRequest) -> Result
 }
 
 /// Whoever did not get an answer needs the request's name to ask again.
-fn name_request(problem: Problem, request_id: &str, screen: &Screen) -> Problem {
-    if let Problem::Refused(refused) = problem {
-        return Problem::Refused(Box::new(refused.with_request_id(request_id)));
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are about what was not sent")]
+fn name_request(problem: Problem, request_id: &str) -> Problem {
+    match problem {
+        Problem::Refused(refused) => Problem::Refused(Box::new(refused.with_request_id(request_id))),
+        Problem::Connection(source @ (ConnectionError::Lost { .. } | ConnectionError::NotInTime { .. })) => {
+            Problem::Unanswered { request_id: request_id.to_owned(), source: Box::new(source) }
+        }
+        other => other,
     }
-    screen.say(&format!("request id {request_id}"));
-    problem
 }
 
 fn request(arguments: &MintArguments, config: &Config) -> Result<(MintCertificateRequest, Expectation), Problem> {
@@ -144,7 +148,8 @@ struct Outputs {
 
 impl Outputs {
     fn new(arguments: &MintArguments, screen: &Screen) -> Result<Self, Problem> {
-        let target = |path: &Option<PathBuf>| path.as_deref().map(|path| Target::new(path, arguments.force)).transpose();
+        let target =
+            |path: &Option<PathBuf>| path.as_deref().map(|path| Target::new(path, arguments.force)).transpose();
         let named_stdout = arguments.out.as_deref().is_some_and(Target::is_stdout);
         if named_stdout && screen.is_json() {
             return Err(SettingsError::StdoutTwice.into());
@@ -206,11 +211,12 @@ fn describe(
     table.row(["log index", &answer.log_index.to_string()]);
     table.row(["receipt", receipt_in_words(checked.receipt)]);
     table.row(["request id", request_id]);
-    if let Some(target) = &outputs.certificate {
+    if let Some(target) = outputs.certificate.as_ref().filter(|_| checked.leaf.is_some()) {
         table.row(["written", &target.path().display().to_string()]);
     }
     let subject = checked.leaf.as_ref().map_or("nothing was signed", |leaf| leaf.subject.as_str());
-    let subject = crate::screen::printable(if subject.is_empty() { "a certificate without a subject" } else { subject });
+    let subject =
+        crate::screen::printable(if subject.is_empty() { "a certificate without a subject" } else { subject });
     format!("{} {subject}\n{}", screen.tone(Tone::Good, word), table.render(2))
 }
 

@@ -32,8 +32,21 @@ pub(crate) enum Problem {
     #[error(transparent)]
     Refused(#[from] Box<Refused>),
     /// The signer did it, but what it answered does not hold.
-    #[error("the signer's answer does not hold: {0}")]
-    Check(#[from] CheckError),
+    #[error("the signer's answer does not hold")]
+    Check {
+        /// The request id, where there is one.
+        request_id: Option<String>,
+        /// Why.
+        source: CheckError,
+    },
+    /// What became of a request is not known.
+    #[error("the request `{request_id}` has no answer")]
+    Unanswered {
+        /// Its request id.
+        request_id: String,
+        /// Why.
+        source: Box<ConnectionError>,
+    },
     /// A log key does not read.
     #[error(transparent)]
     LogKey(#[from] LogKeyError),
@@ -91,9 +104,10 @@ impl Problem {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Refused(refused) => Exit::of_status(refused.code()),
-            Self::Check(_) | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
+            Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
             Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) => Exit::No,
             Self::Connection(error) => error.exit(),
+            Self::Unanswered { source, .. } => source.exit(),
             Self::Config(_)
             | Self::Settings(_)
             | Self::Timeout(_)
@@ -116,8 +130,12 @@ impl Problem {
             Self::Timeout(_) => "correct `timeout` in the configuration file".to_owned(),
             Self::File(error) => error.hint(),
             Self::Connection(error) => error.hint(),
+            Self::Unanswered { source, .. } => source.hint(),
             Self::Refused(refused) => refused.hint(),
-            Self::Check(_) => "nothing was written; keep the request id and tell whoever runs the signer".to_owned(),
+            Self::Check { request_id: Some(id), .. } => {
+                format!("nothing was written; tell whoever runs the signer about the request `{id}`")
+            }
+            Self::Check { request_id: None, .. } => "nothing was written; tell whoever runs the signer".to_owned(),
             Self::LogKey(error) => error.hint(),
             Self::Audit(error) => audit_hint(error),
             Self::Checkpoint { .. } => {
@@ -131,7 +149,7 @@ impl Problem {
             Self::NoSuchEntry { .. } => "give a smaller --from, or none for the newest entries".to_owned(),
             Self::Bundle { .. } => "`hallmark log verify` says what is wrong with the log".to_owned(),
             Self::MintedNotWritten { request_id, .. } => format!(
-                "make room, then run the same command with `--request-id {request_id}`: it gives the same certificate"
+                "make room, then run the same command with `--force --request-id {request_id}`: it gives the same certificate"
             ),
             Self::NoRandomness => "give a --request-id of your own".to_owned(),
             Self::Runtime(_) => "check the limits on threads and open files".to_owned(),

@@ -85,7 +85,7 @@ mod tests {
         for (text, detail) in [
             ("http://signer", "a signer speaks TLS only, so it begins with https://"),
             ("signer:4443", "it begins with https://"),
-            ("127.0.0.1:4443", "it does not read as a URL"),
+            ("127.0.0.1:4443", "it begins with https://"),
             ("", "it does not read as a URL"),
             ("https://signer/path", "nothing comes after host and port"),
             ("https://signer?x", "nothing comes after host and port"),

@@ -33,10 +33,15 @@ pub(crate) fn span(secs: u64) -> String {
         let count = rest / unit_secs;
         rest %= unit_secs;
         if count > 0 && parts.len() < 2 {
-            parts.push(format!("{count} {unit}{}", if count == 1 { "" } else { "s" }));
+            parts.push(self::count(count, unit));
         }
     }
     if parts.is_empty() { "0 seconds".to_owned() } else { parts.join(" ") }
+}
+
+/// So many of something: `1 bundle`, `1,182 bytes`.
+pub(crate) fn count(value: u64, unit: &str) -> String {
+    format!("{} {unit}{}", number(value), if value == 1 { "" } else { "s" })
 }
 
 /// A number with its thousands apart: `1,234,567`.

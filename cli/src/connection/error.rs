@@ -148,11 +148,11 @@ impl ConnectionError {
             Self::Anchor { .. } => "name the PEM file of the CA that issued the signer's own TLS certificate with --ca",
             Self::Identity { .. } => "name the certificate with --cert and the key that it was issued for with --key",
             Self::Tls(_) => "this is a defect of this program",
-            Self::Unreachable { .. } => "check the URL, and that the signer is running (`hallmark health`)",
+            Self::Unreachable { .. } => "check the URL, and that the signer is running",
             Self::NotTrusted { .. } => "check --ca and the host name in --signer; do not go on without",
             Self::Handshake { .. } => "check that the port is the signer's; a signer speaks TLS 1.3 only",
             Self::NotHttp2 { .. } => "check the port in --signer",
-            Self::ClientNotTaken { .. } => "check --cert; the signer's `[tls]` table names the CAs of its callers",
+            Self::ClientNotTaken { .. } => "check --cert: it has to chain to a CA in the signer's own `callers` file",
             Self::Lost { .. } => "try again with the same --request-id: it cannot mint twice",
             Self::NotInTime { .. } => {
                 "try again with the same --request-id, which cannot mint twice, or give a longer --timeout"

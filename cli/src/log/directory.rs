@@ -24,11 +24,7 @@ pub(crate) struct LogDirectory(PathBuf);
 
 impl LogDirectory {
     pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
-        if path.is_dir() {
-            Ok(Self(path.to_owned()))
-        } else {
-            Err(FileError::NotADirectory { path: path.to_owned() })
-        }
+        if path.is_dir() { Ok(Self(path.to_owned())) } else { Err(FileError::NotADirectory { path: path.to_owned() }) }
     }
 
     /// How many entries the log says it has. Nothing is verified.

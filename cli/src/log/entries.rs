@@ -39,7 +39,9 @@ pub(crate) enum EntryFinding {
     NotCanonical { index: u64 },
     #[error("entry {index} lies {behind_secs} s before an earlier entry; the clock was set back, or the order changed")]
     OutOfOrder { index: u64, behind_secs: i64 },
-    #[error("entry {index} is number {found} of the issuer {issuer}, but {wanted} comes next; issued certificates are not logged")]
+    #[error(
+        "entry {index} is number {found} of the issuer {issuer}, but {wanted} comes next; issued certificates are not logged"
+    )]
     SequenceGap { index: u64, issuer: String, wanted: u64, found: u64 },
     #[error("entry {index} issues serial {serial} of the issuer {issuer} a second time")]
     SerialTwice { index: u64, issuer: String, serial: String },

@@ -26,7 +26,8 @@ pub(crate) fn show(arguments: &ShowArguments, screen: &Screen) -> Result<Exit, P
         let index = next / TILE_WIDTH;
         let (path, bytes) = directory.bundle(index, size)?;
         let entries = bundle::decode(&bytes).map_err(|source| Problem::Bundle { path: path.clone(), source })?;
-        for (entry, number) in entries.into_iter().zip(index * TILE_WIDTH..).filter(|(_, at)| (from..end).contains(at)) {
+        for (entry, number) in entries.into_iter().zip(index * TILE_WIDTH..).filter(|(_, at)| (from..end).contains(at))
+        {
             show_one(number, entry, &mut table, screen)?;
         }
         next = (index + 1) * TILE_WIDTH;
@@ -48,7 +49,8 @@ pub(crate) fn what(entry: &Summary) -> String {
     words.extend(entry.command.as_ref().map(ToString::to_string));
     words.extend(entry.decision_index.map(|index| format!("of entry {index}")));
     words.extend(entry.count.map(|count| format!("{count} calls")));
-    let whose: Vec<String> = [&entry.authority, &entry.profile].into_iter().flatten().map(ToString::to_string).collect();
+    let whose: Vec<String> =
+        [&entry.authority, &entry.profile].into_iter().flatten().map(ToString::to_string).collect();
     words.push(whose.join("/"));
     words.retain(|word| !word.is_empty());
     if words.is_empty() { entry.kind.clone() } else { words.join(" ") }

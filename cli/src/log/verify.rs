@@ -175,18 +175,21 @@ impl Audit {
             table.row(["first", &when::rfc3339_of_millis(first)]);
             table.row(["newest", &when::rfc3339_of_millis(newest)]);
         }
-        let (bundles, tiles) = (when::number(report.bundles), when::number(report.tiles));
-        let bytes = when::number(report.entries_bytes);
-        table.row(["read", &format!("{bundles} bundles with {bytes} bytes of entries, {tiles} hash tiles")]);
+        let (bundles, tiles) = (when::count(report.bundles, "bundle"), when::count(report.tiles, "hash tile"));
+        let bytes = when::count(report.entries_bytes, "byte");
+        table.row(["read", &format!("{bundles} with {bytes} of entries, {tiles}")]);
         if let Some(anchor) = &self.anchor {
             table.row(["anchor", &format!("{} entries, {}", when::number(anchor.size()), anchor.root())]);
         }
         if entries.unknown_kinds > 0 {
-            table.row(["unknown", &format!("{} entries are of types unknown here", when::number(entries.unknown_kinds))]);
+            table.row([
+                "unknown",
+                &format!("{} of these have a type unknown here", when::number(entries.unknown_kinds)),
+            ]);
         }
         if entries.later_versions > 0 {
             let count = when::number(entries.later_versions);
-            table.row(["versions", &format!("{count} entries have another version of the format")]);
+            table.row(["versions", &format!("{count} of these have another version of the format")]);
         }
         table
     }
@@ -205,7 +208,9 @@ impl Audit {
     fn hint(&self) -> Option<&'static str> {
         match self.verdict() {
             Verdict::Good => None,
-            Verdict::Stale => Some("fetch the log again; if it stays so, ask whoever runs the signer why it stands still"),
+            Verdict::Stale => {
+                Some("fetch the log again; if it stays so, ask whoever runs the signer why it stands still")
+            }
             Verdict::Failed => {
                 Some("fetch the log again; if it stays so, keep this copy and ask whoever runs the signer")
             }

@@ -1,0 +1,74 @@
+//! Help, completions and manual pages.
+
+use std::fs;
+
+use crate::support::World;
+use insta::assert_snapshot;
+
+#[test]
+fn help_says_what_there_is() {
+    let world = World::new();
+    for command in ["", "mint", "chain", "health", "log", "log verify", "log show", "log receipt", "completions", "man"]
+    {
+        let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let run = world.run(words);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+        assert_snapshot!(format!("help {command}").trim_end().replace(' ', "_"), run.stdout);
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let world = World::new();
+    for wrong in [
+        &["no-such-command"][..],
+        &["mint", "--profile", "p"],
+        &["mint", "--profile", "p", "--csr", "a", "--spki", "b"],
+        &["mint", "--profile", "p", "--csr", "a", "--dns", "x"],
+        &["mint", "--profile", "p", "--csr", "a", "--lifetime", "1 month"],
+        &["mint", "--profile", "p", "--csr", "a", "--transition", "abc"],
+        &["chain", "--generation", "1", "--transition", "00"],
+    ] {
+        let run = world.run(wrong);
+        assert_eq!(run.code, 2, "{wrong:?}: {}", run.stderr);
+        assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn completions_name_the_commands() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let run = world.run(["completions", shell]);
+        assert_eq!(run.code, 0);
+        assert!(run.stdout.contains("validate-only"), "{shell}");
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let world = World::new();
+    let run = world.run(["man"]);
+    assert!(run.stdout.contains(".TH hallmark 1"), "{}", run.stdout);
+    assert!(run.stdout.contains("Exit codes"), "{}", run.stdout);
+    assert_eq!(world.run(["man", "pages"]).code, 0);
+    let mut names: Vec<String> = fs::read_dir(world.path("pages"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let expected = [
+        "hallmark-chain.1",
+        "hallmark-completions.1",
+        "hallmark-health.1",
+        "hallmark-log-receipt.1",
+        "hallmark-log-show.1",
+        "hallmark-log-verify.1",
+        "hallmark-log.1",
+        "hallmark-man.1",
+        "hallmark-mint.1",
+        "hallmark.1",
+    ];
+    assert_eq!(names, expected);
+    assert!(world.read("pages/hallmark-mint.1").contains("validate"));
+}

@@ -1,0 +1,16 @@
+//! What people see of `hallmark`: the program is run, over real TLS and real files. Every file is a verb.
+
+#[cfg(test)]
+mod configures;
+#[cfg(test)]
+mod connects;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod mints;
+#[cfg(test)]
+mod refuses;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod verifies;

@@ -1,0 +1,171 @@
+//! Minting: what is sent, checked, written and said.
+
+use crate::support::{World, log, signer::FakeSigner};
+use hallmark_proto::signer::mint_certificate_request::Subject;
+use insta::assert_snapshot;
+use rcgen::KeyPair;
+
+const MINT: &str = "mint --profile athenz-service --csr service.csr --request-id r-1";
+
+#[test]
+fn a_minted_certificate_is_written_with_its_chain_and_described() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    let words = format!("{MINT} --out leaf.pem --chain-out chain.pem --receipt-out receipt.txt --log-key log.vkey");
+    let run = world.run(signer.command(&words));
+    assert_snapshot!(run.told());
+    let leaf = world.read("leaf.pem");
+    assert_eq!(leaf.matches("BEGIN CERTIFICATE").count(), 2);
+    assert!(leaf.ends_with(&world.read("chain.pem")));
+    assert_eq!(world.read("receipt.txt"), signer.good.receipt);
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(world.path("leaf.pem").metadata().unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+#[test]
+fn without_an_out_file_the_certificate_is_all_that_stdout_has() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    let run = world.run(signer.command(MINT));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.starts_with("-----BEGIN CERTIFICATE-----\n"));
+    assert!(run.stdout.ends_with("-----END CERTIFICATE-----\n"));
+    assert!(run.stderr.contains("not verified: give the log's verifier key with --log-key"), "{}", run.stderr);
+}
+
+#[test]
+fn everything_that_was_typed_is_sent() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    let digest = "c0".repeat(32);
+    let words = format!(
+        "mint --profile mesh/workload --spki service.pub --dns a.example --dns b.example --uri spiffe://x/y \
+         --common-name x --lifetime 24h --transition {digest} --evidence-sha256 {digest}"
+    );
+    assert_eq!(world.run(signer.command(&words)).code, 0);
+    let seen = signer.seen.lock().unwrap().pop().unwrap();
+    assert_eq!((seen.authority.as_str(), seen.profile.as_str()), ("mesh", "workload"));
+    assert_eq!((seen.lifetime_seconds, seen.common_name.as_str()), (86_400, "x"));
+    assert_eq!((seen.transition.as_ref(), seen.evidence_sha256.as_ref()), ([0xc0; 32].as_ref(), [0xc0; 32].as_ref()));
+    assert_eq!(seen.subject_alt_names.len(), 3);
+    assert_eq!(seen.request_id.len(), 36, "a random one");
+    let Some(Subject::Spki(spki)) = seen.subject else { panic!("an SPKI was sent") };
+    assert_eq!(spki.first(), Some(&0x30), "as DER");
+}
+
+#[test]
+fn json_has_everything_and_people_nothing() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    let json = world.run(signer.command(&format!("{MINT} --json --log-key log.vkey"))).json();
+    assert_eq!(json["result"], "minted");
+    assert_eq!(json["serial"], "5a".repeat(17));
+    assert_eq!(json["receipt-verified"], true);
+    assert_eq!(json["epoch"]["generation"], 1);
+    assert_eq!(json["not-after"], "2026-12-01T00:00:00Z");
+    assert_eq!(json["receipt"], signer.good.receipt);
+}
+
+#[test]
+fn a_file_that_exists_is_not_overwritten_and_nothing_is_asked() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    world.write("leaf.pem", "theirs");
+    let run = world.run(signer.command(&format!("{MINT} --out leaf.pem")));
+    assert_snapshot!(run.told());
+    assert_eq!((world.read("leaf.pem").as_str(), signer.seen.lock().unwrap().len()), ("theirs", 0));
+    assert_eq!(world.run(signer.command(&format!("{MINT} --out leaf.pem --force"))).code, 0);
+    assert!(world.read("leaf.pem").starts_with("-----BEGIN"));
+}
+
+#[test]
+fn a_validation_writes_nothing() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    let entry = log::validated(log::THEN_MILLIS);
+    let mut answer = signer.good.clone();
+    answer.certificate.clear();
+    answer.serial.clear();
+    answer.receipt = log::receipt(std::slice::from_ref(&entry), 0);
+    answer.log_entry = entry.into();
+    signer.answer(Some(Ok(answer)));
+    let run = world.run(signer.command(&format!("{MINT} --validate-only --out leaf.pem --log-key log.vkey")));
+    assert_snapshot!(run.told());
+    assert!(!world.path("leaf.pem").exists());
+}
+
+#[test]
+fn an_answer_that_does_not_hold_is_no_success_and_is_not_written() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    let good = &signer.good;
+    let other = FakeSigner::start(&World::new()).good.clone();
+    let answer = |change: &dyn Fn(&mut hallmark_proto::signer::MintCertificateResponse)| {
+        let mut answer = good.clone();
+        change(&mut answer);
+        answer
+    };
+    let cases = [
+        (answer(&|a| a.certificate = other.certificate.clone()), "over another key"),
+        (answer(&|a| a.certificate.clear()), "its leaf certificate is missing"),
+        (answer(&|a| a.root = other.root.clone()), "the intermediate certificate is not signed by the root"),
+        (answer(&|a| a.chain = other.chain.clone()), "the leaf certificate is not signed by the intermediate"),
+        (answer(&|a| a.not_after += 1), "serial number or validity"),
+        (answer(&|a| a.log_entry = other.log_entry.clone()), "the log entry is not about this certificate"),
+        (answer(&|a| a.log_entry.clear()), "the log entry cannot be read"),
+        (answer(&|a| a.log_index = 3), "the receipt is for entry 0, not for entry 3"),
+        (answer(&|a| a.receipt.clear()), "the answer has no receipt"),
+        (answer(&|a| a.receipt = other.receipt.clone()), "the proof in the receipt does not hold"),
+    ];
+    for (answer, sentence) in cases {
+        signer.answer(Some(Ok(answer)));
+        let run = world.run(signer.command(&format!("{MINT} --out leaf.pem --log-key log.vkey")));
+        assert!(run.code == 1 && run.stderr.contains(sentence), "{sentence}: {}", run.told());
+        assert!(!world.path("leaf.pem").exists());
+    }
+}
+
+#[test]
+fn a_receipt_under_another_key_is_no_success() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    world.write("other.vkey", log::log_key(2).verifier().to_string());
+    let run = world.run(signer.command(&format!("{MINT} --log-key other.vkey")));
+    assert_snapshot!(run.told());
+}
+
+#[test]
+fn an_answer_about_another_epoch_is_no_success() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    let run = world.run(signer.command(&format!("{MINT} --transition {}", "ab".repeat(32))));
+    assert!(run.code == 1 && run.stderr.contains("not of the transition that was named"), "{}", run.told());
+}
+
+#[test]
+fn a_csr_that_cannot_be_read_here_is_still_the_signers_to_judge() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    world.write("service.csr", "garbage");
+    signer.answer(Some(Err(tonic::Status::invalid_argument("the CSR does not decode"))));
+    let run = world.run(signer.command(MINT));
+    assert!(run.code == 1 && run.stderr.contains("the CSR does not decode"), "{}", run.told());
+    signer.answer(Some(Ok(signer.good.clone())));
+    let run = world.run(signer.command(MINT));
+    assert!(run.code == 1 && run.stderr.contains("the two keys cannot be compared"), "{}", run.told());
+    world.write("service.csr", crate::support::pki::csr(&KeyPair::generate().unwrap()));
+    assert!(world.run(signer.command(MINT)).stderr.contains("over another key"));
+}
+
+#[test]
+fn chains_are_checked_and_written() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    let words = "chain --authority athenz --out intermediate.pem --root-out root.pem --mesh-ca-out mesh-ca.pem";
+    assert_snapshot!(world.run(signer.command(words)).told());
+    for name in ["intermediate.pem", "root.pem", "mesh-ca.pem"] {
+        assert_eq!(world.read(name).matches("BEGIN CERTIFICATE").count(), 1, "{name}");
+    }
+    let run = world.run(signer.command("chain --authority nobody"));
+    assert!(run.code == 1 && run.stderr.contains("NOT_FOUND, there is no such authority"), "{}", run.told());
+}

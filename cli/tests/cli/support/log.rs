@@ -1,0 +1,91 @@
+//! Entries, published logs and receipts.
+
+use hallmark_entry::Object;
+use hallmark_tlog::{
+    bundle, checkpoint::Checkpoint, frontier::Frontier, hash::Hash, note::SignerKey, proof::BatchProver,
+    receipt::Receipt, tile,
+};
+
+use super::World;
+
+pub(crate) const ORIGIN: &str = "signer.example/log";
+
+/// 2026-11-22T06:00:00Z, in milliseconds.
+pub(crate) const THEN_MILLIS: i64 = 1_795_327_200_000;
+
+pub(crate) fn log_key(seed: u8) -> SignerKey {
+    SignerKey::generate(ORIGIN, [seed; 32]).unwrap()
+}
+
+pub(crate) fn verifier() -> String {
+    log_key(1).verifier().to_string()
+}
+
+pub(crate) fn issued(sequence: u64, tbs_sha256: &[u8], at_millis: i64) -> Vec<u8> {
+    Object::new()
+        .text("decision", "issued")
+        .text("stage", "leaf")
+        .text("authority", "athenz")
+        .text("profile", "athenz-service")
+        .text("caller", "zts")
+        .texts("names", "names-omitted", ["cn:sports.api", "dns:api.sports.lab.athenz.cloud"])
+        .object("issuer", Object::new().count("sequence", sequence).hex("spki-sha256", &[0xaa; 32]))
+        .hex("serial", &[0x5a, u8::try_from(sequence).unwrap()])
+        .hex("tbs-sha256", tbs_sha256)
+        .into_entry("decision", at_millis)
+}
+
+pub(crate) fn validated(at_millis: i64) -> Vec<u8> {
+    Object::new().text("decision", "validated").text("authority", "athenz").into_entry("decision", at_millis)
+}
+
+pub(crate) fn refused(at_millis: i64) -> Vec<u8> {
+    let reason = hallmark_policy::Reason {
+        code: hallmark_policy::ReasonCode::NameOutsideFormat,
+        field: "csr",
+        sentence: "the name `x` fits no format".to_owned(),
+        allowed: None,
+    };
+    Object::new()
+        .text("decision", "refused")
+        .text("authority", "athenz")
+        .text("profile", "athenz-service")
+        .text("caller", "zts")
+        .reasons(&[reason])
+        .into_entry("decision", at_millis)
+}
+
+/// Start, two certificates, a refusal, a type of the future.
+pub(crate) fn entries(at_millis: i64) -> Vec<Vec<u8>> {
+    vec![
+        Object::new().text("program-version", "0.1.0").into_entry("start", at_millis),
+        issued(1, &[1; 32], at_millis + 1_000),
+        refused(at_millis + 2_000),
+        issued(2, &[2; 32], at_millis + 3_000),
+        Object::new().into_entry("eclipse", at_millis + 4_000),
+    ]
+}
+
+/// The receipt for one of at most 255 entries.
+pub(crate) fn receipt(entries: &[Vec<u8>], index: u64) -> String {
+    let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::of_leaf(entry)).collect();
+    let prover = BatchProver::new(&Frontier::empty(), &leaves);
+    let head = Checkpoint::new(ORIGIN, prover.size(), prover.root()).unwrap().sign(&log_key(1)).unwrap();
+    Receipt::new(index, prover.inclusion(index).unwrap(), head).to_string()
+}
+
+/// A signed head of at most 255 entries.
+pub(crate) fn checkpoint(entries: &[Vec<u8>]) -> String {
+    let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::of_leaf(entry)).collect();
+    let prover = BatchProver::new(&Frontier::empty(), &leaves);
+    Checkpoint::new(ORIGIN, prover.size(), prover.root()).unwrap().sign(&log_key(1)).unwrap().to_string()
+}
+
+/// Publishes at most 255 entries below `log/`.
+pub(crate) fn publish(world: &World, entries: &[Vec<u8>]) {
+    let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::of_leaf(entry)).collect();
+    world.write(&format!("log/tile/entries/000.p/{}", entries.len()), bundle::encode(entries).unwrap());
+    world.write(&format!("log/tile/0/000.p/{}", entries.len()), tile::encode_hashes(&leaves));
+    world.write("log/checkpoint", checkpoint(entries));
+    world.write("log.vkey", format!("{}\n", verifier()));
+}
