@@ -28,7 +28,18 @@ const ALPN_HTTP2: &[u8] = b"h2";
 const HTTPS_PORT: u16 = 443;
 
 /// A client over one connection.
-pub(crate) type Client = SignerClient<Connected>;
+pub(crate) struct Client {
+    /// Asks.
+    pub(crate) signer: SignerClient<Connected>,
+    sender: SendRequest<Body>,
+}
+
+impl Client {
+    /// Whether the connection has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
 
 /// Makes connections to one signer.
 #[derive(Clone)]
@@ -60,7 +71,8 @@ impl Connector {
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(tls));
         let (sender, connection) = handshake.await.context("the HTTP/2 handshake failed")?;
         tokio::spawn(connection);
-        Ok(SignerClient::with_origin(Connected(sender), self.origin.clone()))
+        let signer = SignerClient::with_origin(Connected(sender.clone()), self.origin.clone());
+        Ok(Client { signer, sender })
     }
 }
 

@@ -121,12 +121,12 @@ impl Worker {
             let mut request = Request::new(request);
             request.set_timeout(DEADLINE);
             let asked = Instant::now();
-            match self.client.mint_certificate(request).await {
+            match self.client.signer.mint_certificate(request).await {
                 Ok(answer) if answer.get_ref().certificate.is_empty() => self.report.failed("NO CERTIFICATE"),
                 Ok(_) => self.report.answered(asked.elapsed()),
                 Err(status) => {
                     self.report.failed(code_name(&status));
-                    if is_broken(&status) {
+                    if self.client.is_closed() {
                         reconnections += 1;
                         if reconnections > RECONNECTIONS_MAX || !self.reconnect().await {
                             break;
@@ -150,11 +150,6 @@ impl Worker {
             }
         }
     }
-}
-
-/// Whether the connection and not the signer said so: then there is a cause below.
-fn is_broken(status: &Status) -> bool {
-    std::error::Error::source(status).is_some()
 }
 
 /// The name of a status code as the protocol's documentation writes it.
