@@ -2,6 +2,8 @@
 //! front would. For tests only: what cannot be set up ends the test.
 
 pub mod asking;
+pub mod client;
+pub mod daemon;
 pub mod log;
 pub mod tools;
 mod world;

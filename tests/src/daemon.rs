@@ -1,0 +1,226 @@
+//! The real programs: `hallmarkd` and `hallmark`, in a laboratory of their own with a SoftHSM token.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// How long a daemon may take until it is ready.
+const READY_SECS_MAX: u64 = 60;
+
+/// How often the file that says so is looked for.
+const LOOK_MILLIS: u64 = 10;
+
+/// A laboratory: token, configuration, policy, TLS files.
+#[derive(Debug)]
+pub struct Laboratory {
+    directory: TempDir,
+}
+
+/// A daemon that is running.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    address: String,
+}
+
+/// A program of this workspace, as it was built last.
+///
+/// # Panics
+/// If it was not built: `make test` and `cargo build --bins` build it.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    let debug = test.parent().and_then(Path::parent).expect("target/debug");
+    let path = debug.join(name);
+    assert!(path.exists(), "`{}` is not built; run `cargo build --bins`", path.display());
+    path
+}
+
+impl Laboratory {
+    /// Lays one out, with keys in SoftHSM, and makes its authority.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_policy(|policy| policy)
+    }
+
+    /// The same with another policy, made from the example's.
+    ///
+    /// # Panics
+    /// If it cannot be laid out.
+    #[must_use]
+    pub fn with_policy(change: impl FnOnce(String) -> String) -> Self {
+        let laboratory = Self { directory: TempDir::new().expect("a directory") };
+        let token = Path::new(env!("CARGO_MANIFEST_DIR")).join("../softhsm-config/token");
+        let [softhsm, pin, so_pin] = ["softhsm", "pin", "so-pin"].map(|name| laboratory.text(name));
+        succeed(Command::new(token).args([&softhsm, "hallmark", &pin, &so_pin]));
+        succeed(laboratory.hallmarkd().arg("lab").arg(laboratory.path(".")).args(["--listen", "127.0.0.1:0"]));
+        let policy = fs::read_to_string(laboratory.path("policy.toml")).expect("a policy");
+        fs::write(laboratory.path("policy.toml"), change(policy)).expect("a policy is written");
+        let out = laboratory.path(".");
+        succeed(laboratory.hallmarkd().arg("init").arg(laboratory.path("signer.toml")).arg("--out").arg(out));
+        laboratory
+    }
+
+    /// One of its files.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The path of one of its files, as text.
+    ///
+    /// # Panics
+    /// If it is not UTF-8.
+    #[must_use]
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// `hallmarkd` with this laboratory's token.
+    #[must_use]
+    pub fn hallmarkd(&self) -> Command {
+        let mut command = Command::new(program("hallmarkd"));
+        command.env("SOFTHSM2_CONF", self.path("softhsm/softhsm2.conf"));
+        command
+    }
+
+    /// `hallmark` as the coordinator.
+    #[must_use]
+    pub fn hallmark(&self, daemon: &Daemon) -> Command {
+        let mut command = Command::new(program("hallmark"));
+        command
+            .env("HALLMARK_SIGNER", format!("https://{}", daemon.address))
+            .env("HALLMARK_CA", self.path("server-ca.pem"))
+            .env("HALLMARK_CERT", self.path("coordinator.pem"))
+            .env("HALLMARK_KEY", self.path("coordinator.key"))
+            .env("HALLMARK_LOG_KEY", self.path("log.vkey"))
+            .env_remove("HALLMARK_CONFIG");
+        command
+    }
+
+    /// Starts the daemon and waits until it serves.
+    ///
+    /// # Panics
+    /// If it ends or takes too long.
+    #[must_use]
+    pub fn start(&self) -> Daemon {
+        let ready = self.path("address");
+        let _ = fs::remove_file(&ready);
+        let log = fs::File::create(self.path("hallmarkd.log")).expect("a log file");
+        let mut child = self
+            .hallmarkd()
+            .arg("run")
+            .arg(self.path("signer.toml"))
+            .arg("--ready-file")
+            .arg(&ready)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the daemon starts");
+        let began = Instant::now();
+        loop {
+            if let Ok(address) = fs::read_to_string(&ready)
+                && !address.is_empty()
+            {
+                return Daemon { child, address: address.trim().to_owned() };
+            }
+            let ended = child.try_wait().expect("the daemon's state");
+            let log = || fs::read_to_string(self.path("hallmarkd.log")).unwrap_or_default();
+            assert!(ended.is_none(), "the daemon ended:\n{}", log());
+            assert!(began.elapsed() < Duration::from_secs(READY_SECS_MAX), "the daemon is not ready:\n{}", log());
+            thread::sleep(Duration::from_millis(LOOK_MILLIS));
+        }
+    }
+
+    /// Makes a key and a CSR with openssl, and has it minted; gives the path of the certificate with its chain.
+    ///
+    /// # Panics
+    /// If it is not minted.
+    #[must_use]
+    pub fn mint(&self, daemon: &Daemon, name: &str, key_options: &[&str]) -> PathBuf {
+        let (key, csr, out) =
+            (self.path(&format!("{name}.key")), self.path(&format!("{name}.csr")), self.path(&format!("{name}.pem")));
+        let names = format!("subjectAltName=DNS:{name}.sports.lab.athenz.cloud");
+        let subject = format!("/CN=sports.{name}");
+        succeed(
+            Command::new("openssl")
+                .args(["req", "-new", "-noenc", "-subj", &subject, "-addext", &names])
+                .args(key_options)
+                .arg("-keyout")
+                .arg(&key)
+                .arg("-out")
+                .arg(&csr),
+        );
+        succeed(
+            self.hallmark(daemon)
+                .args(["mint", "--profile", "athenz-service", "--csr"])
+                .arg(&csr)
+                .arg("--out")
+                .arg(&out),
+        );
+        out
+    }
+}
+
+impl Default for Laboratory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Daemon {
+    /// Where it serves: address and port.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGTERM, and waits; whether it ended well.
+    ///
+    /// # Panics
+    /// If it cannot be told.
+    #[must_use]
+    pub fn terminate(mut self) -> bool {
+        succeed(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
+        self.child.wait().expect("the daemon ends").success()
+    }
+
+    /// SIGKILL, and waits.
+    ///
+    /// # Panics
+    /// If it cannot be killed.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the daemon is killed");
+        self.child.wait().expect("the daemon ends");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a command that must succeed; its standard output.
+///
+/// # Panics
+/// If it fails.
+pub fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}\n{stdout}{stderr}");
+    stdout.into_owned()
+}

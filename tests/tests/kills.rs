@@ -1,0 +1,132 @@
+//! `kill -9` under load: what was committed is certified after the restart, and nothing that was answered is lost.
+
+use std::time::Duration;
+
+use hallmark_policy::stored_serial;
+use hallmark_proto::signer::{MintCertificateRequest, MintCertificateResponse};
+use hallmark_tests::{
+    asking::Asked,
+    client::connect,
+    daemon::{Laboratory, succeed},
+    log::Log,
+    tools::tbs,
+};
+use tokio::{sync::mpsc, task::JoinSet};
+
+/// Clients that mint at the same time, each over one connection.
+const CLIENTS: usize = 32;
+
+/// How often the daemon is killed.
+const ROUNDS: usize = 3;
+
+/// An answer, and the request that it answers.
+type Answered = (MintCertificateRequest, MintCertificateResponse);
+
+/// RSA-4096 makes the key the bottleneck: most requests are committed and wait for their signature at any moment.
+fn slow_key(policy: String) -> String {
+    let (before, after) = policy.split_once("[authority.athenz.epoch]").unwrap();
+    let after = after.replacen("key = \"ecdsa-p256\"", "key = \"rsa-4096\"", 1);
+    format!("{before}[authority.athenz.epoch]{after}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_is_certified_after_kill_9_and_what_was_answered_is_answered_again() {
+    let laboratory = Laboratory::with_policy(slow_key);
+    let mut answered: Vec<Answered> = Vec::new();
+    let mut unanswered: Vec<MintCertificateRequest> = Vec::new();
+    for _ in 0..ROUNDS {
+        let daemon = laboratory.start();
+        let (answers, mut received) = mpsc::unbounded_channel();
+        let mut clients = JoinSet::new();
+        for _ in 0..CLIENTS {
+            let mut client = connect(&laboratory, &daemon).await;
+            let answers = answers.clone();
+            clients.spawn(async move {
+                loop {
+                    let request = Asked::sports_api().request();
+                    match client.mint_certificate(request.clone()).await {
+                        Ok(response) => answers.send((request, response.into_inner())).unwrap(),
+                        Err(_) => return request,
+                    }
+                }
+            });
+        }
+        drop(answers);
+        // The daemon dies when some were answered: then others are under way.
+        for _ in 0..CLIENTS {
+            answered.push(received.recv().await.unwrap());
+        }
+        daemon.kill();
+        unanswered.extend(clients.join_all().await);
+        while let Some(answer) = received.recv().await {
+            answered.push(answer);
+        }
+    }
+    let daemon = laboratory.start();
+    let log = std::fs::read_to_string(laboratory.path("hallmarkd.log")).unwrap();
+    assert!(log.contains("did not stop cleanly"), "{log}");
+    let mut client = connect(&laboratory, &daemon).await;
+    for (request, first) in &answered {
+        let again = client.mint_certificate(request.clone()).await.unwrap().into_inner();
+        assert_eq!(tbs(&again.certificate), tbs(&first.certificate), "the same TBSCertificate");
+        assert_eq!((&again.serial, again.log_index), (&first.serial, first.log_index));
+    }
+    let mut certified = Vec::new();
+    for request in &unanswered {
+        certified.push(client.mint_certificate(request.clone()).await.unwrap().into_inner());
+    }
+    drop(client);
+    assert!(daemon.terminate());
+    let log = Log::read(&laboratory.path("log"), &std::fs::read_to_string(laboratory.path("log.vkey")).unwrap());
+    answered.iter().for_each(|(_, response)| log.proves(response));
+    certified.iter().for_each(|response| log.proves(response));
+    let committed_before = certified.iter().filter(|response| committed_before_the_last_start(&log, response)).count();
+    assert!(committed_before > 0, "no request was caught between commit and signature: the test shows nothing");
+    for response in &certified {
+        assert_eq!(stored_serial(tbs(&response.certificate)).unwrap(), response.serial);
+        let entry = &log.entries[usize::try_from(response.log_index).unwrap()];
+        assert_eq!(entry["serial"], hallmark_policy::hex(&response.serial), "the committed serial is the signed one");
+        let digest = hallmark_policy::key::SpkiDigest::of(tbs(&response.certificate)).to_string();
+        assert_eq!(entry["tbs-sha256"], digest, "the committed bytes are the signed ones");
+    }
+    let signed_again = log.of_type("outcome").count();
+    assert!(signed_again >= committed_before, "every signing again is logged: {signed_again} of {committed_before}");
+    let verify = laboratory_log_verify(&laboratory);
+    assert!(verify.contains("good"), "{verify}");
+}
+
+fn committed_before_the_last_start(log: &Log, response: &MintCertificateResponse) -> bool {
+    let last_start = log.entries.iter().rposition(|entry| entry["type"] == "start").unwrap();
+    usize::try_from(response.log_index).unwrap() < last_start
+}
+
+fn laboratory_log_verify(laboratory: &Laboratory) -> String {
+    let hallmark = hallmark_tests::daemon::program("hallmark");
+    let mut command = std::process::Command::new(hallmark);
+    command.args(["--json", "log", "verify"]).arg(laboratory.path("log")).arg("--key").arg(laboratory.path("log.vkey"));
+    succeed(&mut command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_goes_away_leaves_no_request_half_done() {
+    let laboratory = Laboratory::with_policy(slow_key);
+    let daemon = laboratory.start();
+    let mut requests = Vec::new();
+    for _ in 0..8 {
+        let mut client = connect(&laboratory, &daemon).await;
+        let request = Asked::sports_api().request();
+        requests.push(request.clone());
+        let call = tokio::time::timeout(Duration::from_millis(2), client.mint_certificate(request));
+        drop(call.await);
+    }
+    assert!(daemon.terminate());
+    let log = Log::read(&laboratory.path("log"), &std::fs::read_to_string(laboratory.path("log.vkey")).unwrap());
+    let daemon = laboratory.start();
+    let text = std::fs::read_to_string(laboratory.path("hallmarkd.log")).unwrap();
+    assert!(!text.contains("did not stop cleanly"), "{text}");
+    assert_eq!(log.of_type("outcome").count(), 0);
+    let mut client = connect(&laboratory, &daemon).await;
+    for request in requests {
+        assert!(client.mint_certificate(request).await.is_ok());
+    }
+}
