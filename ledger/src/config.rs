@@ -44,6 +44,8 @@ pub struct Recovery {
     pub unclean: bool,
     /// Requests that were committed and have neither a signature nor a void entry.
     pub pending: u64,
+    /// Whether the clock was found wrong and no operator has confirmed it since.
+    pub clock_distrusted: bool,
 }
 
 /// The newest durable state of the log.

@@ -59,6 +59,13 @@ pub enum Event {
         /// What happened.
         sentence: String,
     },
+    /// The clocks disagreed: nothing is minted until an operator confirms the clock, also after a restart.
+    ClockDistrusted {
+        /// What was wrong.
+        sentence: String,
+    },
+    /// An operator confirmed the clock.
+    ClockAccepted,
     /// An operator did something.
     OperatorCommand {
         /// What.

@@ -130,7 +130,8 @@ fn recovery(connection: &Connection, head: &Head) -> rusqlite::Result<Recovery> 
     let unclean = last.is_some_and(|entry| !Summary::parse(&entry).is_ok_and(|summary| summary.kind == STOP));
     let sql = "SELECT count(*) FROM request WHERE signature IS NULL AND void = 0";
     let pending = connection.query_row(sql, [], |row| row.get(0)).map(unsigned)?;
-    Ok(Recovery { entries: head.size, last_entry_at: head.last_entry_at, unclean, pending })
+    let clock_distrusted = connection.query_row("SELECT clock_distrusted FROM head", [], |row| row.get(0))?;
+    Ok(Recovery { entries: head.size, last_entry_at: head.last_entry_at, unclean, pending, clock_distrusted })
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

@@ -18,7 +18,27 @@ impl Batch<'_> {
             self.keep_blob(text.as_bytes())?;
             self.policy = Some(*digest);
         }
+        if let Some(distrusted) = clock_distrusted(event) {
+            self.connection.prepare_cached("UPDATE head SET clock_distrusted = ?1")?.execute([distrusted])?;
+        }
         Ok(logged)
+    }
+}
+
+/// Whether the event says that the clock is not to be trusted from here on, or that it is.
+fn clock_distrusted(event: &Event) -> Option<bool> {
+    match event {
+        Event::ClockDistrusted { .. } => Some(true),
+        Event::ClockAccepted => Some(false),
+        Event::Start { .. }
+        | Event::Stop
+        | Event::Recovered { .. }
+        | Event::PolicyLoaded { .. }
+        | Event::KeyEvent { .. }
+        | Event::SigningFailed { .. }
+        | Event::OperatorCommand { .. }
+        | Event::Aggregate { .. }
+        | Event::Heartbeat => None,
     }
 }
 
@@ -56,6 +76,8 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 .text("code", code)
                 .text("sentence", sentence),
         ),
+        Event::ClockDistrusted { sentence } => ("clock-distrusted", object.text("sentence", sentence)),
+        Event::ClockAccepted => ("operator-command", object.text("command", "accept-clock")),
         Event::OperatorCommand { command } => ("operator-command", object.text("command", command)),
         Event::Aggregate { caller, method, reason, count, from, to } => (
             "aggregate",

@@ -24,7 +24,8 @@ CREATE TABLE head (
     id INTEGER PRIMARY KEY CHECK (id = 0),
     size INTEGER NOT NULL,
     root BLOB NOT NULL,
-    at INTEGER
+    at INTEGER,
+    clock_distrusted INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE entry (
     log_index INTEGER PRIMARY KEY,

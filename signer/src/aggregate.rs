@@ -67,9 +67,9 @@ mod tests {
         let counts: Vec<_> = aggregates
             .take()
             .into_iter()
-            .map(|event| match event {
-                Event::Aggregate { caller, count, from, to, .. } => (caller, count, from.0, to.0),
-                other => panic!("{other:?}"),
+            .map(|event| {
+                let Event::Aggregate { caller, count, from, to, .. } = event else { panic!("{event:?}") };
+                (caller, count, from.0, to.0)
             })
             .collect();
         assert_eq!(counts, [("a".to_owned(), 3, 1, 3), ("b".to_owned(), 1, 4, 4)]);

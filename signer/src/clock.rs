@@ -58,6 +58,7 @@ pub(crate) struct ClockGuard {
     base: Mutex<Base>,
     last_entry_millis: AtomicI64,
     tripped: AtomicBool,
+    said: AtomicBool,
 }
 
 struct Base {
@@ -66,11 +67,12 @@ struct Base {
 }
 
 impl ClockGuard {
-    /// Watches from now on; `last_entry` is the time of the log's newest entry.
-    pub(crate) fn new(clock: Box<dyn Clock>, last_entry: Option<UnixMillis>) -> Self {
+    /// Watches from now on; `last_entry` is the time of the log's newest entry, and `distrusted` says that the clock was
+    /// found wrong before and nobody has confirmed it since.
+    pub(crate) fn new(clock: Box<dyn Clock>, last_entry: Option<UnixMillis>, distrusted: bool) -> Self {
         let base = Mutex::new(Base { wall_millis: clock.wall_millis(), boottime_millis: boottime_millis(&*clock) });
         let last_entry_millis = AtomicI64::new(last_entry.map_or(i64::MIN, |at| at.0));
-        Self { clock, base, last_entry_millis, tripped: AtomicBool::new(false) }
+        Self { clock, base, last_entry_millis, tripped: AtomicBool::new(distrusted), said: AtomicBool::new(distrusted) }
     }
 
     /// The wall clock, unchecked, but never before the last entry: for entries that say what happened, so that the log's
@@ -109,12 +111,18 @@ impl ClockGuard {
         Ok(Moment::of(self.last_entry_millis.fetch_max(wall, Ordering::SeqCst).max(wall)))
     }
 
+    /// Whether the clock was just found wrong, for the first time: this stands in the log, so that a restart knows it.
+    pub(crate) fn newly_distrusted(&self) -> bool {
+        self.tripped.load(Ordering::SeqCst) && !self.said.swap(true, Ordering::SeqCst)
+    }
+
     /// An operator's word that the wall clock is right now.
     pub(crate) fn accept(&self) {
         let mut base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
         *base = Base { wall_millis: self.clock.wall_millis(), boottime_millis: boottime_millis(&*self.clock) };
         self.last_entry_millis.store(base.wall_millis, Ordering::SeqCst);
         self.tripped.store(false, Ordering::SeqCst);
+        self.said.store(false, Ordering::SeqCst);
     }
 }
 
@@ -160,7 +168,7 @@ mod tests {
     #[test]
     fn time_that_passes_on_both_clocks_is_trusted() {
         let hands = Hands::at(1_000_000);
-        let guard = ClockGuard::new(Box::new(hands.clone()), Some(UnixMillis(999_000)));
+        let guard = ClockGuard::new(Box::new(hands.clone()), Some(UnixMillis(999_000)), false);
         hands.pass(86_400);
         assert_eq!(guard.trusted().unwrap().time.secs(), 87_400);
     }
@@ -169,7 +177,7 @@ mod tests {
     fn a_clock_that_leaps_by_more_than_thirty_seconds_stops_minting_until_confirmed() {
         for leap in [31_000, -31_000] {
             let hands = Hands::at(1_000_000);
-            let guard = ClockGuard::new(Box::new(hands.clone()), None);
+            let guard = ClockGuard::new(Box::new(hands.clone()), None, false);
             hands.wall.fetch_add(leap, Ordering::SeqCst);
             assert_eq!(guard.trusted().unwrap_err().code, ReasonCode::ClockUntrusted);
             hands.wall.fetch_sub(leap, Ordering::SeqCst);
@@ -182,7 +190,7 @@ mod tests {
     #[test]
     fn a_clock_behind_the_last_entry_stops_minting() {
         let hands = Hands::at(1_000_000);
-        let guard = ClockGuard::new(Box::new(hands), Some(UnixMillis(1_002_000)));
+        let guard = ClockGuard::new(Box::new(hands), Some(UnixMillis(1_002_000)), false);
         assert!(guard.trusted().is_err());
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     answer::{self, Failure, Receipt},
     authorities::{self, Chain, Serving},
     chain,
-    clock::ClockGuard,
+    clock::{ClockGuard, Moment},
     in_flight::{InFlight, Turn},
     mint, order,
 };
@@ -354,6 +354,17 @@ impl Inner {
             tracing::error!(%error, "stored CA certificates cannot be read");
             Failure::from(unknown())
         })
+    }
+
+    /// The wall clock, if it can be trusted for minting. That it cannot is logged once, and holds across restarts.
+    pub(crate) async fn trusted_clock(&self) -> Result<Moment, Reason> {
+        let trusted = self.clock.trusted();
+        if let Err(reason) = &trusted
+            && self.clock.newly_distrusted()
+        {
+            self.log(Event::ClockDistrusted { sentence: reason.sentence.clone() }).await;
+        }
+        trusted
     }
 
     /// 128 random bits of the operating system, as a serial number.

@@ -224,7 +224,7 @@ async fn sign_ca(
     what: &'static str,
 ) -> Result<(), GenesisError> {
     let refused = |reasons| GenesisError::Refused { authority: authority.to_owned(), what, reasons };
-    let now = core.clock.trusted().map_err(GenesisError::Clock)?;
+    let now = core.trusted_clock().await.map_err(GenesisError::Clock)?;
     let serial = core.serial().map_err(|failure| refused(failure.reasons))?;
     let approved = match decide_ca(&core.policy(), authority, request, key, now.time, serial) {
         Decision::Approve(approved) => *approved,

@@ -61,7 +61,8 @@ pub(crate) async fn mint(
     if let Some(outcome) = repeated(core, identity, deadline).await? {
         return Ok(outcome);
     }
-    let ready = core.clock.trusted().and_then(|now| Ok((now, core.serving(request.authority())?)));
+    let now = core.trusted_clock().await;
+    let ready = now.and_then(|now| Ok((now, core.serving(request.authority())?)));
     let (now, serving) = match ready {
         Ok(ready) => ready,
         Err(reason) => return Err(core.refuse(vec![reason], facts(&policy, request)).await),
@@ -100,7 +101,7 @@ async fn repeated(core: &Inner, identity: &RequestIdentity, deadline: Instant) -
         Found::New | Found::OtherContent => Ok(None),
         Found::Answered(answer) => answered(core, &identity.authority, answer).await.map(Some),
         Found::Unsigned | Found::Void => {
-            let now = core.clock.trusted()?;
+            let now = core.trusted_clock().await?;
             let issued = core.ledger.resume(identity, now.millis).await.map_err(|error| core.ledger_failed(&error))?;
             let issuer = match &issued {
                 Issued::Committed { committed, .. } => core.issuer_key(&identity.authority, committed.issuer())?,

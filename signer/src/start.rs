@@ -128,16 +128,15 @@ async fn start(
 ) -> Result<Core, StartError> {
     let software = matches!(backend, BackendConfig::Software { .. });
     let keyring = Keyring::open_backend(backend, options.software_keys).map_err(Box::new)?;
-    let clock = ClockGuard::new(options.clock, recovery.last_entry_at);
+    let clock = ClockGuard::new(options.clock, recovery.last_entry_at, recovery.clock_distrusted);
     report.lines.push(format!("key backend: {}", keyring.describe()));
     report.lines.push(format!("decision log: {} entries", recovery.entries));
     let core = Core::new(ledger, keyring, clock, policy, callers_signed_here);
     log_start(&core, recovery, software, options.config_sha256, report).await?;
     if options.accept_clock {
-        let command = Event::OperatorCommand { command: "accept-clock".to_owned() };
-        core.inner.ledger.record(command, core.inner.clock.wall().millis).await?;
         core.inner.clock.accept();
-    } else if let Err(reason) = core.inner.clock.trusted() {
+        core.inner.ledger.record(Event::ClockAccepted, core.inner.clock.wall().millis).await?;
+    } else if let Err(reason) = core.inner.trusted_clock().await {
         tracing::error!(%reason, "nothing is minted until the clock is right");
         report.lines.push(format!("nothing is minted: {reason}"));
     }

@@ -97,6 +97,22 @@ async fn a_clock_that_leaps_stops_minting_until_an_operator_confirms_it() {
 }
 
 #[tokio::test]
+async fn a_clock_that_leapt_forwards_is_not_trusted_after_a_restart_either() {
+    let mut world = World::new(Where::Software).await;
+    world.clocks().leap(86_400);
+    assert_eq!(world.mint(Asked::sports_api().request()).await.unwrap_err().reasons, ["CLOCK_UNTRUSTED"]);
+    world.restart().await;
+    assert_eq!(world.mint(Asked::sports_api().request()).await.unwrap_err().reasons, ["CLOCK_UNTRUSTED"]);
+    world.clocks().leap(-86_400);
+    world.stop().await;
+    world.start_with(false, true).await.unwrap();
+    world.mint(Asked::sports_api().request()).await.unwrap();
+    world.restart().await;
+    world.mint(Asked::sports_api().request()).await.unwrap();
+    assert_eq!(world.log_after_stop().await.of_type("clock-distrusted").count(), 1);
+}
+
+#[tokio::test]
 async fn sessions_that_die_are_replaced_and_minting_goes_on() {
     let world = World::new(Where::SoftHsm).await;
     for _ in 0..3 {

@@ -13,6 +13,7 @@ const KINDS: [&str; 13] = [
     "decision",
     "heartbeat",
     "key-event",
+    "clock-distrusted",
     "operator-command",
     "outcome",
     "policy-loaded",
