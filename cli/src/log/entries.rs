@@ -7,13 +7,13 @@ use hallmark_tlog::audit::{Progress, Visitor};
 use indicatif::ProgressBar;
 
 /// Types of entries that this program knows (`docs/log-entries.md`). Others are counted and said.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "aggregate",
     "ceremony",
+    "clock-distrusted",
     "decision",
     "heartbeat",
     "key-event",
-    "clock-distrusted",
     "operator-command",
     "outcome",
     "policy-loaded",
