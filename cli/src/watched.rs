@@ -7,7 +7,7 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use rustls::AlertDescription;
@@ -33,6 +33,23 @@ impl Watched {
         (Self { stream, alert: alert.clone() }, alert)
     }
 
+    /// What a failed write means. A server that turns a client away sends its alert and closes; then writing fails, often
+    /// before the alert was read, which is still there to be read.
+    fn explain<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let failed = match polled {
+            Poll::Ready(Err(error)) => error,
+            Poll::Ready(Ok(_)) | Poll::Pending => return polled,
+        };
+        let mut scratch = [0; 1_024];
+        loop {
+            let mut into = ReadBuf::new(&mut scratch);
+            let read = Pin::new(&mut self.stream).poll_read(context, &mut into);
+            if ready!(self.remember(read)).is_err() || into.filled().is_empty() {
+                return Poll::Ready(Err(failed));
+            }
+        }
+    }
+
     fn remember<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &polled
             && let Some(rustls::Error::AlertReceived(alert)) = error.get_ref().and_then(|error| error.downcast_ref())
@@ -56,13 +73,13 @@ impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.remember(polled)
+        this.explain(polled, context)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_flush(context);
-        this.remember(polled)
+        this.explain(polled, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
