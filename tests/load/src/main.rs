@@ -17,10 +17,21 @@ use clap::Parser;
 
 use crate::arguments::Arguments;
 
-fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match measure(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("hallmark-load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures and prints; whether every request got its certificate.
+fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(load::run(&arguments))?;
+    let report = runtime.block_on(load::run(arguments))?;
     println!("{}", if arguments.json { report.to_json() } else { report.to_string() });
-    Ok(if report.minted() > 0 && report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report.minted() > 0 && report.errors.is_empty())
 }
