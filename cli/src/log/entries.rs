@@ -28,6 +28,9 @@ const KINDS: [&str; 14] = [
 /// and committed in another order; a signer whose clock is off by more stops minting.
 pub(crate) const DISORDER_MILLIS_MAX: i64 = 30_000;
 
+/// The operator's word that the clock is right, as the command of an `operator-command` entry.
+const ACCEPT_CLOCK: &str = "accept-clock";
+
 /// Most findings that are kept.
 const FINDINGS_MAX: usize = 1_000;
 
@@ -64,6 +67,10 @@ pub(crate) struct Entries {
     pub(crate) newest_millis: Option<i64>,
     pub(crate) findings: Vec<EntryFinding>,
     pub(crate) findings_dropped: u64,
+    /// Entries out of order that issue nothing: a signer whose clock runs behind goes on logging, and mints nothing until an
+    /// operator has confirmed the clock. They become findings if nobody does.
+    unconfirmed: Vec<EntryFinding>,
+    unconfirmed_dropped: u64,
     /// Digests of issuer and serial, cut to 128 bits: 16 bytes for each certificate.
     serials: HashSet<u128>,
     bar: ProgressBar,
@@ -83,6 +90,8 @@ impl Entries {
             newest_millis: None,
             findings: Vec::new(),
             findings_dropped: 0,
+            unconfirmed: Vec::new(),
+            unconfirmed_dropped: 0,
             serials: HashSet::new(),
             bar,
         }
@@ -94,7 +103,7 @@ impl Entries {
         }
         *self.kinds.entry(entry.kind.clone()).or_default() += 1;
         self.later_versions += u64::from(i64::try_from(entry.version) != Ok(ENTRY_VERSION));
-        self.look_at_time(index, entry.time);
+        self.look_at_time(index, entry);
         match (entry.kind.as_str(), entry.decision.as_deref()) {
             ("decision", Some("issued")) => {
                 self.issued += 1;
@@ -106,14 +115,37 @@ impl Entries {
         }
     }
 
-    fn look_at_time(&mut self, index: u64, millis: i64) {
+    fn look_at_time(&mut self, index: u64, entry: &Summary) {
+        let millis = entry.time;
         self.first_millis = self.first_millis.or(Some(millis));
+        if is_accepted_clock(entry) {
+            // From here on time runs from what the operator confirmed.
+            self.newest_millis = Some(millis);
+            self.unconfirmed.clear();
+            self.unconfirmed_dropped = 0;
+            return;
+        }
         let newest = self.newest_millis.unwrap_or(millis);
         let behind = newest.saturating_sub(millis);
         if behind > DISORDER_MILLIS_MAX {
-            self.find(EntryFinding::OutOfOrder { index, behind_secs: behind / 1_000 });
+            let finding = EntryFinding::OutOfOrder { index, behind_secs: behind / 1_000 };
+            if entry.decision.as_deref() == Some("issued") {
+                self.find(finding);
+            } else if self.unconfirmed.len() < FINDINGS_MAX {
+                self.unconfirmed.push(finding);
+            } else {
+                self.unconfirmed_dropped += 1;
+            }
         }
         self.newest_millis = Some(newest.max(millis));
+    }
+
+    /// All entries were seen: what nobody confirmed until now is a finding.
+    pub(crate) fn close(&mut self) {
+        for finding in std::mem::take(&mut self.unconfirmed) {
+            self.find(finding);
+        }
+        self.findings_dropped += std::mem::take(&mut self.unconfirmed_dropped);
     }
 
     fn look_at_issued(&mut self, index: u64, entry: &Summary) {
@@ -161,6 +193,11 @@ impl Visitor for Entries {
     }
 }
 
+/// Whether an operator confirmed the clock here (`hallmarkd run --accept-clock`).
+fn is_accepted_clock(entry: &Summary) -> bool {
+    entry.kind == "operator-command" && entry.command.as_ref().is_some_and(|command| command.to_string() == ACCEPT_CLOCK)
+}
+
 /// How people name a digest.
 fn short(digest: &str) -> String {
     let start: String = digest.chars().take(16).collect();
@@ -176,7 +213,16 @@ mod tests {
         for (entry, index) in entries.iter().zip(0..) {
             seen.entry(index, entry.as_bytes());
         }
+        seen.close();
         seen.findings.iter().map(ToString::to_string).collect()
+    }
+
+    fn at(kind: &str, time: i64) -> String {
+        format!(r#"{{"time":{time},"type":"{kind}","version":1}}"#)
+    }
+
+    fn accepted(time: i64) -> String {
+        format!(r#"{{"command":"accept-clock","time":{time},"type":"operator-command","version":1}}"#)
     }
 
     fn issued(serial: &str, sequence: u64, time: i64) -> String {
@@ -204,12 +250,41 @@ mod tests {
 
     #[test]
     fn time_may_run_back_only_as_far_as_requests_overtake_each_other() {
-        let at = |time: i64| format!(r#"{{"time":{time},"type":"heartbeat","version":1}}"#);
-        assert_eq!(findings(&[&at(40_000), &at(10_000)]), [""; 0]);
+        assert_eq!(findings(&[&at("heartbeat", 40_000), &at("heartbeat", 10_000)]), [""; 0]);
         assert_eq!(
-            findings(&[&at(41_000), &at(10_000)]),
+            findings(&[&at("heartbeat", 41_000), &at("heartbeat", 10_000)]),
             ["entry 1 lies 31 s before an earlier entry; the clock was set back, or the order changed"]
         );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_and_confirmed_is_no_finding() {
+        let start = [at("start", 900_000), at("policy-loaded", 900_000), at("clock-distrusted", 901_000)];
+        let log: Vec<String> = [at("heartbeat", 4_000_000)].into_iter().chain(start).collect();
+        let with = |more: &[String]| {
+            let all: Vec<String> = log.iter().chain(more).cloned().collect();
+            findings(&all.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        assert_eq!(with(&[]).len(), 3, "nobody confirmed");
+        assert_eq!(with(&[accepted(902_000), issued("01", 1, 903_000)]), [""; 0]);
+        assert_eq!(with(&[accepted(902_000), at("heartbeat", 100_000)]).len(), 1, "set back once more");
+        assert_eq!(with(&[accepted(902_000), at("heartbeat", 4_000_000)]), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_issued_while_the_clock_ran_behind_stays_a_finding() {
+        let log = [at("heartbeat", 4_000_000), issued("01", 1, 900_000), accepted(902_000)];
+        let found = findings(&log.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(
+            found,
+            ["entry 1 lies 3100 s before an earlier entry; the clock was set back, or the order changed"]
+        );
+    }
+
+    #[test]
+    fn another_command_of_an_operator_confirms_no_clock() {
+        let other = accepted(10_000).replace("accept-clock", "accept-clocks");
+        assert_eq!(findings(&[&at("heartbeat", 4_000_000), &other]).len(), 1);
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub(crate) fn verify(arguments: &VerifyArguments, config: Option<&Path>, screen:
     let bar = bar(screen);
     let mut entries = Entries::new(bar.clone());
     let report = auditor.audit(&directory, &mut entries).map_err(Problem::Audit);
+    entries.close();
     bar.finish_and_clear();
     let audit = Audit::new(report?, entries, anchor, arguments.stale_after, when::now_millis());
     screen.say(&audit.render(screen));
