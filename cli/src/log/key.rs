@@ -6,8 +6,8 @@ use hallmark_tlog::note::{KeyError, VerifierKey};
 
 use crate::files::{self, FileError};
 
-/// How the text of a secret key begins.
-const SECRET_START: &str = "PRIVATE+KEY+";
+/// What the text of a secret key contains, in capitals.
+const SECRET_MARK: &str = "PRIVATE+KEY";
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +49,11 @@ impl LogKeyError {
     }
 }
 
-/// Reads keys. Lines that are empty or begin with `#` are passed over.
+/// Reads keys. Space around the text is passed over, as are lines of a file that are empty or begin with `#`.
 pub(crate) fn read(text_or_path: &str) -> Result<Vec<VerifierKey>, LogKeyError> {
-    if text_or_path.starts_with(SECRET_START) {
-        return Err(LogKeyError::Secret);
-    }
-    if let Ok(key) = VerifierKey::parse(text_or_path.trim()) {
+    // Before anything else: whatever comes later may say what was given.
+    let text_or_path = not_secret(text_or_path)?;
+    if let Ok(key) = VerifierKey::parse(text_or_path) {
         return Ok(vec![key]);
     }
     let neither = |source| LogKeyError::Neither { text: text_or_path.to_owned(), source };
@@ -66,8 +65,10 @@ pub(crate) fn read(text_or_path: &str) -> Result<Vec<VerifierKey>, LogKeyError> 
 }
 
 fn parse(line: &str) -> Result<VerifierKey, LogKeyError> {
-    if line.starts_with(SECRET_START) {
-        return Err(LogKeyError::Secret);
-    }
-    VerifierKey::parse(line).map_err(|source| LogKeyError::Malformed { source })
+    VerifierKey::parse(not_secret(line)?).map_err(|source| LogKeyError::Malformed { source })
+}
+
+/// The text without the space around it, unless a secret key is in it, however it is quoted.
+fn not_secret(text: &str) -> Result<&str, LogKeyError> {
+    if text.to_ascii_uppercase().contains(SECRET_MARK) { Err(LogKeyError::Secret) } else { Ok(text.trim()) }
 }

@@ -9,6 +9,7 @@ use crate::support::{
     World,
     log::{self, THEN_MILLIS, checkpoint, entries, publish},
 };
+use hallmark_entry::Object;
 use insta::assert_snapshot;
 
 /// So that a log of a fixed day is not stale, whenever the test runs.
@@ -85,6 +86,52 @@ fn a_key_can_be_given_as_text_and_a_secret_one_is_not_taken() {
     assert_eq!(run.code, 2);
     assert!(!run.stderr.contains("PRIVATE"), "{}", run.stderr);
     assert_snapshot!(run.told());
+}
+
+#[test]
+fn a_secret_key_is_never_printed_however_it_was_given() {
+    let mut world = published();
+    let secret = log::log_key(1).to_secret_text();
+    let (_, unnamed) = secret.split_once("+KEY+").unwrap();
+    let (_, seed) = secret.rsplit_once('+').unwrap();
+    let given = [
+        format!(" {}", *secret),
+        format!("\n{}\n", *secret),
+        format!("\"{}\"", *secret),
+        format!("'{}'", *secret),
+        format!("key={}", *secret),
+        format!("private+key+{unnamed}"),
+    ];
+    let is_silent = |run: crate::support::Run| {
+        assert_eq!(run.code, 2, "{}", run.told());
+        assert!(!run.told().contains(seed) && run.told().contains("secret log key"), "{}", run.told());
+    };
+    for key in &given {
+        is_silent(world.run(["log", "verify", "log", "--key", key]));
+        is_silent(world.run(["log", "verify", "log", "--json", "--key", key]));
+        is_silent(world.run(["log", "receipt", "log.vkey", "--entry", "log.vkey", "--key", key]));
+        world.write("wrong.vkey", format!("# the key\n{key}\n"));
+        is_silent(world.run(["log", "verify", "log", "--key", "wrong.vkey"]));
+    }
+    world.set("HALLMARK_LOG_KEY", &given[0]);
+    is_silent(world.run(["log", "verify", "log"]));
+}
+
+#[test]
+fn a_clock_that_was_set_back_and_confirmed_does_not_spoil_the_log() {
+    let world = World::new();
+    let mut log = entries(THEN_MILLIS);
+    let back_millis = THEN_MILLIS - 3_600_000;
+    log.push(Object::new().text("program-version", "0.1.0").into_entry("start", back_millis));
+    let verify = [&VERIFY[..], &[NEVER_STALE]].concat();
+    publish(&world, &log);
+    let run = world.run(&verify);
+    assert!(run.code == 1 && run.stderr.contains("the clock was set back"), "{}", run.told());
+    log.push(Object::new().text("command", "accept-clock").into_entry("operator-command", back_millis + 1));
+    log.push(log::issued(3, &[3; 32], back_millis + 1_000));
+    publish(&world, &log);
+    let run = world.run(&verify);
+    assert_eq!(run.code, 0, "{}", run.told());
 }
 
 #[test]
