@@ -29,6 +29,8 @@ pub(crate) struct Expectation {
 pub(crate) struct Checked {
     /// The certificate; none where only validation was asked for.
     pub(crate) leaf: Option<CertificateView>,
+    /// The decision's entry.
+    pub(crate) entry: Summary,
     /// The proof that the entry is in the log.
     pub(crate) receipt: ReceiptCheck,
 }
@@ -49,6 +51,10 @@ pub(crate) enum ReceiptCheck {
 pub(crate) enum CheckError {
     #[error("its {what} certificate is missing or cannot be read")]
     Unreadable { what: &'static str },
+    #[error("only a validation was asked for, and it has a certificate or a serial number")]
+    Unasked,
+    #[error("it does not say from when to when the certificate would be valid")]
+    NoValidity,
     #[error("the certificate is over another key than the one that was sent")]
     OtherKey,
     #[error("it certified a request whose key cannot be read here, so the two keys cannot be compared")]
@@ -75,18 +81,23 @@ pub(crate) enum CheckError {
 
 /// Checks an answer to MintCertificate.
 pub(crate) fn minted(answer: &MintCertificateResponse, wanted: &Expectation) -> Result<Checked, CheckError> {
-    let leaf = if wanted.validate_only { None } else { Some(leaf(answer, wanted)?) };
+    let leaf = if wanted.validate_only { validated(answer)? } else { Some(leaf(answer, wanted)?) };
     let transition = answer.epoch.as_ref().map(|epoch| epoch.transition.as_ref());
     if wanted.transition.is_some_and(|wanted| transition != Some(wanted.as_slice())) {
         return Err(CheckError::OtherTransition);
     }
     let entry = Summary::parse(&answer.log_entry).map_err(|_| CheckError::EntryUnreadable)?;
-    let digest = leaf.as_ref().map(|leaf| hallmark_policy::hex(&hallmark_entry::sha256(&leaf.to_be_signed)));
-    let decision = if wanted.validate_only { "validated" } else { "issued" };
-    if entry.decision.as_deref() != Some(decision) || (digest.is_some() && entry.tbs_sha256 != digest) {
+    let is_meant = match &leaf {
+        Some(leaf) => {
+            let digest = hallmark_policy::hex(&hallmark_entry::sha256(&leaf.to_be_signed));
+            entry.decision.as_deref() == Some("issued") && entry.tbs_sha256 == Some(digest)
+        }
+        None => entry.decision.as_deref() == Some("validated") && is_of_answer(&entry, answer),
+    };
+    if !is_meant {
         return Err(CheckError::EntryOfOther);
     }
-    Ok(Checked { leaf, receipt: receipt(answer, wanted)? })
+    Ok(Checked { leaf, entry, receipt: receipt(answer, wanted)? })
 }
 
 /// Checks an answer to GetChain: root, intermediate, mesh CA.
@@ -115,15 +126,46 @@ fn leaf(answer: &MintCertificateResponse, wanted: &Expectation) -> Result<Certif
     {
         return Err(CheckError::OtherFields);
     }
+    issuers(answer, Some(("leaf", leaf.clone())))?;
+    Ok(leaf)
+}
+
+/// What would be minted is no certificate, and has its issuers all the same.
+fn validated(answer: &MintCertificateResponse) -> Result<Option<CertificateView>, CheckError> {
+    if !answer.certificate.is_empty() || !answer.serial.is_empty() {
+        return Err(CheckError::Unasked);
+    }
+    if answer.not_after <= answer.not_before {
+        return Err(CheckError::NoValidity);
+    }
+    if answer.chain.is_empty() {
+        return Err(CheckError::Unreadable { what: "intermediate" });
+    }
+    issuers(answer, None)?;
+    Ok(None)
+}
+
+/// Checks the chain up to the root, from the leaf where there is one.
+fn issuers(answer: &MintCertificateResponse, leaf: Option<(&'static str, CertificateView)>) -> Result<(), CheckError> {
     let root = read(&answer.root, "root")?;
-    let mut lower = ("leaf", leaf.clone());
+    let mut lower = leaf;
     for issuer in &answer.chain {
         let issuer = read(issuer, "intermediate")?;
-        signed(lower.0, &lower.1, "intermediate", &issuer)?;
-        lower = ("intermediate", issuer);
+        if let Some((what, lower)) = &lower {
+            signed(what, lower, "intermediate", &issuer)?;
+        }
+        lower = Some(("intermediate", issuer));
     }
-    signed(lower.0, &lower.1, "root", &root)?;
-    Ok(leaf)
+    lower.map_or(Ok(()), |(what, lower)| signed(what, &lower, "root", &root))
+}
+
+/// Whether the entry says of validity and epoch what the answer says.
+fn is_of_answer(entry: &Summary, answer: &MintCertificateResponse) -> bool {
+    let epoch_of_answer =
+        answer.epoch.as_ref().map(|epoch| (epoch.generation, hallmark_policy::hex(&epoch.transition)));
+    let epoch_of_entry = entry.epoch.as_ref().and_then(|epoch| Some((epoch.generation, epoch.transition.clone()?)));
+    (entry.not_before, entry.not_after) == (Some(answer.not_before), Some(answer.not_after))
+        && epoch_of_entry == epoch_of_answer
 }
 
 fn receipt(answer: &MintCertificateResponse, wanted: &Expectation) -> Result<ReceiptCheck, CheckError> {

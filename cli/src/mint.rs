@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     arguments::MintArguments,
-    certificate::{CertificateView, spki_of_csr},
+    certificate::spki_of_csr,
     checks::{self, Checked, Expectation, ReceiptCheck},
     config::Config,
     connection::{self, Connection, ConnectionError},
@@ -192,17 +192,20 @@ fn describe(
     screen: &Screen,
 ) -> String {
     let mut table = Table::new();
+    table.list("names", names_of(checked).iter().map(String::as_str));
     let word = match &checked.leaf {
         Some(leaf) => {
-            describe_leaf(leaf, &mut table);
+            table.row(["serial", &hallmark_policy::hex(&leaf.serial)]);
             if answer.replayed { "minted before:" } else { "minted:" }
         }
         None => {
-            let (from, to) = (when::rfc3339(answer.not_before), when::rfc3339(answer.not_after));
-            table.row(["valid", &format!("{from} to {to}")]);
+            table.row(["serial", "none yet: nothing was signed"]);
             "would be minted:"
         }
     };
+    let lasts_secs = u64::try_from(answer.not_after.saturating_sub(answer.not_before)).unwrap_or(0);
+    let (from, to) = (when::rfc3339(answer.not_before), when::rfc3339(answer.not_after));
+    table.row(["valid", &format!("{from} to {to}, {}", when::span(lasts_secs))]);
     if let Some(epoch) = &answer.epoch {
         let transition: String = hallmark_policy::hex(&epoch.transition).chars().take(16).collect();
         let name = format!("{} generation {}, transition {transition}…", epoch.authority, epoch.generation);
@@ -214,18 +217,26 @@ fn describe(
     if let Some(target) = outputs.certificate.as_ref().filter(|_| checked.leaf.is_some()) {
         table.row(["written", &target.path().display().to_string()]);
     }
-    let subject = checked.leaf.as_ref().map_or("nothing was signed", |leaf| leaf.subject.as_str());
+    let subject = subject_of(checked);
     let subject =
-        crate::screen::printable(if subject.is_empty() { "a certificate without a subject" } else { subject });
+        crate::screen::printable(if subject.is_empty() { "a certificate without a subject" } else { &subject });
     format!("{} {subject}\n{}", screen.tone(Tone::Good, word), table.render(2))
 }
 
-fn describe_leaf(leaf: &CertificateView, table: &mut Table) {
-    table.list("names", leaf.names.iter().map(String::as_str));
-    table.row(["serial", &hallmark_policy::hex(&leaf.serial)]);
-    let lasts = u64::try_from(leaf.not_after.saturating_sub(leaf.not_before)).unwrap_or(0);
-    let (from, to) = (when::rfc3339(leaf.not_before), when::rfc3339(leaf.not_after));
-    table.row(["valid", &format!("{from} to {to}, {}", when::span(lasts))]);
+/// The subject of what was minted, or of what would be.
+fn subject_of(checked: &Checked) -> String {
+    match &checked.leaf {
+        Some(leaf) => leaf.subject.clone(),
+        None => checked.entry.subject.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+/// Its subjectAltName entries. A decision's entry has the common name among the names.
+fn names_of(checked: &Checked) -> Vec<String> {
+    match &checked.leaf {
+        Some(leaf) => leaf.names.clone(),
+        None => checked.entry.names.iter().map(ToString::to_string).filter(|name| !name.starts_with("cn:")).collect(),
+    }
 }
 
 fn receipt_in_words(check: ReceiptCheck) -> &'static str {
@@ -242,9 +253,9 @@ fn to_json(answer: &MintCertificateResponse, checked: &Checked, request_id: &str
         "result": if checked.leaf.is_some() { "minted" } else { "validated" },
         "request-id": request_id,
         "replayed": answer.replayed,
-        "subject": checked.leaf.as_ref().map(|leaf| &leaf.subject),
-        "names": checked.leaf.as_ref().map(|leaf| &leaf.names),
-        "serial": hallmark_policy::hex(&answer.serial),
+        "subject": subject_of(checked),
+        "names": names_of(checked),
+        "serial": checked.leaf.as_ref().map(|leaf| hallmark_policy::hex(&leaf.serial)),
         "not-before": when::rfc3339(answer.not_before),
         "not-after": when::rfc3339(answer.not_after),
         "epoch": answer.epoch.as_ref().map(crate::chain::epoch_to_json),

@@ -195,7 +195,8 @@ impl Visitor for Entries {
 
 /// Whether an operator confirmed the clock here (`hallmarkd run --accept-clock`).
 fn is_accepted_clock(entry: &Summary) -> bool {
-    entry.kind == "operator-command" && entry.command.as_ref().is_some_and(|command| command.to_string() == ACCEPT_CLOCK)
+    entry.kind == "operator-command"
+        && entry.command.as_ref().is_some_and(|command| command.to_string() == ACCEPT_CLOCK)
 }
 
 /// How people name a digest.

@@ -1,7 +1,7 @@
 //! Minting: what is sent, checked, written and said.
 
 use crate::support::{World, log, signer::FakeSigner};
-use hallmark_proto::signer::mint_certificate_request::Subject;
+use hallmark_proto::signer::{MintCertificateResponse, mint_certificate_request::Subject};
 use insta::assert_snapshot;
 use rcgen::KeyPair;
 
@@ -78,20 +78,65 @@ fn a_file_that_exists_is_not_overwritten_and_nothing_is_asked() {
     assert!(world.read("leaf.pem").starts_with("-----BEGIN"));
 }
 
+/// The good answer without a signature.
+fn validated(signer: &FakeSigner) -> MintCertificateResponse {
+    let entry = log::validated(log::THEN_MILLIS);
+    let receipt = log::receipt(std::slice::from_ref(&entry), 0);
+    let (certificate, serial) = Default::default();
+    MintCertificateResponse { certificate, serial, receipt, log_entry: entry.into(), ..signer.good.clone() }
+}
+
 #[test]
 fn a_validation_writes_nothing() {
     let world = World::new();
     let signer = FakeSigner::start(&world);
-    let entry = log::validated(log::THEN_MILLIS);
-    let mut answer = signer.good.clone();
-    answer.certificate.clear();
-    answer.serial.clear();
-    answer.receipt = log::receipt(std::slice::from_ref(&entry), 0);
-    answer.log_entry = entry.into();
-    signer.answer(Some(Ok(answer)));
-    let run = world.run(signer.command(&format!("{MINT} --validate-only --out leaf.pem --log-key log.vkey")));
+    signer.answer(Some(Ok(validated(&signer))));
+    let words = format!("{MINT} --validate-only --log-key log.vkey");
+    let run = world.run(signer.command(&format!("{words} --out leaf.pem --chain-out chain.pem")));
     assert_snapshot!(run.told());
-    assert!(!world.path("leaf.pem").exists());
+    assert!(!world.path("leaf.pem").exists() && !world.path("chain.pem").exists());
+    let json = world.run(signer.command(&format!("{words} --json"))).json();
+    assert_eq!(json["result"], "validated");
+    assert_eq!(json["subject"], "CN=sports.api");
+    assert_eq!(json["names"], serde_json::json!(["dns:api.sports.lab.athenz.cloud"]));
+    assert_eq!((&json["serial"], &json["certificate"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    assert_eq!((&json["not-after"], &json["epoch"]["generation"]), (&"2026-12-01T00:00:00Z".into(), &1.into()));
+}
+
+#[test]
+fn a_validation_is_compared_with_the_transition_that_was_named() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    signer.answer(Some(Ok(validated(&signer))));
+    let with = |digest: &str| world.run(signer.command(&format!("{MINT} --validate-only --transition {digest}")));
+    let run = with(&"c0".repeat(32));
+    assert_eq!(run.code, 0, "{}", run.told());
+    let run = with(&"ab".repeat(32));
+    assert!(run.code == 1 && run.stderr.contains("not of the transition that was named"), "{}", run.told());
+}
+
+#[test]
+fn a_validation_that_does_not_hold_is_no_success() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    let other = FakeSigner::start(&World::new()).good.clone();
+    let cases: [(&str, &dyn Fn(&mut MintCertificateResponse)); 8] = [
+        ("it has a certificate or a serial number", &|a| a.certificate = other.certificate.clone()),
+        ("it has a certificate or a serial number", &|a| a.serial = other.serial.clone()),
+        ("does not say from when to when", &|a| (a.not_before, a.not_after) = (0, 0)),
+        ("its intermediate certificate is missing", &|a| a.chain.clear()),
+        ("is not signed by the root", &|a| a.root = other.root.clone()),
+        ("the log entry is not about this", &|a| a.not_after += 1),
+        ("the log entry is not about this", &|a| a.epoch = None),
+        ("the log entry is not about this", &|a| a.log_entry = other.log_entry.clone()),
+    ];
+    for (sentence, change) in cases {
+        let mut answer = validated(&signer);
+        change(&mut answer);
+        signer.answer(Some(Ok(answer)));
+        let run = world.run(signer.command(&format!("{MINT} --validate-only")));
+        assert!(run.code == 1 && run.stderr.contains(sentence), "{sentence}: {}", run.told());
+    }
 }
 
 #[test]
@@ -100,7 +145,7 @@ fn an_answer_that_does_not_hold_is_no_success_and_is_not_written() {
     let signer = FakeSigner::start(&world);
     let good = &signer.good;
     let other = FakeSigner::start(&World::new()).good.clone();
-    let answer = |change: &dyn Fn(&mut hallmark_proto::signer::MintCertificateResponse)| {
+    let answer = |change: &dyn Fn(&mut MintCertificateResponse)| {
         let mut answer = good.clone();
         change(&mut answer);
         answer

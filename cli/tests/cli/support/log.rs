@@ -35,8 +35,17 @@ pub(crate) fn issued(sequence: u64, tbs_sha256: &[u8], at_millis: i64) -> Vec<u8
         .into_entry("decision", at_millis)
 }
 
+/// What the fake signer's good answer would be without a signature.
 pub(crate) fn validated(at_millis: i64) -> Vec<u8> {
-    Object::new().text("decision", "validated").text("authority", "athenz").into_entry("decision", at_millis)
+    Object::new()
+        .text("decision", "validated")
+        .text("authority", "athenz")
+        .text("subject", "CN=sports.api")
+        .texts("names", "names-omitted", ["cn:sports.api", "dns:api.sports.lab.athenz.cloud"])
+        .integer("not-before", 1_793_491_200)
+        .integer("not-after", 1_796_083_200)
+        .object("epoch", Object::new().count("generation", 1).hex("transition", &[0xc0; 32]))
+        .into_entry("decision", at_millis)
 }
 
 pub(crate) fn refused(at_millis: i64) -> Vec<u8> {
