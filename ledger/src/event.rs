@@ -95,6 +95,8 @@ pub enum Event {
 pub enum KeyAction {
     /// It was generated in its backend.
     Generated,
+    /// It was left behind by an interrupted start, under a label that the log had named, and is used.
+    TakenOver,
     /// It was found again, and is the key it should be.
     Opened,
     /// It was destroyed.

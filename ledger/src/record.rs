@@ -100,6 +100,7 @@ impl KeyAction {
     pub fn name(self) -> &'static str {
         match self {
             Self::Generated => "generated",
+            Self::TakenOver => "taken-over",
             Self::Opened => "opened",
             Self::Destroyed => "destroyed",
             Self::Refused => "refused",

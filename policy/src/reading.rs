@@ -20,6 +20,12 @@ use crate::{
 /// Where notBefore lies if the profile does not say.
 const BACKDATE_DEFAULT: Span = Span::from_secs(300);
 
+/// Longest name of an authority, in bytes: it is part of the labels of its keys, which tokens bound.
+const AUTHORITY_BYTES_MAX: usize = 32;
+
+/// Names that the log gives to others than callers of the policy.
+const RESERVED_CALLERS: [&str; 4] = [crate::authority::OPERATOR, "unnamed", "unreadable", "other"];
+
 /// Most names of one format.
 const COUNT_MAX: usize = crate::name::NAMES_MAX;
 
@@ -97,6 +103,12 @@ impl Reader {
 
     fn authority(&mut self, name: &str, table: &AuthorityTable) -> Authority {
         self.label(&format!("authority.{name}"), name);
+        if name.len() > AUTHORITY_BYTES_MAX {
+            let sentence = format!(
+                "the name of an authority has at most {AUTHORITY_BYTES_MAX} characters: it stands in key labels"
+            );
+            self.mistake(&format!("authority.{name}"), sentence);
+        }
         let root = self.ca(&format!("authority.{name}.root"), &table.root);
         let epoch = self.ca(&format!("authority.{name}.epoch"), &table.epoch);
         if root.subject == epoch.subject {
@@ -306,6 +318,9 @@ impl Reader {
     fn caller(&mut self, name: &str, table: &CallerTable, profiles: &BTreeMap<String, Profile>) -> Option<CallerRule> {
         let place = format!("caller.{name}");
         self.label(&place, name);
+        if RESERVED_CALLERS.contains(&name) {
+            self.mistake(&place, "the log uses this name for somebody else; choose another");
+        }
         let identity = match (&table.uri, &table.dns) {
             (Some(uri), None) => Uri::parse(uri).map(|uri| Identity::Uri(uri.as_str().to_owned())),
             (None, Some(dns)) => DnsName::parse(dns).map(|name| Identity::Dns(name.as_str().to_owned())),

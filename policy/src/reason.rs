@@ -89,6 +89,10 @@ pub enum ReasonCode {
     ClockUntrusted,
     /// The serial number is taken.
     SerialTaken,
+    /// The same request is being worked on elsewhere.
+    RequestInFlight,
+    /// The signer could not put a certificate together.
+    Defect,
     /// The draft does not say what was approved: a defect of the signer, and nothing was signed.
     DraftDisagrees,
     /// The deadline passed.
@@ -176,6 +180,8 @@ impl ReasonCode {
             Self::RequestVoid => "REQUEST_VOID",
             Self::ClockUntrusted => "CLOCK_UNTRUSTED",
             Self::SerialTaken => "SERIAL_TAKEN",
+            Self::RequestInFlight => "REQUEST_IN_FLIGHT",
+            Self::Defect => "DEFECT",
             Self::DraftDisagrees => "DRAFT_DISAGREES",
             Self::DeadlinePassed => "DEADLINE_PASSED",
             Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
@@ -230,10 +236,13 @@ impl ReasonCode {
             Self::AuthorityUnknown => ReasonClass::NotFound,
             Self::MessageTooLarge => ReasonClass::Exhausted,
             Self::DeadlinePassed => ReasonClass::Deadline,
-            Self::PolicyChanged | Self::QueueFull | Self::DeviceFailed | Self::LedgerFailed | Self::Stopping => {
-                ReasonClass::Unavailable
-            }
-            Self::SerialTaken | Self::DraftDisagrees => ReasonClass::Internal,
+            Self::RequestInFlight
+            | Self::PolicyChanged
+            | Self::QueueFull
+            | Self::DeviceFailed
+            | Self::LedgerFailed
+            | Self::Stopping => ReasonClass::Unavailable,
+            Self::SerialTaken | Self::Defect | Self::DraftDisagrees => ReasonClass::Internal,
         }
     }
 }

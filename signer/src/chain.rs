@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hallmark_policy::{Reason, ReasonCode, reason::quote};
+use hallmark_policy::{Facts, LABEL_BYTES_MAX, Reason, ReasonCode, reason::quote};
 use hallmark_proto::{
     link::Reply,
     signer::{Epoch, GetChainRequest, GetChainResponse, epoch_selector::By},
@@ -25,9 +25,19 @@ pub(crate) async fn chain(core: &Arc<Inner>, call: CallContext) -> Result<Reply,
             return Err(core.refuse(vec![reason], core.facts(call.method.name(), &call.caller)).await);
         }
     };
-    let chain = match message.epoch.and_then(|selector| selector.by) {
-        None => core.serving(&message.authority)?.chain,
-        Some(by) => select(core, &message.authority, &by)?,
+    let selected = match limits(&message) {
+        Err(reason) => Err(reason.into()),
+        Ok(()) => match message.epoch.as_ref().and_then(|selector| selector.by.as_ref()) {
+            None => core.serving(&message.authority).map(|serving| serving.chain).map_err(Failure::from),
+            Some(by) => select(core, &message.authority, by),
+        },
+    };
+    let chain = match selected {
+        Ok(chain) => chain,
+        Err(failure) => {
+            let facts = Facts { authority: message.authority, ..core.facts(call.method.name(), &call.caller) };
+            return Err(core.refuse(failure.reasons, facts).await);
+        }
     };
     Ok(answer::success(&GetChainResponse {
         root: chain.root.into(),
@@ -41,6 +51,25 @@ pub(crate) async fn chain(core: &Arc<Inner>, call: CallContext) -> Result<Reply,
         }),
         active: chain.active,
     }))
+}
+
+/// What the message's comments promise about its fields.
+fn limits(message: &GetChainRequest) -> Result<(), Reason> {
+    if message.authority.is_empty() {
+        return Err(Reason::new(ReasonCode::FieldMissing, "authority", "`authority` is empty"));
+    }
+    if message.authority.len() > LABEL_BYTES_MAX {
+        let sentence = format!("`authority` has {} bytes", message.authority.len());
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, "authority", sentence);
+        return Err(reason.allowing(format!("at most {LABEL_BYTES_MAX} bytes")));
+    }
+    match message.epoch.as_ref().and_then(|selector| selector.by.as_ref()) {
+        Some(By::Transition(transition)) if transition.len() != 32 => {
+            let sentence = format!("`transition` has {} bytes", transition.len());
+            Err(Reason::new(ReasonCode::FieldOutOfLimits, "epoch.transition", sentence).allowing("32 bytes"))
+        }
+        Some(By::Transition(_) | By::Generation(_)) | None => Ok(()),
+    }
 }
 
 fn select(core: &Inner, authority: &str, by: &By) -> Result<Chain, Failure> {

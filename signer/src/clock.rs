@@ -116,6 +116,11 @@ impl ClockGuard {
         self.tripped.load(Ordering::SeqCst) && !self.said.swap(true, Ordering::SeqCst)
     }
 
+    /// What was to be logged could not be: it is said again the next time.
+    pub(crate) fn say_again(&self) {
+        self.said.store(false, Ordering::SeqCst);
+    }
+
     /// An operator's word that the wall clock is right now.
     pub(crate) fn accept(&self) {
         let mut base = self.base.lock().unwrap_or_else(PoisonError::into_inner);

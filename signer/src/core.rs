@@ -11,33 +11,35 @@ use std::{
 };
 
 use bytes::Bytes;
-use hallmark_backends::{BackendError, Health, Keyring, SignError};
-use hallmark_ledger::{EpochRecord, Event, Issued, Ledger, LedgerError, Logged};
+use hallmark_backends::{BackendError, Health, Keyring};
+use hallmark_ledger::{Event, Ledger};
 use hallmark_policy::{
-    Caller, Facts, Method, Policy, Reason, ReasonCode, Refusal, admit,
+    Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
     content::{SERIAL_RANDOM_BYTES, Serial},
-    key::{PublicKey, SpkiDigest},
     reason::quote,
 };
 use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
 use prost::Message;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     aggregate::{Aggregates, WINDOW_SECS},
-    answer::{self, Failure, Receipt},
-    authorities::{self, Chain, Serving},
+    answer::{self, Failure},
+    authorities::Serving,
     chain,
     clock::{ClockGuard, Moment},
-    in_flight::{InFlight, Turn},
-    mint, order,
+    in_flight::InFlight,
+    mint,
 };
+
+/// Calls that are worked on at the same time; one more is shed. Each may hold a message of 256 KiB.
+const CALLS_MAX: usize = 4_096;
+
+/// How long a stop waits for calls under way, in seconds. A device that hangs longer is left behind.
+const STOP_SECS_MAX: u64 = 25;
 
 /// How often the log says that it is alive where nothing else happens.
 const HEARTBEAT_SECS: u64 = 600;
-
-/// How long a receipt is waited for: checkpoints are signed within a millisecond of the commit.
-const RECEIPT_SECS_MAX: u64 = 5;
 
 /// The core. A cheap handle: clones are the same core.
 #[derive(Clone)]
@@ -53,11 +55,12 @@ pub(crate) struct Inner {
     policy: RwLock<Arc<Policy>>,
     serving: RwLock<Arc<HashMap<String, Serving>>>,
     pub(crate) callers_signed_here: Vec<String>,
-    aggregates: Aggregates,
+    pub(crate) aggregates: Aggregates,
     stopping: AtomicBool,
     working: AtomicU64,
     idle: Notify,
-    failed: watch::Sender<Option<String>>,
+    calls: Semaphore,
+    pub(crate) failed: watch::Sender<Option<String>>,
 }
 
 /// What a method needs to know about its call.
@@ -88,6 +91,7 @@ impl Core {
             stopping: AtomicBool::new(false),
             working: AtomicU64::new(0),
             idle: Notify::new(),
+            calls: Semaphore::new(CALLS_MAX),
             failed: watch::Sender::new(None),
         };
         Self { inner: Arc::new(inner) }
@@ -141,12 +145,19 @@ impl Core {
     pub async fn stop(&self) {
         let inner = &self.inner;
         inner.stopping.store(true, Ordering::SeqCst);
-        loop {
-            let idle = inner.idle.notified();
-            if inner.working.load(Ordering::SeqCst) == 0 {
-                break;
+        let idle = async {
+            loop {
+                let idle = inner.idle.notified();
+                if inner.working.load(Ordering::SeqCst) == 0 {
+                    break;
+                }
+                idle.await;
             }
-            idle.await;
+        };
+        let patience = Duration::from_secs(STOP_SECS_MAX);
+        let hung = tokio::time::timeout(patience, idle).await.is_err();
+        if hung {
+            tracing::error!("calls are still under way after {STOP_SECS_MAX} s; the daemon stops without them");
         }
         inner.log_aggregates().await;
         let stopped = inner.ledger.record(Event::Stop, inner.clock.wall().millis).await;
@@ -156,7 +167,9 @@ impl Core {
         let closing = Arc::clone(inner);
         let closed = tokio::task::spawn_blocking(move || {
             closing.ledger.stop();
-            closing.keyring.stop();
+            if !hung {
+                closing.keyring.stop();
+            }
         });
         if closed.await.is_err() {
             tracing::error!("closing the ledger panicked");
@@ -172,7 +185,7 @@ impl Core {
             for minute in 1_u64.. {
                 ticks.tick().await;
                 let Some(inner) = weak.upgrade() else { return };
-                if inner.stopping.load(Ordering::SeqCst) {
+                if inner.is_stopping() {
                     return;
                 }
                 inner.log_aggregates().await;
@@ -216,14 +229,31 @@ impl Inner {
     }
 
     async fn unary(self: &Arc<Self>, unary: Unary) -> Reply {
-        let result = match self.read(unary).await {
-            Ok(call) => match call.method {
-                Method::MintCertificate => mint::mint(self, call).await,
-                Method::GetChain => chain::chain(self, call).await,
-            },
-            Err(failure) => Err(failure),
+        let method = unary.method.clone();
+        let caller = unary.caller_chain.first().and_then(|leaf| Caller::parse(leaf).ok());
+        match self.work(unary).await {
+            Ok(reply) => reply,
+            Err(failure) => {
+                // What has no entry of its own is counted: nothing that a caller was refused stays unsaid.
+                if failure.logged.is_none()
+                    && let Some(reason) = failure.reasons.first()
+                {
+                    self.count(caller.as_ref(), method, reason.code.as_str().to_owned());
+                }
+                answer::failure(&failure)
+            }
+        }
+    }
+
+    async fn work(self: &Arc<Self>, unary: Unary) -> Result<Reply, Failure> {
+        let Ok(_one_of_many) = self.calls.try_acquire() else {
+            return Err(Reason::new(ReasonCode::QueueFull, "method", "too many calls are under way").into());
         };
-        result.unwrap_or_else(|failure| answer::failure(&failure))
+        let call = self.read(unary).await?;
+        match call.method {
+            Method::MintCertificate => mint::mint(self, call).await,
+            Method::GetChain => chain::chain(self, call).await,
+        }
     }
 
     /// Who calls what, and whether there is still time.
@@ -237,11 +267,10 @@ impl Inner {
             let reason = Reason::new(ReasonCode::MethodUnknown, "method", sentence);
             return Err(self.refuse(vec![reason], self.facts(&unary.method, &caller)).await);
         };
-        if self.stopping.load(Ordering::SeqCst) {
+        if self.is_stopping() {
             return Err(Reason::new(ReasonCode::Stopping, "method", "the daemon is stopping").into());
         }
         let Some(deadline) = self.deadline(unary.deadline_boottime_nanos) else {
-            self.count(&caller, &unary.method, ReasonCode::DeadlinePassed.as_str());
             return Err(Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline has passed").into());
         };
         let admitted = admit(&self.policy(), &caller, method, self.clock.wall().time).map(|_| ());
@@ -251,6 +280,10 @@ impl Inner {
         }
     }
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
     fn deadline(&self, boottime_nanos: u64) -> Option<Instant> {
         let left = boottime_nanos.checked_sub(self.clock.boottime_nanos()).filter(|left| *left > 0)?;
         Instant::now().checked_add(Duration::from_nanos(left))
@@ -258,13 +291,12 @@ impl Inner {
 
     fn turned_away(&self, turned_away: TurnedAway) {
         let caller = turned_away.caller_chain.first().and_then(|leaf| Caller::parse(leaf).ok());
-        let name = caller.map_or_else(|| "unreadable".to_owned(), |caller| self.caller_name(&caller));
-        self.aggregates.count(name, turned_away.method, turned_away.reason, self.clock.wall().millis);
+        self.count(caller.as_ref(), turned_away.method, turned_away.reason);
     }
 
-    fn count(&self, caller: &Caller, method: &str, reason: &str) {
-        let at = self.clock.wall().millis;
-        self.aggregates.count(self.caller_name(caller), method.to_owned(), reason.to_owned(), at);
+    fn count(&self, caller: Option<&Caller>, method: String, reason: String) {
+        let name = caller.map_or_else(|| "unreadable".to_owned(), |caller| self.caller_name(caller));
+        self.aggregates.count(name, method, reason, self.clock.wall().millis);
     }
 
     /// The caller's name in the policy, or its first identity.
@@ -313,56 +345,14 @@ impl Inner {
         Err(Reason::new(ReasonCode::AuthorityUnknown, "authority", sentence))
     }
 
-    /// The epoch of an authority whose key this is.
-    fn epoch_by_key(&self, authority: &str, issuer: SpkiDigest) -> Result<Option<EpochRecord>, Failure> {
-        let epochs = self.ledger.epochs(authority).map_err(|error| self.ledger_failed(&error))?;
-        let is_key = |epoch: &EpochRecord| epoch.key.as_ref().is_some_and(|key| SpkiDigest::of(&key.spki) == issuer);
-        Ok(epochs.into_iter().find(is_key))
-    }
-
-    /// The public key of that digest, among those of an authority's epochs and its root.
-    pub(crate) fn issuer_key(&self, authority: &str, issuer: SpkiDigest) -> Result<PublicKey, Failure> {
-        if let Some(serving) = self.all_serving().get(authority)
-            && serving.issuer.key.digest() == issuer
-        {
-            return Ok(serving.issuer.key.clone());
-        }
-        let record = self.ledger.authority(authority).map_err(|error| self.ledger_failed(&error))?;
-        let root = record.and_then(|record| record.key).filter(|key| SpkiDigest::of(&key.spki) == issuer);
-        let stored = match root {
-            Some(key) => Some(key),
-            None => self.epoch_by_key(authority, issuer)?.and_then(|epoch| epoch.key),
-        };
-        stored.and_then(|key| PublicKey::parse(&key.spki).ok()).ok_or_else(|| {
-            Reason::new(ReasonCode::LedgerFailed, "issuer", "the ledger does not know the key of this certificate")
-                .into()
-        })
-    }
-
-    /// The certificates of the epoch whose key this is.
-    pub(crate) fn chain_by_key(&self, authority: &str, issuer: SpkiDigest) -> Result<Chain, Failure> {
-        if let Some(serving) = self.all_serving().get(authority)
-            && serving.issuer.key.digest() == issuer
-        {
-            return Ok(serving.chain.clone());
-        }
-        let unknown =
-            || Reason::new(ReasonCode::LedgerFailed, "issuer", "the ledger does not know the certificate's epoch");
-        let epoch = self.epoch_by_key(authority, issuer)?.ok_or_else(unknown)?;
-        let record = self.ledger.authority(authority).map_err(|error| self.ledger_failed(&error))?;
-        authorities::chain(&record.ok_or_else(unknown)?, &epoch).map_err(|error| {
-            tracing::error!(%error, "stored CA certificates cannot be read");
-            Failure::from(unknown())
-        })
-    }
-
     /// The wall clock, if it can be trusted for minting. That it cannot is logged once, and holds across restarts.
     pub(crate) async fn trusted_clock(&self) -> Result<Moment, Reason> {
         let trusted = self.clock.trusted();
         if let Err(reason) = &trusted
             && self.clock.newly_distrusted()
+            && !self.log(Event::ClockDistrusted { sentence: reason.sentence.clone() }).await
         {
-            self.log(Event::ClockDistrusted { sentence: reason.sentence.clone() }).await;
+            self.clock.say_again();
         }
         trusted
     }
@@ -373,105 +363,6 @@ impl Inner {
         aws_lc_rs::rand::fill(&mut random)
             .map_err(|_| Reason::new(ReasonCode::DeviceFailed, "serial", "the system gives no random numbers"))?;
         Ok(Serial::from_random(random))
-    }
-
-    /// Logs a refusal; the failure says where it stands.
-    pub(crate) async fn refuse(&self, reasons: Vec<Reason>, facts: Facts) -> Failure {
-        let refusal = Refusal { reasons: reasons.clone(), facts, policy: self.policy().digest() };
-        match self.ledger.refuse(refusal, self.clock.wall().millis).await {
-            Ok(logged) => Failure { reasons, logged: Some(self.receipt(logged).await) },
-            Err(error) => self.ledger_failed(&error),
-        }
-    }
-
-    /// What the caller is told where nothing was issued.
-    pub(crate) async fn not_issued(&self, issued: Issued) -> Failure {
-        match issued {
-            Issued::Refused { reasons, logged } => Failure { reasons, logged: Some(self.receipt(logged).await) },
-            Issued::Committed { .. } | Issued::Answered(_) | Issued::InFlight | Issued::Validated { .. } => {
-                let sentence = "the same request is being worked on; ask again with the same request id";
-                Reason::new(ReasonCode::QueueFull, "request_id", sentence).into()
-            }
-        }
-    }
-
-    /// An entry with its receipt; the text is empty if the checkpoint does not come in time.
-    pub(crate) async fn receipt(&self, logged: Logged) -> Receipt {
-        let text = tokio::time::timeout(Duration::from_secs(RECEIPT_SECS_MAX), logged.receipt.text()).await;
-        let text = match text {
-            Ok(Ok(text)) => text,
-            Ok(Err(error)) => {
-                tracing::error!(%error, index = logged.index, "no receipt could be made");
-                String::new()
-            }
-            Err(_) => {
-                tracing::error!(index = logged.index, "no receipt was made in time");
-                String::new()
-            }
-        };
-        Receipt { log_index: logged.index, text, entry: logged.entry }
-    }
-
-    /// An older entry with its receipt.
-    pub(crate) async fn receipt_of(&self, index: u64) -> Receipt {
-        match self.ledger.receipt(index).await {
-            Ok(logged) => self.receipt(logged).await,
-            Err(error) => {
-                tracing::error!(%error, index, "no receipt for an entry that was logged before");
-                Receipt { log_index: index, ..Receipt::default() }
-            }
-        }
-    }
-
-    /// Makes a signature durable without the caller waiting; its request id has its turn until then.
-    pub(crate) fn keep_in_background(self: &Inner, index: u64, signature: Vec<u8>, turn: Turn) {
-        let ledger = self.ledger.clone();
-        tokio::spawn(async move {
-            if let Err(error) = ledger.keep_signature(index, signature).await {
-                tracing::error!(%error, index, "a signature could not be kept; a retry will sign again");
-            }
-            drop(turn);
-        });
-    }
-
-    /// Logs that a committed request was not signed, and says so to the caller.
-    pub(crate) async fn signing_failed(&self, index: u64, error: &SignError) -> Failure {
-        tracing::warn!(%error, index, "a committed request was not signed");
-        self.log(order::signing_failed(index, error)).await;
-        Failure { reasons: vec![order::sign_reason(error)], logged: Some(self.receipt_of(index).await) }
-    }
-
-    pub(crate) fn ledger_failed(&self, error: &LedgerError) -> Failure {
-        tracing::error!(%error, "the ledger did not take an entry; nothing was signed");
-        if matches!(error, LedgerError::Poisoned { .. }) {
-            self.failed.send_replace(Some(error.to_string()));
-        }
-        let (code, sentence) = match error {
-            LedgerError::Busy => (ReasonCode::QueueFull, "too many requests wait for the decision log"),
-            LedgerError::Stopped => (ReasonCode::Stopping, "the daemon is stopping"),
-            LedgerError::Full
-            | LedgerError::Poisoned { .. }
-            | LedgerError::Condition { .. }
-            | LedgerError::UnknownIndex { .. }
-            | LedgerError::UnknownRequest
-            | LedgerError::Database { .. }
-            | LedgerError::Receipt { .. } => {
-                (ReasonCode::LedgerFailed, "the decision log cannot be written, so nothing is signed")
-            }
-        };
-        Reason::new(code, "ledger", sentence).into()
-    }
-
-    pub(crate) async fn log(&self, event: Event) {
-        if let Err(error) = self.ledger.record(event, self.clock.wall().millis).await {
-            tracing::error!(%error, "an event could not be logged");
-        }
-    }
-
-    async fn log_aggregates(&self) {
-        for event in self.aggregates.take() {
-            self.log(event).await;
-        }
     }
 }
 

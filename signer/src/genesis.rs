@@ -1,14 +1,18 @@
 //! Making an authority: its root, and its first epoch. Every step is in the ledger before the next begins, so that an
 //! interrupted start goes on where it stopped.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hallmark_backends::{BackendError, KeyLabel, KeyPurpose, KeyReferenceError, KeyRequest, NewKey};
 use hallmark_ledger::{AuthorityRecord, AuthorityState, EpochRecord, EpochState, Event, KeyAction, LedgerError, Step};
 use hallmark_policy::{
-    Decision, Reason,
+    Decision, Reason, ReasonCode,
     authority::{CaRequest, decide_ca, statement, statement_sha256, transition},
     content::EpochBinding,
+    hex,
     key::{PublicKey, PublicKeyError},
     profile::{Authority, CaProfile},
 };
@@ -22,6 +26,9 @@ use crate::{
 
 /// How long a CA signature may take: RSA-4096 in a slow device stays far below.
 const SIGN_SECS_MAX: u64 = 60;
+
+/// Random bytes at the end of a key's label.
+const LABEL_RANDOM_BYTES: usize = 4;
 
 /// Transition before the first epoch.
 const GENESIS: [u8; 32] = [0; 32];
@@ -73,25 +80,29 @@ pub enum GenesisError {
 }
 
 /// Brings an authority as far as serving. Says in sentences what was made.
-pub(crate) async fn create(core: &Inner, authority: &Authority) -> Result<Vec<String>, GenesisError> {
+pub(crate) async fn create(core: &Arc<Inner>, authority: &Authority) -> Result<Vec<String>, GenesisError> {
     let mut said = Vec::new();
     let record = root(core, authority, &mut said).await?;
     epoch(core, authority, &record, &mut said).await?;
     Ok(said)
 }
 
-async fn root(core: &Inner, authority: &Authority, said: &mut Vec<String>) -> Result<AuthorityRecord, GenesisError> {
+async fn root(
+    core: &Arc<Inner>,
+    authority: &Authority,
+    said: &mut Vec<String>,
+) -> Result<AuthorityRecord, GenesisError> {
     let name = &authority.name;
     loop {
         let Some(record) = core.ledger.authority(name)? else {
-            let label = format!("hallmark-{name}-root");
+            let label = label(name, "root").map_err(|reason| refused(name, "root", reason))?;
             core.advance(Step::RootIntent { authority: name.clone(), label }).await?;
             continue;
         };
         match record.state {
             AuthorityState::Intent => {
-                let key = new_key(core, name, &record.label, &authority.root, KeyPurpose::Root).await?;
-                said.push(format!("made the root key of `{name}`: {} {}", authority.root.key, key.reference));
+                let (key, done) = new_key(core, name, &record.label, &authority.root, KeyPurpose::Root).await?;
+                said.push(format!("{done} the root key of `{name}`: {} {}", authority.root.key, key.reference));
                 let (reference, spki) = (key.reference.to_string(), key.public.spki().to_vec());
                 core.advance(Step::RootKey { authority: name.clone(), reference, spki }).await?;
             }
@@ -109,7 +120,7 @@ async fn root(core: &Inner, authority: &Authority, said: &mut Vec<String>) -> Re
 }
 
 async fn epoch(
-    core: &Inner,
+    core: &Arc<Inner>,
     authority: &Authority,
     record: &AuthorityRecord,
     said: &mut Vec<String>,
@@ -126,16 +137,16 @@ async fn epoch(
                 statement: statement(name, generation),
                 transition: transition(&manifest_sha256, &GENESIS),
                 previous: GENESIS,
-                label: format!("hallmark-{name}-epoch-{generation}"),
+                label: label(name, &format!("epoch-{generation}")).map_err(|reason| refused(name, "epoch", reason))?,
             })
             .await?;
             continue;
         };
         match epoch.state {
             EpochState::Intent => {
-                let key = new_key(core, name, &epoch.label, &authority.epoch, KeyPurpose::Epoch).await?;
+                let (key, done) = new_key(core, name, &epoch.label, &authority.epoch, KeyPurpose::Epoch).await?;
                 said.push(format!(
-                    "made the key of epoch {generation} of `{name}`: {} {}",
+                    "{done} the key of epoch {generation} of `{name}`: {} {}",
                     authority.epoch.key, key.reference
                 ));
                 let (reference, spki) = (key.reference.to_string(), key.public.spki().to_vec());
@@ -155,7 +166,7 @@ async fn epoch(
 }
 
 async fn sign_epoch(
-    core: &Inner,
+    core: &Arc<Inner>,
     authority: &Authority,
     record: &AuthorityRecord,
     epoch: &EpochRecord,
@@ -180,31 +191,44 @@ async fn sign_epoch(
     Ok(())
 }
 
-/// Generates a key under its label. One that an interrupted start left under that label is taken over if it is as
-/// strictly kept as a new one would be: nothing was ever signed with it, and the log named the label before it was made.
+/// A label that no other ledger ever gave: another one on the same token must never find our keys under its own names.
+fn label(authority: &str, what: &str) -> Result<String, Reason> {
+    let mut random = [0; LABEL_RANDOM_BYTES];
+    aws_lc_rs::rand::fill(&mut random)
+        .map_err(|_| Reason::new(ReasonCode::DeviceFailed, "label", "the system gives no random numbers"))?;
+    Ok(format!("hallmark-{authority}-{what}-{}", hex(&random)))
+}
+
+fn refused(authority: &str, what: &'static str, reason: Reason) -> GenesisError {
+    GenesisError::Refused { authority: authority.to_owned(), what, reasons: vec![reason] }
+}
+
+/// Generates a key under its label. The one key that an interrupted start left under that label is taken over, if it is
+/// as strictly kept as a new one: its label is random and stood in this ledger's log before the key was made.
 async fn new_key(
-    core: &Inner,
+    core: &Arc<Inner>,
     authority: &str,
     label: &str,
     profile: &CaProfile,
     purpose: KeyPurpose,
-) -> Result<NewKey, GenesisError> {
+) -> Result<(NewKey, &'static str), GenesisError> {
     let backend = |source| GenesisError::Backend { authority: authority.to_owned(), source: Box::new(source) };
     let request = KeyRequest { label: KeyLabel::parse(label)?, kind: profile.key, purpose };
-    let left = core.keyring.list().map_err(backend)?.into_iter().find(|reference| reference.label().as_str() == label);
-    let key = match left {
-        Some(reference) => {
-            let public = core.keyring.inspect(&reference).map_err(backend)?;
+    let left = core.keyring.list().map_err(backend)?.into_iter().filter(|key| key.label().as_str() == label);
+    let (key, action, done) = match left.collect::<Vec<_>>().as_slice() {
+        [] => (core.keyring.generate(&request).map_err(backend)?, KeyAction::Generated, "made"),
+        [reference] => {
+            let public = core.keyring.inspect(reference).map_err(backend)?;
             tracing::warn!(%reference, "took over the key that an interrupted start had left");
-            NewKey { reference, public }
+            (NewKey { reference: reference.clone(), public }, KeyAction::TakenOver, "took over")
         }
-        None => core.keyring.generate(&request).map_err(backend)?,
+        [first, ..] => return Err(backend(BackendError::KeyAmbiguous { key: first.clone() })),
     };
     core.ledger
         .record(
             Event::KeyEvent {
                 authority: authority.to_owned(),
-                action: KeyAction::Generated,
+                action,
                 reference: key.reference.to_string(),
                 spki: key.public.digest(),
                 kind: key.public.kind(),
@@ -213,11 +237,11 @@ async fn new_key(
             core.clock.wall().millis,
         )
         .await?;
-    Ok(key)
+    Ok((key, done))
 }
 
 async fn sign_ca(
-    core: &Inner,
+    core: &Arc<Inner>,
     authority: &str,
     request: &CaRequest<'_>,
     key: &PublicKey,

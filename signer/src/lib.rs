@@ -14,8 +14,10 @@ pub mod config;
 mod core;
 mod genesis;
 mod in_flight;
+mod lookup;
 mod mint;
 mod order;
+mod recording;
 pub mod secret;
 mod start;
 

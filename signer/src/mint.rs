@@ -19,7 +19,7 @@ use crate::{
     answer::{self, Failure},
     authorities::Chain,
     core::{CallContext, Inner},
-    order::{self, Certified, Outcome},
+    order::{self, Certified, Outcome, Validated},
 };
 
 /// Decodes the message, has it decided and certified, and encodes the answer.
@@ -53,18 +53,24 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
         id: request.request_id().to_owned(),
         content_sha256: *request.content_sha256(),
     };
-    let turn = core.in_flight.turn(&identity).await;
+    let patience = tokio::time::Instant::from_std(call.deadline);
+    let Ok(turn) = tokio::time::timeout_at(patience, core.in_flight.turn(&identity)).await else {
+        let sentence = "another call with the same request id was under way until the deadline";
+        return Err(Reason::new(ReasonCode::DeadlinePassed, "request_id", sentence).into());
+    };
     match order::mint(core, &request, &identity, call.deadline, turn).await? {
         Outcome::Certified(certified) => {
             let chain = core.chain_by_key(&identity.authority, certified.issuer)?;
             Ok(answer::success(&response(&identity.authority, chain, certified)))
         }
-        Outcome::Validated(receipt) => Ok(answer::success(&MintCertificateResponse {
-            log_index: receipt.log_index,
-            receipt: receipt.text,
-            log_entry: receipt.entry.into(),
-            ..MintCertificateResponse::default()
-        })),
+        Outcome::Validated(Validated { issuer, validity, receipt }) => {
+            let chain = core.chain_by_key(&identity.authority, issuer)?;
+            let certified =
+                Certified { to_be_signed: Vec::new(), certificate: Vec::new(), issuer, receipt, replayed: false };
+            let response = response(&identity.authority, chain, certified);
+            let (not_before, not_after) = (validity.not_before.secs(), validity.not_after.secs());
+            Ok(answer::success(&MintCertificateResponse { not_before, not_after, ..response }))
+        }
     }
 }
 

@@ -4,14 +4,18 @@
 //! bytes -> Request -> decide -> Approved -> draft -> endorse -> Warrant -> commit -> Committed -> sign -> assemble -> reply
 //! ```
 
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hallmark_backends::{SignError, Signature};
 use hallmark_issuance::{assemble, draft, reassemble};
-use hallmark_ledger::{Answer, Committed, Event, Found, Issued};
+use hallmark_ledger::{Answer, Committed, Event, Found, Issued, Logged};
 use hallmark_policy::{
     Approved, Decision, Reason, ReasonCode, Request, RequestIdentity, decide, endorse, facts,
     key::{PublicKey, SpkiDigest},
+    time::Interval,
 };
 use tokio::sync::oneshot;
 
@@ -22,13 +26,24 @@ use crate::{
     in_flight::Turn,
 };
 
+/// How long after its deadline a signature is still waited for, before the device is called hung: nobody gets it then.
+const SIGN_GRACE: Duration = Duration::from_secs(5);
+
 /// What a request came to.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// A certificate.
     Certified(Certified),
     /// It would be minted; nothing was.
-    Validated(Receipt),
+    Validated(Validated),
+}
+
+/// What would be minted.
+#[derive(Debug)]
+pub(crate) struct Validated {
+    pub(crate) issuer: SpkiDigest,
+    pub(crate) validity: Interval,
+    pub(crate) receipt: Receipt,
 }
 
 /// A certificate with the proof that it was decided.
@@ -51,7 +66,7 @@ pub(crate) enum Keep {
 
 /// Answers a request for a leaf: as before if it was decided before, else by its profile.
 pub(crate) async fn mint(
-    core: &Inner,
+    core: &Arc<Inner>,
     request: &Request,
     identity: &RequestIdentity,
     deadline: Instant,
@@ -60,6 +75,9 @@ pub(crate) async fn mint(
     let policy = core.policy();
     if let Some(outcome) = repeated(core, identity, deadline).await? {
         return Ok(outcome);
+    }
+    if Instant::now() >= deadline {
+        return Err(Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline passed before a decision").into());
     }
     let now = core.trusted_clock().await;
     let ready = now.and_then(|now| Ok((now, core.serving(request.authority())?)));
@@ -75,14 +93,14 @@ pub(crate) async fn mint(
 
 /// Draft, endorse, commit, sign, assemble: the only way to a CA signature.
 pub(crate) async fn certify(
-    core: &Inner,
+    core: &Arc<Inner>,
     approved: Approved,
     now: Moment,
     deadline: Instant,
     keep: Keep,
 ) -> Result<Outcome, Failure> {
     let issuer = approved.issuer().clone();
-    let draft = draft(&approved).map_err(|error| defect(error.to_string()))?;
+    let draft = draft(&approved).map_err(|error| defect(&error))?;
     let warrant = match endorse(approved, draft.into_der()) {
         Ok(warrant) => warrant,
         Err(disagreement) => {
@@ -90,47 +108,62 @@ pub(crate) async fn certify(
             return Err(core.refuse(vec![reason], *disagreement.facts).await);
         }
     };
-    let issued = core.ledger.issue(warrant, now.millis).await.map_err(|error| core.ledger_failed(&error))?;
-    finish(core, issued, &issuer, deadline, keep).await
+    let (identity, validity) = (warrant.conditions().request.clone(), warrant.content().validity);
+    match core.ledger.issue(warrant, now.millis).await.map_err(|error| core.ledger_failed(&error))? {
+        Issued::Committed { committed, logged } => finish(core, committed, Some(logged), &issuer, deadline, keep).await,
+        Issued::Validated { logged } => {
+            let receipt = core.receipt(logged).await?;
+            Ok(Outcome::Validated(Validated { issuer: issuer.digest(), validity, receipt }))
+        }
+        Issued::Refused { reasons, logged } => Err(core.refused(reasons, logged).await),
+        Issued::Answered(answer) => answered(core, &identity.authority, answer).await,
+        Issued::InFlight => resume(core, &identity, deadline).await,
+    }
 }
 
 /// The same request, decided before: the same answer, or its certificate over the committed bytes. `None`: it is new.
-async fn repeated(core: &Inner, identity: &RequestIdentity, deadline: Instant) -> Result<Option<Outcome>, Failure> {
+async fn repeated(
+    core: &Arc<Inner>,
+    identity: &RequestIdentity,
+    deadline: Instant,
+) -> Result<Option<Outcome>, Failure> {
     match core.ledger.find(identity).map_err(|error| core.ledger_failed(&error))? {
         // With another content the ledger refuses it inside its transaction, and logs that.
         Found::New | Found::OtherContent => Ok(None),
         Found::Answered(answer) => answered(core, &identity.authority, answer).await.map(Some),
-        Found::Unsigned | Found::Void => {
-            let now = core.trusted_clock().await?;
-            let issued = core.ledger.resume(identity, now.millis).await.map_err(|error| core.ledger_failed(&error))?;
-            let issuer = match &issued {
-                Issued::Committed { committed, .. } => core.issuer_key(&identity.authority, committed.issuer())?,
-                Issued::Answered(answer) => core.issuer_key(&identity.authority, answer.issuer)?,
-                Issued::InFlight | Issued::Refused { .. } | Issued::Validated { .. } => {
-                    return Err(core.not_issued(issued).await);
-                }
-            };
-            finish(core, issued, &issuer, deadline, Keep::BeforeReply).await.map(Some)
+        Found::Unsigned | Found::Void => resume(core, identity, deadline).await.map(Some),
+    }
+}
+
+/// Signs again what was committed and never signed, if that still may be; the ledger logs it first, or voids it.
+async fn resume(core: &Arc<Inner>, identity: &RequestIdentity, deadline: Instant) -> Result<Outcome, Failure> {
+    let now = core.trusted_clock().await?;
+    match core.ledger.resume(identity, now.millis).await.map_err(|error| core.ledger_failed(&error))? {
+        Issued::Committed { committed, .. } => {
+            let issuer = core.issuer_key(&identity.authority, committed.issuer())?;
+            finish(core, committed, None, &issuer, deadline, Keep::BeforeReply).await
+        }
+        Issued::Answered(answer) => answered(core, &identity.authority, answer).await,
+        Issued::Refused { reasons, logged } => Err(core.refused(reasons, logged).await),
+        Issued::InFlight | Issued::Validated { .. } => {
+            let sentence = "the same request is being worked on; ask again with the same request id";
+            Err(Reason::new(ReasonCode::RequestInFlight, "request_id", sentence).into())
         }
     }
 }
 
-/// From what the ledger said to what the caller gets.
+/// Signs and assembles what was committed. `logged` is the decision's entry; without, the request was decided before.
 async fn finish(
-    core: &Inner,
-    issued: Issued,
+    core: &Arc<Inner>,
+    committed: Committed,
+    logged: Option<Logged>,
     issuer: &PublicKey,
     deadline: Instant,
     keep: Keep,
 ) -> Result<Outcome, Failure> {
-    let (committed, logged) = match issued {
-        Issued::Committed { committed, logged } => (committed, logged),
-        Issued::Validated { logged } => return Ok(Outcome::Validated(core.receipt(logged).await)),
-        Issued::InFlight | Issued::Refused { .. } | Issued::Answered(_) => return Err(core.not_issued(issued).await),
-    };
     let index = committed.log_index();
     let signature = sign(core, committed, deadline).await?;
-    let certificate = assemble(&signature, issuer).map_err(|error| defect(error.to_string()))?;
+    let certificate = assemble(&signature, issuer).map_err(|error| defect(&error))?;
     let parts = signature.into_parts();
     let mut certificate = certificate.into_der();
     match keep {
@@ -139,49 +172,52 @@ async fn finish(
             let kept = core.ledger.keep_signature(index, parts.bytes).await;
             let kept = kept.map_err(|error| core.ledger_failed(&error))?;
             let stored = reassemble(&parts.to_be_signed, parts.algorithm, &kept, issuer);
-            certificate = stored.map_err(|error| defect(error.to_string()))?.into_der();
+            certificate = stored.map_err(|error| defect(&error))?.into_der();
         }
     }
-    // After `resume`, the entry at hand says that it is signed again; the caller gets the decision's.
-    let receipt = if logged.index == index { core.receipt(logged).await } else { core.receipt_of(index).await };
-    Ok(Outcome::Certified(Certified {
-        to_be_signed: parts.to_be_signed,
-        certificate,
-        issuer: issuer.digest(),
-        receipt,
-        replayed: false,
-    }))
+    let replayed = logged.is_none();
+    let receipt = match logged {
+        Some(logged) => core.receipt(logged).await?,
+        None => core.receipt_of(index).await?,
+    };
+    let to_be_signed = parts.to_be_signed;
+    Ok(Outcome::Certified(Certified { to_be_signed, certificate, issuer: issuer.digest(), receipt, replayed }))
 }
 
 /// Lets the backend sign what was committed; a failure becomes an entry of its own.
-async fn sign(core: &Inner, committed: Committed, deadline: Instant) -> Result<Signature, Failure> {
+async fn sign(core: &Arc<Inner>, committed: Committed, deadline: Instant) -> Result<Signature, Failure> {
     let index = committed.log_index();
     let (done, signed) = oneshot::channel();
     core.keyring.sign(committed, deadline, Box::new(move |result| drop(done.send(result))));
-    let result = signed.await.unwrap_or(Err(SignError::Stopped));
-    match result {
-        Ok(signature) => Ok(signature),
-        Err(error) => Err(core.signing_failed(index, &error).await),
+    let patience = tokio::time::Instant::from_std(deadline) + SIGN_GRACE;
+    match tokio::time::timeout_at(patience, signed).await {
+        Ok(Ok(Ok(signature))) => Ok(signature),
+        Ok(Ok(Err(error))) => Err(core.signing_failed(index, &error).await),
+        Ok(Err(_)) => Err(core.signing_failed(index, &SignError::Stopped).await),
+        Err(_) => Err(core.device_hangs(index).await),
     }
 }
 
 /// A certificate that was made before, put together again.
-pub(crate) async fn answered(core: &Inner, authority: &str, answer: Answer) -> Result<Outcome, Failure> {
+pub(crate) async fn answered(core: &Arc<Inner>, authority: &str, answer: Answer) -> Result<Outcome, Failure> {
     let issuer = core.issuer_key(authority, answer.issuer)?;
     let certificate = reassemble(&answer.to_be_signed, answer.algorithm, &answer.signature, &issuer)
-        .map_err(|error| defect(error.to_string()))?;
+        .map_err(|error| defect(&error))?;
     Ok(Outcome::Certified(Certified {
         to_be_signed: answer.to_be_signed,
         certificate: certificate.into_der(),
         issuer: answer.issuer,
-        receipt: core.receipt_of(answer.log_index).await,
+        receipt: core.receipt_of(answer.log_index).await?,
         replayed: true,
     }))
 }
 
-fn defect(sentence: String) -> Failure {
-    tracing::error!(sentence, "a defect kept a certificate from being made");
-    Reason::new(ReasonCode::DraftDisagrees, "certificate", sentence).into()
+/// A defect of ours, or a damaged database: the details are for the operator's log, not for the caller.
+fn defect(error: &dyn std::error::Error) -> Failure {
+    tracing::error!(%error, "a certificate could not be put together");
+    let sentence =
+        "the signer could not put the certificate together; its operator finds the cause in the daemon's log";
+    Reason::new(ReasonCode::Defect, "certificate", sentence).into()
 }
 
 /// What went wrong in the backend, as a reason for the caller.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use zeroize::Zeroizing;
 
 /// Longest secret, in bytes.
@@ -17,9 +17,14 @@ const SECRET_BYTES_MAX: u64 = 4_096;
 /// Permission bits that a secret's file must not have: anything for group and others.
 const FORBIDDEN_MODE: u32 = 0o077;
 
+/// What is said of everything else that stands in the place of a [`SecretSource`]: it may be the secret itself.
+const EXPECTED: &str = "a secret never stands in the configuration, only its place: `{ file = \"..\" }`, or \
+                        `{ env = \"..\" }` with the name of a variable";
+
 /// Where a secret is: `{ file = "pin.txt" }` or `{ env = "HALLMARK_PIN" }`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+///
+/// What is typed instead may be the secret itself, so an error of reading never contains it.
+#[derive(Clone, Debug)]
 pub enum SecretSource {
     /// A file of mode 0600 or stricter; one line.
     File(PathBuf),
@@ -55,6 +60,30 @@ pub enum SecretError {
         /// Where it came from.
         place: String,
     },
+}
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        enum Typed {
+            File(PathBuf),
+            Env(String),
+        }
+        // The reader's own error quotes what was typed.
+        match Typed::deserialize(deserializer) {
+            Ok(Typed::File(path)) => Ok(Self::File(path)),
+            Ok(Typed::Env(name)) if is_variable_name(&name) => Ok(Self::Env(name)),
+            Ok(Typed::Env(_)) | Err(_) => Err(D::Error::custom(EXPECTED)),
+        }
+    }
+}
+
+/// Whether a text is the name of a variable (POSIX, "Environment Variables"), and not, say, a PIN.
+fn is_variable_name(text: &str) -> bool {
+    !text.starts_with(|letter: char| letter.is_ascii_digit())
+        && !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 impl SecretSource {
@@ -97,4 +126,41 @@ fn one_line(text: &str, place: impl Fn() -> String) -> Result<SecretString, Secr
     let line = text.strip_suffix('\n').unwrap_or(text);
     let usable = !line.is_empty() && line.len() as u64 <= SECRET_BYTES_MAX && !line.contains(['\n', '\r', '\0']);
     if usable { Ok(SecretString::from(line)) } else { Err(SecretError::Unusable { place: place() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Table {
+        pin: SecretSource,
+    }
+
+    #[test]
+    fn a_place_of_a_secret_reads() {
+        let source = |text| toml::from_str::<Table>(text).unwrap().pin;
+        assert!(matches!(source("pin = { file = \"pin.txt\" }"), SecretSource::File(path) if path == Path::new("pin.txt")));
+        assert!(matches!(source("pin.env = \"HALLMARK_PIN\""), SecretSource::Env(name) if name == "HALLMARK_PIN"));
+    }
+
+    #[test]
+    fn a_secret_that_was_typed_in_its_place_is_not_in_the_error() {
+        for typed in [
+            "\"12345678\"",
+            "12345678",
+            "1234.5678",
+            "[12345678]",
+            "[\"12345678\"]",
+            "{ file = 12345678 }",
+            "{ value = \"12345678\" }",
+            "{ 12345678 = 1 }",
+            "{ file = \"pin\", 12345678 = 1 }",
+            "{ env = \"12345678\" }",
+            "{ env = \"\" }",
+        ] {
+            let error = toml::from_str::<Table>(&format!("pin = {typed}")).unwrap_err();
+            assert_eq!(error.message(), EXPECTED, "{typed}");
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Starting: the ledger is opened, the keys are found and compared, and only then is anything served.
 
 use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
-use hallmark_ledger::{Event, Ledger, LedgerError, OpenError, Recovery};
-use hallmark_policy::Policy;
+use hallmark_ledger::{Event, KeyAction, Ledger, LedgerError, OpenError, Recovery, UnixMillis};
+use hallmark_policy::{Policy, key::PublicKey};
 
 use crate::{
     authorities::{self, AuthorityError},
@@ -73,6 +73,7 @@ impl Core {
     /// See [`StartError`]: each is one sentence that names what is wrong.
     pub async fn start(config: CoreConfig, options: StartOptions) -> Result<(Self, StartReport), StartError> {
         let mut report = StartReport::default();
+        let wall_millis = options.clock.wall_millis();
         let opened = Ledger::open(config.ledger, config.log_key)?;
         let started = start(
             opened.ledger.clone(),
@@ -87,7 +88,13 @@ impl Core {
         match started {
             Ok(core) => Ok((core, report)),
             Err(error) => {
-                opened.ledger.stop();
+                // A refused start is no crash: the log ends with a stop.
+                let ledger = opened.ledger;
+                let at = UnixMillis(wall_millis.max(opened.recovery.last_entry_at.map_or(i64::MIN, |last| last.0)));
+                if let Err(failed) = ledger.record(Event::Stop, at).await {
+                    tracing::error!(error = %failed, "the refused start could not be logged");
+                }
+                ledger.stop();
                 Err(error)
             }
         }
@@ -147,6 +154,7 @@ async fn start(
         }
     }
     core.inner.serve(authorities::load(&core.inner.ledger, &core.inner.keyring, &policy)?);
+    log_open_keys(&core).await?;
     let serving = core.inner.all_serving();
     for authority in policy.authorities() {
         let line = match serving.get(&authority.name) {
@@ -160,6 +168,30 @@ async fn start(
     }
     core.start_background();
     Ok(core)
+}
+
+/// Says in the log which keys were found and are what they should be.
+async fn log_open_keys(core: &Core) -> Result<(), StartError> {
+    let inner = &core.inner;
+    for (authority, serving) in inner.all_serving().iter() {
+        let record = inner.ledger.authority(authority)?;
+        let epochs = inner.ledger.epochs(authority)?;
+        let epoch = epochs.into_iter().find(|epoch| epoch.generation == serving.issuer.epoch.generation);
+        let keys = [record.and_then(|record| record.key), epoch.and_then(|epoch| epoch.key)];
+        for key in keys.into_iter().flatten() {
+            let Ok(public) = PublicKey::parse(&key.spki) else { continue };
+            let event = Event::KeyEvent {
+                authority: authority.clone(),
+                action: KeyAction::Opened,
+                reference: key.reference,
+                spki: public.digest(),
+                kind: public.kind(),
+                backend: inner.keyring.describe().to_string(),
+            };
+            inner.ledger.record(event, inner.clock.wall().millis).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn log_start(

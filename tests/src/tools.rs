@@ -86,3 +86,14 @@ fn header(der: &[u8]) -> (usize, usize) {
         }
     }
 }
+
+/// The SubjectPublicKeyInfo in a certificate: the element that holds its raw EC point is found by its algorithm.
+///
+/// # Panics
+/// If the key is not on P-256.
+#[must_use]
+pub fn spki(certificate: &[u8]) -> &[u8] {
+    const P256: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+    let at = certificate.windows(P256.len()).position(|window| window == P256).expect("a P-256 key");
+    &certificate[at..at + 91]
+}

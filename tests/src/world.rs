@@ -170,7 +170,11 @@ impl World {
     /// If there is none.
     pub fn lose_the_epoch_key(&self) {
         match &self.token {
-            None => fs::remove_file(self.path("keys/hallmark-athenz-epoch-1.epoch.pem")).expect("the key's file"),
+            None => {
+                let files = fs::read_dir(self.path("keys")).expect("the keys' directory").flatten();
+                let key = files.map(|file| file.path()).find(|path| path.to_string_lossy().contains("athenz-epoch-1"));
+                fs::remove_file(key.expect("the key's file")).expect("it is removed");
+            }
             Some(token) => token.destroy_labelled("hallmark-athenz-epoch-1"),
         }
     }

@@ -6,6 +6,7 @@ use hallmark_tests::{
     EVERYWHERE, Where, World,
     asking::{Asked, join_all},
     example_policy,
+    tools::tbs,
 };
 
 #[tokio::test]
@@ -23,38 +24,34 @@ async fn what_is_committed_is_answered_when_the_signer_stops() {
     let mut world = World::new(Where::SoftHsm).await;
     let core = world.core().clone();
     let requests: Vec<_> = (0..64).map(|_| Asked::sports_api().request()).collect();
-    let first = world.mint(requests[0].clone()).await.unwrap();
-    let mints = join_all(requests.iter().map(|request| world.mint(request.clone())));
+    let mut answered = vec![(requests[0].clone(), world.mint(requests[0].clone()).await.unwrap())];
+    let mints = join_all(requests.iter().skip(1).map(|request| world.mint(request.clone())));
     let (minted, ()) = tokio::join!(mints, core.stop());
-    let mut answered = 0;
-    world.start(false).await.unwrap();
-    for (request, minted) in requests.into_iter().zip(minted) {
+    for (request, minted) in requests.into_iter().skip(1).zip(minted) {
         match minted {
-            Ok(minted) => {
-                assert_eq!(world.mint(request).await.unwrap().certificate, minted.certificate);
-                answered += 1;
-            }
+            Ok(minted) => answered.push((request, minted)),
             Err(refused) => assert_eq!(refused.reasons, ["STOPPING"]),
         }
     }
-    assert!(answered > 0 && !first.certificate.is_empty());
+    world.start(false).await.unwrap();
+    for (request, minted) in &answered {
+        assert_eq!(world.mint(request.clone()).await.unwrap().certificate, minted.certificate);
+    }
     let log = world.log_after_stop().await;
     assert_eq!(log.of_type("recovered").count(), 0, "nothing was left committed and unsigned");
     let leaves = log.decisions("issued").iter().filter(|entry| entry["stage"] == "leaf").count();
-    assert_eq!(leaves, answered);
+    assert_eq!(leaves, answered.len());
 }
 
 #[tokio::test]
 async fn nothing_is_signed_when_the_log_cannot_be_written_and_it_goes_on_when_there_is_room() {
     let mut world = World::new(Where::SoftHsm).await;
     world.stop().await;
-    world.write("pages-max", "1");
-    // SQLite does not shrink below what it has: the bound is now the present size.
-    let _ = world.start(false).await;
-    if world.is_running() {
-        fill(&mut world).await;
-        world.stop().await;
-    }
+    let pages = std::fs::metadata(world.path("ledger.sqlite")).unwrap().len() / 4_096 + 40;
+    world.write("pages-max", &pages.to_string());
+    world.start(false).await.unwrap();
+    fill(&mut world).await;
+    world.stop().await;
     std::fs::remove_file(world.path("pages-max")).unwrap();
     world.start(false).await.unwrap();
     assert!(world.mint(Asked::sports_api().request()).await.is_ok());
@@ -134,19 +131,92 @@ async fn a_key_that_is_gone_stops_the_start_with_a_sentence_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_start_goes_on_where_an_earlier_one_was_interrupted() {
+async fn without_being_told_to_nothing_is_made_and_nothing_is_served() {
     let mut world = World::unmade(Where::SoftHsm, &example_policy());
-    // Without `create`, nothing is made and nothing is served.
     world.start(false).await.unwrap();
-    let refused = world.chain(GetChainRequest { authority: "athenz".to_owned(), epoch: None }).await.unwrap_err();
+    let refused = world.chain(active()).await.unwrap_err();
     assert_eq!(refused.reasons, ["EPOCH_NOT_ACTIVE"]);
+    assert_eq!(world.log_after_stop().await.decisions("refused").len(), 1);
+}
+
+fn active() -> GetChainRequest {
+    GetChainRequest { authority: "athenz".to_owned(), epoch: None }
+}
+
+/// The database as a crash leaves it: the certificate is committed and its signature was never kept.
+fn forget_signature(world: &World, stage: &str) {
+    let database = rusqlite::Connection::open(world.path("ledger.sqlite")).unwrap();
+    let forgot = database.execute("UPDATE request SET signature = NULL WHERE stage = ?1", [stage]).unwrap();
+    assert_eq!(forgot, 1, "{stage}");
+    let table = if stage == "root" { "authority" } else { "epoch" };
+    database.execute(&format!("UPDATE {table} SET state = 'keyed'"), []).unwrap();
+}
+
+#[tokio::test]
+async fn a_ca_certificate_that_was_committed_and_not_signed_is_signed_over_the_committed_bytes() {
+    for (place, stage) in [(Where::SoftHsm, "root"), (Where::Software, "intermediate"), (Where::SoftHsm, "mesh-ca")] {
+        let mut world = World::new(place).await;
+        let chain = world.chain(active()).await.unwrap();
+        let certificate = |chain: &hallmark_proto::signer::GetChainResponse| match stage {
+            "root" => chain.root.clone(),
+            "intermediate" => chain.intermediate.clone(),
+            _ => chain.mesh_ca.clone(),
+        };
+        world.stop().await;
+        forget_signature(&world, stage);
+        world.start(true).await.unwrap();
+        let again = world.chain(active()).await.unwrap();
+        assert_eq!(tbs(&certificate(&again)), tbs(&certificate(&chain)), "{stage}");
+        let log = world.log_after_stop().await;
+        assert_eq!(log.of_type("outcome").count(), 1, "{stage}: signing again is logged");
+    }
+}
+
+#[tokio::test]
+async fn a_new_ledger_on_the_same_token_never_uses_the_keys_of_another() {
+    for place in EVERYWHERE {
+        let mut world = World::new(place).await;
+        let first = world.chain(active()).await.unwrap();
+        world.stop().await;
+        for name in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"] {
+            let _ = std::fs::remove_file(world.path(name));
+        }
+        std::fs::remove_dir_all(world.path("log")).unwrap();
+        world.start(true).await.unwrap();
+        let second = world.chain(active()).await.unwrap();
+        let key = |certificate: &[u8]| hallmark_tests::tools::spki(certificate).to_vec();
+        assert_ne!(key(&first.root), key(&second.root));
+        assert_ne!(key(&first.mesh_ca), key(&second.mesh_ca));
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_an_interrupted_start_left_is_taken_over_and_the_log_says_so() {
+    let mut world = World::new(Where::SoftHsm).await;
+    let first = world.chain(active()).await.unwrap();
     world.stop().await;
+    let database = rusqlite::Connection::open(world.path("ledger.sqlite")).unwrap();
+    database.execute("DELETE FROM request WHERE stage IN ('intermediate', 'mesh-ca')", []).unwrap();
+    let reset = "UPDATE epoch SET state = 'intent', reference = NULL, spki = NULL, intermediate = NULL, mesh_ca = NULL";
+    database.execute(reset, []).unwrap();
+    drop(database);
     world.start(true).await.unwrap();
-    let first = world.chain(GetChainRequest { authority: "athenz".to_owned(), epoch: None }).await.unwrap();
+    let second = world.chain(active()).await.unwrap();
+    assert_eq!(hallmark_tests::tools::spki(&first.mesh_ca), hallmark_tests::tools::spki(&second.mesh_ca));
+    let log = world.log_after_stop().await;
+    assert!(log.of_type("key-event").any(|entry| entry["action"] == "taken-over"));
+}
+
+#[tokio::test]
+async fn a_start_that_is_refused_is_no_crash() {
+    let mut world = World::new(Where::Software).await;
     world.stop().await;
-    let report = world.start(true).await.unwrap();
-    assert!(!report.lines.iter().any(|line| line.contains("made")), "{:?}", report.lines);
-    assert_eq!(world.chain(GetChainRequest { authority: "athenz".to_owned(), epoch: None }).await.unwrap(), first);
+    let policy = example_policy();
+    world.write("policy.toml", &policy.replace("Athenz Lab Issuing CA", "Another CA"));
+    world.start(false).await.expect_err("the start is refused");
+    world.write("policy.toml", &policy);
+    let report = world.start(false).await.unwrap();
+    assert!(!report.lines.iter().any(|line| line.contains("cleanly")), "{:?}", report.lines);
 }
 
 #[tokio::test]

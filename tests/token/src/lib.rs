@@ -13,7 +13,7 @@ use aws_lc_rs::rand;
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11},
     error::{Error, RvError},
-    object::Attribute,
+    object::{Attribute, AttributeType, ObjectHandle},
     session::{Session, UserType},
     slot::Slot,
     types::AuthPin,
@@ -102,11 +102,16 @@ impl Token {
         }
     }
 
-    /// Destroys every object of that label behind the signer's back.
+    /// Destroys every object whose label begins so, behind the signer's back.
     pub fn destroy_labelled(&self, label: &str) {
         let session = self.session();
-        let objects = session.find_objects(&[Attribute::Label(label.as_bytes().to_vec())]).expect("C_FindObjects");
-        assert!(!objects.is_empty(), "the token has no object `{label}`");
+        let begins = |object: &ObjectHandle| {
+            let read = session.get_attributes(*object, &[AttributeType::Label]).expect("C_GetAttributeValue");
+            read.iter().any(|value| matches!(value, Attribute::Label(found) if found.starts_with(label.as_bytes())))
+        };
+        let mut objects = session.find_objects(&[]).expect("C_FindObjects");
+        objects.retain(begins);
+        assert!(!objects.is_empty(), "the token has no object `{label}..`");
         for object in objects {
             session.destroy_object(object).expect("C_DestroyObject");
         }
