@@ -9,6 +9,7 @@ mod committed;
 mod config;
 mod error;
 mod event;
+mod genuine;
 mod handle;
 mod issue;
 mod nodes;

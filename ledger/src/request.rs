@@ -16,6 +16,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct RequestRow {
     pub(crate) log_index: u64,
+    pub(crate) authority: String,
+    pub(crate) caller: String,
+    pub(crate) id: String,
     pub(crate) content: [u8; 32],
     pub(crate) stage: Stage,
     pub(crate) issuer: SpkiDigest,
@@ -32,7 +35,7 @@ macro_rules! select_where {
     ($condition:literal) => {
         concat!(
             "SELECT r.log_index, r.content, r.stage, r.generation, r.transition, i.spki_sha256, r.serial, r.algorithm, ",
-            "r.not_after, r.void, r.signature, r.tbs FROM request r JOIN issuer i ON i.id = r.issuer WHERE ",
+            "r.not_after, r.void, r.signature, r.tbs, r.authority, r.caller, r.id FROM request r JOIN issuer i ON i.id = r.issuer WHERE ",
             $condition
         )
     };
@@ -90,6 +93,9 @@ impl RequestRow {
         };
         Ok(Self {
             log_index: unsigned(row.get(0)?),
+            authority: row.get(12)?,
+            caller: row.get(13)?,
+            id: row.get(14)?,
             content: row.get(1)?,
             stage,
             issuer: SpkiDigest::from_bytes(row.get(5)?),

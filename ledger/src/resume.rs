@@ -7,6 +7,7 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, LedgerError, Logged, UnixMillis,
     batch::{Batch, Fault},
+    genuine,
     issue::{has_passed, reused, void},
     request::RequestRow,
     schema::signed,
@@ -32,8 +33,11 @@ impl Batch<'_> {
             };
         }
         match self.resume_objection(request, &row, at)? {
-            None => self.sign_again(request, row, at),
-            Some(objection) => self.make_void(request, &row, &objection, at),
+            None => self.sign_again(row, at),
+            Some(objection) => {
+                let logged = self.make_void(&row, "", &objection, at)?;
+                Ok(Issued::Refused { reasons: vec![void()], logged })
+            }
         }
     }
 
@@ -50,9 +54,12 @@ impl Batch<'_> {
         stage::objection(self.connection, &request.authority, row.stage, row.issuer)
     }
 
-    fn sign_again(&mut self, request: &RequestIdentity, row: RequestRow, at: UnixMillis) -> Result<Issued, Fault> {
-        let object = about(request, &row).text("result", "signing-again");
-        let logged = self.append(object.into_entry("outcome", at.0), at)?;
+    /// Hands the committed bytes out again, once the log proves that they are what was decided.
+    fn sign_again(&mut self, row: RequestRow, at: UnixMillis) -> Result<Issued, Fault> {
+        if let Some(what) = genuine::disagreement(self.connection, &self.frontier, &row)? {
+            return self.refuse_tampered(&row, what, at);
+        }
+        let logged = self.append(about(&row).text("result", "signing-again").into_entry("outcome", at.0), at)?;
         let committed = Committed {
             to_be_signed: row.to_be_signed,
             issuer: row.issuer,
@@ -62,18 +69,32 @@ impl Batch<'_> {
         Ok(Issued::Committed { committed, logged })
     }
 
+    fn refuse_tampered(&mut self, row: &RequestRow, what: &str, at: UnixMillis) -> Result<Issued, Fault> {
+        tracing::error!(
+            log_index = row.log_index,
+            what,
+            "the database was changed behind the signer's back; the request is not signed: audit the log, and find out \
+             who can write to the database"
+        );
+        let sentence = format!("the database was changed behind the signer's back: {what}; nothing was signed");
+        let reason = Reason::new(ReasonCode::LedgerFailed, "request_id", sentence);
+        let logged = self.make_void(row, "tampered", &reason, at)?;
+        Ok(Issued::Refused { reasons: vec![reason], logged })
+    }
+
+    /// Without a `result` where the reason is all there is to say.
     fn make_void(
         &mut self,
-        request: &RequestIdentity,
         row: &RequestRow,
+        result: &'static str,
         objection: &Reason,
         at: UnixMillis,
-    ) -> Result<Issued, Fault> {
-        let object = about(request, row).reasons(std::slice::from_ref(objection));
+    ) -> Result<Logged, Fault> {
+        let object = about(row).text("result", result).reasons(std::slice::from_ref(objection));
         let logged = self.append(object.into_entry("void", at.0), at)?;
         let sql = "UPDATE request SET void = 1 WHERE log_index = ?1";
         self.connection.prepare_cached(sql)?.execute([signed(row.log_index)])?;
-        Ok(Issued::Refused { reasons: vec![void()], logged })
+        Ok(logged)
     }
 
     fn refuse_identity(&mut self, request: &RequestIdentity, reason: Reason, at: UnixMillis) -> Result<Issued, Fault> {
@@ -118,11 +139,11 @@ impl Batch<'_> {
 }
 
 /// What an entry says that is about an earlier decision.
-fn about(request: &RequestIdentity, row: &RequestRow) -> Object {
+pub(crate) fn about(row: &RequestRow) -> Object {
     Object::new()
-        .text("authority", &request.authority)
-        .text("caller", &request.caller)
-        .text("request-id", &request.id)
+        .text("authority", &row.authority)
+        .text("caller", &row.caller)
+        .text("request-id", &row.id)
         .text("stage", row.stage.name())
         .text("serial", &hex(&row.serial))
         .count("decision-index", row.log_index)

@@ -41,6 +41,8 @@ pub struct Summary {
     pub serial: Option<String>,
     /// The subject.
     pub subject: Option<Text>,
+    /// The signature algorithm, by its name.
+    pub algorithm: Option<String>,
     /// The names.
     #[serde(default)]
     pub names: Vec<Text>,
@@ -55,7 +57,7 @@ pub struct Summary {
     /// Why not.
     #[serde(default)]
     pub reasons: Vec<Reason>,
-    /// The result of an outcome: `signing-failed` or `signing-again`.
+    /// The result of an outcome, `signing-failed` or `signing-again`; of a void entry, `forgotten` or `tampered`.
     pub result: Option<String>,
     /// Index of the decision that an outcome or a void entry is about.
     pub decision_index: Option<u64>,
@@ -84,6 +86,21 @@ pub enum Text {
         /// Its length.
         bytes: u64,
     },
+}
+
+impl Text {
+    /// Whether it stands for that text, which may be cut here.
+    #[must_use]
+    pub fn is(&self, whole: &str) -> bool {
+        match self {
+            Self::Whole(text) => text == whole,
+            Self::Cut { start, sha256, bytes } => {
+                whole.starts_with(start.as_str())
+                    && u64::try_from(whole.len()) == Ok(*bytes)
+                    && hallmark_policy::hex(&crate::sha256(whole.as_bytes())) == *sha256
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for Text {
@@ -165,6 +182,16 @@ mod tests {
         assert_eq!((summary.kind.as_str(), summary.time, summary.version), ("eclipse", 5, 2));
         assert_eq!(summary.authority, Some(Text::Whole("mesh".to_owned())));
         assert_eq!(summary.decision, None);
+    }
+
+    #[test]
+    fn a_cut_text_stands_for_one_text_alone() {
+        let long = "x".repeat(5_000);
+        let entry = crate::Object::new().text("caller", &long).text("authority", "mesh").into_entry("test", 1);
+        let summary = Summary::parse(&entry).unwrap();
+        let (caller, authority) = (summary.caller.unwrap(), summary.authority.unwrap());
+        assert!(matches!(caller, Text::Cut { .. }) && caller.is(&long) && authority.is("mesh"));
+        assert!(!caller.is(&format!("{}y", &long[1..])) && !caller.is(&long[1..]) && !authority.is("mesh2"));
     }
 
     #[test]
