@@ -23,6 +23,14 @@ pub enum FrontError {
         /// What the system says.
         source: io::Error,
     },
+    /// Others can read the server's key.
+    #[error("the key `{}` can be read by others (mode {mode:04o}); hint: chmod 600 {}", path.display(), path.display())]
+    KeyReadable {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// A TLS file is too large to be one.
     #[error("`{}` has more than {TLS_FILE_BYTES_MAX} bytes; check that it is the right file", path.display())]
     TooLarge {

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::Read as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,6 +25,9 @@ use crate::{
 
 /// Largest TLS file that is read, in bytes: room for a revocation list of some hundred thousand entries.
 pub const TLS_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Permission bits that the key's file must not have: anything for group and others.
+const KEY_FORBIDDEN_MODE: u32 = 0o077;
 
 /// The only protocol spoken over TLS (RFC 9113, section 3.1).
 pub(crate) const ALPN_HTTP_2: &[u8] = b"h2";
@@ -54,7 +58,7 @@ impl TlsFiles {
     pub(crate) fn read(paths: &TlsPaths) -> Result<Self, FrontError> {
         Ok(Self {
             certificate: read_bounded(&paths.certificate)?,
-            key: Zeroizing::new(read_bounded(&paths.key)?),
+            key: Zeroizing::new(read_key(&paths.key)?),
             callers: read_bounded(&paths.callers)?,
             callers_crl: paths.callers_crl.as_deref().map(read_bounded).transpose()?,
         })
@@ -123,9 +127,24 @@ impl TlsFiles {
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, FrontError> {
+    let file = File::open(path).map_err(|source| FrontError::Read { path: path.to_path_buf(), source })?;
+    read_open(file, path)
+}
+
+/// Reads a file that nobody else may read.
+fn read_key(path: &Path) -> Result<Vec<u8>, FrontError> {
+    let failed = |source| FrontError::Read { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+    if mode & KEY_FORBIDDEN_MODE != 0 {
+        return Err(FrontError::KeyReadable { path: path.to_path_buf(), mode });
+    }
+    read_open(file, path)
+}
+
+fn read_open(file: File, path: &Path) -> Result<Vec<u8>, FrontError> {
     let failed = |source| FrontError::Read { path: path.to_path_buf(), source };
     let mut content = Vec::new();
-    let file = File::open(path).map_err(failed)?;
     let bytes = file.take(TLS_FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(failed)?;
     if bytes as u64 > TLS_FILE_BYTES_MAX {
         return Err(FrontError::TooLarge { path: path.to_path_buf() });

@@ -1,5 +1,7 @@
 //! Callers that are admitted no longer, and TLS files that change.
 
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
 use crate::support::{Authority, World, eventually};
 use hallmark_front::{FrontError, Reason};
 use tonic::Code;
@@ -126,6 +128,19 @@ async fn a_bad_file_leaves_the_old_one_in_force() {
     }
     world.reload.reload().await.unwrap();
     assert_eq!(world.counters.reloads(), 1);
+}
+
+#[tokio::test]
+async fn a_server_key_that_others_can_read_is_not_taken() {
+    let world = World::start();
+    for (mode, is_taken) in [(0o640, false), (0o604, false), (0o610, false), (0o600, true), (0o400, true)] {
+        std::fs::set_permissions(world.path("server.key"), Permissions::from_mode(mode)).unwrap();
+        match world.reload.reload().await {
+            Ok(()) => assert!(is_taken, "{mode:o}"),
+            Err(FrontError::KeyReadable { mode: found, .. }) => assert!(!is_taken && found == mode, "{mode:o}"),
+            Err(error) => panic!("{mode:o}: {error}"),
+        }
+    }
 }
 
 #[tokio::test]

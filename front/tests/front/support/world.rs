@@ -1,8 +1,10 @@
 //! Authorities, files, clock and a running front.
 
 use std::{
+    fs::OpenOptions,
+    io::Write as _,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -174,7 +176,7 @@ impl WorldBuilder {
         let directory = TempDir::new().unwrap();
         let (callers, servers) = (Authority::new("callers"), Authority::new("servers"));
         let server = servers.server();
-        let write = |name: &str, content: &str| std::fs::write(directory.path().join(name), content).unwrap();
+        let write = |name: &str, content: &str| write_file(&directory.path().join(name), content);
         write("server.pem", &server.certificate_pem);
         write("server.key", &server.key_pem);
         write("callers-ca.pem", &callers.pem());
@@ -271,7 +273,7 @@ impl World {
     }
 
     pub(crate) fn write(&self, name: &str, content: &str) {
-        std::fs::write(self.path(name), content).unwrap();
+        write_file(&self.path(name), content);
     }
 
     /// 2026-12-12: the revocation lists are outdated, the callers' certificates valid.
@@ -292,6 +294,14 @@ impl World {
     pub(crate) async fn stopped(self) {
         tokio::time::timeout(PATIENCE, self.serving).await.expect("it stopped in time").unwrap().unwrap();
     }
+}
+
+/// Writes a file; a key is its owner's alone.
+fn write_file(path: &Path, content: &str) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mode = if path.extension().is_some_and(|kind| kind == "key") { 0o600 } else { 0o644 };
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path).unwrap();
+    file.write_all(content.as_bytes()).unwrap();
 }
 
 /// Waits until `holds`, by turns with everything else.
