@@ -188,7 +188,13 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_no_draft_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
         let _ = hallmark_policy::read_back(&bytes);
-        let input = RequestInput { subject: SubjectInput::Csr(bytes.clone()), ..RequestInput::default() };
+        let input = RequestInput {
+            authority: "athenz".to_owned(),
+            profile: "athenz-service".to_owned(),
+            request_id: "r-1".to_owned(),
+            subject: SubjectInput::Csr(bytes.clone()),
+            ..RequestInput::default()
+        };
         prop_assert!(Request::parse(caller_once(), input).is_err());
         prop_assert!(PublicKey::parse(&bytes).is_err());
         let _ = Caller::parse(&bytes);

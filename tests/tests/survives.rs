@@ -251,3 +251,50 @@ async fn every_start_and_stop_stands_in_the_log_with_the_policy_in_force() {
     assert!(log.of_type("start").all(|entry| entry["software-keys"] == true));
     assert_eq!(log.of_type("recovered").count(), 0);
 }
+
+#[tokio::test]
+async fn a_device_that_cannot_sign_is_said_to_the_caller_and_to_the_log() {
+    let mut world = World::new(Where::SoftHsm).await;
+    world.mint(Asked::sports_api().request()).await.unwrap();
+    world.token().destroy_labelled("hallmark-athenz-epoch-1");
+    world.token().close_all_sessions();
+    let request = Asked::sports_api().request();
+    for _ in 0..2 {
+        let refused = world.mint(request.clone()).await.unwrap_err();
+        assert_eq!((refused.code, refused.reasons), (14, vec!["DEVICE_FAILED".to_owned()]));
+    }
+    let log = world.log_after_stop().await;
+    let outcomes: Vec<_> = log.of_type("outcome").map(|entry| entry["result"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(outcomes, ["signing-failed", "signing-again", "signing-failed"], "each attempt stands in the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_between_commit_and_key_leaves_a_certificate_for_the_retry() {
+    let policy = example_policy().replacen("key = \"ecdsa-p256\"", "key = \"rsa-4096\"", 2);
+    let mut world = World::with_policy(Where::SoftHsm, &policy).await;
+    let requests: Vec<_> = (0..48).map(|_| Asked::sports_api().request()).collect();
+    let mut late = Vec::new();
+    // Deadlines grow until some requests are committed in time and reach the key too late.
+    for millis in [20, 40, 80, 160, 320, 640] {
+        let calls = requests.iter().map(|request| {
+            let body = prost::Message::encode_to_vec(request);
+            world.unary("MintCertificate", world.caller(), body, millis * 1_000_000)
+        });
+        let replies = join_all(calls).await;
+        for (request, reply) in requests.iter().zip(replies) {
+            if reply.code == 4 && reply.message.contains("log index") {
+                late.push(request.clone());
+            }
+        }
+        if !late.is_empty() {
+            break;
+        }
+    }
+    assert!(!late.is_empty(), "no deadline passed between commit and key");
+    for request in late {
+        let minted = world.mint(request).await.unwrap();
+        assert!(minted.replayed);
+    }
+    let log = world.log_after_stop().await;
+    assert!(log.of_type("outcome").any(|entry| entry["code"] == "DEADLINE_PASSED"));
+}

@@ -274,3 +274,19 @@ fn at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Value> {
     let (first, rest) = path.split_first()?;
     rest.iter().try_fold(table.get(*first)?, |value, key| value.get(key))
 }
+
+/// Paths in backticks that ARCHITECTURE.md names: each is there.
+#[test]
+fn every_path_that_the_architecture_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let looks_like_a_path = |word: &&str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+        word.contains('/') && word.bytes().all(plain)
+    };
+    let words: Vec<_> = text.split('`').skip(1).step_by(2).filter(looks_like_a_path).collect();
+    assert!(words.len() > 15, "{words:?}");
+    for word in words {
+        assert!(root.join(word).exists(), "`{word}` does not exist");
+    }
+}

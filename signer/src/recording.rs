@@ -1,0 +1,159 @@
+//! What the core tells the ledger beside warrants, and what a caller hears when the ledger does not listen.
+
+use std::{sync::Arc, time::Duration};
+
+use hallmark_backends::SignError;
+use hallmark_ledger::{Event, LedgerError, Logged};
+use hallmark_policy::{Facts, Reason, ReasonCode, Refusal};
+
+use crate::{
+    answer::{Failure, Receipt},
+    core::Inner,
+    in_flight::Turn,
+    order,
+};
+
+/// How long a receipt is waited for: checkpoints are signed within a millisecond of the commit.
+const RECEIPT_SECS_MAX: u64 = 5;
+
+impl Inner {
+    /// Logs a refusal; the failure says where it stands.
+    pub(crate) async fn refuse(&self, reasons: Vec<Reason>, facts: Facts) -> Failure {
+        let refusal = Refusal { reasons: reasons.clone(), facts, policy: self.policy().digest() };
+        match self.ledger.refuse(refusal, self.clock.wall().millis).await {
+            Ok(logged) => self.refused(reasons, logged).await,
+            Err(error) => self.ledger_failed(&error),
+        }
+    }
+
+    /// A refusal that the ledger has logged.
+    pub(crate) async fn refused(&self, reasons: Vec<Reason>, logged: Logged) -> Failure {
+        Failure { reasons, logged: Some(self.receipt_or_none(logged).await) }
+    }
+
+    /// An entry with its receipt. What cannot be proven to the caller is not handed out: asking again gives both.
+    pub(crate) async fn receipt(&self, logged: Logged) -> Result<Receipt, Failure> {
+        let receipt = self.receipt_or_none(logged).await;
+        if receipt.text.is_empty() {
+            let sentence =
+                "the decision is logged, but its receipt could not be made; ask again with the same request id";
+            let reasons = vec![Reason::new(ReasonCode::LedgerFailed, "receipt", sentence)];
+            return Err(Failure { reasons, logged: Some(receipt) });
+        }
+        Ok(receipt)
+    }
+
+    /// An older entry with its receipt.
+    pub(crate) async fn receipt_of(&self, index: u64) -> Result<Receipt, Failure> {
+        match self.ledger.receipt(index).await {
+            Ok(logged) => self.receipt(logged).await,
+            Err(error) => Err(self.ledger_failed(&error)),
+        }
+    }
+
+    /// An entry with its receipt; the text is empty if the checkpoint does not come in time.
+    async fn receipt_or_none(&self, logged: Logged) -> Receipt {
+        let text = tokio::time::timeout(Duration::from_secs(RECEIPT_SECS_MAX), logged.receipt.text()).await;
+        let text = match text {
+            Ok(Ok(text)) => text,
+            Ok(Err(error)) => {
+                self.notice(&error);
+                String::new()
+            }
+            Err(_) => {
+                tracing::error!(index = logged.index, "no receipt was made in time");
+                String::new()
+            }
+        };
+        Receipt { log_index: logged.index, text, entry: logged.entry }
+    }
+
+    /// Makes a signature durable without the caller waiting; its request id has its turn until then, and a stop waits.
+    pub(crate) fn keep_in_background(self: &Arc<Self>, index: u64, signature: Vec<u8>, turn: Turn) {
+        let inner = Arc::clone(self);
+        let work = self.begin();
+        tokio::spawn(async move {
+            if let Err(error) = inner.ledger.keep_signature(index, signature).await {
+                tracing::error!(index, "a signature could not be kept; a retry will sign again");
+                inner.notice(&error);
+            }
+            drop(turn);
+            drop(work);
+        });
+    }
+
+    /// Logs that a committed request was not signed, and says so to the caller.
+    pub(crate) async fn signing_failed(&self, index: u64, error: &SignError) -> Failure {
+        tracing::warn!(%error, index, "a committed request was not signed");
+        self.log(order::signing_failed(index, error)).await;
+        self.not_signed(index, order::sign_reason(error)).await
+    }
+
+    /// The device did not answer long after the deadline. Whatever it still gives is thrown away.
+    pub(crate) async fn device_hangs(&self, index: u64) -> Failure {
+        let sentence = "the device did not answer by the deadline";
+        tracing::error!(index, sentence);
+        let code = "DEVICE_HANGS".to_owned();
+        self.log(Event::SigningFailed { log_index: index, code, sentence: sentence.to_owned() }).await;
+        let reason = Reason::new(ReasonCode::DeadlinePassed, "key", "the key's device did not answer by the deadline");
+        self.not_signed(index, reason).await
+    }
+
+    async fn not_signed(&self, index: u64, reason: Reason) -> Failure {
+        let logged = self.receipt_of(index).await.ok();
+        Failure { reasons: vec![reason], logged }
+    }
+
+    /// What a caller hears when the ledger did not do its part: nothing was signed.
+    pub(crate) fn ledger_failed(&self, error: &LedgerError) -> Failure {
+        self.notice(error);
+        let (code, sentence) = match error {
+            LedgerError::Busy => (ReasonCode::QueueFull, "too many requests wait for the decision log"),
+            LedgerError::Stopped => (ReasonCode::Stopping, "the daemon is stopping"),
+            LedgerError::Full
+            | LedgerError::Poisoned { .. }
+            | LedgerError::Condition { .. }
+            | LedgerError::UnknownIndex { .. }
+            | LedgerError::UnknownRequest
+            | LedgerError::Database { .. }
+            | LedgerError::Receipt { .. } => {
+                (ReasonCode::LedgerFailed, "the decision log cannot be written, so nothing is signed")
+            }
+        };
+        Reason::new(code, "ledger", sentence).into()
+    }
+
+    /// Every error of the ledger passes here: one after which it can do nothing more ends the daemon.
+    pub(crate) fn notice(&self, error: &LedgerError) {
+        tracing::error!(%error, "the ledger failed");
+        let over = match error {
+            LedgerError::Poisoned { .. } => true,
+            LedgerError::Stopped => !self.is_stopping(),
+            LedgerError::Busy
+            | LedgerError::Full
+            | LedgerError::Condition { .. }
+            | LedgerError::UnknownIndex { .. }
+            | LedgerError::UnknownRequest
+            | LedgerError::Database { .. }
+            | LedgerError::Receipt { .. } => false,
+        };
+        if over {
+            self.failed.send_replace(Some(error.to_string()));
+        }
+    }
+
+    /// Logs an event; whether it stands in the log.
+    pub(crate) async fn log(&self, event: Event) -> bool {
+        let recorded = self.ledger.record(event, self.clock.wall().millis).await;
+        if let Err(error) = &recorded {
+            self.notice(error);
+        }
+        recorded.is_ok()
+    }
+
+    pub(crate) async fn log_aggregates(&self) {
+        for event in self.aggregates.take() {
+            self.log(event).await;
+        }
+    }
+}
