@@ -72,6 +72,11 @@ impl SignerService {
         let budget = Budget::new();
         Self(Arc::new(Inner { core, methods, budget, default_deadline, counters, stopping, turned_away_frames }))
     }
+
+    /// Answers a request of any service that does not go further, and tells the core of it.
+    pub(crate) fn turn_away(&self, connection: &Connection, path: &str, reason: Reason) -> Response<Body> {
+        self.0.turn_away(connection, path, reason)
+    }
 }
 
 impl NamedService for SignerService {
@@ -105,10 +110,7 @@ impl Inner {
                 Ok(message) => message::respond(&message, under_way),
                 Err(status) => status.into_http(),
             },
-            Err(Missed::Reason(reason)) => {
-                let method = self.methods.of_path(parts.uri.path()).map_or("", |(method, _)| method);
-                self.turn_away(connection, method, reason)
-            }
+            Err(Missed::Reason(reason)) => self.turn_away(connection, parts.uri.path(), reason),
             Err(Missed::Gone) => Status::cancelled("the call was taken back").into_http(),
         }
     }
@@ -152,7 +154,8 @@ impl Inner {
     }
 
     /// Answers a call that does not reach the core, and tells the core of it: the caller was authenticated.
-    fn turn_away(&self, connection: &Connection, method: &str, reason: Reason) -> Response<Body> {
+    fn turn_away(&self, connection: &Connection, path: &str, reason: Reason) -> Response<Body> {
+        let method = self.methods.of_path(path).map_or("", |(method, _)| method);
         self.counters.turn_away(reason);
         tracing::debug!(
             caller = connection.caller.fingerprint,

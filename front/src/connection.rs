@@ -26,6 +26,7 @@ use tonic::{body::Body, service::Routes};
 use tower::Service as _;
 
 use crate::{
+    calls::SignerService,
     caller::{Caller, NotAdmitted},
     config::DEADLINE_MAX,
     counters::Counters,
@@ -63,6 +64,7 @@ pub(crate) struct Edge {
     pub(crate) tls: Arc<TlsWatch>,
     pub(crate) clock: Arc<dyn TimeProvider>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) signer: SignerService,
     pub(crate) routes: Routes,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) connection_age_max: Duration,
@@ -194,8 +196,7 @@ impl Edge {
     ) -> Result<Response<Body>, Infallible> {
         self.counters.request();
         if self.admit(&connection).is_err() {
-            self.counters.turn_away(Reason::CallerNotAdmitted);
-            return Ok(Reason::CallerNotAdmitted.status().into_http());
+            return Ok(self.signer.turn_away(&connection, request.uri().path(), Reason::CallerNotAdmitted));
         }
         request.extensions_mut().insert(connection);
         self.routes.clone().call(request).await

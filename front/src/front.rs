@@ -61,13 +61,14 @@ impl Front {
         let methods = Methods::read()?;
         let (stopping, stop) = watch::channel(false);
         let signer = SignerService::new(core, methods, config.default_deadline, Arc::clone(&counters), stop.clone());
-        let (health, routes) = routes(signer)?;
+        let (health, routes) = routes(signer.clone())?;
         let (listener, address) =
             listen(config.address).map_err(|source| FrontError::Listen { address: config.address, source })?;
         let edge = Edge {
             tls,
             clock: config.clock,
             counters,
+            signer,
             routes,
             stopping: stop,
             connection_age_max: config.connection_age_max,

@@ -15,6 +15,9 @@ async fn an_expired_caller_certificate_is_refused_at_the_next_request() {
     world.pass_the_end_of_certificates();
     let answer = caller.call("GetChain", b"?").await.unwrap();
     assert_eq!((answer.code(), answer.reason().as_str()), (Code::Unauthenticated, "CALLER_NOT_ADMITTED"));
+    let told = world.core.next_turned_away().await;
+    assert_eq!((told.method.as_str(), told.reason.as_str()), ("GetChain", "CALLER_NOT_ADMITTED"));
+    assert_eq!(told.caller_chain, [world.caller_certificate().as_ref()]);
     caller.ended().await;
     assert!(world.core.heard_nothing_more().await);
     assert_eq!(world.counters.turned_away(Reason::CallerNotAdmitted), 1);
