@@ -22,6 +22,8 @@ pub(crate) struct Batch<'c> {
     pub(crate) leaves: Vec<Hash>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) last_at: Option<UnixMillis>,
+    /// The last moment that the signer trusted: that of an issue or a resume.
+    pub(crate) trusted_at: Option<UnixMillis>,
     issuers: HashMap<SpkiDigest, Issuer>,
 }
 
@@ -57,6 +59,7 @@ impl<'c> Batch<'c> {
             leaves: Vec::new(),
             waiting: Vec::new(),
             last_at: None,
+            trusted_at: None,
             issuers: HashMap::new(),
         }
     }
@@ -82,6 +85,12 @@ impl<'c> Batch<'c> {
         let (sender, receiver) = oneshot::channel();
         self.waiting.push(Waiting { index, leaf, sender });
         Ok(Logged { index, entry, receipt: ReceiptHandle { receiver } })
+    }
+
+    /// Whether the clock was found wrong and nobody has confirmed it since.
+    pub(crate) fn clock_distrusted(&self) -> rusqlite::Result<bool> {
+        let sql = "SELECT clock_distrusted FROM head";
+        self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
     }
 
     /// Keeps bytes under their SHA-256.

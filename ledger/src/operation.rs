@@ -40,8 +40,14 @@ impl Operation {
             Self::Issue { reply, .. } | Self::Resume { reply, .. } if reply.is_closed() => {
                 defer(reply, Err(Fault::Alone(LedgerError::Stopped)))
             }
-            Self::Issue { warrant, at, reply } => defer(reply, batch.issue(*warrant, at)),
-            Self::Resume { request, at, reply } => defer(reply, batch.resume(&request, at)),
+            Self::Issue { warrant, at, reply } => {
+                batch.trusted_at = Some(at);
+                defer(reply, batch.issue(*warrant, at))
+            }
+            Self::Resume { request, at, reply } => {
+                batch.trusted_at = Some(at);
+                defer(reply, batch.resume(&request, at))
+            }
             Self::Refuse { refusal, at, reply } => defer(reply, batch.refuse(&refusal, at)),
             Self::Record { event, at, reply } => defer(reply, batch.record(&event, at)),
             Self::Advance { step, at, reply } => defer(reply, batch.advance(&step, at)),

@@ -1,6 +1,8 @@
 //! Forgetting old leaf requests: their ids, TBSCertificates and signatures. Log and serial numbers stay.
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
+
+use crate::{UnixMillis, batch::Batch};
 
 /// Where the sweep is.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +25,15 @@ impl Sweep {
     }
 
     /// Looks at `rows_max` rows at most, and deletes what is older than `cutoff`.
-    pub(crate) fn run(&mut self, connection: &Connection, cutoff: i64, rows_max: usize) -> rusqlite::Result<()> {
+    pub(crate) fn run(
+        &mut self,
+        batch: &mut Batch<'_>,
+        _now: UnixMillis,
+        cutoff: i64,
+        rows_max: usize,
+    ) -> rusqlite::Result<()> {
         let sql = "SELECT log_index, at, stage = 'leaf' FROM request WHERE log_index > ?1 ORDER BY log_index LIMIT ?2";
-        let mut statement = connection.prepare_cached(sql)?;
+        let mut statement = batch.connection.prepare_cached(sql)?;
         let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
         let rows =
             statement.query_map(params![self.after, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -39,7 +47,7 @@ impl Sweep {
                 break;
             }
             if is_leaf {
-                connection.prepare_cached("DELETE FROM request WHERE log_index = ?1")?.execute([log_index])?;
+                batch.connection.prepare_cached("DELETE FROM request WHERE log_index = ?1")?.execute([log_index])?;
             }
             self.after = log_index;
         }

@@ -10,16 +10,16 @@ use std::{
 };
 
 use hallmark_policy::{profile::PolicyDigest, time::Span};
-use hallmark_tlog::frontier::Frontier;
+use hallmark_tlog::{frontier::Frontier, hash::Hash};
 use rusqlite::{Connection, ErrorCode};
 
 use crate::{
-    LedgerError,
+    LedgerError, UnixMillis,
     batch::Batch,
     config::Head,
     operation::{Deferred, Operation},
     shared::Shared,
-    signing::Job,
+    signing::{Job, Waiting},
     sweep::Sweep,
     wal::Growth,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Writer {
     frontier: Frontier,
     policy: Option<PolicyDigest>,
     sweep: Sweep,
+    /// What counts as now for the sweep. Other entries carry the time of a clock that nobody vouches for.
+    trusted_at: Option<UnixMillis>,
     retention_millis: i64,
 }
 
@@ -56,7 +58,17 @@ impl Writer {
         retention: Span,
     ) -> Self {
         let retention_millis = i64::try_from(Duration::from_secs(retention.secs()).as_millis()).unwrap_or(i64::MAX);
-        Self { connection, shared, jobs, growth, frontier, policy: None, sweep: Sweep::new(), retention_millis }
+        Self {
+            connection,
+            shared,
+            jobs,
+            growth,
+            frontier,
+            policy: None,
+            sweep: Sweep::new(),
+            trusted_at: None,
+            retention_millis,
+        }
     }
 
     /// Works until [`Operation::Stop`], or until nobody can ask any more.
@@ -124,24 +136,47 @@ impl Writer {
                 return Err(self.lost(&error));
             }
         }
-        let at = batch.last_at.or_else(|| self.shared.head().last_entry_at);
+        let written = self.finish(batch, rows)?;
+        self.adopt(written);
+        Ok(())
+    }
+
+    /// Forgets old requests within the batch, writes what holds for it as a whole, and commits it.
+    fn finish(&self, mut batch: Batch<'_>, sweep_rows_max: usize) -> Result<Written, LedgerError> {
+        let head = self.shared.head();
         let mut sweep = self.sweep;
-        let finished = batch.finish().and_then(|()| match at.map(|at| at.0.saturating_sub(self.retention_millis)) {
-            Some(cutoff) if sweep.is_due(cutoff) => sweep.run(&self.connection, cutoff, rows),
-            Some(_) | None => Ok(()),
-        });
-        finished.map_err(|error| self.lost(&error))?;
+        let mut trusted_at = batch.trusted_at.or(self.trusted_at);
+        let mut forget = || -> rusqlite::Result<()> {
+            let Some(at) = trusted_at else { return Ok(()) };
+            let cutoff = at.0.saturating_sub(self.retention_millis);
+            if !sweep.is_due(cutoff) {
+                return Ok(());
+            }
+            if batch.clock_distrusted()? {
+                trusted_at = None;
+                return Ok(());
+            }
+            let now = batch.last_at.or(head.last_entry_at).map_or(at, |last| last.max(at));
+            sweep.run(&mut batch, now, cutoff, sweep_rows_max)
+        };
+        forget().and_then(|()| batch.finish()).map_err(|error| self.lost(&error))?;
         self.commit()?;
-        let Batch { frontier, leaves, waiting, policy, .. } = batch;
-        let head = Head { size: frontier.size(), root: frontier.root(), last_entry_at: at };
+        let Batch { frontier, leaves, waiting, policy, last_at, .. } = batch;
+        let last_entry_at = last_at.or(head.last_entry_at);
+        Ok(Written { frontier, leaves, waiting, policy, last_entry_at, trusted_at, sweep })
+    }
+
+    /// Goes on from a batch that is durable.
+    fn adopt(&mut self, written: Written) {
+        let Written { frontier, leaves, waiting, policy, last_entry_at, trusted_at, sweep } = written;
+        let head = Head { size: frontier.size(), root: frontier.root(), last_entry_at };
         let before = std::mem::replace(&mut self.frontier, frontier);
-        (self.policy, self.sweep) = (policy, sweep);
+        (self.policy, self.trusted_at, self.sweep) = (policy, trusted_at, sweep);
         if !leaves.is_empty() {
             // It is gone only when this ledger is stopping; receipts are missing then.
             drop(self.jobs.send(Job::Batch { before, leaves, waiting }));
         }
         self.shared.set_head(head);
-        Ok(())
     }
 
     /// A COMMIT that fails for any reason but a full disk leaves open what is on the disk. It is never tried again.
@@ -184,18 +219,15 @@ impl Writer {
 
     /// Forgets some old requests; whether there may be more.
     fn sweep_idle(&mut self) -> bool {
-        let Some(at) = self.shared.head().last_entry_at else { return false };
-        let cutoff = at.0.saturating_sub(self.retention_millis);
-        if !self.sweep.is_due(cutoff) || self.shared.poisoned().is_some() {
+        if !self.is_sweep_due() || self.shared.poisoned().is_some() {
             return false;
         }
-        let mut sweep = self.sweep;
-        let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
-        let swept = begun.and_then(|()| sweep.run(&self.connection, cutoff, IDLE_SWEEP_ROWS));
-        match swept.map_err(|error| self.lost(&error)).and_then(|()| self.commit()) {
-            Ok(()) => {
-                self.sweep = sweep;
-                sweep.is_due(cutoff)
+        let begun = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| self.lost(&error));
+        let batch = Batch::new(&self.connection, &self.frontier, self.policy);
+        match begun.and_then(|()| self.finish(batch, IDLE_SWEEP_ROWS)) {
+            Ok(written) => {
+                self.adopt(written);
+                self.is_sweep_due()
             }
             Err(error) => {
                 tracing::warn!(%error, "old requests could not be forgotten; it is tried again");
@@ -203,6 +235,21 @@ impl Writer {
             }
         }
     }
+
+    fn is_sweep_due(&self) -> bool {
+        self.trusted_at.is_some_and(|at| self.sweep.is_due(at.0.saturating_sub(self.retention_millis)))
+    }
+}
+
+/// What a batch that is durable leaves behind.
+struct Written {
+    frontier: Frontier,
+    leaves: Vec<Hash>,
+    waiting: Vec<Waiting>,
+    policy: Option<PolicyDigest>,
+    last_entry_at: Option<UnixMillis>,
+    trusted_at: Option<UnixMillis>,
+    sweep: Sweep,
 }
 
 #[cfg(test)]
@@ -212,7 +259,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::{Event, Logged, UnixMillis, nodes, schema, wal};
+    use crate::{Event, Logged, nodes, schema, wal};
 
     /// A writer without threads.
     struct World {

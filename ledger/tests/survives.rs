@@ -10,8 +10,8 @@ use std::{
 };
 
 use hallmark_entry::Summary;
-use hallmark_ledger::{Event, Found, Issued, LedgerError, OpenError, UnixMillis};
-use hallmark_policy::{ReasonCode, time::Span};
+use hallmark_ledger::{Event, Found, Issued, Ledger, LedgerError, OpenError, UnixMillis};
+use hallmark_policy::{Facts, Reason, ReasonCode, Refusal, RequestIdentity, time::Span};
 use world::{NOW_SECS, World, check_receipt, committed, copy, refused};
 
 #[tokio::test]
@@ -221,17 +221,55 @@ async fn old_leaf_requests_are_forgotten_and_their_serials_are_not() {
     let (first, _) = committed(ledger.issue(first, world.at()).await.unwrap());
     assert_eq!(ledger.find(&request), Ok(Found::Unsigned));
 
-    let later = UnixMillis((NOW_SECS + 3_600) * 1_000);
-    for _ in 0..10 {
-        ledger.record(Event::Heartbeat, later).await.unwrap();
-    }
+    forget(&world, &ledger).await;
     assert_eq!(ledger.find(&request), Ok(Found::New));
     let late = ledger.keep_signature(first.log_index(), vec![1]).await;
     assert_eq!(late, Err(LedgerError::UnknownIndex { log_index: first.log_index() }));
     let same_serial = world.leaf_with(&mesh, "b", 2, serial, world::now());
-    assert_eq!(refused(ledger.issue(same_serial, later).await.unwrap()), ["SERIAL_TAKEN"]);
+    assert_eq!(refused(ledger.issue(same_serial, LATER).await.unwrap()), ["SERIAL_TAKEN"]);
     assert!(ledger.authority(world::AUTHORITY).unwrap().unwrap().root.is_some(), "CA certificates stay");
     check_receipt(ledger.receipt(first.log_index()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_nobody_vouches_for_makes_nothing_forgotten() {
+    let mut world = World::new();
+    world.config.retention = Span::from_secs(60);
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let request = world.leaf(&mesh, "a", 1).conditions().request.clone();
+    world.sign(&ledger, world.leaf(&mesh, "a", 1)).await;
+    let facts = Facts { caller: "coordinator".to_owned(), request_id: "b".to_owned(), ..Facts::default() };
+    let reasons = vec![Reason::new(ReasonCode::ClockUntrusted, "clock", "the clock leapt")];
+    let refusal = Refusal { reasons, facts, policy: world.policy.digest() };
+    for _ in 0..20 {
+        ledger.refuse(refusal.clone(), LATER).await.unwrap();
+        ledger.record(Event::Heartbeat, LATER).await.unwrap();
+    }
+    assert!(matches!(ledger.find(&request), Ok(Found::Answered(_))), "refusals and heartbeats");
+    ledger.record(Event::ClockDistrusted { sentence: "the clock leapt".to_owned() }, LATER).await.unwrap();
+    forget(&world, &ledger).await;
+    assert!(matches!(ledger.find(&request), Ok(Found::Answered(_))), "a clock that is distrusted");
+    ledger.record(Event::ClockAccepted, LATER).await.unwrap();
+    forget(&world, &ledger).await;
+    assert_eq!(ledger.find(&request), Ok(Found::New), "a clock that was confirmed");
+}
+
+/// A moment after a retention of a minute.
+const LATER: UnixMillis = UnixMillis((NOW_SECS + 3_600) * 1_000);
+
+/// Time goes by, as the signer tells it; long enough for all old rows to be looked at.
+async fn forget(world: &World, ledger: &Ledger) {
+    let identity = RequestIdentity {
+        authority: world::AUTHORITY.to_owned(),
+        caller: "coordinator".to_owned(),
+        id: "unknown".to_owned(),
+        content_sha256: [0; 32],
+    };
+    for _ in 0..10 {
+        let unknown = ledger.resume(&identity, LATER).await;
+        assert!(matches!(unknown, Err(LedgerError::UnknownRequest)), "{unknown:?} in {:?}", world.config.database);
+    }
 }
 
 #[tokio::test]

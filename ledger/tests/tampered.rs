@@ -1,6 +1,11 @@
 //! A database that somebody else wrote to: nothing that the log does not say is handed out to be signed.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails in a test's helper fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails in a test's helper fails the test"
+)]
 
 #[cfg(test)]
 mod world;
