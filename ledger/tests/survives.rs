@@ -232,6 +232,31 @@ async fn old_leaf_requests_are_forgotten_and_their_serials_are_not() {
 }
 
 #[tokio::test]
+async fn what_is_forgotten_without_a_signature_is_void_in_the_log() {
+    let mut world = World::new();
+    world.config.retention = Span::from_secs(60);
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let signed = world.sign(&ledger, world.leaf(&mesh, "signed", 1)).await;
+    let (pending, _) = committed(ledger.issue(world.leaf(&mesh, "pending", 2), world.at()).await.unwrap());
+    forget(&world, &ledger).await;
+    let mut voids = Vec::new();
+    for index in signed..ledger.head().size {
+        let entry = ledger.receipt(index).await.unwrap().entry;
+        let summary = Summary::parse(&entry).unwrap();
+        if summary.kind == "void" {
+            assert_eq!(summary.result.as_deref(), Some("forgotten"));
+            assert!(summary.request_id.is_some_and(|id| id.is("pending")));
+            voids.extend(summary.decision_index);
+        }
+    }
+    assert_eq!(voids, [pending.log_index()]);
+    ledger.stop();
+    let report = world.audit();
+    assert!(report.is_clean(), "{:?}", report.findings);
+}
+
+#[tokio::test]
 async fn a_clock_that_nobody_vouches_for_makes_nothing_forgotten() {
     let mut world = World::new();
     world.config.retention = Span::from_secs(60);
