@@ -1,6 +1,6 @@
 //! What a signer answered instead of doing it: all its reasons, decoded from the status and said to people.
 
-use hallmark_proto::signer::Refusal;
+use hallmark_proto::{signer::Refusal, status};
 use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -192,23 +192,6 @@ fn hint_of_status(code: Code) -> &'static str {
 
 /// The code as gRPC writes it.
 fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
+    // tonic has no other codes than gRPC's.
+    status::name(i32::from(code)).unwrap_or_default()
 }

@@ -26,8 +26,8 @@ use tonic::{body::Body, service::Routes};
 use tower::Service as _;
 
 use crate::{
-    calls::SignerService,
     caller::{Caller, NotAdmitted},
+    calls::SignerService,
     config::DEADLINE_MAX,
     counters::Counters,
     reload::TlsWatch,

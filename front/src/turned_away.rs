@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use hallmark_proto::status as code;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -74,17 +75,31 @@ impl Reason {
 
     /// The answer to the caller.
     pub(crate) fn status(self) -> Status {
-        status(self.grpc_code(), self.code(), self.sentence(), self.is_passing().then_some(RETRY_AFTER))
+        let retry_after = self.is_passing().then_some(RETRY_AFTER);
+        status(self.status_code(), self.code(), self.field(), self.sentence(), retry_after)
     }
 
-    fn grpc_code(self) -> Code {
+    fn status_code(self) -> i32 {
         match self {
-            Self::MessageTooLarge => Code::ResourceExhausted,
-            Self::MalformedFrame | Self::NotGrpc | Self::MalformedDeadline => Code::InvalidArgument,
-            Self::Compressed | Self::MethodUnknown => Code::Unimplemented,
-            Self::DeadlinePassed | Self::BodyTooSlow => Code::DeadlineExceeded,
-            Self::Overloaded | Self::Stopping => Code::Unavailable,
-            Self::CallerNotAdmitted => Code::Unauthenticated,
+            Self::MessageTooLarge => code::RESOURCE_EXHAUSTED,
+            Self::MalformedFrame | Self::NotGrpc | Self::MalformedDeadline => code::INVALID_ARGUMENT,
+            Self::Compressed | Self::MethodUnknown => code::UNIMPLEMENTED,
+            Self::DeadlinePassed | Self::BodyTooSlow => code::DEADLINE_EXCEEDED,
+            Self::Overloaded | Self::Stopping => code::UNAVAILABLE,
+            Self::CallerNotAdmitted => code::UNAUTHENTICATED,
+        }
+    }
+
+    /// What of the call it is about: a header, or a part.
+    fn field(self) -> &'static str {
+        match self {
+            Self::MessageTooLarge | Self::MalformedFrame | Self::BodyTooSlow => "message",
+            Self::Compressed => "grpc-encoding",
+            Self::NotGrpc => "content-type",
+            Self::MethodUnknown => "method",
+            Self::MalformedDeadline | Self::DeadlinePassed => "grpc-timeout",
+            Self::Overloaded | Self::Stopping => "daemon",
+            Self::CallerNotAdmitted => "caller",
         }
     }
 
@@ -116,22 +131,30 @@ impl Reason {
 pub(crate) fn late() -> Status {
     const SENTENCE: &str =
         "the deadline passed while the call was under way; the same request id gives what was decided";
-    status(Code::DeadlineExceeded, Reason::DeadlinePassed.code(), SENTENCE, None)
+    let reason = Reason::DeadlinePassed;
+    status(code::DEADLINE_EXCEEDED, reason.code(), reason.field(), SENTENCE, None)
 }
 
 /// The answer where the core gave none that can be read.
 pub(crate) fn core_away() -> Status {
     const SENTENCE: &str = "the signing core gave no answer; try again with the same request id";
-    status(Code::Unavailable, "CORE_AWAY", SENTENCE, Some(RETRY_AFTER))
+    status(code::UNAVAILABLE, "CORE_AWAY", "daemon", SENTENCE, Some(RETRY_AFTER))
 }
 
-fn status(code: Code, reason: &'static str, sentence: &'static str, retry_after: Option<Duration>) -> Status {
-    let metadata = HashMap::from([("sentence".to_owned(), sentence.to_owned())]);
+fn status(
+    code: i32,
+    reason: &'static str,
+    field: &'static str,
+    sentence: &'static str,
+    retry_after: Option<Duration>,
+) -> Status {
+    let metadata = [("field", field), ("sentence", sentence)].map(|(key, text)| (key.to_owned(), text.to_owned()));
+    let metadata = HashMap::from(metadata);
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
     if retry_after.is_some() {
         details.set_retry_info(retry_after);
     }
-    Status::with_error_details(code, sentence, details)
+    Status::with_error_details(Code::from_i32(code), sentence, details)
 }
 
 #[cfg(test)]
@@ -143,7 +166,10 @@ mod tests {
         for (place, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, place);
             assert_eq!(Reason::ALL.iter().filter(|other| other.code() == reason.code()).count(), 1);
-            assert_eq!(reason.status().get_error_details().error_info().unwrap().reason, reason.code());
+            let details = reason.status().get_error_details();
+            let info = details.error_info().unwrap();
+            assert_eq!(info.reason, reason.code());
+            assert!(["field", "sentence"].iter().all(|key| !info.metadata[*key].is_empty()), "{reason:?}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! The wire: `hallmark.signer.v1`, which coordinators speak, and `hallmark.link.v1`, the frames between front and core.
 //!
-//! Only messages live here, generated at build time; no rule about their content does.
+//! Only messages live here, generated at build time, and the names of status codes; no rule about their content does.
+
+pub mod status;
 
 /// The coordinator's interface.
 pub mod signer {

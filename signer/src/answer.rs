@@ -7,7 +7,7 @@ use hallmark_policy::{
     Reason,
     reason::{REASONS_MAX, ReasonClass},
 };
-use hallmark_proto::{link::Reply, signer::Refusal as RefusalDetail};
+use hallmark_proto::{link::Reply, signer::Refusal as RefusalDetail, status as code};
 use prost::Message;
 use tonic_types::pb::{ErrorInfo, RetryInfo, Status};
 
@@ -44,20 +44,6 @@ impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
         Self { reasons: vec![reason], logged: None }
     }
-}
-
-/// gRPC status codes that are used.
-mod code {
-    pub(super) const INVALID_ARGUMENT: i32 = 3;
-    pub(super) const DEADLINE_EXCEEDED: i32 = 4;
-    pub(super) const NOT_FOUND: i32 = 5;
-    pub(super) const ALREADY_EXISTS: i32 = 6;
-    pub(super) const PERMISSION_DENIED: i32 = 7;
-    pub(super) const RESOURCE_EXHAUSTED: i32 = 8;
-    pub(super) const FAILED_PRECONDITION: i32 = 9;
-    pub(super) const UNIMPLEMENTED: i32 = 12;
-    pub(super) const INTERNAL: i32 = 13;
-    pub(super) const UNAVAILABLE: i32 = 14;
 }
 
 fn status_code(class: ReasonClass) -> i32 {
