@@ -160,6 +160,7 @@ fn an_answer_that_does_not_hold_is_no_success_and_is_not_written() {
         (answer(&|a| a.log_entry.clear()), "the log entry cannot be read"),
         (answer(&|a| a.log_index = 3), "the receipt is for entry 0, not for entry 3"),
         (answer(&|a| a.receipt.clear()), "the answer has no receipt"),
+        (answer(&|a| (a.replayed, a.receipt) = (true, String::new())), "the answer has no receipt"),
         (answer(&|a| a.receipt = other.receipt.clone()), "the proof in the receipt does not hold"),
     ];
     for (answer, sentence) in cases {
