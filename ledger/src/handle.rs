@@ -8,6 +8,7 @@ use std::{
         mpsc::{self, SyncSender, TrySendError},
     },
     thread::JoinHandle,
+    time::Instant,
 };
 
 use hallmark_policy::{Refusal, RequestIdentity, Warrant};
@@ -81,7 +82,22 @@ impl Ledger {
     /// See [`LedgerError`]; a condition that does not hold is an answer, [`Issued::Refused`].
     pub async fn issue(&self, warrant: Warrant, at: UnixMillis) -> Result<Issued, LedgerError> {
         let warrant = Box::new(warrant);
-        self.ask(|reply| Operation::Issue { warrant, at, reply }).await
+        self.ask(|reply| Operation::Issue { warrant, at, deadline: None, reply }).await
+    }
+
+    /// As [`issue`](Self::issue); [`Issued::Expired`], with nothing written, if the deadline has passed when the writer
+    /// comes to it.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub async fn issue_before(
+        &self,
+        warrant: Warrant,
+        at: UnixMillis,
+        deadline: Instant,
+    ) -> Result<Issued, LedgerError> {
+        let (warrant, deadline) = (Box::new(warrant), Some(deadline));
+        self.ask(|reply| Operation::Issue { warrant, at, deadline, reply }).await
     }
 
     /// What became of a request id. Reads only.

@@ -1,5 +1,7 @@
 //! What the writer is asked to do, and how its answer waits for the COMMIT.
 
+use std::time::Instant;
+
 use hallmark_policy::{Refusal, RequestIdentity, Warrant};
 use tokio::sync::oneshot;
 
@@ -13,7 +15,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
 
 /// One operation.
 pub(crate) enum Operation {
-    Issue { warrant: Box<Warrant>, at: UnixMillis, reply: Reply<Issued> },
+    Issue { warrant: Box<Warrant>, at: UnixMillis, deadline: Option<Instant>, reply: Reply<Issued> },
     Resume { request: RequestIdentity, at: UnixMillis, reply: Reply<Issued> },
     Refuse { refusal: Box<Refusal>, at: UnixMillis, reply: Reply<Logged> },
     Record { event: Event, at: UnixMillis, reply: Reply<Logged> },
@@ -40,7 +42,10 @@ impl Operation {
             Self::Issue { reply, .. } | Self::Resume { reply, .. } if reply.is_closed() => {
                 defer(reply, Err(Fault::Alone(LedgerError::Stopped)))
             }
-            Self::Issue { warrant, at, reply } => {
+            Self::Issue { deadline: Some(deadline), reply, .. } if deadline <= Instant::now() => {
+                defer(reply, Ok(Issued::Expired))
+            }
+            Self::Issue { warrant, at, deadline: _, reply } => {
                 batch.trusted_at = Some(at);
                 defer(reply, batch.issue(*warrant, at))
             }

@@ -22,6 +22,8 @@ pub enum Issued {
     Answered(Answer),
     /// The same request was committed before and is not signed yet. Nothing was written.
     InFlight,
+    /// Its deadline had passed when the writer came to it. Nothing was written.
+    Expired,
     /// A condition did not hold. The refusal is logged.
     Refused {
         /// Why.

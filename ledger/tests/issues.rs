@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod world;
 
+use std::time::{Duration, Instant};
+
 use hallmark_entry::{Summary, is_canonical};
 use hallmark_ledger::{Event, Found, Issued, LedgerError, Step, UnixMillis};
 use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal, decide};
@@ -88,6 +90,21 @@ async fn validating_takes_no_serial_and_binds_no_id() {
     let summary = Summary::parse(&logged.entry).unwrap();
     assert_eq!((summary.decision.as_deref(), summary.serial, summary.issuer), (Some("validated"), None, None));
     committed(ledger.issue(world.leaf_with(&mesh, "a", 1, serial, now()), world.at()).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_comes_too_late_to_the_writer_is_not_committed() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let leaf = world.leaf(&mesh, "a", 1);
+    let request = leaf.conditions().request.clone();
+    let head = ledger.head();
+    let late = ledger.issue_before(leaf, world.at(), Instant::now()).await.unwrap();
+    assert!(matches!(late, Issued::Expired), "{late:?}");
+    assert_eq!((ledger.head(), ledger.find(&request)), (head, Ok(Found::New)));
+    let in_time = Instant::now() + Duration::from_secs(3_600);
+    committed(ledger.issue_before(world.leaf(&mesh, "a", 1), world.at(), in_time).await.unwrap());
 }
 
 #[tokio::test]

@@ -84,7 +84,9 @@ async fn of_many_with_one_serial_one_is_committed_and_the_neighbours_are_too() {
         match task.await.unwrap() {
             Issued::Committed { .. } => issued += 1,
             Issued::Refused { .. } => refused += 1,
-            other @ (Issued::Answered(_) | Issued::InFlight | Issued::Validated { .. }) => panic!("{other:?}"),
+            other @ (Issued::Answered(_) | Issued::Expired | Issued::InFlight | Issued::Validated { .. }) => {
+                panic!("{other:?}")
+            }
         }
     }
     assert_eq!((issued, refused), (21, 19));
@@ -106,7 +108,9 @@ async fn of_many_with_one_request_id_one_is_signed() {
         match task.await.unwrap() {
             Issued::Committed { .. } => issued += 1,
             Issued::InFlight => {}
-            other @ (Issued::Answered(_) | Issued::Refused { .. } | Issued::Validated { .. }) => panic!("{other:?}"),
+            other @ (Issued::Answered(_) | Issued::Expired | Issued::Refused { .. } | Issued::Validated { .. }) => {
+                panic!("{other:?}")
+            }
         }
     }
     assert_eq!(issued, 1);
