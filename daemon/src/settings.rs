@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -65,10 +66,31 @@ impl SignerFile {
     fn parse(text: &str) -> Result<Self, Vec<String>> {
         toml::from_str(text).map_err(|first| {
             let further = toml::from_str::<toml::Table>(text).map(|tables| problems_of(&tables)).unwrap_or_default();
-            let mut problems = vec![first.to_string().trim_end().to_owned()];
-            problems.extend(further.into_iter().filter(|problem| !problem.ends_with(first.message())));
+            let message = without_value(first.message());
+            let mut problems = vec![format!("{}{message}", place_in(text, first.span()))];
+            problems.extend(further.into_iter().filter(|problem| !problem.ends_with(&message)));
             problems
         })
+    }
+}
+
+/// The place of a problem in words. The line itself is not shown: a secret may have been typed into it.
+fn place_in(text: &str, span: Option<Range<usize>>) -> String {
+    let Some(before) = span.and_then(|span| text.get(..span.start)) else { return String::new() };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: ")
+}
+
+/// The reader's message without the value that it quotes, which may be a secret in the wrong place.
+fn without_value(message: &str) -> String {
+    let quotes_value = message.starts_with("invalid type: ") || message.starts_with("invalid value: ");
+    match message.rsplit_once(", expected ").filter(|_| quotes_value) {
+        None => message.to_owned(),
+        Some((found, expected)) => {
+            let found = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+            format!("{found}, expected {expected}")
+        }
     }
 }
 
@@ -93,7 +115,9 @@ fn problems_of(tables: &toml::Table) -> Vec<String> {
 fn of_table<T: DeserializeOwned>(tables: &toml::Table, name: &str) -> Option<String> {
     match tables.get(name) {
         None => Some(format!("[{name}] missing field `{name}`")),
-        Some(table) => table.clone().try_into::<T>().err().map(|error| format!("[{name}] {}", error.message())),
+        Some(table) => {
+            table.clone().try_into::<T>().err().map(|error| format!("[{name}] {}", without_value(error.message())))
+        }
     }
 }
 
@@ -175,6 +199,28 @@ mod tests {
         for (right, wrong) in [("pin = { file =", "pin = { fiel ="), ("{ file = \"pin\" }", "\"12345678\"")] {
             assert!(SignerFile::parse(&EXAMPLE.replacen(right, wrong, 1)).is_err(), "{wrong} was taken");
         }
+    }
+
+    #[test]
+    fn a_secret_that_was_typed_in_its_place_is_not_in_the_error() {
+        for typed in [
+            "\"12345678\"",
+            "12345678",
+            "1234.5678",
+            "[12345678]",
+            "[\"12345678\"]",
+            "{ file = 12345678 }",
+            "{ value = \"12345678\" }",
+            "{ 12345678 = 1 }",
+            "{ file = \"pin\", 12345678 = 1 }",
+            "{ env = \"12345678\" }",
+            "{ env = \"\" }",
+        ] {
+            let problems = SignerFile::parse(&EXAMPLE.replacen("{ file = \"pin\" }", typed, 1)).unwrap_err();
+            assert!(problems[0].contains("a secret never stands in the configuration"), "{typed}: {problems:?}");
+            assert!(problems.iter().all(|problem| !problem.contains("5678")), "{typed}: {problems:?}");
+        }
+        assert!(SignerFile::parse(&EXAMPLE.replacen("{ file = \"pin\" }", "{ env = \"HALLMARK_PIN\" }", 1)).is_ok());
     }
 
     #[test]
