@@ -9,6 +9,7 @@ use std::path::Path;
 use hallmark_signer::config::{ConfigError, read_policy};
 
 use crate::{
+    hardening,
     settings::Settings,
     stdout,
     trouble::{Trouble, sentence},
@@ -38,8 +39,9 @@ impl Findings {
 /// Prints the sentences to standard output and the problems to standard error.
 ///
 /// # Errors
-/// [`Trouble::Problems`] if there is one, and what [`Settings::read`] says.
+/// [`Trouble::Problems`] if there is one, [`Trouble::Hardening`], and what [`Settings::read`] says.
 pub(crate) fn check(path: &Path) -> Result<(), Trouble> {
+    hardening::close_to_others()?;
     let settings = Settings::read(path)?;
     let findings = findings(&settings);
     for sentence in &findings.sentences {

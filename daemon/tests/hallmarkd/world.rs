@@ -61,6 +61,13 @@ impl World {
         hallmarkd(&["check", self.path("signer.toml").to_str().unwrap()])
     }
 
+    /// `check`, while it goes on.
+    pub(crate) fn begin_check(&self) -> Child {
+        let mut command = program();
+        command.arg("check").arg(self.path("signer.toml")).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
     /// `init` with all the flags that this laboratory needs.
     pub(crate) fn init(&self) -> Ended {
         self.init_with(self.flags)
@@ -216,6 +223,12 @@ impl Ended {
         }
         self
     }
+}
+
+/// The soft and the hard limit of core files, out of a process's `limits` (proc(5)).
+pub(crate) fn core_file_limits(limits: &str) -> Vec<&str> {
+    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    line.split_whitespace().skip(4).take(2).collect()
 }
 
 /// Runs the program to its end.
