@@ -15,6 +15,7 @@ use crate::{
     files, hardening,
     link::InProcess,
     logging,
+    probe::{PROBE_INTERVAL, PROBE_TIME_MAX, Probe, ability},
     service_manager::{self, State},
     settings::Settings,
     stdout,
@@ -37,7 +38,7 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
         clock: Box::new(SystemClock),
     };
     let runtime = Runtime::new().map_err(|source| Trouble::Runtime { source })?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let (core, report) = Core::start(config, options).await?;
         for line in &report.lines {
             tracing::info!("{line}");
@@ -46,7 +47,10 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
         let served = serve(front, &core, arguments.ready_file.as_deref()).await;
         core.stop().await;
         served.inspect(|()| tracing::info!("stopped"))
-    })
+    });
+    // A probe of a device that hangs does not hold up the end.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Whether keys may live in files: the configuration alone cannot choose that.
@@ -64,7 +68,9 @@ async fn serve(config: FrontConfig, core: &Arc<Core>, ready_file: Option<&Path>)
     let rule = anchor_rule(&core.ca_certificates(), core.callers_signed_here());
     let front = Front::bind(config.with_anchor_rule(rule), Arc::new(InProcess(Arc::clone(core))))?;
     let address = front.local_addr();
-    front.health().set_serving(true);
+    let health = front.health();
+    let mut probe = Probe::new(ability(core), move |serving| health.set_serving(serving), PROBE_TIME_MAX);
+    probe.look().await;
     if let Some(path) = ready_file {
         files::replace(path, format!("{address}\n").as_bytes(), files::PUBLIC)?;
     }
@@ -76,6 +82,7 @@ async fn serve(config: FrontConfig, core: &Arc<Core>, ready_file: Option<&Path>)
         tokio::select! {
             () = stop => {}
             sentence = core_failed => failed = Some(sentence),
+            () = probe.watch(PROBE_INTERVAL) => {}
         }
         service_manager::tell(State::Stopping);
     };

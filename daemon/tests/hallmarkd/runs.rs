@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::world::World;
+use crate::world::{World, core_file_limits};
 
 #[test]
 fn a_daemon_serves_until_it_is_told_to_stop_and_goes_on_from_there() {
@@ -21,6 +21,30 @@ fn a_daemon_serves_until_it_is_told_to_stop_and_goes_on_from_there() {
             assert!(!ended.stderr.contains("did not stop cleanly"), "{}", ended.stderr);
         }
     }
+}
+
+#[test]
+fn a_key_backend_that_is_away_is_not_serving_until_it_is_back() {
+    let world = World::new();
+    world.init().done();
+    let mut daemon = world.start();
+    fs::rename(world.path("keys"), world.path("keys-away")).unwrap();
+    let told = daemon.await_log("health: NOT_SERVING: ");
+    assert!(told.contains("keys"), "{told}");
+    fs::rename(world.path("keys-away"), world.path("keys")).unwrap();
+    daemon.await_log("health: SERVING again");
+    daemon.stop().done();
+}
+
+#[test]
+fn a_daemon_without_an_authority_is_not_serving() {
+    let world = World::new();
+    world.init().done();
+    let policy = world.read("policy.toml").replace("[authority.athenz", "[authority.other");
+    world.write("policy.toml", &policy.replace("authority = \"athenz\"", "authority = \"other\""));
+    let mut daemon = world.start();
+    daemon.await_log("health: NOT_SERVING: no authority is served");
+    daemon.stop().done();
 }
 
 #[test]
@@ -111,7 +135,6 @@ fn no_core_file_can_hold_a_secret() {
     world.init().done();
     let daemon = world.start();
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid().as_raw_nonzero())).unwrap();
-    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert_eq!(line.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+    assert_eq!(core_file_limits(&limits), ["0", "0"]);
     daemon.stop().done();
 }
