@@ -77,7 +77,7 @@ pub(crate) async fn mint(
         return Ok(outcome);
     }
     if Instant::now() >= deadline {
-        return Err(Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline passed before a decision").into());
+        return Err(too_late());
     }
     let now = core.trusted_clock().await;
     let ready = now.and_then(|now| Ok((now, core.serving(request.authority())?)));
@@ -109,7 +109,7 @@ pub(crate) async fn certify(
         }
     };
     let (identity, validity) = (warrant.conditions().request.clone(), warrant.content().validity);
-    match core.ledger.issue(warrant, now.millis).await.map_err(|error| core.ledger_failed(&error))? {
+    match core.ledger.issue_before(warrant, now.millis, deadline).await.map_err(|error| core.ledger_failed(&error))? {
         Issued::Committed { committed, logged } => finish(core, committed, Some(logged), &issuer, deadline, keep).await,
         Issued::Validated { logged } => {
             let receipt = core.receipt(logged).await?;
@@ -118,6 +118,7 @@ pub(crate) async fn certify(
         Issued::Refused { reasons, logged } => Err(core.refused(reasons, logged).await),
         Issued::Answered(answer) => answered(core, &identity.authority, answer).await,
         Issued::InFlight => resume(core, &identity, deadline).await,
+        Issued::Expired => Err(too_late()),
     }
 }
 
@@ -145,7 +146,7 @@ async fn resume(core: &Arc<Inner>, identity: &RequestIdentity, deadline: Instant
         }
         Issued::Answered(answer) => answered(core, &identity.authority, answer).await,
         Issued::Refused { reasons, logged } => Err(core.refused(reasons, logged).await),
-        Issued::InFlight | Issued::Validated { .. } => {
+        Issued::InFlight | Issued::Validated { .. } | Issued::Expired => {
             let sentence = "the same request is being worked on; ask again with the same request id";
             Err(Reason::new(ReasonCode::RequestInFlight, "request_id", sentence).into())
         }
@@ -218,6 +219,10 @@ fn defect(error: &dyn std::error::Error) -> Failure {
     let sentence =
         "the signer could not put the certificate together; its operator finds the cause in the daemon's log";
     Reason::new(ReasonCode::Defect, "certificate", sentence).into()
+}
+
+fn too_late() -> Failure {
+    Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline passed before anything was decided").into()
 }
 
 /// What went wrong in the backend, as a reason for the caller.
