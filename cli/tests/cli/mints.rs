@@ -120,7 +120,8 @@ fn a_validation_that_does_not_hold_is_no_success() {
     let world = World::new();
     let signer = FakeSigner::start(&world);
     let other = FakeSigner::start(&World::new()).good.clone();
-    let cases: [(&str, &dyn Fn(&mut MintCertificateResponse)); 8] = [
+    type Change<'a> = &'a dyn Fn(&mut MintCertificateResponse);
+    let cases: [(&str, Change<'_>); 8] = [
         ("it has a certificate or a serial number", &|a| a.certificate = other.certificate.clone()),
         ("it has a certificate or a serial number", &|a| a.serial = other.serial.clone()),
         ("does not say from when to when", &|a| (a.not_before, a.not_after) = (0, 0)),
