@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     arguments::RunArguments,
-    callers_trust::anchor_rule,
+    callers_trust::{CaKey, anchor_rule},
     files, hardening,
     link::InProcess,
     logging,
@@ -65,7 +65,9 @@ pub(crate) fn software_keys(backend: &BackendTable, allowed: bool) -> Result<Sof
 /// Serves with a running core, until a signal says stop and the calls under way are answered.
 async fn serve(config: FrontConfig, core: &Arc<Core>, ready_file: Option<&Path>) -> Result<(), Trouble> {
     let mut signals = Signals::listen().map_err(|source| Trouble::Runtime { source })?;
-    let rule = anchor_rule(&core.ca_certificates(), core.callers_signed_here());
+    let served = core.ca_certificates().into_iter();
+    let keys = served.map(|certificate| CaKey { authority: certificate.authority, spki: certificate.spki });
+    let rule = anchor_rule(keys, core.callers_signed_here());
     let front = Front::bind(config.with_anchor_rule(rule), Arc::new(InProcess(Arc::clone(core))))?;
     let address = front.local_addr();
     let health = front.health();
