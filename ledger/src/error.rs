@@ -90,13 +90,13 @@ pub enum LedgerError {
     /// The disk, or the bound on the database's size, is exhausted.
     #[error("the ledger has no space left and wrote nothing; hint: free space on its disk, or raise its size limit")]
     Full,
-    /// A write to the disk failed, so nobody knows what is on it.
+    /// A write to the disk failed, so nobody knows what is on it; or the writer died.
     #[error(
-        "the ledger stopped because its disk failed: {cause}; whether the last entries are durable is not known; hint: \
+        "the ledger stopped because {cause}; whether the last entries are durable is not known; hint: \
          check the disk, then start the daemon again: it goes on from what is there"
     )]
     Poisoned {
-        /// What SQLite said.
+        /// What happened, as the end of a sentence.
         cause: String,
     },
     /// After [`stop`](crate::Ledger::stop).

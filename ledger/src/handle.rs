@@ -1,13 +1,7 @@
-//! The handle that everybody holds, and the threads behind it.
+//! The handle that everybody holds.
 
 use std::{
-    fs::File,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, SyncSender, TrySendError},
-    },
-    thread::JoinHandle,
+    sync::{Arc, atomic::Ordering, mpsc::TrySendError},
     time::Instant,
 };
 
@@ -20,16 +14,11 @@ use tokio::sync::oneshot;
 
 use crate::{
     AuthorityRecord, EpochRecord, Event, Found, Head, Issued, LedgerConfig, LedgerError, Logged, OpenError, Opened,
-    QUEUE_OPERATIONS_MAX, ReceiptHandle, Step, UnixMillis, nodes,
-    open::{self, Checked},
+    ReceiptHandle, Step, UnixMillis, nodes, open,
     operation::{Operation, Reply},
-    publish::{Newest, Publishing},
     request::RequestRow,
-    schema,
-    shared::{Shared, lock},
-    signing::{Job, Signing, Waiting},
-    wal::{self, Wake},
-    writer::Writer,
+    signing::{Job, Waiting},
+    threads::{Inner, WRITER_PANICKED},
 };
 
 /// The durable truth. A cheap handle: clones share one writer.
@@ -38,29 +27,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Ledger {
     inner: Arc<Inner>,
-}
-
-/// Held by handles alone: with the last of them it stops.
-#[derive(Debug)]
-struct Inner {
-    shared: Arc<Shared>,
-    queue: SyncSender<Operation>,
-    jobs: mpsc::Sender<Job>,
-    wake: SyncSender<Wake>,
-    newest: Arc<Newest>,
-    verifier: VerifierKey,
-    stopping: AtomicBool,
-    threads: Mutex<Option<Threads>>,
-}
-
-/// What runs behind the handles, and the lock that keeps others away meanwhile.
-#[derive(Debug)]
-struct Threads {
-    writer: JoinHandle<()>,
-    signing: JoinHandle<()>,
-    publishing: JoinHandle<()>,
-    wal: JoinHandle<()>,
-    lock: File,
 }
 
 impl Ledger {
@@ -220,9 +186,15 @@ impl Ledger {
         let (reply, answer) = oneshot::channel();
         self.inner.queue.try_send(operation(reply)).map_err(|error| match error {
             TrySendError::Full(_) => LedgerError::Busy,
-            TrySendError::Disconnected(_) => LedgerError::Stopped,
+            TrySendError::Disconnected(_) => self.gone(),
         })?;
-        answer.await.unwrap_or(Err(LedgerError::Stopped))
+        answer.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Why the writer is not there: it was stopped, or it died.
+    fn gone(&self) -> LedgerError {
+        let died = || LedgerError::Poisoned { cause: WRITER_PANICKED.to_owned() };
+        self.check().err().unwrap_or_else(died)
     }
 
     fn read<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
@@ -235,75 +207,5 @@ impl Ledger {
             return Err(poisoned);
         }
         if self.inner.stopping.load(Ordering::Acquire) { Err(LedgerError::Stopped) } else { Ok(()) }
-    }
-}
-
-impl Inner {
-    /// Starts the threads. The first thing signed is the head that was found.
-    fn start(
-        config: &LedgerConfig,
-        checked: Checked,
-        key: SignerKey,
-        verifier: VerifierKey,
-    ) -> Result<Self, OpenError> {
-        let Checked { lock, mut connection, frontier, head, published, recovery: _ } = checked;
-        let sql = |source| OpenError::Sql { database: config.database.clone(), source };
-        let reader = || schema::reader(&config.database).map_err(sql);
-        let shared = Arc::new(Shared::new(config.database.clone(), head));
-        let newest = Arc::new(Newest::default());
-        let (queue, operations) = mpsc::sync_channel(QUEUE_OPERATIONS_MAX);
-        let (jobs, signing_jobs) = mpsc::channel();
-        let (growth, wake, wakes) = wal::watch(&mut connection).map_err(sql)?;
-        let first = Job::Batch { before: frontier.clone(), leaves: Vec::new(), waiting: Vec::new() };
-        // The receiver is alive: it is in the next lines.
-        drop(jobs.send(first));
-        let signing = Signing { key, connection: reader()?, newest: Arc::clone(&newest), last: None };
-        let publishing = Publishing::new(reader()?, config.publish.clone(), published);
-        let mover = schema::writer(&config.database).map_err(sql)?;
-        let writer = Writer::new(connection, Arc::clone(&shared), jobs.clone(), growth, frontier, config.retention);
-        let (offers, known) = (Arc::clone(&newest), Arc::clone(&shared));
-        let threads = Threads {
-            writer: spawn(config, "ledger-writer", move || writer.run(&operations))?,
-            signing: spawn(config, "ledger-signing", move || signing.run(&signing_jobs))?,
-            publishing: spawn(config, "ledger-publish", move || publishing.run(&offers))?,
-            wal: spawn(config, "ledger-wal", move || wal::run(&mover, &wakes, &known))?,
-            lock,
-        };
-        let (stopping, threads) = (AtomicBool::new(false), Mutex::new(Some(threads)));
-        Ok(Self { shared, queue, jobs, wake, newest, verifier, stopping, threads })
-    }
-
-    /// Ends the threads in the order in which work flows through them. Where one is gone already, there is no need to.
-    fn stop(&self) {
-        let mut threads = lock(&self.threads);
-        let Some(Threads { writer, signing, publishing, wal, lock }) = threads.take() else { return };
-        self.stopping.store(true, Ordering::Release);
-        drop(self.queue.send(Operation::Stop));
-        join("ledger-writer", writer);
-        drop(self.jobs.send(Job::Stop));
-        join("ledger-signing", signing);
-        self.newest.stop();
-        join("ledger-publish", publishing);
-        self.shared.close_readers();
-        let _ = self.wake.send(Wake::Stop);
-        join("ledger-wal", wal);
-        drop(lock);
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn spawn(config: &LedgerConfig, name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
-    let builder = std::thread::Builder::new().name(name.to_owned());
-    builder.spawn(work).map_err(|source| OpenError::Io { path: config.database.clone(), source })
-}
-
-fn join(name: &str, thread: JoinHandle<()>) {
-    if thread.join().is_err() {
-        tracing::error!(name, "a thread of the ledger ended in a panic; report this as a defect");
     }
 }

@@ -26,6 +26,7 @@ mod signing;
 mod stage;
 mod step;
 mod sweep;
+mod threads;
 mod wal;
 mod writer;
 

@@ -53,9 +53,14 @@ impl Shared {
     }
 
     /// Stops everything: what is on the disk is not known any more, so nothing is tried again.
-    pub(crate) fn poison(&self, error: &rusqlite::Error) {
-        tracing::error!(%error, "the ledger's disk failed; nothing is committed any more");
-        self.poison.get_or_init(|| error.to_string());
+    pub(crate) fn poison(&self, cause: String) {
+        tracing::error!(cause, "the ledger stopped; nothing is committed any more");
+        self.poison.get_or_init(|| cause);
+    }
+
+    /// Poisons it, because the disk failed.
+    pub(crate) fn disk_failed(&self, error: &rusqlite::Error) {
+        self.poison(format!("its disk failed: {error}"));
     }
 
     pub(crate) fn poisoned(&self) -> Option<LedgerError> {

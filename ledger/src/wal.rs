@@ -88,7 +88,7 @@ fn checkpoint(connection: &Connection, mode: &str, shared: &Shared) {
     }
     if let Err(error) = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())) {
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) {
-            shared.poison(&error);
+            shared.disk_failed(&error);
         } else {
             tracing::warn!(%error, "the write-ahead log could not be moved into the database; it is tried again");
         }

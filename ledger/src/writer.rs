@@ -188,7 +188,7 @@ impl Writer {
             }
             Err(error) => {
                 if error.sqlite_error_code() != Some(ErrorCode::DiskFull) {
-                    self.shared.poison(&error);
+                    self.shared.disk_failed(&error);
                 }
                 Err(self.lost(&error))
             }
@@ -198,12 +198,12 @@ impl Writer {
     /// Rolls back, and says what that means for everybody in the batch.
     fn lost(&self, error: &rusqlite::Error) -> LedgerError {
         if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) {
-            self.shared.poison(error);
+            self.shared.disk_failed(error);
         }
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
-            self.shared.poison(&error);
+            self.shared.disk_failed(&error);
         }
         if let Some(poisoned) = self.shared.poisoned() {
             return poisoned;

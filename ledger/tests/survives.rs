@@ -5,8 +5,11 @@ mod world;
 
 use std::{
     fs,
+    future::Future as _,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
+    sync::Arc,
+    task::{Context, Wake, Waker},
 };
 
 use hallmark_entry::Summary;
@@ -153,6 +156,36 @@ async fn a_full_database_refuses_cleanly_and_recovers() {
     ledger.stop();
     let report = world.audit();
     assert!(report.is_clean(), "{:?}", report.findings);
+}
+
+/// How often an answer may be there at once.
+const TRIES: usize = 100;
+
+/// Wakes nobody: it panics on whose thread it is called, which is the writer's.
+struct PanicsWhenWoken;
+
+impl Wake for PanicsWhenWoken {
+    fn wake(self: Arc<Self>) {
+        panic!("woken");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_writer_ends_the_ledger_and_says_so() {
+    let world = World::new();
+    let ledger = world.open();
+    let waker = Waker::from(Arc::new(PanicsWhenWoken));
+    // An answer that is there before anybody waits for it wakes nobody.
+    let mut tries = (0..TRIES).map(|_| Box::pin(ledger.record(Event::Heartbeat, world.at())));
+    let waiting = tries
+        .find_map(|mut answer| answer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending().then_some(answer));
+    assert!(waiting.is_some(), "all answers were there at once");
+    // Whatever comes now is answered once the writer is gone, or finds it gone.
+    let after = ledger.record(Event::Heartbeat, world.at()).await.unwrap_err();
+    assert!(matches!(&after, LedgerError::Poisoned { cause } if cause.contains("panic")), "{after}");
+    assert!(after.to_string().starts_with("the ledger stopped because its writer ended in a panic"), "{after}");
+    ledger.stop();
+    assert!(world.try_open().unwrap().recovery.unclean);
 }
 
 #[tokio::test]
