@@ -122,6 +122,18 @@ impl EpochRecord {
     }
 }
 
+/// The keys of all authorities and epochs.
+pub(crate) fn ca_keys(connection: &Connection) -> rusqlite::Result<Vec<(String, &'static str, Vec<u8>)>> {
+    let sql = "SELECT name, 0, 0 AS generation, spki FROM authority WHERE spki IS NOT NULL UNION ALL \
+               SELECT authority, 1, generation, spki FROM epoch WHERE spki IS NOT NULL ORDER BY 1, 2, 3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| {
+        let what = if row.get(1)? { "epoch" } else { "root" };
+        Ok((row.get(0)?, what, row.get(3)?))
+    })?;
+    rows.collect()
+}
+
 impl StoredKey {
     /// Reference and SPKI stand in two columns, the first of which is `column`.
     fn read(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Self>> {

@@ -130,16 +130,17 @@ impl<'c> Batch<'c> {
         issuer.issued
     }
 
-    /// Writes what holds for the batch as a whole.
-    pub(crate) fn finish(&self) -> rusqlite::Result<()> {
+    /// Writes what holds for the batch as a whole, and how much is published by now.
+    pub(crate) fn finish(&self, published: u64) -> rusqlite::Result<()> {
         for issuer in self.issuers.values() {
             let sql = "UPDATE issuer SET issued = ?2 WHERE id = ?1";
             self.connection.prepare_cached(sql)?.execute(params![issuer.id, signed(issuer.issued)])?;
         }
         if !self.leaves.is_empty() {
-            let sql = "UPDATE head SET size = ?1, root = ?2, at = ?3";
+            let sql = "UPDATE head SET size = ?1, root = ?2, at = ?3, published = max(published, ?4)";
             let root = self.frontier.root();
-            let values = params![signed(self.frontier.size()), root.as_bytes(), self.last_at.map(|at| at.0)];
+            let (size, at) = (signed(self.frontier.size()), self.last_at.map(|at| at.0));
+            let values = params![size, root.as_bytes(), at, signed(published)];
             self.connection.prepare_cached(sql)?.execute(values)?;
         }
         Ok(())

@@ -16,6 +16,9 @@ pub struct LedgerConfig {
     pub publish: PathBuf,
     /// How long request ids of leaves, their TBSCertificates and signatures are kept. CA certificates are kept for ever.
     pub retention: Span,
+    /// Whether to start although the published checkpoint is missing that there was before. Nothing tells then whether
+    /// the database is an older copy: for an operator who moved the directory, once.
+    pub accept_missing_checkpoint: bool,
     /// Bound on the size of the database, in pages of 4,096 bytes; unbounded without.
     pub pages_max: Option<u32>,
 }

@@ -49,6 +49,20 @@ pub enum OpenError {
         /// What does not agree.
         what: String,
     },
+    /// There was a published checkpoint, and it is gone.
+    #[error(
+        "`{}` has no checkpoint, and at least {published} entries of the log in `{}` were published: nothing tells whether \
+         the database is an older copy; hint: bring the directory back, or start once with `accept_missing_checkpoint` if \
+         you are sure that the database is the newest", .publish.display(), .database.display()
+    )]
+    CheckpointMissing {
+        /// The database.
+        database: PathBuf,
+        /// The directory of the published log.
+        publish: PathBuf,
+        /// Entries that were published, at least.
+        published: u64,
+    },
     /// The published checkpoint cannot be believed.
     #[error(
         "the checkpoint in `{}` does not hold under this log key; hint: give the log key that signed it, or move \

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     AuthorityRecord, EpochRecord, Event, Found, Head, Issued, LedgerConfig, LedgerError, Logged, OpenError, Opened,
-    ReceiptHandle, Step, UnixMillis, nodes, open,
+    ReceiptHandle, Step, UnixMillis, authority, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     signing::{Job, Waiting},
@@ -149,12 +149,27 @@ impl Ledger {
         self.read(|connection| EpochRecord::read(connection, authority))
     }
 
+    /// The keys that are, were or are to be a CA's: the authority, `root` or `epoch`, and the SubjectPublicKeyInfo as
+    /// DER; whatever the state of the authority or epoch.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn ca_keys(&self) -> Result<Vec<(String, &'static str, Vec<u8>)>, LedgerError> {
+        self.read(authority::ca_keys)
+    }
+
     /// Takes a step in an authority's life.
     ///
     /// # Errors
     /// See [`LedgerError`]; [`LedgerError::Condition`] where the state is another than the step wants.
     pub async fn advance(&self, step: Step, at: UnixMillis) -> Result<Logged, LedgerError> {
         self.ask(|reply| Operation::Advance { step, at, reply }).await
+    }
+
+    /// A name that no other ledger has: random bytes that were drawn when the database was made. A copy keeps them.
+    #[must_use]
+    pub fn id(&self) -> [u8; 8] {
+        self.inner.id
     }
 
     /// The newest durable state of the log.

@@ -30,6 +30,8 @@ pub(crate) struct Checked {
     pub(crate) head: Head,
     /// Size of the published checkpoint; 0 without one.
     pub(crate) published: u64,
+    /// The ledger's own name.
+    pub(crate) id: [u8; 8],
     pub(crate) recovery: Recovery,
 }
 
@@ -42,7 +44,8 @@ pub(crate) fn open(config: &LedgerConfig, verifier: &VerifierKey) -> Result<Chec
     let frontier = check_tree(config, &connection, &head)?;
     let published = check_published(config, &connection, &head, verifier)?;
     let recovery = recovery(&connection, &head).map_err(sql)?;
-    Ok(Checked { lock, connection, frontier, head, published, recovery })
+    let id = connection.query_row("SELECT ledger_id FROM head", [], |row| row.get(0)).map_err(sql)?;
+    Ok(Checked { lock, connection, frontier, head, published, id, recovery })
 }
 
 /// Takes the lock beside the database. The system frees it with the process, however that ends.
@@ -104,7 +107,7 @@ fn check_published(
     let path = publish.join(CHECKPOINT_PATH);
     let note = match fs::read(&path) {
         Ok(note) => note,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return without_checkpoint(config, connection),
         Err(source) => return Err(OpenError::Io { path, source }),
     };
     let checkpoint = Checkpoint::open(&note, std::slice::from_ref(verifier))
@@ -120,6 +123,23 @@ fn check_published(
         return Err(restored(format!("the first {size} entries are others than those that were published")));
     }
     Ok(size)
+}
+
+/// No checkpoint is there: right for a log that was never published, and otherwise an anchor that was taken away.
+fn without_checkpoint(config: &LedgerConfig, connection: &Connection) -> Result<u64, OpenError> {
+    let LedgerConfig { database, publish, accept_missing_checkpoint, .. } = config;
+    let published = connection.query_row("SELECT published FROM head", [], |row| row.get(0)).map(unsigned);
+    match published.map_err(|source| OpenError::Sql { database: database.clone(), source })? {
+        0 => Ok(0),
+        published if *accept_missing_checkpoint => {
+            tracing::warn!(published, "the published checkpoint is missing, which was accepted; all is published anew");
+            Ok(0)
+        }
+        published => {
+            let (database, publish) = (database.clone(), publish.clone());
+            Err(OpenError::CheckpointMissing { database, publish, published })
+        }
+    }
 }
 
 fn recovery(connection: &Connection, head: &Head) -> rusqlite::Result<Recovery> {

@@ -4,7 +4,7 @@ mod files;
 
 use std::{
     path::PathBuf,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,7 @@ use rusqlite::Connection;
 
 use crate::{
     nodes::{self, StoredNodes},
+    shared::Shared,
     signing::Signed,
 };
 use files::{Files, PublishError};
@@ -92,6 +93,7 @@ impl Newest {
 /// What the thread owns.
 pub(crate) struct Publishing {
     connection: Connection,
+    shared: Arc<Shared>,
     files: Files,
     /// Size of the checkpoint that is published; 0 without one.
     published: u64,
@@ -101,8 +103,8 @@ pub(crate) struct Publishing {
 
 impl Publishing {
     /// Goes on from a published checkpoint of that size.
-    pub(crate) fn new(connection: Connection, directory: PathBuf, published: u64) -> Self {
-        Self { connection, files: Files::new(directory), published, before: None }
+    pub(crate) fn new(connection: Connection, shared: Arc<Shared>, directory: PathBuf, published: u64) -> Self {
+        Self { connection, shared, files: Files::new(directory), published, before: None }
     }
 
     /// Works until [`Newest::stop`], to the very end.
@@ -134,6 +136,7 @@ impl Publishing {
         self.files.sync_directories()?;
         self.files.write(CHECKPOINT_PATH, signed.note.to_string().as_bytes())?;
         self.files.sync_directories()?;
+        self.shared.was_published(signed.size);
         self.remove_partial(signed.size)?;
         self.before = Some(self.published);
         self.published = signed.size;

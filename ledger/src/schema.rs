@@ -17,6 +17,7 @@ const CACHE_KIB: i64 = 32_768;
 const STATEMENTS_MAX: usize = 64;
 
 /// Entries are only ever appended. `head` has one row: the tree after the last batch.
+/// Its `published` is at most what was ever published, and over 0 once anything was.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
 /// `request` forgets leaves after the retention time; `serial` never does.
 const TABLES: &str = "
@@ -25,7 +26,9 @@ CREATE TABLE head (
     size INTEGER NOT NULL,
     root BLOB NOT NULL,
     at INTEGER,
-    clock_distrusted INTEGER NOT NULL DEFAULT 0
+    clock_distrusted INTEGER NOT NULL DEFAULT 0,
+    published INTEGER NOT NULL DEFAULT 0,
+    ledger_id BLOB NOT NULL
 ) STRICT;
 CREATE TABLE entry (
     log_index INTEGER PRIMARY KEY,
@@ -135,9 +138,16 @@ pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
     let root = hallmark_tlog::hash::Hash::of_empty_tree();
-    transaction.execute("INSERT INTO head (id, size, root) VALUES (0, 0, ?1)", [root.as_bytes()])?;
+    transaction
+        .execute("INSERT INTO head (id, size, root, ledger_id) VALUES (0, 0, ?1, randomblob(8))", [root.as_bytes()])?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
+}
+
+/// Keeps how much was published, at least.
+pub(crate) fn record_published(connection: &Connection, size: u64) -> rusqlite::Result<()> {
+    let sql = "UPDATE head SET published = ?1 WHERE published < ?1";
+    connection.prepare_cached(sql)?.execute([signed(size)]).map(drop)
 }
 
 /// A count as SQLite keeps it. Counts of ours stay far below 2^63.

@@ -23,6 +23,7 @@ pub(crate) struct Shared {
     poison: OnceLock<String>,
     readers: Mutex<Vec<Connection>>,
     commits: AtomicU64,
+    published: AtomicU64,
 }
 
 impl Shared {
@@ -33,6 +34,7 @@ impl Shared {
             poison: OnceLock::new(),
             readers: Mutex::default(),
             commits: AtomicU64::new(0),
+            published: AtomicU64::new(0),
         }
     }
 
@@ -50,6 +52,22 @@ impl Shared {
 
     pub(crate) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Size of the newest checkpoint that is published; 0 before the first.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// A checkpoint of that size is on the disk. The first of a run is written down at once; the others with the next
+    /// batch, or at the end.
+    pub(crate) fn was_published(&self, size: u64) {
+        if self.published.fetch_max(size, Ordering::AcqRel) == 0
+            && let Err(error) =
+                schema::writer(&self.database).and_then(|connection| schema::record_published(&connection, size))
+        {
+            tracing::warn!(%error, "how much is published could not be written down; the next batch does it");
+        }
     }
 
     /// Stops everything: what is on the disk is not known any more, so nothing is tried again.

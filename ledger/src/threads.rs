@@ -33,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) queue: SyncSender<Operation>,
     pub(crate) jobs: mpsc::Sender<Job>,
     pub(crate) verifier: VerifierKey,
+    pub(crate) id: [u8; 8],
     pub(crate) stopping: AtomicBool,
     wake: SyncSender<Wake>,
     newest: Arc<Newest>,
@@ -57,7 +58,7 @@ impl Inner {
         key: SignerKey,
         verifier: VerifierKey,
     ) -> Result<Self, OpenError> {
-        let Checked { lock, mut connection, frontier, head, published, recovery: _ } = checked;
+        let Checked { lock, mut connection, frontier, head, published, id, recovery: _ } = checked;
         let sql = |source| OpenError::Sql { database: config.database.clone(), source };
         let reader = || schema::reader(&config.database).map_err(sql);
         let shared = Arc::new(Shared::new(config.database.clone(), head));
@@ -69,7 +70,7 @@ impl Inner {
         // The receiver is alive: it is in the next lines.
         drop(jobs.send(first));
         let signing = Signing { key, connection: reader()?, newest: Arc::clone(&newest), last: None };
-        let publishing = Publishing::new(reader()?, config.publish.clone(), published);
+        let publishing = Publishing::new(reader()?, Arc::clone(&shared), config.publish.clone(), published);
         let mover = schema::writer(&config.database).map_err(sql)?;
         let writer = Writer::new(connection, Arc::clone(&shared), jobs.clone(), growth, frontier, config.retention);
         let (offers, known, bound) = (Arc::clone(&newest), Arc::clone(&shared), Arc::clone(&shared));
@@ -81,7 +82,7 @@ impl Inner {
             lock,
         };
         let (stopping, threads) = (AtomicBool::new(false), Mutex::new(Some(threads)));
-        Ok(Self { shared, queue, jobs, wake, newest, verifier, stopping, threads })
+        Ok(Self { shared, queue, jobs, wake, newest, verifier, id, stopping, threads })
     }
 
     /// Ends the threads in the order in which work flows through them. Where one is gone already, there is no need to.

@@ -8,7 +8,7 @@ use std::sync::{
 
 use rusqlite::Connection;
 
-use crate::shared::Shared;
+use crate::{schema, shared::Shared};
 
 /// Pages in the write-ahead log from which on it is moved, and by which it grows until it is moved again: 4 MiB.
 const PAGES_STEP: i32 = 1_000;
@@ -60,12 +60,24 @@ pub(crate) fn run(connection: &Connection, wakes: &Receiver<Wake>, shared: &Shar
     while let Ok(wake) = wakes.recv() {
         let mode = match wake {
             Wake::Grown => "PASSIVE",
-            Wake::Stop => "TRUNCATE",
+            Wake::Stop => {
+                last_words(connection, shared);
+                "TRUNCATE"
+            }
         };
         checkpoint(connection, mode, shared);
         if matches!(wake, Wake::Stop) {
             return;
         }
+    }
+}
+
+/// Writes down what was published since the last batch.
+fn last_words(connection: &Connection, shared: &Shared) {
+    if shared.poisoned().is_none()
+        && let Err(error) = schema::record_published(connection, shared.published())
+    {
+        tracing::warn!(%error, "how much is published could not be written down");
     }
 }
 

@@ -159,7 +159,7 @@ impl Writer {
             let now = batch.last_at.or(head.last_entry_at).map_or(at, |last| last.max(at));
             sweep.run(&mut batch, now, cutoff, sweep_rows_max)
         };
-        forget().and_then(|()| batch.finish()).map_err(|error| self.lost(&error))?;
+        forget().and_then(|()| batch.finish(self.shared.published())).map_err(|error| self.lost(&error))?;
         self.commit()?;
         let Batch { frontier, leaves, waiting, policy, last_at, .. } = batch;
         let last_entry_at = last_at.or(head.last_entry_at);

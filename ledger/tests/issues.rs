@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hallmark_entry::{Summary, is_canonical};
 use hallmark_ledger::{Event, Found, Issued, LedgerError, Step, UnixMillis};
-use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal, decide};
+use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal, decide, key::PublicKey};
 use world::{AUTHORITY, NOW_SECS, World, binding, check_receipt, committed, intent, now, refused, serial, warrant};
 
 #[tokio::test]
@@ -227,6 +227,18 @@ async fn at_most_one_epoch_is_active() {
     assert_eq!((authority.state, authority.root.is_some()), (AuthorityState::Ready, true));
     assert_eq!(ledger.authorities().unwrap(), [authority]);
     assert_eq!(ledger.authority("other"), Ok(None));
+}
+
+#[tokio::test]
+async fn the_keys_of_all_authorities_and_epochs_are_told_whatever_their_state() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    assert_eq!(ledger.ca_keys(), Ok(Vec::new()));
+    let mesh = world.found(&ledger).await;
+    let next = world.key_epoch(&ledger, &mesh.root, 2, mesh.issuer.epoch.transition).await;
+    let key = |what, key: &PublicKey| (AUTHORITY.to_owned(), what, key.spki().to_vec());
+    let expected = [key("root", &mesh.root.key), key("epoch", &mesh.issuer.key), key("epoch", &next.issuer.key)];
+    assert_eq!(ledger.ca_keys().unwrap(), expected);
 }
 
 #[tokio::test]

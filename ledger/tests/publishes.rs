@@ -117,6 +117,7 @@ async fn publishing_again_from_nothing_gives_the_same_bytes() {
     ledger.stop();
     let first = world.config.publish.clone();
     world.config.publish = world.directory.path().join("again");
+    world.config.accept_missing_checkpoint = true;
     world.open().stop();
     let again = contents(&world.config.publish);
     let first = contents(&first);

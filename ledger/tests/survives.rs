@@ -165,6 +165,7 @@ const TRIES: usize = 100;
 struct PanicsWhenWoken;
 
 impl Wake for PanicsWhenWoken {
+    #[expect(clippy::panic, reason = "it stands for a defect of the writer")]
     fn wake(self: Arc<Self>) {
         panic!("woken");
     }
@@ -201,6 +202,55 @@ async fn a_restored_older_database_is_refused() {
     let error = world.try_open().unwrap_err();
     assert!(matches!(error, OpenError::Restored { .. }), "{error}");
     assert!(error.to_string().contains("3 entries were published, and the database has 1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_whose_published_checkpoint_is_gone_is_refused_until_somebody_accepts_it() {
+    let mut world = World::new();
+    world.begin().await.stop();
+    let backup = fs::read(&world.config.database).unwrap();
+    world.begin().await.stop();
+    for restored in [false, true] {
+        if restored {
+            fs::write(&world.config.database, &backup).unwrap();
+        }
+        let _ = fs::remove_dir_all(&world.config.publish);
+        let error = world.try_open().unwrap_err();
+        assert!(matches!(error, OpenError::CheckpointMissing { published: 1.., .. }), "{error}");
+        assert!(error.to_string().contains("hint: bring the directory back"), "{error}");
+    }
+    world.config.accept_missing_checkpoint = true;
+    world.open().stop();
+    world.config.accept_missing_checkpoint = false;
+    world.open().stop();
+    assert_eq!(world.audit().size, 1);
+}
+
+#[tokio::test]
+async fn a_publication_is_remembered_also_by_a_daemon_that_is_killed_before_its_next_entry() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let recorded = || {
+        let connection = rusqlite::Connection::open(&world.config.database).unwrap();
+        connection.query_row("SELECT published FROM head", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let since = std::time::Instant::now();
+    while recorded() == 0 {
+        assert!(since.elapsed().as_secs() < 60, "it is never written down");
+        std::thread::yield_now();
+    }
+    assert!(world.config.publish.join("checkpoint").exists());
+    assert_eq!(ledger.head().size, 1);
+}
+
+#[tokio::test]
+async fn a_ledger_has_a_name_of_its_own_for_ever() {
+    let (world, other) = (World::new(), World::new());
+    let ledger = world.open();
+    let name = ledger.id();
+    ledger.stop();
+    assert_eq!(world.open().id(), name);
+    assert_ne!(other.open().id(), name);
 }
 
 #[tokio::test]

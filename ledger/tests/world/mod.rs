@@ -77,6 +77,7 @@ impl World {
             database: directory.path().join("ledger.db"),
             publish: directory.path().join("log"),
             retention: Span::from_days(1),
+            accept_missing_checkpoint: false,
             pages_max: None,
         };
         let policy = Policy::parse(POLICY).expect("the policy is good");
