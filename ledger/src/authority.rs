@@ -122,8 +122,11 @@ impl EpochRecord {
     }
 }
 
+/// A CA's key: the authority, `root` or `epoch`, and the SubjectPublicKeyInfo as DER.
+pub type CaKey = (String, &'static str, Vec<u8>);
+
 /// The keys of all authorities and epochs.
-pub(crate) fn ca_keys(connection: &Connection) -> rusqlite::Result<Vec<(String, &'static str, Vec<u8>)>> {
+pub(crate) fn ca_keys(connection: &Connection) -> rusqlite::Result<Vec<CaKey>> {
     let sql = "SELECT name, 0, 0 AS generation, spki FROM authority WHERE spki IS NOT NULL UNION ALL \
                SELECT authority, 1, generation, spki FROM epoch WHERE spki IS NOT NULL ORDER BY 1, 2, 3";
     let mut statement = connection.prepare_cached(sql)?;

@@ -52,7 +52,7 @@ pub enum OpenError {
     /// There was a published checkpoint, and it is gone.
     #[error(
         "`{}` has no checkpoint, and at least {published} entries of the log in `{}` were published: nothing tells whether \
-         the database is an older copy; hint: bring the directory back, or start once with `accept_missing_checkpoint` if \
+         the database is an older copy; hint: bring the directory back, or start once with --accept-missing-checkpoint if \
          you are sure that the database is the newest", .publish.display(), .database.display()
     )]
     CheckpointMissing {

@@ -13,8 +13,8 @@ use hallmark_tlog::{
 use tokio::sync::oneshot;
 
 use crate::{
-    AuthorityRecord, EpochRecord, Event, Found, Head, Issued, LedgerConfig, LedgerError, Logged, OpenError, Opened,
-    ReceiptHandle, Step, UnixMillis, authority, nodes, open,
+    AuthorityRecord, CaKey, EpochRecord, Event, Found, Head, Issued, LedgerConfig, LedgerError, Logged, OpenError,
+    Opened, ReceiptHandle, Step, UnixMillis, authority, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     signing::{Job, Waiting},
@@ -149,12 +149,11 @@ impl Ledger {
         self.read(|connection| EpochRecord::read(connection, authority))
     }
 
-    /// The keys that are, were or are to be a CA's: the authority, `root` or `epoch`, and the SubjectPublicKeyInfo as
-    /// DER; whatever the state of the authority or epoch.
+    /// The keys that are, were or are to be a CA's, whatever the state of their authority or epoch.
     ///
     /// # Errors
     /// See [`LedgerError`].
-    pub fn ca_keys(&self) -> Result<Vec<(String, &'static str, Vec<u8>)>, LedgerError> {
+    pub fn ca_keys(&self) -> Result<Vec<CaKey>, LedgerError> {
         self.read(authority::ca_keys)
     }
 

@@ -30,7 +30,7 @@ mod threads;
 mod wal;
 mod writer;
 
-pub use authority::{AuthorityRecord, AuthorityState, EpochRecord, EpochState, StoredKey};
+pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, StoredKey};
 pub use committed::Committed;
 pub use config::{Head, LedgerConfig, Opened, Recovery, UnixMillis};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
