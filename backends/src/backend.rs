@@ -24,8 +24,8 @@ use crate::{
 pub(crate) trait Backend: Send + Sync {
     fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError>;
     fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError>;
-    /// As `open`, for a key whose public key is not on record yet; it does not sign.
-    fn inspect(&self, reference: &KeyReference) -> Result<PublicKey, BackendError>;
+    /// As `open`, for a key whose public key is not on record yet; it does not sign. It must be of that purpose.
+    fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError>;
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError>;
     fn list(&self) -> Result<Vec<KeyReference>, BackendError>;
     fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError>;
@@ -100,6 +100,15 @@ pub enum KeyPurpose {
     Root,
     /// The key of an epoch, or one for a ceremony's rehearsal: destroyed when its time is over.
     Epoch,
+}
+
+impl KeyPurpose {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Epoch => "epoch",
+        }
+    }
 }
 
 /// A key that was just made, read back and checked.

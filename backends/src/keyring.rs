@@ -16,7 +16,7 @@ use hallmark_ledger::Committed;
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 
 use crate::{
-    backend::{Backend, Description, Gate, KeyRequest, NewKey, OpenKey, Signer},
+    backend::{Backend, Description, Gate, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer},
     config::{BackendConfig, SoftwareKeys},
     error::{BackendError, SignError},
     pkcs11,
@@ -117,12 +117,12 @@ impl Keyring {
     }
 
     /// Finds a key that an interrupted start left behind, before its public key was on record, and checks that it is
-    /// guarded as a CA key must be. It signs nothing until [`Keyring::open`] was called.
+    /// guarded as a CA key of that purpose must be. It signs nothing until [`Keyring::open`] was called.
     ///
     /// # Errors
     /// See [`BackendError`].
-    pub fn inspect(&self, reference: &KeyReference) -> Result<PublicKey, BackendError> {
-        self.backend.inspect(reference)
+    pub fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError> {
+        self.backend.inspect(reference, purpose)
     }
 
     /// Destroys a key. It is no barrier against what is being signed: that is the ledger's fence.

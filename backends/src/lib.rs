@@ -4,7 +4,7 @@
 //! crate knows messages and keys and nothing of X.509. It must never sign bytes that are not in a `Committed`, release a
 //! signature that was not verified, try a wrong PIN twice, or use a key whose public key or attributes are not as
 //! expected: the first two hold by type (`Signature` is made in one place, after verifying), the others are tested in
-//! `conformance.rs` over every backend.
+//! `conformance/` over every backend.
 
 mod backend;
 mod config;

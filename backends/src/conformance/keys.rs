@@ -147,6 +147,51 @@ fn a_destroyed_key_is_gone_and_a_root_s_key_is_not_destroyed() {
 }
 
 #[test]
+fn a_key_made_for_one_purpose_is_not_taken_over_for_another() {
+    for world in World::all("purpose") {
+        let keys = [KeyPurpose::Root, KeyPurpose::Epoch].map(|purpose| {
+            let label = format!("{purpose:?}").to_lowercase();
+            let made = world.keyring.generate(&KeyRequest { purpose, ..request(&label, KeyKind::EcdsaP256) }).unwrap();
+            (purpose, made)
+        });
+        for (made_for, key) in &keys {
+            for purpose in [KeyPurpose::Root, KeyPurpose::Epoch] {
+                let inspected = world.keyring.inspect(&key.reference, purpose);
+                if purpose == *made_for {
+                    assert_eq!(inspected.unwrap(), key.public);
+                    continue;
+                }
+                let attribute = match &world.place {
+                    Place::Token(_) => "CKA_DESTROYABLE",
+                    Place::Directory(_) => "purpose",
+                };
+                let error = inspected.unwrap_err();
+                assert!(
+                    matches!(&error, BackendError::WrongAttribute { attribute: found, .. } if *found == attribute),
+                    "{error}"
+                );
+            }
+            world.keyring.open(&key.reference, key.public.digest()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_key_that_the_device_made_destroyable_against_its_purpose_is_told_by_name() {
+    let world = World::softhsm("destroyable");
+    for (id, purpose) in [(1, KeyPurpose::Root), (2, KeyPurpose::Epoch)] {
+        // What a device would leave behind that does not do as it is told.
+        make_pair(world.token(), &[id], b"loose", Attribute::Destroyable(purpose == KeyPurpose::Root));
+        let reference = format!("pkcs11:id={id:02x};object=loose").parse().unwrap();
+        let error = world.keyring.inspect(&reference, purpose).unwrap_err();
+        assert!(
+            matches!(&error, BackendError::WrongAttribute { attribute: "CKA_DESTROYABLE", .. }),
+            "{purpose:?}: {error}"
+        );
+    }
+}
+
+#[test]
 fn a_key_deleted_behind_our_back_is_missed_by_name() {
     for world in World::all("deleted") {
         let key = world.key("issuer", KeyKind::EcdsaP256);

@@ -11,7 +11,7 @@ use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 
 use super::{AMPLE, World, message, request, sign};
 use crate::{
-    BackendError, Description, KeyReference, KeyRequest, Keyring, NewKey, QUEUE_JOBS_MAX, SignError,
+    BackendError, Description, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey, QUEUE_JOBS_MAX, SignError,
     backend::{Backend, Gate, OpenKey, Signer},
 };
 
@@ -135,7 +135,7 @@ impl Backend for Liar {
     fn open(&self, _: &KeyReference, _: SpkiDigest) -> Result<PublicKey, BackendError> {
         Ok(self.public.clone())
     }
-    fn inspect(&self, _: &KeyReference) -> Result<PublicKey, BackendError> {
+    fn inspect(&self, _: &KeyReference, _: KeyPurpose) -> Result<PublicKey, BackendError> {
         Ok(self.public.clone())
     }
     fn destroy(&self, _: &KeyReference, _: SpkiDigest) -> Result<(), BackendError> {

@@ -28,7 +28,7 @@ use self::{
     signer::SessionSigner,
 };
 use crate::{
-    backend::{Backend, Description, KeyRequest, NewKey, Signer},
+    backend::{Backend, Description, KeyPurpose, KeyRequest, NewKey, Signer},
     config::SESSIONS_MAX,
     error::BackendError,
     reference::KeyReference,
@@ -78,7 +78,7 @@ impl Device {
         let reference = KeyReference::pkcs11(id.clone(), request.label.clone())?;
         let made = make(session, &id, request)?;
         let checked = objects::find_unproven(session, &reference)
-            .and_then(|found| objects::check(session, &found, &reference).map(|()| found.public));
+            .and_then(|found| objects::check_made(session, &found, &reference, request.purpose).map(|()| found.public));
         match checked {
             Ok(public) if public.kind() == request.kind => Ok(NewKey { reference, public }),
             Ok(public) => {
@@ -111,10 +111,10 @@ impl Backend for Device {
         })
     }
 
-    fn inspect(&self, reference: &KeyReference) -> Result<PublicKey, BackendError> {
+    fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError> {
         self.anchored(|session| {
             let found = objects::find_unproven(session, reference)?;
-            objects::check(session, &found, reference)?;
+            objects::check_made(session, &found, reference, purpose)?;
             Ok(found.public)
         })
     }

@@ -9,6 +9,7 @@ use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
 
 use super::{access::is_user, failure::failed, template};
 use crate::{
+    backend::KeyPurpose,
     encoding,
     error::BackendError,
     reference::{KeyLabel, KeyReference, KeyReferenceError},
@@ -47,21 +48,52 @@ pub(crate) fn find_unproven(session: &Session, key: &KeyReference) -> Result<Fou
     Ok(Found { private_object, public_object, public })
 }
 
-/// Reads every guard of a private key back, one by one; absent is wrong.
+/// Reads every guard of a private key back, one by one; absent is wrong. Of CKA_DESTROYABLE the device must say which.
 pub(crate) fn check(session: &Session, found: &Found, key: &KeyReference) -> Result<(), BackendError> {
     let kind = found.public.kind();
-    for (name, wanted) in template::asked_for(kind).into_iter().chain(template::told_by_the_device(kind)) {
-        let value = read(session, found.private_object, wanted.attribute_type())?;
-        if !value.as_ref().is_some_and(|value| same(value, &wanted)) {
-            return Err(wrong(key, name, &shown(value.as_ref()), &shown(Some(&wanted))));
-        }
+    for wanted in template::asked_for(kind).into_iter().chain(template::told_by_the_device(kind)) {
+        check_one(session, found, key, wanted)?;
+    }
+    if destroyable(session, found.private_object)?.is_none() {
+        return Err(wrong(key, template::DESTROYABLE, "absent", "true or false"));
     }
     same_key(session, found, key)
 }
 
-/// Whether the token lets the private key be destroyed.
+/// As [`check`], for a key that was made for a known purpose.
+pub(crate) fn check_made(
+    session: &Session,
+    found: &Found,
+    key: &KeyReference,
+    purpose: KeyPurpose,
+) -> Result<(), BackendError> {
+    check(session, found, key)?;
+    check_one(session, found, key, template::needed_for(purpose))
+}
+
+fn check_one(
+    session: &Session,
+    found: &Found,
+    key: &KeyReference,
+    (name, wanted): template::Wanted,
+) -> Result<(), BackendError> {
+    let value = read(session, found.private_object, wanted.attribute_type())?;
+    if value.as_ref().is_some_and(|value| same(value, &wanted)) {
+        return Ok(());
+    }
+    Err(wrong(key, name, &shown(value.as_ref()), &shown(Some(&wanted))))
+}
+
+/// Whether the token says that the private key may be destroyed. Where it does not say, it may be a root's.
 pub(crate) fn is_destroyable(session: &Session, object: ObjectHandle) -> Result<bool, BackendError> {
-    Ok(read(session, object, AttributeType::Destroyable)? != Some(Attribute::Destroyable(false)))
+    Ok(destroyable(session, object)? == Some(true))
+}
+
+fn destroyable(session: &Session, object: ObjectHandle) -> Result<Option<bool>, BackendError> {
+    Ok(match read(session, object, AttributeType::Destroyable)? {
+        Some(Attribute::Destroyable(value)) => Some(value),
+        Some(_) | None => None,
+    })
 }
 
 /// Whether there is a private key of that label.

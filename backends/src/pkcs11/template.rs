@@ -60,6 +60,14 @@ pub(crate) fn told_by_the_device(kind: KeyKind) -> Vec<Wanted> {
     ]
 }
 
+/// Whether the key can be destroyed, as its life needs.
+pub(crate) fn needed_for(purpose: KeyPurpose) -> Wanted {
+    (DESTROYABLE, Attribute::Destroyable(purpose == KeyPurpose::Epoch))
+}
+
+/// The attribute that tells a root's key from an epoch's.
+pub(crate) const DESTROYABLE: &str = "CKA_DESTROYABLE";
+
 /// The one attribute that is compared as a set.
 pub(crate) const ALLOWED_MECHANISMS: &str = "CKA_ALLOWED_MECHANISMS";
 
@@ -148,9 +156,5 @@ fn rsa(bits: u16) -> [Attribute; 2] {
 }
 
 fn named(id: &[u8], label: &str, purpose: KeyPurpose) -> [Attribute; 3] {
-    [
-        Attribute::Id(id.to_vec()),
-        Attribute::Label(label.as_bytes().to_vec()),
-        Attribute::Destroyable(purpose == KeyPurpose::Epoch),
-    ]
+    [Attribute::Id(id.to_vec()), Attribute::Label(label.as_bytes().to_vec()), needed_for(purpose).1]
 }

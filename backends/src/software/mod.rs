@@ -65,8 +65,17 @@ impl Backend for Directory {
         Ok(public)
     }
 
-    fn inspect(&self, reference: &KeyReference) -> Result<PublicKey, BackendError> {
-        self.read_unproven(reference).map(|(pair, _)| pair.public().clone())
+    fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError> {
+        let (pair, found) = self.read_unproven(reference)?;
+        if found != purpose {
+            return Err(BackendError::WrongAttribute {
+                key: reference.clone(),
+                attribute: "purpose",
+                found: found.name().to_owned(),
+                wanted: purpose.name().to_owned(),
+            });
+        }
+        Ok(pair.public().clone())
     }
 
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
