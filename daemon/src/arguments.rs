@@ -52,6 +52,9 @@ pub struct RunArguments {
     /// Confirm that the clock is right after it was found wrong
     #[arg(long)]
     pub accept_clock: bool,
+    /// Confirm that the database is the newest, although the published checkpoint is gone
+    #[arg(long)]
+    pub accept_missing_checkpoint: bool,
     /// How log lines are written to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HALLMARK_LOG_FORMAT")]
     pub log_format: LogFormat,

@@ -34,6 +34,7 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
     let options = StartOptions {
         software_keys,
         accept_clock: false,
+        accept_missing_checkpoint: false,
         create_authorities: true,
         config_sha256: settings.sha256,
         clock: Box::new(SystemClock),

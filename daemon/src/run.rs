@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
     let options = StartOptions {
         software_keys,
         accept_clock: arguments.accept_clock,
+        accept_missing_checkpoint: arguments.accept_missing_checkpoint,
         create_authorities: false,
         config_sha256: settings.sha256,
         clock: Box::new(SystemClock),
@@ -65,8 +66,8 @@ pub(crate) fn software_keys(backend: &BackendTable, allowed: bool) -> Result<Sof
 /// Serves with a running core, until a signal says stop and the calls under way are answered.
 async fn serve(config: FrontConfig, core: &Arc<Core>, ready_file: Option<&Path>) -> Result<(), Trouble> {
     let mut signals = Signals::listen().map_err(|source| Trouble::Runtime { source })?;
-    let served = core.ca_certificates().into_iter();
-    let keys = served.map(|certificate| CaKey { authority: certificate.authority, spki: certificate.spki });
+    let keys = core.ca_keys().map_err(|source| Trouble::Start(source.into()))?;
+    let keys = keys.into_iter().map(|(authority, _, spki)| CaKey { authority, spki });
     let rule = anchor_rule(keys, core.callers_signed_here());
     let front = Front::bind(config.with_anchor_rule(rule), Arc::new(InProcess(Arc::clone(core))))?;
     let address = front.local_addr();

@@ -187,6 +187,7 @@ impl CoreFile {
             publish: directory.join(&self.log.publish),
             retention: retention.map_err(|source| ConfigError::Span { field: "ledger.retention", source })?,
             pages_max: self.ledger.pages_max,
+            accept_missing_checkpoint: false,
         };
         Ok(CoreConfig {
             policy,

@@ -218,7 +218,7 @@ async fn new_key(
     let (key, action, done) = match left.collect::<Vec<_>>().as_slice() {
         [] => (core.keyring.generate(&request).map_err(backend)?, KeyAction::Generated, "made"),
         [reference] => {
-            let public = core.keyring.inspect(reference).map_err(backend)?;
+            let public = core.keyring.inspect(reference, purpose).map_err(backend)?;
             tracing::warn!(%reference, "took over the key that an interrupted start had left");
             (NewKey { reference: reference.clone(), public }, KeyAction::TakenOver, "took over")
         }

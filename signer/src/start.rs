@@ -1,7 +1,7 @@
 //! Starting: the ledger is opened, the keys are found and compared, and only then is anything served.
 
 use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
-use hallmark_ledger::{Event, KeyAction, Ledger, LedgerError, OpenError, Recovery, UnixMillis};
+use hallmark_ledger::{CaKey, Event, KeyAction, Ledger, LedgerConfig, LedgerError, OpenError, Recovery, UnixMillis};
 use hallmark_policy::{Policy, key::PublicKey};
 
 use crate::{
@@ -18,6 +18,8 @@ pub struct StartOptions {
     pub software_keys: SoftwareKeys,
     /// An operator's word that the clock is right, although it disagrees with the log.
     pub accept_clock: bool,
+    /// An operator's word that the database is the newest, although the published checkpoint is gone.
+    pub accept_missing_checkpoint: bool,
     /// Make the authorities that the policy describes and the ledger does not have yet.
     pub create_authorities: bool,
     /// SHA-256 of the configuration file, for the log.
@@ -74,7 +76,8 @@ impl Core {
     pub async fn start(config: CoreConfig, options: StartOptions) -> Result<(Self, StartReport), StartError> {
         let mut report = StartReport::default();
         let wall_millis = options.clock.wall_millis();
-        let opened = Ledger::open(config.ledger, config.log_key)?;
+        let accept_missing_checkpoint = options.accept_missing_checkpoint;
+        let opened = Ledger::open(LedgerConfig { accept_missing_checkpoint, ..config.ledger }, config.log_key)?;
         let started = start(
             opened.ledger.clone(),
             opened.recovery,
@@ -98,6 +101,15 @@ impl Core {
                 Err(error)
             }
         }
+    }
+
+    /// Every CA key that the ledger knows, of every authority and epoch, whatever its state: authority, what it is, and
+    /// its SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    pub fn ca_keys(&self) -> Result<Vec<CaKey>, LedgerError> {
+        self.inner.ledger.ca_keys()
     }
 
     /// The CA certificates of every authority that is served.
@@ -140,6 +152,10 @@ async fn start(
     report.lines.push(format!("decision log: {} entries", recovery.entries));
     let core = Core::new(ledger, keyring, clock, policy, callers_signed_here);
     log_start(&core, recovery, software, options.config_sha256, report).await?;
+    if options.accept_missing_checkpoint {
+        let command = Event::OperatorCommand { command: "accept-missing-checkpoint".to_owned() };
+        core.inner.ledger.record(command, core.inner.clock.wall().millis).await?;
+    }
     if options.accept_clock {
         core.inner.clock.accept();
         core.inner.ledger.record(Event::ClockAccepted, core.inner.clock.wall().millis).await?;

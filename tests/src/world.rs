@@ -228,6 +228,7 @@ impl World {
         let options = StartOptions {
             software_keys: if self.place == Where::Software { SoftwareKeys::Admitted } else { SoftwareKeys::Refused },
             accept_clock,
+            accept_missing_checkpoint: false,
             create_authorities,
             config_sha256: [0; 32],
             clock: Box::new(self.clocks.clone()),

@@ -174,3 +174,17 @@ fn a_log_entry_that_is_changed_after_the_fact_is_found_by_log_verify() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn callers_cannot_be_vouched_for_by_an_authority_signed_here_also_if_the_policy_forgot_it() {
+    let laboratory = Laboratory::new();
+    let bundle = laboratory.path("callers-ca.pem");
+    let callers = std::fs::read_to_string(&bundle).unwrap();
+    let root = std::fs::read_to_string(laboratory.path("root.pem")).unwrap();
+    std::fs::write(&bundle, callers + &root).unwrap();
+    std::fs::write(laboratory.path("policy.toml"), "version = 1\n").unwrap();
+    let output = laboratory.hallmarkd().arg("run").arg(laboratory.path("signer.toml")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("athenz"), "{text}");
+}
