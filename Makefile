@@ -29,6 +29,7 @@ serve: build
 	@scripts/serve
 
 test: build
+	rm -rf $${CARGO_TARGET_DIR:-target}/softhsm-tokens
 	$(CARGO) test --locked --workspace
 
 lint: deps
