@@ -34,6 +34,18 @@ impl Approved {
         &self.content
     }
 
+    /// What must hold for it to be committed.
+    #[must_use]
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
+    /// What the log says about its request.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// The key that is to sign it.
     #[must_use]
     pub fn issuer(&self) -> &PublicKey {

@@ -64,6 +64,7 @@ fn readings(
         }
     }
     check_kinds(profile, names, reasons);
+    check_spiffe_ids(names, reasons);
     let read =
         if reasons.len() == before || !names.is_empty() { check_counts(profile, &readings, reasons) } else { None };
     read.filter(|_| reasons.len() == before)
@@ -168,14 +169,13 @@ fn outside(profile: &Profile, name: &GeneralName, readings: &[Reading]) -> Reaso
     let allowed = allowed.join(" or ");
     let alone = formats_of(profile, name.kind()).find_map(|(_, format)| {
         let found = format.pattern.read(name, &Bindings::new(), &profile.vocabulary)?;
-        found.into_iter().next()
+        Some((format, found.into_iter().next()?))
     });
     let others = readings.first().map(|reading| &reading.bound);
-    if let (Some(alone), Some(others)) = (alone, others) {
+    if let (Some((format, alone)), Some(others)) = (alone, others) {
         let disagreeing = alone.iter().find_map(|(part, value)| {
             let other = others.get(part).filter(|other| *other != value)?;
-            let written_alike = profile.vocabulary.dashes_claimed && other.replace('.', "-") == value.replace('.', "-");
-            (!written_alike).then_some((part, value, other))
+            (!written_alike(profile, format, part, value, other)).then_some((part, value, other))
         });
         if let Some((part, value, other)) = disagreeing {
             let sentence = format!(
@@ -192,6 +192,12 @@ fn outside(profile: &Profile, name: &GeneralName, readings: &[Reading]) -> Reaso
     Reason::new(ReasonCode::NameOutsideFormat, "names", sentence).allowing(allowed)
 }
 
+/// Read alone, a form with dashes does not say which of them are dots; that is no disagreement.
+fn written_alike(profile: &Profile, format: &NameFormat, part: &str, value: &str, other: &str) -> bool {
+    let dashed = format.pattern.template().is_some_and(|template| template.dashed_parts().any(|dashed| dashed == part));
+    dashed && profile.vocabulary.dashes_claimed && other.replace('.', "-") == value.replace('.', "-")
+}
+
 fn check_kinds(profile: &Profile, names: &[GeneralName], reasons: &mut Vec<Reason>) {
     for limit in &profile.per_kind {
         let (kind, standard) = (limit.kind, limit.kind.standard());
@@ -204,6 +210,15 @@ fn check_kinds(profile: &Profile, names: &[GeneralName], reasons: &mut Vec<Reaso
             let reason = Reason::new(ReasonCode::NameTooMany, "names", sentence);
             reasons.push(reason.allowing(format!("at most {}", limit.at_most)));
         }
+    }
+}
+
+/// Whoever reads SPIFFE IDs refuses a certificate with two of them (X.509-SVID, section 2), whatever a profile says.
+fn check_spiffe_ids(names: &[GeneralName], reasons: &mut Vec<Reason>) {
+    let count = names.iter().filter(|name| name.as_str().starts_with("spiffe://")).count();
+    if count > 1 {
+        let reason = Reason::new(ReasonCode::NameTooMany, "names", format!("there are {count} SPIFFE IDs"));
+        reasons.push(reason.allowing("at most 1"));
     }
 }
 
