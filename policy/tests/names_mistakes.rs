@@ -1,5 +1,4 @@
 //! Mistakes about names in a policy file: each is told as a sentence with its place.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends by panicking")]
 
 use hallmark_policy::Policy;
 
