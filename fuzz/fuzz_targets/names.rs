@@ -1,6 +1,7 @@
 //! Any names beside a key: what a profile approves, however permissive, can be written and is endorsed.
 //!
-//! One line of the input is one name: `cn:..`, `uri:..`, anything else a dNSName.
+//! One line of the input is one name: `cn:..`, `uri:..`, `email:..`, `ip:` with the octets as they are, anything else a
+//! dNSName.
 #![no_main]
 
 use hallmark_fuzz::{PERMISSIVE, POLICY, SUBJECT_SPKI, approved, endorsed, request};
@@ -15,12 +16,16 @@ fuzz_target!(|text: &str| {
             name.clone_into(&mut common_name);
         } else if let Some(uri) = line.strip_prefix("uri:") {
             names.push(NameInput::Uri(uri.to_owned()));
+        } else if let Some(email) = line.strip_prefix("email:") {
+            names.push(NameInput::Email(email.to_owned()));
+        } else if let Some(octets) = line.strip_prefix("ip:") {
+            names.push(NameInput::Ip(octets.as_bytes().to_vec()));
         } else {
             names.push(NameInput::Dns(line.to_owned()));
         }
     }
     let subject = SubjectInput::Spki { spki: SUBJECT_SPKI.to_vec(), common_name, names };
-    for (policy, profile) in [(&*POLICY, "mesh"), (&*PERMISSIVE, "named"), (&*PERMISSIVE, "unnamed")] {
+    for (policy, profile) in [(&*POLICY, "mesh"), (&*PERMISSIVE, "named"), (&*PERMISSIVE, "unnamed"), (&*PERMISSIVE, "folded")] {
         if let Some(approved) = approved(policy, request(profile, subject.clone())) {
             let _warrant = endorsed(approved);
         }

@@ -270,5 +270,7 @@ fn general_name(name: &ApprovedName) -> der::Result<GeneralName> {
     Ok(match name {
         ApprovedName::Dns(name) => GeneralName::DnsName(Ia5String::new(name.as_str())?),
         ApprovedName::Uri(uri) => GeneralName::UniformResourceIdentifier(Ia5String::new(uri.as_str())?),
+        ApprovedName::Ip(address) => GeneralName::IpAddress(OctetString::new(address.octets())?),
+        ApprovedName::Email(email) => GeneralName::Rfc822Name(Ia5String::new(email.as_str())?),
     })
 }

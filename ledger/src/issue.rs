@@ -7,6 +7,7 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, UnixMillis,
     batch::{Batch, Fault},
+    claim,
     request::{self, RequestRow},
     schema::signed,
     stage,
@@ -49,6 +50,7 @@ impl Batch<'_> {
         }
         let Conditions { authority, stage, issuer, .. } = conditions;
         reasons.extend(stage::objection(self.connection, authority, *stage, *issuer)?);
+        reasons.extend(claim::objections(self.connection, authority, &conditions.claims)?);
         if has_passed(conditions.not_after, at) {
             let sentence = format!("the certificate would have ended at {}", conditions.not_after);
             reasons.push(Reason::new(ReasonCode::DeadlinePassed, "lifetime_seconds", sentence));
@@ -91,6 +93,7 @@ impl Batch<'_> {
             warrant.to_be_signed,
         ])?;
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
+        claim::take(self.connection, &warrant.conditions.authority, &warrant.conditions.claims, logged.index)?;
         let committed = Committed {
             to_be_signed: warrant.to_be_signed,
             issuer: warrant.conditions.issuer,

@@ -5,6 +5,7 @@
 
 mod authority;
 mod batch;
+mod claim;
 mod committed;
 mod config;
 mod error;

@@ -19,7 +19,7 @@ const STATEMENTS_MAX: usize = 64;
 /// Entries are only ever appended. `head` has one row: the tree after the last batch.
 /// Its `published` is at most what was ever published, and over 0 once anything was.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
-/// `request` forgets leaves after the retention time; `serial` never does.
+/// `request` forgets leaves after the retention time; `serial` and `name_claim` never do.
 const TABLES: &str = "
 CREATE TABLE head (
     id INTEGER PRIMARY KEY CHECK (id = 0),
@@ -76,6 +76,13 @@ CREATE TABLE request (
 ) STRICT;
 CREATE UNIQUE INDEX request_identity ON request (authority, caller, id);
 CREATE INDEX request_unsigned ON request (log_index) WHERE signature IS NULL AND void = 0;
+CREATE TABLE name_claim (
+    authority TEXT NOT NULL,
+    form TEXT NOT NULL,
+    name TEXT NOT NULL,
+    log_index INTEGER NOT NULL,
+    PRIMARY KEY (authority, form)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE authority (
     name TEXT PRIMARY KEY,
     state TEXT NOT NULL CHECK (state IN ('intent', 'keyed', 'ready')),

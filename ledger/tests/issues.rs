@@ -49,6 +49,58 @@ async fn the_same_id_with_another_content_is_refused() {
 }
 
 #[tokio::test]
+async fn a_form_with_dashes_belongs_to_the_first_name_that_has_it() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    committed(ledger.issue(world.dashed_leaf(&mesh, "a", "a.b-c", false), world.at()).await.unwrap());
+    let Issued::Refused { reasons, .. } =
+        ledger.issue(world.dashed_leaf(&mesh, "b", "a-b.c", false), world.at()).await.unwrap()
+    else {
+        panic!("not refused");
+    };
+    assert_eq!(reasons.len(), 1);
+    assert_eq!(reasons[0].code, ReasonCode::NameClaimed);
+    assert!(reasons[0].sentence.contains("`a-b-c`") && reasons[0].sentence.contains("`a.b-c`"), "{reasons:?}");
+    assert_eq!(
+        refused(ledger.issue(world.dashed_leaf(&mesh, "b", "a.b.c", true), world.at()).await.unwrap()),
+        ["NAME_CLAIMED"]
+    );
+    committed(ledger.issue(world.dashed_leaf(&mesh, "b", "a.b-c", false), world.at()).await.unwrap());
+    committed(ledger.issue(world.dashed_leaf(&mesh, "c", "a.b-d", false), world.at()).await.unwrap());
+}
+
+#[tokio::test]
+async fn of_two_names_with_one_form_in_one_batch_one_is_committed() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let (first, second) = tokio::join!(
+        ledger.issue(world.dashed_leaf(&mesh, "a", "x.y-z", false), world.at()),
+        ledger.issue(world.dashed_leaf(&mesh, "b", "x-y.z", false), world.at()),
+    );
+    let is_committed = |issued: &Issued| matches!(issued, Issued::Committed { .. });
+    let committed = [first.unwrap(), second.unwrap()].iter().filter(|issued| is_committed(issued)).count();
+    assert_eq!(committed, 1);
+}
+
+#[tokio::test]
+async fn asking_only_claims_no_form_and_a_claim_outlives_a_restart() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let validated = ledger.issue(world.dashed_leaf(&mesh, "a", "a.b-c", true), world.at()).await.unwrap();
+    assert!(matches!(validated, Issued::Validated { .. }));
+    committed(ledger.issue(world.dashed_leaf(&mesh, "b", "a-b.c", false), world.at()).await.unwrap());
+    let other = world.crashed();
+    let ledger = other.begin().await;
+    assert_eq!(
+        refused(ledger.issue(other.dashed_leaf(&mesh, "c", "a.b-c", false), other.at()).await.unwrap()),
+        ["NAME_CLAIMED"]
+    );
+}
+
+#[tokio::test]
 async fn a_refusal_binds_no_id() {
     let world = World::new();
     let ledger = world.begin().await;

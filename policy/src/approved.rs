@@ -34,6 +34,18 @@ impl Approved {
         &self.content
     }
 
+    /// What must hold for it to be committed.
+    #[must_use]
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
+    /// What the log says about its request.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// The key that is to sign it.
     #[must_use]
     pub fn issuer(&self) -> &PublicKey {
@@ -60,6 +72,17 @@ pub struct Conditions {
     pub not_after: UnixTime,
     /// Decide only: log the decision, commit no serial, sign nothing.
     pub validate_only: bool,
+    /// Written forms that must be free, or this name's already: once per authority, for ever.
+    pub claims: Vec<NameClaim>,
+}
+
+/// A name whose dots are written as dashes: `a.b-c` and `a-b.c` have the same form, and only one of them can have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameClaim {
+    /// The form with dashes, for example `a-b-c`.
+    pub form: String,
+    /// The name that it stands for.
+    pub name: String,
 }
 
 /// The state that an authority must be in.
@@ -145,7 +168,7 @@ pub struct Facts {
     pub profile: String,
     /// The request id, as it came.
     pub request_id: String,
-    /// The names asked for: `cn:..`, `dns:..`, `uri:..`.
+    /// The names: `cn:..`, `dns:..`, `uri:..`, `ip:..`, `email:..`. As they came if refused; as they are signed if approved.
     pub names: Vec<String>,
     /// The subject's key.
     pub spki: Option<SpkiDigest>,

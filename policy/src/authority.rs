@@ -176,6 +176,7 @@ fn approve(
         serial,
         not_after: validity.not_after,
         validate_only: false,
+        claims: Vec::new(),
     };
     let facts = Facts {
         method: "Ceremony".to_owned(),

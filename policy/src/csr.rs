@@ -7,8 +7,9 @@ use rasn_pkix::{AlgorithmIdentifier, Attribute, Extensions, Name, SubjectPublicK
 
 use crate::{
     key::{KeyKind, PublicKey, arcs},
-    name::{COMMON_NAME_CHARS_MAX, DnsName, GeneralName, NAMES_MAX, Uri},
-    reason::{Reason, ReasonCode, quote},
+    name::NAMES_MAX,
+    reason::{Reason, ReasonCode},
+    request::NameInput,
 };
 
 /// Largest CSR that is read, in bytes, PEM included.
@@ -42,7 +43,7 @@ struct CertificationRequestInfo {
 pub(crate) struct Csr {
     pub(crate) key: PublicKey,
     pub(crate) common_name: Option<String>,
-    pub(crate) names: Vec<GeneralName>,
+    pub(crate) names: Vec<NameInput>,
     /// Object identifiers of extension requests other than subjectAltName, dotted.
     pub(crate) extensions: Vec<String>,
     /// Object identifiers of attributes other than extensionRequest, dotted.
@@ -149,12 +150,7 @@ fn common_name(subject: &Name, reasons: &mut Vec<Reason>) -> Option<String> {
             reasons.push(Reason::new(ReasonCode::Duplicate, "csr.subject", "the subject has two common names"));
         } else {
             match directory_string(attribute.value.as_bytes()) {
-                Some(text) => match check_common_name(&text) {
-                    Ok(()) => found = Some(text),
-                    Err(sentence) => {
-                        reasons.push(Reason::new(ReasonCode::NameMalformed, "csr.subject", sentence));
-                    }
-                },
+                Some(text) => found = Some(text),
                 None => reasons.push(Reason::new(
                     ReasonCode::NameMalformed,
                     "csr.subject",
@@ -164,17 +160,6 @@ fn common_name(subject: &Name, reasons: &mut Vec<Reason>) -> Option<String> {
         }
     }
     found
-}
-
-/// What holds for every common name, from a CSR or beside an SPKI.
-pub(crate) fn check_common_name(text: &str) -> Result<(), String> {
-    if text.is_empty() || text.chars().count() > COMMON_NAME_CHARS_MAX {
-        return Err(format!("the common name {} does not have 1 to {COMMON_NAME_CHARS_MAX} characters", quote(text)));
-    }
-    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
-        return Err(format!("the common name {} has characters other than visible ASCII without comma", quote(text)));
-    }
-    Ok(())
 }
 
 fn directory_string(der: &[u8]) -> Option<String> {
@@ -187,7 +172,7 @@ fn directory_string(der: &[u8]) -> Option<String> {
 
 #[derive(Default)]
 struct Asked {
-    names: Vec<GeneralName>,
+    names: Vec<NameInput>,
     extensions: Vec<String>,
     attributes: Vec<String>,
 }
@@ -242,7 +227,7 @@ fn extension_request(der: &[u8], asked: &mut Asked, reasons: &mut Vec<Reason>) {
     }
 }
 
-fn alternative_names(der: &[u8], reasons: &mut Vec<Reason>) -> Vec<GeneralName> {
+fn alternative_names(der: &[u8], reasons: &mut Vec<Reason>) -> Vec<NameInput> {
     const FIELD: &str = "csr.subjectAltName";
     let Ok(names) = rasn::der::decode::<rasn_pkix::GeneralNames>(der) else {
         reasons.push(Reason::new(ReasonCode::CsrMalformed, FIELD, "the subjectAltName does not decode"));
@@ -257,44 +242,26 @@ fn alternative_names(der: &[u8], reasons: &mut Vec<Reason>) -> Vec<GeneralName> 
         reasons.push(reason.allowing(format!("1 to {NAMES_MAX}")));
         return Vec::new();
     }
-    names.iter().filter_map(|name| general_name(name).map_err(|reason| reasons.push(reason)).ok()).collect()
+    names.iter().map(general_name).collect()
 }
 
-fn general_name(name: &rasn_pkix::GeneralName) -> Result<GeneralName, Reason> {
-    const FIELD: &str = "csr.subjectAltName";
-    let kind = match name {
-        rasn_pkix::GeneralName::DnsName(text) => return dns_name(FIELD, &lossy(text.as_iso646_bytes())),
-        rasn_pkix::GeneralName::Uri(text) => return uri(FIELD, &lossy(text.as_iso646_bytes())),
-        rasn_pkix::GeneralName::OtherName(_) => "otherName",
-        rasn_pkix::GeneralName::Rfc822Name(_) => "rfc822Name",
-        rasn_pkix::GeneralName::X400Address(_) => "x400Address",
-        rasn_pkix::GeneralName::DirectoryName(_) => "directoryName",
-        rasn_pkix::GeneralName::EdiPartyName(_) => "ediPartyName",
-        rasn_pkix::GeneralName::IpAddress(_) => "iPAddress",
-        rasn_pkix::GeneralName::RegisteredId(_) => "registeredID",
-    };
-    let sentence = format!("the subjectAltName has an {kind}, which no rule takes");
-    Err(Reason::new(ReasonCode::NameKindNotAllowed, FIELD, sentence).allowing("dNSName, uniformResourceIdentifier"))
+/// A name as it stands there. What it may be is judged where the profile is known.
+fn general_name(name: &rasn_pkix::GeneralName) -> NameInput {
+    match name {
+        rasn_pkix::GeneralName::DnsName(text) => NameInput::Dns(lossy(text.as_iso646_bytes())),
+        rasn_pkix::GeneralName::Uri(text) => NameInput::Uri(lossy(text.as_iso646_bytes())),
+        rasn_pkix::GeneralName::IpAddress(octets) => NameInput::Ip(octets.to_vec()),
+        rasn_pkix::GeneralName::Rfc822Name(text) => NameInput::Email(lossy(text.as_iso646_bytes())),
+        rasn_pkix::GeneralName::OtherName(_) => NameInput::Other("otherName"),
+        rasn_pkix::GeneralName::X400Address(_) => NameInput::Other("x400Address"),
+        rasn_pkix::GeneralName::DirectoryName(_) => NameInput::Other("directoryName"),
+        rasn_pkix::GeneralName::EdiPartyName(_) => NameInput::Other("ediPartyName"),
+        rasn_pkix::GeneralName::RegisteredId(_) => NameInput::Other("registeredID"),
+    }
 }
 
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A dNSName, or why it is none.
-pub(crate) fn dns_name(field: &'static str, text: &str) -> Result<GeneralName, Reason> {
-    DnsName::parse(text).map(GeneralName::Dns).map_err(|error| {
-        let sentence = format!("the dNSName {} is not taken: {error}", quote(text));
-        Reason::new(ReasonCode::NameMalformed, field, sentence)
-    })
-}
-
-/// A URI, or why it is none.
-pub(crate) fn uri(field: &'static str, text: &str) -> Result<GeneralName, Reason> {
-    Uri::parse(text).map(GeneralName::Uri).map_err(|error| {
-        let sentence = format!("the URI {} is not taken: {error}", quote(text));
-        Reason::new(ReasonCode::NameMalformed, field, sentence)
-    })
 }
 
 /// The verifier for a CSR's signature algorithm, if it suits the key and its parameters are the canonical ones.

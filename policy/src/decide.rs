@@ -7,7 +7,7 @@ use crate::{
     file::{OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
     name::{DistinguishedName, GeneralName, NameKind},
-    names,
+    names::{self, Named},
     profile::{CallerRule, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
     reason::{Reason, ReasonCode, quote},
     request::{Possession, Request},
@@ -102,14 +102,16 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
         check_key(profile, request, &mut reasons);
         check_possession(profile, request, &mut reasons);
         check_unnamed(profile, request, &mut reasons);
-        names::check(profile, request, &mut reasons);
     }
-    check_callers_names(policy, request, &mut reasons);
+    let named = profile.and_then(|profile| names::check(profile, request, &mut reasons));
+    if let Some(named) = &named {
+        check_callers_names(policy, &named.names, &mut reasons);
+    }
     check_transition(request, issuer, &mut reasons);
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
-    match (rule, profile, validity) {
-        (Some(rule), Some(profile), Some(validity)) if reasons.is_empty() => {
-            Decision::Approve(Box::new(approve(policy, rule, profile, request, issuer, validity, serial)))
+    match (rule, profile, named, validity) {
+        (Some(rule), Some(profile), Some(named), Some(validity)) if reasons.is_empty() => {
+            Decision::Approve(Box::new(approve(policy, rule, profile, request, named, issuer, validity, serial)))
         }
         _ => Decision::Refuse(reasons),
     }
@@ -178,16 +180,17 @@ fn check_unnamed(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>
 }
 
 /// No profile mints the name of one who may call this signer: it could become one.
-fn check_callers_names(policy: &Policy, request: &Request, reasons: &mut Vec<Reason>) {
+fn check_callers_names(policy: &Policy, names: &[GeneralName], reasons: &mut Vec<Reason>) {
     use crate::caller::Identity;
-    for name in &request.names {
+    for name in names {
         let taken = policy.callers().iter().find(|rule| match (&rule.identity, name) {
             (Identity::Uri(uri), GeneralName::Uri(asked)) => uri == asked.as_str(),
-            (Identity::Dns(dns), GeneralName::Dns(asked)) => dns == asked.as_str(),
-            (Identity::Uri(_), GeneralName::Dns(_)) | (Identity::Dns(_), GeneralName::Uri(_)) => false,
+            (Identity::Dns(dns), GeneralName::Dns(asked)) => asked.covers(dns),
+            (Identity::Uri(_), GeneralName::Dns(_) | GeneralName::Ip(_) | GeneralName::Email(_))
+            | (Identity::Dns(_), GeneralName::Uri(_) | GeneralName::Ip(_) | GeneralName::Email(_)) => false,
         });
         if let Some(rule) = taken {
-            let sentence = format!("`{name}` is the identity of the caller `{}`", rule.name);
+            let sentence = format!("`{name}` stands for the identity of the caller `{}`", rule.name);
             reasons.push(Reason::new(ReasonCode::NameOfCaller, "names", sentence));
         }
     }
@@ -242,16 +245,19 @@ fn validity(
     })
 }
 
+#[expect(clippy::too_many_arguments, reason = "everything that an approval says comes in here, once")]
 fn approve(
     policy: &Policy,
     rule: &CallerRule,
     profile: &Profile,
     request: &Request,
+    named: Named,
     issuer: &Issuer,
     validity: Interval,
     serial: Serial,
 ) -> Approved {
-    let subject = request.common_name.as_deref().map(DistinguishedName::common_name).unwrap_or_default();
+    let facts = Facts { names: named.all(), ..facts(policy, request) };
+    let subject = named.common_name.as_deref().map(DistinguishedName::common_name).unwrap_or_default();
     let mut extensions = vec![
         Extension::EndEntity,
         Extension::DigitalSignature,
@@ -259,8 +265,8 @@ fn approve(
         Extension::SubjectKeyIdentifier(request.key.key_identifier()),
         Extension::AuthorityKeyIdentifier(issuer.key.key_identifier()),
     ];
-    if !request.names.is_empty() {
-        extensions.push(Extension::SubjectAltName { critical: subject.is_empty(), names: request.names.clone() });
+    if !named.names.is_empty() {
+        extensions.push(Extension::SubjectAltName { critical: subject.is_empty(), names: named.names });
     }
     let content = Content {
         serial,
@@ -285,6 +291,7 @@ fn approve(
         serial,
         not_after: validity.not_after,
         validate_only: request.validate_only,
+        claims: named.claims,
     };
-    Approved { content, issuer: issuer.key.clone(), conditions, facts: facts(policy, request) }
+    Approved { content, issuer: issuer.key.clone(), conditions, facts }
 }

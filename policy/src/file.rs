@@ -83,6 +83,18 @@ pub struct ProfileTable {
     /// Formats of subjectAltName entries.
     #[serde(default)]
     pub names: Vec<NameTable>,
+    /// How many subjectAltName entries of each kind there may be, all formats of the kind together.
+    #[serde(default)]
+    pub per_kind: PerKindTable,
+    /// Case of names: `exact` (the default) refuses upper case; `fold` makes common names, dNSNames, and scheme and host
+    /// of URIs lower-case first. Only ASCII folds; the lower-case name is what is bound, logged and signed.
+    #[serde(default)]
+    pub case: CaseWord,
+    /// Dashes in parts that some format writes with `:dashes`. `strict` (the default) refuses them, since `a.b-c` and
+    /// `a-b.c` are written alike. `claimed` takes them, and the ledger gives each written form to the first name that comes
+    /// with it, once per authority and for ever; the common name must have the part, so that its dots are known.
+    #[serde(default)]
+    pub dashes: DashesWord,
     /// Shapes of the parts in the formats. `domain`, `service` and `instance` are known without being named.
     #[serde(default)]
     pub parts: BTreeMap<String, PartTable>,
@@ -111,27 +123,48 @@ pub struct LifetimeTable {
     pub backdate: Option<String>,
 }
 
-/// One entry of a profile's `names`. Exactly one of `dns` and `uri` is set.
+/// One entry of a profile's `names`. Exactly one of `dns`, `uri`, `ip` and `email` is set.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NameTable {
-    /// Format of a dNSName.
+    /// Format of a dNSName. One that begins with `*.` takes wildcards, and nothing else.
     pub dns: Option<String>,
-    /// Format of a URI.
+    /// Format of a URI: `scheme://host/path`, no user information, port, query, fragment or percent-encoding.
     pub uri: Option<String>,
-    /// How many: `1` (the default), `0..1`, `1..4`.
+    /// An address, such as `192.0.2.1` or `2001:db8::1`, or a block, such as `10.0.0.0/8`, in which the iPAddress lies.
+    pub ip: Option<String>,
+    /// Format of an rfc822Name, such as `{user}@example.com`. Lower case, also where `case = "fold"`.
+    pub email: Option<String>,
+    /// How many: `1` (the default), `0..1`, `1..4`; at most 100.
     pub count: Option<String>,
+}
+
+/// `per-kind = { .. }` of a profile. Each is written `0`, `1`, `0..2`, `1..4`; without it only the formats' counts hold.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PerKindTable {
+    /// How many dNSNames.
+    pub dns: Option<String>,
+    /// How many URIs.
+    pub uri: Option<String>,
+    /// How many iPAddresses.
+    pub ip: Option<String>,
+    /// How many rfc822Names.
+    pub email: Option<String>,
 }
 
 /// One entry of a profile's `parts`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PartTable {
-    /// `label` or `dotted`.
+    /// `label` (no dots), `dotted` (labels with dots between), or `path` (segments with `/` between, in URIs only).
     pub shape: ShapeWord,
-    /// The values it may have; any if not set.
+    /// The values it may have; any of its shape if not set.
     #[serde(default)]
     pub one_of: Vec<String>,
+    /// Values it may not have, such as a domain that another profile serves.
+    #[serde(default)]
+    pub none_of: Vec<String>,
 }
 
 /// `[caller.NAME]`: who may do what.
@@ -179,4 +212,28 @@ pub enum ShapeWord {
     Label,
     /// Labels with dots between.
     Dotted,
+    /// Segments with `/` between.
+    Path,
+}
+
+/// `case`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum CaseWord {
+    /// Upper case is refused.
+    #[default]
+    Exact,
+    /// ASCII upper case becomes lower case.
+    Fold,
+}
+
+/// `dashes`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum DashesWord {
+    /// Dashes are refused where dots become dashes.
+    #[default]
+    Strict,
+    /// The written form belongs to the first name that comes with it.
+    Claimed,
 }

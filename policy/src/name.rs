@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::{email::Email, ip::IpName};
+
 /// Longest common name, in characters (RFC 5280, appendix A: ub-common-name).
 pub const COMMON_NAME_CHARS_MAX: usize = 64;
 
@@ -17,7 +19,8 @@ pub const URI_BYTES_MAX: usize = 2_048;
 /// Most subjectAltName entries that are looked at.
 pub const NAMES_MAX: usize = 100;
 
-/// A dNSName: lower-case letters, digits and hyphens; at least two labels; no wildcard, no trailing dot, no `xn--`.
+/// A dNSName: lower-case letters, digits and hyphens; at least two labels; no trailing dot, no `xn--`. A wildcard only
+/// as [`DnsName::parse_wildcard`] reads it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DnsName(String);
 
@@ -33,7 +36,7 @@ pub struct NameError {
     pub detail: &'static str,
 }
 
-const fn wrong<T>(detail: &'static str) -> Result<T, NameError> {
+pub(crate) const fn wrong<T>(detail: &'static str) -> Result<T, NameError> {
     Err(NameError { detail })
 }
 
@@ -64,6 +67,29 @@ impl DnsName {
         }
         labels.into_iter().try_for_each(label)?;
         Ok(Self(text.to_owned()))
+    }
+
+    /// Reads a dNSName or a wildcard: `*` as the whole first label, and a dNSName behind it (RFC 6125, section 6.4.3).
+    ///
+    /// # Errors
+    /// [`NameError`] names the first rule that the text breaks.
+    pub fn parse_wildcard(text: &str) -> Result<Self, NameError> {
+        let Some(below) = text.strip_prefix("*.") else { return Self::parse(text) };
+        if text.len() > DNS_NAME_BYTES_MAX {
+            return wrong("a dNSName has 1 to 253 bytes");
+        }
+        if below.contains('*') {
+            return wrong("a wildcard is the whole first label, and the only one");
+        }
+        Self::parse(below)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Whether TLS clients take this name for `other`: the same, or a wildcard one label above.
+    #[must_use]
+    pub fn covers(&self, other: &str) -> bool {
+        let below = self.0.strip_prefix("*.");
+        self.0 == other || below.is_some_and(|below| other.split_once('.').is_some_and(|(_, rest)| rest == below))
     }
 
     /// The name.
@@ -141,6 +167,10 @@ pub enum GeneralName {
     Dns(DnsName),
     /// uniformResourceIdentifier.
     Uri(Uri),
+    /// iPAddress.
+    Ip(IpName),
+    /// rfc822Name.
+    Email(Email),
 }
 
 impl GeneralName {
@@ -150,6 +180,8 @@ impl GeneralName {
         match self {
             Self::Dns(_) => NameKind::Dns,
             Self::Uri(_) => NameKind::Uri,
+            Self::Ip(_) => NameKind::Ip,
+            Self::Email(_) => NameKind::Email,
         }
     }
 
@@ -159,6 +191,8 @@ impl GeneralName {
         match self {
             Self::Dns(name) => name.as_str(),
             Self::Uri(uri) => uri.as_str(),
+            Self::Ip(address) => address.as_str(),
+            Self::Email(email) => email.as_str(),
         }
     }
 }
@@ -178,6 +212,10 @@ pub enum NameKind {
     Dns,
     /// uniformResourceIdentifier.
     Uri,
+    /// iPAddress.
+    Ip,
+    /// rfc822Name.
+    Email,
 }
 
 impl NameKind {
@@ -188,6 +226,8 @@ impl NameKind {
             Self::CommonName => "commonName",
             Self::Dns => "dNSName",
             Self::Uri => "uniformResourceIdentifier",
+            Self::Ip => "iPAddress",
+            Self::Email => "rfc822Name",
         }
     }
 
@@ -198,6 +238,8 @@ impl NameKind {
             Self::CommonName => "cn",
             Self::Dns => "dns",
             Self::Uri => "uri",
+            Self::Ip => "ip",
+            Self::Email => "email",
         }
     }
 }
@@ -318,6 +360,20 @@ mod tests {
         ] {
             assert!(DnsName::parse(name).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_is_the_whole_first_label_and_covers_one_label() {
+        for name in ["*", "*.", "*.a", "**.a.b", "*.*.b.c", "a.*.b.c", "a*.b.c", "*a.b.c", "*.a.b.", "*.1", "*..a.b"] {
+            assert!(DnsName::parse_wildcard(name).is_err(), "{name}");
+        }
+        let wildcard = DnsName::parse_wildcard("*.a.b").unwrap();
+        assert!(wildcard.covers("x.a.b") && wildcard.covers("*.a.b"));
+        for other in ["a.b", "x.y.a.b", "xa.b", "x.b"] {
+            assert!(!wildcard.covers(other), "{other}");
+        }
+        let plain = DnsName::parse_wildcard("x.a.b").unwrap();
+        assert!(plain.covers("x.a.b") && !plain.covers("y.a.b"));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Names against formats: every name fits one, the parts agree everywhere, and the counts hold.
 
 use crate::{
+    approved::NameClaim,
     name::{GeneralName, NameKind},
     profile::{NameFormat, Profile},
     reason::{Reason, ReasonCode, quote},
     request::Request,
-    template::Bindings,
+    template::{Bindings, Vocabulary},
+    well_formed::{self, WellFormed},
 };
 
 /// Most readings that are followed side by side; more means that the formats do not determine the parts.
@@ -18,20 +20,61 @@ struct Reading {
     counts: Vec<usize>,
 }
 
-/// Checks the common name and the subjectAltName of a request.
-pub(crate) fn check(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
+/// The names of a request, as they would be signed.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) common_name: Option<String>,
+    pub(crate) names: Vec<GeneralName>,
+    pub(crate) claims: Vec<NameClaim>,
+}
+
+impl Named {
+    /// All of them, for the log.
+    pub(crate) fn all(&self) -> Vec<String> {
+        let common_name = self.common_name.iter().map(|name| format!("{}:{name}", NameKind::CommonName.short()));
+        common_name.chain(self.names.iter().map(ToString::to_string)).collect()
+    }
+}
+
+/// Checks the common name and the subjectAltName of a request. There are names where all are well-formed, whatever else
+/// is wrong with them.
+pub(crate) fn check(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) -> Option<Named> {
+    let WellFormed { common_name, names } = well_formed::read(profile, request, reasons)?;
+    let claims = match readings(profile, common_name.as_deref(), &names, reasons) {
+        Some(reading) => claims(&profile.vocabulary, &reading.bound),
+        None => Vec::new(),
+    };
+    Some(Named { common_name, names, claims })
+}
+
+/// The one way to read all names together, if there is nothing to object.
+fn readings(
+    profile: &Profile,
+    common_name: Option<&str>,
+    names: &[GeneralName],
+    reasons: &mut Vec<Reason>,
+) -> Option<Reading> {
     let before = reasons.len();
-    check_duplicates(&request.names, reasons);
-    let Some(mut readings) = check_common_name(profile, request.common_name.as_deref(), reasons) else { return };
-    for name in &request.names {
+    check_duplicates(names, reasons);
+    let mut readings = check_common_name(profile, common_name, reasons)?;
+    for name in names {
         match follow(profile, &readings, name) {
             Ok(next) => readings = next,
             Err(reason) => reasons.push(reason),
         }
     }
-    if reasons.len() == before || !request.names.is_empty() {
-        check_counts(profile, &readings, reasons);
-    }
+    check_kinds(profile, names, reasons);
+    check_spiffe_ids(names, reasons);
+    let read =
+        if reasons.len() == before || !names.is_empty() { check_counts(profile, &readings, reasons) } else { None };
+    read.filter(|_| reasons.len() == before)
+}
+
+/// The written forms that are this name's alone. Without a dash in it, a form can only mean one name.
+fn claims(vocabulary: &Vocabulary, bound: &Bindings) -> Vec<NameClaim> {
+    let names = vocabulary.dashed.iter().filter_map(|part| bound.get(part));
+    let claims = names.map(|name| NameClaim { form: name.replace('.', "-"), name: name.clone() });
+    claims.filter(|claim| claim.form.contains('-')).collect()
 }
 
 fn check_duplicates(names: &[GeneralName], reasons: &mut Vec<Reason>) {
@@ -76,7 +119,8 @@ fn check_common_name(profile: &Profile, common_name: Option<&str>, reasons: &mut
 }
 
 fn dashes_remark(profile: &Profile, name: &str) -> &'static str {
-    let dashed = !profile.vocabulary.dashed.is_empty() && name.contains('-');
+    let vocabulary = &profile.vocabulary;
+    let dashed = !vocabulary.dashed.is_empty() && !vocabulary.dashes_claimed && name.contains('-');
     if dashed { "; no `-` in a part whose dots are written as dashes elsewhere" } else { "" }
 }
 
@@ -96,7 +140,7 @@ fn follow(profile: &Profile, readings: &[Reading], name: &GeneralName) -> Result
     let mut next: Vec<Reading> = Vec::new();
     for reading in readings {
         for (at, format) in &formats {
-            let found = format.template.read(name.as_str(), &reading.bound, &profile.vocabulary);
+            let found = format.pattern.read(name, &reading.bound, &profile.vocabulary);
             for bound in found.ok_or_else(|| ambiguous(name.as_str()))? {
                 let mut counts = reading.counts.clone();
                 if let Some(count) = counts.get_mut(*at) {
@@ -121,17 +165,17 @@ fn formats_of(profile: &Profile, kind: NameKind) -> impl Iterator<Item = (usize,
 
 /// Why a name fits nothing: no format at all, or only with parts that another name contradicts.
 fn outside(profile: &Profile, name: &GeneralName, readings: &[Reading]) -> Reason {
-    let allowed: Vec<_> = formats_of(profile, name.kind()).map(|(_, format)| format.template.as_str()).collect();
+    let allowed: Vec<_> = formats_of(profile, name.kind()).map(|(_, format)| format.pattern.as_str()).collect();
     let allowed = allowed.join(" or ");
     let alone = formats_of(profile, name.kind()).find_map(|(_, format)| {
-        let found = format.template.read(name.as_str(), &Bindings::new(), &profile.vocabulary)?;
-        found.into_iter().next()
+        let found = format.pattern.read(name, &Bindings::new(), &profile.vocabulary)?;
+        Some((format, found.into_iter().next()?))
     });
     let others = readings.first().map(|reading| &reading.bound);
-    if let (Some(alone), Some(others)) = (alone, others) {
+    if let (Some((format, alone)), Some(others)) = (alone, others) {
         let disagreeing = alone.iter().find_map(|(part, value)| {
             let other = others.get(part).filter(|other| *other != value)?;
-            Some((part, value, other))
+            (!written_alike(profile, format, part, value, other)).then_some((part, value, other))
         });
         if let Some((part, value, other)) = disagreeing {
             let sentence = format!(
@@ -148,7 +192,38 @@ fn outside(profile: &Profile, name: &GeneralName, readings: &[Reading]) -> Reaso
     Reason::new(ReasonCode::NameOutsideFormat, "names", sentence).allowing(allowed)
 }
 
-fn check_counts(profile: &Profile, readings: &[Reading], reasons: &mut Vec<Reason>) {
+/// Read alone, a form with dashes does not say which of them are dots; that is no disagreement.
+fn written_alike(profile: &Profile, format: &NameFormat, part: &str, value: &str, other: &str) -> bool {
+    let dashed = format.pattern.template().is_some_and(|template| template.dashed_parts().any(|dashed| dashed == part));
+    dashed && profile.vocabulary.dashes_claimed && other.replace('.', "-") == value.replace('.', "-")
+}
+
+fn check_kinds(profile: &Profile, names: &[GeneralName], reasons: &mut Vec<Reason>) {
+    for limit in &profile.per_kind {
+        let (kind, standard) = (limit.kind, limit.kind.standard());
+        let count = names.iter().filter(|name| name.kind() == kind).count();
+        let sentence = format!("there are {count} names of the kind {standard}");
+        if count < limit.at_least {
+            let reason = Reason::new(ReasonCode::NameMissing, "names", sentence);
+            reasons.push(reason.allowing(format!("at least {}", limit.at_least)));
+        } else if count > limit.at_most && limit.at_most > 0 {
+            let reason = Reason::new(ReasonCode::NameTooMany, "names", sentence);
+            reasons.push(reason.allowing(format!("at most {}", limit.at_most)));
+        }
+    }
+}
+
+/// Whoever reads SPIFFE IDs refuses a certificate with two of them (X.509-SVID, section 2), whatever a profile says.
+fn check_spiffe_ids(names: &[GeneralName], reasons: &mut Vec<Reason>) {
+    let count = names.iter().filter(|name| name.as_str().starts_with("spiffe://")).count();
+    if count > 1 {
+        let reason = Reason::new(ReasonCode::NameTooMany, "names", format!("there are {count} SPIFFE IDs"));
+        reasons.push(reason.allowing("at most 1"));
+    }
+}
+
+/// The reading whose counts hold, or the reasons why there is none, or more than one.
+fn check_counts(profile: &Profile, readings: &[Reading], reasons: &mut Vec<Reason>) -> Option<Reading> {
     let holds = |reading: &&Reading| {
         profile
             .names
@@ -157,26 +232,23 @@ fn check_counts(profile: &Profile, readings: &[Reading], reasons: &mut Vec<Reaso
             .all(|(format, count)| (format.at_least..=format.at_most).contains(count))
     };
     let held: Vec<_> = readings.iter().filter(holds).collect();
-    match held.as_slice() {
-        [] => {
-            let Some(reading) = readings.first() else { return };
-            for (format, count) in profile.names.iter().zip(&reading.counts) {
-                if let Some(reason) = miscounted(format, *count) {
-                    reasons.push(reason);
-                }
-            }
+    let Some((first, others)) = held.split_first() else {
+        let counts = readings.first().map(|reading| reading.counts.as_slice()).unwrap_or_default();
+        for (format, count) in profile.names.iter().zip(counts) {
+            reasons.extend(miscounted(format, *count));
         }
-        [first, others @ ..] => {
-            if others.iter().any(|other| other.bound != first.bound) {
-                let sentence = "the names can be read in more than one way";
-                reasons.push(Reason::new(ReasonCode::NamesAmbiguous, "names", sentence));
-            }
-        }
+        return None;
+    };
+    if others.iter().any(|other| other.bound != first.bound) {
+        let sentence = "the names can be read in more than one way";
+        reasons.push(Reason::new(ReasonCode::NamesAmbiguous, "names", sentence));
+        return None;
     }
+    Some((*first).clone())
 }
 
 fn miscounted(format: &NameFormat, count: usize) -> Option<Reason> {
-    let text = format.template.as_str();
+    let text = format.pattern.as_str();
     let kind = format.kind.standard();
     if count < format.at_least {
         let sentence = format!("{} of {} required name(s) of the format `{text}` are there", count, format.at_least);

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::{
     caller::{Caller, Identity},
-    file::{OverWord, POLICY_BYTES_MAX, PolicyFile, PossessionWord},
+    file::{CaseWord, OverWord, POLICY_BYTES_MAX, PolicyFile, PossessionWord},
+    ip::IpBlock,
     key::{KeyKind, SignatureAlgorithm},
-    name::{DistinguishedName, NameKind},
+    name::{DistinguishedName, GeneralName, NameKind},
     reading,
-    template::{Template, Vocabulary},
+    template::{Bindings, INSTANCE, Template, Vocabulary},
     time::Span,
 };
 
@@ -90,6 +91,8 @@ pub struct Profile {
     pub(crate) possession: PossessionWord,
     pub(crate) common_name: Option<Template>,
     pub(crate) names: Vec<NameFormat>,
+    pub(crate) per_kind: Vec<KindCount>,
+    pub(crate) case: CaseWord,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) ignore: Vec<String>,
 }
@@ -158,7 +161,25 @@ impl Profile {
 
     /// Formats of subjectAltName entries: kind, format, and how many at least and at most.
     pub fn names(&self) -> impl Iterator<Item = (NameKind, &str, usize, usize)> {
-        self.names.iter().map(|name| (name.kind, name.template.as_str(), name.at_least, name.at_most))
+        self.names.iter().map(|name| (name.kind, name.pattern.as_str(), name.at_least, name.at_most))
+    }
+
+    /// How many names of a kind there may be, where that is said: kind, at least, at most.
+    pub fn per_kind(&self) -> impl Iterator<Item = (NameKind, usize, usize)> {
+        self.per_kind.iter().map(|count| (count.kind, count.at_least, count.at_most))
+    }
+
+    /// Whether upper case is refused or folded.
+    #[must_use]
+    pub fn case(&self) -> CaseWord {
+        self.case
+    }
+
+    /// Whether a format names the instance.
+    #[must_use]
+    pub fn has_instances(&self) -> bool {
+        let names = self.names.iter().filter_map(|format| format.pattern.template());
+        self.common_name.iter().chain(names).any(|template| template.parts().any(|part| part == INSTANCE))
     }
 
     /// What the parts of the formats may be.
@@ -187,7 +208,55 @@ pub(crate) struct Lifetime {
 #[derive(Clone, Debug)]
 pub(crate) struct NameFormat {
     pub(crate) kind: NameKind,
-    pub(crate) template: Template,
+    pub(crate) pattern: Pattern,
+    pub(crate) at_least: usize,
+    pub(crate) at_most: usize,
+}
+
+/// What a name of one format looks like.
+#[derive(Clone, Debug)]
+pub(crate) enum Pattern {
+    /// Text with parts.
+    Template(Template),
+    /// An address in a block. It binds nothing.
+    Block(IpBlock),
+}
+
+impl Pattern {
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Template(template) => template.as_str(),
+            Self::Block(block) => block.as_str(),
+        }
+    }
+
+    pub(crate) fn template(&self) -> Option<&Template> {
+        match self {
+            Self::Template(template) => Some(template),
+            Self::Block(_) => None,
+        }
+    }
+
+    pub(crate) fn is_wildcard(&self) -> bool {
+        self.template().is_some_and(Template::is_wildcard)
+    }
+
+    /// Every way to read `name` that agrees with `bound`. `None`: more ways than may be tried.
+    pub(crate) fn read(&self, name: &GeneralName, bound: &Bindings, vocabulary: &Vocabulary) -> Option<Vec<Bindings>> {
+        match (self, name) {
+            (Self::Block(block), GeneralName::Ip(address)) => {
+                Some(if block.contains(address.address()) { vec![bound.clone()] } else { Vec::new() })
+            }
+            (Self::Block(_), GeneralName::Dns(_) | GeneralName::Uri(_) | GeneralName::Email(_)) => Some(Vec::new()),
+            (Self::Template(template), name) => template.read(name.as_str(), bound, vocabulary),
+        }
+    }
+}
+
+/// How many names of one kind there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KindCount {
+    pub(crate) kind: NameKind,
     pub(crate) at_least: usize,
     pub(crate) at_most: usize,
 }

@@ -151,5 +151,7 @@ fn general_name(name: &GeneralName) -> Result<rasn_pkix::GeneralName, Unencodabl
     match name {
         GeneralName::Dns(name) => ia5(name.as_str()).map(rasn_pkix::GeneralName::DnsName),
         GeneralName::Uri(uri) => ia5(uri.as_str()).map(rasn_pkix::GeneralName::Uri),
+        GeneralName::Ip(address) => Ok(rasn_pkix::GeneralName::IpAddress(OctetString::from_slice(&address.octets()))),
+        GeneralName::Email(email) => ia5(email.as_str()).map(rasn_pkix::GeneralName::Rfc822Name),
     }
 }

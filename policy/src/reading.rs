@@ -1,19 +1,20 @@
 //! Reading a policy file: from what was typed to what is meant, with every mistake told at once.
 
+mod formats;
+
 use std::collections::BTreeMap;
 
 use crate::{
     caller::Identity,
-    file::{AuthorityTable, CaTable, CallerTable, LifetimeTable, NameTable, PolicyFile, ProfileTable, ShapeWord},
+    file::{AuthorityTable, CaTable, CallerTable, LifetimeTable, PolicyFile, ProfileTable},
     key::{KeyKind, SignatureAlgorithm, sha256},
-    name::{DistinguishedName, DnsName, NameAttribute, NameKind, Uri},
+    name::{DistinguishedName, DnsName, NameAttribute, Uri},
     profile::{
         Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CaProfile, CallerRule, KeyPurpose, LEAF_LIFETIME_MAX,
-        LEAF_LIFETIME_MIN, LONG_LIVED_LIFETIME_MAX, Lifetime, Method, NameFormat, Policy, PolicyDigest, PolicyError,
-        Profile,
+        LEAF_LIFETIME_MIN, LONG_LIVED_LIFETIME_MAX, Lifetime, Method, Policy, PolicyDigest, PolicyError, Profile,
     },
     request::LABEL_BYTES_MAX,
-    template::{Part, Provider, Shape, Template, Vocabulary},
+    template::Provider,
     time::Span,
 };
 
@@ -25,9 +26,6 @@ const AUTHORITY_BYTES_MAX: usize = 32;
 
 /// Names that the log gives to others than callers of the policy.
 const RESERVED_CALLERS: [&str; 4] = [crate::authority::OPERATOR, "unnamed", "unreadable", "other"];
-
-/// Most names of one format.
-const COUNT_MAX: usize = crate::name::NAMES_MAX;
 
 /// Makes the policy, or tells every mistake.
 pub(crate) fn read(file: &PolicyFile, text: &str) -> Result<Policy, PolicyError> {
@@ -60,6 +58,7 @@ impl Reader {
             }
             profiles.insert(name.clone(), self.profile(name, table, &providers));
         }
+        self.overlaps(&profiles);
         let callers: Vec<_> =
             file.caller.iter().filter_map(|(name, table)| self.caller(name, table, &profiles)).collect();
         self.twice(&callers);
@@ -188,12 +187,7 @@ impl Reader {
         if keys.is_empty() {
             self.mistake(&place, "`keys` is empty: no request could be approved");
         }
-        let common_name = table.common_name.as_deref().and_then(|text| self.template(&place, "common-name", text));
-        let names: Vec<_> = table.names.iter().filter_map(|entry| self.name_format(&place, entry)).collect();
-        if common_name.is_none() && !names.iter().any(|format| format.at_least > 0) {
-            self.mistake(&place, "no name is required: a certificate without a name says nothing");
-        }
-        let vocabulary = self.vocabulary(&place, table, providers, common_name.as_ref(), &names);
+        let formats = self.formats(&place, table, providers);
         for oid in &table.ignore {
             let dotted = oid.split('.').count() >= 2 && oid.split('.').all(|arc| arc.parse::<u32>().is_ok());
             if !dotted {
@@ -207,9 +201,11 @@ impl Reader {
             keys,
             usages: self.usages(&place, &table.usages),
             possession: table.possession,
-            common_name,
-            names,
-            vocabulary,
+            common_name: formats.common_name,
+            names: formats.names,
+            per_kind: formats.per_kind,
+            case: table.case,
+            vocabulary: formats.vocabulary,
             ignore: table.ignore.clone(),
         }
     }
@@ -248,71 +244,6 @@ impl Reader {
             self.mistake(place, "`usages` is empty: a certificate without extended key usage is good for everything");
         }
         usages
-    }
-
-    fn template(&mut self, place: &str, field: &str, text: &str) -> Option<Template> {
-        Template::parse(text).map_err(|error| self.mistake(place, format!("`{field}`: `{text}`: {error}"))).ok()
-    }
-
-    fn name_format(&mut self, place: &str, table: &NameTable) -> Option<NameFormat> {
-        let (kind, text) = match (&table.dns, &table.uri) {
-            (Some(text), None) => (NameKind::Dns, text),
-            (None, Some(text)) => (NameKind::Uri, text),
-            (None, None) | (Some(_), Some(_)) => {
-                self.mistake(place, "every entry of `names` has either `dns` or `uri`");
-                return None;
-            }
-        };
-        let template = self.template(place, kind.short(), text)?;
-        let (at_least, at_most) = table.count.as_deref().map_or(Some((1, 1)), count).or_else(|| {
-            self.mistake(place, format!("`count` of `{text}` is written `1`, `0..1` or `1..4`, at most {COUNT_MAX}"));
-            None
-        })?;
-        Some(NameFormat { kind, template, at_least, at_most })
-    }
-
-    fn vocabulary(
-        &mut self,
-        place: &str,
-        table: &ProfileTable,
-        providers: &BTreeMap<String, Provider>,
-        common_name: Option<&Template>,
-        names: &[NameFormat],
-    ) -> Vocabulary {
-        let any = |shape| Part { shape, one_of: Vec::new() };
-        let mut parts = BTreeMap::from([
-            ("domain".to_owned(), any(Shape::Dotted)),
-            ("service".to_owned(), any(Shape::Label)),
-            ("instance".to_owned(), any(Shape::Dotted)),
-        ]);
-        for (name, part) in &table.parts {
-            let shape = match part.shape {
-                ShapeWord::Label => Shape::Label,
-                ShapeWord::Dotted => Shape::Dotted,
-            };
-            parts.insert(name.clone(), Part { shape, one_of: part.one_of.clone() });
-        }
-        let templates = || common_name.into_iter().chain(names.iter().map(|format| &format.template));
-        for part in templates().flat_map(Template::parts) {
-            if !parts.contains_key(part) {
-                self.mistake(place, format!("nothing says what `{{{part}}}` is; name it in `parts`"));
-            }
-        }
-        for part in table.parts.keys().filter(|part| !templates().any(|template| template.parts().any(|p| p == *part)))
-        {
-            self.mistake(place, format!("`parts.{part}` stands in no format"));
-        }
-        let known: Vec<_> = table.providers.iter().filter_map(|name| providers.get(name).cloned()).collect();
-        for name in table.providers.iter().filter(|name| !providers.contains_key(*name)) {
-            self.mistake(place, format!("there is no provider `{name}`"));
-        }
-        if known.is_empty() && templates().any(Template::names_provider) {
-            self.mistake(place, "a format has `{provider}`, but `providers` names none");
-        }
-        let mut dashed: Vec<_> = templates().flat_map(Template::dashed_parts).map(ToOwned::to_owned).collect();
-        dashed.sort();
-        dashed.dedup();
-        Vocabulary { parts, providers: known, dashed }
     }
 
     fn caller(&mut self, name: &str, table: &CallerTable, profiles: &BTreeMap<String, Profile>) -> Option<CallerRule> {
@@ -355,14 +286,4 @@ impl Reader {
             }
         }
     }
-}
-
-/// `1`, `0..1`, `1..4`.
-fn count(text: &str) -> Option<(usize, usize)> {
-    let number = |digits: &str| digits.parse::<usize>().ok().filter(|number| *number <= COUNT_MAX);
-    match text.split_once("..") {
-        None => number(text).map(|number| (number, number)),
-        Some((low, high)) => number(low).zip(number(high)),
-    }
-    .filter(|(low, high)| low <= high && *high > 0)
 }

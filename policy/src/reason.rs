@@ -57,6 +57,8 @@ pub enum ReasonCode {
     NamesAmbiguous,
     /// A name is that of a caller of this signer.
     NameOfCaller,
+    /// A name's form with dashes belongs to another name.
+    NameClaimed,
     /// The wished lifetime is over the profile's maximum.
     LifetimeTooLong,
     /// The lifetime would outlive its issuer.
@@ -164,6 +166,7 @@ impl ReasonCode {
             Self::NameTooMany => "NAME_TOO_MANY",
             Self::NamesAmbiguous => "NAMES_AMBIGUOUS",
             Self::NameOfCaller => "NAME_OF_CALLER",
+            Self::NameClaimed => "NAME_CLAIMED",
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::LifetimeBeyondIssuer => "LIFETIME_BEYOND_ISSUER",
             Self::AuthorityUnknown => "AUTHORITY_UNKNOWN",
@@ -232,7 +235,7 @@ impl ReasonCode {
             | Self::EpochNotActive
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
-            Self::RequestIdReused => ReasonClass::Conflict,
+            Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,
             Self::AuthorityUnknown => ReasonClass::NotFound,
             Self::MessageTooLarge => ReasonClass::Exhausted,
             Self::DeadlinePassed => ReasonClass::Deadline,

@@ -1,10 +1,11 @@
-//! A request, read: well-formed and canonical, and nothing more.
+//! A request, read: well-formed and canonical, and nothing more. Its names stay as they came.
 
 use crate::{
     caller::Caller,
-    csr::{self, Csr},
+    csr::Csr,
+    ip::IpName,
     key::{PublicKey, SPKI_BYTES_MAX, sha256},
-    name::{GeneralName, NAMES_MAX},
+    name::NAMES_MAX,
     reason::{Reason, ReasonCode, quote},
 };
 
@@ -51,20 +52,39 @@ pub enum SubjectInput {
         spki: Vec<u8>,
         /// The common name, or empty.
         common_name: String,
-        /// dNSNames and URIs.
+        /// Entries of the subjectAltName.
         names: Vec<NameInput>,
     },
 }
 
-/// A name beside an SPKI.
-#[derive(Clone, Debug)]
+/// A subjectAltName entry as it came. Whether it is a name at all depends on the profile: [`crate::decide()`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameInput {
     /// dNSName.
     Dns(String),
     /// uniformResourceIdentifier.
     Uri(String),
+    /// iPAddress, 4 or 16 octets.
+    Ip(Vec<u8>),
+    /// rfc822Name.
+    Email(String),
     /// A kind that no rule takes, by its standard name.
     Other(&'static str),
+}
+
+impl std::fmt::Display for NameInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dns(text) => write!(f, "dns:{text}"),
+            Self::Uri(text) => write!(f, "uri:{text}"),
+            Self::Ip(octets) => match IpName::parse(octets) {
+                Ok(address) => write!(f, "ip:{}", address.as_str()),
+                Err(_) => write!(f, "ip:0x{}", crate::hex(octets)),
+            },
+            Self::Email(text) => write!(f, "email:{text}"),
+            Self::Other(kind) => write!(f, "other:{kind}"),
+        }
+    }
 }
 
 /// A well-formed request with its caller. Made only by [`Request::parse`]; nothing is approved.
@@ -76,7 +96,7 @@ pub struct Request {
     pub(crate) request_id: String,
     pub(crate) key: PublicKey,
     pub(crate) common_name: Option<String>,
-    pub(crate) names: Vec<GeneralName>,
+    pub(crate) names: Vec<NameInput>,
     pub(crate) possession: Possession,
     pub(crate) lifetime_seconds: u64,
     pub(crate) transition: Option<[u8; 32]>,
@@ -197,7 +217,7 @@ fn digest(field: &'static str, bytes: &[u8], reasons: &mut Vec<Reason>) -> Optio
 struct Subject {
     key: PublicKey,
     common_name: Option<String>,
-    names: Vec<GeneralName>,
+    names: Vec<NameInput>,
     possession: Possession,
     raw: Vec<u8>,
 }
@@ -222,11 +242,11 @@ fn subject(input: SubjectInput) -> Result<Subject, Vec<Reason>> {
                 raw,
             })
         }
-        SubjectInput::Spki { spki, common_name, names } => bare_key(spki, common_name, &names),
+        SubjectInput::Spki { spki, common_name, names } => bare_key(spki, common_name, names),
     }
 }
 
-fn bare_key(spki: Vec<u8>, common_name: String, names: &[NameInput]) -> Result<Subject, Vec<Reason>> {
+fn bare_key(spki: Vec<u8>, common_name: String, names: Vec<NameInput>) -> Result<Subject, Vec<Reason>> {
     const NAMES: &str = "subject_alt_names";
     let mut reasons = Vec::new();
     if names.len() > NAMES_MAX {
@@ -240,32 +260,11 @@ fn bare_key(spki: Vec<u8>, common_name: String, names: &[NameInput]) -> Result<S
     let key = PublicKey::parse(&spki)
         .map_err(|error| reasons.push(Reason::new(ReasonCode::KeyMalformed, "spki", error.to_string())))
         .ok();
-    if !common_name.is_empty()
-        && let Err(sentence) = csr::check_common_name(&common_name)
-    {
-        reasons.push(Reason::new(ReasonCode::NameMalformed, "common_name", sentence));
-    }
-    let mut parsed = Vec::with_capacity(names.len());
-    for name in names {
-        let name = match name {
-            NameInput::Dns(text) => csr::dns_name(NAMES, text),
-            NameInput::Uri(text) => csr::uri(NAMES, text),
-            NameInput::Other(kind) => Err(Reason::new(
-                ReasonCode::NameKindNotAllowed,
-                NAMES,
-                format!("`subject_alt_names` has an {kind}, which no rule takes"),
-            )),
-        };
-        match name {
-            Ok(name) => parsed.push(name),
-            Err(reason) => reasons.push(reason),
-        }
-    }
     match key {
         Some(key) if reasons.is_empty() => Ok(Subject {
             key,
             common_name: (!common_name.is_empty()).then_some(common_name),
-            names: parsed,
+            names,
             possession: Possession::Caller,
             raw: spki,
         }),
@@ -301,6 +300,8 @@ fn content_digest(input: &RequestInput) -> [u8; 32] {
                 match name {
                     NameInput::Dns(text) => field(format!("dns:{text}").as_bytes()),
                     NameInput::Uri(text) => field(format!("uri:{text}").as_bytes()),
+                    NameInput::Ip(octets) => field(&[b"ip:", octets.as_slice()].concat()),
+                    NameInput::Email(text) => field(format!("email:{text}").as_bytes()),
                     NameInput::Other(kind) => field(format!("other:{kind}").as_bytes()),
                 }
             }

@@ -19,15 +19,56 @@ pub struct Part {
     pub shape: Shape,
     /// If not empty: these values only.
     pub one_of: Vec<String>,
+    /// Never these values.
+    pub none_of: Vec<String>,
 }
 
-/// The shape of a part's value. Characters are a-z, 0-9, `-` and `_`.
+impl Part {
+    /// Whether the part may have this value. Every label begins and ends with something else than `-`.
+    pub(crate) fn takes(&self, value: &str) -> bool {
+        let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+        let shaped = match self.shape {
+            Shape::Label => !value.contains('.') && label(value),
+            Shape::Dotted => value.split('.').all(label),
+            Shape::Path => value.split('/').all(|segment| !segment.is_empty() && segment != "." && segment != ".."),
+        };
+        let listed = |list: &[String]| list.iter().any(|listed| listed == value);
+        let shaped = shaped && value.bytes().all(|byte| self.shape.takes(byte));
+        shaped && (self.one_of.is_empty() || listed(&self.one_of)) && !listed(&self.none_of)
+    }
+}
+
+/// The shape of a part's value. Characters are a-z, 0-9, `-` and `_`; in a path also A-Z and `.`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// One label: no dot.
     Label,
     /// One or more labels with dots between.
     Dotted,
+    /// One or more segments with `/` between, none of them `.` or `..`, as SPIFFE writes paths (SPIFFE-ID, section 2.2).
+    Path,
+}
+
+impl Shape {
+    /// The word that policy files use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Label => "label",
+            Self::Dotted => "dotted",
+            Self::Path => "path",
+        }
+    }
+
+    /// Whether a value of this shape may have this byte.
+    pub(crate) fn takes(self, byte: u8) -> bool {
+        let always = byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+        match self {
+            Self::Label => always,
+            Self::Dotted => always || byte == b'.',
+            Self::Path => always || byte == b'.' || byte == b'/' || byte.is_ascii_uppercase(),
+        }
+    }
 }
 
 /// A provider of instances (Copper Argos): its service name and its DNS suffixes.
@@ -46,8 +87,16 @@ pub struct Vocabulary {
     pub parts: BTreeMap<String, Part>,
     /// The providers that `{provider}` and `{provider.suffix}` may mean.
     pub providers: Vec<Provider>,
-    /// Parts that are written with dashes somewhere, and so may hold none themselves.
+    /// Parts that are written with dashes somewhere.
     pub dashed: Vec<String>,
+    /// Whether the parts in `dashed` may hold dashes themselves: then the ledger gives every written form away once.
+    pub dashes_claimed: bool,
+}
+
+impl Vocabulary {
+    fn refuses_dashes(&self, part: &str) -> bool {
+        !self.dashes_claimed && self.dashed.iter().any(|dashed| dashed == part)
+    }
 }
 
 /// What the parts are bound to so far, by name.
@@ -56,8 +105,12 @@ pub type Bindings = BTreeMap<String, String>;
 /// The part that `{provider}` and `{provider.suffix}` bind.
 pub const PROVIDER: &str = "provider";
 
+/// The part that names an instance. Profiles whose formats have it follow instances.
+pub const INSTANCE: &str = "instance";
+
+/// A piece of a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
+pub(crate) enum Segment {
     Literal(String),
     Part(String),
     Dashed(String),
@@ -93,7 +146,9 @@ pub enum TemplateError {
     #[error("two parts stand side by side: nothing says where one ends")]
     Adjacent,
     /// Characters that no name has.
-    #[error("the fixed text of a format is visible ASCII without comma, `*` and spaces")]
+    #[error(
+        "the fixed text of a format is visible ASCII without comma and spaces, and `*.` stands at its beginning only"
+    )]
     Literal,
 }
 
@@ -122,7 +177,8 @@ impl Template {
                 if literal.contains('}') {
                     return Err(TemplateError::Braces);
                 }
-                if !literal.bytes().all(|byte| byte.is_ascii_graphic() && !b",*".contains(&byte)) {
+                let fixed = if segments.is_empty() { literal.strip_prefix("*.").unwrap_or(literal) } else { literal };
+                if !fixed.bytes().all(|byte| byte.is_ascii_graphic() && !b",*".contains(&byte)) {
                     return Err(TemplateError::Literal);
                 }
                 segments.push(Segment::Literal(literal.to_owned()));
@@ -136,6 +192,17 @@ impl Template {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Its pieces, in order.
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Whether it begins with `*.`.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.text.starts_with("*.")
     }
 
     /// Names of the parts that it binds, without `provider`.
@@ -226,14 +293,21 @@ impl Reading<'_> {
             };
         }
         let Some(part) = self.vocabulary.parts.get(name) else { return Some(()) };
-        let no_dashes = self.vocabulary.dashed.iter().any(|dashed| dashed == name);
-        let dots = part.shape == Shape::Dotted && !dashed;
-        let run = text.bytes().take_while(|byte| part_byte(*byte) || (dots && *byte == b'.')).count();
+        let no_dashes = self.vocabulary.refuses_dashes(name);
+        let shape = if dashed { Shape::Label } else { part.shape };
+        let run = text.bytes().take_while(|byte| shape.takes(*byte)).count();
         for end in 1..=run {
             let Some((written, after)) = text.split_at_checked(end) else { continue };
+            let may_end = match rest.first() {
+                None => after.is_empty(),
+                Some(Segment::Literal(literal)) => after.starts_with(literal.as_str()),
+                Some(Segment::Part(_) | Segment::Dashed(_) | Segment::ProviderName | Segment::ProviderSuffix) => true,
+            };
+            if !may_end {
+                continue;
+            }
             let value = if dashed { written.replace('-', ".") } else { written.to_owned() };
-            let fits = fits(&value, part) && !(no_dashes && value.contains('-'));
-            if fits {
+            if part.takes(&value) && !(no_dashes && value.contains('-')) {
                 let mut bound = bound.clone();
                 bound.insert(name.to_owned(), value);
                 self.step(rest, after, bound)?;
@@ -266,26 +340,12 @@ impl Reading<'_> {
     }
 }
 
-fn part_byte(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
-}
-
-/// Whether a value has the part's shape: every label begins and ends with something else than `-`.
-fn fits(value: &str, part: &Part) -> bool {
-    let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
-    let shaped = match part.shape {
-        Shape::Label => !value.contains('.') && label(value),
-        Shape::Dotted => value.split('.').all(label),
-    };
-    shaped && (part.one_of.is_empty() || part.one_of.iter().any(|allowed| allowed == value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn vocabulary() -> Vocabulary {
-        let part = |shape| Part { shape, one_of: Vec::new() };
+        let part = |shape| Part { shape, one_of: Vec::new(), none_of: Vec::new() };
         Vocabulary {
             parts: BTreeMap::from([
                 ("domain".to_owned(), part(Shape::Dotted)),
@@ -297,6 +357,7 @@ mod tests {
                 Provider { name: "sys.gcp".to_owned(), suffixes: vec!["gcp.athenz.cloud".to_owned()] },
             ],
             dashed: vec!["domain".to_owned()],
+            dashes_claimed: false,
         }
     }
 
@@ -340,7 +401,21 @@ mod tests {
 
     #[test]
     fn formats_with_mistakes_are_refused() {
-        for text in ["", "{", "}", "{}", "{a}{b}", "{a:dots}", "{a.b}", "{A}", "a,{b}", "{provider:dashes}"] {
+        for text in [
+            "",
+            "{",
+            "}",
+            "{}",
+            "{a}{b}",
+            "{a:dots}",
+            "{a.b}",
+            "{A}",
+            "a,{b}",
+            "{provider:dashes}",
+            "{a}.*",
+            "**.a",
+            "*a",
+        ] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
     }

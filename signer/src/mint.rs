@@ -158,8 +158,8 @@ fn name_input(name: Option<Name>) -> NameInput {
     match name {
         Some(Name::Dns(name)) => NameInput::Dns(name),
         Some(Name::Uri(uri)) => NameInput::Uri(uri),
-        Some(Name::Ip(_)) => NameInput::Other("iPAddress"),
-        Some(Name::Email(_)) => NameInput::Other("rfc822Name"),
+        Some(Name::Ip(octets)) => NameInput::Ip(octets.to_vec()),
+        Some(Name::Email(email)) => NameInput::Email(email),
         None => NameInput::Other("entry without a name"),
     }
 }

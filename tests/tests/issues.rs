@@ -342,3 +342,72 @@ async fn the_leaf_carries_the_key_of_the_csr() {
     assert!(PublicKey::parse(&spki).is_ok());
     assert!(minted.certificate.windows(spki.len()).any(|window| window == spki));
 }
+
+/// The example policy with one more profile, which the coordinator may use.
+fn policy_with(profile: &str) -> String {
+    let policy = example_policy()
+        .replace("profiles = [\"athenz-service\", \"mesh\"]", "profiles = [\"athenz-service\", \"mesh\", \"more\"]");
+    policy
+        + "\n[profile.more]\nauthority = \"athenz\"\nlifetime = { default = \"1d\", maximum = \"1d\" }\n\
+           keys = [\"ecdsa-p256\"]\nusages = [\"server-auth\"]\npossession = \"caller\"\n"
+        + profile
+}
+
+fn named(common_name: &str, names: &[Name]) -> MintCertificateRequest {
+    MintCertificateRequest {
+        common_name: common_name.to_owned(),
+        subject_alt_names: names.iter().map(|name| SubjectAltName { name: Some(name.clone()) }).collect(),
+        ..spki_request("more", p256_spki())
+    }
+}
+
+#[tokio::test]
+async fn openssl_prints_every_kind_of_name_as_it_was_approved_and_folded() {
+    let profile = "case = \"fold\"\nnames = [{ dns = \"{host}.more.example\" }, { dns = \"*.{host}.more.example\" }, \
+                   { ip = \"10.0.0.0/8\" }, { ip = \"2001:db8::/32\" }, { email = \"{host}@more.example\" }, \
+                   { uri = \"spiffe://more.example/ns/{path}\" }]\n\
+                   parts = { host = { shape = \"label\" }, path = { shape = \"path\" } }\n";
+    let mut world = World::with_policy(Where::Software, &policy_with(profile)).await;
+    let v6: std::net::Ipv6Addr = "2001:db8::7".parse().unwrap();
+    let names = [
+        Name::Dns("WEB.more.Example".to_owned()),
+        Name::Dns("*.web.MORE.example".to_owned()),
+        Name::Ip(vec![10, 1, 2, 3].into()),
+        Name::Ip(v6.octets().to_vec().into()),
+        Name::Email("web@more.example".to_owned()),
+        Name::Uri("SPIFFE://more.example/ns/A/b".to_owned()),
+    ];
+    let minted = world.mint(named("", &names)).await.unwrap();
+    let pem = Pem::write(&world.path("."), &minted);
+    let said =
+        run("openssl", &["x509", "-noout", "-in", pem.leaf.to_str().unwrap(), "-subject", "-ext", "subjectAltName"]);
+    let said: Vec<_> = said.lines().map(str::trim).collect();
+    let expected = "DNS:web.more.example, DNS:*.web.more.example, IP Address:10.1.2.3, IP Address:2001:DB8:0:0:0:0:0:7, \
+                    email:web@more.example, URI:spiffe://more.example/ns/A/b";
+    assert_eq!(said, ["subject=", "X509v3 Subject Alternative Name: critical", expected]);
+    let log = world.log_after_stop().await;
+    let entry = &log.entries[usize::try_from(minted.log_index).unwrap()];
+    let logged = [
+        "dns:web.more.example",
+        "dns:*.web.more.example",
+        "ip:10.1.2.3",
+        "ip:2001:db8::7",
+        "email:web@more.example",
+        "uri:spiffe://more.example/ns/A/b",
+    ];
+    assert_eq!(entry["names"], serde_json::json!(logged), "what is logged is what is signed");
+}
+
+#[tokio::test]
+async fn of_two_domains_that_are_written_alike_the_second_is_refused_and_touches_no_key() {
+    let profile = "dashes = \"claimed\"\ncommon-name = \"{domain}:{service}\"\n\
+                   names = [{ dns = \"{service}.{domain:dashes}.more.example\" }]\n";
+    let world = World::with_policy(Where::SoftHsm, &policy_with(profile)).await;
+    let asking = |domain: &str| named(&format!("{domain}:api"), &[Name::Dns("api.a-b-c.more.example".to_owned())]);
+    world.mint(asking("a.b-c")).await.unwrap();
+    let before = world.key_uses();
+    let refused = world.mint(asking("a-b.c")).await.unwrap_err();
+    assert_eq!((refused.code, refused.reasons), (6, vec!["NAME_CLAIMED".to_owned()]), "{}", refused.message);
+    assert_eq!(world.key_uses(), before);
+    world.mint(asking("a.b-c")).await.unwrap();
+}

@@ -2,7 +2,7 @@
 
 use hallmark_policy::{
     Method, Policy,
-    file::{OverWord, PossessionWord},
+    file::{CaseWord, OverWord, PossessionWord},
     key::SignatureAlgorithm,
     profile::{Authority, CaProfile, CallerRule, Profile},
 };
@@ -72,6 +72,14 @@ fn tell_profile(profile: &Profile, findings: &mut Findings) {
         let count = if at_least == at_most { at_least.to_string() } else { format!("{at_least} to {at_most}") };
         findings.say(format!("{count} {}: `{format}`.", kind.standard()));
     }
+    for (kind, at_least, at_most) in profile.per_kind() {
+        let count = if at_least == at_most { at_least.to_string() } else { format!("{at_least} to {at_most}") };
+        findings.say(format!("Of the kind {}, {count} altogether.", kind.standard()));
+    }
+    findings.say(match profile.case() {
+        CaseWord::Exact => "Names in upper case are refused.",
+        CaseWord::Fold => "Upper case in common names, dNSNames and hosts of URIs is made lower case, and signed so.",
+    });
     tell_parts(profile, findings);
     if !profile.ignored().is_empty() {
         findings.say(format!("Of a CSR, {} are ignored.", quoted(profile.ignored())));
@@ -83,11 +91,18 @@ fn tell_parts(profile: &Profile, findings: &mut Findings) {
     for (name, part) in vocabulary.parts.iter().filter(|(_, part)| !part.one_of.is_empty()) {
         findings.say(format!("`{{{name}}}` is one of {}.", quoted(&part.one_of)));
     }
+    for (name, part) in vocabulary.parts.iter().filter(|(_, part)| !part.none_of.is_empty()) {
+        findings.say(format!("`{{{name}}}` is none of {}.", quoted(&part.none_of)));
+    }
     for provider in &vocabulary.providers {
         findings.say(format!("The provider `{}` has the suffixes {}.", provider.name, quoted(&provider.suffixes)));
     }
     if !vocabulary.dashed.is_empty() {
         let dashed = vocabulary.dashed.iter().map(|part| format!("{{{part}}}"));
-        findings.say(format!("In {} no dash is taken: somewhere dots are written as dashes.", quoted(dashed)));
+        findings.say(if vocabulary.dashes_claimed {
+            format!("Of {}, the form with dashes belongs to the first name that has it.", quoted(dashed))
+        } else {
+            format!("In {} no dash is taken: somewhere dots are written as dashes.", quoted(dashed))
+        });
     }
 }

@@ -48,10 +48,20 @@ usages = ["server-auth", "client-auth"]
 possession = "caller"
 names = [{ dns = "{service}.example.com" }]
 
+[profile.dashed]
+authority = "mesh"
+lifetime = { default = "1d", maximum = "30d" }
+keys = ["ed25519"]
+usages = ["server-auth", "client-auth"]
+possession = "caller"
+dashes = "claimed"
+common-name = "{domain}.{service}"
+names = [{ dns = "{service}.{domain:dashes}.example.net" }]
+
 [caller.coordinator]
 dns = "coordinator.example.org"
 methods = ["MintCertificate"]
-profiles = ["workload"]
+profiles = ["workload", "dashed"]
 "#;
 
 pub(crate) struct World {
@@ -197,6 +207,24 @@ impl World {
     pub(crate) fn leaf_with(&self, mesh: &Mesh, id: &str, number: u64, serial: Serial, at: UnixTime) -> Warrant {
         let request = self.request(id, number, false);
         warrant(decide(&self.policy, &request, &mesh.issuer, at, serial))
+    }
+
+    /// A leaf for service `api` of a domain whose dots are written as dashes.
+    pub(crate) fn dashed_leaf(&self, mesh: &Mesh, id: &str, domain: &str, validate_only: bool) -> Warrant {
+        let input = RequestInput {
+            authority: AUTHORITY.to_owned(),
+            profile: "dashed".to_owned(),
+            request_id: id.to_owned(),
+            subject: SubjectInput::Spki {
+                spki: key(1).spki().to_vec(),
+                common_name: format!("{domain}.api"),
+                names: vec![NameInput::Dns(format!("api.{}.example.net", domain.replace('.', "-")))],
+            },
+            validate_only,
+            ..RequestInput::default()
+        };
+        let request = Request::parse(self.caller.clone(), input).expect("the request is well-formed");
+        warrant(decide(&self.policy, &request, &mesh.issuer, now(), self.serial()))
     }
 
     pub(crate) fn request(&self, id: &str, number: u64, validate_only: bool) -> Request {

@@ -37,7 +37,11 @@ pub(crate) async fn commit_and_sign(
 ) -> Result<(), LedgerError> {
     match ledger.issue(warrant, at).await? {
         Issued::Committed { committed, .. } => keyring.sign(committed, deadline, done),
-        Issued::Answered(_) | Issued::InFlight | Issued::Refused { .. } | Issued::Validated { .. } => {}
+        Issued::Answered(_)
+        | Issued::InFlight
+        | Issued::Expired
+        | Issued::Refused { .. }
+        | Issued::Validated { .. } => {}
     }
     Ok(())
 }

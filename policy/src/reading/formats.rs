@@ -1,0 +1,243 @@
+//! Reading what a profile says about names.
+
+use std::collections::BTreeMap;
+
+use super::Reader;
+use crate::{
+    file::{DashesWord, NameTable, PartTable, PerKindTable, ProfileTable, ShapeWord},
+    ip::IpBlock,
+    name::{NAMES_MAX, NameKind},
+    overlap,
+    profile::{KindCount, NameFormat, Pattern, Profile},
+    template::{INSTANCE, Part, Provider, Segment, Shape, Template, Vocabulary},
+};
+
+/// Most names of one format, or of one kind.
+const COUNT_MAX: usize = NAMES_MAX;
+
+/// What a profile says about names.
+pub(super) struct Formats {
+    pub(super) common_name: Option<Template>,
+    pub(super) names: Vec<NameFormat>,
+    pub(super) per_kind: Vec<KindCount>,
+    pub(super) vocabulary: Vocabulary,
+}
+
+impl Reader {
+    pub(super) fn formats(
+        &mut self,
+        place: &str,
+        table: &ProfileTable,
+        providers: &BTreeMap<String, Provider>,
+    ) -> Formats {
+        let common_name = table.common_name.as_deref().and_then(|text| self.template(place, "common-name", text));
+        if common_name.as_ref().is_some_and(Template::is_wildcard) {
+            self.mistake(place, "`common-name`: a wildcard stands in a dNSName only");
+        }
+        let names: Vec<_> = table.names.iter().filter_map(|entry| self.name_format(place, entry)).collect();
+        if common_name.is_none() && !names.iter().any(|format| format.at_least > 0) {
+            self.mistake(place, "no name is required: a certificate without a name says nothing");
+        }
+        let per_kind = self.per_kind(place, &table.per_kind, &names);
+        let vocabulary = self.vocabulary(place, table, providers, common_name.as_ref(), &names);
+        self.dashes(place, &vocabulary, common_name.as_ref());
+        self.paths(place, &vocabulary, common_name.as_ref(), &names);
+        Formats { common_name, names, per_kind, vocabulary }
+    }
+
+    fn template(&mut self, place: &str, field: &str, text: &str) -> Option<Template> {
+        Template::parse(text).map_err(|error| self.mistake(place, format!("`{field}`: `{text}`: {error}"))).ok()
+    }
+
+    fn name_format(&mut self, place: &str, table: &NameTable) -> Option<NameFormat> {
+        let NameTable { dns, uri, ip, email, count: counted } = table;
+        let (kind, text) = match (dns, uri, ip, email) {
+            (Some(text), None, None, None) => (NameKind::Dns, text),
+            (None, Some(text), None, None) => (NameKind::Uri, text),
+            (None, None, Some(text), None) => (NameKind::Ip, text),
+            (None, None, None, Some(text)) => (NameKind::Email, text),
+            _ => {
+                self.mistake(place, "every entry of `names` has one of `dns`, `uri`, `ip` and `email`");
+                return None;
+            }
+        };
+        let pattern = if kind == NameKind::Ip {
+            let block = IpBlock::parse(text);
+            Pattern::Block(block.map_err(|error| self.mistake(place, format!("`ip`: `{text}`: {error}"))).ok()?)
+        } else {
+            Pattern::Template(self.template(place, kind.short(), text)?)
+        };
+        if pattern.is_wildcard() && kind != NameKind::Dns {
+            self.mistake(place, format!("`{}`: `{text}`: a wildcard stands in a dNSName only", kind.short()));
+        }
+        if kind == NameKind::Email && text.matches('@').count() != 1 {
+            self.mistake(place, format!("`email`: `{text}`: a mail address has one `@`, outside braces"));
+        }
+        let (at_least, at_most) =
+            counted.as_deref().map_or(Some((1, 1)), count).filter(|(_, most)| *most > 0).or_else(|| {
+                let sentence = format!("`count` of `{text}` is written `1`, `0..1` or `1..4`, at most {COUNT_MAX}");
+                self.mistake(place, sentence);
+                None
+            })?;
+        Some(NameFormat { kind, pattern, at_least, at_most })
+    }
+
+    fn per_kind(&mut self, place: &str, table: &PerKindTable, names: &[NameFormat]) -> Vec<KindCount> {
+        let PerKindTable { dns, uri, ip, email } = table;
+        let typed = [(NameKind::Dns, dns), (NameKind::Uri, uri), (NameKind::Ip, ip), (NameKind::Email, email)];
+        let mut limits = Vec::new();
+        for (kind, text) in typed {
+            let Some(text) = text else { continue };
+            let field = format!("per-kind.{}", kind.short());
+            let Some((at_least, at_most)) = count(text) else {
+                self.mistake(place, format!("`{field}` is written `0`, `1`, `0..2` or `1..4`, at most {COUNT_MAX}"));
+                continue;
+            };
+            let of_kind = || names.iter().filter(move |format| format.kind == kind);
+            let least: usize = of_kind().map(|format| format.at_least).sum();
+            let most: usize = of_kind().map(|format| format.at_most).sum();
+            if at_most == 0 && most > 0 {
+                self.mistake(
+                    place,
+                    format!("`{field}` is 0, and `names` has formats of it; hint: leave one of them out"),
+                );
+            } else if least > at_most || most < at_least {
+                let sentence =
+                    format!("`{field}` is `{text}`, and the formats take {least} to {most}: nothing fits both");
+                self.mistake(place, sentence);
+            }
+            limits.push(KindCount { kind, at_least, at_most });
+        }
+        limits
+    }
+
+    fn vocabulary(
+        &mut self,
+        place: &str,
+        table: &ProfileTable,
+        providers: &BTreeMap<String, Provider>,
+        common_name: Option<&Template>,
+        names: &[NameFormat],
+    ) -> Vocabulary {
+        let any = |shape| Part { shape, one_of: Vec::new(), none_of: Vec::new() };
+        let mut parts = BTreeMap::from([
+            ("domain".to_owned(), any(Shape::Dotted)),
+            ("service".to_owned(), any(Shape::Label)),
+            (INSTANCE.to_owned(), any(Shape::Dotted)),
+        ]);
+        for (name, part) in &table.parts {
+            parts.insert(name.clone(), self.part(place, name, part));
+        }
+        let templates = || common_name.into_iter().chain(names.iter().filter_map(|format| format.pattern.template()));
+        for part in templates().flat_map(Template::parts) {
+            if !parts.contains_key(part) {
+                self.mistake(place, format!("nothing says what `{{{part}}}` is; name it in `parts`"));
+            }
+        }
+        for part in table.parts.keys().filter(|part| !templates().any(|template| template.parts().any(|p| p == *part)))
+        {
+            self.mistake(place, format!("`parts.{part}` stands in no format"));
+        }
+        let known: Vec<_> = table.providers.iter().filter_map(|name| providers.get(name).cloned()).collect();
+        for name in table.providers.iter().filter(|name| !providers.contains_key(*name)) {
+            self.mistake(place, format!("there is no provider `{name}`"));
+        }
+        if known.is_empty() && templates().any(Template::names_provider) {
+            self.mistake(place, "a format has `{provider}`, but `providers` names none");
+        }
+        let mut dashed: Vec<_> = templates().flat_map(Template::dashed_parts).map(ToOwned::to_owned).collect();
+        dashed.sort();
+        dashed.dedup();
+        Vocabulary { parts, providers: known, dashed, dashes_claimed: table.dashes == DashesWord::Claimed }
+    }
+
+    fn part(&mut self, place: &str, name: &str, table: &PartTable) -> Part {
+        let shape = match table.shape {
+            ShapeWord::Label => Shape::Label,
+            ShapeWord::Dotted => Shape::Dotted,
+            ShapeWord::Path => Shape::Path,
+        };
+        let part = Part { shape, one_of: table.one_of.clone(), none_of: table.none_of.clone() };
+        let shapeless = Part { one_of: Vec::new(), none_of: Vec::new(), ..part.clone() };
+        for value in part.one_of.iter().chain(&part.none_of).filter(|value| !shapeless.takes(value)) {
+            self.mistake(place, format!("`parts.{name}`: `{value}` does not have the shape `{}`", shape.name()));
+        }
+        for value in part.one_of.iter().filter(|value| part.none_of.contains(value)) {
+            self.mistake(place, format!("`parts.{name}`: `{value}` is in `one-of` and in `none-of`"));
+        }
+        part
+    }
+
+    fn dashes(&mut self, place: &str, vocabulary: &Vocabulary, common_name: Option<&Template>) {
+        if !vocabulary.dashes_claimed {
+            return;
+        }
+        if vocabulary.dashed.is_empty() {
+            self.mistake(place, "`dashes = \"claimed\"`, and no format has `:dashes`; hint: leave it out");
+        }
+        let plain = |part: &str| {
+            let stands = |segment: &Segment| matches!(segment, Segment::Part(name) if name == part);
+            common_name.is_some_and(|template| template.segments().iter().any(stands))
+        };
+        for part in vocabulary.dashed.iter().filter(|part| !plain(part)) {
+            let sentence = format!(
+                "`dashes = \"claimed\"` needs `{{{part}}}` in `common-name`: nothing else says which of its dashes are dots"
+            );
+            self.mistake(place, sentence);
+        }
+    }
+
+    fn paths(&mut self, place: &str, vocabulary: &Vocabulary, common_name: Option<&Template>, names: &[NameFormat]) {
+        let others = names.iter().filter(|format| format.kind != NameKind::Uri);
+        let templates = common_name.into_iter().chain(others.filter_map(|format| format.pattern.template()));
+        for part in templates.flat_map(Template::parts) {
+            if vocabulary.parts.get(part).is_some_and(|part| part.shape == Shape::Path) {
+                self.mistake(
+                    place,
+                    format!("`{{{part}}}` has the shape `path`, and stands in a format that is no URI"),
+                );
+            }
+        }
+        for part in &vocabulary.dashed {
+            if vocabulary.parts.get(part).is_some_and(|part| part.shape == Shape::Path) {
+                self.mistake(
+                    place,
+                    format!("`{{{part}:dashes}}`: a path has slashes, and dashes are written for dots"),
+                );
+            }
+        }
+    }
+
+    /// What follows instances would be worth little if another profile gave the same names without following them.
+    pub(super) fn overlaps(&mut self, profiles: &BTreeMap<String, Profile>) {
+        let (with, without): (Vec<_>, Vec<_>) = profiles.values().partition(|profile| profile.has_instances());
+        for loose in without {
+            for followed in with.iter().filter(|followed| followed.authority == loose.authority) {
+                if !loose.usages.iter().any(|usage| followed.usages.contains(usage)) {
+                    continue;
+                }
+                if let Some((one, other)) = overlap::first(loose, followed) {
+                    let sentence = format!(
+                        "its `{one}` takes names that `{other}` of profile `{}` takes, too, and that profile follows \
+                         instances; hint: tell them apart by fixed text or by `none-of` in `parts`",
+                        followed.name
+                    );
+                    self.mistake(&format!("profile.{}", loose.name), sentence);
+                }
+            }
+        }
+    }
+}
+
+/// `0`, `1`, `0..1`, `1..4`.
+fn count(text: &str) -> Option<(usize, usize)> {
+    let digits = |digits: &&str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |text: &str| {
+        Some(text).filter(digits).and_then(|text| text.parse::<usize>().ok()).filter(|number| *number <= COUNT_MAX)
+    };
+    match text.split_once("..") {
+        None => number(text).map(|number| (number, number)),
+        Some((low, high)) => number(low).zip(number(high)),
+    }
+    .filter(|(low, high)| low <= high)
+}

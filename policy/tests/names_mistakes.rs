@@ -1,0 +1,141 @@
+//! Mistakes about names in a policy file: each is told as a sentence with its place.
+
+use hallmark_policy::Policy;
+
+fn policy(profile: &str, more: &str) -> String {
+    format!(
+        "version = 1\n\
+         [authority.a]\n\
+         root = {{ common-name = \"root\", lifetime = \"3650d\", key = \"ecdsa-p256\" }}\n\
+         epoch = {{ common-name = \"epoch\", lifetime = \"365d\", key = \"ecdsa-p256\" }}\n\
+         [profile.p]\n{}{profile}\n{more}",
+        always("server-auth")
+    )
+}
+
+fn always(usage: &str) -> String {
+    format!(
+        "authority = \"a\"\nlifetime = {{ default = \"1d\", maximum = \"1d\" }}\nkeys = [\"ecdsa-p256\"]\nusages = [\"{usage}\"]\n"
+    )
+}
+
+fn mistakes(profile: &str, more: &str) -> Vec<String> {
+    Policy::parse(&policy(profile, more)).map_or_else(|error| error.mistakes, |_| Vec::new())
+}
+
+#[test]
+fn every_mistake_about_names_is_told_with_its_place() {
+    let dns = "{ dns = \"{service}.example.com\" }";
+    for (profile, told) in [
+        ("names = [{}]", "every entry of `names` has one of `dns`, `uri`, `ip` and `email`"),
+        ("names = [{ dns = \"a.b\", ip = \"10.0.0.1\" }]", "every entry of `names` has one of"),
+        ("names = [{ ip = \"10.0.0.1/8\" }]", "hint: write the block's first address"),
+        ("names = [{ ip = \"{service}\" }]", "an address is written `192.0.2.1`"),
+        ("names = [{ email = \"{service}.example.com\" }]", "a mail address has one `@`"),
+        ("names = [{ uri = \"*.{service}\" }]", "a wildcard stands in a dNSName only"),
+        ("names = [{ dns = \"x.*.{service}\" }]", "`*.` stands at its beginning only"),
+        (&format!("common-name = \"*.{{service}}\"\nnames = [{dns}]"), "`common-name`: a wildcard stands"),
+        (
+            "names = [{ dns = \"{service}.example.com\", count = \"0\" }]",
+            "`count` of `{service}.example.com` is written",
+        ),
+        (&format!("per-kind = {{ dns = \"0\" }}\nnames = [{dns}]"), "`per-kind.dns` is 0, and `names` has formats"),
+        (&format!("per-kind = {{ dns = \"2\" }}\nnames = [{dns}]"), "the formats take 1 to 1: nothing fits both"),
+        (&format!("per-kind = {{ uri = \"1..\" }}\nnames = [{dns}]"), "`per-kind.uri` is written"),
+        (&format!("per-kind = {{ ip = \"+1\" }}\nnames = [{dns}]"), "`per-kind.ip` is written"),
+        (&format!("dashes = \"claimed\"\nnames = [{dns}]"), "no format has `:dashes`"),
+        (
+            "dashes = \"claimed\"\nnames = [{ dns = \"{service}.{domain:dashes}.example.com\" }]",
+            "needs `{domain}` in `common-name`",
+        ),
+        (
+            "names = [{ dns = \"{path}.example.com\" }]\nparts = { path = { shape = \"path\" } }",
+            "`{path}` has the shape `path`, and stands in a format that is no URI",
+        ),
+        (
+            &format!("names = [{dns}]\nparts = {{ service = {{ shape = \"label\", one-of = [\"a.b\"] }} }}"),
+            "`parts.service`: `a.b` does not have the shape `label`",
+        ),
+        (
+            &format!("names = [{dns}]\nparts = {{ service = {{ shape = \"label\", none-of = [\"API\"] }} }}"),
+            "`parts.service`: `API` does not have the shape `label`",
+        ),
+        (
+            &format!(
+                "names = [{dns}]\nparts = {{ service = {{ shape = \"label\", one-of = [\"a\"], none-of = [\"a\"] }} }}"
+            ),
+            "`a` is in `one-of` and in `none-of`",
+        ),
+    ] {
+        let found = mistakes(profile, "");
+        assert!(
+            found.iter().any(|mistake| mistake.starts_with("[profile.p]") && mistake.contains(told)),
+            "{profile}\n{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn words_that_do_not_exist_are_mistakes() {
+    let names = "names = [{ dns = \"{service}.example.com\" }]";
+    for line in [
+        "case = \"lower\"",
+        "dashes = \"loose\"",
+        "per-kind = { cn = \"1\" }",
+        "parts = { service = { shape = \"glob\" } }",
+    ] {
+        assert_eq!(mistakes(&format!("{line}\n{names}"), "").len(), 1, "{line}");
+    }
+    assert_eq!(mistakes(names, ""), Vec::<String>::new());
+}
+
+/// A profile that follows instances of services, and one beside it.
+fn beside_instances(usage: &str, profile: &str) -> Vec<String> {
+    let followed = "common-name = \"{domain}.{service}\"\n\
+        names = [{ dns = \"{service}.example.com\" }, { uri = \"athenz://instanceid/{instance}\", count = \"0..1\" }, \
+        { uri = \"spiffe://{domain}/sa/{service}\", count = \"0..1\" }, { ip = \"10.0.0.0/8\", count = \"0..1\" }]\n\
+        parts = { domain = { shape = \"dotted\", none-of = [\"user\"] } }";
+    mistakes(followed, &format!("[profile.q]\n{}{profile}\n", always(usage)))
+}
+
+#[test]
+fn a_profile_without_instances_may_not_give_names_of_one_with_them() {
+    for profile in [
+        "common-name = \"{domain}.{service}\"",
+        "common-name = \"sports.{service}\"",
+        "names = [{ dns = \"{service}.example.com\" }]",
+        "names = [{ dns = \"*.com\" }, { dns = \"*.example.com\" }]",
+        "names = [{ uri = \"spiffe://{domain}/{path}\" }]\nparts = { path = { shape = \"path\" } }",
+        "common-name = \"user.{service}\"\nnames = [{ ip = \"10.1.0.0/16\" }]",
+    ] {
+        let found = beside_instances("server-auth", profile);
+        assert!(
+            found
+                .iter()
+                .any(|mistake| mistake.starts_with("[profile.q]") && mistake.contains("of profile `p` takes, too")),
+            "{profile}\n{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn fixed_text_an_excluded_value_or_another_usage_tells_profiles_apart() {
+    for (usage, profile) in [
+        ("server-auth", "common-name = \"user.{service}\""),
+        ("server-auth", "common-name = \"{domain}:role.{service}\""),
+        ("server-auth", "names = [{ uri = \"spiffe://{domain}/ra/{service}\" }]"),
+        ("server-auth", "names = [{ dns = \"{service}.example.org\" }, { ip = \"192.0.2.0/24\" }]"),
+        ("server-auth", "common-name = \"{domain}.{service}\"\nnames = [{ uri = \"athenz://instanceid/{instance}\" }]"),
+        ("client-auth", "common-name = \"{domain}.{service}\""),
+    ] {
+        assert_eq!(beside_instances(usage, profile), Vec::<String>::new(), "{profile}");
+    }
+}
+
+#[test]
+fn the_policies_of_the_corpus_the_example_and_the_fuzzer_have_no_mistake() {
+    let permissive = include_str!("../../fuzz/fixtures/permissive.toml");
+    for text in [include_str!("names-policy.toml"), include_str!("../../examples/policy.toml"), permissive] {
+        assert!(Policy::parse(text).is_ok(), "{:?}", Policy::parse(text).unwrap_err());
+    }
+}
