@@ -5,6 +5,7 @@
 use crate::{
     approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
     content::{Content, EpochBinding, Extension, Serial},
+    decide::check_weak_key,
     key::{PublicKey, SignatureAlgorithm, sha256},
     name::DistinguishedName,
     profile::{Authority, CaProfile, Policy},
@@ -93,6 +94,7 @@ pub fn decide_ca(
         let sentence = format!("the key is {}, and the policy wants {}", key.kind(), profile.key);
         reasons.push(Reason::new(ReasonCode::KeyNotAllowed, "key", sentence).allowing(profile.key.name()));
     }
+    check_weak_key(policy, key, &mut reasons);
     let validity = ca_validity(profile, request, now, &mut reasons);
     match validity {
         Some(validity) if reasons.is_empty() => {
@@ -147,6 +149,13 @@ fn approve(
         Extension::SubjectKeyIdentifier(key.key_identifier()),
         Extension::AuthorityKeyIdentifier(issuer_key.key_identifier()),
     ];
+    if binding.is_some() {
+        // The same in the intermediate and in the mesh CA: clients that trust the one never see the other.
+        extensions.extend(authority.name_constraints.clone().map(Extension::NameConstraints));
+        if !authority.policies.is_empty() {
+            extensions.push(Extension::CertificatePolicies(authority.policies.clone()));
+        }
+    }
     extensions.extend(binding.map(Extension::EpochBinding));
     let request_id = match stage.epoch() {
         None => stage.name().to_owned(),

@@ -1,10 +1,14 @@
 //! What a certificate says, as plain data: policy writes it down, `issuance` encodes it, `endorse` compares.
 
 use crate::{
+    claim::Claim,
+    constraint::NameConstraints,
     key::{PublicKey, SignatureAlgorithm},
     name::{DistinguishedName, GeneralName},
+    oid::Oid,
     profile::KeyPurpose,
     time::Interval,
+    web::HttpUrl,
 };
 
 /// Random bytes of a serial number: 128 bits.
@@ -80,8 +84,13 @@ pub enum Extension {
     DigitalSignature,
     /// keyUsage keyCertSign and cRLSign; critical.
     CertificateAndCrlSigning,
-    /// extKeyUsage; not critical.
-    ExtendedKeyUsage(Vec<KeyPurpose>),
+    /// extKeyUsage.
+    ExtendedKeyUsage {
+        /// Critical for time stamping (RFC 3161, section 2.3).
+        critical: bool,
+        /// The purposes, in their order.
+        purposes: Vec<KeyPurpose>,
+    },
     /// subjectAltName.
     SubjectAltName {
         /// Critical where the subject is empty (RFC 5280, section 4.2.1.6).
@@ -93,6 +102,16 @@ pub enum Extension {
     SubjectKeyIdentifier([u8; 20]),
     /// authorityKeyIdentifier with a keyIdentifier only; not critical.
     AuthorityKeyIdentifier([u8; 20]),
+    /// nameConstraints of a CA; critical.
+    NameConstraints(NameConstraints),
+    /// certificatePolicies without qualifiers; not critical.
+    CertificatePolicies(Vec<Oid>),
+    /// cRLDistributionPoints: one point with all these URLs; not critical.
+    CrlDistributionPoints(Vec<HttpUrl>),
+    /// authorityInfoAccess with caIssuers only; not critical.
+    CaIssuers(Vec<HttpUrl>),
+    /// An attestation claim; not critical.
+    Claim(Claim),
     /// The epoch that a CA certificate belongs to; not critical.
     EpochBinding(EpochBinding),
 }

@@ -3,16 +3,21 @@
 use crate::{
     approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
     caller::Caller,
+    claim,
     content::{Content, Extension, Serial},
     file::{OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
-    name::{DistinguishedName, GeneralName, NameKind},
+    name::{DistinguishedName, DnsName, GeneralName, NameKind},
     names::{self, Named},
-    profile::{CallerRule, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
+    profile::{Authority, CallerRule, KeyPurpose, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
     reason::{Reason, ReasonCode, quote},
     request::{Possession, Request},
     time::{Interval, Span, UnixTime},
+    weak,
 };
+
+/// Most bytes that names, claims and key of one certificate have together: its DER stays under what is endorsed.
+const CONTENT_BYTES_MAX: usize = 49_152;
 
 /// The active epoch of an authority, as the ledger tells it.
 #[derive(Clone, Debug)]
@@ -100,18 +105,27 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
     let profile = find_profile(policy, request, rule, &mut reasons);
     if let Some(profile) = profile {
         check_key(profile, request, &mut reasons);
+        claim::check(profile, &request.claims, &mut reasons);
         check_possession(profile, request, &mut reasons);
         check_unnamed(profile, request, &mut reasons);
     }
+    check_weak_key(policy, &request.key, &mut reasons);
+    let authority = profile.and_then(|profile| policy.authority(&profile.authority));
     let named = profile.and_then(|profile| names::check(profile, request, &mut reasons));
     if let Some(named) = &named {
+        check_size(named, request, &mut reasons);
+        if let Some(authority) = authority {
+            check_constraints(authority, named, &mut reasons);
+        }
         check_callers_names(policy, &named.names, &mut reasons);
     }
     check_transition(request, issuer, &mut reasons);
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
-    match (rule, profile, named, validity) {
-        (Some(rule), Some(profile), Some(named), Some(validity)) if reasons.is_empty() => {
-            Decision::Approve(Box::new(approve(policy, rule, profile, request, named, issuer, validity, serial)))
+    match (rule, profile.zip(authority), named, validity) {
+        (Some(rule), Some((profile, authority)), Some(named), Some(validity)) if reasons.is_empty() => {
+            let extensions = extensions(profile, authority, request, &named, issuer);
+            let approved = approve(policy, rule, request, named, issuer, validity, serial, extensions);
+            Decision::Approve(Box::new(approved))
         }
         _ => Decision::Refuse(reasons),
     }
@@ -145,6 +159,50 @@ fn check_key(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
         let allowed: Vec<_> = profile.keys.iter().map(|kind| kind.name()).collect();
         let sentence = format!("profile `{}` takes no {kind} key", profile.name);
         reasons.push(Reason::new(ReasonCode::KeyNotAllowed, "key", sentence).allowing(allowed.join(", ")));
+    }
+}
+
+/// What holds for every key, of leaves and of CAs, whatever their profile says.
+pub(crate) fn check_weak_key(policy: &Policy, key: &PublicKey, reasons: &mut Vec<Reason>) {
+    if let Some(weakness) = weak::weakness(key) {
+        let reason = Reason::new(ReasonCode::KeyWeak, "key", format!("the key is weak: {weakness}"));
+        reasons.push(reason.allowing("a new key of another library"));
+    }
+    if policy.denies(key.digest()) {
+        let sentence = format!("the key with the SHA-256 {} is denied", key.digest());
+        reasons.push(Reason::new(ReasonCode::KeyDenied, "key", sentence).allowing("a new key"));
+    }
+}
+
+fn check_size(named: &Named, request: &Request, reasons: &mut Vec<Reason>) {
+    let names: usize = named.names.iter().map(|name| name.as_str().len()).sum();
+    let claims: usize = request.claims.iter().map(|claim| claim.value.len()).sum();
+    let bytes = names + claims + request.key.spki().len();
+    if bytes > CONTENT_BYTES_MAX {
+        let field = if claims > names { "claims" } else { "names" };
+        let sentence = format!("names, claims and key have {bytes} bytes together");
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, field, sentence);
+        reasons.push(reason.allowing(format!("at most {CONTENT_BYTES_MAX} bytes")));
+    }
+}
+
+/// A certificate that its own CA's constraints invalidate is not made.
+///
+/// Where there is no dNSName, verifiers hold a common name that looks like one to the constraints (OpenSSL does).
+fn check_constraints(authority: &Authority, named: &Named, reasons: &mut Vec<Reason>) {
+    let Some(constraints) = &authority.name_constraints else { return };
+    let has_dns = named.names.iter().any(|name| name.kind() == NameKind::Dns);
+    let common_name = named.common_name.as_deref().filter(|_| !has_dns);
+    let common_name = common_name.and_then(|name| DnsName::parse(name).ok()).map(GeneralName::Dns);
+    for name in named.names.iter().chain(&common_name).filter(|name| !constraints.admit(name)) {
+        let sentence = format!(
+            "the name constraints of authority `{}` would invalidate the {} {}",
+            authority.name,
+            name.kind().standard(),
+            quote(name.as_str())
+        );
+        let reason = Reason::new(ReasonCode::NameConstrained, "names", sentence);
+        reasons.push(reason.allowing(constraints.allowed(name.kind())));
     }
 }
 
@@ -204,7 +262,7 @@ fn check_transition(request: &Request, issuer: &Issuer, reasons: &mut Vec<Reason
     }
 }
 
-/// notBefore = max(now - backdate, issuer's notBefore); notAfter = now + lifetime, never outside the issuer.
+/// notBefore = max(now - backdate, issuer's notBefore); notAfter = now + lifetime, never outside issuer and window.
 fn validity(
     profile: &Profile,
     request: &Request,
@@ -232,7 +290,20 @@ fn validity(
         reasons.push(beyond(format!("the issuer is valid from {not_before} to {not_after}, and it is {now}")));
         return None;
     }
+    let window = profile.window.unwrap_or(issuer.validity);
+    let outside = |sentence: String| {
+        let allowed = format!("{} to {}", window.not_before, window.not_after);
+        Reason::new(ReasonCode::OutsideWindow, FIELD, sentence).allowing(allowed)
+    };
+    if !window.contains_moment(now) {
+        reasons.push(outside(format!("profile `{}` has a window, and it is {now}", profile.name)));
+        return None;
+    }
     let not_after = now.after(wished.min(maximum));
+    if not_after > window.not_after && profile.window.is_some() && over == OverWord::Refuse {
+        reasons.push(outside(format!("the certificate would end at {not_after}, after the profile's window")));
+        return None;
+    }
     if not_after > issuer.validity.not_after && over == OverWord::Refuse {
         let sentence = format!("the certificate would end at {not_after}, after its issuer");
         let left = issuer.validity.not_after.secs_since(now);
@@ -240,34 +311,59 @@ fn validity(
         return None;
     }
     Some(Interval {
-        not_before: now.before(backdate).max(issuer.validity.not_before),
-        not_after: not_after.min(issuer.validity.not_after),
+        not_before: now.before(backdate).max(issuer.validity.not_before).max(window.not_before),
+        not_after: not_after.min(issuer.validity.not_after).min(window.not_after),
     })
+}
+
+/// The extensions of a leaf, in their order.
+fn extensions(
+    profile: &Profile,
+    authority: &Authority,
+    request: &Request,
+    named: &Named,
+    issuer: &Issuer,
+) -> Vec<Extension> {
+    let mut extensions = vec![
+        Extension::EndEntity,
+        Extension::DigitalSignature,
+        Extension::ExtendedKeyUsage {
+            critical: profile.usages.contains(&KeyPurpose::TimeStamping),
+            purposes: profile.usages.clone(),
+        },
+        Extension::SubjectKeyIdentifier(request.key.key_identifier()),
+        Extension::AuthorityKeyIdentifier(issuer.key.key_identifier()),
+    ];
+    if !profile.policies.is_empty() {
+        extensions.push(Extension::CertificatePolicies(profile.policies.clone()));
+    }
+    if !authority.crl_urls.is_empty() {
+        extensions.push(Extension::CrlDistributionPoints(authority.crl_urls.clone()));
+    }
+    if !authority.ca_issuer_urls.is_empty() {
+        extensions.push(Extension::CaIssuers(authority.ca_issuer_urls.clone()));
+    }
+    if !named.names.is_empty() {
+        let critical = named.common_name.is_none();
+        extensions.push(Extension::SubjectAltName { critical, names: named.names.clone() });
+    }
+    extensions.extend(request.claims.iter().cloned().map(Extension::Claim));
+    extensions
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that an approval says comes in here, once")]
 fn approve(
     policy: &Policy,
     rule: &CallerRule,
-    profile: &Profile,
     request: &Request,
     named: Named,
     issuer: &Issuer,
     validity: Interval,
     serial: Serial,
+    extensions: Vec<Extension>,
 ) -> Approved {
     let facts = Facts { names: named.all(), ..facts(policy, request) };
     let subject = named.common_name.as_deref().map(DistinguishedName::common_name).unwrap_or_default();
-    let mut extensions = vec![
-        Extension::EndEntity,
-        Extension::DigitalSignature,
-        Extension::ExtendedKeyUsage(profile.usages.clone()),
-        Extension::SubjectKeyIdentifier(request.key.key_identifier()),
-        Extension::AuthorityKeyIdentifier(issuer.key.key_identifier()),
-    ];
-    if !named.names.is_empty() {
-        extensions.push(Extension::SubjectAltName { critical: subject.is_empty(), names: named.names });
-    }
     let content = Content {
         serial,
         algorithm: issuer.algorithm,

@@ -127,7 +127,7 @@ fn extensions_differ(content: &Content, read: &TbsCertificate) -> Option<&'stati
         let Ok(Expected { arcs: oid, critical, value }) = readback::extension(approved) else {
             return Some("an extension that cannot be encoded");
         };
-        if arcs(&found.extn_id) != oid {
+        if arcs(&found.extn_id) != &*oid {
             return Some("which extensions there are");
         }
         if found.critical != critical {

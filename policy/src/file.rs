@@ -25,6 +25,22 @@ pub struct PolicyFile {
     /// The callers, by name.
     #[serde(default)]
     pub caller: BTreeMap<String, CallerTable>,
+    /// Keys that nobody gets a certificate for.
+    #[serde(default)]
+    pub keys: KeysTable,
+}
+
+/// `[keys]`: what holds for every key, of leaves and of CAs.
+///
+/// Beside it these checks are always on: RSA exponents of 65537 and more, no small prime factor, no primes that Fermat's
+/// method finds, no fingerprint of ROCA; curve points on their curve; no Ed25519 point of small order.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KeysTable {
+    /// Keys that are known to be bad: SHA-256 of the DER of the SubjectPublicKeyInfo, 64 lower-case hexadecimal digits
+    /// each. Default: none.
+    #[serde(default)]
+    pub denied: Vec<String>,
 }
 
 /// `[authority.NAME]`: what its CA certificates say.
@@ -35,6 +51,51 @@ pub struct AuthorityTable {
     pub root: CaTable,
     /// The intermediate and mesh CA certificates of every epoch.
     pub epoch: CaTable,
+    /// Name constraints of the intermediate and mesh CA certificates, critical. Default: none. A kind of name (dns, uri,
+    /// ip, email) that is not permitted here is wholly excluded. A change shows in the next epoch's certificates; leaves
+    /// are held to it at once.
+    pub name_constraints: Option<NameConstraintsTable>,
+    /// Where leaves say that the CRL is: `http://` URLs, at most 8 of at most 1,024 bytes. Default: none.
+    #[serde(default)]
+    pub crl_urls: Vec<String>,
+    /// Where leaves say that their issuer's certificate is: `http://` URLs, at most 8 of at most 1,024 bytes. Default:
+    /// none.
+    #[serde(default)]
+    pub ca_issuer_urls: Vec<String>,
+    /// Certificate policies that the intermediate and mesh CA certificates assert, dotted object identifiers, at most 8.
+    /// Leaves assert them, too, unless their profile names fewer. Default: none.
+    #[serde(default)]
+    pub policies: Vec<String>,
+}
+
+/// `name-constraints = { .. }` of an authority.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NameConstraintsTable {
+    /// What leaves may be called. A kind without an entry is wholly excluded.
+    #[serde(default)]
+    pub permitted: SubtreesTable,
+    /// What they may not be called, although it is permitted. Default: nothing.
+    #[serde(default)]
+    pub excluded: SubtreesTable,
+}
+
+/// Ranges of names, by kind; at most 64 of each.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SubtreesTable {
+    /// dNSNames: each name and everything below it, such as `athenz.cloud`.
+    #[serde(default)]
+    pub dns: Vec<String>,
+    /// Hosts of URIs: `athenz.cloud` is that host alone, `.athenz.cloud` everything below it and not itself.
+    #[serde(default)]
+    pub uri: Vec<String>,
+    /// IP addresses with a prefix length, such as `10.0.0.0/8` or `2001:db8::/32`.
+    #[serde(default)]
+    pub ip: Vec<String>,
+    /// Hosts of e-mail addresses: `example.com` is that host alone, `.example.com` everything below it.
+    #[serde(default)]
+    pub email: Vec<String>,
 }
 
 /// `[authority.NAME.root]` and `[authority.NAME.epoch]`.
@@ -73,8 +134,18 @@ pub struct ProfileTable {
     pub lifetime: LifetimeTable,
     /// Kinds of key that are taken.
     pub keys: Vec<String>,
-    /// Extended key usages of every certificate.
+    /// Extended key usages of every certificate, at least one and at most 16: `server-auth`, `client-auth`,
+    /// `code-signing`, `email-protection`, `ocsp-signing`, a dotted object identifier; or `time-stamping`, which stands
+    /// alone and is critical (RFC 3161, section 2.3).
     pub usages: Vec<String>,
+    /// Certificate policies of every certificate, each one of the authority's. Default: all of the authority's.
+    pub policies: Option<Vec<String>>,
+    /// A fixed window of time: no certificate lies outside it, and none is given outside it. Default: none.
+    pub window: Option<WindowTable>,
+    /// Attestation claims that a request may put into the certificate as extensions that are not critical. Default: none,
+    /// and a request with claims is refused.
+    #[serde(default)]
+    pub claims: Vec<ClaimTable>,
     /// Who proves possession of the key: `csr` (the default) or `caller`.
     #[serde(default)]
     pub possession: PossessionWord,
@@ -121,6 +192,61 @@ pub struct LifetimeTable {
     pub over: OverWord,
     /// How far notBefore lies in the past; `5m` if not set.
     pub backdate: Option<String>,
+}
+
+/// `window = { .. }` of a profile.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WindowTable {
+    /// The first second, in UTC, such as `2026-01-01T00:00:00Z`.
+    pub from: String,
+    /// The last second.
+    pub until: String,
+}
+
+/// One entry of a profile's `claims`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClaimTable {
+    /// The object identifier that a claim has or lies below. Never 2.5.29 or another place where standards put extensions.
+    pub arc: String,
+    /// How many such claims: `1`, `0..46`, at most 64.
+    pub count: String,
+    /// Most bytes of a claim's DER value, 1 to 4096.
+    pub bytes_max: usize,
+    /// ASN.1 types that its value may have: `boolean`, `integer`, `octet-string`, `utf8-string`.
+    pub types: Vec<ClaimType>,
+}
+
+/// `types` of a claim.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClaimType {
+    /// BOOLEAN.
+    Boolean,
+    /// INTEGER.
+    Integer,
+    /// OCTET STRING.
+    OctetString,
+    /// UTF8String.
+    #[serde(rename = "utf8-string")]
+    Utf8String,
+}
+
+impl ClaimType {
+    /// Every type.
+    pub const ALL: [Self; 4] = [Self::Boolean, Self::Integer, Self::OctetString, Self::Utf8String];
+
+    /// The name that policy files use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "boolean",
+            Self::Integer => "integer",
+            Self::OctetString => "octet-string",
+            Self::Utf8String => "utf8-string",
+        }
+    }
 }
 
 /// One entry of a profile's `names`. Exactly one of `dns`, `uri`, `ip` and `email` is set.

@@ -112,6 +112,34 @@ impl IpBlock {
     pub fn overlaps(&self, other: &Self) -> bool {
         self.contains(other.first) || other.contains(self.first)
     }
+
+    /// All addresses of IPv4.
+    #[must_use]
+    pub fn all_v4() -> Self {
+        Self { text: "0.0.0.0/0".to_owned(), first: IpAddr::V4(Ipv4Addr::UNSPECIFIED), prefix_bits: 0 }
+    }
+
+    /// All addresses of IPv6.
+    #[must_use]
+    pub fn all_v6() -> Self {
+        Self { text: "::/0".to_owned(), first: IpAddr::V6(Ipv6Addr::UNSPECIFIED), prefix_bits: 0 }
+    }
+
+    /// Whether all of this block lies in `outer`.
+    #[must_use]
+    pub fn lies_in(&self, outer: &Self) -> bool {
+        outer.contains(self.first) && outer.prefix_bits <= self.prefix_bits
+    }
+
+    /// The first address and the mask, as name constraints write them: 8 or 32 octets (RFC 5280, section 4.2.1.10).
+    #[must_use]
+    pub fn address_and_mask(&self) -> Vec<u8> {
+        let octets = |number: u128| {
+            let all = number.to_be_bytes();
+            all.into_iter().skip(if self.first.is_ipv4() { 12 } else { 0 })
+        };
+        octets(number(self.first)).chain(octets(mask(self.first, self.prefix_bits))).collect()
+    }
 }
 
 fn width(address: IpAddr) -> u32 {

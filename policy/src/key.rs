@@ -375,6 +375,12 @@ fn modulus(parameters: Option<&[u8]>, key: &[u8]) -> Result<KeyKind, PublicKeyEr
     }
 }
 
+/// The modulus of an RSAPublicKey that was read before.
+pub(crate) fn modulus_of(key: &[u8]) -> Option<num_bigint::BigUint> {
+    let rsa: RsaPublicKey = rasn::der::decode(key).ok()?;
+    BigInt::from(rsa.modulus).to_biguint()
+}
+
 /// Bits of a positive number, `None` for any other.
 fn positive_bits(number: &rasn::types::Integer) -> Option<u64> {
     let number = BigInt::from(number.clone());

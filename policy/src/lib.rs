@@ -10,6 +10,8 @@
 pub mod approved;
 pub mod authority;
 pub mod caller;
+pub mod claim;
+pub mod constraint;
 pub mod content;
 mod csr;
 mod decide;
@@ -20,6 +22,7 @@ pub mod ip;
 pub mod key;
 pub mod name;
 mod names;
+pub mod oid;
 mod overlap;
 pub mod profile;
 mod readback;
@@ -28,10 +31,13 @@ pub mod reason;
 mod request;
 pub mod template;
 pub mod time;
+pub mod weak;
+pub mod web;
 mod well_formed;
 
 pub use approved::{Approved, Conditions, Decision, EpochId, Facts, NameClaim, Refusal, RequestIdentity, Stage};
 pub use caller::Caller;
+pub use claim::ClaimInput;
 pub use csr::CSR_BYTES_MAX;
 pub use decide::{Issuer, admit, decide, facts};
 pub use endorse::{

@@ -1,16 +1,23 @@
 //! The policy as it is meant: parsed from the file once, with every mistake named; afterwards nothing can be wrong.
 
-use std::collections::BTreeMap;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
     caller::{Caller, Identity},
+    claim::ClaimRule,
+    constraint::NameConstraints,
     file::{CaseWord, OverWord, POLICY_BYTES_MAX, PolicyFile, PossessionWord},
     ip::IpBlock,
-    key::{KeyKind, SignatureAlgorithm},
+    key::{KeyKind, SignatureAlgorithm, SpkiDigest},
     name::{DistinguishedName, GeneralName, NameKind},
+    oid::Oid,
     reading,
     template::{Bindings, INSTANCE, Template, Vocabulary},
-    time::Span,
+    time::{Interval, Span},
+    web::HttpUrl,
 };
 
 /// The longest that a leaf lives without the profile giving a reason.
@@ -36,6 +43,7 @@ pub struct Policy {
     pub(crate) authorities: BTreeMap<String, Authority>,
     pub(crate) profiles: BTreeMap<String, Profile>,
     pub(crate) callers: Vec<CallerRule>,
+    pub(crate) denied: BTreeSet<SpkiDigest>,
 }
 
 /// SHA-256 of the policy file's text.
@@ -65,6 +73,14 @@ pub struct Authority {
     pub root: CaProfile,
     /// Its epochs.
     pub epoch: CaProfile,
+    /// Name constraints of its epochs' certificates.
+    pub name_constraints: Option<NameConstraints>,
+    /// Where leaves say that the CRL is.
+    pub crl_urls: Vec<HttpUrl>,
+    /// Where leaves say that the issuer's certificate is.
+    pub ca_issuer_urls: Vec<HttpUrl>,
+    /// Certificate policies of its epochs' certificates.
+    pub policies: Vec<Oid>,
 }
 
 /// What one kind of CA certificate says.
@@ -95,6 +111,9 @@ pub struct Profile {
     pub(crate) case: CaseWord,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) ignore: Vec<String>,
+    pub(crate) policies: Vec<Oid>,
+    pub(crate) window: Option<Interval>,
+    pub(crate) claims: Vec<ClaimRule>,
 }
 
 /// What a profile says, for those who explain it. Nothing here decides.
@@ -188,6 +207,24 @@ impl Profile {
         &self.vocabulary
     }
 
+    /// Certificate policies of every leaf.
+    #[must_use]
+    pub fn policies(&self) -> &[Oid] {
+        &self.policies
+    }
+
+    /// The window of time that no leaf lies outside of.
+    #[must_use]
+    pub fn window(&self) -> Option<Interval> {
+        self.window
+    }
+
+    /// The claims that a request may bring.
+    #[must_use]
+    pub fn claims(&self) -> &[ClaimRule] {
+        &self.claims
+    }
+
     /// Object identifiers in a CSR that are ignored instead of refused.
     #[must_use]
     pub fn ignored(&self) -> &[String] {
@@ -262,33 +299,60 @@ pub(crate) struct KindCount {
 }
 
 /// Extended key usages that profiles can give (RFC 5280, section 4.2.1.12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyPurpose {
     /// id-kp-serverAuth.
     ServerAuth,
     /// id-kp-clientAuth.
     ClientAuth,
+    /// id-kp-codeSigning.
+    CodeSigning,
+    /// id-kp-emailProtection.
+    EmailProtection,
+    /// id-kp-timeStamping: alone and critical (RFC 3161, section 2.3).
+    TimeStamping,
+    /// id-kp-OCSPSigning.
+    OcspSigning,
+    /// Any other.
+    Other(Oid),
 }
 
 impl KeyPurpose {
-    /// Every purpose.
-    pub const ALL: [Self; 2] = [Self::ServerAuth, Self::ClientAuth];
+    /// Every purpose that has a name.
+    pub const NAMED: [Self; 6] = [
+        Self::ServerAuth,
+        Self::ClientAuth,
+        Self::CodeSigning,
+        Self::EmailProtection,
+        Self::TimeStamping,
+        Self::OcspSigning,
+    ];
 
     /// The name that policy files use.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> Cow<'static, str> {
         match self {
-            Self::ServerAuth => "server-auth",
-            Self::ClientAuth => "client-auth",
+            Self::ServerAuth => "server-auth".into(),
+            Self::ClientAuth => "client-auth".into(),
+            Self::CodeSigning => "code-signing".into(),
+            Self::EmailProtection => "email-protection".into(),
+            Self::TimeStamping => "time-stamping".into(),
+            Self::OcspSigning => "ocsp-signing".into(),
+            Self::Other(oid) => oid.to_string().into(),
         }
     }
 
     /// Its object identifier.
     #[must_use]
-    pub fn arcs(self) -> &'static [u32] {
+    pub fn arcs(&self) -> &[u32] {
         match self {
             Self::ServerAuth => &[1, 3, 6, 1, 5, 5, 7, 3, 1],
             Self::ClientAuth => &[1, 3, 6, 1, 5, 5, 7, 3, 2],
+            Self::CodeSigning => &[1, 3, 6, 1, 5, 5, 7, 3, 3],
+            Self::EmailProtection => &[1, 3, 6, 1, 5, 5, 7, 3, 4],
+            Self::TimeStamping => &[1, 3, 6, 1, 5, 5, 7, 3, 8],
+            Self::OcspSigning => &[1, 3, 6, 1, 5, 5, 7, 3, 9],
+            Self::Other(oid) => oid.arcs(),
         }
     }
 }
@@ -396,6 +460,12 @@ impl Policy {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether the list of denied keys has this one.
+    #[must_use]
+    pub fn denies(&self, key: SpkiDigest) -> bool {
+        self.denied.contains(&key)
     }
 
     /// The authority of that name.

@@ -2,15 +2,20 @@
 //!
 //! The encoder here is `rasn`; drafts come from another library. Where both give the same bytes, neither was tricked.
 
+use std::borrow::Cow;
+
 use num_bigint::BigInt;
 use rasn::prelude::*;
 use rasn_pkix::{AttributeTypeAndValue, GeneralNames, Name, RelativeDistinguishedName, Time, Validity};
 
 use crate::{
+    constraint::{NameConstraints, Subtree},
     content::{EPOCH_BINDING_ARCS, EPOCH_BINDING_VERSION, EpochBinding, Extension},
     key::SignatureAlgorithm,
     name::{DistinguishedName, GeneralName, NameAttribute},
+    oid::Oid,
     time::{Interval, UnixTime},
+    web::HttpUrl,
 };
 
 /// The first second that must be written as GeneralizedTime: 2050-01-01T00:00:00Z (RFC 5280, section 4.1.2.5).
@@ -19,7 +24,7 @@ const GENERALIZED_FROM_SECS: i64 = 2_524_608_000;
 /// An extension as it must stand in the certificate.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
-    pub(crate) arcs: &'static [u32],
+    pub(crate) arcs: Cow<'static, [u32]>,
     pub(crate) critical: bool,
     pub(crate) value: Vec<u8>,
 }
@@ -32,8 +37,8 @@ fn der(value: &impl Encode) -> Result<Vec<u8>, Unencodable> {
     rasn::der::encode(value).map_err(|_| Unencodable)
 }
 
-fn oid(arcs: &'static [u32]) -> Result<ObjectIdentifier, Unencodable> {
-    ObjectIdentifier::new(arcs).ok_or(Unencodable)
+fn oid(arcs: &[u32]) -> Result<ObjectIdentifier, Unencodable> {
+    ObjectIdentifier::new(arcs.to_vec()).ok_or(Unencodable)
 }
 
 /// notBefore and notAfter in seconds, whatever their encoding.
@@ -104,7 +109,7 @@ struct Binding {
 
 /// An extension as it must stand in the certificate.
 pub(crate) fn extension(extension: &Extension) -> Result<Expected, Unencodable> {
-    let expected = |arcs, critical, value| Ok(Expected { arcs, critical, value });
+    let expected = |arcs: &'static [u32], critical, value| Ok(Expected { arcs: Cow::Borrowed(arcs), critical, value });
     match extension {
         Extension::EndEntity => {
             let constraints = rasn_pkix::BasicConstraints { ca: false, path_len_constraint: None };
@@ -118,9 +123,9 @@ pub(crate) fn extension(extension: &Extension) -> Result<Expected, Unencodable> 
         // digitalSignature is bit 0, keyCertSign bit 5, cRLSign bit 6; DER drops the zero bits at the end.
         Extension::DigitalSignature => expected(&[2, 5, 29, 15], true, b"\x03\x02\x07\x80".to_vec()),
         Extension::CertificateAndCrlSigning => expected(&[2, 5, 29, 15], true, b"\x03\x02\x01\x06".to_vec()),
-        Extension::ExtendedKeyUsage(purposes) => {
+        Extension::ExtendedKeyUsage { critical, purposes } => {
             let purposes: Vec<_> = purposes.iter().map(|purpose| oid(purpose.arcs())).collect::<Result<_, _>>()?;
-            expected(&[2, 5, 29, 37], false, der(&purposes)?)
+            expected(&[2, 5, 29, 37], *critical, der(&purposes)?)
         }
         Extension::SubjectAltName { critical, names } => {
             let names: GeneralNames = names.iter().map(general_name).collect::<Result<_, _>>()?;
@@ -134,6 +139,37 @@ pub(crate) fn extension(extension: &Extension) -> Result<Expected, Unencodable> 
             let identifier = rasn_pkix::AuthorityKeyIdentifier { key_identifier, ..Default::default() };
             expected(&[2, 5, 29, 35], false, der(&identifier)?)
         }
+        Extension::NameConstraints(constraints) => {
+            expected(&[2, 5, 29, 30], true, der(&name_constraints(constraints)?)?)
+        }
+        Extension::CertificatePolicies(policies) => {
+            let information = |policy: &Oid| {
+                let policy_identifier = oid(policy.arcs())?;
+                Ok(rasn_pkix::PolicyInformation { policy_identifier, policy_qualifiers: None })
+            };
+            let policies: Vec<_> = policies.iter().map(information).collect::<Result<_, _>>()?;
+            expected(&[2, 5, 29, 32], false, der(&policies)?)
+        }
+        Extension::CrlDistributionPoints(urls) => {
+            let names: GeneralNames = urls.iter().map(url).collect::<Result<_, _>>()?;
+            let point = rasn_pkix::DistributionPoint {
+                distribution_point: Some(rasn_pkix::DistributionPointName::FullName(names)),
+                reasons: None,
+                crl_issuer: None,
+            };
+            expected(&[2, 5, 29, 31], false, der(&vec![point])?)
+        }
+        Extension::CaIssuers(urls) => {
+            let description = |address: &HttpUrl| {
+                let (access_method, access_location) = (oid(&[1, 3, 6, 1, 5, 5, 7, 48, 2])?, url(address)?);
+                Ok(rasn_pkix::AccessDescription { access_method, access_location })
+            };
+            let descriptions: Vec<_> = urls.iter().map(description).collect::<Result<_, _>>()?;
+            expected(&[1, 3, 6, 1, 5, 5, 7, 1, 1], false, der(&descriptions)?)
+        }
+        Extension::Claim(claim) => {
+            Ok(Expected { arcs: Cow::Owned(claim.oid.arcs().to_vec()), critical: false, value: claim.value.clone() })
+        }
         Extension::EpochBinding(EpochBinding { generation, manifest, transition }) => {
             let binding = Binding {
                 version: Integer::from(EPOCH_BINDING_VERSION),
@@ -146,8 +182,35 @@ pub(crate) fn extension(extension: &Extension) -> Result<Expected, Unencodable> 
     }
 }
 
+fn url(url: &HttpUrl) -> Result<rasn_pkix::GeneralName, Unencodable> {
+    ia5(url.as_str()).map(rasn_pkix::GeneralName::Uri)
+}
+
+fn name_constraints(constraints: &NameConstraints) -> Result<rasn_pkix::NameConstraints, Unencodable> {
+    let subtree = |subtree: &Subtree| {
+        let base = match subtree {
+            Subtree::Dns(base) => rasn_pkix::GeneralName::DnsName(ia5(base)?),
+            Subtree::Uri(base) => rasn_pkix::GeneralName::Uri(ia5(base)?),
+            Subtree::Email(base) => rasn_pkix::GeneralName::Rfc822Name(ia5(base)?),
+            Subtree::Ip(block) => rasn_pkix::GeneralName::IpAddress(OctetString::from(block.address_and_mask())),
+        };
+        Ok(rasn_pkix::GeneralSubtree { base, minimum: Integer::from(0), maximum: None })
+    };
+    let list = |subtrees: &[Subtree]| match subtrees {
+        [] => Ok(None),
+        _ => subtrees.iter().map(subtree).collect::<Result<_, _>>().map(Some),
+    };
+    Ok(rasn_pkix::NameConstraints {
+        permitted_subtrees: list(&constraints.permitted)?,
+        excluded_subtrees: list(&constraints.excluded)?,
+    })
+}
+
+fn ia5(text: &str) -> Result<Ia5String, Unencodable> {
+    Ia5String::from_iso646_bytes(text.as_bytes()).map_err(|_| Unencodable)
+}
+
 fn general_name(name: &GeneralName) -> Result<rasn_pkix::GeneralName, Unencodable> {
-    let ia5 = |text: &str| Ia5String::from_iso646_bytes(text.as_bytes()).map_err(|_| Unencodable);
     match name {
         GeneralName::Dns(name) => ia5(name.as_str()).map(rasn_pkix::GeneralName::DnsName),
         GeneralName::Uri(uri) => ia5(uri.as_str()).map(rasn_pkix::GeneralName::Uri),

@@ -1,5 +1,6 @@
 //! Reading a policy file: from what was typed to what is meant, with every mistake told at once.
 
+mod content;
 mod formats;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,8 @@ use crate::{
     key::{KeyKind, SignatureAlgorithm, sha256},
     name::{DistinguishedName, DnsName, NameAttribute, Uri},
     profile::{
-        Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CaProfile, CallerRule, KeyPurpose, LEAF_LIFETIME_MAX,
-        LEAF_LIFETIME_MIN, LONG_LIVED_LIFETIME_MAX, Lifetime, Method, Policy, PolicyDigest, PolicyError, Profile,
+        Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CaProfile, CallerRule, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN,
+        LONG_LIVED_LIFETIME_MAX, Lifetime, Method, Policy, PolicyDigest, PolicyError, Profile,
     },
     request::LABEL_BYTES_MAX,
     template::Provider,
@@ -56,14 +57,20 @@ impl Reader {
             if !authorities.contains_key(&table.authority) {
                 self.mistake(&format!("profile.{name}"), format!("there is no authority `{}`", table.authority));
             }
-            profiles.insert(name.clone(), self.profile(name, table, &providers));
+            let mut profile = self.profile(name, table, &providers);
+            if let Some(authority) = authorities.get(&table.authority) {
+                self.policies_of(&mut profile, table, authority);
+                self.within_constraints(&profile, authority);
+            }
+            profiles.insert(name.clone(), profile);
         }
         self.overlaps(&profiles);
         let callers: Vec<_> =
             file.caller.iter().filter_map(|(name, table)| self.caller(name, table, &profiles)).collect();
         self.twice(&callers);
         let digest = PolicyDigest(sha256(text.as_bytes()));
-        Policy { digest, text: text.to_owned(), authorities, profiles, callers }
+        let denied = self.denied(&file.keys);
+        Policy { digest, text: text.to_owned(), authorities, profiles, callers, denied }
     }
 
     fn label(&mut self, place: &str, name: &str) {
@@ -117,7 +124,16 @@ impl Reader {
         if epoch.lifetime > root.lifetime {
             self.mistake(&format!("authority.{name}.epoch"), "it lives longer than the root");
         }
-        Authority { name: name.to_owned(), root, epoch }
+        let place = format!("authority.{name}");
+        Authority {
+            name: name.to_owned(),
+            root,
+            epoch,
+            name_constraints: self.name_constraints(&place, table.name_constraints.as_ref()),
+            crl_urls: self.urls(&place, "crl-urls", &table.crl_urls),
+            ca_issuer_urls: self.urls(&place, "ca-issuer-urls", &table.ca_issuer_urls),
+            policies: self.oids(&place, "policies", &table.policies),
+        }
     }
 
     fn ca(&mut self, place: &str, table: &CaTable) -> CaProfile {
@@ -207,6 +223,9 @@ impl Reader {
             case: table.case,
             vocabulary: formats.vocabulary,
             ignore: table.ignore.clone(),
+            policies: Vec::new(),
+            window: self.window(&place, table.window.as_ref()),
+            claims: self.claims(&place, &table.claims),
         }
     }
 
@@ -224,26 +243,6 @@ impl Reader {
             self.span(place, "lifetime.backdate", text, Span::from_secs(0), BACKDATE_MAX)
         });
         Lifetime { default, maximum, over: table.over, backdate }
-    }
-
-    fn usages(&mut self, place: &str, words: &[String]) -> Vec<KeyPurpose> {
-        let mut usages = Vec::new();
-        for word in words {
-            match KeyPurpose::ALL.into_iter().find(|purpose| purpose.name() == word) {
-                Some(purpose) if usages.contains(&purpose) => {
-                    self.mistake(place, format!("`usages` has `{word}` twice"))
-                }
-                Some(purpose) => usages.push(purpose),
-                None => {
-                    let known = KeyPurpose::ALL.map(KeyPurpose::name).join(", ");
-                    self.mistake(place, format!("there is no usage `{word}`; there are {known}"));
-                }
-            }
-        }
-        if words.is_empty() {
-            self.mistake(place, "`usages` is empty: a certificate without extended key usage is good for everything");
-        }
-        usages
     }
 
     fn caller(&mut self, name: &str, table: &CallerTable, profiles: &BTreeMap<String, Profile>) -> Option<CallerRule> {

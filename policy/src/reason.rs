@@ -31,6 +31,10 @@ pub enum ReasonCode {
     KeyMalformed,
     /// The public key is of a kind that the profile does not allow.
     KeyNotAllowed,
+    /// The public key is well-formed and weak: it can be factored, or its group is small.
+    KeyWeak,
+    /// The public key stands in the policy's list of denied keys.
+    KeyDenied,
     /// An SPKI without proof of possession, where the profile wants a CSR.
     PossessionNotProven,
     /// A subject attribute other than one common name.
@@ -55,12 +59,24 @@ pub enum ReasonCode {
     NameTooMany,
     /// The names can be read in more than one way.
     NamesAmbiguous,
+    /// A name that the name constraints of the authority's CA certificates would invalidate.
+    NameConstrained,
+    /// A claim is not well-formed.
+    ClaimMalformed,
+    /// A claim of an arc, type or size that the profile does not take.
+    ClaimNotAllowed,
+    /// A claim that the profile requires is missing.
+    ClaimMissing,
+    /// More claims of an arc than the profile takes.
+    ClaimTooMany,
     /// A name is that of a caller of this signer.
     NameOfCaller,
     /// A name's form with dashes belongs to another name.
     NameClaimed,
     /// The wished lifetime is over the profile's maximum.
     LifetimeTooLong,
+    /// The certificate would lie outside the profile's window of time.
+    OutsideWindow,
     /// The lifetime would outlive its issuer.
     LifetimeBeyondIssuer,
     /// No such authority.
@@ -153,6 +169,8 @@ impl ReasonCode {
             Self::CsrSignatureWrong => "CSR_SIGNATURE_WRONG",
             Self::KeyMalformed => "KEY_MALFORMED",
             Self::KeyNotAllowed => "KEY_NOT_ALLOWED",
+            Self::KeyWeak => "KEY_WEAK",
+            Self::KeyDenied => "KEY_DENIED",
             Self::PossessionNotProven => "POSSESSION_NOT_PROVEN",
             Self::SubjectNotAllowed => "SUBJECT_NOT_ALLOWED",
             Self::ExtensionNotAllowed => "EXTENSION_NOT_ALLOWED",
@@ -165,9 +183,15 @@ impl ReasonCode {
             Self::NameMissing => "NAME_MISSING",
             Self::NameTooMany => "NAME_TOO_MANY",
             Self::NamesAmbiguous => "NAMES_AMBIGUOUS",
+            Self::NameConstrained => "NAME_CONSTRAINED",
+            Self::ClaimMalformed => "CLAIM_MALFORMED",
+            Self::ClaimNotAllowed => "CLAIM_NOT_ALLOWED",
+            Self::ClaimMissing => "CLAIM_MISSING",
+            Self::ClaimTooMany => "CLAIM_TOO_MANY",
             Self::NameOfCaller => "NAME_OF_CALLER",
             Self::NameClaimed => "NAME_CLAIMED",
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
+            Self::OutsideWindow => "OUTSIDE_WINDOW",
             Self::LifetimeBeyondIssuer => "LIFETIME_BEYOND_ISSUER",
             Self::AuthorityUnknown => "AUTHORITY_UNKNOWN",
             Self::ProfileUnknown => "PROFILE_UNKNOWN",
@@ -210,9 +234,12 @@ impl ReasonCode {
             | Self::CsrNotCanonical
             | Self::CsrSignatureWrong
             | Self::KeyMalformed
+            | Self::ClaimMalformed
             | Self::Duplicate
             | Self::NameMalformed => ReasonClass::Malformed,
             Self::KeyNotAllowed
+            | Self::KeyWeak
+            | Self::KeyDenied
             | Self::PossessionNotProven
             | Self::SubjectNotAllowed
             | Self::ExtensionNotAllowed
@@ -223,6 +250,10 @@ impl ReasonCode {
             | Self::NameMissing
             | Self::NameTooMany
             | Self::NamesAmbiguous
+            | Self::NameConstrained
+            | Self::ClaimNotAllowed
+            | Self::ClaimMissing
+            | Self::ClaimTooMany
             | Self::NameOfCaller
             | Self::LifetimeTooLong
             | Self::ProfileUnknown
@@ -231,6 +262,7 @@ impl ReasonCode {
             | Self::MethodNotAllowed
             | Self::ProfileNotAllowed => ReasonClass::NotPermitted,
             Self::LifetimeBeyondIssuer
+            | Self::OutsideWindow
             | Self::TransitionStale
             | Self::EpochNotActive
             | Self::RequestVoid

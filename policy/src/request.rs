@@ -2,6 +2,7 @@
 
 use crate::{
     caller::Caller,
+    claim::{self, Claim, ClaimInput},
     csr::Csr,
     ip::IpName,
     key::{PublicKey, SPKI_BYTES_MAX, sha256},
@@ -32,6 +33,8 @@ pub struct RequestInput {
     pub transition: Vec<u8>,
     /// SHA-256 of evidence that the caller checked, or empty.
     pub evidence_sha256: Vec<u8>,
+    /// Attestation claims.
+    pub claims: Vec<ClaimInput>,
     /// Whether only to say what would happen.
     pub validate_only: bool,
 }
@@ -101,6 +104,7 @@ pub struct Request {
     pub(crate) lifetime_seconds: u64,
     pub(crate) transition: Option<[u8; 32]>,
     pub(crate) evidence_sha256: Option<[u8; 32]>,
+    pub(crate) claims: Vec<Claim>,
     pub(crate) validate_only: bool,
     pub(crate) raw: Vec<u8>,
     pub(crate) content_sha256: [u8; 32],
@@ -127,6 +131,7 @@ impl Request {
         check_request_id(&input.request_id, &mut reasons);
         let transition = digest("transition", &input.transition, &mut reasons);
         let evidence_sha256 = digest("evidence_sha256", &input.evidence_sha256, &mut reasons);
+        let claims = claim::parse(&input.claims, &mut reasons);
         let content_sha256 = content_digest(&input);
         let subject = subject(input.subject).map_err(|more| reasons.extend(more)).ok();
         match subject {
@@ -142,6 +147,7 @@ impl Request {
                 lifetime_seconds: input.lifetime_seconds,
                 transition,
                 evidence_sha256,
+                claims,
                 validate_only: input.validate_only,
                 raw: subject.raw,
                 content_sha256,
@@ -306,6 +312,10 @@ fn content_digest(input: &RequestInput) -> [u8; 32] {
                 }
             }
         }
+    }
+    for ClaimInput { oid, value } in &input.claims {
+        field(format!("claim:{oid}").as_bytes());
+        field(value);
     }
     sha256(&bytes)
 }

@@ -6,11 +6,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::name::NameKind;
+
 /// Longest template, in bytes.
 const TEMPLATE_BYTES_MAX: usize = 512;
 
 /// Most steps that reading one name may take; templates that need more are too ambiguous to be safe.
 const STEPS_MAX: usize = 20_000;
+
+/// Most ends of names that are told apart; beyond, the rest of a format counts as unknown.
+const TAILS_MAX: usize = 256;
 
 /// What a part may be bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,6 +230,62 @@ impl Template {
     #[must_use]
     pub fn names_provider(&self) -> bool {
         self.segments.iter().any(|segment| matches!(segment, Segment::ProviderName | Segment::ProviderSuffix))
+    }
+
+    /// The ends that names of this format have, as far as it fixes them; each with whether it is all of the name.
+    ///
+    /// Of URIs and e-mail addresses these are the ends of their hosts.
+    #[must_use]
+    pub fn tails(&self, kind: NameKind, vocabulary: &Vocabulary) -> Vec<(String, bool)> {
+        let segments = match kind {
+            NameKind::Uri => self.between("://", "/"),
+            NameKind::Email => self.between("@", "@"),
+            NameKind::CommonName | NameKind::Dns | NameKind::Ip => self.segments.clone(),
+        };
+        let mut tails = vec![String::new()];
+        for segment in segments.iter().rev() {
+            let heads: Vec<String> = match segment {
+                Segment::Literal(literal) => vec![literal.clone()],
+                Segment::Part(name) => vocabulary.parts.get(name).map(|part| part.one_of.clone()).unwrap_or_default(),
+                Segment::ProviderName => vocabulary.providers.iter().map(|provider| provider.name.clone()).collect(),
+                Segment::ProviderSuffix => {
+                    vocabulary.providers.iter().flat_map(|provider| provider.suffixes.clone()).collect()
+                }
+                Segment::Dashed(_) => Vec::new(),
+            };
+            if heads.is_empty() || heads.len() * tails.len() > TAILS_MAX {
+                return tails.into_iter().map(|tail| (tail, false)).collect();
+            }
+            tails = heads.iter().flat_map(|head| tails.iter().map(move |tail| format!("{head}{tail}"))).collect();
+        }
+        tails.into_iter().map(|tail| (tail, true)).collect()
+    }
+
+    /// The segments between two pieces of fixed text.
+    fn between(&self, from: &str, to: &str) -> Vec<Segment> {
+        let mut between = Vec::new();
+        let mut inside = false;
+        for segment in &self.segments {
+            let Segment::Literal(literal) = segment else {
+                if inside {
+                    between.push(segment.clone());
+                }
+                continue;
+            };
+            let mut rest = literal.as_str();
+            if !inside {
+                let Some((_, after)) = rest.split_once(from) else { continue };
+                (rest, inside) = (after, true);
+            }
+            let (head, ends) = rest.split_once(to).map_or((rest, false), |(head, _)| (head, true));
+            if !head.is_empty() {
+                between.push(Segment::Literal(head.to_owned()));
+            }
+            if ends {
+                break;
+            }
+        }
+        between
     }
 
     /// Every way to read `text` in this format that agrees with `bound`. `None`: more ways than may be tried.

@@ -54,6 +54,41 @@ impl fmt::Display for UnixTime {
     }
 }
 
+/// Text that is no point in time as policy files write it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no point in time: write it in UTC with seconds, such as `2026-01-31T00:00:00Z`")]
+pub struct TimeError {
+    /// What was read.
+    pub text: String,
+}
+
+impl UnixTime {
+    /// Reads `2026-01-31T00:00:00Z` (RFC 3339, UTC, whole seconds, no leap second).
+    ///
+    /// # Errors
+    /// [`TimeError`] for everything else, and for days that no calendar has.
+    pub fn parse(text: &str) -> Result<Self, TimeError> {
+        let wrong = || TimeError { text: text.chars().take(40).flat_map(char::escape_debug).collect() };
+        let number = |from: usize, to: usize| {
+            let digits = text.get(from..to).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+            digits.and_then(|digits| digits.parse::<i64>().ok()).ok_or_else(wrong)
+        };
+        let days = days_of(number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let point = Self(days * 86_400 + number(11, 13)? * 3_600 + number(14, 16)? * 60 + number(17, 19)?);
+        // What is no date, and what is written otherwise, does not come out as it went in.
+        if point.0 >= 0 && point.to_string() == text { Ok(point) } else { Err(wrong()) }
+    }
+}
+
+/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar; the inverse of [`civil`].
+fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 /// The proleptic Gregorian date of a day, counted from 1970-01-01.
 fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
@@ -163,6 +198,36 @@ mod tests {
         assert_eq!(text(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(text(2_524_608_000), "2050-01-01T00:00:00Z");
         assert_eq!(text(i64::MAX), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn a_date_is_read_as_it_is_written_and_in_no_other_way() {
+        for secs in
+            (0..LAST_SECS).step_by(86_400 * 97 + 12_345).chain([951_782_399, 951_782_400, 2_524_608_000, LAST_SECS])
+        {
+            let point = UnixTime::from_secs(secs);
+            assert_eq!(UnixTime::parse(&point.to_string()), Ok(point));
+        }
+        for wrong in [
+            "",
+            "2026-01-01",
+            "2026-01-01T00:00:00",
+            "2026-01-01T00:00:00+00:00",
+            "2026-01-01T00:00:00.0Z",
+            "2026-01-01t00:00:00z",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-01-32T00:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "2026-01-01T24:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "+026-01-01T00:00:00Z",
+            "2026-01-01 00:00:00Z",
+            "é026-01-01T00:00:00Z",
+        ] {
+            assert!(UnixTime::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

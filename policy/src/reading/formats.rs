@@ -230,7 +230,7 @@ impl Reader {
 }
 
 /// `0`, `1`, `0..1`, `1..4`.
-fn count(text: &str) -> Option<(usize, usize)> {
+pub(super) fn count(text: &str) -> Option<(usize, usize)> {
     let digits = |digits: &&str| digits.bytes().all(|byte| byte.is_ascii_digit());
     let number = |text: &str| {
         Some(text).filter(digits).and_then(|text| text.parse::<usize>().ok()).filter(|number| *number <= COUNT_MAX)

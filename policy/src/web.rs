@@ -1,0 +1,99 @@
+//! Addresses of CRLs and CA certificates that leaves point to.
+
+use std::fmt;
+
+use crate::name::DnsName;
+
+/// Longest URL, in bytes.
+pub const URL_BYTES_MAX: usize = 1_024;
+
+/// Most URLs of one kind.
+pub const URLS_MAX: usize = 8;
+
+/// A URL of plain HTTP: what is fetched there is signed, and fetching it over TLS could ask for itself (RFC 5280,
+/// section 8).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HttpUrl(String);
+
+/// Text that is no URL to point to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct UrlError {
+    /// The rule it breaks.
+    pub detail: &'static str,
+}
+
+impl HttpUrl {
+    /// Reads `http://host[:port]/path`: no user information and no fragment.
+    ///
+    /// # Errors
+    /// [`UrlError`] names the first rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let wrong = |detail| Err(UrlError { detail });
+        let Some(rest) = text.strip_prefix("http://") else {
+            return wrong("it begins with `http://`: what is fetched is signed, and TLS would need it first");
+        };
+        if text.len() > URL_BYTES_MAX {
+            return wrong("it has 1,024 bytes at most");
+        }
+        let Some((authority, path)) = rest.split_once('/') else {
+            return wrong("it has a path, at least `/`");
+        };
+        let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+        let port_fits = |port: &str| {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        };
+        if DnsName::parse(host).is_err() || !port.is_none_or(port_fits) {
+            return wrong("its host is a dNSName in lower case, with a port at most");
+        }
+        let taken = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/?&=+:@!$'()*;%".contains(&byte);
+        if !path.bytes().all(taken) {
+            return wrong("its path has characters that a URL writes otherwise");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_http_with_a_host_name_and_a_path_is_taken() {
+        for url in ["http://crl.example/a.crl", "http://crl.example:8080/a/b?x=1", "http://a.b/"] {
+            assert_eq!(HttpUrl::parse(url).unwrap().as_str(), url);
+        }
+        let long = format!("http://a.b/{}", "x".repeat(URL_BYTES_MAX));
+        for url in [
+            "",
+            "https://a.b/",
+            "ldap://a.b/",
+            "http://a.b",
+            "http:///a",
+            "http://A.b/",
+            "http://u@a.b/",
+            "http://a.b:/",
+            "http://a.b:0/",
+            "http://a.b:65536/",
+            "http://a.b/ x",
+            "http://a.b/#f",
+            "http://a.b/é",
+            "http://10.0.0.1/",
+            &long,
+        ] {
+            assert!(HttpUrl::parse(url).is_err(), "{url}");
+        }
+    }
+}
