@@ -6,10 +6,13 @@ use der::{
 };
 use hallmark_policy::{
     Approved,
+    constraint::{NameConstraints as ApprovedConstraints, Subtree},
     content::{Content, EPOCH_BINDING_ARCS, EPOCH_BINDING_VERSION, EpochBinding, Extension as Approval},
     key::{PublicKey, SignatureAlgorithm},
     name::{DistinguishedName, GeneralName as ApprovedName, NameAttribute},
+    oid::Oid,
     time::{Interval, UnixTime},
+    web::HttpUrl,
 };
 use signature::Keypair;
 use spki::{
@@ -23,8 +26,13 @@ use x509_cert::{
     ext::{
         Extension,
         pkix::{
-            AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
-            SubjectKeyIdentifier, name::GeneralName,
+            AccessDescription, AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints,
+            CertificatePolicies, CrlDistributionPoints, ExtendedKeyUsage, KeyUsage, KeyUsages, NameConstraints,
+            SubjectAltName, SubjectKeyIdentifier,
+            certpolicy::PolicyInformation,
+            constraints::name::GeneralSubtree,
+            crl::dp::DistributionPoint,
+            name::{DistributionPointName, GeneralName},
         },
     },
     name::{Name, RdnSequence, RelativeDistinguishedName},
@@ -237,9 +245,9 @@ fn extension(approved: &Approval) -> der::Result<Extension> {
             let usages = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign);
             written(KEY_USAGE, true, usages.to_der()?)
         }
-        Approval::ExtendedKeyUsage(purposes) => {
+        Approval::ExtendedKeyUsage { critical, purposes } => {
             let purposes = purposes.iter().map(|purpose| oid(purpose.arcs())).collect::<der::Result<_>>()?;
-            written(&[2, 5, 29, 37], false, ExtendedKeyUsage(purposes).to_der()?)
+            written(&[2, 5, 29, 37], *critical, ExtendedKeyUsage(purposes).to_der()?)
         }
         Approval::SubjectAltName { critical, names } => {
             let names = names.iter().map(general_name).collect::<der::Result<_>>()?;
@@ -254,6 +262,31 @@ fn extension(approved: &Approval) -> der::Result<Extension> {
             let identifier = AuthorityKeyIdentifier { key_identifier, ..Default::default() };
             written(&[2, 5, 29, 35], false, identifier.to_der()?)
         }
+        Approval::NameConstraints(constraints) => {
+            written(&[2, 5, 29, 30], true, name_constraints(constraints)?.to_der()?)
+        }
+        Approval::CertificatePolicies(policies) => {
+            let information = |policy: &Oid| {
+                Ok(PolicyInformation { policy_identifier: oid(policy.arcs())?, policy_qualifiers: None })
+            };
+            let policies = policies.iter().map(information).collect::<der::Result<_>>()?;
+            written(&[2, 5, 29, 32], false, CertificatePolicies(policies).to_der()?)
+        }
+        Approval::CrlDistributionPoints(urls) => {
+            let names = urls.iter().map(url).collect::<der::Result<_>>()?;
+            let distribution_point = Some(DistributionPointName::FullName(names));
+            let point = DistributionPoint { distribution_point, reasons: None, crl_issuer: None };
+            written(&[2, 5, 29, 31], false, CrlDistributionPoints(vec![point]).to_der()?)
+        }
+        Approval::CaIssuers(urls) => {
+            let description = |address: &HttpUrl| {
+                let access_method = oid(&[1, 3, 6, 1, 5, 5, 7, 48, 2])?;
+                Ok(AccessDescription { access_method, access_location: url(address)? })
+            };
+            let descriptions = urls.iter().map(description).collect::<der::Result<_>>()?;
+            written(&[1, 3, 6, 1, 5, 5, 7, 1, 1], false, AuthorityInfoAccessSyntax(descriptions).to_der()?)
+        }
+        Approval::Claim(claim) => written(claim.oid.arcs(), false, claim.value.clone()),
         Approval::EpochBinding(EpochBinding { generation, manifest, transition }) => {
             let binding = Binding {
                 version: EPOCH_BINDING_VERSION,
@@ -264,6 +297,33 @@ fn extension(approved: &Approval) -> der::Result<Extension> {
             written(EPOCH_BINDING_ARCS, false, binding.to_der()?)
         }
     }
+}
+
+fn url(url: &HttpUrl) -> der::Result<GeneralName> {
+    Ok(GeneralName::UniformResourceIdentifier(Ia5String::new(url.as_str())?))
+}
+
+fn name_constraints(constraints: &ApprovedConstraints) -> der::Result<NameConstraints> {
+    let subtree = |subtree: &Subtree| {
+        let base = match subtree {
+            Subtree::Dns(base) => GeneralName::DnsName(Ia5String::new(base)?),
+            Subtree::Uri(base) => GeneralName::UniformResourceIdentifier(Ia5String::new(base)?),
+            Subtree::Email(base) => GeneralName::Rfc822Name(Ia5String::new(base)?),
+            Subtree::Ip(network) => {
+                let (address, mask) = network.octets();
+                GeneralName::IpAddress(OctetString::new([address, mask].concat())?)
+            }
+        };
+        Ok(GeneralSubtree { base, minimum: 0, maximum: None })
+    };
+    let list = |subtrees: &[Subtree]| match subtrees {
+        [] => Ok(None),
+        _ => subtrees.iter().map(subtree).collect::<der::Result<_>>().map(Some),
+    };
+    Ok(NameConstraints {
+        permitted_subtrees: list(&constraints.permitted)?,
+        excluded_subtrees: list(&constraints.excluded)?,
+    })
 }
 
 fn general_name(name: &ApprovedName) -> der::Result<GeneralName> {

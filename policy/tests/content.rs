@@ -1,7 +1,7 @@
 //! Keys, validity, usages, extensions, claims and constraints: `content.toml` is the specification, and this reads it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends by panicking")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use hallmark_policy::{
     Caller, ClaimInput, Decision, EpochId, Issuer, NameInput, Policy, ReasonCode, Request, RequestInput, SubjectInput,
@@ -91,27 +91,27 @@ fn p256() -> String {
 
 #[test]
 fn every_key_is_decided_as_written() {
-    World::new().check(|corpus| &corpus.keys);
+    WORLD.check(|corpus| &corpus.keys);
 }
 
 #[test]
 fn every_validity_is_decided_as_written() {
-    World::new().check(|corpus| &corpus.validity);
+    WORLD.check(|corpus| &corpus.validity);
 }
 
 #[test]
 fn every_extension_is_decided_as_written() {
-    World::new().check(|corpus| &corpus.extensions);
+    WORLD.check(|corpus| &corpus.extensions);
 }
 
 #[test]
 fn every_claim_is_decided_as_written() {
-    World::new().check(|corpus| &corpus.claims);
+    WORLD.check(|corpus| &corpus.claims);
 }
 
 #[test]
 fn every_constrained_name_is_decided_as_written() {
-    World::new().check(|corpus| &corpus.constraints);
+    WORLD.check(|corpus| &corpus.constraints);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn the_two_ca_certificates_of_an_epoch_have_the_same_constraints_and_the_root_ha
         authority::{CaRequest, Root, decide_ca},
         content::EpochBinding,
     };
-    let world = World::new();
+    let world = &*WORLD;
     let key = PublicKey::parse(&world.keys["ecdsa-p256"]).unwrap();
     let root = Root {
         subject: DistinguishedName::common_name("Tight Root"),
@@ -179,7 +179,7 @@ fn the_two_ca_certificates_of_an_epoch_have_the_same_constraints_and_the_root_ha
 #[test]
 fn a_weak_or_denied_key_becomes_no_ca_either() {
     use hallmark_policy::authority::{CaRequest, decide_ca};
-    let world = World::new();
+    let world = &*WORLD;
     for (key, code) in [("rsa-roca", ReasonCode::KeyWeak), ("denied", ReasonCode::KeyDenied)] {
         let key = PublicKey::parse(&world.keys[key]).unwrap();
         let decision = decide_ca(&world.policy, "plain", &CaRequest::Root, &key, now(), Serial::from_random([1; 16]));
@@ -190,7 +190,7 @@ fn a_weak_or_denied_key_becomes_no_ca_either() {
 
 #[test]
 fn another_claim_under_the_same_request_id_is_another_request() {
-    let world = World::new();
+    let world = &*WORLD;
     let case = |value: &str| Case {
         claims: vec![("1.3.9901.2.2".to_owned(), value.to_owned())],
         ..world.corpus.claims[0].clone()
@@ -199,6 +199,9 @@ fn another_claim_under_the_same_request_id_is_another_request() {
     assert_eq!(digest(case("0c0161")), digest(case("0c0161")));
     assert_ne!(digest(case("0c0161")), digest(case("0c0162")));
 }
+
+/// Made once: RSA keys take their time.
+static WORLD: LazyLock<World> = LazyLock::new(World::new);
 
 fn corpus() -> Corpus {
     toml::from_str(include_str!("content.toml")).unwrap()

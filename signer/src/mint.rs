@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hallmark_policy::{
-    NameInput, Policy, Reason, ReasonCode, Request, RequestIdentity, RequestInput, SubjectInput, stored_serial,
-    stored_validity,
+    ClaimInput, NameInput, Policy, Reason, ReasonCode, Request, RequestIdentity, RequestInput, SubjectInput,
+    stored_serial, stored_validity,
 };
 use hallmark_proto::{
     link::Reply,
@@ -111,11 +111,7 @@ fn later_versions(message: &MintCertificateRequest) -> Vec<Reason> {
         Some(Intent::Register(_) | Intent::Refresh(_)) => true,
         Some(Intent::None(_)) | None => false,
     };
-    let fields = [
-        ("policy_hash", !message.policy_hash.is_empty()),
-        ("claims", !message.claims.is_empty()),
-        ("instance", instance),
-    ];
+    let fields = [("policy_hash", !message.policy_hash.is_empty()), ("instance", instance)];
     let later = |field: &'static str| {
         let sentence = format!("`{field}` is of a later version of this signer");
         Reason::new(ReasonCode::FieldNotSupported, field, sentence).allowing("leave it out")
@@ -132,6 +128,8 @@ fn input(policy: &Policy, message: MintCertificateRequest) -> RequestInput {
         message.authority
     };
     let names: Vec<_> = message.subject_alt_names.into_iter().map(|name| name_input(name.name)).collect();
+    let claims = message.claims.into_iter().map(|claim| ClaimInput { oid: claim.oid, value: claim.value.to_vec() });
+    let claims = claims.collect();
     let subject = match message.subject {
         None => SubjectInput::Missing,
         Some(Subject::Csr(csr)) if names.is_empty() && message.common_name.is_empty() => {
@@ -150,6 +148,7 @@ fn input(policy: &Policy, message: MintCertificateRequest) -> RequestInput {
         lifetime_seconds: message.lifetime_seconds,
         transition: message.transition.to_vec(),
         evidence_sha256: message.evidence_sha256.to_vec(),
+        claims,
         validate_only: message.validate_only,
     }
 }

@@ -287,11 +287,24 @@ fn cases(world: &World) -> Vec<Case> {
             "fields of later versions",
             requesting(|r| {
                 r.policy_hash = Bytes::from_static(&[0; 32]);
-                r.claims = vec![Claim::default()];
                 r.instance = Some(InstanceIntent { intent: Some(Intent::Register(InstanceRegister {})) });
             }),
             UNIMPLEMENTED,
-            &["FIELD_NOT_SUPPORTED", "FIELD_NOT_SUPPORTED", "FIELD_NOT_SUPPORTED"],
+            &["FIELD_NOT_SUPPORTED", "FIELD_NOT_SUPPORTED"],
+        ),
+        case(
+            "a claim that is none",
+            requesting(|r| r.claims = vec![Claim::default()]),
+            INVALID_ARGUMENT,
+            &["CLAIM_MALFORMED"],
+        ),
+        case(
+            "a claim where the profile takes none",
+            requesting(|r| {
+                r.claims = vec![Claim { oid: "1.3.9901.2.1".to_owned(), value: Bytes::from_static(&[2, 1, 5]) }];
+            }),
+            PERMISSION_DENIED,
+            &["CLAIM_NOT_ALLOWED"],
         ),
         case(
             "many things at once: all of them are said",

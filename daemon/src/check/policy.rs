@@ -81,6 +81,23 @@ fn tell_profile(profile: &Profile, findings: &mut Findings) {
         CaseWord::Fold => "Upper case in common names, dNSNames and hosts of URIs is made lower case, and signed so.",
     });
     tell_parts(profile, findings);
+    if let Some(window) = profile.window() {
+        findings.say(format!("No certificate lies outside {} to {}.", window.not_before, window.not_after));
+    }
+    if !profile.policies().is_empty() {
+        findings.say(format!("Certificate policies: {}.", listed(profile.policies().iter().map(ToString::to_string))));
+    }
+    for rule in profile.claims() {
+        let types: Vec<_> = rule.types.iter().map(|kind| kind.name()).collect();
+        findings.say(format!(
+            "{} to {} claims at {}, of at most {} bytes: {}.",
+            rule.at_least,
+            rule.at_most,
+            rule.arc,
+            rule.bytes_max,
+            types.join(", ")
+        ));
+    }
     if !profile.ignored().is_empty() {
         findings.say(format!("Of a CSR, {} are ignored.", quoted(profile.ignored())));
     }
