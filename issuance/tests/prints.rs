@@ -149,7 +149,7 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 /// The line after the one that begins so.
 fn after<'a>(lines: &'a [String], head: &str) -> &'a str {
     let at = lines.iter().position(|line| line.starts_with(head)).unwrap_or_else(|| panic!("no {head} in {lines:#?}"));
-    &lines[at + 1]
+    lines.get(at + 1).unwrap()
 }
 
 prop_compose! {
