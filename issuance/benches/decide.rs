@@ -106,6 +106,7 @@ fn benches(criterion: &mut Criterion) {
         criterion.bench_function(&format!("decide and endorse, 5 names, {name}"), |bencher| {
             bencher.iter_batched(|| der.clone(), |der| endorse(approve(&asked), der).unwrap(), BatchSize::SmallInput);
         });
+        criterion.bench_function(&format!("decide, 5 names, {name}"), |bencher| bencher.iter(|| approve(&asked)));
         criterion.bench_function(&format!("read, 5 names, {name}"), |bencher| {
             bencher.iter_batched(|| subject.clone(), |subject| request(&caller, subject), BatchSize::SmallInput);
         });

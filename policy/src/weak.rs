@@ -106,20 +106,23 @@ impl Batch {
         batches
     }
 
-    /// A number that has the same common divisors with the product as `limbs` (little-endian) has.
+    /// Numbers that have the same common divisors with the products of four batches as `limbs` (little-endian) has.
     ///
     /// Montgomery's reduction, word by word: each step adds the multiple of the product that clears the lowest word,
-    /// and drops that word. So it gives the number times a power of 2^-64, and the product is odd.
-    fn reduce(&self, limbs: &[u64]) -> u64 {
-        let mut carry = 0_u64;
+    /// and drops that word. So it gives the number times a power of 2^-64, and the product is odd. Each step waits for the
+    /// one before it, so that four side by side cost little more than one.
+    fn reduce(four: [&Self; 4], limbs: &[u64]) -> [u64; 4] {
+        let mut carries = [0_u64; 4];
         for limb in limbs {
-            let (sum, over) = limb.overflowing_add(carry);
-            let factor = sum.wrapping_mul(self.inverse);
-            let cleared = u128::from(factor) * u128::from(self.product) + u128::from(sum);
-            // At most (2^64 - 1)^2 / 2^64 and two carries: below 2^64.
-            carry = ((cleared >> 64) as u64).wrapping_add(u64::from(over));
+            for (carry, batch) in carries.iter_mut().zip(four) {
+                let (sum, over) = limb.overflowing_add(*carry);
+                let factor = sum.wrapping_mul(batch.inverse);
+                let cleared = u128::from(factor) * u128::from(batch.product) + u128::from(sum);
+                // At most the product, and one: below 2^64.
+                *carry = ((cleared >> 64) as u64).wrapping_add(u64::from(over));
+            }
         }
-        carry
+        carries
     }
 }
 
@@ -136,11 +139,19 @@ fn odd_primes(below: usize) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The smallest prime of the batches that divides the number.
+/// The first prime of the batches that divides the number.
 fn small_factor(limbs: &[u64]) -> Option<u64> {
-    BATCHES.iter().find_map(|batch| {
-        let rest = batch.reduce(limbs);
-        batch.primes.iter().copied().find(|prime| rest % prime == 0)
+    let divides = |batch: &Batch, rest: u64| batch.primes.iter().copied().find(|prime| rest.is_multiple_of(*prime));
+    let (fours, others) = BATCHES.as_chunks::<4>();
+    let in_fours = fours.iter().find_map(|four| {
+        let rests = Batch::reduce(four.each_ref(), limbs);
+        four.iter().zip(rests).find_map(|(batch, rest)| divides(batch, rest))
+    });
+    in_fours.or_else(|| {
+        others.iter().find_map(|batch| {
+            let [rest, ..] = Batch::reduce([batch; 4], limbs);
+            divides(batch, rest)
+        })
     })
 }
 
@@ -298,7 +309,8 @@ mod tests {
         let primes: Vec<_> = odd_primes(SMALL_PRIMES_BELOW).collect();
         assert_eq!(primes.len(), 1_899);
         assert_eq!(BATCHES.iter().map(|batch| batch.primes.len()).sum::<usize>(), primes.len());
-        let prime = |number: &u64| (2..*number).take_while(|by| by * by <= *number).all(|by| number % by != 0);
+        let prime =
+            |number: &u64| (2..*number).take_while(|by| by * by <= *number).all(|by| !number.is_multiple_of(by));
         assert!(primes.iter().all(prime));
     }
 

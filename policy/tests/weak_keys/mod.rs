@@ -98,7 +98,7 @@ fn prime() -> BigUint {
 
 /// A prime as the library of CVE-2017-15361 makes them: `k * M + (65537^a mod M)`.
 fn roca(k: u64, a: u64) -> BigUint {
-    let prime = |number: &u32| (2..*number).take_while(|by| by * by <= *number).all(|by| number % by != 0);
+    let prime = |number: &u32| (2..*number).take_while(|by| by * by <= *number).all(|by| !number.is_multiple_of(by));
     let product: BigUint = (2_u32..).filter(prime).take(126).map(BigUint::from).product();
     BigUint::from(F4).modpow(&BigUint::from(a), &product) + product * k
 }
