@@ -309,10 +309,7 @@ fn name_constraints(constraints: &ApprovedConstraints) -> der::Result<NameConstr
             Subtree::Dns(base) => GeneralName::DnsName(Ia5String::new(base)?),
             Subtree::Uri(base) => GeneralName::UniformResourceIdentifier(Ia5String::new(base)?),
             Subtree::Email(base) => GeneralName::Rfc822Name(Ia5String::new(base)?),
-            Subtree::Ip(network) => {
-                let (address, mask) = network.octets();
-                GeneralName::IpAddress(OctetString::new([address, mask].concat())?)
-            }
+            Subtree::Ip(block) => GeneralName::IpAddress(OctetString::new(block.address_and_mask())?),
         };
         Ok(GeneralSubtree { base, minimum: 0, maximum: None })
     };

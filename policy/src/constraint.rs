@@ -91,12 +91,17 @@ impl NameConstraints {
     /// The permitted ranges of a kind, for people.
     #[must_use]
     pub fn allowed(&self, kind: NameKind) -> String {
-        let text = |subtree| match subtree {
-            &Subtree::Ip(ref block) => (kind == NameKind::Ip).then(|| block.as_str()),
-            subtree @ (Subtree::Dns(_) | Subtree::Uri(_) | Subtree::Email(_)) => base(subtree, kind),
-        };
-        let ranges: Vec<_> = self.permitted.iter().filter_map(text).filter(|range| *range != NO_HOST).collect();
+        let ranges: Vec<_> =
+            self.permitted.iter().filter_map(|subtree| text(subtree, kind)).filter(|range| *range != NO_HOST).collect();
         if ranges.is_empty() { "none of this kind".to_owned() } else { ranges.join(", ") }
+    }
+}
+
+/// A range as it was written, if it is of this kind.
+fn text(subtree: &Subtree, kind: NameKind) -> Option<&str> {
+    match subtree {
+        Subtree::Ip(block) => (kind == NameKind::Ip).then(|| block.as_str()),
+        Subtree::Dns(_) | Subtree::Uri(_) | Subtree::Email(_) => base(subtree, kind),
     }
 }
 
