@@ -6,6 +6,7 @@ use crate::{
     approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
     content::{Content, EpochBinding, Extension, Serial},
     key::{PublicKey, SignatureAlgorithm, sha256},
+    limits::Limits,
     name::DistinguishedName,
     profile::{Authority, CaProfile, Policy},
     reason::{Reason, ReasonCode},
@@ -175,6 +176,7 @@ fn approve(
         issuer: issuer_key.digest(),
         serial,
         not_after: validity.not_after,
+        limits: Limits::default(),
         validate_only: false,
         claims: Vec::new(),
     };
@@ -189,7 +191,7 @@ fn approve(
         request: key.spki().to_vec(),
         ..Facts::default()
     };
-    Approved { content, issuer: issuer_key.clone(), conditions, facts }
+    Approved { content, issuer: issuer_key.clone(), conditions, facts, instance_rate: None }
 }
 
 fn id(binding: &EpochBinding) -> EpochId {

@@ -6,6 +6,7 @@ use crate::{
     content::{Content, Extension, Serial},
     file::{OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
+    limits,
     name::{DistinguishedName, GeneralName, NameKind},
     names::{self, Named},
     profile::{CallerRule, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
@@ -290,8 +291,10 @@ fn approve(
         issuer: issuer.key.digest(),
         serial,
         not_after: validity.not_after,
+        limits: limits::limits(policy, profile, &content),
         validate_only: request.validate_only,
         claims: named.claims,
     };
-    Approved { content, issuer: issuer.key.clone(), conditions, facts }
+    let instance_rate = limits::instance_rate(profile, &content);
+    Approved { content, issuer: issuer.key.clone(), conditions, facts, instance_rate }
 }

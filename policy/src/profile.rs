@@ -6,7 +6,8 @@ use crate::{
     caller::{Caller, Identity},
     file::{CaseWord, OverWord, POLICY_BYTES_MAX, PolicyFile, PossessionWord},
     ip::IpBlock,
-    key::{KeyKind, SignatureAlgorithm},
+    key::{KeyKind, SignatureAlgorithm, sha256},
+    limits::{ProfileLimits, Rate},
     name::{DistinguishedName, GeneralName, NameKind},
     reading,
     template::{Bindings, INSTANCE, Template, Vocabulary},
@@ -43,6 +44,12 @@ pub struct Policy {
 pub struct PolicyDigest(pub(crate) [u8; 32]);
 
 impl PolicyDigest {
+    /// The digest of that text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(sha256(text.as_bytes()))
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -95,6 +102,7 @@ pub struct Profile {
     pub(crate) case: CaseWord,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) ignore: Vec<String>,
+    pub(crate) limits: ProfileLimits,
 }
 
 /// What a profile says, for those who explain it. Nothing here decides.
@@ -186,6 +194,12 @@ impl Profile {
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
+    }
+
+    /// How much and how often.
+    #[must_use]
+    pub fn limits(&self) -> &ProfileLimits {
+        &self.limits
     }
 
     /// Object identifiers in a CSR that are ignored instead of refused.
@@ -329,6 +343,7 @@ pub struct CallerRule {
     pub(crate) identity: Identity,
     pub(crate) methods: Vec<Method>,
     pub(crate) profiles: Vec<String>,
+    pub(crate) rate: Option<Rate>,
 }
 
 impl CallerRule {
@@ -354,6 +369,12 @@ impl CallerRule {
     #[must_use]
     pub fn profiles(&self) -> &[String] {
         &self.profiles
+    }
+
+    /// How many calls it may make.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        self.rate
     }
 
     /// Whether it may call `method`.

@@ -8,6 +8,7 @@ use crate::{
     caller::Identity,
     file::{AuthorityTable, CaTable, CallerTable, LifetimeTable, PolicyFile, ProfileTable},
     key::{KeyKind, SignatureAlgorithm, sha256},
+    limits::{self, Rate},
     name::{DistinguishedName, DnsName, NameAttribute, Uri},
     profile::{
         Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CaProfile, CallerRule, KeyPurpose, LEAF_LIFETIME_MAX,
@@ -194,6 +195,8 @@ impl Reader {
                 self.mistake(&place, format!("`ignore`: `{oid}` is no dotted object identifier"));
             }
         }
+        let (limits, mistakes) = limits::read(table, formats.common_name.as_ref(), &formats.names);
+        mistakes.into_iter().for_each(|sentence| self.mistake(&place, sentence));
         Profile {
             name: name.to_owned(),
             authority: table.authority.clone(),
@@ -207,6 +210,7 @@ impl Reader {
             case: table.case,
             vocabulary: formats.vocabulary,
             ignore: table.ignore.clone(),
+            limits,
         }
     }
 
@@ -275,7 +279,9 @@ impl Reader {
         for profile in table.profiles.iter().filter(|profile| !profiles.contains_key(*profile)) {
             self.mistake(&place, format!("there is no profile `{profile}`"));
         }
-        Some(CallerRule { name: name.to_owned(), identity, methods, profiles: table.profiles.clone() })
+        let rate = table.rate.as_deref().map(Rate::parse).transpose();
+        let rate = rate.map_err(|error| self.mistake(&place, format!("`rate`: {error}"))).ok()?;
+        Some(CallerRule { name: name.to_owned(), identity, methods, profiles: table.profiles.clone(), rate })
     }
 
     fn twice(&mut self, callers: &[CallerRule]) {
