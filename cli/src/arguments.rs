@@ -49,6 +49,9 @@ pub enum Command {
     /// Check and read a published decision log, offline.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Bring a policy into force, and ask which one is; for operators, at the signer's address for them.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.
@@ -64,6 +67,15 @@ pub enum LogCommand {
     Show(ShowArguments),
     /// Check the receipt of one entry.
     Receipt(ReceiptArguments),
+}
+
+/// The commands about the policy in force.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Have a policy checked by the signer and brought into force; a bad one changes nothing.
+    Apply(ApplyArguments),
+    /// Show which policy is in force, and since when.
+    Status(StatusArguments),
 }
 
 /// How to reach a signer.
@@ -229,6 +241,28 @@ pub struct ReceiptArguments {
     /// Verifier key of the log, as a file or as text.
     #[arg(long, value_name = "VKEY", env = "HALLMARK_LOG_KEY", hide_env_values = true)]
     pub key: Option<String>,
+}
+
+/// `hallmark policy apply`.
+#[derive(Clone, Debug, Args)]
+pub struct ApplyArguments {
+    /// How to reach the signer.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// The policy file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only have it checked: nothing is logged and nothing changes.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `hallmark policy status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArguments {
+    /// How to reach the signer.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
 }
 
 /// `hallmark completions`.

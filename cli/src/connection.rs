@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_proto::signer::signer_client::SignerClient;
+use hallmark_proto::{operator::operator_client::OperatorClient, signer::signer_client::SignerClient};
 use hyper::{body::Incoming, client::conn::http2::SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, runtime::Runtime, time};
@@ -92,6 +92,19 @@ impl Connection {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let client = SignerClient::with_origin(Service(self.sender.clone()), self.url.origin.clone());
+        self.wait(call(client, self.request(question))).await
+    }
+
+    /// Makes one call to the operators' service.
+    pub(crate) async fn call_operator<Q, A, F>(
+        &self,
+        question: Q,
+        call: impl FnOnce(OperatorClient<Service>, Request<Q>) -> F,
+    ) -> Result<A, Problem>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let client = OperatorClient::with_origin(Service(self.sender.clone()), self.url.origin.clone());
         self.wait(call(client, self.request(question))).await
     }
 

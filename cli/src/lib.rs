@@ -24,6 +24,7 @@ mod hex;
 mod log;
 mod mint;
 mod pem;
+mod policy;
 mod problem;
 mod refusal;
 mod screen;
@@ -38,7 +39,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::{
-    arguments::{Arguments, Command, LogCommand},
+    arguments::{Arguments, Command, LogCommand, PolicyCommand},
     exit::Exit,
     problem::Problem,
     screen::Screen,
@@ -65,6 +66,8 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Log(LogCommand::Verify(verify)) => log::verify::verify(verify, config, screen),
         Command::Log(LogCommand::Show(show)) => log::show::show(show, screen),
         Command::Log(LogCommand::Receipt(receipt)) => log::receipt::receipt(receipt, config, screen),
+        Command::Policy(PolicyCommand::Apply(apply)) => policy::apply(apply, config, screen),
+        Command::Policy(PolicyCommand::Status(status)) => policy::status(status, config, screen),
         Command::Completions(completions) => documents::completions(completions, screen),
         Command::Man(man) => documents::man(man, screen),
     }

@@ -55,7 +55,9 @@ impl Refused {
             message: status.message().to_owned(),
             reasons: reasons.map(Reason::of).collect(),
             logged,
-            retry_secs: retry.and_then(|retry| retry.retry_delay).map(|delay| delay.seconds),
+            retry_secs: retry
+                .and_then(|retry| retry.retry_delay)
+                .map(|delay| delay.seconds + i64::from(delay.nanos > 0)),
             request_id: None,
         }
     }
@@ -164,6 +166,11 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         "REQUEST_ID_REUSED" | "REQUEST_VOID" => "ask again with a new --request-id",
         "CLOCK_UNTRUSTED" => "an operator has to look at the signer's clock",
         "MESSAGE_TOO_LARGE" => "send a smaller request: a CSR has at most 65,536 bytes",
+        "POLICY_INVALID" => "correct the policy file; the policy before stays in force",
+        "POLICY_DIFFERS" => "the policy before stays in force; CA certificates are made once, so put those tables back",
+        "RATE_EXCEEDED" => "ask less often, or have the policy's owner raise the rate",
+        "QUOTA_EXCEEDED" => "wait for the quota's next period, or have the policy's owner raise it",
+        "KEY_HAS_OTHER_NAMES" => "make a new key for these names",
         "DRAFT_DISAGREES" => "this is a defect of the signer; tell whoever runs it, with the log index",
         _ => return None,
     })

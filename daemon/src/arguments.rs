@@ -18,7 +18,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done or stopped, 1 refused to start or f
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start the daemon and serve until SIGTERM or SIGINT; SIGHUP reads the TLS files again
+    /// Start the daemon and serve until SIGTERM or SIGINT; SIGHUP reads the TLS files and the policy again
     Run(RunArguments),
     /// Say in sentences what a configuration means, with every problem; touches neither device nor database
     Check {
@@ -61,7 +61,7 @@ pub struct RunArguments {
     /// What is logged: a level, or a level for each module, such as `info,hallmark_front=debug`
     #[arg(long, default_value = "info", env = "HALLMARK_LOG", value_name = "FILTER")]
     pub log: String,
-    /// Write the address to this file when the daemon is ready
+    /// Write the address to this file when the daemon is ready, and the operators' in a second line
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
 }

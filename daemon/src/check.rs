@@ -62,6 +62,9 @@ pub(crate) fn check(path: &Path) -> Result<(), Trouble> {
 fn findings(settings: &Settings) -> Findings {
     let mut findings = Findings::default();
     front::tell(&settings.listen, &settings.directory, &mut findings);
+    if let Some(operators) = &settings.operators {
+        front::tell_operators(operators, &settings.listen, &settings.directory, &mut findings);
+    }
     let policy = read_policy(&settings.directory.join(&settings.core.policy.file));
     core::tell(settings, policy.as_ref().ok(), &mut findings);
     match policy {

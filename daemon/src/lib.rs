@@ -13,6 +13,7 @@ mod lab;
 mod link;
 mod logging;
 mod manuals;
+mod operators;
 mod probe;
 mod run;
 mod service_manager;

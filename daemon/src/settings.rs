@@ -11,10 +11,10 @@ use hallmark_front::FrontFile;
 use hallmark_signer::config::{BackendTable, CoreFile, LedgerTable, LogTable, PolicyTable};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::trouble::Trouble;
+use crate::{operators::OperatorsFile, trouble::Trouble};
 
 /// The tables that there are.
-const TABLES: [&str; 5] = ["listen", "policy", "ledger", "log", "backend"];
+const TABLES: [&str; 6] = ["listen", "operators", "policy", "ledger", "log", "backend"];
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +22,8 @@ const TABLES: [&str; 5] = ["listen", "policy", "ledger", "log", "backend"];
 pub(crate) struct SignerFile {
     /// `[listen]`.
     pub(crate) listen: FrontFile,
+    /// `[operators]`.
+    pub(crate) operators: Option<OperatorsFile>,
     /// `[policy]`.
     pub(crate) policy: PolicyTable,
     /// `[ledger]`.
@@ -37,6 +39,8 @@ pub(crate) struct SignerFile {
 pub(crate) struct Settings {
     /// The front's part.
     pub(crate) listen: FrontFile,
+    /// The operators' listener, if there is one.
+    pub(crate) operators: Option<OperatorsFile>,
     /// The core's part.
     pub(crate) core: CoreFile,
     /// The directory of the file, where relative paths begin.
@@ -52,12 +56,12 @@ impl Settings {
     /// [`Trouble::Unreadable`], or [`Trouble::Settings`] with a problem for each table that has one.
     pub(crate) fn read(path: &Path) -> Result<Self, Trouble> {
         let text = fs::read_to_string(path).map_err(|source| Trouble::Unreadable { path: path.to_owned(), source })?;
-        let SignerFile { listen, policy, ledger, log, backend } =
+        let SignerFile { listen, operators, policy, ledger, log, backend } =
             SignerFile::parse(&text).map_err(|problems| Trouble::Settings { path: path.to_owned(), problems })?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Self { listen, core: CoreFile { policy, ledger, log, backend }, directory, sha256 })
+        Ok(Self { listen, operators, core: CoreFile { policy, ledger, log, backend }, directory, sha256 })
     }
 }
 
@@ -98,6 +102,7 @@ fn without_value(message: &str) -> String {
 fn problems_of(tables: &toml::Table) -> Vec<String> {
     let problem = |name| match name {
         "listen" => of_table::<FrontFile>(tables, name),
+        "operators" => tables.get(name).and_then(|_| of_table::<OperatorsFile>(tables, name)),
         "policy" => of_table::<PolicyTable>(tables, name),
         "ledger" => of_table::<LedgerTable>(tables, name),
         "log" => of_table::<LogTable>(tables, name),
@@ -225,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_example_names_every_setting_that_there_is() {
-        for table in ["listen", "policy", "ledger", "log", "backend.pkcs11", "backend.software"] {
+        for table in ["listen", "operators", "policy", "ledger", "log", "backend.pkcs11", "backend.software"] {
             let top = table.split('.').next().unwrap();
             let tables: toml::Table = toml::from_str(&format!("[{table}]\nno-such-key = 1\n")).unwrap();
             let problem = problems_of(&tables).into_iter().find(|problem| problem.starts_with(&format!("[{top}]")));

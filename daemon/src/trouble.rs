@@ -45,6 +45,11 @@ pub(crate) enum Trouble {
     /// The process cannot be closed to debuggers and core files.
     #[error("the process cannot be closed to debuggers and core files, and so reads no secret")]
     Hardening { source: io::Error },
+    /// The operators' identities.
+    #[error(
+        "`operators.allow`: {detail}; hint: name URIs such as `spiffe://hallmark.lab/operator`, or dNSNames, of client certificates"
+    )]
+    Operators { detail: String },
     /// The filter of log lines.
     #[error("`{filter}` is no filter of log lines; hint: write a level such as `info`, or `info,hallmark_front=debug`")]
     LogFilter { filter: String, source: tracing_subscriber::filter::ParseError },

@@ -1,15 +1,16 @@
-//! The service `hallmark.signer.v1.Signer`, without knowing a single message of it: bytes in, frame to the core, bytes out.
+//! The service `hallmark.signer.v1.Signer` or that of the operators, without knowing a single message of it: bytes in, frame to the core, bytes out.
 
 use std::{
     convert::Infallible,
     future::Future,
+    marker::PhantomData,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use hallmark_proto::SIGNER_SERVICE;
+use hallmark_proto::{OPERATOR_SERVICE, SIGNER_SERVICE};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts,
 };
@@ -23,6 +24,7 @@ use crate::{
     connection::Connection,
     counters::Counters,
     deadline::Deadline,
+    error::FrontError,
     link::{self, Core},
     message::{self, Budget, Missed, Received},
     methods::Methods,
@@ -39,9 +41,41 @@ const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
-/// The service, shared by all connections.
+/// Which service a listener offers.
+pub(crate) trait Offered: Send + Sync + 'static {
+    /// Its full name.
+    const NAME: &'static str;
+}
+
+/// The coordinators' service.
+pub(crate) struct Signer;
+
+impl Offered for Signer {
+    const NAME: &'static str = SIGNER_SERVICE;
+}
+
+/// The operators' service.
+pub(crate) struct Operator;
+
+impl Offered for Operator {
+    const NAME: &'static str = OPERATOR_SERVICE;
+}
+
+/// The calls of one service, shared by all connections.
 #[derive(Clone)]
-pub(crate) struct SignerService(Arc<Inner>);
+pub(crate) struct Calls(Arc<Inner>);
+
+/// The same under its service's name.
+pub(crate) struct Mounted<S> {
+    calls: Calls,
+    service: PhantomData<S>,
+}
+
+impl<S> Clone for Mounted<S> {
+    fn clone(&self) -> Self {
+        Self::new(self.calls.clone())
+    }
+}
 
 struct Inner {
     core: Arc<dyn Core>,
@@ -60,17 +94,25 @@ struct Taken<'a> {
     received: Received,
 }
 
-impl SignerService {
+impl<S> Mounted<S> {
+    pub(crate) fn new(calls: Calls) -> Self {
+        Self { calls, service: PhantomData }
+    }
+}
+
+impl Calls {
     pub(crate) fn new(
+        service: &'static str,
         core: Arc<dyn Core>,
-        methods: Methods,
         default_deadline: Duration,
         counters: Arc<Counters>,
         stopping: watch::Receiver<bool>,
-    ) -> Self {
+    ) -> Result<Self, FrontError> {
+        let methods = Methods::read(service)?;
         let turned_away_frames = Arc::new(Semaphore::new(TURNED_AWAY_FRAMES_MAX));
         let budget = Budget::new();
-        Self(Arc::new(Inner { core, methods, budget, default_deadline, counters, stopping, turned_away_frames }))
+        let inner = Inner { core, methods, budget, default_deadline, counters, stopping, turned_away_frames };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Answers a request of any service that does not go further, and tells the core of it.
@@ -79,11 +121,11 @@ impl SignerService {
     }
 }
 
-impl NamedService for SignerService {
-    const NAME: &'static str = SIGNER_SERVICE;
+impl<S: Offered> NamedService for Mounted<S> {
+    const NAME: &'static str = S::NAME;
 }
 
-impl tower::Service<Request<Body>> for SignerService {
+impl<S: Offered> tower::Service<Request<Body>> for Mounted<S> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -93,7 +135,7 @@ impl tower::Service<Request<Body>> for SignerService {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let service = Arc::clone(&self.0);
+        let service = Arc::clone(&self.calls.0);
         Box::pin(async move { Ok(service.answer(request).await) })
     }
 }

@@ -83,6 +83,14 @@ pub struct FrontConfig {
     pub(crate) watch_interval: Duration,
     pub(crate) clock: Arc<dyn TimeProvider>,
     pub(crate) anchor_rule: AnchorRule,
+    pub(crate) whose: Whose,
+}
+
+/// Whom a listener is for, and so which service it offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Coordinators,
+    Operators,
 }
 
 /// Where the TLS files are, absolute or relative to the working directory.
@@ -123,7 +131,15 @@ impl FrontConfig {
             watch_interval: WATCH_INTERVAL,
             clock: Arc::new(DefaultTimeProvider),
             anchor_rule: AnchorRule(Arc::new(|_| true)),
+            whose: Whose::Coordinators,
         })
+    }
+
+    /// Offers the operators' service, `hallmark.operator.v1.Operator`, in place of the coordinators'.
+    #[must_use]
+    pub fn for_operators(mut self) -> Self {
+        self.whose = Whose::Operators;
+        self
     }
 
     /// Refuses a callers' bundle whose certificates (DER) `admits` does not let pass: at start with an error, at a reload by

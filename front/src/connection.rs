@@ -27,7 +27,7 @@ use tower::Service as _;
 
 use crate::{
     caller::{Caller, NotAdmitted},
-    calls::SignerService,
+    calls::Calls,
     config::DEADLINE_MAX,
     counters::Counters,
     reload::TlsWatch,
@@ -64,7 +64,7 @@ pub(crate) struct Edge {
     pub(crate) tls: Arc<TlsWatch>,
     pub(crate) clock: Arc<dyn TimeProvider>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) signer: SignerService,
+    pub(crate) calls: Calls,
     pub(crate) routes: Routes,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) connection_age_max: Duration,
@@ -196,7 +196,7 @@ impl Edge {
     ) -> Result<Response<Body>, Infallible> {
         self.counters.request();
         if self.admit(&connection).is_err() {
-            return Ok(self.signer.turn_away(&connection, request.uri().path(), Reason::CallerNotAdmitted));
+            return Ok(self.calls.turn_away(&connection, request.uri().path(), Reason::CallerNotAdmitted));
         }
         request.extensions_mut().insert(connection);
         self.routes.clone().call(request).await

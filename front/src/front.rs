@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hallmark_proto::{FILE_DESCRIPTOR_SET, SIGNER_SERVICE};
+use hallmark_proto::FILE_DESCRIPTOR_SET;
 use rustls_pki_types::CertificateDer;
 use tokio::{
     net::TcpStream,
@@ -20,14 +20,13 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::{
-    calls::SignerService,
-    config::FrontConfig,
+    calls::{Calls, Mounted, Offered, Operator, Signer},
+    config::{FrontConfig, Whose},
     connection::Edge,
     counters::Counters,
     error::FrontError,
     health::{HealthHandle, QUESTION_BYTES_MAX},
     link::Core,
-    methods::Methods,
     reload::{Look, ReloadHandle, TlsWatch},
 };
 
@@ -58,17 +57,24 @@ impl Front {
     pub fn bind(config: FrontConfig, core: Arc<dyn Core>) -> Result<Self, FrontError> {
         let counters = Arc::new(Counters::default());
         let tls = Arc::new(TlsWatch::start(&config, Arc::clone(&counters))?);
-        let methods = Methods::read()?;
         let (stopping, stop) = watch::channel(false);
-        let signer = SignerService::new(core, methods, config.default_deadline, Arc::clone(&counters), stop.clone());
-        let (health, routes) = routes(signer.clone())?;
+        let service = match config.whose {
+            Whose::Coordinators => Signer::NAME,
+            Whose::Operators => Operator::NAME,
+        };
+        let (deadline, counted) = (config.default_deadline, Arc::clone(&counters));
+        let calls = Calls::new(service, core, deadline, counted, stop.clone())?;
+        let (health, routes) = match config.whose {
+            Whose::Coordinators => routes::<Signer>(calls.clone())?,
+            Whose::Operators => routes::<Operator>(calls.clone())?,
+        };
         let (listener, address) =
             listen(config.address).map_err(|source| FrontError::Listen { address: config.address, source })?;
         let edge = Edge {
             tls,
             clock: config.clock,
             counters,
-            signer,
+            calls,
             routes,
             stopping: stop,
             connection_age_max: config.connection_age_max,
@@ -137,16 +143,16 @@ impl Front {
     }
 }
 
-fn routes(signer: SignerService) -> Result<(HealthHandle, Routes), FrontError> {
-    let (handle, health) = HealthHandle::new();
+fn routes<S: Offered>(calls: Calls) -> Result<(HealthHandle, Routes), FrontError> {
+    let (handle, health) = HealthHandle::new(S::NAME);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name(SIGNER_SERVICE)
+        .with_service_name(S::NAME)
         .with_service_name("grpc.health.v1.Health")
         .build_v1()
         .map_err(|source| FrontError::Reflection { source })?;
-    let routes = Routes::new(signer)
+    let routes = Routes::new(Mounted::<S>::new(calls))
         .add_service(HealthServer::new(health).max_decoding_message_size(QUESTION_BYTES_MAX))
         .add_service(reflection.max_decoding_message_size(QUESTION_BYTES_MAX))
         .prepare();

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use hallmark_proto::SIGNER_SERVICE;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
@@ -22,15 +21,18 @@ pub struct HealthHandle(watch::Sender<ServingStatus>);
 
 /// The service behind the handle.
 #[derive(Debug)]
-pub(crate) struct HealthService(watch::Receiver<ServingStatus>);
+pub(crate) struct HealthService {
+    service: &'static str,
+    status: watch::Receiver<ServingStatus>,
+}
 
 impl HealthHandle {
-    pub(crate) fn new() -> (Self, HealthService) {
-        let (sender, receiver) = watch::channel(ServingStatus::NotServing);
-        (Self(sender), HealthService(receiver))
+    pub(crate) fn new(service: &'static str) -> (Self, HealthService) {
+        let (sender, status) = watch::channel(ServingStatus::NotServing);
+        (Self(sender), HealthService { service, status })
     }
 
-    /// Says SERVING or NOT_SERVING for the whole server and the signer service, from now on.
+    /// Says SERVING or NOT_SERVING for the whole server and its service, from now on.
     pub fn set_serving(&self, serving: bool) {
         self.0.send_replace(if serving { ServingStatus::Serving } else { ServingStatus::NotServing });
     }
@@ -38,10 +40,10 @@ impl HealthHandle {
 
 impl HealthService {
     fn of(&self, request: &HealthCheckRequest) -> Result<watch::Receiver<ServingStatus>, Status> {
-        match request.service.as_str() {
-            WHOLE_SERVER | SIGNER_SERVICE => Ok(self.0.clone()),
-            _ => Err(Status::not_found("there is no such service here; ask for hallmark.signer.v1.Signer")),
+        if request.service == WHOLE_SERVER || request.service == self.service {
+            return Ok(self.status.clone());
         }
+        Err(Status::not_found(format!("there is no such service here; ask for {}", self.service)))
     }
 }
 

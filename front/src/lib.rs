@@ -34,7 +34,7 @@ pub use error::FrontError;
 pub use front::{CONNECTIONS_MAX, Front, HANDSHAKES_MAX, STOP_TIME_MAX};
 pub use health::HealthHandle;
 pub use link::Core;
-pub use methods::{MESSAGE_BYTES_MAX, ROTATE_MESSAGE_BYTES_MAX};
+pub use methods::{APPLY_POLICY_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, ROTATE_MESSAGE_BYTES_MAX};
 pub use period::{PERIOD_DAYS_MAX, Period, PeriodError};
 pub use reload::ReloadHandle;
 pub use tls_files::TLS_FILE_BYTES_MAX;

@@ -1,8 +1,8 @@
-//! The methods of the coordinator's service, and how large a message each of them takes.
+//! The methods of a service, and how large a message each of them takes.
 
 use std::collections::BTreeMap;
 
-use hallmark_proto::{FILE_DESCRIPTOR_SET, SIGNER_SERVICE};
+use hallmark_proto::FILE_DESCRIPTOR_SET;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
@@ -13,50 +13,75 @@ pub const MESSAGE_BYTES_MAX: usize = 256 * 1_024;
 /// Largest request message of `RotateIntermediate`, in bytes: a manifest of 16 MiB and room.
 pub const ROTATE_MESSAGE_BYTES_MAX: usize = 17 * 1_024 * 1_024;
 
-const ROTATE: &str = "RotateIntermediate";
+/// Largest request message of `ApplyPolicy`, in bytes: a policy of 1 MiB and room.
+pub const APPLY_POLICY_MESSAGE_BYTES_MAX: usize = (1_024 + 64) * 1_024;
 
-/// The unary methods of `hallmark.signer.v1.Signer` by name, with the size of their messages in bytes.
+const ROTATE: &str = "RotateIntermediate";
+const APPLY_POLICY: &str = "ApplyPolicy";
+
+/// The unary methods of a service by name, with the size of their messages in bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Methods(BTreeMap<String, usize>);
+pub(crate) struct Methods {
+    service: &'static str,
+    by_name: BTreeMap<String, usize>,
+}
 
 impl Methods {
     /// Reads them from the descriptors that are compiled in, so that a new method needs no line here.
-    pub(crate) fn read() -> Result<Self, FrontError> {
+    pub(crate) fn read(service: &'static str) -> Result<Self, FrontError> {
         let files =
             FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).map_err(|source| FrontError::Descriptors { source })?.file;
         let services = files.into_iter().flat_map(|file| {
             let package = file.package().to_owned();
             file.service.into_iter().map(move |service| (format!("{package}.{}", service.name()), service))
         });
-        let methods = services.filter(|(name, _)| name == SIGNER_SERVICE).flat_map(|(_, service)| service.method);
+        let methods = services.filter(|(name, _)| name == service).flat_map(|(_, service)| service.method);
         let unary = methods.filter(|method| !method.client_streaming() && !method.server_streaming());
-        Ok(Self(unary.map(|method| (method.name().to_owned(), message_bytes_max(method.name()))).collect()))
+        let by_name = unary.map(|method| (method.name().to_owned(), message_bytes_max(method.name()))).collect();
+        Ok(Self { service, by_name })
     }
 
     /// The method of a request path, with the size of its messages in bytes.
     pub(crate) fn of_path(&self, path: &str) -> Option<(&str, usize)> {
-        let method = path.strip_prefix('/')?.strip_prefix(SIGNER_SERVICE)?.strip_prefix('/')?;
-        self.0.get_key_value(method).map(|(name, bytes_max)| (name.as_str(), *bytes_max))
+        let method = path.strip_prefix('/')?.strip_prefix(self.service)?.strip_prefix('/')?;
+        self.by_name.get_key_value(method).map(|(name, bytes_max)| (name.as_str(), *bytes_max))
     }
 }
 
 fn message_bytes_max(method: &str) -> usize {
-    if method == ROTATE { ROTATE_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX }
+    match method {
+        ROTATE => ROTATE_MESSAGE_BYTES_MAX,
+        APPLY_POLICY => APPLY_POLICY_MESSAGE_BYTES_MAX,
+        _ => MESSAGE_BYTES_MAX,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use hallmark_proto::{OPERATOR_SERVICE, SIGNER_SERVICE};
+
     use super::*;
 
     #[test]
     fn methods_are_found_by_their_whole_path() {
-        let methods = Methods::read().unwrap();
+        let methods = Methods::read(SIGNER_SERVICE).unwrap();
         let path = "/hallmark.signer.v1.Signer/MintCertificate";
         assert_eq!(methods.of_path(path), Some(("MintCertificate", MESSAGE_BYTES_MAX)));
         for path in ["", "/", "MintCertificate", "/hallmark.signer.v1.Signer/", "/hallmark.signer.v1.Signer/Mint"] {
             assert_eq!(methods.of_path(path), None);
         }
         assert_eq!(methods.of_path(&format!("{path}/")), None);
+    }
+
+    #[test]
+    fn a_service_does_not_have_the_methods_of_another() {
+        let (signer, operator) = (Methods::read(SIGNER_SERVICE).unwrap(), Methods::read(OPERATOR_SERVICE).unwrap());
+        let apply = "/hallmark.operator.v1.Operator/ApplyPolicy";
+        assert_eq!(operator.of_path(apply), Some(("ApplyPolicy", APPLY_POLICY_MESSAGE_BYTES_MAX)));
+        for path in [apply, "/hallmark.signer.v1.Signer/ApplyPolicy"] {
+            assert_eq!(signer.of_path(path), None);
+        }
+        assert_eq!(operator.of_path("/hallmark.operator.v1.Operator/MintCertificate"), None);
     }
 
     #[test]

@@ -34,6 +34,17 @@ pub enum Event {
         digest: PolicyDigest,
         /// Its text, kept as a blob.
         text: String,
+        /// Who brought it: `start`, `reload`, or the identity of an operator.
+        by: String,
+    },
+    /// A policy was brought and not taken; the one before stays in force.
+    PolicyRefused {
+        /// SHA-256 of its text; none if it could not be read at all.
+        digest: Option<[u8; 32]>,
+        /// Who brought it.
+        by: String,
+        /// What is wrong, sentence by sentence.
+        sentences: Vec<String>,
     },
     /// Something happened to a key.
     KeyEvent {

@@ -7,7 +7,7 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, UnixMillis,
     batch::{Batch, Fault},
-    claim,
+    claim, limits,
     request::{self, RequestRow},
     schema::signed,
     stage,
@@ -51,6 +51,7 @@ impl Batch<'_> {
         let Conditions { authority, stage, issuer, .. } = conditions;
         reasons.extend(stage::objection(self.connection, authority, *stage, *issuer)?);
         reasons.extend(claim::objections(self.connection, authority, &conditions.claims)?);
+        reasons.extend(limits::objections(self.connection, conditions, at)?);
         if has_passed(conditions.not_after, at) {
             let sentence = format!("the certificate would have ended at {}", conditions.not_after);
             reasons.push(Reason::new(ReasonCode::DeadlinePassed, "lifetime_seconds", sentence));
@@ -94,6 +95,7 @@ impl Batch<'_> {
         ])?;
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
         claim::take(self.connection, &warrant.conditions.authority, &warrant.conditions.claims, logged.index)?;
+        limits::count(self.connection, &warrant.conditions, at, logged.index)?;
         let committed = Committed {
             to_be_signed: warrant.to_be_signed,
             issuer: warrant.conditions.issuer,

@@ -13,6 +13,7 @@ mod event;
 mod genuine;
 mod handle;
 mod issue;
+mod limits;
 mod nodes;
 mod open;
 mod operation;

@@ -14,7 +14,7 @@ impl Batch<'_> {
     /// Logs an event; a loaded policy is in force from here on.
     pub(crate) fn record(&mut self, event: &Event, at: UnixMillis) -> Result<Logged, Fault> {
         let logged = self.append(entry(event, at), at)?;
-        if let Event::PolicyLoaded { digest, text } = event {
+        if let Event::PolicyLoaded { digest, text, by: _ } = event {
             self.keep_blob(text.as_bytes())?;
             self.policy = Some(*digest);
         }
@@ -34,6 +34,7 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::Stop
         | Event::Recovered { .. }
         | Event::PolicyLoaded { .. }
+        | Event::PolicyRefused { .. }
         | Event::KeyEvent { .. }
         | Event::SigningFailed { .. }
         | Event::OperatorCommand { .. }
@@ -55,9 +56,18 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
         ),
         Event::Stop => (STOP, object),
         Event::Recovered { unsigned } => ("recovered", object.count("unsigned", *unsigned)),
-        Event::PolicyLoaded { digest, text } => {
-            ("policy-loaded", object.hex("policy-sha256", digest.as_bytes()).count("bytes", text.len() as u64))
-        }
+        Event::PolicyLoaded { digest, text, by } => (
+            "policy-loaded",
+            object.hex("policy-sha256", digest.as_bytes()).count("bytes", text.len() as u64).text("by", by),
+        ),
+        Event::PolicyRefused { digest, by, sentences } => (
+            "policy-refused",
+            object.maybe_hex("refused-sha256", digest.as_ref().map(<[u8; 32]>::as_slice)).text("by", by).texts(
+                "sentences",
+                "sentences-omitted",
+                sentences,
+            ),
+        ),
         Event::KeyEvent { authority, action, reference, spki, kind, backend } => (
             "key-event",
             object

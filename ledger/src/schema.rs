@@ -19,7 +19,8 @@ const STATEMENTS_MAX: usize = 64;
 /// Entries are only ever appended. `head` has one row: the tree after the last batch.
 /// Its `published` is at most what was ever published, and over 0 once anything was.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
-/// `request` forgets leaves after the retention time; `serial` and `name_claim` never do.
+/// `request` forgets leaves after the retention time; `serial`, `name_claim` and `key_names` never do.
+/// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
 const TABLES: &str = "
 CREATE TABLE head (
     id INTEGER PRIMARY KEY CHECK (id = 0),
@@ -82,6 +83,21 @@ CREATE TABLE name_claim (
     name TEXT NOT NULL,
     log_index INTEGER NOT NULL,
     PRIMARY KEY (authority, form)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE quota (
+    authority TEXT NOT NULL,
+    profile TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    period INTEGER NOT NULL,
+    used INTEGER NOT NULL,
+    PRIMARY KEY (authority, profile, caller)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE key_names (
+    authority TEXT NOT NULL,
+    spki_sha256 BLOB NOT NULL,
+    names_sha256 BLOB NOT NULL,
+    log_index INTEGER NOT NULL,
+    PRIMARY KEY (authority, spki_sha256)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE authority (
     name TEXT PRIMARY KEY,

@@ -179,7 +179,7 @@ async fn a_warrant_decided_under_another_policy_is_refused() {
     let ledger = world.begin().await;
     let mesh = world.found(&ledger).await;
     let other = Policy::parse(&format!("{}\n# changed", world.policy.text())).unwrap();
-    let event = Event::PolicyLoaded { digest: other.digest(), text: other.text().to_owned() };
+    let event = Event::PolicyLoaded { digest: other.digest(), text: other.text().to_owned(), by: String::new() };
     ledger.record(event, world.at()).await.unwrap();
     assert_eq!(refused(ledger.issue(world.leaf(&mesh, "a", 1), world.at()).await.unwrap()), ["POLICY_CHANGED"]);
     world.load_policy(&ledger).await;
@@ -309,7 +309,7 @@ async fn every_kind_of_event_is_a_canonical_entry() {
         },
         Event::Stop,
         Event::Recovered { unsigned: u64::MAX },
-        Event::PolicyLoaded { digest: world.policy.digest(), text: long.clone() },
+        Event::PolicyLoaded { digest: world.policy.digest(), text: long.clone(), by: String::new() },
         Event::KeyEvent {
             authority: long.clone(),
             action: KeyAction::Generated,

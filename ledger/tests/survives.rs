@@ -388,7 +388,10 @@ async fn the_write_ahead_log_stays_bounded() {
     let mut longest = 0;
     for number in 0..160 {
         let text = format!("{number}{}", "x".repeat(1_048_576));
-        ledger.record(Event::PolicyLoaded { digest: world.policy.digest(), text }, world.at()).await.unwrap();
+        ledger
+            .record(Event::PolicyLoaded { digest: world.policy.digest(), text, by: String::new() }, world.at())
+            .await
+            .unwrap();
         longest = longest.max(fs::metadata(world.directory.path().join("ledger.db-wal")).unwrap().len());
     }
     assert!(longest < WAL_BYTES_MAX, "{longest} bytes");

@@ -4,6 +4,7 @@ use crate::{
     caller::Identity,
     content::{Content, Serial},
     key::{PublicKey, SpkiDigest},
+    limits::{InstanceRate, Limits},
     profile::PolicyDigest,
     reason::Reason,
     time::UnixTime,
@@ -25,6 +26,7 @@ pub struct Approved {
     pub(crate) issuer: PublicKey,
     pub(crate) conditions: Conditions,
     pub(crate) facts: Facts,
+    pub(crate) instance_rate: Option<InstanceRate>,
 }
 
 impl Approved {
@@ -44,6 +46,18 @@ impl Approved {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The authority that is to sign.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.conditions.authority
+    }
+
+    /// The rate that it counts against, beside the caller's.
+    #[must_use]
+    pub fn instance_rate(&self) -> Option<&InstanceRate> {
+        self.instance_rate.as_ref()
     }
 
     /// The key that is to sign it.
@@ -70,6 +84,8 @@ pub struct Conditions {
     pub serial: Serial,
     /// End of the certificate: what is committed and not signed by then is void.
     pub not_after: UnixTime,
+    /// Quotas, and whose key it is.
+    pub limits: Limits,
     /// Decide only: log the decision, commit no serial, sign nothing.
     pub validate_only: bool,
     /// Written forms that must be free, or this name's already: once per authority, for ever.

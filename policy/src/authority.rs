@@ -7,6 +7,7 @@ use crate::{
     content::{Content, EpochBinding, Extension, Serial},
     decide::check_weak_key,
     key::{PublicKey, SignatureAlgorithm, sha256},
+    limits::Limits,
     name::DistinguishedName,
     profile::{Authority, CaProfile, Policy},
     reason::{Reason, ReasonCode},
@@ -184,6 +185,7 @@ fn approve(
         issuer: issuer_key.digest(),
         serial,
         not_after: validity.not_after,
+        limits: Limits::default(),
         validate_only: false,
         claims: Vec::new(),
     };
@@ -198,7 +200,7 @@ fn approve(
         request: key.spki().to_vec(),
         ..Facts::default()
     };
-    Approved { content, issuer: issuer_key.clone(), conditions, facts }
+    Approved { content, issuer: issuer_key.clone(), conditions, facts, instance_rate: None }
 }
 
 fn id(binding: &EpochBinding) -> EpochId {

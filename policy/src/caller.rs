@@ -2,7 +2,12 @@
 
 use rasn_pkix::{Certificate, GeneralName, GeneralNames};
 
-use crate::{key::arcs, readback, time::Interval};
+use crate::{
+    key::arcs,
+    name::{DnsName, NameError, Uri},
+    readback,
+    time::Interval,
+};
 
 /// Largest caller certificate that is read, in bytes.
 pub const CALLER_CERTIFICATE_BYTES_MAX: usize = 16_384;
@@ -16,6 +21,19 @@ pub enum Identity {
     Uri(String),
     /// dNSName.
     Dns(String),
+}
+
+impl Identity {
+    /// Reads a URI, which has `://`, or else a dNSName.
+    ///
+    /// # Errors
+    /// The rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.contains("://") {
+            return Uri::parse(text).map(|uri| Self::Uri(uri.as_str().to_owned()));
+        }
+        DnsName::parse(text).map(|name| Self::Dns(name.as_str().to_owned()))
+    }
 }
 
 impl std::fmt::Display for Identity {

@@ -7,6 +7,7 @@ use crate::{
     content::{Content, Extension, Serial},
     file::{OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
+    limits,
     name::{DistinguishedName, DnsName, GeneralName, NameKind},
     names::{self, Named},
     profile::{Authority, CallerRule, KeyPurpose, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
@@ -124,7 +125,7 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
     match (rule, profile.zip(authority), named, validity) {
         (Some(rule), Some((profile, authority)), Some(named), Some(validity)) if reasons.is_empty() => {
             let extensions = extensions(profile, authority, request, &named, issuer);
-            let approved = approve(policy, rule, request, named, issuer, validity, serial, extensions);
+            let approved = approve(policy, rule, profile, request, named, issuer, validity, serial, extensions);
             Decision::Approve(Box::new(approved))
         }
         _ => Decision::Refuse(reasons),
@@ -355,6 +356,7 @@ fn extensions(
 fn approve(
     policy: &Policy,
     rule: &CallerRule,
+    profile: &Profile,
     request: &Request,
     named: Named,
     issuer: &Issuer,
@@ -386,8 +388,10 @@ fn approve(
         issuer: issuer.key.digest(),
         serial,
         not_after: validity.not_after,
+        limits: limits::limits(policy, profile, &content),
         validate_only: request.validate_only,
         claims: named.claims,
     };
-    Approved { content, issuer: issuer.key.clone(), conditions, facts }
+    let instance_rate = limits::instance_rate(profile, &content);
+    Approved { content, issuer: issuer.key.clone(), conditions, facts, instance_rate }
 }

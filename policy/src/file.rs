@@ -177,6 +177,34 @@ pub struct ProfileTable {
     pub ignore: Vec<String>,
     /// Why leaves of this profile may live longer than 30 days.
     pub long_lived: Option<String>,
+    /// How many certificates this profile gives. Counted inside the ledger's transaction, also across restarts; none if not set.
+    pub quota: Option<QuotaTable>,
+    /// How often it gives them. Counted in memory, before the decision log is written; none if not set.
+    pub rate: Option<RateTable>,
+    /// `true`: a public key that was certified under this authority with other names (common name and subjectAltName
+    /// together, in any order) is refused. Keys are remembered, for ever, from the moment when one profile of the authority
+    /// says so; `false` if not set.
+    #[serde(default)]
+    pub one_key_one_name: bool,
+}
+
+/// `quota = { .. }` of a profile. What is minted counts, and what is only validated does not.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct QuotaTable {
+    /// Most certificates of this profile in one epoch of its authority, 1 to 1,000,000,000.
+    pub per_epoch: Option<u64>,
+    /// Most certificates of this profile for one caller in one day of UTC, 1 to 1,000,000,000.
+    pub per_caller_per_day: Option<u64>,
+}
+
+/// `rate = { .. }` of a profile.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RateTable {
+    /// Certificates of one instance, the `{instance}` of the formats, for example `6/h`. A certificate that names no instance
+    /// counts among those with the same names.
+    pub per_instance: String,
 }
 
 /// `lifetime = { .. }` of a profile.
@@ -306,6 +334,9 @@ pub struct CallerTable {
     /// Profiles that it may mint under.
     #[serde(default)]
     pub profiles: Vec<String>,
+    /// How many calls of all methods it may make: 1 to 1,000,000 in a second, minute, hour or day, for example `200/s`. Whoever was
+    /// silent for the whole period may make them all at once. Any number if not set.
+    pub rate: Option<String>,
 }
 
 /// `possession`.

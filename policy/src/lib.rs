@@ -20,6 +20,7 @@ mod endorse;
 pub mod file;
 pub mod ip;
 pub mod key;
+pub mod limits;
 pub mod name;
 mod names;
 pub mod oid;

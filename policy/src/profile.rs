@@ -11,7 +11,8 @@ use crate::{
     constraint::NameConstraints,
     file::{CaseWord, OverWord, POLICY_BYTES_MAX, PolicyFile, PossessionWord},
     ip::IpBlock,
-    key::{KeyKind, SignatureAlgorithm, SpkiDigest},
+    key::{KeyKind, SignatureAlgorithm, SpkiDigest, sha256},
+    limits::{ProfileLimits, Rate},
     name::{DistinguishedName, GeneralName, NameKind},
     oid::Oid,
     reading,
@@ -51,6 +52,12 @@ pub struct Policy {
 pub struct PolicyDigest(pub(crate) [u8; 32]);
 
 impl PolicyDigest {
+    /// The digest of that text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(sha256(text.as_bytes()))
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -114,6 +121,7 @@ pub struct Profile {
     pub(crate) policies: Vec<Oid>,
     pub(crate) window: Option<Interval>,
     pub(crate) claims: Vec<ClaimRule>,
+    pub(crate) limits: ProfileLimits,
 }
 
 /// What a profile says, for those who explain it. Nothing here decides.
@@ -223,6 +231,12 @@ impl Profile {
     #[must_use]
     pub fn claims(&self) -> &[ClaimRule] {
         &self.claims
+    }
+
+    /// How much and how often.
+    #[must_use]
+    pub fn limits(&self) -> &ProfileLimits {
+        &self.limits
     }
 
     /// Object identifiers in a CSR that are ignored instead of refused.
@@ -393,6 +407,7 @@ pub struct CallerRule {
     pub(crate) identity: Identity,
     pub(crate) methods: Vec<Method>,
     pub(crate) profiles: Vec<String>,
+    pub(crate) rate: Option<Rate>,
 }
 
 impl CallerRule {
@@ -418,6 +433,12 @@ impl CallerRule {
     #[must_use]
     pub fn profiles(&self) -> &[String] {
         &self.profiles
+    }
+
+    /// How many calls it may make.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        self.rate
     }
 
     /// Whether it may call `method`.

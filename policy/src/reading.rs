@@ -9,6 +9,7 @@ use crate::{
     caller::Identity,
     file::{AuthorityTable, CaTable, CallerTable, LifetimeTable, PolicyFile, ProfileTable},
     key::{KeyKind, SignatureAlgorithm, sha256},
+    limits::{self, Rate},
     name::{DistinguishedName, DnsName, NameAttribute, Uri},
     profile::{
         Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CaProfile, CallerRule, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN,
@@ -210,6 +211,8 @@ impl Reader {
                 self.mistake(&place, format!("`ignore`: `{oid}` is no dotted object identifier"));
             }
         }
+        let (limits, mistakes) = limits::read(table, formats.common_name.as_ref(), &formats.names);
+        mistakes.into_iter().for_each(|sentence| self.mistake(&place, sentence));
         Profile {
             name: name.to_owned(),
             authority: table.authority.clone(),
@@ -226,6 +229,7 @@ impl Reader {
             policies: Vec::new(),
             window: self.window(&place, table.window.as_ref()),
             claims: self.claims(&place, &table.claims),
+            limits,
         }
     }
 
@@ -274,7 +278,9 @@ impl Reader {
         for profile in table.profiles.iter().filter(|profile| !profiles.contains_key(*profile)) {
             self.mistake(&place, format!("there is no profile `{profile}`"));
         }
-        Some(CallerRule { name: name.to_owned(), identity, methods, profiles: table.profiles.clone() })
+        let rate = table.rate.as_deref().map(Rate::parse).transpose();
+        let rate = rate.map_err(|error| self.mistake(&place, format!("`rate`: {error}"))).ok()?;
+        Some(CallerRule { name: name.to_owned(), identity, methods, profiles: table.profiles.clone(), rate })
     }
 
     fn twice(&mut self, callers: &[CallerRule]) {

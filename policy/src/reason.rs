@@ -99,6 +99,16 @@ pub enum ReasonCode {
     EpochNotActive,
     /// The policy changed between decision and commit.
     PolicyChanged,
+    /// A policy that was to come into force has mistakes.
+    PolicyInvalid,
+    /// A policy that was to come into force does not fit the authorities that are served.
+    PolicyDiffers,
+    /// More calls than the caller or the instance may make for now.
+    RateExceeded,
+    /// The profile has given all the certificates that its quota grants.
+    QuotaExceeded,
+    /// The key was certified under other names before.
+    KeyHasOtherNames,
     /// The request id was used with another content.
     RequestIdReused,
     /// The request id's certificate was committed, never signed, and is void now.
@@ -203,6 +213,11 @@ impl ReasonCode {
             Self::TransitionStale => "TRANSITION_STALE",
             Self::EpochNotActive => "EPOCH_NOT_ACTIVE",
             Self::PolicyChanged => "POLICY_CHANGED",
+            Self::PolicyInvalid => "POLICY_INVALID",
+            Self::PolicyDiffers => "POLICY_DIFFERS",
+            Self::RateExceeded => "RATE_EXCEEDED",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::KeyHasOtherNames => "KEY_HAS_OTHER_NAMES",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::RequestVoid => "REQUEST_VOID",
             Self::ClockUntrusted => "CLOCK_UNTRUSTED",
@@ -236,6 +251,7 @@ impl ReasonCode {
             | Self::KeyMalformed
             | Self::ClaimMalformed
             | Self::Duplicate
+            | Self::PolicyInvalid
             | Self::NameMalformed => ReasonClass::Malformed,
             Self::KeyNotAllowed
             | Self::KeyWeak
@@ -255,6 +271,7 @@ impl ReasonCode {
             | Self::ClaimMissing
             | Self::ClaimTooMany
             | Self::NameOfCaller
+            | Self::KeyHasOtherNames
             | Self::LifetimeTooLong
             | Self::ProfileUnknown
             | Self::CallerUnknown
@@ -265,11 +282,12 @@ impl ReasonCode {
             | Self::OutsideWindow
             | Self::TransitionStale
             | Self::EpochNotActive
+            | Self::PolicyDiffers
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,
             Self::AuthorityUnknown => ReasonClass::NotFound,
-            Self::MessageTooLarge => ReasonClass::Exhausted,
+            Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded => ReasonClass::Exhausted,
             Self::DeadlinePassed => ReasonClass::Deadline,
             Self::RequestInFlight
             | Self::PolicyChanged

@@ -1,4 +1,4 @@
-//! The wire: `hallmark.signer.v1`, which coordinators speak, and `hallmark.link.v1`, the frames between front and core.
+//! The wire: `hallmark.signer.v1`, which coordinators speak, `hallmark.operator.v1`, which operators speak, and `hallmark.link.v1`, the frames between front and core.
 //!
 //! Only messages live here, generated at build time, and the names of status codes; no rule about their content does.
 
@@ -9,13 +9,21 @@ pub mod signer {
     tonic::include_proto!("hallmark.signer.v1");
 }
 
+/// The operators' interface.
+pub mod operator {
+    tonic::include_proto!("hallmark.operator.v1");
+}
+
 /// The frames between front and core.
 pub mod link {
     tonic::include_proto!("hallmark.link.v1");
 }
 
-/// The serialised `FileDescriptorSet` of both packages, for gRPC reflection.
+/// The serialised `FileDescriptorSet` of all packages, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// Fully qualified name of the coordinator's service.
 pub const SIGNER_SERVICE: &str = "hallmark.signer.v1.Signer";
+
+/// Fully qualified name of the operators' service.
+pub const OPERATOR_SERVICE: &str = "hallmark.operator.v1.Operator";

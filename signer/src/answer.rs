@@ -1,6 +1,6 @@
 //! Answers on the wire: the one place where reasons become gRPC status codes and details.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use hallmark_policy::{
@@ -14,8 +14,8 @@ use tonic_types::pb::{ErrorInfo, RetryInfo, Status};
 /// `domain` of every ErrorInfo.
 const ERROR_DOMAIN: &str = "hallmark";
 
-/// When a caller may try again after UNAVAILABLE, in seconds.
-const RETRY_SECS: i64 = 1;
+/// When a caller may try again after UNAVAILABLE, unless more is known.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Longest status message, in characters: it travels in an HTTP/2 header.
 const MESSAGE_CHARS_MAX: usize = 1_024;
@@ -30,6 +30,8 @@ pub(crate) struct Failure {
     pub(crate) reasons: Vec<Reason>,
     /// The refusal's place in the log, if it has one.
     pub(crate) logged: Option<Receipt>,
+    /// When the same call would pass, where that is known.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// An entry and its receipt.
@@ -42,7 +44,7 @@ pub(crate) struct Receipt {
 
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
-        Self { reasons: vec![reason], logged: None }
+        Self { reasons: vec![reason], logged: None, retry_after: None }
     }
 }
 
@@ -92,8 +94,9 @@ fn details(failure: &Failure, class: ReasonClass) -> Vec<prost_types::Any> {
         let refusal = RefusalDetail { log_index: logged.log_index, receipt: logged.text.clone() };
         details.push(any("hallmark.signer.v1.Refusal", &refusal));
     }
-    if class == ReasonClass::Unavailable {
-        let retry_delay = Some(prost_types::Duration { seconds: RETRY_SECS, nanos: 0 });
+    let retry_after = failure.retry_after.or_else(|| (class == ReasonClass::Unavailable).then_some(RETRY_AFTER));
+    if let Some(retry_after) = retry_after {
+        let retry_delay = prost_types::Duration::try_from(retry_after).ok();
         details.push(any("google.rpc.RetryInfo", &RetryInfo { retry_delay }));
     }
     let mut bytes: usize = details.iter().map(Message::encoded_len).sum();

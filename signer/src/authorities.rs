@@ -92,12 +92,29 @@ pub enum AuthorityError {
         /// Which certificate.
         what: &'static str,
     },
+    /// The policy does not have an authority that is served.
+    #[error(
+        "authority `{authority}` is served, and the policy does not have it; hint: put it back, or take it away with the daemon stopped"
+    )]
+    Dropped {
+        /// The authority.
+        authority: String,
+    },
 }
 
-/// Opens the keys of every authority that has an active epoch, and puts its certificates together.
+/// Where the keys of authorities come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Keys<'a> {
+    /// From the backend: opened and compared.
+    Open(&'a Keyring),
+    /// From what is served already: no device is asked, and no other authority begins to be served.
+    Opened(&'a HashMap<String, Serving>),
+}
+
+/// Puts together every authority that has an active epoch, as the policy describes it and its certificates confirm.
 pub(crate) fn load(
     ledger: &Ledger,
-    keyring: &Keyring,
+    keys: Keys<'_>,
     policy: &Policy,
 ) -> Result<HashMap<String, Serving>, AuthorityError> {
     let mut serving = HashMap::new();
@@ -105,8 +122,16 @@ pub(crate) fn load(
         let active = ledger.epochs(&record.name)?.into_iter().find(|epoch| epoch.state == EpochState::Active);
         let (Some(active), Some(authority)) = (active, policy.authority(&record.name)) else { continue };
         let root = root(&record, &authority.root)?;
-        open_key(keyring, &record.name, record.key.as_ref())?;
-        let key = open_key(keyring, &record.name, active.key.as_ref())?;
+        let key = match keys {
+            Keys::Open(keyring) => {
+                open_key(keyring, &record.name, record.key.as_ref())?;
+                open_key(keyring, &record.name, active.key.as_ref())?
+            }
+            Keys::Opened(opened) => match opened.get(&record.name) {
+                Some(serving) => serving.issuer.key.clone(),
+                None => continue,
+            },
+        };
         let chain = chain(&record, &active)?;
         let own = interval(&record.name, active.intermediate.as_ref())?;
         let mesh = interval(&record.name, active.mesh_ca.as_ref())?;
@@ -124,6 +149,11 @@ pub(crate) fn load(
             validity,
         };
         serving.insert(record.name.clone(), Serving { issuer, chain });
+    }
+    if let Keys::Opened(opened) = keys
+        && let Some(dropped) = opened.keys().find(|name| !serving.contains_key(*name))
+    {
+        return Err(AuthorityError::Dropped { authority: dropped.clone() });
     }
     Ok(serving)
 }

@@ -9,6 +9,7 @@ use hallmark_backends::BackendConfig;
 use hallmark_ledger::LedgerConfig;
 use hallmark_policy::{
     Policy,
+    caller::Identity,
     profile::PolicyError,
     time::{Span, SpanError},
 };
@@ -107,6 +108,17 @@ pub struct CoreConfig {
     pub(crate) log_key: SignerKey,
     pub(crate) backend: BackendConfig,
     pub(crate) callers_signed_here: Vec<String>,
+    pub(crate) policy_file: PathBuf,
+    pub(crate) operators: Vec<Identity>,
+}
+
+impl CoreConfig {
+    /// The same, with these operators; without it there are none.
+    #[must_use]
+    pub fn with_operators(mut self, operators: Vec<Identity>) -> Self {
+        self.operators = operators;
+        self
+    }
 }
 
 /// Why the core's configuration is refused.
@@ -177,7 +189,8 @@ impl CoreFile {
     /// # Errors
     /// See [`ConfigError`].
     pub fn read(&self, directory: &Path) -> Result<CoreConfig, ConfigError> {
-        let policy = read_policy(&directory.join(&self.policy.file))?;
+        let policy_file = directory.join(&self.policy.file);
+        let policy = read_policy(&policy_file)?;
         if let Some(name) = self.policy.callers_signed_here.iter().find(|name| policy.authority(name).is_none()) {
             return Err(ConfigError::UnknownAuthority(name.clone()));
         }
@@ -195,6 +208,8 @@ impl CoreFile {
             log_key: self.log.read_key(directory)?,
             backend: self.backend.read(directory)?,
             callers_signed_here: self.policy.callers_signed_here.clone(),
+            policy_file,
+            operators: Vec::new(),
         })
     }
 }
@@ -204,8 +219,13 @@ impl CoreFile {
 /// # Errors
 /// [`ConfigError::Unreadable`] and [`ConfigError::Policy`].
 pub fn read_policy(path: &Path) -> Result<Policy, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let text = read_policy_text(path)?;
     Policy::parse(&text).map_err(|source| ConfigError::Policy { path: path.to_owned(), source })
+}
+
+/// The text of a policy file.
+pub(crate) fn read_policy_text(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
 }
 
 impl LogTable {

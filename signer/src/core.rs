@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     pin::Pin,
     sync::{
         Arc, PoisonError, RwLock,
@@ -14,7 +15,8 @@ use bytes::Bytes;
 use hallmark_backends::{BackendError, Health, Keyring};
 use hallmark_ledger::{Event, Ledger};
 use hallmark_policy::{
-    Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
+    Approved, Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
+    caller::Identity,
     content::{SERIAL_RANDOM_BYTES, Serial},
     reason::quote,
 };
@@ -29,7 +31,9 @@ use crate::{
     chain,
     clock::{ClockGuard, Moment},
     in_flight::InFlight,
+    in_force::{Current, InForce},
     mint,
+    rates::Rates,
 };
 
 /// Calls that are worked on at the same time; one more is shed. Each may hold a message of 256 KiB.
@@ -52,7 +56,11 @@ pub(crate) struct Inner {
     pub(crate) keyring: Keyring,
     pub(crate) clock: ClockGuard,
     pub(crate) in_flight: InFlight,
-    policy: RwLock<Arc<Policy>>,
+    pub(crate) in_force: InForce,
+    pub(crate) policy_file: PathBuf,
+    pub(crate) operators: Vec<Identity>,
+    caller_rates: Rates,
+    instance_rates: Rates,
     serving: RwLock<Arc<HashMap<String, Serving>>>,
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) aggregates: Aggregates,
@@ -61,6 +69,13 @@ pub(crate) struct Inner {
     idle: Notify,
     calls: Semaphore,
     pub(crate) failed: watch::Sender<Option<String>>,
+}
+
+/// What the core was configured with, beside what it stands on.
+pub(crate) struct Setting {
+    pub(crate) policy_file: PathBuf,
+    pub(crate) operators: Vec<Identity>,
+    pub(crate) callers_signed_here: Vec<String>,
 }
 
 /// What a method needs to know about its call.
@@ -72,19 +87,18 @@ pub(crate) struct CallContext {
 }
 
 impl Core {
-    pub(crate) fn new(
-        ledger: Ledger,
-        keyring: Keyring,
-        clock: ClockGuard,
-        policy: Policy,
-        callers_signed_here: Vec<String>,
-    ) -> Self {
+    pub(crate) fn new(ledger: Ledger, keyring: Keyring, clock: ClockGuard, current: Current, setting: Setting) -> Self {
+        let Setting { policy_file, operators, callers_signed_here } = setting;
         let inner = Inner {
             ledger,
             keyring,
             clock,
             in_flight: InFlight::default(),
-            policy: RwLock::new(Arc::new(policy)),
+            in_force: InForce::new(current),
+            policy_file,
+            operators,
+            caller_rates: Rates::default(),
+            instance_rates: Rates::default(),
             serving: RwLock::default(),
             callers_signed_here,
             aggregates: Aggregates::default(),
@@ -273,11 +287,36 @@ impl Inner {
         let Some(deadline) = self.deadline(unary.deadline_boottime_nanos) else {
             return Err(Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline has passed").into());
         };
-        let admitted = admit(&self.policy(), &caller, method, self.clock.wall().time).map(|_| ());
-        match admitted {
-            Ok(()) => Ok(CallContext { method, caller, deadline, body: unary.body }),
-            Err(reasons) => Err(self.refuse(reasons, self.facts(&unary.method, &caller)).await),
+        let policy = self.policy();
+        let rule = match admit(&policy, &caller, method, self.clock.wall().time) {
+            Ok(rule) => rule,
+            Err(reasons) => {
+                let facts = self.facts(&unary.method, &caller);
+                return Err(self.refuse_under(&policy, reasons, facts).await);
+            }
+        };
+        if let Some(rate) = rule.rate() {
+            let taken = self.caller_rates.take(rule.name(), rate, self.clock.boottime_nanos());
+            let whose = || format!("the caller `{}` may make {rate} calls", rule.name());
+            taken.map_err(|wait| Self::over_rate(whose(), wait))?;
         }
+        Ok(CallContext { method, caller, deadline, body: unary.body })
+    }
+
+    /// Takes an approved certificate off its instance's rate.
+    pub(crate) fn check_instance_rate(&self, approved: &Approved) -> Result<(), Failure> {
+        let Some(limit) = approved.instance_rate() else { return Ok(()) };
+        let name = format!("{} {} {}", approved.authority(), limit.profile, limit.instance);
+        let taken = self.instance_rates.take(&name, limit.rate, self.clock.boottime_nanos());
+        let whose = || format!("profile `{}` gives {} certificates to one instance", limit.profile, limit.rate);
+        taken.map_err(|wait| Self::over_rate(whose(), wait))
+    }
+
+    /// It has no entry, and so is counted, not logged one by one: whoever asks too often must not fill the log.
+    fn over_rate(whose: String, wait: Duration) -> Failure {
+        let sentence = format!("{whose}, and they are used up for {} ms", wait.as_nanos().div_ceil(1_000_000));
+        let reason = Reason::new(ReasonCode::RateExceeded, "caller", sentence);
+        Failure { reasons: vec![reason], logged: None, retry_after: Some(wait) }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -289,12 +328,12 @@ impl Inner {
         Instant::now().checked_add(Duration::from_nanos(left))
     }
 
-    fn turned_away(&self, turned_away: TurnedAway) {
+    pub(crate) fn turned_away(&self, turned_away: TurnedAway) {
         let caller = turned_away.caller_chain.first().and_then(|leaf| Caller::parse(leaf).ok());
         self.count(caller.as_ref(), turned_away.method, turned_away.reason);
     }
 
-    fn count(&self, caller: Option<&Caller>, method: String, reason: String) {
+    pub(crate) fn count(&self, caller: Option<&Caller>, method: String, reason: String) {
         let name = caller.map_or_else(|| "unreadable".to_owned(), |caller| self.caller_name(caller));
         self.aggregates.count(name, method, reason, self.clock.wall().millis);
     }
@@ -320,7 +359,7 @@ impl Inner {
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+        self.in_force.current().policy
     }
 
     /// Serves what [`authorities::load`] found.
@@ -366,6 +405,6 @@ impl Inner {
     }
 }
 
-fn malformed(sentence: &str) -> Reason {
+pub(crate) fn malformed(sentence: &str) -> Reason {
     Reason::new(ReasonCode::MessageMalformed, "message", sentence)
 }

@@ -255,7 +255,7 @@ async fn sign_ca(
         Decision::Refuse(reasons) => return Err(refused(reasons)),
     };
     let deadline = Instant::now() + Duration::from_secs(SIGN_SECS_MAX);
-    certify(core, approved, now, deadline, Keep::BeforeReply)
+    certify(core, approved, now, deadline, Keep::BeforeReply, None)
         .await
         .map_err(|failure: Failure| refused(failure.reasons))?;
     Ok(())

@@ -1,12 +1,13 @@
 //! The core: the order of events from a caller's bytes to a certificate, and the start that checks every key first.
 //!
 //! It decodes requests, has them decided by policy, committed by the ledger, signed by a backend, and answers. It listens
-//! on nothing and knows nothing of TLS: bytes come in through [`Core::call`] and go out the same way. It must never
+//! on nothing and knows nothing of TLS: bytes come in through [`Core::call`] and [`Core::operate`] and go out the same way. It must never
 //! hand a backend anything that the ledger did not commit, never sign with a key that was not compared with the one
 //! on record, and never leave work half-done because a caller went away.
 
 mod aggregate;
 mod answer;
+mod apply;
 mod authorities;
 mod chain;
 pub mod clock;
@@ -14,14 +15,18 @@ pub mod config;
 mod core;
 mod genesis;
 mod in_flight;
+mod in_force;
 mod lookup;
 mod mint;
+mod operate;
 mod order;
+mod rates;
 mod recording;
 pub mod secret;
 mod start;
 
 pub use self::core::Core;
+pub use apply::{PolicyNews, PolicyNotTaken};
 pub use authorities::AuthorityError;
 pub use clock::{Clock, SystemClock};
 pub use genesis::GenesisError;

@@ -24,6 +24,7 @@ use crate::{
     clock::Moment,
     core::Inner,
     in_flight::Turn,
+    in_force::Deciding,
 };
 
 /// How long after its deadline a signature is still waited for, before the device is called hung: nobody gets it then.
@@ -72,7 +73,6 @@ pub(crate) async fn mint(
     deadline: Instant,
     turn: Turn,
 ) -> Result<Outcome, Failure> {
-    let policy = core.policy();
     if let Some(outcome) = repeated(core, identity, deadline).await? {
         return Ok(outcome);
     }
@@ -80,24 +80,38 @@ pub(crate) async fn mint(
         return Err(too_late());
     }
     let now = core.trusted_clock().await;
+    let deciding = core.in_force.deciding().await;
+    let policy = core.policy();
     let ready = now.and_then(|now| Ok((now, core.serving(request.authority())?)));
     let (now, serving) = match ready {
         Ok(ready) => ready,
-        Err(reason) => return Err(core.refuse(vec![reason], facts(&policy, request)).await),
+        Err(reason) => {
+            drop(deciding);
+            return Err(core.refuse_under(&policy, vec![reason], facts(&policy, request)).await);
+        }
     };
     match decide(&policy, request, &serving.issuer, now.time, core.serial()?) {
-        Decision::Approve(approved) => certify(core, *approved, now, deadline, Keep::InBackground(turn)).await,
-        Decision::Refuse(reasons) => Err(core.refuse(reasons, facts(&policy, request)).await),
+        Decision::Approve(approved) => {
+            if !request.validate_only() {
+                core.check_instance_rate(&approved)?;
+            }
+            certify(core, *approved, now, deadline, Keep::InBackground(turn), Some(deciding)).await
+        }
+        Decision::Refuse(reasons) => {
+            drop(deciding);
+            Err(core.refuse_under(&policy, reasons, facts(&policy, request)).await)
+        }
     }
 }
 
-/// Draft, endorse, commit, sign, assemble: the only way to a CA signature.
+/// Draft, endorse, commit, sign, assemble: the only way to a CA signature. Until the commit, the policy stays what it was.
 pub(crate) async fn certify(
     core: &Arc<Inner>,
     approved: Approved,
     now: Moment,
     deadline: Instant,
     keep: Keep,
+    deciding: Option<Deciding<'_>>,
 ) -> Result<Outcome, Failure> {
     let issuer = approved.issuer().clone();
     let draft = draft(&approved).map_err(|error| defect(&error))?;
@@ -109,7 +123,9 @@ pub(crate) async fn certify(
         }
     };
     let (identity, validity) = (warrant.conditions().request.clone(), warrant.content().validity);
-    match core.ledger.issue_before(warrant, now.millis, deadline).await.map_err(|error| core.ledger_failed(&error))? {
+    let issued = core.ledger.issue_before(warrant, now.millis, deadline).await;
+    drop(deciding);
+    match issued.map_err(|error| core.ledger_failed(&error))? {
         Issued::Committed { committed, logged } => finish(core, committed, Some(logged), &issuer, deadline, keep).await,
         Issued::Validated { logged } => {
             let receipt = core.receipt(logged).await?;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hallmark_backends::SignError;
 use hallmark_ledger::{Event, LedgerError, Logged};
-use hallmark_policy::{Facts, Reason, ReasonCode, Refusal};
+use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal};
 
 use crate::{
     answer::{Failure, Receipt},
@@ -19,7 +19,12 @@ const RECEIPT_SECS_MAX: u64 = 5;
 impl Inner {
     /// Logs a refusal; the failure says where it stands.
     pub(crate) async fn refuse(&self, reasons: Vec<Reason>, facts: Facts) -> Failure {
-        let refusal = Refusal { reasons: reasons.clone(), facts, policy: self.policy().digest() };
+        self.refuse_under(&self.policy(), reasons, facts).await
+    }
+
+    /// Logs a refusal that this policy decided.
+    pub(crate) async fn refuse_under(&self, policy: &Policy, reasons: Vec<Reason>, facts: Facts) -> Failure {
+        let refusal = Refusal { reasons: reasons.clone(), facts, policy: policy.digest() };
         match self.ledger.refuse(refusal, self.clock.wall().millis).await {
             Ok(logged) => self.refused(reasons, logged).await,
             Err(error) => self.ledger_failed(&error),
@@ -28,7 +33,7 @@ impl Inner {
 
     /// A refusal that the ledger has logged.
     pub(crate) async fn refused(&self, reasons: Vec<Reason>, logged: Logged) -> Failure {
-        Failure { reasons, logged: Some(self.receipt_or_none(logged).await) }
+        Failure { reasons, logged: Some(self.receipt_or_none(logged).await), retry_after: None }
     }
 
     /// An entry with its receipt. What cannot be proven to the caller is not handed out: asking again gives both.
@@ -38,7 +43,7 @@ impl Inner {
             let sentence =
                 "the decision is logged, but its receipt could not be made; ask again with the same request id";
             let reasons = vec![Reason::new(ReasonCode::LedgerFailed, "receipt", sentence)];
-            return Err(Failure { reasons, logged: Some(receipt) });
+            return Err(Failure { reasons, logged: Some(receipt), retry_after: None });
         }
         Ok(receipt)
     }
@@ -52,7 +57,7 @@ impl Inner {
     }
 
     /// An entry with its receipt; the text is empty if the checkpoint does not come in time.
-    async fn receipt_or_none(&self, logged: Logged) -> Receipt {
+    pub(crate) async fn receipt_or_none(&self, logged: Logged) -> Receipt {
         let text = tokio::time::timeout(Duration::from_secs(RECEIPT_SECS_MAX), logged.receipt.text()).await;
         let text = match text {
             Ok(Ok(text)) => text,
@@ -101,7 +106,7 @@ impl Inner {
 
     async fn not_signed(&self, index: u64, reason: Reason) -> Failure {
         let logged = self.receipt_of(index).await.ok();
-        Failure { reasons: vec![reason], logged }
+        Failure { reasons: vec![reason], logged, retry_after: None }
     }
 
     /// What a caller hears when the ledger did not do its part: nothing was signed.

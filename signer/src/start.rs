@@ -1,15 +1,19 @@
 //! Starting: the ledger is opened, the keys are found and compared, and only then is anything served.
 
+use std::sync::Arc;
+
 use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
 use hallmark_ledger::{CaKey, Event, KeyAction, Ledger, LedgerConfig, LedgerError, OpenError, Recovery, UnixMillis};
 use hallmark_policy::{Policy, key::PublicKey};
 
 use crate::{
-    authorities::{self, AuthorityError},
+    apply::BY_START,
+    authorities::{self, AuthorityError, Keys},
     clock::{Clock, ClockGuard},
     config::CoreConfig,
-    core::Core,
+    core::{Core, Setting},
     genesis::{self, GenesisError},
+    in_force::{Current, Since},
 };
 
 /// How to start.
@@ -83,7 +87,11 @@ impl Core {
             opened.recovery,
             config.backend,
             config.policy,
-            config.callers_signed_here,
+            Setting {
+                policy_file: config.policy_file,
+                operators: config.operators,
+                callers_signed_here: config.callers_signed_here,
+            },
             options,
             &mut report,
         )
@@ -141,7 +149,7 @@ async fn start(
     recovery: Recovery,
     backend: BackendConfig,
     policy: Policy,
-    callers_signed_here: Vec<String>,
+    setting: Setting,
     options: StartOptions,
     report: &mut StartReport,
 ) -> Result<Core, StartError> {
@@ -150,8 +158,11 @@ async fn start(
     let clock = ClockGuard::new(options.clock, recovery.last_entry_at, recovery.clock_distrusted);
     report.lines.push(format!("key backend: {}", keyring.describe()));
     report.lines.push(format!("decision log: {} entries", recovery.entries));
-    let core = Core::new(ledger, keyring, clock, policy, callers_signed_here);
-    log_start(&core, recovery, software, options.config_sha256, report).await?;
+    let policy = Arc::new(policy);
+    let backend = keyring.describe().to_string();
+    let since =
+        log_start(&ledger, &clock, &policy, recovery, (backend, software), options.config_sha256, report).await?;
+    let core = Core::new(ledger, keyring, clock, Current { policy: Arc::clone(&policy), since }, setting);
     if options.accept_missing_checkpoint {
         let command = Event::OperatorCommand { command: "accept-missing-checkpoint".to_owned() };
         core.inner.ledger.record(command, core.inner.clock.wall().millis).await?;
@@ -163,13 +174,12 @@ async fn start(
         tracing::error!(%reason, "nothing is minted until the clock is right");
         report.lines.push(format!("nothing is minted: {reason}"));
     }
-    let policy = core.inner.policy();
     if options.create_authorities {
         for authority in policy.authorities() {
             report.lines.extend(genesis::create(&core.inner, authority).await?);
         }
     }
-    core.inner.serve(authorities::load(&core.inner.ledger, &core.inner.keyring, &policy)?);
+    core.inner.serve(authorities::load(&core.inner.ledger, Keys::Open(&core.inner.keyring), &policy)?);
     log_open_keys(&core).await?;
     let serving = core.inner.all_serving();
     for authority in policy.authorities() {
@@ -211,26 +221,28 @@ async fn log_open_keys(core: &Core) -> Result<(), StartError> {
 }
 
 async fn log_start(
-    core: &Core,
+    ledger: &Ledger,
+    clock: &ClockGuard,
+    policy: &Policy,
     recovery: Recovery,
-    software_keys: bool,
+    (backend, software_keys): (String, bool),
     config_sha256: [u8; 32],
     report: &mut StartReport,
-) -> Result<(), StartError> {
-    let inner = &core.inner;
-    let at = inner.clock.wall().millis;
+) -> Result<Since, StartError> {
+    let at = clock.wall().millis;
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let backends = vec![inner.keyring.describe().to_string()];
-    inner.ledger.record(Event::Start { version, config_sha256, backends, software_keys }, at).await?;
+    let backends = vec![backend];
+    ledger.record(Event::Start { version, config_sha256, backends, software_keys }, at).await?;
     if recovery.unclean {
         tracing::warn!(unsigned = recovery.pending, "the last run did not stop cleanly");
         report.lines.push(format!(
             "the last run did not stop cleanly: {} request(s) were committed and not signed; their callers get them by asking again",
             recovery.pending
         ));
-        inner.ledger.record(Event::Recovered { unsigned: recovery.pending }, at).await?;
+        ledger.record(Event::Recovered { unsigned: recovery.pending }, at).await?;
     }
-    let policy = inner.policy();
-    inner.ledger.record(Event::PolicyLoaded { digest: policy.digest(), text: policy.text().to_owned() }, at).await?;
-    Ok(())
+    let by = BY_START.to_owned();
+    let loaded = Event::PolicyLoaded { digest: policy.digest(), text: policy.text().to_owned(), by: by.clone() };
+    let logged = ledger.record(loaded, at).await?;
+    Ok(Since { log_index: logged.index, at, by })
 }

@@ -1,6 +1,6 @@
 //! Requests, and what comes back.
 
-use std::task::Poll;
+use std::{task::Poll, time::Duration};
 
 use bytes::Bytes;
 use hallmark_proto::{
@@ -9,7 +9,7 @@ use hallmark_proto::{
 };
 use prost::Message;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, SanType};
-use tonic_types::pb::{ErrorInfo, Status};
+use tonic_types::pb::{ErrorInfo, RetryInfo, Status};
 
 /// A refusal as the caller sees it.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Refused {
     pub allowed: Vec<(String, String)>,
     /// Where the refusal stands in the log.
     pub logged: Option<Refusal>,
+    /// When the same call would pass, in milliseconds from now.
+    pub retry_after_millis: Option<u32>,
 }
 
 /// Decodes a reply.
@@ -36,8 +38,14 @@ pub fn decoded<M: Message + Default>(reply: Reply) -> Result<M, Refused> {
     }
     let status = Status::decode(reply.details).expect("the details decode");
     assert_eq!(status.code, reply.code, "both places say the same code");
-    let mut refused =
-        Refused { code: reply.code, message: reply.message, reasons: Vec::new(), allowed: Vec::new(), logged: None };
+    let mut refused = Refused {
+        code: reply.code,
+        message: reply.message,
+        reasons: Vec::new(),
+        allowed: Vec::new(),
+        logged: None,
+        retry_after_millis: None,
+    };
     for detail in status.details {
         match detail.type_url.as_str() {
             "type.googleapis.com/google.rpc.ErrorInfo" => {
@@ -46,6 +54,11 @@ pub fn decoded<M: Message + Default>(reply: Reply) -> Result<M, Refused> {
                     refused.allowed.push((info.reason.clone(), allowed.clone()));
                 }
                 refused.reasons.push(info.reason);
+            }
+            "type.googleapis.com/google.rpc.RetryInfo" => {
+                let delay = RetryInfo::decode(detail.value.as_slice()).expect("a RetryInfo").retry_delay;
+                let delay = delay.map(|delay| Duration::try_from(delay).expect("a positive delay"));
+                refused.retry_after_millis = delay.and_then(|delay| u32::try_from(delay.as_millis()).ok());
             }
             "type.googleapis.com/hallmark.signer.v1.Refusal" => {
                 refused.logged = Some(Refusal::decode(detail.value.as_slice()).expect("a Refusal"));

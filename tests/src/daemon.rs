@@ -27,6 +27,7 @@ pub struct Laboratory {
 pub struct Daemon {
     child: Child,
     address: String,
+    operators: String,
 }
 
 /// A program of this workspace, as it was built last.
@@ -104,6 +105,17 @@ impl Laboratory {
         command
     }
 
+    /// `hallmark` as the operator.
+    #[must_use]
+    pub fn hallmark_operator(&self, daemon: &Daemon) -> Command {
+        let mut command = self.hallmark(daemon);
+        command
+            .env("HALLMARK_SIGNER", format!("https://{}", daemon.operators))
+            .env("HALLMARK_CERT", self.path("operator.pem"))
+            .env("HALLMARK_KEY", self.path("operator.key"));
+        command
+    }
+
     /// Starts the daemon and waits until it serves.
     ///
     /// # Panics
@@ -125,10 +137,10 @@ impl Laboratory {
             .expect("the daemon starts");
         let began = Instant::now();
         loop {
-            if let Ok(address) = fs::read_to_string(&ready)
-                && !address.is_empty()
+            if let Ok(addresses) = fs::read_to_string(&ready)
+                && let [address, operators] = addresses.lines().collect::<Vec<_>>()[..]
             {
-                return Daemon { child, address: address.trim().to_owned() };
+                return Daemon { child, address: address.to_owned(), operators: operators.to_owned() };
             }
             let ended = child.try_wait().expect("the daemon's state");
             let log = || fs::read_to_string(self.path("hallmarkd.log")).unwrap_or_default();

@@ -97,7 +97,11 @@ impl Log {
         self.proves_entry(refusal.log_index, &refusal.receipt, &entry);
     }
 
-    fn proves_entry(&self, index: u64, receipt: &str, entry: &[u8]) {
+    /// Checks that a receipt proves an entry, and that the entry stands there.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn proves_entry(&self, index: u64, receipt: &str, entry: &[u8]) {
         let receipt = Receipt::parse(receipt.as_bytes()).expect("a receipt");
         let keys = [self.key.clone()];
         let verified = receipt.verify(entry, &keys).expect("the receipt verifies");

@@ -11,8 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use hallmark_policy::caller::Identity;
 use hallmark_proto::{
     link::{Call, Reply, TurnedAway, Unary, call::Kind},
+    operator::{ApplyPolicyRequest, ApplyPolicyResponse, PolicyStatusRequest, PolicyStatusResponse},
     signer::{GetChainRequest, GetChainResponse, MintCertificateRequest, MintCertificateResponse},
 };
 use hallmark_signer::{Clock, Core, SoftwareKeys, StartError, StartOptions, StartReport, config::CoreFile};
@@ -35,6 +37,9 @@ const DEADLINE_NANOS: u64 = 60_000_000_000;
 /// Origin of every world's log.
 pub const ORIGIN: &str = "log.hallmark.lab";
 
+/// The operator of every world.
+pub const OPERATOR: &str = "spiffe://hallmark.lab/operator";
+
 /// Where the CA keys of a world live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
@@ -55,6 +60,7 @@ pub struct World {
     clocks: Clocks,
     core: Option<Core>,
     caller: Bytes,
+    operator: Bytes,
 }
 
 /// Clocks that stand still until the scenario moves them.
@@ -116,7 +122,8 @@ impl World {
         };
         let token = (place == Where::SoftHsm).then(|| Token::make("world"));
         let caller = asking::caller_certificate("spiffe://hallmark.lab/coordinator");
-        let world = Self { directory, place, token, clocks, core: None, caller };
+        let operator = asking::caller_certificate(OPERATOR);
+        let world = Self { directory, place, token, clocks, core: None, caller, operator };
         world.write_private("secret", PIN);
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).expect("random bytes");
@@ -225,6 +232,7 @@ impl World {
         accept_clock: bool,
     ) -> Result<StartReport, StartError> {
         let config = self.core_file().read(self.directory.path()).expect("the configuration is good");
+        let config = config.with_operators(vec![Identity::parse(OPERATOR).expect("an identity")]);
         let options = StartOptions {
             software_keys: if self.place == Where::Software { SoftwareKeys::Admitted } else { SoftwareKeys::Refused },
             accept_clock,
@@ -264,6 +272,33 @@ impl World {
             body: body.into(),
         };
         self.frame(Kind::Unary(unary)).await.expect("a call is answered")
+    }
+
+    /// Calls an operators' method, as the one whose certificate this is.
+    pub async fn operate(&self, method: &str, caller: &Bytes, body: Vec<u8>) -> Reply {
+        let deadline_boottime_nanos = self.clocks.boottime_nanos().saturating_add(DEADLINE_NANOS);
+        let caller_chain = vec![caller.clone()];
+        let unary = Unary { method: method.to_owned(), caller_chain, deadline_boottime_nanos, body: body.into() };
+        let frame = Call { kind: Some(Kind::Unary(unary)) }.encode_to_vec();
+        Reply::decode(self.core().operate(frame.into()).await).expect("a reply decodes")
+    }
+
+    /// Applies a policy as the operator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn apply(&self, policy: &str, dry_run: bool) -> Result<ApplyPolicyResponse, Refused> {
+        let request = ApplyPolicyRequest { policy: policy.to_owned(), dry_run };
+        asking::decoded(self.operate("ApplyPolicy", &self.operator, request.encode_to_vec()).await)
+    }
+
+    /// Asks as the operator which policy is in force.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub async fn policy_status(&self) -> PolicyStatusResponse {
+        let body = PolicyStatusRequest {}.encode_to_vec();
+        asking::decoded(self.operate("PolicyStatus", &self.operator, body).await).expect("the operator may ask")
     }
 
     /// Tells the core of a call that was turned away.

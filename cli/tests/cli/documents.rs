@@ -8,8 +8,21 @@ use insta::assert_snapshot;
 #[test]
 fn help_says_what_there_is() {
     let world = World::new();
-    for command in ["", "mint", "chain", "health", "log", "log verify", "log show", "log receipt", "completions", "man"]
-    {
+    for command in [
+        "",
+        "mint",
+        "chain",
+        "health",
+        "log",
+        "log verify",
+        "log show",
+        "log receipt",
+        "policy",
+        "policy apply",
+        "policy status",
+        "completions",
+        "man",
+    ] {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let run = world.run(words);
         assert_eq!((run.code, run.stderr.as_str()), (0, ""));
@@ -67,6 +80,9 @@ fn every_command_has_a_manual_page() {
         "hallmark-log.1",
         "hallmark-man.1",
         "hallmark-mint.1",
+        "hallmark-policy-apply.1",
+        "hallmark-policy-status.1",
+        "hallmark-policy.1",
         "hallmark.1",
     ];
     assert_eq!(names, expected);

@@ -4,6 +4,7 @@ use hallmark_policy::{
     Method, Policy,
     file::{CaseWord, OverWord, PossessionWord},
     key::SignatureAlgorithm,
+    limits::ProfileLimits,
     profile::{Authority, CaProfile, CallerRule, Profile},
 };
 
@@ -29,6 +30,9 @@ pub(super) fn tell(policy: &Policy, findings: &mut Findings) {
 fn tell_caller(caller: &CallerRule, findings: &mut Findings) {
     findings.heading(&format!("Caller `{}`, whose certificate says {}", caller.name(), caller.identity()));
     findings.say(format!("may call {}.", listed(caller.methods().iter().map(|method| method.name()))));
+    if let Some(rate) = caller.rate() {
+        findings.say(format!("It makes {rate} calls; over that it waits."));
+    }
     if caller.may_call(Method::MintCertificate) {
         findings.say(format!("It mints under {}.", quoted(caller.profiles())));
     }
@@ -98,8 +102,25 @@ fn tell_profile(profile: &Profile, findings: &mut Findings) {
             types.join(", ")
         ));
     }
+    tell_limits(profile.limits(), findings);
     if !profile.ignored().is_empty() {
         findings.say(format!("Of a CSR, {} are ignored.", quoted(profile.ignored())));
+    }
+}
+
+fn tell_limits(limits: &ProfileLimits, findings: &mut Findings) {
+    let ProfileLimits { per_epoch, per_caller_per_day, rate_per_instance, one_key_one_name } = limits;
+    if let Some(quota) = per_epoch {
+        findings.say(format!("At most {quota} certificates in an epoch."));
+    }
+    if let Some(quota) = per_caller_per_day {
+        findings.say(format!("At most {quota} certificates for each caller in a day of UTC."));
+    }
+    if let Some(rate) = rate_per_instance {
+        findings.say(format!("At most {rate} certificates for one instance."));
+    }
+    if *one_key_one_name {
+        findings.say("A key stands under one set of names only.");
     }
 }
 

@@ -11,7 +11,7 @@ use super::LabFile;
 use crate::trouble::Trouble;
 
 /// Every file of the set.
-pub(super) const NAMES: [&str; 8] = [
+pub(super) const NAMES: [&str; 11] = [
     "server-ca.pem",
     "server.pem",
     "server.key",
@@ -20,6 +20,9 @@ pub(super) const NAMES: [&str; 8] = [
     "coordinator.key",
     "stranger.pem",
     "stranger.key",
+    "operators-ca.pem",
+    "operator.pem",
+    "operator.key",
 ];
 
 /// What the server is called in a laboratory.
@@ -27,6 +30,9 @@ const SERVER_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// The caller of the example policy.
 const COORDINATOR: &str = "spiffe://hallmark.lab/coordinator";
+
+/// The operator of the example configuration.
+const OPERATOR: &str = "spiffe://hallmark.lab/operator";
 
 /// A caller whom the example policy does not name.
 const STRANGER: &str = "spiffe://hallmark.lab/stranger";
@@ -53,6 +59,8 @@ fn make_set() -> Result<Vec<LabFile>, rcgen::Error> {
     let callers_authority = Authority::make("Hallmark Lab Callers CA")?;
     let (coordinator, coordinator_key) = callers_authority.caller("coordinator", COORDINATOR)?;
     let (stranger, stranger_key) = callers_authority.caller("stranger", STRANGER)?;
+    let operators_authority = Authority::make("Hallmark Lab Operators CA")?;
+    let (operator, operator_key) = operators_authority.caller("operator", OPERATOR)?;
     Ok(vec![
         LabFile::public("server-ca.pem", server_authority.pem),
         LabFile::public("server.pem", server),
@@ -62,6 +70,9 @@ fn make_set() -> Result<Vec<LabFile>, rcgen::Error> {
         LabFile::secret("coordinator.key", coordinator_key),
         LabFile::public("stranger.pem", stranger),
         LabFile::secret("stranger.key", stranger_key),
+        LabFile::public("operators-ca.pem", operators_authority.pem),
+        LabFile::public("operator.pem", operator),
+        LabFile::secret("operator.key", operator_key),
     ])
 }
 

@@ -8,12 +8,14 @@ use crate::trouble::Trouble;
 pub(super) const POLICY: &str = include_str!("../../../examples/policy.toml");
 
 const SIGNER: &str = include_str!("../../../examples/signer.toml");
+const OPERATORS_TABLE: &str = "[operators]";
 const TOKEN_TABLE: &str = "[backend.pkcs11]";
 const SOFTWARE_TABLE: &str = "# [backend.software]";
 
 /// The example configuration with this address and this module, or with keys in files.
 pub(super) fn signer_toml(listen: SocketAddr, module: Option<&Path>, software: bool) -> Result<String, Trouble> {
     let text = with_value(SIGNER, "address", &listen.to_string())?;
+    let text = with_operators(&text, beside(listen))?;
     if software {
         return with_software_keys(&text);
     }
@@ -26,6 +28,19 @@ pub(super) fn signer_toml(listen: SocketAddr, module: Option<&Path>, software: b
             with_value(&text, "module", module)
         }
     }
+}
+
+/// The next port, or any free one where callers get one, too.
+fn beside(listen: SocketAddr) -> SocketAddr {
+    let port = if listen.port() == 0 { 0 } else { listen.port().checked_add(1).unwrap_or(0) };
+    SocketAddr::new(listen.ip(), port)
+}
+
+/// The text with this address of the operators' listener.
+fn with_operators(text: &str, address: SocketAddr) -> Result<String, Trouble> {
+    let missing = || Trouble::Example { line: OPERATORS_TABLE.to_owned() };
+    let (before, operators) = text.split_once(OPERATORS_TABLE).ok_or_else(missing)?;
+    Ok(format!("{before}{OPERATORS_TABLE}{}", with_value(operators, "address", &address.to_string())?))
 }
 
 /// The text with another value for the first `key = "value"`; the comment behind it stays.
@@ -59,6 +74,7 @@ mod tests {
         let listen = "[::1]:9".parse().unwrap();
         let text = signer_toml(listen, Some(Path::new("/opt/a \"b\"\\c.so")), false).unwrap();
         assert_eq!(table(&text)["listen"]["address"].as_str(), Some("[::1]:9"));
+        assert_eq!(table(&text)["operators"]["address"].as_str(), Some("[::1]:10"));
         assert_eq!(table(&text)["backend"]["pkcs11"]["module"].as_str(), Some("/opt/a \"b\"\\c.so"));
         assert_eq!(text.lines().count(), SIGNER.lines().count());
     }

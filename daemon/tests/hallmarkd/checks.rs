@@ -12,6 +12,8 @@ fn check_says_who_may_do_what() {
     world.check().done().says(&[
         "connect to 127.0.0.1:0 with TLS 1.3 and a client certificate",
         "their revocation is not looked up",
+        "Operators",
+        "uri:spiffe://hallmark.lab/operator may apply a policy and ask which one is in force",
         "live in encrypted files",
         "hallmarkd run` also wants --allow-software-keys",
         "`hallmarkd init` makes it",
@@ -25,6 +27,30 @@ fn check_says_who_may_do_what() {
         "`{namespace}` is one of `shop` and `billing`",
         "has no problem",
     ]);
+}
+
+#[test]
+fn check_says_how_much_and_how_often() {
+    let world = World::new();
+    for setting in ["quota = {", "rate = {", "one-key-one-name", "rate = \""] {
+        world.edit("policy.toml", &format!("# {setting}"), setting);
+    }
+    world.check().done().says(&[
+        "At most 100000 certificates in an epoch.",
+        "At most 5000 certificates for each caller in a day of UTC.",
+        "At most 6/h certificates for one instance.",
+        "A key stands under one set of names only.",
+        "It makes 200/s calls; over that it waits.",
+    ]);
+}
+
+#[test]
+fn operators_are_told_apart_from_callers() {
+    let world = World::new();
+    world.edit("signer.toml", "allow = [\"spiffe://hallmark.lab/operator\"]", "allow = [\"Operator\"]");
+    world.check().failed_with(&["`operators.allow`: `Operator`: "]);
+    world.init().done();
+    world.run().failed_with(&["`operators.allow`: `Operator`: ", "hint: name URIs"]);
 }
 
 #[test]

@@ -111,7 +111,11 @@ impl World {
     }
 
     pub(crate) async fn load_policy(&self, ledger: &Ledger) -> Logged {
-        let event = Event::PolicyLoaded { digest: self.policy.digest(), text: self.policy.text().to_owned() };
+        let event = Event::PolicyLoaded {
+            digest: self.policy.digest(),
+            text: self.policy.text().to_owned(),
+            by: "start".to_owned(),
+        };
         ledger.record(event, self.at()).await.expect("the policy is logged")
     }
 

@@ -1,0 +1,144 @@
+//! The operators' methods. They come through a door of their own, and who is an operator stands in `signer.toml`: no policy can lock
+//! its operators out, and no caller of the policy becomes one.
+
+use std::{pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use hallmark_policy::{Caller, Facts, Reason, ReasonCode, caller::Identity, reason::quote};
+use hallmark_proto::{
+    link::{Call, Reply, Unary, call::Kind},
+    operator::{ApplyPolicyRequest, ApplyPolicyResponse, PolicyStatusRequest, PolicyStatusResponse},
+};
+use prost::Message;
+
+use crate::{
+    answer::{self, Failure},
+    apply::Want,
+    core::{Core, Inner, malformed},
+};
+
+/// The operators' methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OperatorMethod {
+    ApplyPolicy,
+    PolicyStatus,
+}
+
+impl OperatorMethod {
+    fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "ApplyPolicy" => Some(Self::ApplyPolicy),
+            "PolicyStatus" => Some(Self::PolicyStatus),
+            _ => None,
+        }
+    }
+}
+
+impl Core {
+    /// As [`call`](Self::call), for what comes from the operators' listener.
+    pub fn operate(&self, frame: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>> {
+        let inner = Arc::clone(&self.inner);
+        let work = inner.begin();
+        let task = tokio::spawn(async move {
+            let bytes = inner.answer_operator(frame).await;
+            drop(work);
+            bytes
+        });
+        Box::pin(async move { task.await.unwrap_or_default() })
+    }
+}
+
+impl Inner {
+    async fn answer_operator(self: &Arc<Self>, frame: Bytes) -> Bytes {
+        let reply = match Call::decode(frame).ok().and_then(|call| call.kind) {
+            Some(Kind::Unary(unary)) => self.operate_counted(unary).await,
+            Some(Kind::TurnedAway(turned_away)) => {
+                self.turned_away(turned_away);
+                return Bytes::new();
+            }
+            None => answer::failure(&malformed("the front sent a frame that does not decode").into()),
+        };
+        reply.encode_to_vec().into()
+    }
+
+    /// What is refused without an entry of its own is counted, as for callers.
+    async fn operate_counted(self: &Arc<Self>, unary: Unary) -> Reply {
+        let method = unary.method.clone();
+        let caller = unary.caller_chain.first().and_then(|leaf| Caller::parse(leaf).ok());
+        self.operate(unary).await.unwrap_or_else(|failure| {
+            if let (None, Some(reason)) = (&failure.logged, failure.reasons.first()) {
+                self.count(caller.as_ref(), method, reason.code.as_str().to_owned());
+            }
+            answer::failure(&failure)
+        })
+    }
+
+    async fn operate(self: &Arc<Self>, unary: Unary) -> Result<Reply, Failure> {
+        let Some(leaf) = unary.caller_chain.first() else {
+            return Err(malformed("the front sent no caller certificate").into());
+        };
+        let caller = Caller::parse(leaf).map_err(|error| malformed(&error.to_string()))?;
+        if self.is_stopping() {
+            return Err(Reason::new(ReasonCode::Stopping, "method", "the daemon is stopping").into());
+        }
+        let facts = Facts { caller: String::new(), ..self.facts(&unary.method, &caller) };
+        let operator = match self.operator(&caller) {
+            Ok(operator) => operator.to_string(),
+            Err(reason) => return Err(self.refuse(vec![reason], facts).await),
+        };
+        match OperatorMethod::from_name(&unary.method) {
+            Some(OperatorMethod::ApplyPolicy) => self.apply(&operator, unary.body).await,
+            Some(OperatorMethod::PolicyStatus) => self.policy_status(unary.body),
+            None => {
+                let sentence = format!("operators have no method {}", quote(&unary.method));
+                Err(self.refuse(vec![Reason::new(ReasonCode::MethodUnknown, "method", sentence)], facts).await)
+            }
+        }
+    }
+
+    /// Which operator that is.
+    fn operator(&self, caller: &Caller) -> Result<&Identity, Reason> {
+        if !caller.validity().contains_moment(self.clock.wall().time) {
+            return Err(Reason::new(
+                ReasonCode::CallerExpired,
+                "caller",
+                "the operator's certificate is not valid now",
+            ));
+        }
+        let known = self.operators.iter().find(|operator| caller.identities().contains(operator));
+        known.ok_or_else(|| {
+            let sentence = "the certificate names nobody of `[operators] allow` in signer.toml";
+            Reason::new(ReasonCode::CallerUnknown, "caller", sentence)
+        })
+    }
+
+    async fn apply(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
+        let ApplyPolicyRequest { policy, dry_run } = decode(body)?;
+        let want = if dry_run { Want::Checked } else { Want::InForce };
+        let applied = self.apply_policy(policy, operator, want).await?;
+        Ok(answer::success(&ApplyPolicyResponse {
+            policy_sha256: applied.digest.as_bytes().to_vec().into(),
+            previous_sha256: applied.previous.as_bytes().to_vec().into(),
+            in_force: applied.in_force,
+            notes: applied.notes,
+            log_index: applied.since.map(|since| since.log_index),
+            receipt: applied.receipt.text,
+            log_entry: applied.receipt.entry.into(),
+        }))
+    }
+
+    fn policy_status(&self, body: Bytes) -> Result<Reply, Failure> {
+        let PolicyStatusRequest {} = decode(body)?;
+        let current = self.in_force.current();
+        Ok(answer::success(&PolicyStatusResponse {
+            policy_sha256: current.policy.digest().as_bytes().to_vec().into(),
+            log_index: current.since.log_index,
+            in_force_since_millis: current.since.at.0,
+            applied_by: current.since.by,
+        }))
+    }
+}
+
+fn decode<M: Message + Default>(body: Bytes) -> Result<M, Failure> {
+    M::decode(body).map_err(|error| malformed(&format!("the message does not decode: {error}")).into())
+}
