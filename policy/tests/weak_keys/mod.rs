@@ -44,7 +44,7 @@ pub(crate) fn all() -> BTreeMap<&'static str, Vec<u8>> {
         ("rsa-negative", rsa_negative(&good)),
         ("rsa-factor-3", with_factor(3)),
         ("rsa-factor-751", with_factor(751)),
-        ("rsa-factor-16381", with_factor(16_381)),
+        ("rsa-factor-8191", with_factor(8_191)),
         ("rsa-neighbours", rsa_f4(&(&base * near_base(1_697)))),
         ("rsa-square", rsa_f4(&(&base * &base))),
         (
