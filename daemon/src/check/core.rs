@@ -8,7 +8,7 @@ use hallmark_signer::{
     secret::SecretSource,
 };
 
-use super::{Findings, quoted};
+use super::Findings;
 use crate::{files::directory_of, settings::Settings, trouble::sentence};
 
 pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut Findings) {
