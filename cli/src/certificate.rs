@@ -4,7 +4,10 @@ use der::{Decode as _, Encode as _, Reader as _, SliceReader, asn1::AnyRef};
 use hallmark_policy::key::{PublicKey, SignatureAlgorithm};
 use x509_cert::{
     Certificate,
-    ext::{Extension, pkix::{SubjectAltName, name::GeneralName}},
+    ext::{
+        Extension,
+        pkix::{SubjectAltName, name::GeneralName},
+    },
     request::CertReq,
 };
 

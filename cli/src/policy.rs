@@ -6,8 +6,8 @@
 pub(crate) mod case;
 mod certificate;
 pub(crate) mod check;
-pub(crate) mod explain;
 mod expectation;
+pub(crate) mod explain;
 pub(crate) mod fault;
 pub(crate) mod in_force;
 mod rule;

@@ -6,10 +6,15 @@ use hallmark_policy::time::SpanError;
 use hallmark_tlog::{audit::AuditError, checkpoint::CheckpointError, receipt::ReceiptError};
 
 use crate::{
-    checks::CheckError, config::ConfigError, connection::ConnectionError, exit::Exit, files::FileError,
+    checks::CheckError,
+    config::ConfigError,
+    connection::ConnectionError,
+    exit::Exit,
+    files::FileError,
     log::key::LogKeyError,
     policy::{case::CaseError, fault::PolicyFault, stand_in::StandInError},
-    refusal::Refused, settings::SettingsError,
+    refusal::Refused,
+    settings::SettingsError,
 };
 
 /// A failure of a command.

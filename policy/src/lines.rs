@@ -66,9 +66,9 @@ fn tables_around_key(table: &DeTable<'_>, at: usize) -> Option<Vec<String>> {
 
 fn holds(value: &DeValue<'_>, span: &Range<usize>, at: usize) -> bool {
     span.contains(&at)
-        || children(value).into_iter().any(|(key, span, value)| {
-            key.is_some_and(|(_, key)| key.contains(&at)) || holds(value, &span, at)
-        })
+        || children(value)
+            .into_iter()
+            .any(|(key, span, value)| key.is_some_and(|(_, key)| key.contains(&at)) || holds(value, &span, at))
 }
 
 type Child<'a> = (Option<(&'a str, Range<usize>)>, Range<usize>, &'a DeValue<'a>);

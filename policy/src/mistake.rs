@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::lines::Lines;
 
+/// Most mistakes of one file that are told.
+pub(crate) const MISTAKES_MAX: usize = 100;
+
 /// One mistake in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -68,8 +71,12 @@ impl PolicyError {
             let line = mistake.line.or_else(|| lines.find(&mistake.place, &mistake.sentence));
             mistake.at_line(line)
         };
-        let mut mistakes: Vec<_> = mistakes.into_iter().map(found).collect();
+        let left_out = mistakes.len().saturating_sub(MISTAKES_MAX);
+        let mut mistakes: Vec<_> = mistakes.into_iter().take(MISTAKES_MAX).map(found).collect();
         mistakes.sort_by_key(|mistake| mistake.line);
+        if left_out > 0 {
+            mistakes.push(Mistake::new("", format!("there are {left_out} mistakes more; correct these first")));
+        }
         Self { mistakes }
     }
 }
@@ -152,6 +159,18 @@ key = "ecdsa-p256"
         let told = told("version = 1\nx = \n[a\n");
         assert!(told.iter().any(|mistake| mistake.starts_with("line 2: ")), "{told:?}");
         assert!(told.iter().any(|mistake| mistake.starts_with("line 3: ")), "{told:?}");
+    }
+
+    #[test]
+    fn a_hundred_mistakes_are_told_and_the_rest_is_counted() {
+        let kinds = "\"x\", ".repeat(150);
+        let text = format!(
+            "{AUTHORITY}[profile.p]\nauthority = \"a\"\nlifetime = {{ default = \"1d\", maximum = \"1d\" }}\n\
+             keys = [{kinds}]\nusages = [\"client-auth\"]\nnames = [{{ dns = \"{{domain}}.example\" }}]\n"
+        );
+        let told = told(&text);
+        assert_eq!(told.len(), 101);
+        assert_eq!(told[100], "there are 50 mistakes more; correct these first");
     }
 
     #[test]

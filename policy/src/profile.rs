@@ -467,9 +467,8 @@ impl Policy {
             Some(Ok(policy)) if mistakes.is_empty() => return Ok(policy),
             Some(Err(more)) => {
                 // What misses a table that is there and could not be read is no mistake of its own.
-                let follows = |mistake: &Mistake| {
-                    left_away.iter().any(|name| mistake.sentence.contains(&format!("`{name}`")))
-                };
+                let follows =
+                    |mistake: &Mistake| left_away.iter().any(|name| mistake.sentence.contains(&format!("`{name}`")));
                 mistakes.extend(more.into_iter().filter(|mistake| !follows(mistake)));
             }
             Some(Ok(_)) | None => {}

@@ -238,10 +238,11 @@ impl Reader {
         if long_lived.is_some_and(|reason| reason.trim().is_empty()) {
             self.mistake(place, "`long-lived` gives its reason in words");
         }
+        let mistakes = self.mistakes.len();
         let limit = if long_lived.is_some() { LONG_LIVED_LIFETIME_MAX } else { LEAF_LIFETIME_MAX };
         let maximum = self.span(place, "lifetime.maximum", &table.maximum, LEAF_LIFETIME_MIN, limit);
         let default = self.span(place, "lifetime.default", &table.default, LEAF_LIFETIME_MIN, limit);
-        if default > maximum {
+        if default > maximum && self.mistakes.len() == mistakes {
             self.mistake(place, "`lifetime.default` is over `lifetime.maximum`");
         }
         let backdate = table.backdate.as_deref().map_or(BACKDATE_DEFAULT, |text| {

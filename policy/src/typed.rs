@@ -9,11 +9,8 @@ use toml::{
 use crate::{
     file::PolicyFile,
     lines::{line, tables_around},
-    mistake::Mistake,
+    mistake::{MISTAKES_MAX, Mistake},
 };
-
-/// Most mistakes of one file that are told.
-const MISTAKES_MAX: usize = 100;
 
 /// Most letters by which a misspelt word may differ from the one that was meant.
 const MISSPELT_LETTERS_MAX: usize = 3;

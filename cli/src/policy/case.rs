@@ -142,12 +142,7 @@ impl Cases {
         })
     }
 
-    fn try_decide(
-        &self,
-        case: &Case,
-        policy: &Policy,
-        stand_ins: &mut StandIns,
-    ) -> Result<Expectation, CaseError> {
+    fn try_decide(&self, case: &Case, policy: &Policy, stand_ins: &mut StandIns) -> Result<Expectation, CaseError> {
         let at = match case.at.as_ref().or(self.at.as_ref()) {
             Some(text) => when::parse(text).map_err(CaseError::Time)?,
             None => UnixTime::from_secs(when::now_millis() / 1_000),
@@ -166,14 +161,15 @@ impl Cases {
     fn subject(&self, case: &Case, stand_ins: &mut StandIns) -> Result<SubjectInput, CaseError> {
         let Case { common_name, dns, uri, ip, email, key, csr, possession, .. } = case;
         if let Some(path) = csr {
-            let own = common_name.is_none() && key.is_none() && [dns, uri, ip, email].iter().all(|names| names.is_empty());
+            let own =
+                common_name.is_none() && key.is_none() && [dns, uri, ip, email].iter().all(|names| names.is_empty());
             if !own || *possession == PossessionWord::Caller {
                 return Err(CaseError::TwoRequests);
             }
             let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
             return Ok(SubjectInput::Csr(files::read(&directory.join(path))?));
         }
-        let kind = key.as_deref().unwrap_or(KeyKind::EcdsaP256.name());
+        let kind = key.as_deref().unwrap_or_else(|| KeyKind::EcdsaP256.name());
         let kind = KeyKind::from_name(kind).ok_or_else(|| StandInError::NoKeyKind { kind: kind.to_owned() })?;
         match possession {
             PossessionWord::Csr => {

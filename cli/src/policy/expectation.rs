@@ -99,7 +99,10 @@ pub(crate) fn sorted(mut codes: Vec<String>) -> Vec<String> {
 }
 
 fn list(words: &[String]) -> String {
-    format!("[{}]", words.iter().map(|word| toml::Value::from(word.as_str()).to_string()).collect::<Vec<_>>().join(", "))
+    format!(
+        "[{}]",
+        words.iter().map(|word| toml::Value::from(word.as_str()).to_string()).collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// The file of cases with other expectations of some cases, by their position; all else stays, comments included. `None`
@@ -160,7 +163,11 @@ mod tests {
                          # Between.\n[[case]]\nname = \"two\"\n\n[[case]]\nexpect = \"refuse\"\nname = \"three\"";
 
     fn refusal() -> Expectation {
-        Expectation { expect: Some(Expect::Refuse), reasons: vec!["A".to_owned(), "B".to_owned()], ..Default::default() }
+        Expectation {
+            expect: Some(Expect::Refuse),
+            reasons: vec!["A".to_owned(), "B".to_owned()],
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -194,7 +201,12 @@ mod tests {
         let wrong = refusal();
         assert_eq!(
             wrong.diff(&wrong.seen_by(&decided)),
-            ["- expect = \"refuse\"", "- reasons = [\"A\", \"B\"]", "+ expect = \"approve\"", "+ names = [\"dns:a.b\"]"]
+            [
+                "- expect = \"refuse\"",
+                "- reasons = [\"A\", \"B\"]",
+                "+ expect = \"approve\"",
+                "+ names = [\"dns:a.b\"]"
+            ]
         );
     }
 }

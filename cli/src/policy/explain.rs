@@ -65,9 +65,12 @@ fn row(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> R
     let reasons: Vec<Reason> = trial.reasons.iter().filter(|reason| Rule::of(reason) == rule).cloned().collect();
     let profile_is_known = !trial.reasons.iter().any(|reason| Rule::of(reason) == Rule::Profile);
     let read = trial.facts.is_some();
+    let caller_is_known = policy.caller(&trial.caller).is_some();
     let looked_at = match rule {
-        Rule::Request | Rule::Caller | Rule::Method => true,
-        Rule::Profile | Rule::Transition => read,
+        Rule::Request | Rule::Caller => true,
+        Rule::Method => caller_is_known,
+        Rule::Profile => read && caller_is_known,
+        Rule::Transition => read,
         Rule::Signer => false,
         _ if rule.is_the_profiles() => read && profile_is_known,
         Rule::Key | Rule::Possession | Rule::Extensions | Rule::Names | Rule::Lifetime => true,
@@ -87,7 +90,11 @@ fn saw(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> S
         Rule::Request => format!("a CSR of {}", when::count(csr.len() as u64, "byte")),
         Rule::Caller => {
             let identities: Vec<_> = trial.caller.identities().iter().map(ToString::to_string).collect();
-            format!("`{}`, whose certificate says {}", question.caller, identities.join(", "))
+            let who = match policy.caller(&trial.caller) {
+                Some(rule) => format!("`{}`", rule.name()),
+                None => "a stranger".to_owned(),
+            };
+            format!("{who}, whose certificate says {}", identities.join(", "))
         }
         Rule::Method => "MintCertificate".to_owned(),
         Rule::Profile => match profile {

@@ -1,6 +1,6 @@
 //! Who and what stands in for the parts of a signer: callers, issuers and keys that live as long as this process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use hallmark_policy::{
     Caller, EpochId, Issuer, Policy,
@@ -144,10 +144,10 @@ impl StandIns {
     }
 
     fn key(&mut self, kind: KeyKind) -> Result<&KeyPair, StandInError> {
-        if !self.keys.contains_key(&kind) {
-            self.keys.insert(kind, generate(kind)?);
-        }
-        self.keys.get(&kind).ok_or(StandInError::Read)
+        Ok(match self.keys.entry(kind) {
+            Entry::Occupied(key) => key.into_mut(),
+            Entry::Vacant(place) => place.insert(generate(kind)?),
+        })
     }
 }
 

@@ -31,11 +31,7 @@ pub(crate) struct Trial {
 }
 
 /// Decides about `question`.
-pub(crate) fn trial(
-    policy: &Policy,
-    question: &Question<'_>,
-    stand_ins: &mut StandIns,
-) -> Result<Trial, StandInError> {
+pub(crate) fn trial(policy: &Policy, question: &Question<'_>, stand_ins: &mut StandIns) -> Result<Trial, StandInError> {
     let caller = stand_ins.caller(policy, question.caller)?;
     let named = policy.profile(question.profile).and_then(|profile| policy.authority(profile.authority()));
     let authority = named.or_else(|| policy.authorities().next()).ok_or(StandInError::NoAuthority)?;
@@ -51,8 +47,7 @@ pub(crate) fn trial(
     let request = match Request::parse(caller.clone(), input) {
         Ok(request) => request,
         Err(malformed) => {
-            let mut reasons =
-                admit(policy, &caller, Method::MintCertificate, question.at).err().unwrap_or_default();
+            let mut reasons = admit(policy, &caller, Method::MintCertificate, question.at).err().unwrap_or_default();
             reasons.extend(malformed);
             return Ok(Trial { caller, issuer, facts: None, reasons, approved: None });
         }

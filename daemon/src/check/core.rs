@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hallmark_policy::{Policy, time::Span};
+use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
     config::{BackendTable, ConfigError, LedgerTable, LogTable},
     secret::SecretSource,
