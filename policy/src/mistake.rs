@@ -21,12 +21,13 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    /// A mistake whose line is still to be found. What stands behind the last `; ` of the text is the hint.
+    /// A mistake whose line is still to be found. What stands behind `; hint: `, else behind the last `; `, is the hint.
     pub(crate) fn new(place: &str, text: impl fmt::Display) -> Self {
         let text = text.to_string();
         // A `; ` between backticks is the file's, not ours.
         let ours = |(sentence, _): &(&str, &str)| sentence.matches('`').count().is_multiple_of(2);
-        let (sentence, hint) = match text.rsplit_once("; ").filter(ours) {
+        let split = text.rsplit_once("; hint: ").filter(ours).or_else(|| text.rsplit_once("; ").filter(ours));
+        let (sentence, hint) = match split {
             Some((sentence, hint)) => (sentence.to_owned(), Some(hint.to_owned())),
             None => (text, None),
         };

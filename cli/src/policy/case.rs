@@ -1,6 +1,9 @@
 //! Cases beside a policy: requests, and what is expected of them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use hallmark_policy::{
     NameInput, Policy, SubjectInput,
@@ -39,9 +42,6 @@ pub(crate) enum CaseError {
     /// Its caller, key or names.
     #[error(transparent)]
     StandIn(#[from] StandInError),
-    /// A name that cannot stand beside a bare key here.
-    #[error("`possession = \"caller\"` goes with `common-name`, `dns` and `uri` only")]
-    Beside,
     /// A CSR from a file and settings for making one.
     #[error("`csr` names a file, which has its own names and key")]
     TwoRequests,
@@ -53,7 +53,7 @@ impl CaseError {
         match self {
             Self::File(error) => error.hint(),
             Self::StandIn(error) => error.hint(),
-            Self::Span(_) | Self::Time(_) | Self::Beside | Self::TwoRequests => {
+            Self::Span(_) | Self::Time(_) | Self::TwoRequests => {
                 "`hallmark policy test --help` shows how cases are written".to_owned()
             }
         }
@@ -177,13 +177,27 @@ impl Cases {
                 let names = Names { common_name: common_name.clone(), dns, uri, ip, email };
                 Ok(SubjectInput::Csr(stand_ins.csr(kind, &names)?))
             }
-            PossessionWord::Caller if !ip.is_empty() || !email.is_empty() => Err(CaseError::Beside),
-            PossessionWord::Caller => Ok(SubjectInput::Spki {
-                spki: stand_ins.spki(kind)?,
-                common_name: common_name.clone().unwrap_or_default(),
-                names: dns.iter().cloned().map(NameInput::Dns).chain(uri.iter().cloned().map(NameInput::Uri)).collect(),
-            }),
+            PossessionWord::Caller => {
+                let dns = dns.iter().cloned().map(NameInput::Dns);
+                let uri = uri.iter().cloned().map(NameInput::Uri);
+                let email = email.iter().cloned().map(NameInput::Email);
+                let mut names: Vec<_> = dns.chain(uri).chain(email).collect();
+                for text in ip {
+                    names.push(NameInput::Ip(octets(text)?));
+                }
+                let common_name = common_name.clone().unwrap_or_default();
+                Ok(SubjectInput::Spki { spki: stand_ins.spki(kind)?, common_name, names })
+            }
         }
+    }
+}
+
+/// The octets of an address.
+fn octets(text: &str) -> Result<Vec<u8>, StandInError> {
+    match text.parse() {
+        Ok(IpAddr::V4(address)) => Ok(address.octets().to_vec()),
+        Ok(IpAddr::V6(address)) => Ok(address.octets().to_vec()),
+        Err(_) => Err(StandInError::Name { text: text.to_owned() }),
     }
 }
 

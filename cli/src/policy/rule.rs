@@ -105,6 +105,7 @@ impl Rule {
             | ReasonCode::PolicyChanged
             | ReasonCode::RequestIdReused
             | ReasonCode::RequestVoid
+            | ReasonCode::NameClaimed
             | ReasonCode::ClockUntrusted
             | ReasonCode::SerialTaken
             | ReasonCode::RequestInFlight
