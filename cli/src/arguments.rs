@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use hallmark_policy::time::{Span, UnixTime};
 
-use crate::{hex, when};
+use crate::hex;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -30,6 +30,7 @@ A file of cases is TOML:
   dns = [\"api.sports.example.com\"]    # as well as uri, ip and email
   key = \"ecdsa-p256\"                  # a CSR is made; or csr = \"FILE\" beside the cases
   possession = \"csr\"                  # or \"caller\": the key without a CSR
+  claims = []                          # such as { oid = \"1.2.3\", value = \"0101ff\" }, DER in hexadecimal
   lifetime = \"24h\"
   expect = \"approve\"                  # or \"refuse\"
   reasons = []                         # of a refusal: all of its codes
@@ -315,7 +316,7 @@ pub struct ExplainArguments {
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub lifetime: Option<Span>,
     /// When it is asked, such as 2026-01-31T12:00:00Z [default: now].
-    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
     pub at: Option<UnixTime>,
 }
 

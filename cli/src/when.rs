@@ -25,29 +25,6 @@ pub(crate) fn rfc3339_of_millis(millis: i64) -> String {
     rfc3339(millis.div_euclid(MILLIS_PER_SEC))
 }
 
-/// Reads a point in time as RFC 3339 writes it, in UTC: `2026-01-31T12:00:00Z`.
-///
-/// # Errors
-/// One sentence for everything else, and for days that no calendar has.
-pub(crate) fn parse(text: &str) -> Result<UnixTime, String> {
-    let wrong = || format!("`{text}` is no time in UTC such as 2026-01-31T12:00:00Z");
-    let number = |from: usize, to: usize| text.get(from..to).and_then(|digits| digits.parse::<i64>().ok());
-    let date = number(0, 4).zip(number(5, 7)).zip(number(8, 10));
-    let time = number(11, 13).zip(number(14, 16)).zip(number(17, 19));
-    let (((year, month), day), ((hour, minute), second)) = date.zip(time).ok_or_else(wrong)?;
-    let point = UnixTime::from_secs(days_of(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second);
-    // What is no date, and what is written otherwise, does not come out as it went in.
-    if point.to_string() == text { Ok(point) } else { Err(wrong()) }
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar.
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
 /// A span in at most two units, rounded down: `30 days 5 minutes`.
 pub(crate) fn span(secs: u64) -> String {
     let mut rest = secs;
@@ -95,16 +72,6 @@ mod tests {
     #[test]
     fn numbers_have_their_thousands_apart() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
-    }
-
-    #[test]
-    fn times_are_read_as_they_are_written() {
-        for text in ["1970-01-01T00:00:00Z", "2000-02-29T23:59:59Z", "2026-11-22T06:00:00Z", "9999-12-31T23:59:59Z"] {
-            assert_eq!(parse(text).unwrap().to_string(), text);
-        }
-        for wrong in ["", "2026-02-29T00:00:00Z", "2026-11-22T24:00:00Z", "2026-11-22 06:00:00Z", "2026-11-22T06:00Z"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::{
 
 use hallmark_policy::{
     NameInput, Policy, SubjectInput,
+    claim::ClaimInput,
     file::PossessionWord,
     key::KeyKind,
-    time::{Span, SpanError, UnixTime},
+    time::{Span, SpanError, TimeError, UnixTime},
 };
 use serde::Deserialize;
 
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     files::{self, FILE_BYTES_MAX, FileError},
+    hex,
     problem::Problem,
     when,
 };
@@ -37,11 +39,17 @@ pub(crate) enum CaseError {
     #[error(transparent)]
     Span(#[from] SpanError),
     /// Its time.
-    #[error("{0}")]
-    Time(String),
+    #[error(transparent)]
+    Time(#[from] TimeError),
     /// Its caller, key or names.
     #[error(transparent)]
     StandIn(#[from] StandInError),
+    /// A claim that is not written in hexadecimal digits.
+    #[error("`{value}` of a claim is no DER in hexadecimal digits, such as `0101ff`")]
+    Claim {
+        /// What was typed.
+        value: String,
+    },
     /// A CSR from a file and settings for making one.
     #[error("`csr` names a file, which has its own names and key")]
     TwoRequests,
@@ -53,7 +61,7 @@ impl CaseError {
         match self {
             Self::File(error) => error.hint(),
             Self::StandIn(error) => error.hint(),
-            Self::Span(_) | Self::Time(_) | Self::TwoRequests => {
+            Self::Span(_) | Self::Time(_) | Self::Claim { .. } | Self::TwoRequests => {
                 "`hallmark policy test --help` shows how cases are written".to_owned()
             }
         }
@@ -90,12 +98,23 @@ pub(crate) struct Case {
     csr: Option<PathBuf>,
     #[serde(default)]
     possession: PossessionWord,
+    #[serde(default)]
+    claims: Vec<ClaimTable>,
     lifetime: Option<String>,
     expect: Option<Expect>,
     #[serde(default)]
     reasons: Vec<String>,
     names: Option<Vec<String>>,
     lifetime_seconds: Option<u64>,
+}
+
+/// A claim, as it was typed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ClaimTable {
+    oid: String,
+    /// DER, in hexadecimal digits.
+    value: String,
 }
 
 /// The cases of a policy.
@@ -144,7 +163,7 @@ impl Cases {
 
     fn try_decide(&self, case: &Case, policy: &Policy, stand_ins: &mut StandIns) -> Result<Expectation, CaseError> {
         let at = match case.at.as_ref().or(self.at.as_ref()) {
-            Some(text) => when::parse(text).map_err(CaseError::Time)?,
+            Some(text) => UnixTime::parse(text)?,
             None => UnixTime::from_secs(when::now_millis() / 1_000),
         };
         let lifetime = case.lifetime.as_deref().map(Span::parse).transpose()?;
@@ -152,6 +171,7 @@ impl Cases {
             caller: &case.caller,
             profile: &case.profile,
             subject: self.subject(case, stand_ins)?,
+            claims: case.claims.iter().map(claim).collect::<Result<_, _>>()?,
             lifetime_secs: lifetime.map_or(0, Span::secs),
             at,
         };
@@ -190,6 +210,11 @@ impl Cases {
             }
         }
     }
+}
+
+fn claim(table: &ClaimTable) -> Result<ClaimInput, CaseError> {
+    let value = hex::bytes(&table.value).ok_or_else(|| CaseError::Claim { value: table.value.clone() })?;
+    Ok(ClaimInput { oid: table.oid.clone(), value })
 }
 
 /// The octets of an address.

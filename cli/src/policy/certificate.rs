@@ -1,6 +1,8 @@
 //! A certificate that would be made, as text.
 
 use hallmark_policy::{
+    claim::Claim,
+    constraint::{NameConstraints, Subtree},
     content::{Content, Extension},
     hex,
     name::GeneralName,
@@ -36,7 +38,7 @@ pub(crate) fn table(content: &Content) -> Table {
     table.row(["signed with", content.algorithm.name()]);
     for extension in &content.extensions {
         let Said { name, critical, values } = said(extension);
-        let name = if critical { format!("{name} (critical)") } else { name.to_owned() };
+        let name = if critical { format!("{name} (critical)") } else { name };
         table.list(&name, values.iter().map(String::as_str));
     }
     table
@@ -62,7 +64,7 @@ pub(crate) fn to_json(content: &Content) -> Value {
 }
 
 struct Said {
-    name: &'static str,
+    name: String,
     critical: bool,
     values: Vec<String>,
 }
@@ -75,7 +77,9 @@ fn said(extension: &Extension) -> Said {
         }
         Extension::DigitalSignature => ("keyUsage", true, vec!["digitalSignature".to_owned()]),
         Extension::CertificateAndCrlSigning => ("keyUsage", true, vec!["keyCertSign, cRLSign".to_owned()]),
-        Extension::ExtendedKeyUsage(usages) => ("extKeyUsage", false, usages.iter().map(purpose).collect()),
+        Extension::ExtendedKeyUsage { critical, purposes } => {
+            ("extKeyUsage", *critical, purposes.iter().map(purpose).collect())
+        }
         Extension::SubjectAltName { critical, names } => {
             ("subjectAltName", *critical, names.iter().map(GeneralName::to_string).collect())
         }
@@ -83,11 +87,37 @@ fn said(extension: &Extension) -> Said {
         Extension::AuthorityKeyIdentifier(identifier) => {
             ("authorityKeyIdentifier", false, vec![format!("{} (of the stand-in key)", hex(identifier))])
         }
+        Extension::NameConstraints(constraints) => ("nameConstraints", true, constrained(constraints)),
+        Extension::CertificatePolicies(oids) => ("certificatePolicies", false, texts(oids)),
+        Extension::CrlDistributionPoints(urls) => ("cRLDistributionPoints", false, texts(urls)),
+        Extension::CaIssuers(urls) => ("authorityInfoAccess caIssuers", false, texts(urls)),
+        Extension::Claim(claim) => return said_of_claim(claim),
         Extension::EpochBinding(binding) => {
             ("epochBinding", false, vec![format!("generation {}", binding.generation), hex(&binding.transition)])
         }
     };
-    Said { name, critical, values }
+    Said { name: name.to_owned(), critical, values }
+}
+
+fn said_of_claim(claim: &Claim) -> Said {
+    Said { name: format!("claim {}", claim.oid), critical: false, values: vec![hex(&claim.value)] }
+}
+
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(T::to_string).collect()
+}
+
+fn constrained(constraints: &NameConstraints) -> Vec<String> {
+    let said = |word: &'static str| {
+        move |subtree: &Subtree| match subtree {
+            Subtree::Dns(base) => format!("{word} dns:{base}"),
+            Subtree::Uri(base) => format!("{word} uri:{base}"),
+            Subtree::Email(base) => format!("{word} email:{base}"),
+            Subtree::Ip(block) => format!("{word} ip:{}", block.as_str()),
+        }
+    };
+    let permitted = constraints.permitted.iter().map(said("permitted"));
+    permitted.chain(constraints.excluded.iter().map(said("excluded"))).collect()
 }
 
 fn purpose(purpose: &KeyPurpose) -> String {

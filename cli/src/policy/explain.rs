@@ -48,6 +48,7 @@ pub(crate) fn explain(arguments: &ExplainArguments, screen: &Screen) -> Result<E
         caller: &arguments.caller,
         profile: &arguments.profile,
         subject: SubjectInput::Csr(csr),
+        claims: Vec::new(),
         lifetime_secs: arguments.lifetime.map_or(0, Span::secs),
         at: arguments.at.unwrap_or_else(|| UnixTime::from_secs(when::now_millis() / 1_000)),
     };

@@ -86,9 +86,16 @@ impl Rule {
             ReasonCode::CallerUnknown | ReasonCode::CallerExpired => Self::Caller,
             ReasonCode::MethodNotAllowed | ReasonCode::MethodUnknown => Self::Method,
             ReasonCode::AuthorityUnknown | ReasonCode::ProfileUnknown | ReasonCode::ProfileNotAllowed => Self::Profile,
-            ReasonCode::KeyMalformed | ReasonCode::KeyNotAllowed => Self::Key,
+            ReasonCode::KeyMalformed | ReasonCode::KeyNotAllowed | ReasonCode::KeyWeak | ReasonCode::KeyDenied => {
+                Self::Key
+            }
             ReasonCode::CsrSignatureWrong | ReasonCode::PossessionNotProven => Self::Possession,
-            ReasonCode::ExtensionNotAllowed | ReasonCode::AttributeNotAllowed => Self::Extensions,
+            ReasonCode::ExtensionNotAllowed
+            | ReasonCode::AttributeNotAllowed
+            | ReasonCode::ClaimMalformed
+            | ReasonCode::ClaimNotAllowed
+            | ReasonCode::ClaimMissing
+            | ReasonCode::ClaimTooMany => Self::Extensions,
             ReasonCode::SubjectNotAllowed
             | ReasonCode::Duplicate
             | ReasonCode::NameMalformed
@@ -98,11 +105,19 @@ impl Rule {
             | ReasonCode::NameMissing
             | ReasonCode::NameTooMany
             | ReasonCode::NamesAmbiguous
+            | ReasonCode::NameConstrained
             | ReasonCode::NameOfCaller => Self::Names,
-            ReasonCode::LifetimeTooLong | ReasonCode::LifetimeBeyondIssuer => Self::Lifetime,
+            ReasonCode::LifetimeTooLong | ReasonCode::LifetimeBeyondIssuer | ReasonCode::OutsideWindow => {
+                Self::Lifetime
+            }
             ReasonCode::TransitionStale => Self::Transition,
             ReasonCode::EpochNotActive
             | ReasonCode::PolicyChanged
+            | ReasonCode::PolicyInvalid
+            | ReasonCode::PolicyDiffers
+            | ReasonCode::RateExceeded
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::KeyHasOtherNames
             | ReasonCode::RequestIdReused
             | ReasonCode::RequestVoid
             | ReasonCode::NameClaimed

@@ -2,7 +2,7 @@
 
 use hallmark_policy::{
     Approved, Caller, Decision, Facts, Issuer, Method, Policy, Reason, Request, RequestInput, SubjectInput, admit,
-    content::Serial, decide, facts, time::UnixTime,
+    claim::ClaimInput, content::Serial, decide, facts, time::UnixTime,
 };
 
 use super::stand_in::{StandInError, StandIns};
@@ -13,6 +13,7 @@ pub(crate) struct Question<'a> {
     pub(crate) caller: &'a str,
     pub(crate) profile: &'a str,
     pub(crate) subject: SubjectInput,
+    pub(crate) claims: Vec<ClaimInput>,
     /// Wished lifetime; 0 for the profile's own.
     pub(crate) lifetime_secs: u64,
     pub(crate) at: UnixTime,
@@ -42,6 +43,7 @@ pub(crate) fn trial(policy: &Policy, question: &Question<'_>, stand_ins: &mut St
         request_id: "trial".to_owned(),
         subject: question.subject.clone(),
         lifetime_seconds: question.lifetime_secs,
+        claims: question.claims.clone(),
         ..RequestInput::default()
     };
     let request = match Request::parse(caller.clone(), input) {
