@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
-use hallmark_policy::time::Span;
+use hallmark_policy::time::{Span, UnixTime};
 
 use crate::hex;
 
@@ -18,6 +18,24 @@ Exit codes:
 The client configuration file is ~/.config/hallmark/client.toml unless --config names another. It is TOML and can have \
 signer, ca, cert, key, authority, profile, log-key and timeout. Flags go before the environment, and the environment \
 goes before the file.";
+
+const CASES_HELP: &str = "\
+A file of cases is TOML:
+  at = \"2026-01-31T12:00:00Z\"         # when it is asked; now if not said
+  [[case]]
+  name = \"a service gets its name\"
+  caller = \"coordinator\"              # a caller of the policy, or uri:URI, or dns:NAME
+  profile = \"athenz-service\"
+  common-name = \"sports.api\"
+  dns = [\"api.sports.example.com\"]    # as well as uri, ip and email
+  key = \"ecdsa-p256\"                  # a CSR is made; or csr = \"FILE\" beside the cases
+  possession = \"csr\"                  # or \"caller\": the key without a CSR
+  claims = []                          # such as { oid = \"1.2.3\", value = \"0101ff\" }, DER in hexadecimal
+  lifetime = \"24h\"
+  expect = \"approve\"                  # or \"refuse\"
+  reasons = []                         # of a refusal: all of its codes
+  names = [\"cn:sports.api\", \"dns:api.sports.example.com\"]
+  lifetime-seconds = 86400             # from the moment of asking";
 
 /// The heading of the flags that say how to reach a signer.
 const SIGNER: &str = "Signer";
@@ -49,7 +67,7 @@ pub enum Command {
     /// Check and read a published decision log, offline.
     #[command(subcommand)]
     Log(LogCommand),
-    /// Bring a policy into force, and ask which one is; for operators, at the signer's address for them.
+    /// Check, explain and test policies offline; as an operator, bring one into force and ask which one is.
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Print a completion script for a shell.
@@ -69,9 +87,15 @@ pub enum LogCommand {
     Receipt(ReceiptArguments),
 }
 
-/// The commands about the policy in force.
+/// The commands for policies.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PolicyCommand {
+    /// Say every mistake in a policy file at its line, or what the policy means.
+    Check(CheckArguments),
+    /// Show rule by rule what would become of a CSR, and the certificate; touches no key and no network.
+    Explain(Box<ExplainArguments>),
+    /// Run the cases beside policies: requests with the decisions that are expected.
+    Test(TestArguments),
     /// Have a policy checked by the signer and brought into force; a bad one changes nothing.
     Apply(ApplyArguments),
     /// Show which policy is in force, and since when.
@@ -263,6 +287,52 @@ pub struct StatusArguments {
     /// How to reach the signer.
     #[command(flatten)]
     pub connection: ConnectionArguments,
+}
+
+/// `hallmark policy check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArguments {
+    /// The policy file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `hallmark policy explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArguments {
+    /// Certificate signing request, PEM or DER.
+    #[arg(value_name = "CSR")]
+    pub csr: PathBuf,
+    /// The policy file.
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+    /// Profile of the policy.
+    #[arg(long, value_name = "NAME")]
+    pub profile: String,
+    /// Caller of the policy by its name, or any identity: uri:URI or dns:NAME.
+    #[arg(long, value_name = "NAME")]
+    pub caller: String,
+    /// Wished lifetime, such as 24h [default: the profile's].
+    #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
+    pub lifetime: Option<Span>,
+    /// When it is asked, such as 2026-01-31T12:00:00Z [default: now].
+    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
+    pub at: Option<UnixTime>,
+}
+
+/// `hallmark policy test`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = CASES_HELP)]
+pub struct TestArguments {
+    /// The policy files; the cases of `x.toml` are in `x.tests.toml` beside it.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The cases, where they are in another file.
+    #[arg(long, value_name = "FILE")]
+    pub cases: Option<PathBuf>,
+    /// Write what was decided into the cases that failed, as what is expected from now on. Read the diff.
+    #[arg(long)]
+    pub bless: bool,
 }
 
 /// `hallmark completions`.

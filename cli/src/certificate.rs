@@ -4,9 +4,18 @@ use der::{Decode as _, Encode as _, Reader as _, SliceReader, asn1::AnyRef};
 use hallmark_policy::key::{PublicKey, SignatureAlgorithm};
 use x509_cert::{
     Certificate,
-    ext::pkix::{SubjectAltName, name::GeneralName},
+    ext::{
+        Extension,
+        pkix::{SubjectAltName, name::GeneralName},
+    },
     request::CertReq,
 };
+
+/// extensionRequest (RFC 2985, section 5.4.2).
+const EXTENSION_REQUEST: &str = "1.2.840.113549.1.9.14";
+
+/// subjectAltName.
+const SUBJECT_ALT_NAME: &str = "2.5.29.17";
 
 /// What a certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +69,24 @@ impl CertificateView {
 /// The SubjectPublicKeyInfo, DER, of a CSR in PEM or DER. The signer is who judges it.
 pub(crate) fn spki_of_csr(csr: &[u8]) -> Option<Vec<u8>> {
     CertReq::from_der(&crate::pem::der_of(csr)?).ok()?.info.public_key.to_der().ok()
+}
+
+/// What a CSR asks for beside names, as object identifiers; `None` for what is no CSR.
+pub(crate) fn asked_of_csr(csr: &[u8]) -> Option<Vec<String>> {
+    let request = CertReq::from_der(&crate::pem::der_of(csr)?).ok()?;
+    let mut asked = Vec::new();
+    for attribute in request.info.attributes.iter() {
+        if attribute.oid.to_string() != EXTENSION_REQUEST {
+            asked.push(format!("attribute {}", attribute.oid));
+            continue;
+        }
+        for value in attribute.values.iter() {
+            let extensions: Vec<Extension> = value.decode_as().ok()?;
+            let others = extensions.iter().map(|extension| extension.extn_id.to_string());
+            asked.extend(others.filter(|oid| oid != SUBJECT_ALT_NAME).map(|oid| format!("extension {oid}")));
+        }
+    }
+    Some(asked)
 }
 
 /// A number without leading zeros.

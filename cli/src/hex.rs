@@ -1,4 +1,4 @@
-//! Digests as they are typed.
+//! Digests and other bytes as they are typed.
 
 /// Reads 64 hexadecimal digits.
 ///
@@ -6,12 +6,16 @@
 /// One sentence for everything else.
 pub(crate) fn digest(text: &str) -> Result<[u8; 32], String> {
     let wrong = || format!("a SHA-256 digest has 64 hexadecimal digits; this has {} characters", text.chars().count());
+    bytes(text).and_then(|bytes| bytes.try_into().ok()).ok_or_else(wrong)
+}
+
+/// Reads pairs of hexadecimal digits.
+pub(crate) fn bytes(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
-        return Err(wrong());
+        return None;
     }
-    let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
-    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(wrong)
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }
 
 fn digit(letter: u8) -> Option<u8> {

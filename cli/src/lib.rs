@@ -1,6 +1,6 @@
 //! `hallmark`: the command line for operators and auditors.
 //!
-//! It asks a signer for certificates and chains, looks after its health, and checks published decision logs offline. What
+//! It asks a signer for certificates and chains, looks after its health, checks published decision logs offline, and checks, explains and tests policies. What
 //! a signer answers is checked here again before anything is called a success: the certificate is over the key that was
 //! sent, its chain leads to the root, the log's entry is about this certificate, and the receipt proves that entry.
 //!
@@ -66,8 +66,11 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Log(LogCommand::Verify(verify)) => log::verify::verify(verify, config, screen),
         Command::Log(LogCommand::Show(show)) => log::show::show(show, screen),
         Command::Log(LogCommand::Receipt(receipt)) => log::receipt::receipt(receipt, config, screen),
-        Command::Policy(PolicyCommand::Apply(apply)) => policy::apply(apply, config, screen),
-        Command::Policy(PolicyCommand::Status(status)) => policy::status(status, config, screen),
+        Command::Policy(PolicyCommand::Check(check)) => policy::check::check(check, screen),
+        Command::Policy(PolicyCommand::Explain(explain)) => policy::explain::explain(explain, screen),
+        Command::Policy(PolicyCommand::Test(test)) => policy::test::test(test, screen),
+        Command::Policy(PolicyCommand::Apply(apply)) => policy::in_force::apply(apply, config, screen),
+        Command::Policy(PolicyCommand::Status(status)) => policy::in_force::status(status, config, screen),
         Command::Completions(completions) => documents::completions(completions, screen),
         Command::Man(man) => documents::man(man, screen),
     }

@@ -1,13 +1,20 @@
 //! Why a command did not do what it should: every kind of failure, with its hint and its exit code.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use hallmark_policy::time::SpanError;
 use hallmark_tlog::{audit::AuditError, checkpoint::CheckpointError, receipt::ReceiptError};
 
 use crate::{
-    checks::CheckError, config::ConfigError, connection::ConnectionError, exit::Exit, files::FileError,
-    log::key::LogKeyError, refusal::Refused, settings::SettingsError,
+    checks::CheckError,
+    config::ConfigError,
+    connection::ConnectionError,
+    exit::Exit,
+    files::FileError,
+    log::key::LogKeyError,
+    policy::{case::CaseError, fault::PolicyFault, stand_in::StandInError},
+    refusal::Refused,
+    settings::SettingsError,
 };
 
 /// A failure of a command.
@@ -88,6 +95,38 @@ pub(crate) enum Problem {
         /// Why.
         source: FileError,
     },
+    /// A policy has mistakes.
+    #[error(transparent)]
+    Policy(#[from] Box<PolicyFault>),
+    /// Nothing could stand in for a part of a signer.
+    #[error(transparent)]
+    StandIn(#[from] StandInError),
+    /// A case cannot be run.
+    #[error("the case `{case}` of `{}` cannot be run", path.display())]
+    Case {
+        /// The file of cases.
+        path: PathBuf,
+        /// Its name.
+        case: String,
+        /// Why.
+        source: CaseError,
+    },
+    /// A file of cases does not read.
+    #[error("`{}`{} is no file of cases: {sentence}", path.display(), line.map(|line| format!(", line {line},")).unwrap_or_default())]
+    Cases {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: Option<usize>,
+        /// What is wrong.
+        sentence: String,
+    },
+    /// Cases in one file for several policies.
+    #[error("--cases names the cases of one policy, and there are {files}")]
+    CasesOfSeveral {
+        /// How many policies were named.
+        files: usize,
+    },
     /// No random request id.
     #[error("the operating system gives no random numbers")]
     NoRandomness,
@@ -105,7 +144,7 @@ impl Problem {
         match self {
             Self::Refused(refused) => Exit::of_status(refused.code()),
             Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
-            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) => Exit::No,
+            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) | Self::Policy(_) => Exit::No,
             Self::Connection(error) => error.exit(),
             Self::Unanswered { source, .. } => source.exit(),
             Self::Config(_)
@@ -116,6 +155,10 @@ impl Problem {
             | Self::Audit(AuditError::Read { .. })
             | Self::NoSuchEntry { .. }
             | Self::MintedNotWritten { .. }
+            | Self::StandIn(_)
+            | Self::Case { .. }
+            | Self::Cases { .. }
+            | Self::CasesOfSeveral { .. }
             | Self::NoRandomness
             | Self::Runtime(_)
             | Self::Stdout(_) => Exit::Unusable,
@@ -151,6 +194,11 @@ impl Problem {
             Self::MintedNotWritten { request_id, .. } => format!(
                 "make room, then run the same command with `--force --request-id {request_id}`: it gives the same certificate"
             ),
+            Self::Policy(fault) => fault.hint(),
+            Self::StandIn(error) => error.hint(),
+            Self::Case { source, .. } => source.hint(),
+            Self::Cases { .. } => "`hallmark policy test --help` shows how cases are written".to_owned(),
+            Self::CasesOfSeveral { .. } => "test one policy at a time, or put the cases beside each".to_owned(),
             Self::NoRandomness => "give a --request-id of your own".to_owned(),
             Self::Runtime(_) => "check the limits on threads and open files".to_owned(),
             Self::Stdout(_) => "write into a file with --out instead".to_owned(),

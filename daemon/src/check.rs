@@ -2,10 +2,10 @@
 
 mod core;
 mod front;
-mod policy;
 
 use std::path::Path;
 
+use hallmark_policy::meaning;
 use hallmark_signer::config::{ConfigError, read_policy};
 
 use crate::{
@@ -68,7 +68,7 @@ fn findings(settings: &Settings) -> Findings {
     let policy = read_policy(&settings.directory.join(&settings.core.policy.file));
     core::tell(settings, policy.as_ref().ok(), &mut findings);
     match policy {
-        Ok(policy) => policy::tell(&policy, &mut findings),
+        Ok(policy) => findings.sentences.extend(meaning::tell(&policy).lines),
         Err(error) => findings.problem(sentence(&error)),
     }
     if findings.problems.is_empty() {
@@ -79,32 +79,4 @@ fn findings(settings: &Settings) -> Findings {
         }
     }
     findings
-}
-
-/// Words in a row: `a`, `a and b`, `a, b and c`.
-fn listed<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
-    let words: Vec<_> = words.into_iter().collect();
-    let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
-    match words.split_last() {
-        None => "nothing".to_owned(),
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, before)) => format!("{} and {last}", before.join(", ")),
-    }
-}
-
-/// Words in a row, each in backticks.
-fn quoted<T: std::fmt::Display>(words: impl IntoIterator<Item = T>) -> String {
-    listed(words.into_iter().map(|word| format!("`{word}`")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_in_a_row_read_as_a_sentence() {
-        assert_eq!(quoted(["a"]), "`a`");
-        assert_eq!(quoted(["a", "b", "c"]), "`a`, `b` and `c`");
-        assert_eq!(listed([""; 0]), "nothing");
-    }
 }

@@ -8,6 +8,9 @@ use serde::Deserialize;
 pub const POLICY_BYTES_MAX: usize = 1_048_576;
 
 /// The whole file.
+///
+/// A policy names authorities that sign, profiles of what they sign, and callers who may ask. Whatever it does not name is
+/// refused.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PolicyFile {
@@ -44,6 +47,9 @@ pub struct KeysTable {
 }
 
 /// `[authority.NAME]`: what its CA certificates say.
+///
+/// An authority has one root and a sequence of epochs. The intermediate CA certificate, signed by the root, and the mesh CA
+/// certificate, self-signed, of an epoch share one key. Its name has at most 32 characters: it stands in the labels of keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AuthorityTable {
@@ -98,7 +104,10 @@ pub struct SubtreesTable {
     pub email: Vec<String>,
 }
 
-/// `[authority.NAME.root]` and `[authority.NAME.epoch]`.
+/// `[authority.NAME.root]` and `[authority.NAME.epoch]`: subject, lifetime and key of a CA certificate.
+///
+/// The two have different subjects, so that chains can be told apart, and an epoch never outlives its root. CA certificates
+/// are made once: what is changed here later does not change them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CaTable {
@@ -116,7 +125,9 @@ pub struct CaTable {
     pub signature: Option<String>,
 }
 
-/// `[provider.NAME]`.
+/// `[provider.NAME]`: who launches instances (Copper Argos), and under which DNS suffixes.
+///
+/// Formats speak of it as `{provider}` and `{provider.suffix}`. A name with dots is quoted: `[provider."sys.auth.aws"]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ProviderTable {
@@ -125,6 +136,9 @@ pub struct ProviderTable {
 }
 
 /// `[profile.NAME]`: what leaves may say.
+///
+/// A request names a profile, and gets what the profile allows or every reason why not. Formats of names have parts in
+/// braces. A part binds once and must agree in all names of a request; `{part:dashes}` writes its dots as dashes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ProfileTable {
@@ -208,6 +222,8 @@ pub struct RateTable {
 }
 
 /// `lifetime = { .. }` of a profile.
+///
+/// From 1 minute to 30 days, or to 398 days where the profile says `long-lived`; never beyond the epoch.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LifetimeTable {
@@ -308,6 +324,8 @@ pub struct PerKindTable {
 }
 
 /// One entry of a profile's `parts`.
+///
+/// Parts are made of a-z, 0-9, `-` and `_`; no label begins or ends with `-`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PartTable {
@@ -322,6 +340,9 @@ pub struct PartTable {
 }
 
 /// `[caller.NAME]`: who may do what.
+///
+/// A caller is known by one URI or dNSName in the subjectAltName of its client certificate. No profile ever certifies such a
+/// name.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CallerTable {

@@ -9,7 +9,7 @@ use crate::{
     caller::{Caller, Identity},
     claim::ClaimRule,
     constraint::NameConstraints,
-    file::{CaseWord, OverWord, POLICY_BYTES_MAX, PolicyFile, PossessionWord},
+    file::{CaseWord, OverWord, POLICY_BYTES_MAX, PossessionWord},
     ip::IpBlock,
     key::{KeyKind, SignatureAlgorithm, SpkiDigest, sha256},
     limits::{ProfileLimits, Rate},
@@ -18,8 +18,11 @@ use crate::{
     reading,
     template::{Bindings, INSTANCE, Template, Vocabulary},
     time::{Interval, Span},
+    typed::{self, Typed},
     web::HttpUrl,
 };
+
+pub use crate::mistake::{Mistake, PolicyError};
 
 /// The longest that a leaf lives without the profile giving a reason.
 pub const LEAF_LIFETIME_MAX: Span = Span::from_days(30);
@@ -448,27 +451,29 @@ impl CallerRule {
     }
 }
 
-/// Everything that is wrong with a policy file, each with the place it stands at.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the policy has {} mistake(s):{}", .mistakes.len(), .mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect::<String>())]
-pub struct PolicyError {
-    /// The mistakes, at least one.
-    pub mistakes: Vec<String>,
-}
-
 impl Policy {
     /// Reads a policy file.
     ///
     /// # Errors
-    /// Every mistake that can be told, each as a sentence that begins with the place.
+    /// Every mistake that can be told, each with its line and place.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         if text.len() > POLICY_BYTES_MAX {
-            let mistake = format!("the file has {} bytes; at most {POLICY_BYTES_MAX} are read", text.len());
-            return Err(PolicyError { mistakes: vec![mistake] });
+            let sentence = format!("the file has {} bytes; at most {POLICY_BYTES_MAX} are read", text.len());
+            return Err(PolicyError { mistakes: vec![Mistake::new("", sentence)] });
         }
-        let file: PolicyFile = toml::from_str(text)
-            .map_err(|error| PolicyError { mistakes: vec![error.to_string().trim().to_owned()] })?;
-        reading::read(&file, text)
+        let Typed { file, mut mistakes, left_away } = typed::read(text);
+        let policy = file.map(|file| reading::read(&file, text));
+        match policy {
+            Some(Ok(policy)) if mistakes.is_empty() => return Ok(policy),
+            Some(Err(more)) => {
+                // What misses a table that is there and could not be read is no mistake of its own.
+                let follows =
+                    |mistake: &Mistake| left_away.iter().any(|name| mistake.sentence.contains(&format!("`{name}`")));
+                mistakes.extend(more.into_iter().filter(|mistake| !follows(mistake)));
+            }
+            Some(Ok(_)) | None => {}
+        }
+        Err(PolicyError::new(mistakes, text))
     }
 
     /// SHA-256 of its text.

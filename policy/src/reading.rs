@@ -10,10 +10,11 @@ use crate::{
     file::{AuthorityTable, CaTable, CallerTable, LifetimeTable, PolicyFile, ProfileTable},
     key::{KeyKind, SignatureAlgorithm, sha256},
     limits::{self, Rate},
+    mistake::Mistake,
     name::{DistinguishedName, DnsName, NameAttribute, Uri},
     profile::{
         Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CaProfile, CallerRule, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN,
-        LONG_LIVED_LIFETIME_MAX, Lifetime, Method, Policy, PolicyDigest, PolicyError, Profile,
+        LONG_LIVED_LIFETIME_MAX, Lifetime, Method, Policy, PolicyDigest, Profile,
     },
     request::LABEL_BYTES_MAX,
     template::Provider,
@@ -30,25 +31,25 @@ const AUTHORITY_BYTES_MAX: usize = 32;
 const RESERVED_CALLERS: [&str; 4] = [crate::authority::OPERATOR, "unnamed", "unreadable", "other"];
 
 /// Makes the policy, or tells every mistake.
-pub(crate) fn read(file: &PolicyFile, text: &str) -> Result<Policy, PolicyError> {
+pub(crate) fn read(file: &PolicyFile, text: &str) -> Result<Policy, Vec<Mistake>> {
     let mut reader = Reader::default();
     let policy = reader.policy(file, text);
-    if reader.mistakes.is_empty() { Ok(policy) } else { Err(PolicyError { mistakes: reader.mistakes }) }
+    if reader.mistakes.is_empty() { Ok(policy) } else { Err(reader.mistakes) }
 }
 
 #[derive(Default)]
 struct Reader {
-    mistakes: Vec<String>,
+    mistakes: Vec<Mistake>,
 }
 
 impl Reader {
     fn mistake(&mut self, place: &str, sentence: impl std::fmt::Display) {
-        self.mistakes.push(format!("[{place}] {sentence}"));
+        self.mistakes.push(Mistake::new(place, sentence));
     }
 
     fn policy(&mut self, file: &PolicyFile, text: &str) -> Policy {
         if file.version != 1 {
-            self.mistakes.push(format!("`version` is {}; this signer reads version 1", file.version));
+            self.mistake("", format!("`version` is {}; this signer reads version 1", file.version));
         }
         let providers = self.providers(file);
         let authorities: BTreeMap<_, _> =
@@ -237,10 +238,11 @@ impl Reader {
         if long_lived.is_some_and(|reason| reason.trim().is_empty()) {
             self.mistake(place, "`long-lived` gives its reason in words");
         }
+        let mistakes = self.mistakes.len();
         let limit = if long_lived.is_some() { LONG_LIVED_LIFETIME_MAX } else { LEAF_LIFETIME_MAX };
         let maximum = self.span(place, "lifetime.maximum", &table.maximum, LEAF_LIFETIME_MIN, limit);
         let default = self.span(place, "lifetime.default", &table.default, LEAF_LIFETIME_MIN, limit);
-        if default > maximum {
+        if default > maximum && self.mistakes.len() == mistakes {
             self.mistake(place, "`lifetime.default` is over `lifetime.maximum`");
         }
         let backdate = table.backdate.as_deref().map_or(BACKDATE_DEFAULT, |text| {

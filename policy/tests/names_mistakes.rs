@@ -1,6 +1,6 @@
 //! Mistakes about names in a policy file: each is told as a sentence with its place.
 
-use hallmark_policy::Policy;
+use hallmark_policy::{Policy, profile::Mistake};
 
 fn policy(profile: &str, more: &str) -> String {
     format!(
@@ -20,7 +20,9 @@ fn always(usage: &str) -> String {
 }
 
 fn mistakes(profile: &str, more: &str) -> Vec<String> {
-    Policy::parse(&policy(profile, more)).map_or_else(|error| error.mistakes, |_| Vec::new())
+    let found = Policy::parse(&policy(profile, more)).map_or_else(|error| error.mistakes, |_| Vec::new());
+    assert!(found.iter().all(|mistake| mistake.line.is_some()), "every mistake has its line: {found:?}");
+    found.into_iter().map(|mistake| Mistake { line: None, ..mistake }.to_string()).collect()
 }
 
 #[test]
@@ -29,7 +31,7 @@ fn every_mistake_about_names_is_told_with_its_place() {
     for (profile, told) in [
         ("names = [{}]", "every entry of `names` has one of `dns`, `uri`, `ip` and `email`"),
         ("names = [{ dns = \"a.b\", ip = \"10.0.0.1\" }]", "every entry of `names` has one of"),
-        ("names = [{ ip = \"10.0.0.1/8\" }]", "hint: write the block's first address"),
+        ("names = [{ ip = \"10.0.0.1/8\" }]", "; write the block's first address"),
         ("names = [{ ip = \"{service}\" }]", "an address is written `192.0.2.1`"),
         ("names = [{ email = \"{service}.example.com\" }]", "a mail address has one `@`"),
         ("names = [{ uri = \"*.{service}\" }]", "a wildcard stands in a dNSName only"),

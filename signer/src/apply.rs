@@ -195,7 +195,7 @@ fn check(core: &Inner, text: &str) -> Result<(Policy, HashMap<String, Serving>),
 
 fn mistakes(error: PolicyError) -> Vec<Reason> {
     let mistakes = error.mistakes.into_iter().take(REASONS_MAX);
-    mistakes.map(|mistake| Reason::new(ReasonCode::PolicyInvalid, "policy", mistake)).collect()
+    mistakes.map(|mistake| Reason::new(ReasonCode::PolicyInvalid, "policy", mistake.to_string())).collect()
 }
 
 fn unfit(error: &AuthorityError) -> Reason {

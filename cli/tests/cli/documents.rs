@@ -19,7 +19,10 @@ fn help_says_what_there_is() {
         "log receipt",
         "policy",
         "policy apply",
+        "policy check",
+        "policy explain",
         "policy status",
+        "policy test",
         "completions",
         "man",
     ] {
@@ -81,7 +84,10 @@ fn every_command_has_a_manual_page() {
         "hallmark-man.1",
         "hallmark-mint.1",
         "hallmark-policy-apply.1",
+        "hallmark-policy-check.1",
+        "hallmark-policy-explain.1",
         "hallmark-policy-status.1",
+        "hallmark-policy-test.1",
         "hallmark-policy.1",
         "hallmark.1",
     ];

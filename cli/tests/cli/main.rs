@@ -5,9 +5,15 @@ mod configures;
 #[cfg(test)]
 mod connects;
 #[cfg(test)]
+mod cookbook;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod judges;
+#[cfg(test)]
 mod mints;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod refuses;
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use hallmark_policy::{Policy, time::Span};
+use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
     config::{BackendTable, ConfigError, LedgerTable, LogTable},
     secret::SecretSource,
 };
 
-use super::{Findings, quoted};
+use super::Findings;
 use crate::{files::directory_of, settings::Settings, trouble::sentence};
 
 pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut Findings) {

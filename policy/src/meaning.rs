@@ -1,6 +1,6 @@
-//! What the policy file means.
+//! What a policy means, in sentences for those who answer for it. Nothing here decides.
 
-use hallmark_policy::{
+use crate::{
     Method, Policy,
     file::{CaseWord, OverWord, PossessionWord},
     key::SignatureAlgorithm,
@@ -8,9 +8,32 @@ use hallmark_policy::{
     profile::{Authority, CaProfile, CallerRule, Profile},
 };
 
-use super::{Findings, listed, quoted};
+/// What is said, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Headings, and below each its sentences behind two spaces.
+    pub lines: Vec<String>,
+}
 
-pub(super) fn tell(policy: &Policy, findings: &mut Findings) {
+impl Findings {
+    fn heading(&mut self, text: &str) {
+        self.lines.push(text.to_owned());
+    }
+
+    fn say(&mut self, sentence: impl Into<String>) {
+        self.lines.push(format!("  {}", sentence.into()));
+    }
+}
+
+/// Says who may do what, what the CA certificates say, and what certificates may.
+#[must_use]
+pub fn tell(policy: &Policy) -> Findings {
+    let mut findings = Findings::default();
+    tell_policy(policy, &mut findings);
+    findings
+}
+
+fn tell_policy(policy: &Policy, findings: &mut Findings) {
     findings.heading(&format!("Policy {}", policy.digest()));
     findings.say("Whatever is not named below is refused.");
     for caller in policy.callers() {
@@ -142,5 +165,35 @@ fn tell_parts(profile: &Profile, findings: &mut Findings) {
         } else {
             format!("In {} no dash is taken: somewhere dots are written as dashes.", quoted(dashed))
         });
+    }
+}
+
+/// Words in a row: `a`, `a and b`, `a, b and c`.
+#[must_use]
+pub fn listed<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<_> = words.into_iter().collect();
+    let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
+    match words.split_last() {
+        None => "nothing".to_owned(),
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, before)) => format!("{} and {last}", before.join(", ")),
+    }
+}
+
+/// Words in a row, each in backticks.
+#[must_use]
+pub fn quoted<T: std::fmt::Display>(words: impl IntoIterator<Item = T>) -> String {
+    listed(words.into_iter().map(|word| format!("`{word}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_in_a_row_read_as_a_sentence() {
+        assert_eq!(quoted(["a"]), "`a`");
+        assert_eq!(quoted(["a", "b", "c"]), "`a`, `b` and `c`");
+        assert_eq!(listed([""; 0]), "nothing");
     }
 }

@@ -1,0 +1,62 @@
+//! One request, decided as a signer would decide it, with stand-ins for everything that a signer has.
+
+use hallmark_policy::{
+    Approved, Caller, Decision, Facts, Issuer, Method, Policy, Reason, Request, RequestInput, SubjectInput, admit,
+    claim::ClaimInput, content::Serial, decide, facts, time::UnixTime,
+};
+
+use super::stand_in::{StandInError, StandIns};
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) caller: &'a str,
+    pub(crate) profile: &'a str,
+    pub(crate) subject: SubjectInput,
+    pub(crate) claims: Vec<ClaimInput>,
+    /// Wished lifetime; 0 for the profile's own.
+    pub(crate) lifetime_secs: u64,
+    pub(crate) at: UnixTime,
+}
+
+/// What a signer would answer.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    pub(crate) caller: Caller,
+    pub(crate) issuer: Issuer,
+    /// What the log would say; none if the request is not well-formed.
+    pub(crate) facts: Option<Facts>,
+    /// Why it is refused; none if it is approved.
+    pub(crate) reasons: Vec<Reason>,
+    pub(crate) approved: Option<Box<Approved>>,
+}
+
+/// Decides about `question`.
+pub(crate) fn trial(policy: &Policy, question: &Question<'_>, stand_ins: &mut StandIns) -> Result<Trial, StandInError> {
+    let caller = stand_ins.caller(policy, question.caller)?;
+    let named = policy.profile(question.profile).and_then(|profile| policy.authority(profile.authority()));
+    let authority = named.or_else(|| policy.authorities().next()).ok_or(StandInError::NoAuthority)?;
+    let issuer = stand_ins.issuer(authority, question.at)?;
+    let input = RequestInput {
+        authority: authority.name.clone(),
+        profile: question.profile.to_owned(),
+        request_id: "trial".to_owned(),
+        subject: question.subject.clone(),
+        lifetime_seconds: question.lifetime_secs,
+        claims: question.claims.clone(),
+        ..RequestInput::default()
+    };
+    let request = match Request::parse(caller.clone(), input) {
+        Ok(request) => request,
+        Err(malformed) => {
+            let mut reasons = admit(policy, &caller, Method::MintCertificate, question.at).err().unwrap_or_default();
+            reasons.extend(malformed);
+            return Ok(Trial { caller, issuer, facts: None, reasons, approved: None });
+        }
+    };
+    let facts = Some(facts(policy, &request));
+    Ok(match decide(policy, &request, &issuer, question.at, Serial::from_random([0; 16])) {
+        Decision::Approve(approved) => Trial { caller, issuer, facts, reasons: Vec::new(), approved: Some(approved) },
+        Decision::Refuse(reasons) => Trial { caller, issuer, facts, reasons, approved: None },
+    })
+}

@@ -1,0 +1,244 @@
+//! `hallmark policy`: what it says about policies, requests and cases.
+
+use insta::assert_snapshot;
+use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, SanType};
+
+use crate::support::{Run, World};
+
+const POLICY: &str = r#"version = 1
+
+[authority.lab.root]
+common-name = "Lab Root CA"
+lifetime = "3650d"
+key = "ecdsa-p256"
+
+[authority.lab.epoch]
+common-name = "Lab Issuing CA"
+lifetime = "365d"
+key = "rsa-3072"
+
+[profile.host]
+authority = "lab"
+lifetime = { default = "24h", maximum = "30d" }
+keys = ["ecdsa-p256"]
+usages = ["server-auth"]
+parts = { host = { shape = "label" } }
+common-name = "{host}"
+names = [{ dns = "{host}.lab.example" }]
+
+[caller.me]
+uri = "spiffe://lab.example/me"
+methods = ["MintCertificate"]
+profiles = ["host"]
+
+[caller.viewer]
+dns = "viewer.lab.example"
+methods = ["GetChain"]
+"#;
+
+const CASES: &str = r#"at = "2026-01-31T12:00:00Z"
+
+# The good one.
+[[case]]
+name = "a host gets its name"
+caller = "me"
+profile = "host"
+common-name = "www"
+dns = ["www.lab.example"]
+expect = "approve"
+names = ["cn:www", "dns:www.lab.example"]
+lifetime-seconds = 86400
+
+# Expects the wrong thing.
+[[case]]
+name = "a key that is not taken"
+caller = "me"
+profile = "host"
+common-name = "www"
+dns = ["www.lab.example"]
+key = "ed25519"
+expect = "approve"
+
+[[case]]
+name = "a case without expectations"
+caller = "viewer"
+profile = "host"
+common-name = "www"
+dns = ["ftp.lab.example"]
+lifetime = "31d"
+"#;
+
+const AT: [&str; 2] = ["--at", "2026-01-31T12:00:00Z"];
+
+fn world() -> World {
+    let world = World::new();
+    world.write("policy.toml", POLICY);
+    world.write("policy.tests.toml", CASES);
+    world
+}
+
+fn csr(world: &World, extension: Option<CustomExtension>) {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "www");
+    params.subject_alt_names = vec![SanType::DnsName("www.lab.example".try_into().unwrap())];
+    params.custom_extensions.extend(extension);
+    let request = params.serialize_request(&KeyPair::generate().unwrap()).unwrap();
+    world.write("host.csr", request.pem().unwrap());
+}
+
+fn explain(world: &World, more: &[&str]) -> Run {
+    let arguments = ["policy", "explain", "host.csr", "--policy", "policy.toml"];
+    world.run([&arguments, more, &AT].concat())
+}
+
+/// Digests of keys that differ from run to run become `HEX`, and the sizes of what is signed become `N`.
+fn told(run: &Run) -> String {
+    let hex = |word: &str| word.len() >= 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split(' ').map(|word| if hex(word) { "HEX" } else { word }).collect();
+        let line = words.join(" ");
+        match line.split_once("a CSR of ") {
+            Some((before, _)) => format!("{before}a CSR of N bytes"),
+            None => line,
+        }
+    };
+    run.told().lines().map(|text| line(text) + "\n").collect()
+}
+
+#[test]
+fn a_good_policy_is_said_in_sentences() {
+    assert_snapshot!(world().run(["policy", "check", "policy.toml"]).told());
+}
+
+#[test]
+fn every_mistake_is_told_at_its_line_with_a_hint() {
+    let world = world();
+    let bad = POLICY
+        .replace("version = 1", "version = 2")
+        .replace("maximum = \"30d\"", "maximum = \"31d\"")
+        .replace("\"server-auth\"", "\"server\"")
+        .replace("common-name = \"{host}\"", "common-nane = \"{host}\"")
+        .replace("[\"GetChain\"]", "[\"GetChains\"]")
+        .replace("uri = \"spiffe://lab.example/me\"\n", "");
+    world.write("bad.toml", bad);
+    let run = world.run(["policy", "check", "bad.toml"]);
+    assert_snapshot!(run.told());
+    let json = world.run(["policy", "check", "bad.toml", "--json"]).json();
+    assert_eq!(json["result"], "bad");
+    assert_eq!(json["mistakes"][0]["line"], 1);
+    assert_eq!(json["mistakes"].as_array().unwrap().len(), run.stderr.matches("hint: ").count());
+}
+
+#[test]
+fn text_that_is_no_toml_is_told_with_its_lines() {
+    let world = world();
+    world.write("bad.toml", "version = \n[profile.x\n");
+    assert_snapshot!(world.run(["policy", "check", "bad.toml"]).told());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said() {
+    assert_snapshot!(world().run(["policy", "check", "nowhere.toml"]).told());
+}
+
+#[test]
+fn an_approval_shows_the_certificate() {
+    let world = world();
+    csr(&world, None);
+    assert_snapshot!(told(&explain(&world, &["--profile", "host", "--caller", "me"])));
+}
+
+#[test]
+fn a_refusal_shows_every_rule_that_was_not_kept() {
+    let world = world();
+    csr(&world, Some(CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0])));
+    let run = explain(&world, &["--profile", "host", "--caller", "viewer", "--lifetime", "31d"]);
+    assert_snapshot!(told(&run));
+    world.write(
+        "policy.toml",
+        POLICY.replace("methods = [\"GetChain\"]", "methods = [\"MintCertificate\"]\nprofiles = [\"host\"]"),
+    );
+    let run = explain(&world, &["--profile", "host", "--caller", "viewer", "--lifetime", "31d"]);
+    assert_snapshot!(told(&run));
+}
+
+#[test]
+fn what_is_no_csr_fails_at_the_first_rule() {
+    let world = world();
+    world.write("host.csr", "nothing");
+    assert_snapshot!(told(&explain(&world, &["--profile", "host", "--caller", "me"])));
+}
+
+#[test]
+fn unknown_callers_and_profiles_are_said() {
+    let world = world();
+    csr(&world, None);
+    assert_snapshot!(told(&explain(&world, &["--profile", "host", "--caller", "you"])));
+    assert_snapshot!(told(&explain(&world, &["--profile", "ghost", "--caller", "uri:spiffe://lab.example/you"])));
+}
+
+#[test]
+fn an_explanation_is_json_where_json_was_asked_for() {
+    let world = world();
+    csr(&world, None);
+    let json = explain(&world, &["--profile", "host", "--caller", "me", "--json"]).json();
+    assert_eq!(json["result"], "approved");
+    assert_eq!(json["certificate"]["subject"], "CN = www");
+    assert_eq!(json["certificate"]["names"][1], "dns:www.lab.example");
+    assert_eq!(json["certificate"]["not-after"], "2026-02-01T12:00:00Z");
+    assert!(json["rules"].as_array().unwrap().iter().all(|rule| rule["verdict"] != "fail"), "{json}");
+    let json = explain(&world, &["--profile", "host", "--caller", "viewer", "--json"]).json();
+    assert_eq!(json["result"], "refused");
+    assert_eq!(json["rules"][2]["reasons"][0]["code"], "METHOD_NOT_ALLOWED");
+}
+
+#[test]
+fn cases_that_differ_are_shown_and_can_be_blessed() {
+    let world = world();
+    let run = world.run(["policy", "test", "policy.toml"]);
+    assert_eq!(run.code, 1);
+    assert_snapshot!(run.told());
+    let json = world.run(["policy", "test", "policy.toml", "--json"]).json();
+    assert_eq!((&json["result"], &json["policies"][0]["cases"][0]["passes"]), (&"bad".into(), &true.into()));
+    assert_eq!(world.read("policy.tests.toml"), CASES, "without --bless nothing is written");
+    assert_snapshot!(world.run(["policy", "test", "policy.toml", "--bless"]).told());
+    assert_snapshot!(world.read("policy.tests.toml"));
+    assert_snapshot!(world.run(["policy", "test", "policy.toml"]).told());
+}
+
+#[test]
+fn cases_can_stand_in_another_file() {
+    let world = world();
+    let path = world.write("elsewhere.toml", CASES.split("# Expects").next().unwrap());
+    assert_eq!(world.run(["policy", "test", "policy.toml", "--cases", &path]).code, 0);
+    let two = world.run(["policy", "test", "policy.toml", "policy.toml", "--cases", &path]);
+    assert_snapshot!(two.told());
+}
+
+#[test]
+fn cases_that_cannot_be_run_are_said() {
+    let world = world();
+    let case = "[[case]]\nname = \"x\"\ncaller = \"me\"\nprofile = \"host\"\n";
+    for (more, cause) in [
+        ("key = \"dsa\"", "there is no key kind `dsa`"),
+        ("dns = [\"ä.example\"]", "`ä.example` cannot be written into a CSR or certificate"),
+        ("ip = [\"1.2.3\"]", "`1.2.3` cannot be written"),
+        ("lifetime = \"1 month\"", "is no span of time"),
+        ("at = \"today\"", "is no point in time"),
+        ("claims = [{ oid = \"1.2.3\", value = \"0x\" }]", "`0x` of a claim is no DER"),
+        ("csr = \"no.csr\"", "no.csr` cannot be read"),
+        ("csr = \"no.csr\"\nkey = \"ed25519\"", "`csr` names a file"),
+        ("possession = \"caller\"\nip = [\"::g\"]", "`::g` cannot be written"),
+    ] {
+        world.write("policy.tests.toml", format!("{case}{more}\n"));
+        let run = world.run(["policy", "test", "policy.toml"]);
+        assert_eq!(run.code, 2, "{more}");
+        assert!(run.stderr.contains("error: the case `x` of `policy.tests.toml` cannot be run"), "{}", run.stderr);
+        assert!(run.stderr.contains(cause) && run.stderr.contains("hint: "), "{}", run.stderr);
+    }
+    world.write("policy.tests.toml", format!("{case}exspect = \"approve\"\n"));
+    assert_snapshot!(world.run(["policy", "test", "policy.toml"]).told());
+    world.write("policy.tests.toml", "");
+    assert_snapshot!(world.run(["policy", "test", "policy.toml"]).told());
+}
