@@ -9,11 +9,11 @@ use std::{
 
 use der::Decode as _;
 use hallmark_front::{Front, FrontConfig, FrontFile};
-use hallmark_policy::time::UnixTime;
+use hallmark_policy::{meaning, time::UnixTime};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use x509_cert::{Certificate, time::Validity};
 
-use super::{Findings, listed};
+use super::Findings;
 use crate::{link::Nobody, operators::OperatorsFile, trouble::sentence};
 
 pub(super) fn tell(file: &FrontFile, directory: &Path, findings: &mut Findings) {
@@ -28,7 +28,7 @@ pub(super) fn tell_operators(table: &OperatorsFile, callers: &FrontFile, directo
     match table.identities() {
         Ok(identities) => findings.say(format!(
             "{} may apply a policy and ask which one is in force.",
-            listed(identities.iter().map(ToString::to_string))
+            meaning::listed(identities.iter().map(ToString::to_string))
         )),
         Err(error) => findings.problem(sentence(&error)),
     }
