@@ -250,7 +250,10 @@ fn operators_apply_a_policy_over_their_own_listener() {
     assert!(status.contains(&hex_of(&without_viewer())) && status.contains(OPERATOR), "{status}");
     std::fs::write(laboratory.path("next.toml"), "version = 1\nauthorty = {}").unwrap();
     let (code, text) = told(&mut apply(&[]));
-    assert!(code == Some(1) && text.contains("POLICY_INVALID") && text.contains("there is no setting `authorty` here"), "{text}");
+    assert!(
+        code == Some(1) && text.contains("POLICY_INVALID") && text.contains("there is no setting `authorty` here"),
+        "{text}"
+    );
     // The coordinators' listener has no such service, and operators are not trusted there.
     let (code, text) = told(laboratory.hallmark(&daemon).args(["policy", "status"]));
     assert!(code == Some(1) && text.contains("UNIMPLEMENTED"), "{text}");
