@@ -187,11 +187,9 @@ impl EpochRecord {
                 ("transition = ?2 AND state <> 'aborted'", Value::Blob(transition.to_vec()), 1)
             }
             Epochs::Key(key) => ("spki_sha256 = ?2", Value::Blob(key.as_bytes().to_vec()), 1),
-            Epochs::Leftover => (
-                "state IN ('retired', 'aborted') AND destroyed_at IS NULL AND ?2 IS NULL",
-                Value::Null,
-                u32::MAX,
-            ),
+            Epochs::Leftover => {
+                ("state IN ('retired', 'aborted') AND destroyed_at IS NULL AND ?2 IS NULL", Value::Null, u32::MAX)
+            }
             Epochs::Before { generation, most } => ("generation < ?2", Value::Integer(signed(generation)), most),
         };
         let sql = format!(
@@ -248,7 +246,8 @@ pub(crate) fn keep_fetch(
     caller: &str,
     at: UnixMillis,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO epoch_fetch (authority, generation, caller, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    let sql =
+        "INSERT INTO epoch_fetch (authority, generation, caller, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
     connection.prepare_cached(sql)?.execute(params![authority, signed(generation), caller, at.0])?;
     Ok(())
 }

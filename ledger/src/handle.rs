@@ -13,8 +13,8 @@ use hallmark_tlog::{
 use tokio::sync::oneshot;
 
 use crate::{
-    AuthorityRecord, CaKey, EpochRecord, Epochs, Event, Fetch, Found, Head, Issued, LedgerConfig, LedgerError, Logged, OpenError,
-    Opened, ReceiptHandle, Step, UnixMillis, authority, nodes, open,
+    AuthorityRecord, CaKey, EpochRecord, Epochs, Event, Fetch, Found, Head, Issued, LedgerConfig, LedgerError, Logged,
+    OpenError, Opened, ReceiptHandle, Step, UnixMillis, authority, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     signing::{Job, Waiting},

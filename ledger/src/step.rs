@@ -174,7 +174,8 @@ fn epoch_active(
     })?;
     let sql = "UPDATE epoch SET state = 'retired', retired_at = ?2 WHERE authority = ?1 AND state = 'active'";
     connection.execute(sql, params![authority, at.0])?;
-    let sql = "UPDATE epoch SET state = 'active', active_index = ?3, active_at = ?4 WHERE authority = ?1 AND generation = ?2";
+    let sql =
+        "UPDATE epoch SET state = 'active', active_index = ?3, active_at = ?4 WHERE authority = ?1 AND generation = ?2";
     connection.execute(sql, params![authority, signed(generation), signed(index), at.0])?;
     Ok(())
 }
@@ -216,14 +217,17 @@ fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Resu
             .hex("spki-sha256", SpkiDigest::of(spki).as_bytes()),
         Step::RootReady { authority } => named("root-ready", authority),
         Step::EpochIntent(intent) => intended(intent),
-        Step::EpochKey { authority, generation, reference, spki } => epoch(connection, "epoch-key", authority, *generation)?
-            .text("reference", reference)
-            .hex("spki-sha256", SpkiDigest::of(spki).as_bytes()),
+        Step::EpochKey { authority, generation, reference, spki } => {
+            epoch(connection, "epoch-key", authority, *generation)?
+                .text("reference", reference)
+                .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
+        }
         Step::EpochPrepared { authority, generation } => epoch(connection, "epoch-prepared", authority, *generation)?,
         Step::EpochActive { authority, generation } => {
             let object = epoch(connection, "epoch-active", authority, *generation)?;
             let sql = "SELECT previous FROM epoch WHERE authority = ?1 AND generation = ?2";
-            let previous: [u8; 32] = connection.query_row(sql, params![authority, signed(*generation)], |row| row.get(0))?;
+            let previous: [u8; 32] =
+                connection.query_row(sql, params![authority, signed(*generation)], |row| row.get(0))?;
             object.hex("previous", &previous)
         }
         Step::EpochAborted { authority, generation, reason } => {

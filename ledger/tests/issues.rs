@@ -249,10 +249,10 @@ async fn an_epoch_is_not_prepared_before_both_signatures_are_kept() {
     let mesh = world.key_epoch(&ledger, &root, 1, [0; 32]).await;
     let epoch = binding(1, [0; 32]);
     let prepared = Step::EpochPrepared { authority: AUTHORITY.to_owned(), generation: 1 };
-    let request = CaRequest::Intermediate { root: &root, epoch };
+    let request = CaRequest::Intermediate { root: &root, epoch, lifetime: None };
     world.sign(&ledger, world.ca(&request, &mesh.issuer.key)).await;
     assert!(matches!(ledger.advance(prepared.clone(), world.at()).await, Err(LedgerError::Condition { .. })));
-    let mesh_ca = world.ca(&CaRequest::MeshCa { root: &root, epoch }, &mesh.issuer.key);
+    let mesh_ca = world.ca(&CaRequest::MeshCa { root: &root, epoch, lifetime: None }, &mesh.issuer.key);
     let (unsigned, _) = committed(ledger.issue(mesh_ca, world.at()).await.unwrap());
     assert!(matches!(ledger.advance(prepared.clone(), world.at()).await, Err(LedgerError::Condition { .. })));
     ledger.keep_signature(unsigned.log_index(), vec![3; 64]).await.unwrap();

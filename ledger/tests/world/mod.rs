@@ -10,7 +10,9 @@ use std::{
 };
 
 use hallmark_ledger::{
-    Committed, Consent, EpochIntent, Event, Issued, Statement, Ledger, LedgerConfig, Logged, OpenError, Opened, Step, UnixMillis};
+    Committed, Consent, EpochIntent, Event, Issued, Ledger, LedgerConfig, Logged, OpenError, Opened, Statement, Step,
+    UnixMillis,
+};
 use hallmark_policy::{
     Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
     authority::{CaRequest, Root, decide_ca, statement, statement_sha256, transition},
@@ -162,9 +164,9 @@ impl World {
     pub(crate) async fn prepare(&self, ledger: &Ledger, root: &Root, generation: u64, previous: [u8; 32]) -> Mesh {
         let mesh = self.key_epoch(ledger, root, generation, previous).await;
         let epoch = binding(generation, previous);
-        let request = CaRequest::Intermediate { root, epoch };
+        let request = CaRequest::Intermediate { root, epoch, lifetime: None };
         self.sign(ledger, self.ca(&request, &mesh.issuer.key)).await;
-        self.sign(ledger, self.ca(&CaRequest::MeshCa { root, epoch }, &mesh.issuer.key)).await;
+        self.sign(ledger, self.ca(&CaRequest::MeshCa { root, epoch, lifetime: None }, &mesh.issuer.key)).await;
         self.step(ledger, Step::EpochPrepared { authority: AUTHORITY.to_owned(), generation }).await;
         mesh
     }
