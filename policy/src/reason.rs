@@ -338,6 +338,20 @@ impl ReasonCode {
             Self::SerialTaken | Self::Defect | Self::DraftDisagrees => ReasonClass::Internal,
         }
     }
+
+    /// Whether it is an answer, which stands in the log by itself, and not a failure of the signer or too little time.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        match self.class() {
+            ReasonClass::NotSupported
+            | ReasonClass::Malformed
+            | ReasonClass::NotPermitted
+            | ReasonClass::Precondition
+            | ReasonClass::Conflict
+            | ReasonClass::NotFound => true,
+            ReasonClass::Exhausted | ReasonClass::Deadline | ReasonClass::Unavailable | ReasonClass::Internal => false,
+        }
+    }
 }
 
 /// One reason of a refusal.
