@@ -279,6 +279,9 @@ pub struct ApplyArguments {
     /// Only have it checked: nothing is logged and nothing changes.
     #[arg(long)]
     pub dry_run: bool,
+    /// SHA-256 of the policy that is to be replaced, in hexadecimal; with another one in force nothing changes.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub expect: Option<[u8; 32]>,
 }
 
 /// `hallmark policy status`.

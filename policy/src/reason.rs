@@ -103,6 +103,8 @@ pub enum ReasonCode {
     PolicyInvalid,
     /// A policy that was to come into force does not fit the authorities that are served.
     PolicyDiffers,
+    /// Another policy is in force than the one that was to be replaced.
+    PolicyStale,
     /// More calls than the caller or the instance may make for now.
     RateExceeded,
     /// The profile has given all the certificates that its quota grants.
@@ -215,6 +217,7 @@ impl ReasonCode {
             Self::PolicyChanged => "POLICY_CHANGED",
             Self::PolicyInvalid => "POLICY_INVALID",
             Self::PolicyDiffers => "POLICY_DIFFERS",
+            Self::PolicyStale => "POLICY_STALE",
             Self::RateExceeded => "RATE_EXCEEDED",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
             Self::KeyHasOtherNames => "KEY_HAS_OTHER_NAMES",
@@ -283,6 +286,7 @@ impl ReasonCode {
             | Self::TransitionStale
             | Self::EpochNotActive
             | Self::PolicyDiffers
+            | Self::PolicyStale
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,

@@ -115,6 +115,7 @@ impl Rule {
             | ReasonCode::PolicyChanged
             | ReasonCode::PolicyInvalid
             | ReasonCode::PolicyDiffers
+            | ReasonCode::PolicyStale
             | ReasonCode::RateExceeded
             | ReasonCode::QuotaExceeded
             | ReasonCode::KeyHasOtherNames
