@@ -131,7 +131,8 @@ impl Inner {
             Err(reasons) => return Err(self.policy_refused(Some(digest), by, reasons).await),
         };
         let before = self.in_force.current();
-        let notes = self.notes(&policy);
+        let mut notes = self.notes(&policy);
+        notes.extend(authorities::differences(&serving, &policy));
         let applied = Applied {
             digest,
             previous: before.policy.digest(),

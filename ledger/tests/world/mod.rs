@@ -11,7 +11,7 @@ use std::{
 
 use hallmark_ledger::{Committed, Event, Issued, Ledger, LedgerConfig, Logged, OpenError, Opened, Step, UnixMillis};
 use hallmark_policy::{
-    Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
+    Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
     authority::{CaRequest, Root, decide_ca, statement, statement_sha256, transition},
     content::{EpochBinding, Serial},
     decide, endorse,
@@ -183,6 +183,7 @@ impl World {
             key,
             algorithm: SignatureAlgorithm::Ed25519,
             validity: Interval { not_before: now(), not_after: now().after(profile.lifetime) },
+            bounds: Bounds::default(),
         };
         Mesh { root: root.clone(), issuer }
     }
