@@ -297,7 +297,21 @@ impl World {
     /// # Errors
     /// The refusal.
     pub async fn apply(&self, policy: &str, dry_run: bool) -> Result<ApplyPolicyResponse, Refused> {
-        let request = ApplyPolicyRequest { policy: policy.to_owned(), dry_run };
+        self.apply_in_place_of(&[], policy, dry_run).await
+    }
+
+    /// Applies a policy as the operator, in the place of the one with this digest.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn apply_in_place_of(
+        &self,
+        expected_sha256: &[u8],
+        policy: &str,
+        dry_run: bool,
+    ) -> Result<ApplyPolicyResponse, Refused> {
+        let expected_sha256 = expected_sha256.to_vec().into();
+        let request = ApplyPolicyRequest { policy: policy.to_owned(), dry_run, expected_sha256 };
         asking::decoded(self.operate("ApplyPolicy", &self.operator, request.encode_to_vec()).await)
     }
 
