@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use hallmark_faulty::Device;
 use hallmark_policy::caller::Identity;
 use hallmark_proto::{
     link::{Call, Reply, TurnedAway, Unary, call::Kind},
@@ -67,6 +68,8 @@ pub struct World {
     place: Where,
     token: Option<Token>,
     clocks: Clocks,
+    /// Before the core, so that nothing hangs in the device when the core ends.
+    device: Option<Device>,
     core: Option<Core>,
     caller: Bytes,
     operator: Bytes,
@@ -121,6 +124,20 @@ impl World {
         world
     }
 
+    /// A signer with the example policy and its authority made, whose token lies behind a device that fails when it is told
+    /// to.
+    pub async fn faulty() -> Self {
+        Self::faulty_with_policy(&example_policy()).await
+    }
+
+    /// The same with another policy.
+    pub async fn faulty_with_policy(policy: &str) -> Self {
+        let mut world = Self::unmade(Where::SoftHsm, policy);
+        world.device = Some(Device::new());
+        world.start(true).await.expect("the core starts");
+        world
+    }
+
     /// Files only: nothing is started and no authority made.
     #[must_use]
     pub fn unmade(place: Where, policy: &str) -> Self {
@@ -132,7 +149,7 @@ impl World {
         let token = (place == Where::SoftHsm).then(|| Token::make("world"));
         let caller = asking::caller_certificate("spiffe://hallmark.lab/coordinator");
         let operator = asking::caller_certificate(OPERATOR);
-        let world = Self { directory, place, token, clocks, core: None, caller, operator };
+        let world = Self { directory, place, token, clocks, device: None, core: None, caller, operator };
         world.write_private("secret", PIN);
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).expect("random bytes");
@@ -174,6 +191,15 @@ impl World {
         self.token.as_ref().expect("this world has a token")
     }
 
+    /// The device in front of its token.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.device.as_ref().expect("this world is a faulty one")
+    }
+
     /// Whether its core runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -209,7 +235,8 @@ impl World {
     pub fn core_file(&self) -> CoreFile {
         let backend = match &self.token {
             Some(token) => format!(
-                "[backend.pkcs11]\nmodule = '{MODULE}'\ntoken = '{}'\nserial = '{}'\npin = {{ file = 'secret' }}\nsessions = 3",
+                "[backend.pkcs11]\nmodule = '{}'\ntoken = '{}'\nserial = '{}'\npin = {{ file = 'secret' }}\nsessions = 3",
+                self.device.as_ref().map_or_else(|| MODULE.into(), Device::module).display(),
                 token.label(),
                 token.serial()
             ),
