@@ -21,13 +21,15 @@ use tokio::{
 use tonic::{Status, body::Body, server::NamedService};
 
 use crate::{
-    connection::Connection,
+    config::DEADLINE_MAX,
+    connection::{Connection, UnderWay},
     counters::Counters,
     deadline::Deadline,
     error::FrontError,
     link::{self, Core},
     message::{self, Budget, Missed, Received},
-    methods::Methods,
+    methods::{Methods, Shape},
+    stream::{self, Stream},
     turned_away::{self, Reason},
 };
 
@@ -90,6 +92,7 @@ struct Inner {
 /// A call that may go to the core.
 struct Taken<'a> {
     method: &'a str,
+    streams: bool,
     deadline: Deadline,
     received: Received,
 }
@@ -148,6 +151,7 @@ impl Inner {
         };
         let under_way = connection.enter();
         match self.take(&parts, body).await {
+            Ok(taken) if taken.streams => self.stream(connection, taken, under_way),
             Ok(taken) => match self.ask(connection, taken).await {
                 Ok(message) => message::respond(&message, under_way),
                 Err(status) => status.into_http(),
@@ -165,23 +169,24 @@ impl Inner {
         if parts.method != Method::POST || !is_grpc(&parts.headers) {
             return Err(Missed::Reason(Reason::NotGrpc));
         }
-        let (method, bytes_max) =
+        let (method, Shape { bytes_max, streams }) =
             self.methods.of_path(parts.uri.path()).ok_or(Missed::Reason(Reason::MethodUnknown))?;
         if parts.headers.get(GRPC_ENCODING).is_some_and(|encoding| encoding != IDENTITY) {
             return Err(Missed::Reason(Reason::Compressed));
         }
-        let deadline = Deadline::of(&parts.headers, self.default_deadline).map_err(Missed::Reason)?;
+        let default_deadline = if streams { DEADLINE_MAX } else { self.default_deadline };
+        let deadline = Deadline::of(&parts.headers, default_deadline).map_err(Missed::Reason)?;
         let slow_at = Instant::now() + BODY_TIME_MAX;
         let received =
             timeout_at(deadline.at.min(slow_at), message::receive(body, bytes_max, &self.budget)).await.map_err(
                 |_| Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow }),
             )??;
-        Ok(Taken { method, deadline, received })
+        Ok(Taken { method, streams, deadline, received })
     }
 
     /// Asks the core, and waits no longer than the deadline. The core's work goes on by itself in any case.
     async fn ask(&self, connection: &Connection, taken: Taken<'_>) -> Result<bytes::Bytes, Status> {
-        let Taken { method, deadline, received: Received { message, room: _room } } = taken;
+        let Taken { method, streams: _, deadline, received: Received { message, room: _room } } = taken;
         let frame = link::unary(method, connection.caller.chain(), deadline.boottime_nanos, message);
         let work = tokio::spawn(self.core.call(frame));
         let Ok(done) = timeout_at(deadline.at, work).await else {
@@ -193,6 +198,20 @@ impl Inner {
             tracing::warn!(method, "the core gave no readable answer");
             Err(turned_away::core_away())
         })
+    }
+
+    /// Answers with a stream, which goes on by itself.
+    fn stream(&self, connection: &Arc<Connection>, taken: Taken<'_>, under_way: UnderWay) -> Response<Body> {
+        let Taken { method, streams: _, deadline, received: Received { message, room } } = taken;
+        drop(room);
+        let stream = Stream {
+            core: Arc::clone(&self.core),
+            connection: Arc::clone(connection),
+            stopping: self.stopping.clone(),
+            method: method.to_owned(),
+            deadline,
+        };
+        stream::respond(stream, message, under_way)
     }
 
     /// Answers a call that does not reach the core, and tells the core of it: the caller was authenticated.

@@ -79,6 +79,13 @@ pub(crate) struct Connection {
     dismissed: watch::Sender<bool>,
 }
 
+impl Connection {
+    /// Says when its caller is admitted no longer.
+    pub(crate) fn dismissed(&self) -> watch::Receiver<bool> {
+        self.dismissed.subscribe()
+    }
+}
+
 /// A call under way, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct UnderWay(Arc<Connection>);

@@ -19,6 +19,7 @@ mod message;
 mod methods;
 mod period;
 mod reload;
+mod stream;
 mod tls_files;
 mod turned_away;
 
@@ -37,5 +38,6 @@ pub use link::Core;
 pub use methods::{APPLY_POLICY_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, ROTATE_MESSAGE_BYTES_MAX};
 pub use period::{PERIOD_DAYS_MAX, Period, PeriodError};
 pub use reload::ReloadHandle;
+pub use stream::QUESTION_TIME_MAX;
 pub use tls_files::TLS_FILE_BYTES_MAX;
 pub use turned_away::Reason;

@@ -42,13 +42,27 @@ fn encode(kind: Kind) -> Bytes {
 
 /// What the core answers: the response message, or a status for the caller; `None` if it is no answer.
 pub(crate) fn answer(frame: Bytes) -> Option<Result<Bytes, Status>> {
+    Some(part(frame)?.map(|part| part.message))
+}
+
+/// One answer of a streaming method.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// The message; empty where there is nothing to say yet.
+    pub(crate) message: Bytes,
+    /// What to ask with next.
+    pub(crate) next: Bytes,
+}
+
+/// As [`answer`], for a streaming method.
+pub(crate) fn part(frame: Bytes) -> Option<Result<Part, Status>> {
     if frame.is_empty() {
         return None;
     }
     let reply = Reply::decode(frame).ok()?;
     let code = Code::from_i32(reply.code);
     if code == Code::Ok {
-        return Some(Ok(reply.body));
+        return Some(Ok(Part { message: reply.body, next: reply.next }));
     }
     Some(Err(Status::with_details(code, shortened(reply.message), details(reply.details))))
 }
@@ -71,7 +85,9 @@ mod tests {
     use super::*;
 
     fn reply(code: i32, message: String, details: Vec<u8>) -> Bytes {
-        Reply { code, message, details: details.into(), body: Bytes::from_static(b"body") }.encode_to_vec().into()
+        Reply { code, message, details: details.into(), body: Bytes::from_static(b"body"), next: Bytes::new() }
+            .encode_to_vec()
+            .into()
     }
 
     #[test]

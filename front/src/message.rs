@@ -111,14 +111,11 @@ where
 
 /// The response that carries `message`. `held` is dropped when the body has been sent, or given up.
 pub(crate) fn respond<H: Send + 'static>(message: &[u8], held: H) -> Response<Body> {
-    let Ok(bytes) = u32::try_from(message.len()) else {
-        return Status::internal("the answer is longer than gRPC can say").into_http();
+    let data = match frame(message) {
+        Ok(data) => data,
+        Err(status) => return status.into_http(),
     };
-    let mut data = BytesMut::with_capacity(PREFIX_BYTES + message.len());
-    data.put_u8(NOT_COMPRESSED);
-    data.put_u32(bytes);
-    data.put_slice(message);
-    let body = Full::new(data.freeze()).with_trailers(async move {
+    let body = Full::new(data).with_trailers(async move {
         drop(held);
         let ok = HeaderValue::from_static("0");
         Some(Ok(HeaderMap::from_iter([(Status::GRPC_STATUS, ok)])))
@@ -126,6 +123,17 @@ pub(crate) fn respond<H: Send + 'static>(message: &[u8], held: H) -> Response<Bo
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
+}
+
+/// The message with its prefix.
+pub(crate) fn frame(message: &[u8]) -> Result<Bytes, Status> {
+    let bytes = u32::try_from(message.len());
+    let bytes = bytes.map_err(|_| Status::internal("the answer is longer than gRPC can say"))?;
+    let mut data = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    data.put_u8(NOT_COMPRESSED);
+    data.put_u32(bytes);
+    data.put_slice(message);
+    Ok(data.freeze())
 }
 
 #[cfg(test)]

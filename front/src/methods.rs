@@ -19,11 +19,20 @@ pub const APPLY_POLICY_MESSAGE_BYTES_MAX: usize = (1_024 + 64) * 1_024;
 const ROTATE: &str = "RotateIntermediate";
 const APPLY_POLICY: &str = "ApplyPolicy";
 
-/// The unary methods of a service by name, with the size of their messages in bytes.
+/// The methods of a service by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Methods {
     service: &'static str,
-    by_name: BTreeMap<String, usize>,
+    by_name: BTreeMap<String, Shape>,
+}
+
+/// How a method is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Largest request message in bytes.
+    pub(crate) bytes_max: usize,
+    /// Whether the answer is a stream of messages.
+    pub(crate) streams: bool,
 }
 
 impl Methods {
@@ -36,15 +45,19 @@ impl Methods {
             file.service.into_iter().map(move |service| (format!("{package}.{}", service.name()), service))
         });
         let methods = services.filter(|(name, _)| name == service).flat_map(|(_, service)| service.method);
-        let unary = methods.filter(|method| !method.client_streaming() && !method.server_streaming());
-        let by_name = unary.map(|method| (method.name().to_owned(), message_bytes_max(method.name()))).collect();
+        let one_question = methods.filter(|method| !method.client_streaming());
+        let by_name = one_question.map(|method| {
+            let shape = Shape { bytes_max: message_bytes_max(method.name()), streams: method.server_streaming() };
+            (method.name().to_owned(), shape)
+        });
+        let by_name = by_name.collect();
         Ok(Self { service, by_name })
     }
 
-    /// The method of a request path, with the size of its messages in bytes.
-    pub(crate) fn of_path(&self, path: &str) -> Option<(&str, usize)> {
+    /// The method of a request path.
+    pub(crate) fn of_path(&self, path: &str) -> Option<(&str, Shape)> {
         let method = path.strip_prefix('/')?.strip_prefix(self.service)?.strip_prefix('/')?;
-        self.by_name.get_key_value(method).map(|(name, bytes_max)| (name.as_str(), *bytes_max))
+        self.by_name.get_key_value(method).map(|(name, shape)| (name.as_str(), *shape))
     }
 }
 
@@ -62,11 +75,22 @@ mod tests {
 
     use super::*;
 
+    fn unary(bytes_max: usize) -> Shape {
+        Shape { bytes_max, streams: false }
+    }
+
+    #[test]
+    fn a_method_that_streams_is_known_as_such() {
+        let methods = Methods::read(SIGNER_SERVICE).unwrap();
+        let (_, shape) = methods.of_path("/hallmark.signer.v1.Signer/WatchEpochs").unwrap();
+        assert!(shape.streams);
+    }
+
     #[test]
     fn methods_are_found_by_their_whole_path() {
         let methods = Methods::read(SIGNER_SERVICE).unwrap();
         let path = "/hallmark.signer.v1.Signer/MintCertificate";
-        assert_eq!(methods.of_path(path), Some(("MintCertificate", MESSAGE_BYTES_MAX)));
+        assert_eq!(methods.of_path(path), Some(("MintCertificate", unary(MESSAGE_BYTES_MAX))));
         for path in ["", "/", "MintCertificate", "/hallmark.signer.v1.Signer/", "/hallmark.signer.v1.Signer/Mint"] {
             assert_eq!(methods.of_path(path), None);
         }
@@ -77,7 +101,7 @@ mod tests {
     fn a_service_does_not_have_the_methods_of_another() {
         let (signer, operator) = (Methods::read(SIGNER_SERVICE).unwrap(), Methods::read(OPERATOR_SERVICE).unwrap());
         let apply = "/hallmark.operator.v1.Operator/ApplyPolicy";
-        assert_eq!(operator.of_path(apply), Some(("ApplyPolicy", APPLY_POLICY_MESSAGE_BYTES_MAX)));
+        assert_eq!(operator.of_path(apply), Some(("ApplyPolicy", unary(APPLY_POLICY_MESSAGE_BYTES_MAX))));
         for path in [apply, "/hallmark.signer.v1.Signer/ApplyPolicy"] {
             assert_eq!(signer.of_path(path), None);
         }

@@ -381,11 +381,18 @@ pub enum Method {
     MintCertificate,
     /// GetChain.
     GetChain,
+    /// RotateIntermediate.
+    RotateIntermediate,
+    /// ListEpochs.
+    ListEpochs,
+    /// WatchEpochs.
+    WatchEpochs,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 2] = [Self::MintCertificate, Self::GetChain];
+    pub const ALL: [Self; 5] =
+        [Self::MintCertificate, Self::GetChain, Self::RotateIntermediate, Self::ListEpochs, Self::WatchEpochs];
 
     /// Its name on the wire and in policy files.
     #[must_use]
@@ -393,6 +400,9 @@ impl Method {
         match self {
             Self::MintCertificate => "MintCertificate",
             Self::GetChain => "GetChain",
+            Self::RotateIntermediate => "RotateIntermediate",
+            Self::ListEpochs => "ListEpochs",
+            Self::WatchEpochs => "WatchEpochs",
         }
     }
 

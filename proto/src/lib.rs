@@ -4,19 +4,38 @@
 
 pub mod status;
 
+/// As generated: packages refer to one another by their place.
+mod hallmark {
+    pub(crate) mod signer {
+        pub(crate) mod v1 {
+            tonic::include_proto!("hallmark.signer.v1");
+        }
+    }
+    pub(crate) mod operator {
+        pub(crate) mod v1 {
+            tonic::include_proto!("hallmark.operator.v1");
+        }
+    }
+    pub(crate) mod link {
+        pub(crate) mod v1 {
+            tonic::include_proto!("hallmark.link.v1");
+        }
+    }
+}
+
 /// The coordinator's interface.
 pub mod signer {
-    tonic::include_proto!("hallmark.signer.v1");
+    pub use crate::hallmark::signer::v1::*;
 }
 
 /// The operators' interface.
 pub mod operator {
-    tonic::include_proto!("hallmark.operator.v1");
+    pub use crate::hallmark::operator::v1::*;
 }
 
 /// The frames between front and core.
 pub mod link {
-    tonic::include_proto!("hallmark.link.v1");
+    pub use crate::hallmark::link::v1::*;
 }
 
 /// The serialised `FileDescriptorSet` of all packages, for gRPC reflection.

@@ -9,6 +9,8 @@ mod limits;
 #[cfg(test)]
 mod stops;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod trusts;

@@ -9,7 +9,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use hallmark_ledger::{Committed, Event, Issued, Ledger, LedgerConfig, Logged, OpenError, Opened, Step, UnixMillis};
+use hallmark_ledger::{
+    Committed, Consent, EpochIntent, Event, Issued, Statement, Ledger, LedgerConfig, Logged, OpenError, Opened, Step, UnixMillis};
 use hallmark_policy::{
     Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
     authority::{CaRequest, Root, decide_ca, statement, statement_sha256, transition},
@@ -284,16 +285,17 @@ pub(crate) fn binding(generation: u64, previous: [u8; 32]) -> EpochBinding {
 }
 
 pub(crate) fn intent(generation: u64, previous: [u8; 32]) -> Step {
-    let EpochBinding { manifest, transition, .. } = binding(generation, previous);
-    Step::EpochIntent {
+    Step::EpochIntent(Box::new(EpochIntent {
         authority: AUTHORITY.to_owned(),
         generation,
-        manifest_sha256: manifest,
-        statement: statement(AUTHORITY, generation),
-        transition,
+        statement: Statement::new(statement(AUTHORITY, generation).into_bytes()),
+        transition: binding(generation, previous).transition,
         previous,
+        lifetime_secs: 0,
+        revoke_previous: false,
         label: format!("epoch-{generation}"),
-    }
+        consent: Consent::default(),
+    }))
 }
 
 pub(crate) fn warrant(decision: Decision) -> Warrant {

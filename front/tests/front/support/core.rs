@@ -1,6 +1,7 @@
 //! A core that records frames and answers as it is told.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     pin::Pin,
     sync::{
@@ -25,6 +26,8 @@ pub(crate) enum Act {
     Echo,
     /// Answers with these bytes.
     Say(Bytes),
+    /// Answers with each of these in turn, and after the last one not at all.
+    Tell(Arc<Mutex<VecDeque<Reply>>>),
     /// Waits for one permit each, then answers with the request's body.
     WaitFor(Arc<Semaphore>),
 }
@@ -95,6 +98,13 @@ impl Core for FakeCore {
             let answer = match act {
                 Act::Echo => echo,
                 Act::Say(bytes) => bytes,
+                Act::Tell(replies) => {
+                    let reply = replies.lock().unwrap().pop_front();
+                    match reply {
+                        Some(reply) => reply.encode_to_vec().into(),
+                        None => std::future::pending().await,
+                    }
+                }
                 Act::WaitFor(gate) => {
                     gate.acquire().await.unwrap().forget();
                     echo
