@@ -11,6 +11,8 @@ use crate::world::{Which, World, binding, custom, failed, sha256};
 /// Claims that do not hold, each with its findings.
 type Failed<'a> = &'a [(&'a str, &'a [&'a str])];
 
+type LeafMistake<'a> = (&'a str, &'a dyn Fn(&mut CertificateParams), Failed<'a>);
+
 type Mistake<'a> = (&'a str, Which, &'a dyn Fn(&mut CertificateParams), Failed<'a>);
 
 fn critical(arcs: &[u32], der: Vec<u8>) -> CustomExtension {
@@ -96,7 +98,7 @@ fn a_certificate_that_is_not_what_it_must_be_breaks_its_claim_and_no_other() {
 
 #[test]
 fn a_leaf_that_is_no_leaf_of_this_epoch_is_found() {
-    let cases: [(&str, &dyn Fn(&mut CertificateParams), Failed<'_>); 7] = [
+    let cases: [LeafMistake<'_>; 7] = [
         ("a CA", &|p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)), &[("leaf-content", &["leaf-is-ca"])]),
         (
             "over its issuers' end",
