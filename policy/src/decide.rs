@@ -118,7 +118,7 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
         if let Some(authority) = authority {
             check_constraints(authority, named, &mut reasons);
         }
-        check_callers_names(policy, &named.names, &mut reasons);
+        reasons.extend(named.names.iter().filter_map(|name| callers_name(policy, name)));
     }
     check_transition(request, issuer, &mut reasons);
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
@@ -191,20 +191,23 @@ fn check_size(named: &Named, request: &Request, reasons: &mut Vec<Reason>) {
 ///
 /// Where there is no dNSName, verifiers hold a common name that looks like one to the constraints (OpenSSL does).
 fn check_constraints(authority: &Authority, named: &Named, reasons: &mut Vec<Reason>) {
-    let Some(constraints) = &authority.name_constraints else { return };
     let has_dns = named.names.iter().any(|name| name.kind() == NameKind::Dns);
     let common_name = named.common_name.as_deref().filter(|_| !has_dns);
     let common_name = common_name.and_then(|name| DnsName::parse(name).ok()).map(GeneralName::Dns);
-    for name in named.names.iter().chain(&common_name).filter(|name| !constraints.admit(name)) {
-        let sentence = format!(
-            "the name constraints of authority `{}` would invalidate the {} {}",
-            authority.name,
-            name.kind().standard(),
-            quote(name.as_str())
-        );
-        let reason = Reason::new(ReasonCode::NameConstrained, "names", sentence);
-        reasons.push(reason.allowing(constraints.allowed(name.kind())));
-    }
+    reasons.extend(named.names.iter().chain(&common_name).filter_map(|name| constrained(authority, name)));
+}
+
+/// What the authority's name constraints have against a name.
+pub(crate) fn constrained(authority: &Authority, name: &GeneralName) -> Option<Reason> {
+    let constraints = authority.name_constraints.as_ref().filter(|constraints| !constraints.admit(name))?;
+    let sentence = format!(
+        "the name constraints of authority `{}` would invalidate the {} {}",
+        authority.name,
+        name.kind().standard(),
+        quote(name.as_str())
+    );
+    let reason = Reason::new(ReasonCode::NameConstrained, "names", sentence);
+    Some(reason.allowing(constraints.allowed(name.kind())))
 }
 
 fn check_possession(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
@@ -239,20 +242,16 @@ fn check_unnamed(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>
 }
 
 /// No profile mints the name of one who may call this signer: it could become one.
-fn check_callers_names(policy: &Policy, names: &[GeneralName], reasons: &mut Vec<Reason>) {
+pub(crate) fn callers_name(policy: &Policy, name: &GeneralName) -> Option<Reason> {
     use crate::caller::Identity;
-    for name in names {
-        let taken = policy.callers().iter().find(|rule| match (&rule.identity, name) {
-            (Identity::Uri(uri), GeneralName::Uri(asked)) => uri == asked.as_str(),
-            (Identity::Dns(dns), GeneralName::Dns(asked)) => asked.covers(dns),
-            (Identity::Uri(_), GeneralName::Dns(_) | GeneralName::Ip(_) | GeneralName::Email(_))
-            | (Identity::Dns(_), GeneralName::Uri(_) | GeneralName::Ip(_) | GeneralName::Email(_)) => false,
-        });
-        if let Some(rule) = taken {
-            let sentence = format!("`{name}` stands for the identity of the caller `{}`", rule.name);
-            reasons.push(Reason::new(ReasonCode::NameOfCaller, "names", sentence));
-        }
-    }
+    let taken = policy.callers().iter().find(|rule| match (&rule.identity, name) {
+        (Identity::Uri(uri), GeneralName::Uri(asked)) => uri == asked.as_str(),
+        (Identity::Dns(dns), GeneralName::Dns(asked)) => asked.covers(dns),
+        (Identity::Uri(_), GeneralName::Dns(_) | GeneralName::Ip(_) | GeneralName::Email(_))
+        | (Identity::Dns(_), GeneralName::Uri(_) | GeneralName::Ip(_) | GeneralName::Email(_)) => false,
+    })?;
+    let sentence = format!("`{name}` stands for the identity of the caller `{}`", taken.name);
+    Some(Reason::new(ReasonCode::NameOfCaller, "names", sentence))
 }
 
 fn check_transition(request: &Request, issuer: &Issuer, reasons: &mut Vec<Reason>) {

@@ -14,8 +14,14 @@ use bytes::Bytes;
 use hallmark_policy::caller::Identity;
 use hallmark_proto::{
     link::{Call, Reply, TurnedAway, Unary, call::Kind},
-    operator::{ApplyPolicyRequest, ApplyPolicyResponse, PolicyStatusRequest, PolicyStatusResponse},
-    signer::{GetChainRequest, GetChainResponse, MintCertificateRequest, MintCertificateResponse},
+    operator::{
+        AbortEpochRequest, ActivateEpochRequest, ApplyPolicyRequest, ApplyPolicyResponse, EpochResponse,
+        PolicyStatusRequest, PolicyStatusResponse, PrepareEpochRequest,
+    },
+    signer::{
+        EpochStatus, GetChainRequest, GetChainResponse, ListEpochsRequest, ListEpochsResponse, MintCertificateRequest,
+        MintCertificateResponse, WatchEpochsRequest,
+    },
 };
 use hallmark_signer::{Clock, Core, SoftwareKeys, StartError, StartOptions, StartReport, config::CoreFile};
 use hallmark_test_token::{MODULE, PIN, Token};
@@ -36,6 +42,9 @@ const DEADLINE_NANOS: u64 = 60_000_000_000;
 
 /// Origin of every world's log.
 pub const ORIGIN: &str = "log.hallmark.lab";
+
+/// The authority of the example policy.
+pub const AUTHORITY: &str = "athenz";
 
 /// The operator of every world.
 pub const OPERATOR: &str = "spiffe://hallmark.lab/operator";
@@ -299,6 +308,71 @@ impl World {
     pub async fn policy_status(&self) -> PolicyStatusResponse {
         let body = PolicyStatusRequest {}.encode_to_vec();
         asking::decoded(self.operate("PolicyStatus", &self.operator, body).await).expect("the operator may ask")
+    }
+
+    /// Prepares the next epoch as the operator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn prepare_epoch(&self, lifetime_seconds: u64) -> Result<EpochResponse, Refused> {
+        let request = PrepareEpochRequest { authority: AUTHORITY.to_owned(), lifetime_seconds };
+        asking::decoded(self.operate("PrepareEpoch", &self.operator, request.encode_to_vec()).await)
+    }
+
+    /// Activates an epoch as the operator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn activate_epoch(&self, generation: u64, revoke_previous: bool) -> Result<EpochResponse, Refused> {
+        let request = ActivateEpochRequest { authority: AUTHORITY.to_owned(), generation, revoke_previous };
+        asking::decoded(self.operate("ActivateEpoch", &self.operator, request.encode_to_vec()).await)
+    }
+
+    /// Gives up an epoch as the operator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn abort_epoch(&self, generation: u64, reason: &str) -> Result<EpochResponse, Refused> {
+        let request = AbortEpochRequest { authority: AUTHORITY.to_owned(), generation, reason: reason.to_owned() };
+        asking::decoded(self.operate("AbortEpoch", &self.operator, request.encode_to_vec()).await)
+    }
+
+    /// The epochs of the world's authority, newest first.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub async fn epochs(&self) -> Vec<EpochStatus> {
+        let request = ListEpochsRequest { authority: AUTHORITY.to_owned(), ..ListEpochsRequest::default() };
+        let reply = self.unary("ListEpochs", &self.caller, request.encode_to_vec(), DEADLINE_NANOS).await;
+        asking::decoded::<ListEpochsResponse>(reply).expect("the coordinator may ask").epochs
+    }
+
+    /// Asks once what WatchEpochs streams.
+    pub async fn watch_epochs(&self, request: &WatchEpochsRequest, deadline_nanos: u64) -> Reply {
+        self.unary("WatchEpochs", &self.caller, request.encode_to_vec(), deadline_nanos).await
+    }
+
+    /// Labels of the epochs' keys that its token or directory holds.
+    ///
+    /// # Panics
+    /// If its directory cannot be read.
+    #[must_use]
+    pub fn epoch_keys(&self) -> Vec<String> {
+        let labels = match &self.token {
+            Some(token) => token.labels(),
+            None => {
+                let files = fs::read_dir(self.path("keys")).expect("the keys' directory").flatten();
+                files.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+            }
+        };
+        let epochs = labels.into_iter().filter(|label| label.contains("-epoch-"));
+        let mut epochs: Vec<_> = epochs
+            .map(|label| {
+                label.split("-epoch-").nth(1).unwrap_or_default().split('-').next().unwrap_or_default().to_owned()
+            })
+            .collect();
+        epochs.sort();
+        epochs
     }
 
     /// Tells the core of a call that was turned away.
