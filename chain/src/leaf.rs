@@ -113,7 +113,9 @@ fn general_name(name: &rasn_pkix::GeneralName) -> Result<GeneralName, String> {
     match name {
         rasn_pkix::GeneralName::DnsName(name) => {
             let name = text(name.as_iso646_bytes());
-            DnsName::parse_wildcard(&name).map(GeneralName::Dns).map_err(|_| format!("dns:{name}"))
+            // Manifests can give names of a single label, by which hosts of one cluster call each other.
+            let read = DnsName::parse_wildcard(&name).or_else(|_| DnsName::parse_label(&name));
+            read.map(GeneralName::Dns).map_err(|_| format!("dns:{name}"))
         }
         rasn_pkix::GeneralName::Uri(uri) => {
             let uri = text(uri.as_iso646_bytes());
