@@ -1,6 +1,6 @@
 //! What can be typed. The help texts here are the manual pages, too.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -147,6 +147,12 @@ pub struct MintArguments {
     /// A URI name; with --spki, repeatable.
     #[arg(long, value_name = "URI", requires = "spki", conflicts_with = "csr")]
     pub uri: Vec<String>,
+    /// An IP address, such as 192.0.2.1 or 2001:db8::1; with --spki, repeatable.
+    #[arg(long, value_name = "ADDRESS", requires = "spki", conflicts_with = "csr")]
+    pub ip: Vec<IpAddr>,
+    /// A mail address; with --spki, repeatable.
+    #[arg(long, value_name = "ADDRESS", requires = "spki", conflicts_with = "csr")]
+    pub email: Vec<String>,
     /// The subject's common name; with --spki.
     #[arg(long, value_name = "NAME", requires = "spki", conflicts_with = "csr")]
     pub common_name: Option<String>,
@@ -279,6 +285,9 @@ pub struct ApplyArguments {
     /// Only have it checked: nothing is logged and nothing changes.
     #[arg(long)]
     pub dry_run: bool,
+    /// SHA-256 of the policy that is to be replaced, in hexadecimal; with another one in force nothing changes.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub expect: Option<[u8; 32]>,
 }
 
 /// `hallmark policy status`.

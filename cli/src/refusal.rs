@@ -168,6 +168,9 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         "MESSAGE_TOO_LARGE" => "send a smaller request: a CSR has at most 65,536 bytes",
         "POLICY_INVALID" => "correct the policy file; the policy before stays in force",
         "POLICY_DIFFERS" => "the policy before stays in force; CA certificates are made once, so put those tables back",
+        "POLICY_STALE" => {
+            "`hallmark policy status` shows the policy in force; compare it with yours, then name it with --expect"
+        }
         "RATE_EXCEEDED" => "ask less often, or have the policy's owner raise the rate",
         "QUOTA_EXCEEDED" => "wait for the quota's next period, or have the policy's owner raise it",
         "KEY_HAS_OTHER_NAMES" => "make a new key for these names",

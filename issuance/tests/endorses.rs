@@ -9,7 +9,7 @@ use aws_lc_rs::{
 };
 use hallmark_issuance::draft;
 use hallmark_policy::{
-    Approved, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput,
+    Approved, Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput,
     authority::{CaRequest, Root, decide_ca, statement_sha256, transition},
     content::{EpochBinding, Serial},
     decide, endorse,
@@ -70,6 +70,7 @@ fn issuer(key: PublicKey, algorithm: SignatureAlgorithm) -> Issuer {
         key,
         algorithm,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
+        bounds: Bounds::default(),
     }
 }
 

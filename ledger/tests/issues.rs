@@ -213,7 +213,7 @@ async fn steps_are_compare_and_set() {
     let first = mesh.issuer.epoch.transition;
     let authority = || AUTHORITY.to_owned();
     let wrong = [
-        Step::RootIntent { authority: authority(), label: "again".to_owned() },
+        Step::RootIntent { authority: authority(), label: "again".to_owned(), owners: Vec::new() },
         Step::RootReady { authority: authority() },
         intent(3, first),
         intent(2, [0; 32]),

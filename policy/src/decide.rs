@@ -2,8 +2,10 @@
 
 use crate::{
     approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
+    bounds::Bounds,
     caller::Caller,
     claim,
+    constraint::NameConstraints,
     content::{Content, Extension, Serial},
     file::{OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
@@ -35,6 +37,8 @@ pub struct Issuer {
     pub algorithm: SignatureAlgorithm,
     /// The interval that both certificates and the root have in common.
     pub validity: Interval,
+    /// What both certificates bound leaves to.
+    pub bounds: Bounds,
 }
 
 /// Whether a caller may call a method at all, and under which rule.
@@ -89,6 +93,7 @@ pub fn facts(policy: &Policy, request: &Request) -> Facts {
             Possession::Caller => "caller",
         },
         evidence_sha256: request.evidence_sha256,
+        manifest_sha256: None,
         request: request.raw.clone(),
     }
 }
@@ -116,7 +121,7 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
     if let Some(named) = &named {
         check_size(named, request, &mut reasons);
         if let Some(authority) = authority {
-            check_constraints(authority, named, &mut reasons);
+            check_constraints(authority, issuer, named, &mut reasons);
         }
         reasons.extend(named.names.iter().filter_map(|name| callers_name(policy, name)));
     }
@@ -187,27 +192,43 @@ fn check_size(named: &Named, request: &Request, reasons: &mut Vec<Reason>) {
     }
 }
 
-/// A certificate that its own CA's constraints invalidate is not made.
+/// A certificate that its own CA's constraints invalidate is not made: neither by those that the policy has, nor by those
+/// that its issuer's certificates have, which may be older.
 ///
 /// Where there is no dNSName, verifiers hold a common name that looks like one to the constraints (OpenSSL does).
-fn check_constraints(authority: &Authority, named: &Named, reasons: &mut Vec<Reason>) {
+fn check_constraints(authority: &Authority, issuer: &Issuer, named: &Named, reasons: &mut Vec<Reason>) {
+    let own = authority.name_constraints.as_ref();
+    let stored = issuer.bounds.name_constraints.as_ref().filter(|stored| own != Some(stored));
+    if own.is_none() && stored.is_none() {
+        return;
+    }
     let has_dns = named.names.iter().any(|name| name.kind() == NameKind::Dns);
     let common_name = named.common_name.as_deref().filter(|_| !has_dns);
     let common_name = common_name.and_then(|name| DnsName::parse(name).ok()).map(GeneralName::Dns);
-    reasons.extend(named.names.iter().chain(&common_name).filter_map(|name| constrained(authority, name)));
+    for name in named.names.iter().chain(&common_name) {
+        let of_certificates = || {
+            let constraints = stored.filter(|constraints| !constraints.admit(name))?;
+            let whose = format!("in the certificates of epoch {} of", issuer.epoch.generation);
+            Some(constrained_by(constraints, &whose, authority, name))
+        };
+        reasons.extend(constrained(authority, name).or_else(of_certificates));
+    }
 }
 
-/// What the authority's name constraints have against a name.
+/// What the policy's name constraints have against a name.
 pub(crate) fn constrained(authority: &Authority, name: &GeneralName) -> Option<Reason> {
     let constraints = authority.name_constraints.as_ref().filter(|constraints| !constraints.admit(name))?;
+    Some(constrained_by(constraints, "of", authority, name))
+}
+
+fn constrained_by(constraints: &NameConstraints, whose: &str, authority: &Authority, name: &GeneralName) -> Reason {
     let sentence = format!(
-        "the name constraints of authority `{}` would invalidate the {} {}",
+        "the name constraints {whose} authority `{}` would invalidate the {} {}",
         authority.name,
         name.kind().standard(),
         quote(name.as_str())
     );
-    let reason = Reason::new(ReasonCode::NameConstrained, "names", sentence);
-    Some(reason.allowing(constraints.allowed(name.kind())))
+    Reason::new(ReasonCode::NameConstrained, "names", sentence).allowing(constraints.allowed(name.kind()))
 }
 
 fn check_possession(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
@@ -334,8 +355,10 @@ fn extensions(
         Extension::SubjectKeyIdentifier(request.key.key_identifier()),
         Extension::AuthorityKeyIdentifier(issuer.key.key_identifier()),
     ];
-    if !profile.policies.is_empty() {
-        extensions.push(Extension::CertificatePolicies(profile.policies.clone()));
+    let asserted = profile.policies.iter().filter(|policy| issuer.bounds.policies.contains(policy));
+    let asserted: Vec<_> = asserted.cloned().collect();
+    if !asserted.is_empty() {
+        extensions.push(Extension::CertificatePolicies(asserted));
     }
     if !authority.crl_urls.is_empty() {
         extensions.push(Extension::CrlDistributionPoints(authority.crl_urls.clone()));

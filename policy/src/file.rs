@@ -58,8 +58,8 @@ pub struct AuthorityTable {
     /// The intermediate and mesh CA certificates of every epoch.
     pub epoch: CaTable,
     /// Name constraints of the intermediate and mesh CA certificates, critical. Default: none. A kind of name (dns, uri,
-    /// ip, email) that is not permitted here is wholly excluded. A change shows in the next epoch's certificates; leaves
-    /// are held to it at once.
+    /// ip, email) that is not permitted here is wholly excluded. A change shows in the next epoch's certificates; until then
+    /// leaves are held to both, and start, reload and `hallmark policy apply` say so.
     pub name_constraints: Option<NameConstraintsTable>,
     /// Where leaves say that the CRL is: `http://` URLs, at most 8 of at most 1,024 bytes. Default: none.
     #[serde(default)]
@@ -69,7 +69,8 @@ pub struct AuthorityTable {
     #[serde(default)]
     pub ca_issuer_urls: Vec<String>,
     /// Certificate policies that the intermediate and mesh CA certificates assert, dotted object identifiers, at most 8.
-    /// Leaves assert them, too, unless their profile names fewer. Default: none.
+    /// Leaves assert them, too, unless their profile names fewer. A change shows in the next epoch's certificates; until
+    /// then leaves assert those that both have. Default: none.
     #[serde(default)]
     pub policies: Vec<String>,
     /// What makes a new epoch: `age` (the default), or `manifest`: a manifest (Contrast) that an owner of the one in force

@@ -9,6 +9,7 @@
 
 pub mod approved;
 pub mod authority;
+mod bounds;
 pub mod caller;
 pub mod claim;
 pub mod constraint;
@@ -43,6 +44,7 @@ pub mod web;
 mod well_formed;
 
 pub use approved::{Approved, Conditions, Decision, EpochId, Facts, NameClaim, Refusal, RequestIdentity, Stage};
+pub use bounds::Bounds;
 pub use caller::Caller;
 pub use claim::ClaimInput;
 pub use csr::CSR_BYTES_MAX;

@@ -64,6 +64,12 @@ impl PolicyDigest {
         Self(sha256(text.as_bytes()))
     }
 
+    /// The digest with these 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

@@ -123,6 +123,8 @@ pub enum ReasonCode {
     PolicyInvalid,
     /// A policy that was to come into force does not fit the authorities that are served.
     PolicyDiffers,
+    /// Another policy is in force than the one that was to be replaced.
+    PolicyStale,
     /// More calls than the caller or the instance may make for now.
     RateExceeded,
     /// The profile has given all the certificates that its quota grants.
@@ -245,6 +247,7 @@ impl ReasonCode {
             Self::PolicyChanged => "POLICY_CHANGED",
             Self::PolicyInvalid => "POLICY_INVALID",
             Self::PolicyDiffers => "POLICY_DIFFERS",
+            Self::PolicyStale => "POLICY_STALE",
             Self::RateExceeded => "RATE_EXCEEDED",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
             Self::KeyHasOtherNames => "KEY_HAS_OTHER_NAMES",
@@ -323,6 +326,7 @@ impl ReasonCode {
             | Self::ManifestMissing
             | Self::RotatesByAge
             | Self::PolicyDiffers
+            | Self::PolicyStale
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,

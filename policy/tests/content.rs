@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use hallmark_policy::{
-    Caller, ClaimInput, Decision, EpochId, Issuer, NameInput, Policy, ReasonCode, Request, RequestInput, SubjectInput,
+    Bounds, Caller, ClaimInput, Decision, EpochId, Issuer, NameInput, Policy, ReasonCode, Request, RequestInput,
+    SubjectInput,
     content::{Extension, Serial},
     decide, hex,
     key::{PublicKey, SignatureAlgorithm, SpkiDigest},
@@ -278,6 +279,7 @@ impl World {
             key: self.issuer.clone(),
             algorithm: SignatureAlgorithm::EcdsaSha256,
             validity,
+            bounds: Bounds::of(self.policy.authority(authority_of(case)).unwrap()),
         }
     }
 
@@ -295,7 +297,7 @@ impl World {
             },
             By::Csr | By::CsrBroken => SubjectInput::Csr(csr(case, &dns)),
         };
-        let authority = if case.profile == "tight" { "tight" } else { "plain" };
+        let authority = authority_of(case);
         let unhex = |text: &str| {
             let digits: Vec<_> = text.chars().filter(|c| !c.is_whitespace()).collect();
             digits.chunks(2).map(|two| u8::from_str_radix(&two.iter().collect::<String>(), 16).unwrap()).collect()
@@ -311,6 +313,10 @@ impl World {
             ..RequestInput::default()
         }
     }
+}
+
+fn authority_of(case: &Case) -> &'static str {
+    if case.profile == "tight" { "tight" } else { "plain" }
 }
 
 fn caller() -> Caller {

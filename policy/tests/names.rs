@@ -4,7 +4,8 @@
 use std::{net::IpAddr, sync::LazyLock};
 
 use hallmark_policy::{
-    Approved, Caller, Decision, EpochId, Issuer, NameInput, Policy, Reason, Request, RequestInput, SubjectInput,
+    Approved, Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Reason, Request, RequestInput,
+    SubjectInput,
     content::{Extension, Serial},
     decide,
     key::{PublicKey, SignatureAlgorithm},
@@ -80,6 +81,7 @@ fn ask(profile: &str, subject: SubjectInput) -> Result<Approved, Vec<Reason>> {
         key: PublicKey::parse(&spki()).unwrap(),
         algorithm: SignatureAlgorithm::EcdsaSha256,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
+        bounds: Bounds::of(POLICY.authority(&input.authority).unwrap()),
     };
     let request = Request::parse(CALLER.clone(), input)?;
     match decide(&POLICY, &request, &issuer, now(), Serial::from_random([0xab; 16])) {

@@ -7,6 +7,7 @@ use hallmark_ledger::{AuthorityRecord, AuthorityState, Consent, EpochRecord, Epo
 use hallmark_policy::{
     Reason, ReasonCode,
     authority::lifetime_objection,
+    file::RotatesWord,
     profile::{Authority, Policy},
     time::Span,
 };
@@ -116,6 +117,12 @@ impl Inner {
     fn by_age<'a>(&self, policy: &'a Policy, authority: &str) -> Result<(&'a Authority, AuthorityRecord), Failure> {
         epochs::known(self, authority)?;
         let described = policy.authority(authority).ok_or_else(|| not_made(authority))?;
+        if described.rotates() == RotatesWord::Manifest {
+            let sentence = format!("authority `{authority}` rotates by manifest, and its owners say when");
+            return Err(Reason::new(ReasonCode::EpochNotActive, "authority", sentence)
+                .allowing("RotateIntermediate")
+                .into());
+        }
         let record = self.ledger.authority(authority).map_err(|error| self.ledger_failed(&error))?;
         let record =
             record.filter(|record| record.state == AuthorityState::Ready).ok_or_else(|| not_made(authority))?;

@@ -6,7 +6,7 @@ use hallmark_backends::{BackendError, KeyReference, KeyReferenceError, Keyring};
 use hallmark_issuance::{AssembleError, reassemble};
 use hallmark_ledger::{Answer, AuthorityRecord, EpochRecord, EpochState, Epochs, Ledger, LedgerError, StoredKey};
 use hallmark_policy::{
-    EpochId, Issuer, Policy,
+    Bounds, EpochId, Issuer, Policy,
     authority::Root,
     key::{PublicKey, PublicKeyError, SpkiDigest},
     profile::{Authority, CaProfile},
@@ -166,6 +166,7 @@ pub(crate) fn serving(
         key,
         algorithm: authority.epoch.algorithm,
         validity,
+        bounds: bounds(&record.name, epoch)?,
     };
     Ok(Serving { issuer, chain })
 }
@@ -239,6 +240,22 @@ fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, Author
     answer
         .and_then(|answer| stored_validity(&answer.to_be_signed))
         .ok_or_else(|| incomplete(authority, "a CA certificate's validity"))
+}
+
+/// What both CA certificates of an epoch bound leaves to.
+fn bounds(authority: &str, epoch: &EpochRecord) -> Result<Bounds, AuthorityError> {
+    const WHAT: &str = "one set of name constraints and policies in both CA certificates";
+    let stored = |answer: &Option<Answer>| answer.as_ref().and_then(|answer| Bounds::stored(&answer.to_be_signed));
+    let (own, mesh) = (stored(&epoch.intermediate), stored(&epoch.mesh_ca));
+    own.filter(|own| mesh.as_ref() == Some(own)).ok_or_else(|| incomplete(authority, WHAT))
+}
+
+/// What the policy says of name constraints and certificate policies, and the certificates that are served do not.
+pub(crate) fn differences(serving: &HashMap<String, Serving>, policy: &Policy) -> Vec<String> {
+    let served = policy.authorities().filter_map(|authority| Some((authority, serving.get(&authority.name)?)));
+    let differences =
+        served.map(|(authority, Serving { issuer, .. })| issuer.bounds.differences(authority, issuer.epoch.generation));
+    differences.flatten().collect()
 }
 
 /// Chains break silently where the policy's idea of a CA differs from its certificate: the subject is compared as DER.

@@ -37,6 +37,7 @@ use crate::{
     in_force::{Current, InForce},
     mint,
     rates::Rates,
+    rotate,
 };
 
 /// Calls that are worked on at the same time; one more is shed. Each may hold a message of 256 KiB.
@@ -279,7 +280,7 @@ impl Inner {
         match call.method {
             Method::MintCertificate => mint::mint(self, call).await,
             Method::GetChain => chain::chain(self, call).await,
-            Method::RotateIntermediate => Err(malformed("not yet").into()),
+            Method::RotateIntermediate => rotate::rotate(self, call).await,
             Method::ListEpochs => epochs::list(self, call).await,
             Method::WatchEpochs => epochs::watch(self, call).await,
         }

@@ -14,6 +14,7 @@ use hallmark_ledger::{
 use hallmark_policy::{
     authority::{CaRequest, statement, transition},
     content::EpochBinding,
+    file::RotatesWord,
     key::SpkiDigest,
     profile::Authority,
     time::Span,
@@ -25,6 +26,7 @@ use crate::{
     core::Inner,
     fence::Drained,
     making::{MakingError, backend, generate, label, refused, sign_ca},
+    rotate,
 };
 
 /// Transition before the first epoch.
@@ -54,8 +56,6 @@ impl Rotating {
 /// An epoch that was put in force.
 #[derive(Debug)]
 pub(crate) struct Activated {
-    /// The entry from which on it is active.
-    pub(crate) logged: Logged,
     /// The epoch that it replaced.
     pub(crate) retired: Option<EpochRecord>,
     /// How those ended who signed with the key before.
@@ -206,7 +206,7 @@ pub(crate) async fn activate(core: &Arc<Inner>, name: &str, generation: u64) -> 
 
     let since = Instant::now();
     let alone = core.in_force.alone().await;
-    let logged = core.advance(Step::EpochActive { authority: name.to_owned(), generation }).await?;
+    core.advance(Step::EpochActive { authority: name.to_owned(), generation }).await?;
     core.serve_one(name, serving);
     drop(alone);
     let pause = since.elapsed();
@@ -224,7 +224,7 @@ pub(crate) async fn activate(core: &Arc<Inner>, name: &str, generation: u64) -> 
         );
     }
     tracing::info!(authority = name, generation, pause_micros = pause.as_micros(), "another epoch is active");
-    Ok(Activated { logged, retired, drained, pause })
+    Ok(Activated { retired, drained, pause })
 }
 
 /// Goes on with an epoch that a crash or a device interrupted, as far as nobody needs to be asked. Says what was done.
@@ -234,7 +234,9 @@ pub(crate) async fn resume(core: &Arc<Inner>, authority: &Authority) -> Result<V
     let mut said = Vec::new();
     let Some(making) = core.ledger.epoch(name, Epochs::Making)? else { return Ok(said) };
     let Some(record) = core.ledger.authority(name)? else { return Ok(said) };
-    if making.state < EpochState::Prepared {
+    if authority.rotates() == RotatesWord::Manifest {
+        rotate::finish(core, authority, &record, making.generation, &mut said).await?;
+    } else if making.state < EpochState::Prepared {
         prepare(core, authority, &record, making.generation, &mut said).await?;
         said.push(format!("epoch {} of `{name}` was interrupted in the making and is prepared now", making.generation));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hallmark_backends::{BackendError, KeyPurpose, NewKey};
 use hallmark_ledger::{AuthorityRecord, AuthorityState, Consent, Epochs, KeyAction, Step};
-use hallmark_policy::{authority::CaRequest, profile::Authority};
+use hallmark_policy::{authority::CaRequest, file::RotatesWord, profile::Authority};
 
 use crate::{
     authorities,
@@ -34,7 +34,8 @@ async fn root(
     loop {
         let Some(record) = core.ledger.authority(name)? else {
             let label = label(name, "root").map_err(|reason| refused(name, "root", reason))?;
-            core.advance(Step::RootIntent { authority: name.clone(), label }).await?;
+            let owners = authority.owner_keys().to_vec();
+            core.advance(Step::RootIntent { authority: name.clone(), label, owners }).await?;
             continue;
         };
         match record.state {
@@ -87,7 +88,7 @@ async fn first_epoch(
     said: &mut Vec<String>,
 ) -> Result<(), MakingError> {
     let name = &authority.name;
-    if core.ledger.epoch(name, Epochs::Active)?.is_some() {
+    if authority.rotates() == RotatesWord::Manifest || core.ledger.epoch(name, Epochs::Active)?.is_some() {
         return Ok(());
     }
     let generation = match core.ledger.epoch(name, Epochs::Making)? {

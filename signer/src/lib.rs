@@ -28,6 +28,7 @@ mod order;
 mod rates;
 mod recording;
 mod retire;
+mod rotate;
 pub mod secret;
 mod start;
 

@@ -4,7 +4,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use hallmark_policy::{Caller, Facts, Reason, ReasonCode, caller::Identity, reason::quote};
+use hallmark_policy::{Caller, Facts, Reason, ReasonCode, caller::Identity, profile::PolicyDigest, reason::quote};
 use hallmark_proto::{
     link::{Call, Reply, Unary, call::Kind},
     operator::{ApplyPolicyRequest, ApplyPolicyResponse, PolicyStatusRequest, PolicyStatusResponse},
@@ -143,9 +143,10 @@ impl Inner {
     }
 
     async fn apply(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
-        let ApplyPolicyRequest { policy, dry_run } = decode(body)?;
+        let ApplyPolicyRequest { policy, dry_run, expected_sha256 } = decode(body)?;
         let want = if dry_run { Want::Checked } else { Want::InForce };
-        let applied = self.apply_policy(policy, operator, want).await?;
+        let expected = expected(&expected_sha256)?;
+        let applied = self.apply_policy(policy, operator, want, expected).await?;
         Ok(answer::success(&ApplyPolicyResponse {
             policy_sha256: applied.digest.as_bytes().to_vec().into(),
             previous_sha256: applied.previous.as_bytes().to_vec().into(),
@@ -167,6 +168,19 @@ impl Inner {
             applied_by: current.since.by,
         }))
     }
+}
+
+/// The policy that is to be replaced, if it is named.
+fn expected(sha256: &[u8]) -> Result<Option<PolicyDigest>, Failure> {
+    const FIELD: &str = "expected_sha256";
+    if sha256.is_empty() {
+        return Ok(None);
+    }
+    let digest = sha256.try_into().map(PolicyDigest::from_bytes).map_err(|_| {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, FIELD, format!("`{FIELD}` has {} bytes", sha256.len()));
+        reason.allowing("32 bytes, or empty")
+    })?;
+    Ok(Some(digest))
 }
 
 pub(crate) fn decode<M: Message + Default>(body: Bytes) -> Result<M, Failure> {

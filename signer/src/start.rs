@@ -199,6 +199,7 @@ async fn start(
         };
         report.lines.push(line);
     }
+    report.lines.extend(authorities::differences(&serving, &policy));
     core.start_background();
     Ok(core)
 }

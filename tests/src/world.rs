@@ -11,7 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use hallmark_policy::caller::Identity;
+use hallmark_faulty::Device;
+use hallmark_policy::{caller::Identity, key::SpkiDigest};
 use hallmark_proto::{
     link::{Call, Reply, TurnedAway, Unary, call::Kind},
     operator::{
@@ -20,7 +21,7 @@ use hallmark_proto::{
     },
     signer::{
         EpochStatus, GetChainRequest, GetChainResponse, ListEpochsRequest, ListEpochsResponse, MintCertificateRequest,
-        MintCertificateResponse, WatchEpochsRequest,
+        MintCertificateResponse, RotateIntermediateRequest, RotateIntermediateResponse, WatchEpochsRequest,
     },
 };
 use hallmark_signer::{Clock, Core, SoftwareKeys, StartError, StartOptions, StartReport, config::CoreFile};
@@ -67,6 +68,8 @@ pub struct World {
     place: Where,
     token: Option<Token>,
     clocks: Clocks,
+    /// Before the core, so that nothing hangs in the device when the core ends.
+    device: Option<Device>,
     core: Option<Core>,
     caller: Bytes,
     operator: Bytes,
@@ -121,6 +124,20 @@ impl World {
         world
     }
 
+    /// A signer with the example policy and its authority made, whose token lies behind a device that fails when it is told
+    /// to.
+    pub async fn faulty() -> Self {
+        Self::faulty_with_policy(&example_policy()).await
+    }
+
+    /// The same with another policy.
+    pub async fn faulty_with_policy(policy: &str) -> Self {
+        let mut world = Self::unmade(Where::SoftHsm, policy);
+        world.device = Some(Device::new());
+        world.start(true).await.expect("the core starts");
+        world
+    }
+
     /// Files only: nothing is started and no authority made.
     #[must_use]
     pub fn unmade(place: Where, policy: &str) -> Self {
@@ -132,7 +149,7 @@ impl World {
         let token = (place == Where::SoftHsm).then(|| Token::make("world"));
         let caller = asking::caller_certificate("spiffe://hallmark.lab/coordinator");
         let operator = asking::caller_certificate(OPERATOR);
-        let world = Self { directory, place, token, clocks, core: None, caller, operator };
+        let world = Self { directory, place, token, clocks, device: None, core: None, caller, operator };
         world.write_private("secret", PIN);
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).expect("random bytes");
@@ -174,6 +191,15 @@ impl World {
         self.token.as_ref().expect("this world has a token")
     }
 
+    /// The device in front of its token.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.device.as_ref().expect("this world is a faulty one")
+    }
+
     /// Whether its core runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -209,7 +235,8 @@ impl World {
     pub fn core_file(&self) -> CoreFile {
         let backend = match &self.token {
             Some(token) => format!(
-                "[backend.pkcs11]\nmodule = '{MODULE}'\ntoken = '{}'\nserial = '{}'\npin = {{ file = 'secret' }}\nsessions = 3",
+                "[backend.pkcs11]\nmodule = '{}'\ntoken = '{}'\nserial = '{}'\npin = {{ file = 'secret' }}\nsessions = 3",
+                self.device.as_ref().map_or_else(|| MODULE.into(), Device::module).display(),
                 token.label(),
                 token.serial()
             ),
@@ -297,7 +324,21 @@ impl World {
     /// # Errors
     /// The refusal.
     pub async fn apply(&self, policy: &str, dry_run: bool) -> Result<ApplyPolicyResponse, Refused> {
-        let request = ApplyPolicyRequest { policy: policy.to_owned(), dry_run };
+        self.apply_in_place_of(&[], policy, dry_run).await
+    }
+
+    /// Applies a policy as the operator, in the place of the one with this digest.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn apply_in_place_of(
+        &self,
+        expected_sha256: &[u8],
+        policy: &str,
+        dry_run: bool,
+    ) -> Result<ApplyPolicyResponse, Refused> {
+        let expected_sha256 = expected_sha256.to_vec().into();
+        let request = ApplyPolicyRequest { policy: policy.to_owned(), dry_run, expected_sha256 };
         asking::decoded(self.operate("ApplyPolicy", &self.operator, request.encode_to_vec()).await)
     }
 
@@ -308,6 +349,25 @@ impl World {
     pub async fn policy_status(&self) -> PolicyStatusResponse {
         let body = PolicyStatusRequest {}.encode_to_vec();
         asking::decoded(self.operate("PolicyStatus", &self.operator, body).await).expect("the operator may ask")
+    }
+
+    /// Asks for a rotation as the coordinator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn rotate(&self, request: &RotateIntermediateRequest) -> Result<RotateIntermediateResponse, Refused> {
+        asking::decoded(self.unary("RotateIntermediate", &self.caller, request.encode_to_vec(), DEADLINE_NANOS).await)
+    }
+
+    /// The root's key.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn root_key(&self) -> SpkiDigest {
+        let keys = self.core().ca_keys().expect("the ledger reads");
+        let root = keys.into_iter().find(|(authority, what, _)| authority == AUTHORITY && *what == "root");
+        SpkiDigest::of(&root.expect("a root").2)
     }
 
     /// Prepares the next epoch as the operator.

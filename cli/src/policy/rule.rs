@@ -125,6 +125,7 @@ impl Rule {
             | ReasonCode::PolicyChanged
             | ReasonCode::PolicyInvalid
             | ReasonCode::PolicyDiffers
+            | ReasonCode::PolicyStale
             | ReasonCode::RateExceeded
             | ReasonCode::QuotaExceeded
             | ReasonCode::KeyHasOtherNames

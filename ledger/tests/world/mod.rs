@@ -14,7 +14,7 @@ use hallmark_ledger::{
     UnixMillis,
 };
 use hallmark_policy::{
-    Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
+    Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
     authority::{CaRequest, Root, decide_ca, statement, statement_sha256, transition},
     content::{EpochBinding, Serial},
     decide, endorse,
@@ -140,7 +140,11 @@ impl World {
 
     pub(crate) async fn found_root(&self, ledger: &Ledger) -> Root {
         let (authority, key) = (AUTHORITY.to_owned(), key(1_000_000));
-        self.step(ledger, Step::RootIntent { authority: authority.clone(), label: "root".to_owned() }).await;
+        self.step(
+            ledger,
+            Step::RootIntent { authority: authority.clone(), label: "root".to_owned(), owners: Vec::new() },
+        )
+        .await;
         let (reference, spki) = ("key-root".to_owned(), key.spki().to_vec());
         self.step(ledger, Step::RootKey { authority: authority.clone(), reference, spki }).await;
         self.sign(ledger, self.ca(&CaRequest::Root, &key)).await;
@@ -186,6 +190,7 @@ impl World {
             key,
             algorithm: SignatureAlgorithm::Ed25519,
             validity: Interval { not_before: now(), not_after: now().after(profile.lifetime) },
+            bounds: Bounds::default(),
         };
         Mesh { root: root.clone(), issuer }
     }
