@@ -139,8 +139,8 @@ fn root_intermediate_and_mesh_ca_are_endorsed() {
     };
     let requests = [
         (CaRequest::Root, &root_key),
-        (CaRequest::Intermediate { root: &root, epoch }, &epoch_key),
-        (CaRequest::MeshCa { root: &root, epoch }, &epoch_key),
+        (CaRequest::Intermediate { root: &root, epoch, lifetime: None }, &epoch_key),
+        (CaRequest::MeshCa { root: &root, epoch, lifetime: None }, &epoch_key),
     ];
     for (request, key) in requests {
         let approved = approved_ca(&request, key);

@@ -238,7 +238,10 @@ fn both_ca_certificates_of_an_epoch_constrain_every_kind_of_name() {
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(3650)) },
     };
     let epoch = EpochBinding { generation: 1, manifest: [1; 32], transition: [2; 32] };
-    for request in [CaRequest::Intermediate { root: &root, epoch }, CaRequest::MeshCa { root: &root, epoch }] {
+    for request in [
+        CaRequest::Intermediate { root: &root, epoch, lifetime: None },
+        CaRequest::MeshCa { root: &root, epoch, lifetime: None },
+    ] {
         let serial = Serial::from_random([0xcd; 16]);
         let decision = decide_ca(&WORLD.policy, "a", &request, &WORLD.key, now(), serial);
         let Decision::Approve(approved) = decision else { panic!("{decision:?}") };

@@ -6,7 +6,7 @@ use hallmark_policy::{Refusal, RequestIdentity, Warrant};
 use tokio::sync::oneshot;
 
 use crate::{
-    Event, Issued, LedgerError, Logged, Step, UnixMillis,
+    Event, Issued, LedgerError, Logged, Step, UnixMillis, authority,
     batch::{Batch, Fault},
 };
 
@@ -20,6 +20,7 @@ pub(crate) enum Operation {
     Refuse { refusal: Box<Refusal>, at: UnixMillis, reply: Reply<Logged> },
     Record { event: Event, at: UnixMillis, reply: Reply<Logged> },
     Advance { step: Step, at: UnixMillis, reply: Reply<Logged> },
+    KeepFetch { authority: String, generation: u64, caller: String, at: UnixMillis, reply: Reply<()> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
     Stop,
 }
@@ -56,6 +57,10 @@ impl Operation {
             Self::Refuse { refusal, at, reply } => defer(reply, batch.refuse(&refusal, at)),
             Self::Record { event, at, reply } => defer(reply, batch.record(&event, at)),
             Self::Advance { step, at, reply } => defer(reply, batch.advance(&step, at)),
+            Self::KeepFetch { authority, generation, caller, at, reply } => {
+                let kept = authority::keep_fetch(batch.connection, &authority, generation, &caller, at);
+                defer(reply, kept.map_err(Fault::Sql))
+            }
             Self::KeepSignature { log_index, signature, reply } => {
                 defer(reply, batch.keep_signature(log_index, signature))
             }
@@ -71,6 +76,7 @@ impl Operation {
                 answer(reply, Err(error));
             }
             Self::KeepSignature { reply, .. } => answer(reply, Err(error)),
+            Self::KeepFetch { reply, .. } => answer(reply, Err(error)),
             Self::Stop => {}
         }
     }

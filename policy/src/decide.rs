@@ -94,6 +94,7 @@ pub fn facts(policy: &Policy, request: &Request) -> Facts {
             Possession::Caller => "caller",
         },
         evidence_sha256: request.evidence_sha256,
+        manifest_sha256: None,
         request: request.raw.clone(),
     }
 }
@@ -123,7 +124,7 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
         if let Some(authority) = authority {
             check_constraints(authority, issuer, named, &mut reasons);
         }
-        check_callers_names(policy, &named.names, &mut reasons);
+        reasons.extend(named.names.iter().filter_map(|name| callers_name(policy, name)));
         if let Some(rule) = rule {
             check_provider(rule, named, &mut reasons);
         }
@@ -209,23 +210,29 @@ fn check_constraints(authority: &Authority, issuer: &Issuer, named: &Named, reas
     let common_name = named.common_name.as_deref().filter(|_| !has_dns);
     let common_name = common_name.and_then(|name| DnsName::parse(name).ok()).map(GeneralName::Dns);
     for name in named.names.iter().chain(&common_name) {
-        let excludes = |constraints: &&NameConstraints| !constraints.admit(name);
-        let reason = |constraints: &NameConstraints, whose: &str| {
-            let sentence = format!(
-                "the name constraints {whose} authority `{}` would invalidate the {} {}",
-                authority.name,
-                name.kind().standard(),
-                quote(name.as_str())
-            );
-            Reason::new(ReasonCode::NameConstrained, "names", sentence).allowing(constraints.allowed(name.kind()))
-        };
-        if let Some(constraints) = own.filter(excludes) {
-            reasons.push(reason(constraints, "of"));
-        } else if let Some(constraints) = stored.filter(excludes) {
+        let of_certificates = || {
+            let constraints = stored.filter(|constraints| !constraints.admit(name))?;
             let whose = format!("in the certificates of epoch {} of", issuer.epoch.generation);
-            reasons.push(reason(constraints, &whose));
-        }
+            Some(constrained_by(constraints, &whose, authority, name))
+        };
+        reasons.extend(constrained(authority, name).or_else(of_certificates));
     }
+}
+
+/// What the policy's name constraints have against a name.
+pub(crate) fn constrained(authority: &Authority, name: &GeneralName) -> Option<Reason> {
+    let constraints = authority.name_constraints.as_ref().filter(|constraints| !constraints.admit(name))?;
+    Some(constrained_by(constraints, "of", authority, name))
+}
+
+fn constrained_by(constraints: &NameConstraints, whose: &str, authority: &Authority, name: &GeneralName) -> Reason {
+    let sentence = format!(
+        "the name constraints {whose} authority `{}` would invalidate the {} {}",
+        authority.name,
+        name.kind().standard(),
+        quote(name.as_str())
+    );
+    Reason::new(ReasonCode::NameConstrained, "names", sentence).allowing(constraints.allowed(name.kind()))
 }
 
 fn check_possession(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
@@ -260,20 +267,16 @@ fn check_unnamed(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>
 }
 
 /// No profile mints the name of one who may call this signer: it could become one.
-fn check_callers_names(policy: &Policy, names: &[GeneralName], reasons: &mut Vec<Reason>) {
+pub(crate) fn callers_name(policy: &Policy, name: &GeneralName) -> Option<Reason> {
     use crate::caller::Identity;
-    for name in names {
-        let taken = policy.callers().iter().find(|rule| match (&rule.identity, name) {
-            (Identity::Uri(uri), GeneralName::Uri(asked)) => uri == asked.as_str(),
-            (Identity::Dns(dns), GeneralName::Dns(asked)) => asked.covers(dns),
-            (Identity::Uri(_), GeneralName::Dns(_) | GeneralName::Ip(_) | GeneralName::Email(_))
-            | (Identity::Dns(_), GeneralName::Uri(_) | GeneralName::Ip(_) | GeneralName::Email(_)) => false,
-        });
-        if let Some(rule) = taken {
-            let sentence = format!("`{name}` stands for the identity of the caller `{}`", rule.name);
-            reasons.push(Reason::new(ReasonCode::NameOfCaller, "names", sentence));
-        }
-    }
+    let taken = policy.callers().iter().find(|rule| match (&rule.identity, name) {
+        (Identity::Uri(uri), GeneralName::Uri(asked)) => uri == asked.as_str(),
+        (Identity::Dns(dns), GeneralName::Dns(asked)) => asked.covers(dns),
+        (Identity::Uri(_), GeneralName::Dns(_) | GeneralName::Ip(_) | GeneralName::Email(_))
+        | (Identity::Dns(_), GeneralName::Uri(_) | GeneralName::Ip(_) | GeneralName::Email(_)) => false,
+    })?;
+    let sentence = format!("`{name}` stands for the identity of the caller `{}`", taken.name);
+    Some(Reason::new(ReasonCode::NameOfCaller, "names", sentence))
 }
 
 /// The provider that the names say is one that the caller speaks for. That the profile names it, the names' formats hold.

@@ -23,12 +23,14 @@ pub mod ip;
 pub mod key;
 pub mod limits;
 mod lines;
+pub mod manifest;
 pub mod meaning;
 mod mistake;
 pub mod name;
 mod names;
 pub mod oid;
 mod overlap;
+pub mod owner;
 pub mod profile;
 mod readback;
 mod reading;
@@ -50,6 +52,7 @@ pub use decide::{Issuer, admit, decide, facts, provider};
 pub use endorse::{
     Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back, stored_serial, stored_subject_is, stored_validity,
 };
+pub use manifest::Manifest;
 pub use profile::{Method, Policy};
 pub use reason::{Reason, ReasonCode};
 pub use request::{LABEL_BYTES_MAX, NameInput, REQUEST_ID_BYTES_MAX, Request, RequestInput, SubjectInput};

@@ -2,6 +2,7 @@
 
 mod content;
 mod formats;
+mod rotation;
 
 use std::collections::BTreeMap;
 
@@ -54,6 +55,7 @@ impl Reader {
         let providers = self.providers(file);
         let authorities: BTreeMap<_, _> =
             file.authority.iter().map(|(name, table)| (name.clone(), self.authority(name, table))).collect();
+        self.shared_owners(&authorities);
         let mut profiles = BTreeMap::new();
         for (name, table) in &file.profile {
             if !authorities.contains_key(&table.authority) {
@@ -135,6 +137,7 @@ impl Reader {
             crl_urls: self.urls(&place, "crl-urls", &table.crl_urls),
             ca_issuer_urls: self.urls(&place, "ca-issuer-urls", &table.ca_issuer_urls),
             policies: self.oids(&place, "policies", &table.policies),
+            rotation: self.rotation(&place, table),
         }
     }
 

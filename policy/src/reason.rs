@@ -81,6 +81,26 @@ pub enum ReasonCode {
     OutsideWindow,
     /// The lifetime would outlive its issuer.
     LifetimeBeyondIssuer,
+    /// The manifest does not read, or could be read in two ways, or has a name that no certificate may have.
+    ManifestInvalid,
+    /// The manifest in force names no owner: nobody may ever replace it.
+    ManifestImmutable,
+    /// The epoch has no manifest that names could come from.
+    ManifestMissing,
+    /// The key is none of the owners' of the manifest in force.
+    OwnerUnknown,
+    /// The owner's signature is wrong.
+    OwnerSignatureWrong,
+    /// An owner's key is one of another authority, too, where a signature would be good for both.
+    OwnerKeyShared,
+    /// The authority rotates by age, and not by manifest.
+    RotatesByAge,
+    /// The manifest has no workload of that policy hash.
+    PolicyHashUnknown,
+    /// A policy hash, where names do not come from a manifest.
+    PolicyHashNotAllowed,
+    /// Names in a request, where they come from the manifest.
+    NamesFromManifest,
     /// No such authority.
     AuthorityUnknown,
     /// No such profile, or not of this authority.
@@ -208,6 +228,16 @@ impl ReasonCode {
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::OutsideWindow => "OUTSIDE_WINDOW",
             Self::LifetimeBeyondIssuer => "LIFETIME_BEYOND_ISSUER",
+            Self::ManifestInvalid => "MANIFEST_INVALID",
+            Self::ManifestImmutable => "MANIFEST_IMMUTABLE",
+            Self::ManifestMissing => "MANIFEST_MISSING",
+            Self::OwnerUnknown => "OWNER_UNKNOWN",
+            Self::OwnerSignatureWrong => "OWNER_SIGNATURE_WRONG",
+            Self::OwnerKeyShared => "OWNER_KEY_SHARED",
+            Self::RotatesByAge => "ROTATES_BY_AGE",
+            Self::PolicyHashUnknown => "POLICY_HASH_UNKNOWN",
+            Self::PolicyHashNotAllowed => "POLICY_HASH_NOT_ALLOWED",
+            Self::NamesFromManifest => "NAMES_FROM_MANIFEST",
             Self::AuthorityUnknown => "AUTHORITY_UNKNOWN",
             Self::ProfileUnknown => "PROFILE_UNKNOWN",
             Self::CallerUnknown => "CALLER_UNKNOWN",
@@ -258,6 +288,7 @@ impl ReasonCode {
             | Self::ClaimMalformed
             | Self::Duplicate
             | Self::PolicyInvalid
+            | Self::ManifestInvalid
             | Self::NameMalformed => ReasonClass::Malformed,
             Self::KeyNotAllowed
             | Self::KeyWeak
@@ -280,6 +311,13 @@ impl ReasonCode {
             | Self::NameOfCaller
             | Self::KeyHasOtherNames
             | Self::LifetimeTooLong
+            | Self::ManifestImmutable
+            | Self::OwnerUnknown
+            | Self::OwnerSignatureWrong
+            | Self::OwnerKeyShared
+            | Self::PolicyHashUnknown
+            | Self::PolicyHashNotAllowed
+            | Self::NamesFromManifest
             | Self::ProfileUnknown
             | Self::CallerUnknown
             | Self::CallerExpired
@@ -289,6 +327,8 @@ impl ReasonCode {
             | Self::OutsideWindow
             | Self::TransitionStale
             | Self::EpochNotActive
+            | Self::ManifestMissing
+            | Self::RotatesByAge
             | Self::PolicyDiffers
             | Self::PolicyStale
             | Self::RequestVoid
@@ -304,6 +344,20 @@ impl ReasonCode {
             | Self::LedgerFailed
             | Self::Stopping => ReasonClass::Unavailable,
             Self::SerialTaken | Self::Defect | Self::DraftDisagrees => ReasonClass::Internal,
+        }
+    }
+
+    /// Whether it is an answer, which stands in the log by itself, and not a failure of the signer or too little time.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        match self.class() {
+            ReasonClass::NotSupported
+            | ReasonClass::Malformed
+            | ReasonClass::NotPermitted
+            | ReasonClass::Precondition
+            | ReasonClass::Conflict
+            | ReasonClass::NotFound => true,
+            ReasonClass::Exhausted | ReasonClass::Deadline | ReasonClass::Unavailable | ReasonClass::Internal => false,
         }
     }
 }

@@ -169,11 +169,11 @@ fn the_two_ca_certificates_of_an_epoch_have_the_same_constraints_and_the_root_ha
     };
     let wanted = "nameConstraints! permitted dns:in.test uri:zone.test uri:.deep.test email:invalid excluded dns:bad.in.test \
                   uri:no.deep.test ip:0.0.0.0/0 ip:::/0";
-    assert_eq!(said("tight", &CaRequest::Intermediate { root: &root, epoch }), [wanted]);
-    assert_eq!(said("tight", &CaRequest::MeshCa { root: &root, epoch }), [wanted]);
+    assert_eq!(said("tight", &CaRequest::Intermediate { root: &root, epoch, lifetime: None }), [wanted]);
+    assert_eq!(said("tight", &CaRequest::MeshCa { root: &root, epoch, lifetime: None }), [wanted]);
     assert_eq!(said("tight", &CaRequest::Root), Vec::<String>::new());
     let policies = "certificatePolicies 1.3.6.1.4.1.99999.1 1.3.6.1.4.1.99999.2";
-    assert_eq!(said("plain", &CaRequest::Intermediate { root: &root, epoch }), [policies]);
+    assert_eq!(said("plain", &CaRequest::Intermediate { root: &root, epoch, lifetime: None }), [policies]);
     assert_eq!(said("plain", &CaRequest::Root), Vec::<String>::new());
 }
 

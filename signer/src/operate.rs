@@ -22,6 +22,9 @@ use crate::{
 enum OperatorMethod {
     ApplyPolicy,
     PolicyStatus,
+    PrepareEpoch,
+    ActivateEpoch,
+    AbortEpoch,
 }
 
 impl OperatorMethod {
@@ -29,6 +32,9 @@ impl OperatorMethod {
         match name {
             "ApplyPolicy" => Some(Self::ApplyPolicy),
             "PolicyStatus" => Some(Self::PolicyStatus),
+            "PrepareEpoch" => Some(Self::PrepareEpoch),
+            "ActivateEpoch" => Some(Self::ActivateEpoch),
+            "AbortEpoch" => Some(Self::AbortEpoch),
             _ => None,
         }
     }
@@ -89,10 +95,34 @@ impl Inner {
         match OperatorMethod::from_name(&unary.method) {
             Some(OperatorMethod::ApplyPolicy) => self.apply(&operator, unary.body).await,
             Some(OperatorMethod::PolicyStatus) => self.policy_status(unary.body),
+            Some(OperatorMethod::PrepareEpoch) => {
+                let answered = self.prepare_epoch(&operator, unary.body).await;
+                self.epoch_refused(answered, facts).await
+            }
+            Some(OperatorMethod::ActivateEpoch) => {
+                let answered = self.activate_epoch(unary.body).await;
+                self.epoch_refused(answered, facts).await
+            }
+            Some(OperatorMethod::AbortEpoch) => {
+                let answered = self.abort_epoch(&operator, unary.body).await;
+                self.epoch_refused(answered, facts).await
+            }
             None => {
                 let sentence = format!("operators have no method {}", quote(&unary.method));
                 Err(self.refuse(vec![Reason::new(ReasonCode::MethodUnknown, "method", sentence)], facts).await)
             }
+        }
+    }
+
+    /// A refusal of an operator's wish about an epoch stands in the log; what the device or the ledger could not do is no refusal.
+    async fn epoch_refused(&self, answered: Result<Reply, Failure>, facts: Facts) -> Result<Reply, Failure> {
+        match answered {
+            Err(failure)
+                if failure.logged.is_none() && failure.reasons.iter().all(|reason| reason.code.is_refusal()) =>
+            {
+                Err(self.refuse(failure.reasons, facts).await)
+            }
+            answered => answered,
         }
     }
 
@@ -153,6 +183,6 @@ fn expected(sha256: &[u8]) -> Result<Option<PolicyDigest>, Failure> {
     Ok(Some(digest))
 }
 
-fn decode<M: Message + Default>(body: Bytes) -> Result<M, Failure> {
+pub(crate) fn decode<M: Message + Default>(body: Bytes) -> Result<M, Failure> {
     M::decode(body).map_err(|error| malformed(&format!("the message does not decode: {error}")).into())
 }

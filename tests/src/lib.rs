@@ -8,4 +8,4 @@ pub mod log;
 pub mod tools;
 mod world;
 
-pub use world::{Clocks, EVERYWHERE, OPERATOR, ORIGIN, Where, World, example_policy};
+pub use world::{AUTHORITY, Clocks, EVERYWHERE, OPERATOR, ORIGIN, Where, World, example_policy};

@@ -110,13 +110,23 @@ impl Rule {
             | ReasonCode::NameTooMany
             | ReasonCode::NamesAmbiguous
             | ReasonCode::NameConstrained
-            | ReasonCode::NameOfCaller => Self::Names,
+            | ReasonCode::NameOfCaller
+            | ReasonCode::ManifestMissing
+            | ReasonCode::PolicyHashUnknown
+            | ReasonCode::PolicyHashNotAllowed
+            | ReasonCode::NamesFromManifest => Self::Names,
             ReasonCode::ProviderNotAllowed => Self::Provider,
             ReasonCode::LifetimeTooLong | ReasonCode::LifetimeBeyondIssuer | ReasonCode::OutsideWindow => {
                 Self::Lifetime
             }
             ReasonCode::TransitionStale => Self::Transition,
             ReasonCode::EpochNotActive
+            | ReasonCode::ManifestInvalid
+            | ReasonCode::ManifestImmutable
+            | ReasonCode::OwnerUnknown
+            | ReasonCode::OwnerSignatureWrong
+            | ReasonCode::OwnerKeyShared
+            | ReasonCode::RotatesByAge
             | ReasonCode::PolicyChanged
             | ReasonCode::PolicyInvalid
             | ReasonCode::PolicyDiffers
