@@ -165,7 +165,9 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
     Some(match code {
         "CALLER_UNKNOWN" => "the policy file names callers by the URI or DNS name in their certificate; check --cert",
         "CALLER_EXPIRED" => "renew the client certificate that --cert names",
-        "METHOD_NOT_ALLOWED" | "PROFILE_NOT_ALLOWED" => "the policy's owner grants this caller methods and profiles",
+        "METHOD_NOT_ALLOWED" | "PROFILE_NOT_ALLOWED" | "PROVIDER_NOT_ALLOWED" => {
+            "the policy's owner grants this caller methods, profiles and providers"
+        }
         "PROFILE_UNKNOWN" | "AUTHORITY_UNKNOWN" => "compare --profile and --authority with the policy file",
         "POSSESSION_NOT_PROVEN" => "send a CSR with --csr: it proves that its sender has the key",
         "LIFETIME_TOO_LONG" => "leave --lifetime away for the profile's own",
