@@ -6,7 +6,7 @@ use hallmark_policy::{Refusal, RequestIdentity, Warrant};
 use tokio::sync::oneshot;
 
 use crate::{
-    Event, Issued, LedgerError, Logged, Step, UnixMillis,
+    Event, Issued, LedgerError, Logged, Revoke, Revoked, Step, UnixMillis,
     batch::{Batch, Fault},
 };
 
@@ -20,6 +20,7 @@ pub(crate) enum Operation {
     Refuse { refusal: Box<Refusal>, at: UnixMillis, reply: Reply<Logged> },
     Record { event: Event, at: UnixMillis, reply: Reply<Logged> },
     Advance { step: Step, at: UnixMillis, reply: Reply<Logged> },
+    Revoke { revokes: Vec<Revoke>, at: UnixMillis, reply: Reply<Vec<Revoked>> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
     Stop,
 }
@@ -56,6 +57,7 @@ impl Operation {
             Self::Refuse { refusal, at, reply } => defer(reply, batch.refuse(&refusal, at)),
             Self::Record { event, at, reply } => defer(reply, batch.record(&event, at)),
             Self::Advance { step, at, reply } => defer(reply, batch.advance(&step, at)),
+            Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
             Self::KeepSignature { log_index, signature, reply } => {
                 defer(reply, batch.keep_signature(log_index, signature))
             }
@@ -70,6 +72,7 @@ impl Operation {
             Self::Refuse { reply, .. } | Self::Record { reply, .. } | Self::Advance { reply, .. } => {
                 answer(reply, Err(error));
             }
+            Self::Revoke { reply, .. } => answer(reply, Err(error)),
             Self::KeepSignature { reply, .. } => answer(reply, Err(error)),
             Self::Stop => {}
         }
