@@ -1,12 +1,12 @@
 //! Deciding: a profile reads a request and approves exactly what it asks for, or says every reason why not.
 
 use crate::{
-    approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
+    approved::{Approved, Conditions, Decision, EpochId, Facts, Numbering, RequestIdentity, Stage},
     bounds::Bounds,
     caller::Caller,
     claim,
     constraint::NameConstraints,
-    content::{Content, Extension, Serial},
+    content::{CertificateContent, Content, Extension, Serial},
     file::{OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
     limits,
@@ -382,7 +382,8 @@ fn extensions(
         extensions.push(Extension::CertificatePolicies(asserted));
     }
     if !authority.crl_urls.is_empty() {
-        extensions.push(Extension::CrlDistributionPoints(authority.crl_urls.clone()));
+        let urls = authority.crl_urls.iter().map(|url| url.of(issuer.epoch.generation)).collect();
+        extensions.push(Extension::CrlDistributionPoints(urls));
     }
     if !authority.ca_issuer_urls.is_empty() {
         extensions.push(Extension::CaIssuers(authority.ca_issuer_urls.clone()));
@@ -409,7 +410,7 @@ fn approve(
 ) -> Approved {
     let facts = Facts { names: named.all(), ..facts(policy, request) };
     let subject = named.common_name.as_deref().map(DistinguishedName::common_name).unwrap_or_default();
-    let content = Content {
+    let content = CertificateContent {
         serial,
         algorithm: issuer.algorithm,
         issuer: issuer.subject.clone(),
@@ -429,12 +430,13 @@ fn approve(
             content_sha256: request.content_sha256,
         },
         issuer: issuer.key.digest(),
-        serial,
+        numbering: Numbering::Serial(serial),
         not_after: validity.not_after,
         limits: limits::limits(policy, profile, &content),
         validate_only: request.validate_only,
         claims: named.claims,
     };
     let instance_rate = limits::instance_rate(profile, &content);
+    let content = Content::Certificate(content);
     Approved { content, issuer: issuer.key.clone(), conditions, facts, instance_rate }
 }

@@ -119,6 +119,14 @@ pub enum ReasonCode {
     TransitionStale,
     /// The authority has no active epoch.
     EpochNotActive,
+    /// The policy gives the authority no CRLs.
+    CrlNotConfigured,
+    /// More certificates are revoked than one CRL lists.
+    CrlTooLarge,
+    /// A certificate was revoked, or another CRL made, while this CRL was.
+    CrlStale,
+    /// The certificate that is to be revoked is none of this issuer's.
+    CertificateUnknown,
     /// The policy changed between decision and commit.
     PolicyChanged,
     /// A policy that was to come into force has mistakes.
@@ -247,6 +255,10 @@ impl ReasonCode {
             Self::MethodUnknown => "METHOD_UNKNOWN",
             Self::TransitionStale => "TRANSITION_STALE",
             Self::EpochNotActive => "EPOCH_NOT_ACTIVE",
+            Self::CrlNotConfigured => "CRL_NOT_CONFIGURED",
+            Self::CrlTooLarge => "CRL_TOO_LARGE",
+            Self::CrlStale => "CRL_STALE",
+            Self::CertificateUnknown => "CERTIFICATE_UNKNOWN",
             Self::PolicyChanged => "POLICY_CHANGED",
             Self::PolicyInvalid => "POLICY_INVALID",
             Self::PolicyDiffers => "POLICY_DIFFERS",
@@ -329,16 +341,20 @@ impl ReasonCode {
             | Self::EpochNotActive
             | Self::ManifestMissing
             | Self::RotatesByAge
+            | Self::CrlNotConfigured
             | Self::PolicyDiffers
             | Self::PolicyStale
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,
-            Self::AuthorityUnknown => ReasonClass::NotFound,
-            Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded => ReasonClass::Exhausted,
+            Self::AuthorityUnknown | Self::CertificateUnknown => ReasonClass::NotFound,
+            Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded | Self::CrlTooLarge => {
+                ReasonClass::Exhausted
+            }
             Self::DeadlinePassed => ReasonClass::Deadline,
             Self::RequestInFlight
             | Self::PolicyChanged
+            | Self::CrlStale
             | Self::QueueFull
             | Self::DeviceFailed
             | Self::LedgerFailed

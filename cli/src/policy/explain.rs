@@ -145,14 +145,14 @@ fn render(rows: &[Row], policy: &Policy, question: &Question<'_>, trial: &Trial,
     }
     let mut text = table.render(0);
     text.push('\n');
-    let Some(approved) = &trial.approved else {
+    let Some(content) = trial.approved.as_ref().and_then(|approved| approved.certificate()) else {
         let why = when::count(trial.reasons.len() as u64, "reason");
         text.push_str(&format!("{} for {why}, at {}\n", screen.tone(Tone::Bad, "refused"), question.at));
         return text;
     };
     let good = screen.tone(Tone::Good, "approved");
     text.push_str(&format!("{good} at {}; the certificate would say:\n", question.at));
-    text.push_str(&certificate::table(approved.content()).render(2));
+    text.push_str(&certificate::table(content).render(2));
     text.push_str(&stand_in_remark(policy, trial));
     text
 }
@@ -191,7 +191,7 @@ fn to_json(rows: &[Row], trial: &Trial) -> Value {
     json!({
         "result": if trial.approved.is_some() { "approved" } else { "refused" },
         "rules": rows.iter().map(row).collect::<Vec<_>>(),
-        "certificate": trial.approved.as_ref().map(|approved| certificate::to_json(approved.content())),
+        "certificate": trial.approved.as_ref().and_then(|approved| approved.certificate()).map(certificate::to_json),
         "issuer-key": { "stand-in": true, "kind": KeyKind::name(trial.issuer.key.kind()) },
     })
 }
