@@ -112,6 +112,10 @@ impl Rule {
             }
             ReasonCode::TransitionStale => Self::Transition,
             ReasonCode::EpochNotActive
+            | ReasonCode::CrlNotConfigured
+            | ReasonCode::CrlTooLarge
+            | ReasonCode::CrlStale
+            | ReasonCode::CertificateUnknown
             | ReasonCode::PolicyChanged
             | ReasonCode::PolicyInvalid
             | ReasonCode::PolicyDiffers
