@@ -33,7 +33,7 @@ pub(crate) struct Issuer {
     pub(crate) id: i64,
     /// Certificates.
     pub(crate) issued: u64,
-    /// End of the certificate that lives longest, in seconds.
+    /// End of the certificate that lives longest, in seconds; self-signed ones do not count.
     pub(crate) latest_end: Option<i64>,
     /// Number of its last CRL; 0 if there is none.
     pub(crate) last_crl: u64,

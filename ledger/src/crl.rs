@@ -26,7 +26,7 @@ pub struct CrlStatus {
     pub newest: Option<CrlRecord>,
     /// Index of the newest revocation.
     pub newest_revocation: Option<u64>,
-    /// End of the certificate of this issuer that lives longest.
+    /// End of the certificate of this issuer that lives longest; self-signed ones do not count.
     pub latest_end: Option<UnixTime>,
 }
 

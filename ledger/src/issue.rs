@@ -2,7 +2,7 @@
 
 use hallmark_entry::{Decision, Outcome, Warranted};
 use hallmark_policy::{
-    Conditions, Facts, Numbering, Reason, ReasonCode, Warrant,
+    Conditions, Facts, Numbering, Reason, ReasonCode, Stage, Warrant,
     content::{CertificateContent, Content},
 };
 use rusqlite::params;
@@ -72,7 +72,12 @@ impl Batch<'_> {
     fn take_serial(&mut self, conditions: &Conditions, content: &CertificateContent) -> rusqlite::Result<bool> {
         let (index, end) = (signed(self.next_index()), content.validity.not_after.secs());
         let issuer = self.issuer(conditions.issuer)?;
-        let (id, latest_end) = (issuer.id, issuer.latest_end.max(Some(end)));
+        let latest_end = match conditions.stage {
+            Stage::Leaf { .. } | Stage::Intermediate { .. } => issuer.latest_end.max(Some(end)),
+            // Nobody looks for what is self-signed on a CRL.
+            Stage::Root | Stage::MeshCa { .. } | Stage::Crl { .. } | Stage::Request { .. } => issuer.latest_end,
+        };
+        let id = issuer.id;
         let sql =
             "INSERT INTO serial (issuer, serial, not_after, log_index) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
         let values = params![id, content.serial.as_bytes(), end, index];

@@ -33,6 +33,9 @@ pub(crate) const NOW_SECS: i64 = 1_800_000_000;
 const POLICY: &str = r#"
 version = 1
 
+[authority.mesh]
+crl = { lifetime = "7d", refresh = "1d" }
+
 [authority.mesh.root]
 common-name = "Mesh Root"
 lifetime = "3650d"

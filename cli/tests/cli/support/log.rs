@@ -75,6 +75,32 @@ pub(crate) fn entries(at_millis: i64) -> Vec<Vec<u8>> {
     ]
 }
 
+/// The first certificate revoked, and the CRL that lists it; to follow [`entries`].
+pub(crate) fn revocation(at_millis: i64) -> Vec<Vec<u8>> {
+    let issuer = || Object::new().hex("spki-sha256", &[0xaa; 32]);
+    let revocation = Object::new()
+        .text("authority", "athenz")
+        .object("issuer", issuer())
+        .hex("serial", &[0x5a, 1])
+        .text("stage", "leaf")
+        .text("reason", "key-compromise")
+        .text("by", "spiffe://signer.example/ann")
+        .count("decision-index", 1)
+        .into_entry("revocation", at_millis + 5_000);
+    let crl = Object::new()
+        .text("decision", "issued")
+        .text("stage", "crl")
+        .text("authority", "athenz")
+        .text("caller", "signer")
+        .texts("names", "names-omitted", ["CN = Athenz Lab Issuing CA"])
+        .object("issuer", issuer())
+        .count("crl-number", 1)
+        .count("entries", 1)
+        .count("newest-revocation", 5)
+        .into_entry("decision", at_millis + 6_000);
+    vec![revocation, crl]
+}
+
 /// The receipt for one of at most 255 entries.
 pub(crate) fn receipt(entries: &[Vec<u8>], index: u64) -> String {
     let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::of_leaf(entry)).collect();
