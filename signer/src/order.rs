@@ -101,6 +101,7 @@ pub(crate) async fn mint(
     match decide(&policy, request, &serving.issuer, now.time, core.serial()?) {
         Decision::Approve(approved) => {
             if !request.validate_only() {
+                core.check_device(approved.issuer().digest())?;
                 core.check_instance_rate(&approved)?;
             }
             certify(core, *approved, now, deadline, Keep::InBackground(turn), Some(deciding)).await
@@ -184,6 +185,9 @@ pub(crate) async fn resume(
     identity: &RequestIdentity,
     deadline: Instant,
 ) -> Result<Outcome, Failure> {
+    if let Some(serving) = core.all_serving().get(&identity.authority) {
+        core.check_device(serving.issuer.key.digest())?;
+    }
     let now = core.trusted_clock().await?;
     // Held until the passage is taken: no rotation comes between the commit and its drain.
     let deciding = core.in_force.deciding().await;
@@ -296,6 +300,12 @@ pub(crate) fn sign_reason(error: &SignError) -> Reason {
         SignError::DeadlinePassed => {
             reason(ReasonCode::DeadlinePassed, &format!("the deadline passed before the key's turn{again}"))
         }
+        SignError::Overdue { .. } => {
+            reason(ReasonCode::DeadlinePassed, &format!("the key's device did not answer by the deadline{again}"))
+        }
+        SignError::Resting { .. } => {
+            reason(ReasonCode::DeviceFailed, &format!("the key's device failed and is left alone for a moment{again}"))
+        }
         SignError::Stopped => reason(ReasonCode::Stopping, &format!("the daemon is stopping{again}")),
         SignError::NotOpen { .. }
         | SignError::WrongAlgorithm { .. }
@@ -312,6 +322,8 @@ pub(crate) fn sign_code(error: &SignError) -> &'static str {
     match error {
         SignError::Busy => "QUEUE_FULL",
         SignError::DeadlinePassed => "DEADLINE_PASSED",
+        SignError::Overdue { .. } => "DEVICE_HANGS",
+        SignError::Resting { .. } => "DEVICE_RESTS",
         SignError::Stopped => "STOPPING",
         SignError::NotOpen { .. } => "KEY_NOT_OPEN",
         SignError::WrongAlgorithm { .. } => "WRONG_ALGORITHM",
