@@ -12,7 +12,7 @@ use crate::{
     exit::Exit,
     files::FileError,
     log::key::LogKeyError,
-    policy::{case::CaseError, fault::PolicyFault, stand_in::StandInError},
+    policy::{case::CaseError, fault::PolicyFault, manifest::ManifestFault, stand_in::StandInError},
     refusal::Refused,
     settings::SettingsError,
 };
@@ -98,6 +98,9 @@ pub(crate) enum Problem {
     /// A policy has mistakes.
     #[error(transparent)]
     Policy(#[from] Box<PolicyFault>),
+    /// A manifest has problems.
+    #[error(transparent)]
+    Manifest(Box<ManifestFault>),
     /// Nothing could stand in for a part of a signer.
     #[error(transparent)]
     StandIn(#[from] StandInError),
@@ -144,7 +147,8 @@ impl Problem {
         match self {
             Self::Refused(refused) => Exit::of_status(refused.code()),
             Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
-            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) | Self::Policy(_) => Exit::No,
+            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) => Exit::No,
+            Self::Policy(_) | Self::Manifest(_) => Exit::No,
             Self::Connection(error) => error.exit(),
             Self::Unanswered { source, .. } => source.exit(),
             Self::Config(_)
@@ -195,6 +199,7 @@ impl Problem {
                 "make room, then run the same command with `--force --request-id {request_id}`: it gives the same certificate"
             ),
             Self::Policy(fault) => fault.hint(),
+            Self::Manifest(_) => "correct every problem, or the policy's rules about names".to_owned(),
             Self::StandIn(error) => error.hint(),
             Self::Case { source, .. } => source.hint(),
             Self::Cases { .. } => "`hallmark policy test --help` shows how cases are written".to_owned(),

@@ -97,6 +97,11 @@ impl Screen {
             let _ = self.answer(&fault.to_json());
             return;
         }
+        if let Problem::Manifest(fault) = problem {
+            self.say(&fault.render(self));
+            let _ = self.answer(&fault.to_json());
+            return;
+        }
         let mut text = format!("{} {}\n", self.tone(Tone::Bad, "error:"), printable(&problem.to_string()));
         let mut causes = Vec::new();
         let mut cause = problem.source();

@@ -2,6 +2,7 @@
 
 use crate::{
     approved::NameClaim,
+    claim::Claim,
     name::{GeneralName, NameKind},
     profile::{NameFormat, Profile},
     reason::{Reason, ReasonCode, quote},
@@ -26,6 +27,8 @@ pub(crate) struct Named {
     pub(crate) common_name: Option<String>,
     pub(crate) names: Vec<GeneralName>,
     pub(crate) claims: Vec<NameClaim>,
+    /// What the manifest says beyond names.
+    pub(crate) secret_id: Option<Claim>,
 }
 
 impl Named {
@@ -44,7 +47,7 @@ pub(crate) fn check(profile: &Profile, request: &Request, reasons: &mut Vec<Reas
         Some(reading) => claims(&profile.vocabulary, &reading.bound),
         None => Vec::new(),
     };
-    Some(Named { common_name, names, claims })
+    Some(Named { common_name, names, claims, secret_id: None })
 }
 
 /// The one way to read all names together, if there is nothing to object.

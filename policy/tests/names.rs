@@ -82,6 +82,7 @@ fn ask(profile: &str, subject: SubjectInput) -> Result<Approved, Vec<Reason>> {
         algorithm: SignatureAlgorithm::EcdsaSha256,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
         bounds: Bounds::of(POLICY.authority(&input.authority).unwrap()),
+        manifest: None,
     };
     let request = Request::parse(CALLER.clone(), input)?;
     match decide(&POLICY, &request, &issuer, now(), Serial::from_random([0xab; 16])) {
