@@ -4,17 +4,20 @@ use std::{
     borrow::Cow,
     env,
     error::Error as _,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
 };
 
 use serde_json::{Value, json};
 
-use crate::problem::Problem;
+use crate::{policy::manifest, problem::Problem};
 
 const BOLD_GREEN: &str = "\u{1b}[1;32m";
 const BOLD_RED: &str = "\u{1b}[1;31m";
 const BOLD_YELLOW: &str = "\u{1b}[1;33m";
 const PLAIN: &str = "\u{1b}[0m";
+
+/// Longest answer of a person, in bytes.
+const ANSWER_BYTES_MAX: u64 = 1_000;
 
 /// How a word is meant.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +78,20 @@ impl Screen {
         }
     }
 
+    /// Whether somebody can be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.json && self.somebody_looks && io::stdin().is_terminal()
+    }
+
+    /// Asks, and gives the answer without the space around it; nothing where stdin has ended.
+    pub(crate) fn ask(&self, question: &str) -> String {
+        let mut stderr = io::stderr().lock();
+        let _ = write!(stderr, "{question} ").and_then(|()| stderr.flush());
+        let mut answer = String::new();
+        let _ = io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut answer);
+        answer.trim().to_owned()
+    }
+
     /// A first word that says how it went.
     pub(crate) fn tone(&self, tone: Tone, word: &str) -> String {
         let colour = match tone {
@@ -97,9 +114,11 @@ impl Screen {
             let _ = self.answer(&fault.to_json());
             return;
         }
-        if let Problem::Manifest(fault) = problem {
-            self.say(&fault.render(self));
-            let _ = self.answer(&fault.to_json());
+        if let Problem::Manifest { path, source } = problem {
+            let error = self.tone(Tone::Bad, "error:");
+            let (problems, hint) = (manifest::render(path, source), problem.hint());
+            self.say(&format!("{problems}{error} {}\nhint: {hint}\n", printable(&problem.to_string())));
+            let _ = self.answer(&manifest::to_json(path, source));
             return;
         }
         let mut text = format!("{} {}\n", self.tone(Tone::Bad, "error:"), printable(&problem.to_string()));

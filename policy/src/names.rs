@@ -27,6 +27,8 @@ pub(crate) struct Named {
     pub(crate) common_name: Option<String>,
     pub(crate) names: Vec<GeneralName>,
     pub(crate) claims: Vec<NameClaim>,
+    /// What the parts are bound to, where there is one way to read all names and nothing to object.
+    pub(crate) bound: Option<Bindings>,
     /// What the manifest says beyond names.
     pub(crate) secret_id: Option<Claim>,
 }
@@ -43,11 +45,9 @@ impl Named {
 /// is wrong with them.
 pub(crate) fn check(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) -> Option<Named> {
     let WellFormed { common_name, names } = well_formed::read(profile, request, reasons)?;
-    let claims = match readings(profile, common_name.as_deref(), &names, reasons) {
-        Some(reading) => claims(&profile.vocabulary, &reading.bound),
-        None => Vec::new(),
-    };
-    Some(Named { common_name, names, claims, secret_id: None })
+    let bound = readings(profile, common_name.as_deref(), &names, reasons).map(|reading| reading.bound);
+    let claims = bound.as_ref().map(|bound| claims(&profile.vocabulary, bound)).unwrap_or_default();
+    Some(Named { common_name, names, claims, bound, secret_id: None })
 }
 
 /// The one way to read all names together, if there is nothing to object.

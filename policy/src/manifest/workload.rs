@@ -32,7 +32,8 @@ pub(crate) fn named(
         claim::workload_secret_id(id).ok_or_else(defect)
     });
     let secret_id = secret_id.transpose().map_err(|reason| reasons.push(reason)).ok()?;
-    Some(Named { common_name: None, names: workload.names().to_vec(), claims: Vec::new(), secret_id })
+    let names = workload.names().to_vec();
+    Some(Named { common_name: None, names, claims: Vec::new(), bound: None, secret_id })
 }
 
 /// A policy hash means nothing where names come from the request, and what means nothing is refused.
