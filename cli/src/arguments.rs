@@ -39,6 +39,8 @@ A file of cases is TOML:
   key = \"ecdsa-p256\"                  # a CSR is made; or csr = \"FILE\" beside the cases
   possession = \"csr\"                  # or \"caller\": the key without a CSR
   claims = []                          # such as { oid = \"1.2.3\", value = \"0101ff\" }, DER in hexadecimal
+  manifest = \"manifest.json\"         # beside the cases; also once before all of them
+  policy-hash = \"<64 digits>\"        # where names come from the manifest
   lifetime = \"24h\"
   expect = \"approve\"                  # or \"refuse\"
   reasons = []                         # of a refusal: all of its codes
@@ -179,6 +181,9 @@ pub struct MintArguments {
     /// Transition of the epoch that is meant, in hexadecimal; another active epoch is refused.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub transition: Option<[u8; 32]>,
+    /// SHA-256 of the workload's policy, in hexadecimal, for profiles whose names come from the manifest.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub policy_hash: Option<[u8; 32]>,
     /// SHA-256 of evidence that was checked, in hexadecimal; logged, not interpreted.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub evidence_sha256: Option<[u8; 32]>,
@@ -338,6 +343,12 @@ pub struct ExplainArguments {
     /// Caller of the policy by its name, or any identity: uri:URI or dns:NAME.
     #[arg(long, value_name = "NAME")]
     pub caller: String,
+    /// The manifest in force, for profiles whose names come from it.
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// SHA-256 of the workload's policy, in hexadecimal, by which the manifest is asked for names.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub policy_hash: Option<[u8; 32]>,
     /// Wished lifetime, such as 24h [default: the profile's].
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub lifetime: Option<Span>,

@@ -81,6 +81,7 @@ fn request(arguments: &MintArguments, config: &Config) -> Result<(MintCertificat
         subject,
         lifetime_seconds: arguments.lifetime.map_or(0, |lifetime| lifetime.secs()),
         transition: arguments.transition.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
+        policy_hash: arguments.policy_hash.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
         evidence_sha256: arguments.evidence_sha256.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
         validate_only: arguments.validate_only,
         subject_alt_names: names(arguments).map(|name| SubjectAltName { name: Some(name) }).collect(),

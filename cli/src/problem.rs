@@ -16,6 +16,7 @@ use crate::{
     refusal::Refused,
     rotate::owner::OwnerError,
     settings::SettingsError,
+    when,
 };
 
 /// A failure of a command.
@@ -96,8 +97,8 @@ pub(crate) enum Problem {
         /// Why.
         source: FileError,
     },
-    /// The manifest has mistakes.
-    #[error("`{}` cannot be set: {source}", path.display())]
+    /// The manifest has problems.
+    #[error("`{}` has {} and cannot be set", path.display(), when::count(source.count as u64, "problem"))]
     Manifest {
         /// The file.
         path: PathBuf,
@@ -194,7 +195,8 @@ impl Problem {
             Self::RotationUnanswered { source, .. } => source.exit(),
             Self::Settings(SettingsError::NotConfirmed) => Exit::No,
             Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
-            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) | Self::Policy(_) => Exit::No,
+            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) => Exit::No,
+            Self::Policy(_) => Exit::No,
             Self::Connection(error) => error.exit(),
             Self::Unanswered { source, .. } => source.exit(),
             Self::Config(_)
@@ -249,7 +251,9 @@ impl Problem {
             Self::ManifestUnread { .. } => {
                 "no signer takes such a manifest; check that it is the right file".to_owned()
             }
-            Self::Manifest { .. } => "correct the manifest; the signer reads it in the same way".to_owned(),
+            Self::Manifest { .. } => {
+                "correct all of it; the signer reads a manifest in the same way, and refuses it as a whole".to_owned()
+            }
             Self::Owner(error) => error.hint(),
             Self::RotationUnanswered { expected, .. } => again(expected),
             Self::RotatedNotWritten { expected, .. } => format!(

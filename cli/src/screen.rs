@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::problem::Problem;
+use crate::{policy::manifest, problem::Problem};
 
 const BOLD_GREEN: &str = "\u{1b}[1;32m";
 const BOLD_RED: &str = "\u{1b}[1;31m";
@@ -112,6 +112,13 @@ impl Screen {
         if let Problem::Policy(fault) = problem {
             self.say(&fault.render(self));
             let _ = self.answer(&fault.to_json());
+            return;
+        }
+        if let Problem::Manifest { path, source } = problem {
+            let error = self.tone(Tone::Bad, "error:");
+            let (problems, hint) = (manifest::render(path, source), problem.hint());
+            self.say(&format!("{problems}{error} {}\nhint: {hint}\n", printable(&problem.to_string())));
+            let _ = self.answer(&manifest::to_json(path, source));
             return;
         }
         let mut text = format!("{} {}\n", self.tone(Tone::Bad, "error:"), printable(&problem.to_string()));

@@ -238,6 +238,8 @@ pub struct Facts {
     pub spki: Option<SpkiDigest>,
     /// `csr` or `caller`; empty where no possession is in question.
     pub possession: &'static str,
+    /// The policy hash by which names come from the manifest.
+    pub policy_hash: Option<[u8; 32]>,
     /// SHA-256 of evidence that the caller checked.
     pub evidence_sha256: Option<[u8; 32]>,
     /// SHA-256 of the manifest that is to be set. Refused ones are not kept: whoever may call could fill the disk.

@@ -227,6 +227,15 @@ pub struct ProfileTable {
     /// Who proves possession of the key: `csr` (the default) or `caller`.
     #[serde(default)]
     pub possession: PossessionWord,
+    /// Where names come from. `request` (the default): from the request, held to the formats below. `manifest`, under an authority with
+    /// `rotates = "manifest"`: from the active epoch's manifest, by the policy hash that the request names; then the request has no name
+    /// of its own, the profile has no formats, and the subject is empty.
+    #[serde(default)]
+    pub names_from: NamesFromWord,
+    /// Only with `names-from = "manifest"`. `true`: where the manifest gives a workload a `WorkloadSecretID`, its certificates say
+    /// it in the extension 1.3.9901.3.1, not critical, as an OCTET STRING, as Contrast's do. `false` if not set.
+    #[serde(default)]
+    pub workload_secret_id: bool,
     /// Format of the common name. Without it the subject is empty, and a request with a common name is refused.
     pub common_name: Option<String>,
     /// Formats of subjectAltName entries.
@@ -425,6 +434,17 @@ pub struct CallerTable {
     /// How many calls of all methods it may make: 1 to 1,000,000 in a second, minute, hour or day, for example `200/s`. Whoever was
     /// silent for the whole period may make them all at once. Any number if not set.
     pub rate: Option<String>,
+}
+
+/// `names-from`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamesFromWord {
+    /// The request.
+    #[default]
+    Request,
+    /// The manifest.
+    Manifest,
 }
 
 /// `rotates`.

@@ -10,8 +10,8 @@ use crate::{
     claim::ClaimRule,
     constraint::NameConstraints,
     file::{
-        CaseWord, ManifestNamesTable, OverWord, OwnerSignatureWord, POLICY_BYTES_MAX, PossessionWord, RetiredKeyWord,
-        RotatesWord,
+        CaseWord, ManifestNamesTable, NamesFromWord, OverWord, OwnerSignatureWord, POLICY_BYTES_MAX, PossessionWord,
+        RetiredKeyWord, RotatesWord,
     },
     ip::IpBlock,
     key::{KeyKind, SignatureAlgorithm, SpkiDigest, sha256},
@@ -196,6 +196,8 @@ pub struct Profile {
     pub(crate) keys: Vec<KeyKind>,
     pub(crate) usages: Vec<KeyPurpose>,
     pub(crate) possession: PossessionWord,
+    pub(crate) names_from: NamesFromWord,
+    pub(crate) workload_secret_id: bool,
     pub(crate) common_name: Option<Template>,
     pub(crate) names: Vec<NameFormat>,
     pub(crate) per_kind: Vec<KindCount>,
@@ -262,6 +264,18 @@ impl Profile {
     #[must_use]
     pub fn possession(&self) -> PossessionWord {
         self.possession
+    }
+
+    /// Where names come from.
+    #[must_use]
+    pub fn names_from(&self) -> NamesFromWord {
+        self.names_from
+    }
+
+    /// Whether certificates say the workload secret id that the manifest gives.
+    #[must_use]
+    pub fn workload_secret_id(&self) -> bool {
+        self.workload_secret_id
     }
 
     /// Format of the common name; without one the subject is empty.

@@ -71,6 +71,7 @@ impl Reader {
             if let Some(authority) = authorities.get(&table.authority) {
                 self.policies_of(&mut profile, table, authority);
                 self.within_constraints(&profile, authority);
+                self.of_a_manifest(&profile, authority);
             }
             profiles.insert(name.clone(), profile);
         }
@@ -239,6 +240,7 @@ impl Reader {
         if keys.is_empty() {
             self.mistake(&place, "`keys` is empty: no request could be approved");
         }
+        self.names_from(&place, table);
         let formats = self.formats(&place, table, providers);
         for oid in &table.ignore {
             let dotted = oid.split('.').count() >= 2 && oid.split('.').all(|arc| arc.parse::<u32>().is_ok());
@@ -255,6 +257,8 @@ impl Reader {
             keys,
             usages: self.usages(&place, &table.usages),
             possession: table.possession,
+            names_from: table.names_from,
+            workload_secret_id: table.workload_secret_id,
             common_name: formats.common_name,
             names: formats.names,
             per_kind: formats.per_kind,

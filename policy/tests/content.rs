@@ -280,6 +280,7 @@ impl World {
             algorithm: SignatureAlgorithm::EcdsaSha256,
             validity,
             bounds: Bounds::of(self.policy.authority(authority_of(case)).unwrap()),
+            manifest: None,
         }
     }
 

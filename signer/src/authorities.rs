@@ -167,6 +167,7 @@ pub(crate) fn serving(
         algorithm: authority.epoch.algorithm,
         validity,
         bounds: bounds(&record.name, epoch)?,
+        manifest: None,
     };
     Ok(Serving { issuer, chain })
 }

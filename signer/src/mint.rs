@@ -121,7 +121,7 @@ fn later_versions(message: &MintCertificateRequest) -> Vec<Reason> {
         Some(Intent::Register(_) | Intent::Refresh(_)) => true,
         Some(Intent::None(_)) | None => false,
     };
-    let fields = [("policy_hash", !message.policy_hash.is_empty()), ("instance", instance)];
+    let fields = [("instance", instance)];
     let later = |field: &'static str| {
         let sentence = format!("`{field}` is of a later version of this signer");
         Reason::new(ReasonCode::FieldNotSupported, field, sentence).allowing("leave it out")
@@ -157,6 +157,7 @@ fn input(policy: &Policy, message: MintCertificateRequest) -> RequestInput {
         subject,
         lifetime_seconds: message.lifetime_seconds,
         transition: message.transition.to_vec(),
+        policy_hash: message.policy_hash.to_vec(),
         evidence_sha256: message.evidence_sha256.to_vec(),
         claims,
         validate_only: message.validate_only,

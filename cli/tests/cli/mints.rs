@@ -40,13 +40,14 @@ fn everything_that_was_typed_is_sent() {
     let digest = "c0".repeat(32);
     let words = format!(
         "mint --profile mesh/workload --spki service.pub --dns a.example --dns b.example --uri spiffe://x/y \
-         --ip 10.0.0.1 --ip 2001:db8::1 --email a@b.example --common-name x --lifetime 24h --transition {digest} --evidence-sha256 {digest}"
+         --ip 10.0.0.1 --ip 2001:db8::1 --email a@b.example --common-name x --lifetime 24h --transition {digest} --evidence-sha256 {digest} --policy-hash {digest}"
     );
     assert_eq!(world.run(signer.command(&words)).code, 0);
     let seen = signer.seen.lock().unwrap().pop().unwrap();
     assert_eq!((seen.authority.as_str(), seen.profile.as_str()), ("mesh", "workload"));
     assert_eq!((seen.lifetime_seconds, seen.common_name.as_str()), (86_400, "x"));
     assert_eq!((seen.transition.as_ref(), seen.evidence_sha256.as_ref()), ([0xc0; 32].as_ref(), [0xc0; 32].as_ref()));
+    assert_eq!(seen.policy_hash.as_ref(), [0xc0; 32]);
     let names: Vec<_> = seen.subject_alt_names.into_iter().map(|name| name.name.unwrap()).collect();
     let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     let wanted = [

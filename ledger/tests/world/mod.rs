@@ -195,6 +195,7 @@ impl World {
             algorithm: SignatureAlgorithm::Ed25519,
             validity: Interval { not_before: now(), not_after: now().after(profile.lifetime) },
             bounds: Bounds::default(),
+            manifest: None,
         };
         Mesh { root: root.clone(), issuer }
     }
