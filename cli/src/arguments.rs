@@ -31,6 +31,7 @@ A file of cases is TOML:
   key = \"ecdsa-p256\"                  # a CSR is made; or csr = \"FILE\" beside the cases
   possession = \"csr\"                  # or \"caller\": the key without a CSR
   claims = []                          # such as { oid = \"1.2.3\", value = \"0101ff\" }, DER in hexadecimal
+  evidence-jwt = \"FILE\"              # the provider's JWT, beside the cases; it goes with a csr
   lifetime = \"24h\"
   expect = \"approve\"                  # or \"refuse\"
   reasons = []                         # of a refusal: all of its codes
@@ -165,6 +166,9 @@ pub struct MintArguments {
     /// SHA-256 of evidence that was checked, in hexadecimal; logged, not interpreted.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub evidence_sha256: Option<[u8; 32]>,
+    /// Evidence that the signer checks: the provider's JWT.
+    #[arg(long, value_name = "FILE")]
+    pub evidence_jwt: Option<PathBuf>,
     /// Name of this request: the same one again gives the same certificate [default: a random one].
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
@@ -321,6 +325,9 @@ pub struct ExplainArguments {
     /// Caller of the policy by its name, or any identity: uri:URI or dns:NAME.
     #[arg(long, value_name = "NAME")]
     pub caller: String,
+    /// Evidence that the signer checks: the provider's JWT.
+    #[arg(long, value_name = "FILE")]
+    pub evidence_jwt: Option<PathBuf>,
     /// Wished lifetime, such as 24h [default: the profile's].
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub lifetime: Option<Span>,

@@ -33,7 +33,7 @@ impl Batch<'_> {
         }
         if warrant.conditions.validate_only {
             let logged = self.append(warrant.entry(Outcome::Validated, at), at)?;
-            self.keep_blob(&warrant.facts.request)?;
+            self.keep_brought(&warrant.facts)?;
             return Ok(Issued::Validated { logged });
         }
         if !self.take_serial(&warrant.conditions)? {
@@ -71,7 +71,7 @@ impl Batch<'_> {
         let issuer = self.issuer_id(warrant.conditions.issuer)?;
         let sequence = self.next_sequence(warrant.conditions.issuer);
         let logged = self.append(warrant.entry(Outcome::Issued { sequence }, at), at)?;
-        self.keep_blob(&warrant.facts.request)?;
+        self.keep_brought(&warrant.facts)?;
         let Conditions { request, stage, .. } = &warrant.conditions;
         let epoch = stage.epoch();
         let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, generation, transition, \
@@ -107,7 +107,7 @@ impl Batch<'_> {
 
     fn refuse_warrant(&mut self, warrant: &Parts, reasons: Vec<Reason>, at: UnixMillis) -> Result<Issued, Fault> {
         let logged = self.append(warrant.entry(Outcome::Refused { reasons: &reasons }, at), at)?;
-        self.keep_blob(&warrant.facts.request)?;
+        self.keep_brought(&warrant.facts)?;
         Ok(Issued::Refused { reasons, logged })
     }
 }

@@ -18,6 +18,7 @@ mod csr;
 mod decide;
 pub mod email;
 mod endorse;
+pub mod evidence;
 pub mod file;
 pub mod ip;
 pub mod key;

@@ -95,7 +95,7 @@ fn ask_as(caller: &str, profile: &str, subject: SubjectInput) -> Result<Approved
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
         bounds: Bounds::of(POLICY.authority(&input.authority).unwrap()),
     };
-    let request = Request::parse(CALLERS[caller].clone(), input)?;
+    let request = Request::parse(CALLERS.get(caller).unwrap().clone(), input)?;
     match decide(&POLICY, &request, &issuer, now(), Serial::from_random([0xab; 16])) {
         Decision::Approve(approved) => Ok(*approved),
         Decision::Refuse(reasons) => {

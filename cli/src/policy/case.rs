@@ -100,6 +100,7 @@ pub(crate) struct Case {
     possession: PossessionWord,
     #[serde(default)]
     claims: Vec<ClaimTable>,
+    evidence_jwt: Option<PathBuf>,
     lifetime: Option<String>,
     expect: Option<Expect>,
     #[serde(default)]
@@ -172,10 +173,22 @@ impl Cases {
             profile: &case.profile,
             subject: self.subject(case, stand_ins)?,
             claims: case.claims.iter().map(claim).collect::<Result<_, _>>()?,
+            evidence_jwt: self.evidence(case)?,
             lifetime_secs: lifetime.map_or(0, Span::secs),
             at,
         };
         Ok(Expectation::of(&trial(policy, &question, stand_ins)?, at))
+    }
+
+    /// The provider's JWT from the file beside the cases.
+    fn evidence(&self, case: &Case) -> Result<String, CaseError> {
+        let jwt = case.evidence_jwt.as_ref().map(|path| files::read_jwt(&self.beside(path))).transpose()?;
+        Ok(jwt.unwrap_or_default())
+    }
+
+    /// A file beside the cases.
+    fn beside(&self, path: &Path) -> PathBuf {
+        self.path.parent().unwrap_or_else(|| Path::new(".")).join(path)
     }
 
     fn subject(&self, case: &Case, stand_ins: &mut StandIns) -> Result<SubjectInput, CaseError> {
@@ -186,8 +199,7 @@ impl Cases {
             if !own || *possession == PossessionWord::Caller {
                 return Err(CaseError::TwoRequests);
             }
-            let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
-            return Ok(SubjectInput::Csr(files::read(&directory.join(path))?));
+            return Ok(SubjectInput::Csr(files::read(&self.beside(path))?));
         }
         let kind = key.as_deref().unwrap_or_else(|| KeyKind::EcdsaP256.name());
         let kind = KeyKind::from_name(kind).ok_or_else(|| StandInError::NoKeyKind { kind: kind.to_owned() })?;

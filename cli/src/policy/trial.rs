@@ -14,6 +14,8 @@ pub(crate) struct Question<'a> {
     pub(crate) profile: &'a str,
     pub(crate) subject: SubjectInput,
     pub(crate) claims: Vec<ClaimInput>,
+    /// The provider's JWT, or empty.
+    pub(crate) evidence_jwt: String,
     /// Wished lifetime; 0 for the profile's own.
     pub(crate) lifetime_secs: u64,
     pub(crate) at: UnixTime,
@@ -46,6 +48,7 @@ pub(crate) fn trial(policy: &Policy, question: &Question<'_>, stand_ins: &mut St
         subject: question.subject.clone(),
         lifetime_seconds: question.lifetime_secs,
         claims: question.claims.clone(),
+        evidence_jwt: question.evidence_jwt.clone(),
         ..RequestInput::default()
     };
     let request = match Request::parse(caller.clone(), input) {
