@@ -83,6 +83,7 @@ fn request(arguments: &MintArguments, config: &Config) -> Result<(MintCertificat
         transition: arguments.transition.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
         policy_hash: arguments.policy_hash.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
         evidence_sha256: arguments.evidence_sha256.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
+        evidence_jwt: arguments.evidence_jwt.as_deref().map(files::read_jwt).transpose()?.unwrap_or_default(),
         validate_only: arguments.validate_only,
         subject_alt_names: names(arguments).map(|name| SubjectAltName { name: Some(name) }).collect(),
         common_name: arguments.common_name.clone().unwrap_or_default(),

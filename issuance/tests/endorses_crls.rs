@@ -79,6 +79,7 @@ fn epoch(key: PublicKey, algorithm: SignatureAlgorithm) -> Issuer {
         algorithm,
         validity: validity(),
         bounds: Bounds::default(),
+        manifest: None,
     }
 }
 

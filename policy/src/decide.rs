@@ -9,6 +9,7 @@ use crate::{
     claim,
     constraint::NameConstraints,
     content::{CertificateContent, Content, Extension, Serial},
+    evidence::{self, EvidenceFacts},
     file::{NamesFromWord, OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
     limits,
@@ -100,6 +101,10 @@ pub fn facts(policy: &Policy, request: &Request) -> Facts {
         },
         policy_hash: request.policy_hash,
         evidence_sha256: request.evidence_sha256,
+        evidence: request.evidence.as_ref().map(|jwt| {
+            let jwt = jwt.as_str().as_bytes().to_vec();
+            EvidenceFacts { jwt, verified_by: None }
+        }),
         manifest_sha256: None,
         request: request.raw.clone(),
     }
@@ -141,12 +146,19 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
             check_provider(rule, named, &mut reasons);
         }
     }
+    let verified_by = profile.and_then(|profile| {
+        let bound = named.as_ref().and_then(|named| named.bound.as_ref());
+        evidence::check(profile.evidence.as_ref(), request, bound, now, &mut reasons)
+    });
     check_transition(request, issuer, &mut reasons);
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
     match (rule, profile.zip(authority), named, validity) {
         (Some(rule), Some((profile, authority)), Some(named), Some(validity)) if reasons.is_empty() => {
             let extensions = extensions(profile, authority, request, &named, issuer);
-            let approved = approve(policy, rule, profile, request, named, issuer, validity, serial, extensions);
+            let mut approved = approve(policy, rule, profile, request, named, issuer, validity, serial, extensions);
+            if let Some(evidence) = &mut approved.facts.evidence {
+                evidence.verified_by = verified_by;
+            }
             Decision::Approve(Box::new(approved))
         }
         _ => Decision::Refuse(reasons),

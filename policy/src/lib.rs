@@ -22,6 +22,7 @@ mod decide;
 mod decide_crl;
 pub mod email;
 mod endorse;
+pub mod evidence;
 pub mod file;
 pub mod ip;
 pub mod key;

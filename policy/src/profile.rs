@@ -9,6 +9,7 @@ use crate::{
     caller::{Caller, Identity},
     claim::ClaimRule,
     constraint::NameConstraints,
+    evidence::EvidenceRule,
     file::{
         CaseWord, ManifestNamesTable, NamesFromWord, OverWord, OwnerSignatureWord, POLICY_BYTES_MAX, PossessionWord,
         RetiredKeyWord, RotatesWord,
@@ -207,6 +208,7 @@ pub struct Profile {
     pub(crate) policies: Vec<Oid>,
     pub(crate) window: Option<Interval>,
     pub(crate) claims: Vec<ClaimRule>,
+    pub(crate) evidence: Option<EvidenceRule>,
     pub(crate) limits: ProfileLimits,
 }
 
@@ -329,6 +331,12 @@ impl Profile {
     #[must_use]
     pub fn claims(&self) -> &[ClaimRule] {
         &self.claims
+    }
+
+    /// The evidence that a request must bring.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&EvidenceRule> {
+        self.evidence.as_ref()
     }
 
     /// How much and how often.

@@ -1,6 +1,7 @@
 //! Reading a policy file: from what was typed to what is meant, with every mistake told at once.
 
 mod content;
+mod evidence;
 mod formats;
 mod rotation;
 
@@ -248,6 +249,10 @@ impl Reader {
                 self.mistake(&place, format!("`ignore`: `{oid}` is no dotted object identifier"));
             }
         }
+        let templates =
+            formats.common_name.iter().chain(formats.names.iter().filter_map(|name| name.pattern.template()));
+        let evidence =
+            table.evidence.as_ref().and_then(|table| self.evidence(&place, table, &templates.collect::<Vec<_>>()));
         let (limits, mistakes) = limits::read(table, formats.common_name.as_ref(), &formats.names);
         mistakes.into_iter().for_each(|sentence| self.mistake(&place, sentence));
         Profile {
@@ -268,6 +273,7 @@ impl Reader {
             policies: Vec::new(),
             window: self.window(&place, table.window.as_ref()),
             claims: self.claims(&place, &table.claims),
+            evidence,
             limits,
         }
     }

@@ -96,7 +96,7 @@ fn ask_as(caller: &str, profile: &str, subject: SubjectInput) -> Result<Approved
         bounds: Bounds::of(POLICY.authority(&input.authority).unwrap()),
         manifest: None,
     };
-    let request = Request::parse(CALLERS[caller].clone(), input)?;
+    let request = Request::parse(CALLERS.get(caller).unwrap().clone(), input)?;
     match decide(&POLICY, &request, &issuer, now(), Serial::from_random([0xab; 16])) {
         Decision::Approve(approved) => Ok(*approved),
         Decision::Refuse(reasons) => {

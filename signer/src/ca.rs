@@ -75,6 +75,7 @@ impl CaRecord {
                 not_after: own.not_after.min(root.validity.not_after),
             },
             bounds: authorities::bounds(name, epoch)?,
+            manifest: None,
         }))
     }
 }

@@ -206,7 +206,8 @@ pub(crate) async fn activate(
         return Err(other_state(&epoch, "prepared"));
     }
     let key = core.open_key(name, epoch.key.clone()).await?;
-    let serving = authorities::serving(&record, &epoch, authority, key)?;
+    let manifest = authorities::manifest(&core.ledger, authority, &epoch)?;
+    let serving = authorities::serving(&record, &epoch, authority, key, manifest)?;
     let retired = core.ledger.epoch(name, Epochs::Active)?;
     let old_key = retired.as_ref().and_then(|epoch| epoch.key.as_ref()).map(|key| SpkiDigest::of(&key.spki));
 
