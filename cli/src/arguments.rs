@@ -179,6 +179,9 @@ pub struct MintArguments {
     /// Transition of the epoch that is meant, in hexadecimal; another active epoch is refused.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub transition: Option<[u8; 32]>,
+    /// SHA-256 of the workload's policy in hexadecimal: the names are those that the manifest in force has for it.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub policy_hash: Option<[u8; 32]>,
     /// SHA-256 of evidence that was checked, in hexadecimal; logged, not interpreted.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub evidence_sha256: Option<[u8; 32]>,
