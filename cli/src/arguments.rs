@@ -134,7 +134,7 @@ pub struct ConnectionArguments {
     /// Private key (PEM) of the client certificate.
     #[arg(long, help_heading = SIGNER, value_name = "FILE", env = "HALLMARK_KEY", hide_env_values = true)]
     pub key: Option<PathBuf>,
-    /// How long to wait for the answer, connecting included [default: 20s].
+    /// How long to wait for the answer, connecting included [default: 20s, and 2m where a key is made].
     #[arg(long, help_heading = SIGNER, value_name = "SPAN", env = "HALLMARK_TIMEOUT", hide_env_values = true, value_parser = Span::parse)]
     pub timeout: Option<Span>,
 }

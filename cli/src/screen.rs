@@ -123,11 +123,16 @@ impl Screen {
             causes.push(sentence);
             cause = error.source();
         }
+        let details: Vec<String> = problem.details().iter().map(|detail| printable(detail).into_owned()).collect();
+        details.iter().for_each(|detail| text.push_str(&format!("  {detail}\n")));
         let hint = problem.hint();
         text.push_str(&format!("hint: {hint}\n"));
         self.say(&text);
         let sentence = problem.to_string();
-        let answer = json!({ "result": "error", "error": sentence, "causes": causes, "hint": hint });
+        let mut answer = json!({ "result": "error", "error": sentence, "causes": causes, "hint": hint });
+        if let Some(answer) = answer.as_object_mut().filter(|_| !details.is_empty()) {
+            answer.insert("details".to_owned(), details.into());
+        }
         let _ = self.answer(&answer);
     }
 }

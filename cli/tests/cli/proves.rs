@@ -144,7 +144,7 @@ fn files_that_cannot_be_read_are_no_judgement() {
         (
             format!("--root root.pem --manifest bad.json --bundle bundle --leaf leaf.pem --policy-hash {POLICY_HASH}"),
             1,
-            "`bad.json` cannot be looked into: the manifest has",
+            "`bad.json` cannot be looked into: it has 2 mistakes",
         ),
         ("--root root.pem --bundle bundle".to_owned(), 2, "required"),
         ("--root root.pem --manifest first.json".to_owned(), 2, "required"),
