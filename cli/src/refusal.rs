@@ -165,7 +165,9 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
     Some(match code {
         "CALLER_UNKNOWN" => "the policy file names callers by the URI or DNS name in their certificate; check --cert",
         "CALLER_EXPIRED" => "renew the client certificate that --cert names",
-        "METHOD_NOT_ALLOWED" | "PROFILE_NOT_ALLOWED" => "the policy's owner grants this caller methods and profiles",
+        "METHOD_NOT_ALLOWED" | "PROFILE_NOT_ALLOWED" | "PROVIDER_NOT_ALLOWED" => {
+            "the policy's owner grants this caller methods, profiles and providers"
+        }
         "PROFILE_UNKNOWN" | "AUTHORITY_UNKNOWN" => "compare --profile and --authority with the policy file",
         "POSSESSION_NOT_PROVEN" => "send a CSR with --csr: it proves that its sender has the key",
         "LIFETIME_TOO_LONG" => "leave --lifetime away for the profile's own",
@@ -196,6 +198,10 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         "RATE_EXCEEDED" => "ask less often, or have the policy's owner raise the rate",
         "QUOTA_EXCEEDED" => "wait for the quota's next period, or have the policy's owner raise it",
         "KEY_HAS_OTHER_NAMES" => "make a new key for these names",
+        "CRL_NOT_CONFIGURED" => "the policy's owner gives the authority `crl = { .. }`",
+        "CRL_TOO_LARGE" => "rotate the epoch: a new key begins with an empty list",
+        "CRL_STALE" => "try again: a certificate was revoked, or another CRL made, meanwhile",
+        "CERTIFICATE_UNKNOWN" => "look the serial number up in the log: `hallmark log show`",
         "DRAFT_DISAGREES" => "this is a defect of the signer; tell whoever runs it, with the log index",
         _ => return None,
     })

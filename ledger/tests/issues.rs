@@ -201,7 +201,7 @@ async fn the_request_as_it_came_is_kept_under_its_digest() {
     let connection = rusqlite::Connection::open(&world.config.database).unwrap();
     let sql = "SELECT bytes FROM blob WHERE lower(hex(sha256)) = ?1";
     let blob = |digest: &str| connection.query_row(sql, [digest], |row| row.get::<_, Vec<u8>>(0)).unwrap();
-    assert_eq!(blob(&named), request);
+    assert_eq!(blob(&named.to_string()), request);
     assert_eq!(blob(&world.policy.digest().to_string()), world.policy.text().as_bytes());
 }
 
@@ -220,8 +220,8 @@ async fn steps_are_compare_and_set() {
         intent(1, [0; 32]),
         Step::EpochKey { authority: authority(), generation: 2, reference: "x".to_owned(), spki: vec![1] },
         Step::EpochPrepared { authority: authority(), generation: 1 },
-        Step::EpochActive { authority: authority(), generation: 1 },
-        Step::EpochActive { authority: authority(), generation: 2 },
+        Step::EpochActive { authority: authority(), generation: 1, revoke_previous: false },
+        Step::EpochActive { authority: authority(), generation: 2, revoke_previous: false },
     ];
     let size = ledger.head().size;
     for step in wrong {

@@ -1,12 +1,12 @@
 //! Deciding: a profile reads a request and approves exactly what it asks for, or says every reason why not.
 
 use crate::{
-    approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
+    approved::{Approved, Conditions, Decision, EpochId, Facts, Numbering, RequestIdentity, Stage},
     bounds::Bounds,
     caller::Caller,
     claim,
     constraint::NameConstraints,
-    content::{Content, Extension, Serial},
+    content::{CertificateContent, Content, Extension, Serial},
     file::{OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
     limits,
@@ -15,6 +15,7 @@ use crate::{
     profile::{Authority, CallerRule, KeyPurpose, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
     reason::{Reason, ReasonCode, quote},
     request::{Possession, Request},
+    template::PROVIDER,
     time::{Interval, Span, UnixTime},
     weak,
 };
@@ -124,6 +125,9 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
             check_constraints(authority, issuer, named, &mut reasons);
         }
         reasons.extend(named.names.iter().filter_map(|name| callers_name(policy, name)));
+        if let Some(rule) = rule {
+            check_provider(rule, named, &mut reasons);
+        }
     }
     check_transition(request, issuer, &mut reasons);
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
@@ -275,6 +279,23 @@ pub(crate) fn callers_name(policy: &Policy, name: &GeneralName) -> Option<Reason
     Some(Reason::new(ReasonCode::NameOfCaller, "names", sentence))
 }
 
+/// The provider that the names say is one that the caller speaks for. That the profile names it, the names' formats hold.
+fn check_provider(rule: &CallerRule, named: &Named, reasons: &mut Vec<Reason>) {
+    let Some(providers) = &rule.providers else { return };
+    let said = named.bound.as_ref().and_then(|bound| bound.get(PROVIDER));
+    if let Some(provider) = said.filter(|provider| !providers.contains(provider)) {
+        let sentence = format!("the caller `{}` does not speak for the provider {}", rule.name, quote(provider));
+        reasons.push(Reason::new(ReasonCode::ProviderNotAllowed, "names", sentence).allowing(providers.join(", ")));
+    }
+}
+
+/// The provider that a request's names say, if they can be read in one way.
+#[must_use]
+pub fn provider(policy: &Policy, request: &Request) -> Option<String> {
+    let profile = policy.profile(&request.profile)?;
+    names::check(profile, request, &mut Vec::new())?.bound?.remove(PROVIDER)
+}
+
 fn check_transition(request: &Request, issuer: &Issuer, reasons: &mut Vec<Reason>) {
     if request.transition.is_some_and(|named| named != issuer.epoch.transition) {
         let sentence = "the request names another transition than the active one";
@@ -361,7 +382,8 @@ fn extensions(
         extensions.push(Extension::CertificatePolicies(asserted));
     }
     if !authority.crl_urls.is_empty() {
-        extensions.push(Extension::CrlDistributionPoints(authority.crl_urls.clone()));
+        let urls = authority.crl_urls.iter().map(|url| url.of(issuer.epoch.generation)).collect();
+        extensions.push(Extension::CrlDistributionPoints(urls));
     }
     if !authority.ca_issuer_urls.is_empty() {
         extensions.push(Extension::CaIssuers(authority.ca_issuer_urls.clone()));
@@ -388,7 +410,7 @@ fn approve(
 ) -> Approved {
     let facts = Facts { names: named.all(), ..facts(policy, request) };
     let subject = named.common_name.as_deref().map(DistinguishedName::common_name).unwrap_or_default();
-    let content = Content {
+    let content = CertificateContent {
         serial,
         algorithm: issuer.algorithm,
         issuer: issuer.subject.clone(),
@@ -408,12 +430,13 @@ fn approve(
             content_sha256: request.content_sha256,
         },
         issuer: issuer.key.digest(),
-        serial,
+        numbering: Numbering::Serial(serial),
         not_after: validity.not_after,
         limits: limits::limits(policy, profile, &content),
         validate_only: request.validate_only,
         claims: named.claims,
     };
     let instance_rate = limits::instance_rate(profile, &content);
+    let content = Content::Certificate(content);
     Approved { content, issuer: issuer.key.clone(), conditions, facts, instance_rate }
 }

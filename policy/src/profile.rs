@@ -22,7 +22,7 @@ use crate::{
     template::{Bindings, INSTANCE, Template, Vocabulary},
     time::{Interval, Span},
     typed::{self, Typed},
-    web::HttpUrl,
+    web::{CrlUrl, HttpUrl},
 };
 
 pub use crate::mistake::{Mistake, PolicyError};
@@ -41,6 +41,12 @@ pub const BACKDATE_MAX: Span = Span::from_secs(3_600);
 
 /// The shortest lifetime of a leaf: shorter ones are unusable between clocks that differ.
 pub const LEAF_LIFETIME_MIN: Span = Span::from_secs(60);
+
+/// The longest that a CRL holds: the root of a laboratory may sign one a year.
+pub const CRL_LIFETIME_MAX: Span = Span::from_days(398);
+
+/// The shortest that a CRL holds: whoever checks has to fetch each.
+pub const CRL_LIFETIME_MIN: Span = Span::from_secs(600);
 
 /// The policy in force: deny by default.
 #[derive(Clone, Debug)]
@@ -94,8 +100,10 @@ pub struct Authority {
     pub epoch: CaProfile,
     /// Name constraints of its epochs' certificates.
     pub name_constraints: Option<NameConstraints>,
+    /// Its CRLs, if it makes any.
+    pub crl: Option<CrlProfile>,
     /// Where leaves say that the CRL is.
-    pub crl_urls: Vec<HttpUrl>,
+    pub crl_urls: Vec<CrlUrl>,
     /// Where leaves say that the issuer's certificate is.
     pub ca_issuer_urls: Vec<HttpUrl>,
     /// Certificate policies of its epochs' certificates.
@@ -151,6 +159,19 @@ impl Authority {
     pub fn manifest_names(&self) -> ManifestNamesTable {
         self.rotation.manifest_names
     }
+}
+
+/// What the CRLs of an authority's root and epochs are.
+#[derive(Clone, Debug)]
+pub struct CrlProfile {
+    /// From thisUpdate to nextUpdate.
+    pub lifetime: Span,
+    /// When the next one is made, at the latest.
+    pub refresh: Span,
+    /// Whether a CRL says, critical, which certificates it is about.
+    pub distribution_point: bool,
+    /// Where intermediates say that the root's CRL is.
+    pub root_urls: Vec<HttpUrl>,
 }
 
 /// What one kind of CA certificate says.
@@ -474,12 +495,16 @@ impl Method {
 }
 
 /// A caller's rights.
+///
+/// A provider must be allowed by everything that a request comes through: by its profile, and by its caller where `providers` is
+/// set. A key id of crypki's interface, which stands for a profile there, is one more such thing: it brings a list of its own.
 #[derive(Clone, Debug)]
 pub struct CallerRule {
     pub(crate) name: String,
     pub(crate) identity: Identity,
     pub(crate) methods: Vec<Method>,
     pub(crate) profiles: Vec<String>,
+    pub(crate) providers: Option<Vec<String>>,
     pub(crate) rate: Option<Rate>,
 }
 
@@ -506,6 +531,12 @@ impl CallerRule {
     #[must_use]
     pub fn profiles(&self) -> &[String] {
         &self.profiles
+    }
+
+    /// Providers that it may speak for; `None`: all of the profile's.
+    #[must_use]
+    pub fn providers(&self) -> Option<&[String]> {
+        self.providers.as_deref()
     }
 
     /// How many calls it may make.

@@ -8,28 +8,34 @@ use std::collections::BTreeMap;
 
 use crate::{
     caller::Identity,
-    file::{AuthorityTable, CaTable, CallerTable, LifetimeTable, PolicyFile, ProfileTable},
+    file::{AuthorityTable, CaTable, CallerTable, CrlTable, LifetimeTable, PolicyFile, ProfileTable},
     key::{KeyKind, SignatureAlgorithm, sha256},
     limits::{self, Rate},
     mistake::Mistake,
     name::{DistinguishedName, DnsName, NameAttribute, Uri},
     profile::{
-        Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CaProfile, CallerRule, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN,
-        LONG_LIVED_LIFETIME_MAX, Lifetime, Method, Policy, PolicyDigest, Profile,
+        Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CRL_LIFETIME_MAX, CRL_LIFETIME_MIN, CaProfile, CallerRule,
+        CrlProfile, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, LONG_LIVED_LIFETIME_MAX, Lifetime, Method, Policy,
+        PolicyDigest, Profile,
     },
     request::LABEL_BYTES_MAX,
     template::Provider,
     time::Span,
+    web::{CrlUrl, GENERATION, HttpUrl},
 };
 
 /// Where notBefore lies if the profile does not say.
 const BACKDATE_DEFAULT: Span = Span::from_secs(300);
 
+/// The shortest that one CRL waits for the next.
+const CRL_REFRESH_MIN: Span = Span::from_secs(60);
+
 /// Longest name of an authority, in bytes: it is part of the labels of its keys, which tokens bound.
 const AUTHORITY_BYTES_MAX: usize = 32;
 
 /// Names that the log gives to others than callers of the policy.
-const RESERVED_CALLERS: [&str; 4] = [crate::authority::OPERATOR, "unnamed", "unreadable", "other"];
+const RESERVED_CALLERS: [&str; 5] =
+    [crate::authority::OPERATOR, crate::decide_crl::SIGNER, "unnamed", "unreadable", "other"];
 
 /// Makes the policy, or tells every mistake.
 pub(crate) fn read(file: &PolicyFile, text: &str) -> Result<Policy, Vec<Mistake>> {
@@ -119,6 +125,12 @@ impl Reader {
             );
             self.mistake(&format!("authority.{name}"), sentence);
         }
+        if name.bytes().all(|byte| byte == b'.') {
+            self.mistake(
+                &format!("authority.{name}"),
+                "the name of an authority is not made of dots: it is that of a directory",
+            );
+        }
         let root = self.ca(&format!("authority.{name}.root"), &table.root);
         let epoch = self.ca(&format!("authority.{name}.epoch"), &table.epoch);
         if root.subject == epoch.subject {
@@ -129,16 +141,35 @@ impl Reader {
             self.mistake(&format!("authority.{name}.epoch"), "it lives longer than the root");
         }
         let place = format!("authority.{name}");
+        let crl_urls = self.urls(&place, "crl-urls", &table.crl_urls, CrlUrl::parse);
+        if let (Some(_), Some(url)) = (&table.crl, crl_urls.iter().find(|url| !url.names_generation())) {
+            let sentence = format!("`crl-urls`: `{url}` has no `{GENERATION}`, and every epoch signs a CRL of its own");
+            self.mistake(&place, sentence);
+        }
         Authority {
             name: name.to_owned(),
             root,
             epoch,
             name_constraints: self.name_constraints(&place, table.name_constraints.as_ref()),
-            crl_urls: self.urls(&place, "crl-urls", &table.crl_urls),
-            ca_issuer_urls: self.urls(&place, "ca-issuer-urls", &table.ca_issuer_urls),
+            crl: table.crl.as_ref().map(|crl| self.crl(&place, crl)),
+            crl_urls,
+            ca_issuer_urls: self.urls(&place, "ca-issuer-urls", &table.ca_issuer_urls, HttpUrl::parse),
             policies: self.oids(&place, "policies", &table.policies),
             rotation: self.rotation(&place, table),
         }
+    }
+
+    fn crl(&mut self, place: &str, table: &CrlTable) -> CrlProfile {
+        let mistakes = self.mistakes.len();
+        let lifetime = self.span(place, "crl.lifetime", &table.lifetime, CRL_LIFETIME_MIN, CRL_LIFETIME_MAX);
+        let refresh = self.span(place, "crl.refresh", &table.refresh, CRL_REFRESH_MIN, CRL_LIFETIME_MAX);
+        if refresh.secs() > lifetime.secs() / 2 && self.mistakes.len() == mistakes {
+            let sentence =
+                "`crl.refresh` is over half of `crl.lifetime`: where one attempt fails, the next would come too late";
+            self.mistake(place, sentence);
+        }
+        let root_urls = self.urls(place, "crl.root-urls", &table.root_urls, HttpUrl::parse);
+        CrlProfile { lifetime, refresh, distribution_point: table.distribution_point, root_urls }
     }
 
     fn ca(&mut self, place: &str, table: &CaTable) -> CaProfile {
@@ -283,9 +314,37 @@ impl Reader {
         for profile in table.profiles.iter().filter(|profile| !profiles.contains_key(*profile)) {
             self.mistake(&place, format!("there is no profile `{profile}`"));
         }
+        self.callers_providers(&place, table, profiles);
         let rate = table.rate.as_deref().map(Rate::parse).transpose();
         let rate = rate.map_err(|error| self.mistake(&place, format!("`rate`: {error}"))).ok()?;
-        Some(CallerRule { name: name.to_owned(), identity, methods, profiles: table.profiles.clone(), rate })
+        let (profiles, providers) = (table.profiles.clone(), table.providers.clone());
+        Some(CallerRule { name: name.to_owned(), identity, methods, profiles, providers, rate })
+    }
+
+    /// Each provider is one of a profile's, and each profile with providers has one that is left.
+    fn callers_providers(&mut self, place: &str, table: &CallerTable, profiles: &BTreeMap<String, Profile>) {
+        let Some(providers) = &table.providers else { return };
+        if providers.is_empty() {
+            self.mistake(
+                place,
+                "`providers` is empty: it could speak for none; hint: leave it out for all of the profile's",
+            );
+        }
+        let has = |profile: &Profile, name: &str| profile.vocabulary.providers.iter().any(|known| known.name == name);
+        let known: Vec<&Profile> = table.profiles.iter().filter_map(|name| profiles.get(name)).collect();
+        for (at, name) in providers.iter().enumerate() {
+            if providers.iter().take(at).any(|other| other == name) {
+                self.mistake(place, format!("`providers` has `{name}` twice"));
+            } else if !known.iter().any(|profile| has(profile, name)) {
+                self.mistake(place, format!("`providers`: no profile of this caller has the provider `{name}`"));
+            }
+        }
+        for profile in known.iter().filter(|profile| !profile.vocabulary.providers.is_empty()) {
+            if !providers.iter().any(|name| has(profile, name)) {
+                let sentence = format!("`providers` leaves none of those that profile `{}` has", profile.name);
+                self.mistake(place, sentence);
+            }
+        }
     }
 
     fn twice(&mut self, callers: &[CallerRule]) {

@@ -69,6 +69,8 @@ pub enum ReasonCode {
     ClaimMissing,
     /// More claims of an arc than the profile takes.
     ClaimTooMany,
+    /// The caller does not speak for the provider that the names say.
+    ProviderNotAllowed,
     /// A name is that of a caller of this signer.
     NameOfCaller,
     /// A name's form with dashes belongs to another name.
@@ -117,6 +119,14 @@ pub enum ReasonCode {
     TransitionStale,
     /// The authority has no active epoch.
     EpochNotActive,
+    /// The policy gives the authority no CRLs.
+    CrlNotConfigured,
+    /// More certificates are revoked than one CRL lists.
+    CrlTooLarge,
+    /// A certificate was revoked, or another CRL made, while this CRL was.
+    CrlStale,
+    /// The certificate that is to be revoked is none of this issuer's.
+    CertificateUnknown,
     /// The policy changed between decision and commit.
     PolicyChanged,
     /// A policy that was to come into force has mistakes.
@@ -220,6 +230,7 @@ impl ReasonCode {
             Self::ClaimNotAllowed => "CLAIM_NOT_ALLOWED",
             Self::ClaimMissing => "CLAIM_MISSING",
             Self::ClaimTooMany => "CLAIM_TOO_MANY",
+            Self::ProviderNotAllowed => "PROVIDER_NOT_ALLOWED",
             Self::NameOfCaller => "NAME_OF_CALLER",
             Self::NameClaimed => "NAME_CLAIMED",
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
@@ -244,6 +255,10 @@ impl ReasonCode {
             Self::MethodUnknown => "METHOD_UNKNOWN",
             Self::TransitionStale => "TRANSITION_STALE",
             Self::EpochNotActive => "EPOCH_NOT_ACTIVE",
+            Self::CrlNotConfigured => "CRL_NOT_CONFIGURED",
+            Self::CrlTooLarge => "CRL_TOO_LARGE",
+            Self::CrlStale => "CRL_STALE",
+            Self::CertificateUnknown => "CERTIFICATE_UNKNOWN",
             Self::PolicyChanged => "POLICY_CHANGED",
             Self::PolicyInvalid => "POLICY_INVALID",
             Self::PolicyDiffers => "POLICY_DIFFERS",
@@ -304,6 +319,7 @@ impl ReasonCode {
             | Self::ClaimNotAllowed
             | Self::ClaimMissing
             | Self::ClaimTooMany
+            | Self::ProviderNotAllowed
             | Self::NameOfCaller
             | Self::KeyHasOtherNames
             | Self::LifetimeTooLong
@@ -325,16 +341,20 @@ impl ReasonCode {
             | Self::EpochNotActive
             | Self::ManifestMissing
             | Self::RotatesByAge
+            | Self::CrlNotConfigured
             | Self::PolicyDiffers
             | Self::PolicyStale
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,
-            Self::AuthorityUnknown => ReasonClass::NotFound,
-            Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded => ReasonClass::Exhausted,
+            Self::AuthorityUnknown | Self::CertificateUnknown => ReasonClass::NotFound,
+            Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded | Self::CrlTooLarge => {
+                ReasonClass::Exhausted
+            }
             Self::DeadlinePassed => ReasonClass::Deadline,
             Self::RequestInFlight
             | Self::PolicyChanged
+            | Self::CrlStale
             | Self::QueueFull
             | Self::DeviceFailed
             | Self::LedgerFailed

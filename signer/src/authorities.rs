@@ -223,27 +223,31 @@ impl Inner {
     }
 }
 
-fn stored_key(authority: &str, stored: Option<&StoredKey>) -> Result<PublicKey, AuthorityError> {
+pub(crate) fn stored_key(authority: &str, stored: Option<&StoredKey>) -> Result<PublicKey, AuthorityError> {
     let stored = stored.ok_or_else(|| incomplete(authority, "a key"))?;
     PublicKey::parse(&stored.spki)
         .map_err(|source| AuthorityError::PublicKey { authority: authority.to_owned(), source })
 }
 
-fn certificate(authority: &str, answer: Option<&Answer>, issuer: &PublicKey) -> Result<Vec<u8>, AuthorityError> {
+pub(crate) fn certificate(
+    authority: &str,
+    answer: Option<&Answer>,
+    issuer: &PublicKey,
+) -> Result<Vec<u8>, AuthorityError> {
     let answer = answer.ok_or_else(|| incomplete(authority, "a CA certificate"))?;
     reassemble(&answer.to_be_signed, answer.algorithm, &answer.signature, issuer)
-        .map(hallmark_issuance::Certificate::into_der)
+        .map(hallmark_issuance::Signed::into_der)
         .map_err(|source| AuthorityError::Certificate { authority: authority.to_owned(), source })
 }
 
-fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
+pub(crate) fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
     answer
         .and_then(|answer| stored_validity(&answer.to_be_signed))
         .ok_or_else(|| incomplete(authority, "a CA certificate's validity"))
 }
 
 /// What both CA certificates of an epoch bound leaves to.
-fn bounds(authority: &str, epoch: &EpochRecord) -> Result<Bounds, AuthorityError> {
+pub(crate) fn bounds(authority: &str, epoch: &EpochRecord) -> Result<Bounds, AuthorityError> {
     const WHAT: &str = "one set of name constraints and policies in both CA certificates";
     let stored = |answer: &Option<Answer>| answer.as_ref().and_then(|answer| Bounds::stored(&answer.to_be_signed));
     let (own, mesh) = (stored(&epoch.intermediate), stored(&epoch.mesh_ca));
@@ -259,7 +263,7 @@ pub(crate) fn differences(serving: &HashMap<String, Serving>, policy: &Policy) -
 }
 
 /// Chains break silently where the policy's idea of a CA differs from its certificate: the subject is compared as DER.
-fn check_subject(
+pub(crate) fn check_subject(
     authority: &str,
     what: &'static str,
     profile: &CaProfile,

@@ -30,8 +30,10 @@ use crate::{
     authorities::Serving,
     chain,
     clock::{ClockGuard, Moment},
+    crl::Crls,
     epoch::Rotating,
     epochs,
+    expiry::Warned,
     fence::Fences,
     in_flight::InFlight,
     in_force::{Current, InForce},
@@ -64,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) fences: Fences,
     pub(crate) rotating: Rotating,
     pub(crate) epochs_changed: watch::Sender<u64>,
+    pub(crate) warned: Warned,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     caller_rates: Rates,
@@ -71,6 +74,7 @@ pub(crate) struct Inner {
     serving: RwLock<Arc<HashMap<String, Serving>>>,
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) aggregates: Aggregates,
+    pub(crate) crls: Crls,
     stopping: AtomicBool,
     working: AtomicU64,
     idle: Notify,
@@ -105,6 +109,7 @@ impl Core {
             fences: Fences::default(),
             rotating: Rotating::default(),
             epochs_changed: watch::Sender::new(0),
+            warned: Warned::default(),
             policy_file,
             operators,
             caller_rates: Rates::default(),
@@ -112,6 +117,7 @@ impl Core {
             serving: RwLock::default(),
             callers_signed_here,
             aggregates: Aggregates::default(),
+            crls: Crls::default(),
             stopping: AtomicBool::new(false),
             working: AtomicU64::new(0),
             idle: Notify::new(),
@@ -216,6 +222,7 @@ impl Core {
                 }
                 inner.log_aggregates().await;
                 inner.settle_all().await;
+                drop(inner.expiring());
                 if (minute * WINDOW_SECS).is_multiple_of(HEARTBEAT_SECS) {
                     inner.log(Event::Heartbeat).await;
                 }

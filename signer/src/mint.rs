@@ -77,7 +77,8 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
                 passage: None,
             };
             let response = response(&identity.authority, chain, certified);
-            let (not_before, not_after) = (validity.not_before.secs(), validity.not_after.secs());
+            let (not_before, not_after) =
+                validity.map_or((0, 0), |validity| (validity.not_before.secs(), validity.not_after.secs()));
             Ok(answer::success(&MintCertificateResponse { not_before, not_after, ..response }))
         }
     }

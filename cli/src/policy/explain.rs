@@ -73,6 +73,7 @@ fn row(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> R
         Rule::Profile => read && caller_is_known,
         Rule::Transition => read,
         Rule::Signer => false,
+        Rule::Provider => trial.provider.is_some(),
         _ if rule.is_the_profiles() => read && profile_is_known,
         Rule::Key | Rule::Possession | Rule::Extensions | Rule::Names | Rule::Lifetime => true,
     };
@@ -117,6 +118,10 @@ fn saw(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> S
             Some(names) => names,
             None => "nothing that reads".to_owned(),
         },
+        Rule::Provider => match &trial.provider {
+            Some(provider) => format!("`{provider}`"),
+            None => "the names say none".to_owned(),
+        },
         Rule::Lifetime => match (question.lifetime_secs, profile) {
             (0, Some(profile)) => format!("no wish, so the profile's {}", profile.lifetime_default()),
             (0, None) => "no wish".to_owned(),
@@ -140,14 +145,14 @@ fn render(rows: &[Row], policy: &Policy, question: &Question<'_>, trial: &Trial,
     }
     let mut text = table.render(0);
     text.push('\n');
-    let Some(approved) = &trial.approved else {
+    let Some(content) = trial.approved.as_ref().and_then(|approved| approved.certificate()) else {
         let why = when::count(trial.reasons.len() as u64, "reason");
         text.push_str(&format!("{} for {why}, at {}\n", screen.tone(Tone::Bad, "refused"), question.at));
         return text;
     };
     let good = screen.tone(Tone::Good, "approved");
     text.push_str(&format!("{good} at {}; the certificate would say:\n", question.at));
-    text.push_str(&certificate::table(approved.content()).render(2));
+    text.push_str(&certificate::table(content).render(2));
     text.push_str(&stand_in_remark(policy, trial));
     text
 }
@@ -186,7 +191,7 @@ fn to_json(rows: &[Row], trial: &Trial) -> Value {
     json!({
         "result": if trial.approved.is_some() { "approved" } else { "refused" },
         "rules": rows.iter().map(row).collect::<Vec<_>>(),
-        "certificate": trial.approved.as_ref().map(|approved| certificate::to_json(approved.content())),
+        "certificate": trial.approved.as_ref().and_then(|approved| approved.certificate()).map(certificate::to_json),
         "issuer-key": { "stand-in": true, "kind": KeyKind::name(trial.issuer.key.kind()) },
     })
 }

@@ -15,7 +15,8 @@
 //! | `request-id`, `request-sha256`, `possession`, `names`, `spki-sha256`, `evidence-sha256` | what was asked |
 //! | `policy-sha256` | the policy that decided |
 //! | `epoch` | `generation`, `transition` |
-//! | `issuer` | `spki-sha256`, and the gapless `sequence` number of what it issued |
+//! | `issuer` | `spki-sha256`, and the gapless `sequence` number of its certificates |
+//! | `crl-number`, `entries`, `this-update`, `next-update`, `newest-revocation` | of a CRL |
 //! | `serial`, `not-before`, `not-after`, `subject`, `algorithm`, `tbs-sha256` | what is to be signed; seconds since 1970 |
 //! | `reasons`, `reasons-omitted` | why not: `code`, `field`, `sentence`, `allowed` |
 //!
@@ -25,13 +26,17 @@ mod bound;
 pub mod decision;
 mod json;
 mod object;
+pub mod privacy;
+pub mod schema;
 pub mod summary;
+mod value;
 
 pub use bound::{LIST_BYTES_MAX, TEXT_BYTES_MAX};
 pub use decision::{Decision, Outcome, Warranted};
 pub use json::is_canonical;
 pub use object::{ENTRY_BYTES_MAX, ENTRY_VERSION, Object};
 pub use summary::Summary;
+pub use value::Value;
 
 /// SHA-256.
 #[must_use]

@@ -10,14 +10,14 @@ use crate::ENTRY_BYTES_MAX;
 pub struct Summary {
     /// Version of the format.
     pub version: u64,
-    /// Its type: `decision`, `outcome`, `void`, `rotation` and so on.
+    /// Its type: `decision`, `outcome`, `void`, `revocation`, `rotation` and so on.
     #[serde(rename = "type")]
     pub kind: String,
     /// Its time in milliseconds since 1970.
     pub time: i64,
     /// `issued`, `refused` or `validated`.
     pub decision: Option<String>,
-    /// `root`, `intermediate`, `mesh-ca` or `leaf`.
+    /// `root`, `intermediate`, `mesh-ca`, `leaf`, `crl` or `request`.
     pub stage: Option<String>,
     /// The authority.
     pub authority: Option<Text>,
@@ -30,12 +30,12 @@ pub struct Summary {
     /// The caller's name for the request.
     pub request_id: Option<Text>,
     /// SHA-256 of the CSR or SPKI as it came, in hexadecimal.
-    pub request_sha256: Option<String>,
+    pub request_sha256: Option<Text>,
     /// SHA-256 of the policy, in hexadecimal.
     pub policy_sha256: Option<String>,
     /// SHA-256 of the subject's SPKI, in hexadecimal.
-    pub spki_sha256: Option<String>,
-    /// SHA-256 of the TBSCertificate, in hexadecimal.
+    pub spki_sha256: Option<Text>,
+    /// SHA-256 of what is to be signed, in hexadecimal.
     pub tbs_sha256: Option<String>,
     /// The serial number, in hexadecimal.
     pub serial: Option<String>,
@@ -45,22 +45,39 @@ pub struct Summary {
     pub algorithm: Option<String>,
     /// The names.
     #[serde(default)]
-    pub names: Vec<Text>,
+    pub names: Listed<Text>,
+    /// The names in the caller's certificate.
+    #[serde(default)]
+    pub caller_identities: Listed<Text>,
     /// First second of validity, since 1970.
     pub not_before: Option<i64>,
     /// Last second of validity, since 1970.
     pub not_after: Option<i64>,
+    /// Number of a CRL.
+    pub crl_number: Option<u64>,
+    /// How many certificates a CRL lists.
+    pub entries: Option<u64>,
+    /// thisUpdate of a CRL, in seconds since 1970.
+    pub this_update: Option<i64>,
+    /// nextUpdate of a CRL, in seconds since 1970.
+    pub next_update: Option<i64>,
+    /// Index of the newest revocation that a CRL takes into account.
+    pub newest_revocation: Option<u64>,
     /// The epoch.
     pub epoch: Option<Epoch>,
     /// The issuer.
     pub issuer: Option<Issuer>,
     /// Why not.
     #[serde(default)]
-    pub reasons: Vec<Reason>,
+    pub reasons: Listed<Reason>,
     /// The result of an outcome, `signing-failed` or `signing-again`; of a void entry, `forgotten` or `tampered`.
     pub result: Option<String>,
-    /// Index of the decision that an outcome or a void entry is about.
+    /// Index of the decision that an outcome, a void entry or a revocation is about.
     pub decision_index: Option<u64>,
+    /// Why: a certificate is revoked, or calls are not logged one by one.
+    pub reason: Option<Text>,
+    /// Who asked, where no caller did.
+    pub by: Option<Text>,
     /// The step of a rotation.
     pub step: Option<String>,
     /// What happened to a key.
@@ -86,6 +103,47 @@ pub enum Text {
         /// Its length.
         bytes: u64,
     },
+    /// Private: only its commitment stands here.
+    Private {
+        /// The commitment, in hexadecimal.
+        commitment: String,
+    },
+}
+
+/// A list, or the commitment in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Listed<T> {
+    /// The list.
+    Known(Vec<T>),
+    /// Private: only its commitment stands here.
+    Private {
+        /// The commitment, in hexadecimal.
+        commitment: String,
+    },
+}
+
+impl<T> Listed<T> {
+    /// What is known of it.
+    #[must_use]
+    pub fn known(&self) -> &[T] {
+        match self {
+            Self::Known(items) => items,
+            Self::Private { .. } => &[],
+        }
+    }
+
+    /// Whether only a commitment stands in its place.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        matches!(self, Self::Private { .. })
+    }
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self::Known(Vec::new())
+    }
 }
 
 impl Text {
@@ -99,6 +157,8 @@ impl Text {
                     && u64::try_from(whole.len()) == Ok(*bytes)
                     && hallmark_policy::hex(&crate::sha256(whole.as_bytes())) == *sha256
             }
+            // What it stands for cannot be told without its salt.
+            Self::Private { .. } => false,
         }
     }
 }
@@ -108,6 +168,7 @@ impl std::fmt::Display for Text {
         match self {
             Self::Whole(text) => f.write_str(text),
             Self::Cut { start, bytes, .. } => write!(f, "{start}… ({bytes} bytes)"),
+            Self::Private { .. } => f.write_str("(private)"),
         }
     }
 }
@@ -127,8 +188,8 @@ pub struct Epoch {
 pub struct Issuer {
     /// SHA-256 of its SPKI, in hexadecimal.
     pub spki_sha256: String,
-    /// From 1 without gaps.
-    pub sequence: u64,
+    /// Number of a certificate among those of its issuer, from 1 without gaps.
+    pub sequence: Option<u64>,
 }
 
 /// A reason.
@@ -192,6 +253,19 @@ mod tests {
         let (caller, authority) = (summary.caller.unwrap(), summary.authority.unwrap());
         assert!(matches!(caller, Text::Cut { .. }) && caller.is(&long) && authority.is("mesh"));
         assert!(!caller.is(&format!("{}y", &long[1..])) && !caller.is(&long[1..]) && !authority.is("mesh2"));
+    }
+
+    #[test]
+    fn private_members_are_said_to_be() {
+        let commitment = "ab".repeat(32);
+        let entry = format!(
+            r#"{{"names":{{"commitment":"{commitment}"}},"subject":{{"commitment":"{commitment}"}},"time":1,"type":"decision","version":1}}"#
+        );
+        let summary = Summary::parse(entry.as_bytes()).unwrap();
+        assert!(summary.names.is_private() && summary.names.known().is_empty() && !summary.reasons.is_private());
+        let subject = summary.subject.unwrap();
+        assert_eq!(subject.to_string(), "(private)");
+        assert!(!subject.is("CN=a"));
     }
 
     #[test]
