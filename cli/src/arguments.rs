@@ -137,7 +137,7 @@ pub struct ConnectionArguments {
     /// Private key (PEM) of the client certificate.
     #[arg(long, help_heading = SIGNER, value_name = "FILE", env = "HALLMARK_KEY", hide_env_values = true)]
     pub key: Option<PathBuf>,
-    /// How long to wait for the answer, connecting included [default: 20s].
+    /// How long to wait for the answer, connecting included [default: 20s, and 2m where a key is made].
     #[arg(long, help_heading = SIGNER, value_name = "SPAN", env = "HALLMARK_TIMEOUT", hide_env_values = true, value_parser = Span::parse)]
     pub timeout: Option<Span>,
 }
@@ -182,7 +182,7 @@ pub struct MintArguments {
     /// Transition of the epoch that is meant, in hexadecimal; another active epoch is refused.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub transition: Option<[u8; 32]>,
-    /// SHA-256 of the workload's policy, in hexadecimal, for profiles whose names come from the manifest.
+    /// SHA-256 of the workload's policy in hexadecimal: the names are those that the manifest in force has for it.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub policy_hash: Option<[u8; 32]>,
     /// SHA-256 of evidence that was checked, in hexadecimal; logged, not interpreted.
