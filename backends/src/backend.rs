@@ -35,6 +35,8 @@ pub(crate) trait Backend: Send + Sync {
     fn describe(&self) -> Description;
     /// A signer for one thread. Called for one after another, so that the first failure can end it.
     fn signer(&self) -> Result<Box<dyn Signer>, BackendError>;
+    /// A signer that touches the device with its first signature and not before.
+    fn later_signer(&self) -> Box<dyn Signer>;
 }
 
 /// What one signing thread owns: a session of a token, or nothing but the way to the keys.

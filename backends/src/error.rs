@@ -97,6 +97,12 @@ pub enum BackendError {
         /// The call and its answer.
         failure: Failure,
     },
+    /// Every thread that signs hangs in the device.
+    #[error("all {threads} signing threads hang in the key device; mend its connection, or restart the daemon")]
+    Hangs {
+        /// How many.
+        threads: usize,
+    },
     /// The session is not logged in, so that private keys cannot be seen.
     #[error("the session with the token was logged out; it is logged in again at the next use")]
     LoggedOut,

@@ -1,29 +1,26 @@
 //! The door: keys are made, opened and destroyed here, and a committed decision is signed.
 
 use std::{
-    collections::BTreeMap,
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use hallmark_ledger::Committed;
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 
 use crate::{
-    backend::{Backend, Description, Gate, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer, in_time},
+    backend::{Backend, Description, KeyPurpose, KeyRequest, NewKey, OpenKey},
     config::{BackendConfig, SoftwareKeys},
+    crew::SIGNATURE_TIME_MAX,
     error::{BackendError, SignError},
     pkcs11,
-    queue::{NotQueued, Queue},
+    queue::NotQueued,
     reference::{KeyLabel, KeyReference},
     signature::{Message, Signature},
     software,
+    work::{Job, Work},
 };
 
 /// Threads that sign with software keys.
@@ -33,9 +30,10 @@ const SOFTWARE_THREADS: usize = 2;
 ///
 /// `sign` takes what the ledger committed; no public function signs anything else.
 pub struct Keyring {
-    backend: Box<dyn Backend>,
-    shared: Arc<Shared>,
-    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    backend: Arc<dyn Backend>,
+    description: Description,
+    work: Arc<Work>,
+    watch: Mutex<Option<thread::JoinHandle<()>>>,
     sessions: usize,
 }
 
@@ -48,23 +46,12 @@ pub type Done = Box<dyn FnOnce(Result<Signature, SignError>) + Send>;
 pub struct Health {
     /// Signing threads.
     pub sessions: usize,
+    /// Threads that the device does not let go, beside those that have taken their place.
+    pub hung: usize,
     /// Jobs that wait.
     pub waiting: usize,
     /// How often a private key was used since the start.
     pub key_uses: u64,
-}
-
-struct Shared {
-    queue: Queue<Job>,
-    open: RwLock<BTreeMap<SpkiDigest, OpenKey>>,
-    openings: AtomicU64,
-    key_uses: AtomicU64,
-}
-
-struct Job {
-    message: Message,
-    deadline: Instant,
-    done: Done,
 }
 
 impl Keyring {
@@ -73,18 +60,18 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`]. A wrong PIN is tried once, in all.
     pub fn open_backend(config: BackendConfig, software_keys: SoftwareKeys) -> Result<Self, BackendError> {
-        let (backend, sessions): (Box<dyn Backend>, _) = match config {
+        let (backend, sessions): (Arc<dyn Backend>, _) = match config {
             BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions } => {
-                (Box::new(pkcs11::Device::open(module, token_label, token_serial, pin, sessions)?), sessions)
+                (Arc::new(pkcs11::Device::open(module, token_label, token_serial, pin, sessions)?), sessions)
             }
             BackendConfig::Software { directory, passphrase } => match software_keys {
                 SoftwareKeys::Refused => return Err(BackendError::SoftwareNotAdmitted),
                 SoftwareKeys::Admitted => {
-                    (Box::new(software::Directory::open(directory, passphrase)?), SOFTWARE_THREADS)
+                    (Arc::new(software::Directory::open(directory, passphrase)?), SOFTWARE_THREADS)
                 }
             },
         };
-        let keyring = Self::over(backend, sessions)?;
+        let keyring = Self::over(backend, sessions, SIGNATURE_TIME_MAX)?;
         tracing::info!(backend = %keyring.describe(), sessions, "key backend is open");
         Ok(keyring)
     }
@@ -110,10 +97,10 @@ impl Keyring {
                 return Err(error);
             }
         };
-        let opening = self.shared.openings.fetch_add(1, Ordering::Relaxed);
+        let opening = self.work.openings.fetch_add(1, Ordering::Relaxed);
         let key =
             OpenKey { reference: reference.clone(), public: Arc::new(public.clone()), opening, closed: Arc::default() };
-        self.shared.open.write().unwrap_or_else(PoisonError::into_inner).insert(expected, key);
+        self.work.open.write().unwrap_or_else(PoisonError::into_inner).insert(expected, key);
         Ok(public)
     }
 
@@ -175,52 +162,64 @@ impl Keyring {
         self.backend.random(bytes)
     }
 
-    /// What the backend is.
+    /// What the backend is, as it told when it was opened.
     #[must_use]
-    pub fn describe(&self) -> Description {
-        self.backend.describe()
+    pub fn describe(&self) -> &Description {
+        &self.description
     }
 
     /// Asks the token whether it is there and logged in. Nothing is signed for it.
     ///
     /// # Errors
-    /// If it is not.
+    /// If it is not, or if all threads hang in it.
     pub fn health(&self) -> Result<Health, BackendError> {
         self.backend.health()?;
+        let (hung, threads) = self.work.crew.hung();
+        if hung == threads {
+            return Err(BackendError::Hangs { threads });
+        }
         Ok(Health {
             sessions: self.sessions,
-            waiting: self.shared.queue.waiting(),
-            key_uses: self.shared.key_uses.load(Ordering::Relaxed),
+            hung,
+            waiting: self.work.queue.waiting(),
+            key_uses: self.work.key_uses.load(Ordering::Relaxed),
         })
     }
 
-    /// Takes no further jobs, finishes those that wait, and joins the threads. Dropping the keyring does the same.
+    /// Takes no further jobs, finishes those that wait, and waits for the threads but for those that hang in the device. Dropping the
+    /// keyring does the same.
     pub fn stop(&self) {
-        self.shared.queue.close();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let this = thread::current().id();
-        for thread in threads.into_iter().filter(|thread| thread.thread().id() != this) {
-            if thread.join().is_err() {
-                tracing::error!("a session thread ended by a panic");
-            }
+        self.work.queue.close();
+        let left = self.work.crew.dismiss();
+        if left > 0 {
+            tracing::error!(left, "threads hang in the key device and are left behind");
+        }
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if watch.is_some_and(|watch| watch.join().is_err()) {
+            tracing::error!("the watch over the signing threads ended by a panic");
         }
     }
 
-    pub(crate) fn over(backend: Box<dyn Backend>, sessions: usize) -> Result<Self, BackendError> {
+    /// Signs with so many threads; one whose signature takes longer than `signature_time_max` is called hung.
+    pub(crate) fn over(
+        backend: Arc<dyn Backend>,
+        sessions: usize,
+        signature_time_max: Duration,
+    ) -> Result<Self, BackendError> {
         let signers: Vec<_> = (0..sessions).map(|_| backend.signer()).collect::<Result<_, _>>()?;
-        let shared = Arc::new(Shared {
-            queue: Queue::new(),
-            open: RwLock::default(),
-            openings: AtomicU64::new(0),
-            key_uses: AtomicU64::new(0),
-        });
-        let keyring = Self { backend, shared, threads: Mutex::default(), sessions };
-        signers.into_iter().enumerate().try_for_each(|(number, signer)| keyring.start(number, signer))?;
+        let work = Arc::new(Work::new(sessions, signature_time_max));
+        let description = backend.describe();
+        let keyring = Self { backend, description, work, watch: Mutex::default(), sessions };
+        signers.into_iter().try_for_each(|signer| keyring.work.start(signer))?;
+        let (work, backend) = (Arc::clone(&keyring.work), Arc::clone(&keyring.backend));
+        let watch = thread::Builder::new().name("sign-watch".to_owned()).spawn(move || work.watch(&*backend));
+        let watch = watch.map_err(|source| BackendError::Thread { source })?;
+        *keyring.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
         Ok(keyring)
     }
 
     pub(crate) fn sign_message(&self, message: Message, deadline: Instant, done: Done) {
-        match self.shared.queue.push(Job { message, deadline, done }) {
+        match self.work.queue.push(Job { message, deadline, done }) {
             Ok(()) => {}
             Err(NotQueued::Full(job)) => (job.done)(Err(SignError::Busy)),
             Err(NotQueued::Closed(job)) => (job.done)(Err(SignError::Stopped)),
@@ -228,20 +227,10 @@ impl Keyring {
     }
 
     fn forget(&self, key: SpkiDigest) {
-        let open = self.shared.open.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let open = self.work.open.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
         if let Some(open) = open {
             open.closed.store(true, Ordering::SeqCst);
         }
-    }
-
-    fn start(&self, number: usize, signer: Box<dyn Signer>) -> Result<(), BackendError> {
-        let shared = Arc::clone(&self.shared);
-        let thread = thread::Builder::new()
-            .name(format!("sign-{number}"))
-            .spawn(move || shared.work(signer))
-            .map_err(|source| BackendError::Thread { source })?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-        Ok(())
     }
 }
 
@@ -254,40 +243,5 @@ impl Drop for Keyring {
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keyring({})", self.describe())
-    }
-}
-
-impl Shared {
-    /// The life of a session's thread. Every job is answered once; a panic ends a job, not the thread.
-    fn work(&self, mut signer: Box<dyn Signer>) {
-        while let Some(Job { message, deadline, done }) = self.queue.pop() {
-            let signed = catch_unwind(AssertUnwindSafe(|| self.sign(signer.as_mut(), message, deadline)));
-            let answer = signed.unwrap_or_else(|_| {
-                signer.distrust();
-                Err(SignError::Panicked)
-            });
-            if catch_unwind(AssertUnwindSafe(|| done(answer))).is_err() {
-                tracing::error!("whoever waited for a signature panicked when it came");
-            }
-        }
-    }
-
-    fn sign(&self, signer: &mut dyn Signer, message: Message, deadline: Instant) -> Result<Signature, SignError> {
-        in_time(deadline)?;
-        let issuer = message.issuer;
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&issuer).cloned();
-        let key = open.ok_or(SignError::NotOpen { issuer })?;
-        let (kind, algorithm) = (key.public.kind(), message.algorithm);
-        if !kind.signs_with(algorithm) {
-            return Err(SignError::WrongAlgorithm { issuer, kind, algorithm });
-        }
-        let gate = Gate { deadline, issuer, closed: &key.closed, key_uses: &self.key_uses };
-        let bytes = signer.sign(&key, algorithm, &message.to_be_signed, &gate)?;
-        let signature = Signature::verified(message, bytes, &key.public);
-        if signature.is_err() {
-            tracing::error!(key = %key.reference, "the device's signature does not verify");
-            signer.distrust();
-        }
-        signature
     }
 }

@@ -8,6 +8,7 @@
 
 mod backend;
 mod config;
+mod crew;
 mod encoding;
 mod error;
 mod keyring;
@@ -16,6 +17,7 @@ mod queue;
 mod reference;
 mod signature;
 mod software;
+mod work;
 
 #[cfg(test)]
 mod conformance;

@@ -2,6 +2,7 @@
 //! everybody else needs a `Committed`.
 
 mod device;
+mod hangs;
 mod keys;
 mod signing;
 

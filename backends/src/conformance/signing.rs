@@ -115,7 +115,7 @@ fn a_signature_that_does_not_verify_is_not_released() {
     let key = world.key("a", KeyKind::EcdsaP256);
     let distrusted = Arc::new(AtomicUsize::new(0));
     let liar = Liar { public: key.public.clone(), distrusted: Arc::clone(&distrusted) };
-    let keyring = Keyring::over(Box::new(liar), 1).unwrap();
+    let keyring = Keyring::over(Arc::new(liar), 1, AMPLE).unwrap();
     keyring.open(&key.reference, key.public.digest()).unwrap();
     let job = message(key.public.digest(), SignatureAlgorithm::EcdsaSha256);
     let error = sign(&keyring, job, AMPLE).unwrap_err();
@@ -158,7 +158,10 @@ impl Backend for Liar {
         Description::default()
     }
     fn signer(&self) -> Result<Box<dyn Signer>, BackendError> {
-        Ok(Box::new(LyingSigner(Arc::clone(&self.distrusted))))
+        Ok(self.later_signer())
+    }
+    fn later_signer(&self) -> Box<dyn Signer> {
+        Box::new(LyingSigner(Arc::clone(&self.distrusted)))
     }
 }
 

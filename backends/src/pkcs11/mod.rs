@@ -180,6 +180,10 @@ impl Backend for Device {
     fn signer(&self) -> Result<Box<dyn Signer>, BackendError> {
         Ok(Box::new(SessionSigner::open(&self.access)?))
     }
+
+    fn later_signer(&self) -> Box<dyn Signer> {
+        Box::new(SessionSigner::later(&self.access))
+    }
 }
 
 /// Runs `work` in the session of `place`. A session that does not answer as a user's is replaced before; one in which

@@ -20,6 +20,9 @@ use crate::{
 /// How often a signature is tried, each time in a new session. The second attempt finds a device that came back.
 const ATTEMPTS_MAX: usize = 2;
 
+/// Handles that a session remembers: those of the keys that sign now, and of some that did.
+const HANDLES_MAX: usize = 64;
+
 pub(super) struct SessionSigner {
     access: Arc<Access>,
     session: Option<Session>,
@@ -29,8 +32,12 @@ pub(super) struct SessionSigner {
 
 impl SessionSigner {
     pub(super) fn open(access: &Arc<Access>) -> Result<Self, BackendError> {
-        let session = access.session(Mode::Read)?;
-        Ok(Self { access: Arc::clone(access), session: Some(session), handles: BTreeMap::new() })
+        Ok(Self { session: Some(access.session(Mode::Read)?), ..Self::later(access) })
+    }
+
+    /// Opens its session when it first signs.
+    pub(super) fn later(access: &Arc<Access>) -> Self {
+        Self { access: Arc::clone(access), session: None, handles: BTreeMap::new() }
     }
 
     fn attempt(
@@ -50,6 +57,9 @@ impl SessionSigner {
             Some((_, handle)) => *handle,
             None => {
                 let found = objects::find(session, &key.reference, digest)?;
+                if self.handles.len() >= HANDLES_MAX {
+                    self.handles.clear();
+                }
                 self.handles.insert(digest, (key.opening, found.private_object));
                 found.private_object
             }

@@ -114,7 +114,11 @@ impl Backend for Directory {
     }
 
     fn signer(&self) -> Result<Box<dyn Signer>, BackendError> {
-        Ok(Box::new(SoftwareSigner { open: Arc::clone(&self.open) }))
+        Ok(self.later_signer())
+    }
+
+    fn later_signer(&self) -> Box<dyn Signer> {
+        Box::new(SoftwareSigner { open: Arc::clone(&self.open) })
     }
 }
 
