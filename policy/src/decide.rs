@@ -15,6 +15,7 @@ use crate::{
     profile::{Authority, CallerRule, KeyPurpose, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
     reason::{Reason, ReasonCode, quote},
     request::{Possession, Request},
+    template::PROVIDER,
     time::{Interval, Span, UnixTime},
     weak,
 };
@@ -124,6 +125,9 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
             check_constraints(authority, issuer, named, &mut reasons);
         }
         reasons.extend(named.names.iter().filter_map(|name| callers_name(policy, name)));
+        if let Some(rule) = rule {
+            check_provider(rule, named, &mut reasons);
+        }
     }
     check_transition(request, issuer, &mut reasons);
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
@@ -273,6 +277,23 @@ pub(crate) fn callers_name(policy: &Policy, name: &GeneralName) -> Option<Reason
     })?;
     let sentence = format!("`{name}` stands for the identity of the caller `{}`", taken.name);
     Some(Reason::new(ReasonCode::NameOfCaller, "names", sentence))
+}
+
+/// The provider that the names say is one that the caller speaks for. That the profile names it, the names' formats hold.
+fn check_provider(rule: &CallerRule, named: &Named, reasons: &mut Vec<Reason>) {
+    let Some(providers) = &rule.providers else { return };
+    let said = named.bound.as_ref().and_then(|bound| bound.get(PROVIDER));
+    if let Some(provider) = said.filter(|provider| !providers.contains(provider)) {
+        let sentence = format!("the caller `{}` does not speak for the provider {}", rule.name, quote(provider));
+        reasons.push(Reason::new(ReasonCode::ProviderNotAllowed, "names", sentence).allowing(providers.join(", ")));
+    }
+}
+
+/// The provider that a request's names say, if they can be read in one way.
+#[must_use]
+pub fn provider(policy: &Policy, request: &Request) -> Option<String> {
+    let profile = policy.profile(&request.profile)?;
+    names::check(profile, request, &mut Vec::new())?.bound?.remove(PROVIDER)
 }
 
 fn check_transition(request: &Request, issuer: &Issuer, reasons: &mut Vec<Reason>) {

@@ -391,6 +391,9 @@ pub struct CallerTable {
     /// Profiles that it may mint under.
     #[serde(default)]
     pub profiles: Vec<String>,
+    /// Providers that it may speak for, each one of some profile's: the `{provider}` of a request's names must be one of
+    /// these, too. All that the profile names if not set.
+    pub providers: Option<Vec<String>>,
     /// How many calls of all methods it may make: 1 to 1,000,000 in a second, minute, hour or day, for example `200/s`. Whoever was
     /// silent for the whole period may make them all at once. Any number if not set.
     pub rate: Option<String>,

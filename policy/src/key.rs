@@ -149,7 +149,7 @@ impl SpkiDigest {
 
     /// A digest that was stored.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

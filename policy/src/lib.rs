@@ -48,7 +48,7 @@ pub use bounds::Bounds;
 pub use caller::Caller;
 pub use claim::ClaimInput;
 pub use csr::CSR_BYTES_MAX;
-pub use decide::{Issuer, admit, decide, facts};
+pub use decide::{Issuer, admit, decide, facts, provider};
 pub use endorse::{
     Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back, stored_serial, stored_subject_is, stored_validity,
 };

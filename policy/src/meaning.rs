@@ -58,6 +58,9 @@ fn tell_caller(caller: &CallerRule, findings: &mut Findings) {
     }
     if caller.may_call(Method::MintCertificate) {
         findings.say(format!("It mints under {}.", quoted(caller.profiles())));
+        if let Some(providers) = caller.providers() {
+            findings.say(format!("Of the providers, it speaks for {}.", quoted(providers)));
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Named {
     pub(crate) common_name: Option<String>,
     pub(crate) names: Vec<GeneralName>,
     pub(crate) claims: Vec<NameClaim>,
+    /// What the parts are bound to, where there is one way to read all names and nothing to object.
+    pub(crate) bound: Option<Bindings>,
 }
 
 impl Named {
@@ -40,11 +42,9 @@ impl Named {
 /// is wrong with them.
 pub(crate) fn check(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) -> Option<Named> {
     let WellFormed { common_name, names } = well_formed::read(profile, request, reasons)?;
-    let claims = match readings(profile, common_name.as_deref(), &names, reasons) {
-        Some(reading) => claims(&profile.vocabulary, &reading.bound),
-        None => Vec::new(),
-    };
-    Some(Named { common_name, names, claims })
+    let bound = readings(profile, common_name.as_deref(), &names, reasons).map(|reading| reading.bound);
+    let claims = bound.as_ref().map(|bound| claims(&profile.vocabulary, bound)).unwrap_or_default();
+    Some(Named { common_name, names, claims, bound })
 }
 
 /// The one way to read all names together, if there is nothing to object.

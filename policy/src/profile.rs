@@ -474,12 +474,16 @@ impl Method {
 }
 
 /// A caller's rights.
+///
+/// A provider must be allowed by everything that a request comes through: by its profile, and by its caller where `providers` is
+/// set. A key id of crypki's interface, which stands for a profile there, is one more such thing: it brings a list of its own.
 #[derive(Clone, Debug)]
 pub struct CallerRule {
     pub(crate) name: String,
     pub(crate) identity: Identity,
     pub(crate) methods: Vec<Method>,
     pub(crate) profiles: Vec<String>,
+    pub(crate) providers: Option<Vec<String>>,
     pub(crate) rate: Option<Rate>,
 }
 
@@ -506,6 +510,12 @@ impl CallerRule {
     #[must_use]
     pub fn profiles(&self) -> &[String] {
         &self.profiles
+    }
+
+    /// Providers that it may speak for; `None`: all of the profile's.
+    #[must_use]
+    pub fn providers(&self) -> Option<&[String]> {
+        self.providers.as_deref()
     }
 
     /// How many calls it may make.

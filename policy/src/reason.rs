@@ -69,6 +69,8 @@ pub enum ReasonCode {
     ClaimMissing,
     /// More claims of an arc than the profile takes.
     ClaimTooMany,
+    /// The caller does not speak for the provider that the names say.
+    ProviderNotAllowed,
     /// A name is that of a caller of this signer.
     NameOfCaller,
     /// A name's form with dashes belongs to another name.
@@ -220,6 +222,7 @@ impl ReasonCode {
             Self::ClaimNotAllowed => "CLAIM_NOT_ALLOWED",
             Self::ClaimMissing => "CLAIM_MISSING",
             Self::ClaimTooMany => "CLAIM_TOO_MANY",
+            Self::ProviderNotAllowed => "PROVIDER_NOT_ALLOWED",
             Self::NameOfCaller => "NAME_OF_CALLER",
             Self::NameClaimed => "NAME_CLAIMED",
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
@@ -304,6 +307,7 @@ impl ReasonCode {
             | Self::ClaimNotAllowed
             | Self::ClaimMissing
             | Self::ClaimTooMany
+            | Self::ProviderNotAllowed
             | Self::NameOfCaller
             | Self::KeyHasOtherNames
             | Self::LifetimeTooLong

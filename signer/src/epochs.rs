@@ -50,6 +50,13 @@ pub(crate) async fn list(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
     }
 }
 
+/// Answers an operator's ListEpochs.
+pub(crate) fn list_for_operator(core: &Inner, body: Bytes) -> Result<Reply, Failure> {
+    let message: ListEpochsRequest = decode(body)?;
+    known(core, &message.authority)?;
+    page(core, &message).map(|response| answer::success(&response))
+}
+
 fn page(core: &Inner, message: &ListEpochsRequest) -> Result<ListEpochsResponse, Failure> {
     if message.limit > PAGE_MAX {
         let reason = Reason::new(ReasonCode::FieldOutOfLimits, "limit", format!("`limit` is {}", message.limit));
