@@ -244,6 +244,7 @@ fn rotated(root: &Authority, request: &RotateIntermediateRequest, offline: bool)
         log_entry: entry.into(),
         certification_request: bytes::Bytes::new(),
         pause_micros: 950,
+        root_crl: bytes::Bytes::new(),
     };
     if !offline {
         return good;
