@@ -187,6 +187,10 @@ pub struct CaTable {
     pub key: String,
     /// Signature algorithm of this key; what is usual for its kind if not set.
     pub signature: Option<String>,
+    /// Only for a root: `true` where its key is not in this signer's key backend. `hallmarkd init --root NAME=FILE` brings its certificate, and each
+    /// epoch waits for the intermediate CA certificate that the root signs elsewhere. `false` if not set.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// `[provider.NAME]`: who launches instances (Copper Argos), and under which DNS suffixes.

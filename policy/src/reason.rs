@@ -167,6 +167,10 @@ pub enum ReasonCode {
     RequestVoid,
     /// The clock cannot be trusted.
     ClockUntrusted,
+    /// A certificate of an offline root is not what it must be.
+    CertificateUnfit,
+    /// The root is offline, so that this signer signs nothing with it.
+    RootOffline,
     /// The serial number is taken.
     SerialTaken,
     /// The same request is being worked on elsewhere.
@@ -299,6 +303,8 @@ impl ReasonCode {
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::RequestVoid => "REQUEST_VOID",
             Self::ClockUntrusted => "CLOCK_UNTRUSTED",
+            Self::CertificateUnfit => "CERTIFICATE_UNFIT",
+            Self::RootOffline => "ROOT_OFFLINE",
             Self::SerialTaken => "SERIAL_TAKEN",
             Self::RequestInFlight => "REQUEST_IN_FLIGHT",
             Self::Defect => "DEFECT",
@@ -331,6 +337,7 @@ impl ReasonCode {
             | Self::EvidenceMalformed
             | Self::Duplicate
             | Self::PolicyInvalid
+            | Self::CertificateUnfit
             | Self::ManifestInvalid
             | Self::NameMalformed => ReasonClass::Malformed,
             Self::KeyNotAllowed
@@ -382,6 +389,7 @@ impl ReasonCode {
             | Self::ManifestMissing
             | Self::RotatesByAge
             | Self::CrlNotConfigured
+            | Self::RootOffline
             | Self::PolicyDiffers
             | Self::PolicyStale
             | Self::RequestVoid

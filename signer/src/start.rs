@@ -11,6 +11,7 @@ use hallmark_policy::{Policy, file::RotatesWord, key::PublicKey, profile::Author
 use crate::{
     apply::BY_START,
     authorities::{self, AuthorityError, Keys},
+    bring::Roots,
     clock::{Clock, ClockGuard},
     config::CoreConfig,
     core::{Core, Inner, Setting},
@@ -30,6 +31,8 @@ pub struct StartOptions {
     pub accept_missing_checkpoint: bool,
     /// Make the authorities that the policy describes and the ledger does not have yet.
     pub create_authorities: bool,
+    /// Certificates of offline roots, for the authorities that are made.
+    pub roots: Roots,
     /// SHA-256 of the configuration file, for the log.
     pub config_sha256: [u8; 32],
     /// The clocks.
@@ -180,7 +183,7 @@ async fn start(
     }
     if options.create_authorities {
         for authority in policy.authorities() {
-            report.lines.extend(genesis::create(&core.inner, authority).await?);
+            report.lines.extend(genesis::create(&core.inner, authority, &options.roots).await?);
         }
     }
     core.inner.serve(authorities::load(&core.inner.ledger, Keys::Open(&core.inner.keyring), &policy)?);
@@ -238,7 +241,8 @@ async fn log_open_keys(core: &Core) -> Result<(), StartError> {
     for (authority, serving) in inner.all_serving().iter() {
         let record = inner.ledger.authority(authority)?;
         let epoch = inner.ledger.epoch(authority, Epochs::Generation(serving.issuer.epoch.generation))?;
-        let keys = [record.and_then(|record| record.key), epoch.and_then(|epoch| epoch.key)];
+        let root_key = record.filter(|record| !record.is_offline()).and_then(|record| record.key);
+        let keys = [root_key, epoch.and_then(|epoch| epoch.key)];
         for key in keys.into_iter().flatten() {
             let Ok(public) = PublicKey::parse(&key.spki) else { continue };
             let event = Event::KeyEvent {

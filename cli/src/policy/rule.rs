@@ -149,6 +149,8 @@ impl Rule {
             | ReasonCode::OwnerKeyShared
             | ReasonCode::RotatesByAge
             | ReasonCode::CrlNotConfigured
+            | ReasonCode::CertificateUnfit
+            | ReasonCode::RootOffline
             | ReasonCode::CrlTooLarge
             | ReasonCode::CrlStale
             | ReasonCode::CertificateUnknown
