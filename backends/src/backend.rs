@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -27,6 +27,8 @@ pub(crate) trait Backend: Send + Sync {
     /// As `open`, for a key whose public key is not on record yet; it does not sign. It must be of that purpose.
     fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError>;
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError>;
+    /// Destroys every key of that label, and its public half, if all of them may be destroyed; says how many there were.
+    fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError>;
     fn list(&self) -> Result<Vec<KeyReference>, BackendError>;
     fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError>;
     fn health(&self) -> Result<(), BackendError>;
@@ -57,29 +59,34 @@ pub(crate) struct OpenKey {
     pub(crate) public: Arc<PublicKey>,
     /// Different for each time a key is opened, so that what a session remembers of it can grow stale.
     pub(crate) opening: u64,
+    /// Set when it may sign no longer: also what was queued, and what a session remembers, ends there.
+    pub(crate) closed: Arc<AtomicBool>,
 }
 
-/// What stands right before a private key: the deadline, and the count of uses.
+/// What stands right before a private key: the deadline, whether it may still sign, and the count of uses.
 #[derive(Debug)]
 pub(crate) struct Gate<'a> {
     pub(crate) deadline: Instant,
+    pub(crate) issuer: SpkiDigest,
+    pub(crate) closed: &'a AtomicBool,
     pub(crate) key_uses: &'a AtomicU64,
 }
 
 impl Gate<'_> {
     /// Called right before the key is touched, each time.
     pub(crate) fn pass(&self) -> Result<(), SignError> {
-        self.in_time()?;
+        in_time(self.deadline)?;
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(SignError::NotOpen { issuer: self.issuer });
+        }
         self.key_uses.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+}
 
-    pub(crate) fn in_time(&self) -> Result<(), SignError> {
-        if Instant::now() >= self.deadline {
-            return Err(SignError::DeadlinePassed);
-        }
-        Ok(())
-    }
+/// Whether somebody still waits.
+pub(crate) fn in_time(deadline: Instant) -> Result<(), SignError> {
+    if Instant::now() >= deadline { Err(SignError::DeadlinePassed) } else { Ok(()) }
 }
 
 /// What kind of key to make.

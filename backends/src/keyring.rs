@@ -16,12 +16,12 @@ use hallmark_ledger::Committed;
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 
 use crate::{
-    backend::{Backend, Description, Gate, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer},
+    backend::{Backend, Description, Gate, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer, in_time},
     config::{BackendConfig, SoftwareKeys},
     error::{BackendError, SignError},
     pkcs11,
     queue::{NotQueued, Queue},
-    reference::KeyReference,
+    reference::{KeyLabel, KeyReference},
     signature::{Message, Signature},
     software,
 };
@@ -111,7 +111,8 @@ impl Keyring {
             }
         };
         let opening = self.shared.openings.fetch_add(1, Ordering::Relaxed);
-        let key = OpenKey { reference: reference.clone(), public: Arc::new(public.clone()), opening };
+        let key =
+            OpenKey { reference: reference.clone(), public: Arc::new(public.clone()), opening, closed: Arc::default() };
         self.shared.open.write().unwrap_or_else(PoisonError::into_inner).insert(expected, key);
         Ok(public)
     }
@@ -133,6 +134,20 @@ impl Keyring {
         self.backend.destroy(reference, expected)?;
         self.forget(expected);
         Ok(())
+    }
+
+    /// Lets a key sign no longer: what waits for it is answered [`SignError::NotOpen`]. One signature for each session may be in
+    /// the device at this moment; whoever asked for it still gets it.
+    pub fn close(&self, key: SpkiDigest) {
+        self.forget(key);
+    }
+
+    /// Destroys every key of that label: leftovers whose public keys are not on record, and twins. Says how many.
+    ///
+    /// # Errors
+    /// See [`BackendError`]; nothing is destroyed if one of them is a root's.
+    pub fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {
+        self.backend.clear(label)
     }
 
     /// Every private key that the token or directory holds, so that leftovers of an interrupted rotation are found.
@@ -213,7 +228,10 @@ impl Keyring {
     }
 
     fn forget(&self, key: SpkiDigest) {
-        self.shared.open.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let open = self.shared.open.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        if let Some(open) = open {
+            open.closed.store(true, Ordering::SeqCst);
+        }
     }
 
     fn start(&self, number: usize, signer: Box<dyn Signer>) -> Result<(), BackendError> {
@@ -255,8 +273,7 @@ impl Shared {
     }
 
     fn sign(&self, signer: &mut dyn Signer, message: Message, deadline: Instant) -> Result<Signature, SignError> {
-        let gate = Gate { deadline, key_uses: &self.key_uses };
-        gate.in_time()?;
+        in_time(deadline)?;
         let issuer = message.issuer;
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&issuer).cloned();
         let key = open.ok_or(SignError::NotOpen { issuer })?;
@@ -264,6 +281,7 @@ impl Shared {
         if !kind.signs_with(algorithm) {
             return Err(SignError::WrongAlgorithm { issuer, kind, algorithm });
         }
+        let gate = Gate { deadline, issuer, closed: &key.closed, key_uses: &self.key_uses };
         let bytes = signer.sign(&key, algorithm, &message.to_be_signed, &gate)?;
         let signature = Signature::verified(message, bytes, &key.public);
         if signature.is_err() {

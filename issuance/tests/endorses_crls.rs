@@ -16,7 +16,7 @@ use aws_lc_rs::{
 };
 use hallmark_issuance::draft;
 use hallmark_policy::{
-    Approved, CrlIssuer, CrlRequest, Decision, EpochId, Issuer, Policy, Revocation, Warrant,
+    Approved, Bounds, CrlIssuer, CrlRequest, Decision, EpochId, Issuer, Policy, Revocation, Warrant,
     authority::Root,
     content::{EpochBinding, Serial},
     crl::RevocationReason,
@@ -78,6 +78,7 @@ fn epoch(key: PublicKey, algorithm: SignatureAlgorithm) -> Issuer {
         key,
         algorithm,
         validity: validity(),
+        bounds: Bounds::default(),
     }
 }
 

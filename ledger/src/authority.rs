@@ -1,8 +1,13 @@
 //! Authorities and their epochs, as the ledger keeps them.
 
-use rusqlite::{Connection, Row};
+use hallmark_policy::key::SpkiDigest;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, types::Value};
 
-use crate::{Answer, request::RequestRow, schema::unsigned};
+use crate::{
+    Answer, UnixMillis,
+    request::RequestRow,
+    schema::{signed, unsigned},
+};
 
 /// An authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +18,8 @@ pub struct AuthorityRecord {
     pub state: AuthorityState,
     /// Label of its root's key.
     pub label: String,
+    /// Whose signature its first manifest needs.
+    pub owners: Vec<SpkiDigest>,
     /// Its root's key, once generated.
     pub key: Option<StoredKey>,
     /// Its root certificate, once signed.
@@ -45,6 +52,10 @@ pub struct EpochRecord {
     pub transition: [u8; 32],
     /// Transition before it.
     pub previous: [u8; 32],
+    /// Lifetime of its CA certificates in seconds; 0: the policy's.
+    pub lifetime_secs: u64,
+    /// Whether the intermediate that it replaces goes on the root's CRL.
+    pub revoke_previous: bool,
     /// Label of its key.
     pub label: String,
     /// Its key, once generated.
@@ -53,6 +64,25 @@ pub struct EpochRecord {
     pub intermediate: Option<Answer>,
     /// Its mesh CA certificate, once signed.
     pub mesh_ca: Option<Answer>,
+    /// When it became wanted.
+    pub intent_at: UnixMillis,
+    /// Index of the entry from which on it was active, once it was.
+    pub active_index: Option<u64>,
+    /// When it became active, once it was.
+    pub active_at: Option<UnixMillis>,
+    /// When another took its place.
+    pub retired_at: Option<UnixMillis>,
+    /// When its key was destroyed.
+    pub destroyed_at: Option<UnixMillis>,
+}
+
+/// Who fetched an epoch's chain, and when first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The caller's name in the policy.
+    pub caller: String,
+    /// When first.
+    pub at: UnixMillis,
 }
 
 /// How far an epoch is.
@@ -68,6 +98,56 @@ pub enum EpochState {
     Active,
     /// Another took its place.
     Retired,
+    /// Its key is destroyed.
+    Destroyed,
+    /// It was given up before it was active.
+    Aborted,
+}
+
+impl EpochState {
+    /// Whether it is wanted, and not active yet.
+    #[must_use]
+    pub fn is_in_the_making(self) -> bool {
+        self < Self::Active
+    }
+
+    /// Its name in the database and for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Keyed => "keyed",
+            Self::Prepared => "prepared",
+            Self::Active => "active",
+            Self::Retired => "retired",
+            Self::Destroyed => "destroyed",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// Which epochs of an authority are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epochs {
+    /// The active one.
+    Active,
+    /// The one in the making.
+    Making,
+    /// That generation.
+    Generation(u64),
+    /// The one that came by this transition; not an aborted one.
+    Transition([u8; 32]),
+    /// The one with this key.
+    Key(SpkiDigest),
+    /// Those whose key may still be in its backend although they are not active: retired and aborted ones.
+    Leftover,
+    /// Those below a generation, newest first, so many at most.
+    Before {
+        /// The generation.
+        generation: u64,
+        /// How many.
+        most: u32,
+    },
 }
 
 /// Where a key is, and which it is.
@@ -82,7 +162,7 @@ pub struct StoredKey {
 impl AuthorityRecord {
     /// All authorities, by name; or the one of that name.
     pub(crate) fn read(connection: &Connection, name: Option<&str>) -> rusqlite::Result<Vec<Self>> {
-        let sql = "SELECT name, state, label, reference, spki, root FROM authority WHERE ?1 IS NULL OR name = ?1 \
+        let sql = "SELECT name, state, label, reference, spki, root, owners FROM authority WHERE ?1 IS NULL OR name = ?1 \
                    ORDER BY name";
         let mut statement = connection.prepare_cached(sql)?;
         let rows = statement.query_map([name], |row| {
@@ -90,6 +170,7 @@ impl AuthorityRecord {
                 name: row.get(0)?,
                 state: AuthorityState::read(row.get_ref(1)?.as_str()?)?,
                 label: row.get(2)?,
+                owners: owners(row.get_ref(6)?.as_blob()?),
                 key: StoredKey::read(row, 3)?,
                 root: answer(connection, row.get(5)?)?,
             })
@@ -99,12 +180,29 @@ impl AuthorityRecord {
 }
 
 impl EpochRecord {
-    /// The epochs of an authority, by generation.
-    pub(crate) fn read(connection: &Connection, authority: &str) -> rusqlite::Result<Vec<Self>> {
-        let sql = "SELECT authority, generation, state, manifest_sha256, transition, previous, label, reference, spki, \
-                   intermediate, mesh_ca FROM epoch WHERE authority = ?1 ORDER BY generation";
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map([authority], |row| {
+    /// Epochs of an authority, newest first.
+    pub(crate) fn read(connection: &Connection, authority: &str, which: Epochs) -> rusqlite::Result<Vec<Self>> {
+        let (condition, value, most) = match which {
+            Epochs::Active => ("state = 'active' AND ?2 IS NULL", Value::Null, 1),
+            Epochs::Making => ("state IN ('intent', 'keyed', 'prepared') AND ?2 IS NULL", Value::Null, 1),
+            Epochs::Generation(generation) => ("generation = ?2", Value::Integer(signed(generation)), 1),
+            Epochs::Transition(transition) => {
+                ("transition = ?2 AND state <> 'aborted'", Value::Blob(transition.to_vec()), 1)
+            }
+            Epochs::Key(key) => ("spki_sha256 = ?2", Value::Blob(key.as_bytes().to_vec()), 1),
+            Epochs::Leftover => {
+                ("state IN ('retired', 'aborted') AND destroyed_at IS NULL AND ?2 IS NULL", Value::Null, u32::MAX)
+            }
+            Epochs::Before { generation, most } => ("generation < ?2", Value::Integer(signed(generation)), most),
+        };
+        let sql = format!(
+            "SELECT authority, generation, state, manifest_sha256, transition, previous, label, reference, spki, \
+             intermediate, mesh_ca, lifetime, revoke_previous, intent_at, active_index, active_at, retired_at, \
+             destroyed_at FROM epoch WHERE authority = ?1 AND {condition} ORDER BY generation DESC LIMIT ?3"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params![authority, value, most], |row| {
+            let moment = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(UnixMillis));
             Ok(Self {
                 authority: row.get(0)?,
                 generation: unsigned(row.get(1)?),
@@ -116,10 +214,51 @@ impl EpochRecord {
                 key: StoredKey::read(row, 7)?,
                 intermediate: answer(connection, row.get(9)?)?,
                 mesh_ca: answer(connection, row.get(10)?)?,
+                lifetime_secs: unsigned(row.get(11)?),
+                revoke_previous: row.get(12)?,
+                intent_at: UnixMillis(row.get(13)?),
+                active_index: row.get::<_, Option<i64>>(14)?.map(unsigned),
+                active_at: moment(15)?,
+                retired_at: moment(16)?,
+                destroyed_at: moment(17)?,
             })
         })?;
         rows.collect()
     }
+}
+
+/// Who fetched an epoch's chain, by name, so many at most.
+pub(crate) fn fetches(
+    connection: &Connection,
+    authority: &str,
+    generation: u64,
+    most: u32,
+) -> rusqlite::Result<Vec<Fetch>> {
+    let sql = "SELECT caller, at FROM epoch_fetch WHERE authority = ?1 AND generation = ?2 ORDER BY caller LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let values = params![authority, signed(generation), most];
+    let rows = statement.query_map(values, |row| Ok(Fetch { caller: row.get(0)?, at: UnixMillis(row.get(1)?) }))?;
+    rows.collect()
+}
+
+/// Remembers that a caller fetched an epoch's chain.
+pub(crate) fn keep_fetch(
+    connection: &Connection,
+    authority: &str,
+    generation: u64,
+    caller: &str,
+    at: UnixMillis,
+) -> rusqlite::Result<()> {
+    let sql =
+        "INSERT INTO epoch_fetch (authority, generation, caller, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    connection.prepare_cached(sql)?.execute(params![authority, signed(generation), caller, at.0])?;
+    Ok(())
+}
+
+/// The bytes of that SHA-256, if they are kept.
+pub(crate) fn blob(connection: &Connection, sha256: &[u8; 32]) -> rusqlite::Result<Option<Vec<u8>>> {
+    let sql = "SELECT bytes FROM blob WHERE sha256 = ?1";
+    connection.prepare_cached(sql)?.query_row([sha256], |row| row.get(0)).optional()
 }
 
 /// A CA's key: the authority, `root` or `epoch`, and the SubjectPublicKeyInfo as DER.
@@ -165,9 +304,15 @@ impl EpochState {
             "prepared" => Ok(Self::Prepared),
             "active" => Ok(Self::Active),
             "retired" => Ok(Self::Retired),
+            "destroyed" => Ok(Self::Destroyed),
+            "aborted" => Ok(Self::Aborted),
             _ => Err(rusqlite::Error::InvalidColumnName("epoch.state".to_owned())),
         }
     }
+}
+
+fn owners(digests: &[u8]) -> Vec<SpkiDigest> {
+    digests.as_chunks().0.iter().map(|digest| SpkiDigest::from_bytes(*digest)).collect()
 }
 
 fn answer(connection: &Connection, log_index: Option<i64>) -> rusqlite::Result<Option<Answer>> {

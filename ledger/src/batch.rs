@@ -105,8 +105,13 @@ impl<'c> Batch<'c> {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.keep_hashed_blob(&hallmark_entry::sha256(bytes), bytes)
+    }
+
+    /// Keeps bytes whose SHA-256 is known.
+    pub(crate) fn keep_hashed_blob(&self, sha256: &[u8; 32], bytes: &[u8]) -> rusqlite::Result<()> {
         let sql = "INSERT INTO blob (sha256, bytes) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-        self.connection.prepare_cached(sql)?.execute(params![hallmark_entry::sha256(bytes), bytes])?;
+        self.connection.prepare_cached(sql)?.execute(params![sha256, bytes])?;
         Ok(())
     }
 

@@ -125,6 +125,8 @@ pub enum Step {
         authority: String,
         /// Label of the key to be generated.
         label: String,
+        /// Whose signature the first manifest needs; none where it rotates by age.
+        owners: Vec<SpkiDigest>,
     },
     /// The root's key was generated. Wants the intent.
     RootKey {
@@ -142,22 +144,7 @@ pub enum Step {
     },
     /// The next epoch is to be made. Wants a root that is ready, no other epoch in the making, the next generation,
     /// and the transition that follows from `previous` and the manifest.
-    EpochIntent {
-        /// The authority.
-        authority: String,
-        /// Generation, from 1 without gaps.
-        generation: u64,
-        /// SHA-256 of `statement`.
-        manifest_sha256: [u8; 32],
-        /// The manifest, or the statement in its place; kept as a blob.
-        statement: String,
-        /// Transition digest.
-        transition: [u8; 32],
-        /// Transition of the active epoch; 32 zero bytes if there is none.
-        previous: [u8; 32],
-        /// Label of the key to be generated.
-        label: String,
-    },
+    EpochIntent(Box<EpochIntent>),
     /// The epoch's key was generated. Wants the intent, and a key that is no other's.
     EpochKey {
         /// The authority.
@@ -183,4 +170,88 @@ pub enum Step {
         /// The epoch.
         generation: u64,
     },
+    /// The epoch is given up before it was active. Its number is not used again; its transition may be.
+    EpochAborted {
+        /// The authority.
+        authority: String,
+        /// The epoch.
+        generation: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The key of a retired or aborted epoch is destroyed, or it never had one.
+    EpochDestroyed {
+        /// The authority.
+        authority: String,
+        /// The epoch.
+        generation: u64,
+    },
+}
+
+/// What an epoch is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochIntent {
+    /// The authority.
+    pub authority: String,
+    /// Generation, from 1; that of an aborted epoch is not used again.
+    pub generation: u64,
+    /// The manifest, or the statement in its place; kept as a blob.
+    pub statement: Statement,
+    /// Transition digest.
+    pub transition: [u8; 32],
+    /// Transition of the active epoch; 32 zero bytes if there is none.
+    pub previous: [u8; 32],
+    /// Lifetime of its CA certificates in seconds; 0: the policy's.
+    pub lifetime_secs: u64,
+    /// Whether the intermediate that it replaces goes on the root's CRL.
+    pub revoke_previous: bool,
+    /// Label of the key to be generated.
+    pub label: String,
+    /// Who wants it.
+    pub consent: Consent,
+}
+
+/// A manifest or statement, and its digest: taken once, where it comes in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Statement {
+    bytes: Vec<u8>,
+    sha256: [u8; 32],
+}
+
+impl Statement {
+    /// Takes the bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        let sha256 = hallmark_entry::sha256(&bytes);
+        Self { bytes, sha256 }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// SHA-256 of the bytes.
+    #[must_use]
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.sha256
+    }
+}
+
+impl std::fmt::Debug for Statement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Statement({}, {} bytes)", hallmark_policy::hex(&self.sha256), self.bytes.len())
+    }
+}
+
+/// Who wants an epoch, for the log: an auditor verifies an owner's signature from the entry, the blob and the root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// The caller's name in the policy, or the operator's identity.
+    pub by: String,
+    /// SubjectPublicKeyInfo of the owner whose signature it is, DER.
+    pub owner_spki: Vec<u8>,
+    /// The signature, ASN.1 DER.
+    pub owner_signature: Vec<u8>,
 }

@@ -13,9 +13,9 @@ use hallmark_tlog::{
 use tokio::sync::oneshot;
 
 use crate::{
-    Answer, AuthorityRecord, CaKey, CrlRecord, CrlStatus, EpochRecord, Event, Found, Head, Issued, LedgerConfig,
-    LedgerError, Logged, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle, Revoke, Revoked, Step, UnixMillis,
-    authority, crl, nodes, open,
+    Answer, AuthorityRecord, CaKey, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch, Found, Head, Issued,
+    LedgerConfig, LedgerError, Logged, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle, Revoke, Revoked, Step,
+    UnixMillis, authority, crl, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
@@ -143,12 +143,52 @@ impl Ledger {
         self.read(|connection| AuthorityRecord::read(connection, Some(name))).map(|found| found.into_iter().next())
     }
 
-    /// The epochs of an authority, by generation.
+    /// Epochs of an authority, newest first.
     ///
     /// # Errors
     /// See [`LedgerError`].
-    pub fn epochs(&self, authority: &str) -> Result<Vec<EpochRecord>, LedgerError> {
-        self.read(|connection| EpochRecord::read(connection, authority))
+    pub fn epochs(&self, authority: &str, which: Epochs) -> Result<Vec<EpochRecord>, LedgerError> {
+        self.read(|connection| EpochRecord::read(connection, authority, which))
+    }
+
+    /// One epoch of an authority: the newest of those that are meant.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn epoch(&self, authority: &str, which: Epochs) -> Result<Option<EpochRecord>, LedgerError> {
+        self.epochs(authority, which).map(|found| found.into_iter().next())
+    }
+
+    /// Who fetched an epoch's chain, by name, so many at most.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn fetches(&self, authority: &str, generation: u64, most: u32) -> Result<Vec<Fetch>, LedgerError> {
+        self.read(|connection| authority::fetches(connection, authority, generation, most))
+    }
+
+    /// Remembers that a caller fetched an epoch's chain. It has no entry; losing it loses nothing that was promised.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub async fn keep_fetch(
+        &self,
+        authority: &str,
+        generation: u64,
+        caller: &str,
+        at: UnixMillis,
+    ) -> Result<(), LedgerError> {
+        let (authority, caller) = (authority.to_owned(), caller.to_owned());
+        self.ask(|reply| Operation::KeepFetch { authority, generation, caller, at, reply }).await
+    }
+
+    /// The bytes of that SHA-256: a manifest, a policy, a request. They are compared with their digest.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn blob(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, LedgerError> {
+        let found = self.read(|connection| authority::blob(connection, sha256))?;
+        Ok(found.filter(|bytes| hallmark_entry::sha256(bytes) == *sha256))
     }
 
     /// The keys that are, were or are to be a CA's, whatever the state of their authority or epoch.

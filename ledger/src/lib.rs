@@ -34,12 +34,12 @@ mod threads;
 mod wal;
 mod writer;
 
-pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, StoredKey};
+pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
 pub use committed::Committed;
 pub use config::{Head, LedgerConfig, Opened, Recovery, UnixMillis};
 pub use crl::{CrlRecord, CrlStatus};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
-pub use event::{Event, KeyAction, Step};
+pub use event::{Consent, EpochIntent, Event, KeyAction, Statement, Step};
 pub use handle::Ledger;
 pub use outcome::{Answer, Found, Issued, Logged, ReceiptHandle};
 pub use revocation::{REVOCATIONS_MAX, Revoke, Revoked};

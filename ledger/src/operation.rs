@@ -6,7 +6,7 @@ use hallmark_policy::{Refusal, RequestIdentity, Warrant};
 use tokio::sync::oneshot;
 
 use crate::{
-    Event, Issued, LedgerError, Logged, Revoke, Revoked, Step, UnixMillis,
+    Event, Issued, LedgerError, Logged, Revoke, Revoked, Step, UnixMillis, authority,
     batch::{Batch, Fault},
 };
 
@@ -21,6 +21,7 @@ pub(crate) enum Operation {
     Record { event: Event, at: UnixMillis, reply: Reply<Logged> },
     Advance { step: Step, at: UnixMillis, reply: Reply<Logged> },
     Revoke { revokes: Vec<Revoke>, at: UnixMillis, reply: Reply<Vec<Revoked>> },
+    KeepFetch { authority: String, generation: u64, caller: String, at: UnixMillis, reply: Reply<()> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
     Stop,
 }
@@ -58,6 +59,10 @@ impl Operation {
             Self::Record { event, at, reply } => defer(reply, batch.record(&event, at)),
             Self::Advance { step, at, reply } => defer(reply, batch.advance(&step, at)),
             Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
+            Self::KeepFetch { authority, generation, caller, at, reply } => {
+                let kept = authority::keep_fetch(batch.connection, &authority, generation, &caller, at);
+                defer(reply, kept.map_err(Fault::Sql))
+            }
             Self::KeepSignature { log_index, signature, reply } => {
                 defer(reply, batch.keep_signature(log_index, signature))
             }
@@ -74,6 +79,7 @@ impl Operation {
             }
             Self::Revoke { reply, .. } => answer(reply, Err(error)),
             Self::KeepSignature { reply, .. } => answer(reply, Err(error)),
+            Self::KeepFetch { reply, .. } => answer(reply, Err(error)),
             Self::Stop => {}
         }
     }

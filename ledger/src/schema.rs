@@ -23,6 +23,9 @@ const STATEMENTS_MAX: usize = 64;
 /// `key_names` never forget. Its `serial` is empty where what is signed has none.
 /// `issuer` has the end of what lives longest among its certificates, the number of its last CRL, and where its newest revocation
 /// stands in the log. `revocation` forgets what has stood on a CRL after its end; times there and in `crl` are in seconds.
+/// `authority.owners` are SHA-256 digests of keys, one after another.
+/// `epoch` keeps aborted ones, so that no generation is used twice; of the others, each transition stands once. `destroyed_at` of an
+/// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
 /// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
 const TABLES: &str = "
 CREATE TABLE head (
@@ -129,6 +132,7 @@ CREATE TABLE authority (
     name TEXT PRIMARY KEY,
     state TEXT NOT NULL CHECK (state IN ('intent', 'keyed', 'ready')),
     label TEXT NOT NULL,
+    owners BLOB NOT NULL,
     reference TEXT,
     spki BLOB UNIQUE,
     root INTEGER
@@ -136,19 +140,34 @@ CREATE TABLE authority (
 CREATE TABLE epoch (
     authority TEXT NOT NULL REFERENCES authority (name),
     generation INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('intent', 'keyed', 'prepared', 'active', 'retired')),
+    state TEXT NOT NULL CHECK (state IN ('intent', 'keyed', 'prepared', 'active', 'retired', 'destroyed', 'aborted')),
     manifest_sha256 BLOB NOT NULL,
     transition BLOB NOT NULL,
     previous BLOB NOT NULL,
+    lifetime INTEGER NOT NULL,
+    revoke_previous INTEGER NOT NULL,
     label TEXT NOT NULL,
     reference TEXT,
     spki BLOB UNIQUE,
+    spki_sha256 BLOB UNIQUE,
     intermediate INTEGER,
     mesh_ca INTEGER,
-    PRIMARY KEY (authority, generation),
-    UNIQUE (authority, transition)
+    intent_at INTEGER NOT NULL,
+    active_index INTEGER,
+    active_at INTEGER,
+    retired_at INTEGER,
+    destroyed_at INTEGER,
+    PRIMARY KEY (authority, generation)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX epoch_active ON epoch (authority) WHERE state = 'active';
+CREATE UNIQUE INDEX epoch_transition ON epoch (authority, transition) WHERE state <> 'aborted';
+CREATE TABLE epoch_fetch (
+    authority TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (authority, generation, caller)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// A connection that writes. Nothing it commits is heard of before it is on the disk.

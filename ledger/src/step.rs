@@ -1,11 +1,11 @@
 //! Steps of authorities and epochs: each is a compare-and-set and an entry, in the batch's transaction.
 
-use hallmark_entry::{Object, sha256};
+use hallmark_entry::Object;
 use hallmark_policy::{authority::transition, key::SpkiDigest};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::{
-    LedgerError, Logged, Step, UnixMillis,
+    Consent, EpochIntent, LedgerError, Logged, Step, UnixMillis,
     batch::{Batch, Fault},
     schema::{signed, unsigned},
 };
@@ -17,36 +17,55 @@ impl Batch<'_> {
     /// Takes a step, or says which state it would have wanted.
     pub(crate) fn advance(&mut self, step: &Step, at: UnixMillis) -> Result<Logged, Fault> {
         match step {
-            Step::RootIntent { authority, label } => root_intent(self.connection, authority, label)?,
+            Step::RootIntent { authority, label, owners } => root_intent(self.connection, authority, label, owners)?,
             Step::RootKey { authority, reference, spki } => root_key(self.connection, authority, reference, spki)?,
             Step::RootReady { authority } => root_ready(self.connection, authority)?,
-            Step::EpochIntent { .. } => self.epoch_intent(step)?,
+            Step::EpochIntent(intent) => self.epoch_intent(intent, at)?,
             Step::EpochKey { authority, generation, reference, spki } => {
                 epoch_key(self.connection, authority, *generation, reference, spki)?;
             }
             Step::EpochPrepared { authority, generation } => epoch_prepared(self.connection, authority, *generation)?,
-            Step::EpochActive { authority, generation } => epoch_active(self.connection, authority, *generation)?,
+            Step::EpochActive { authority, generation } => {
+                let index = self.next_index();
+                epoch_active(self.connection, authority, *generation, index, at)?;
+            }
+            Step::EpochAborted { authority, generation, reason: _ } => {
+                epoch_aborted(self.connection, authority, *generation)?;
+            }
+            Step::EpochDestroyed { authority, generation } => {
+                epoch_destroyed(self.connection, authority, *generation, at)?;
+            }
         }
-        Ok(self.append(entry(step, at), at)?)
+        let entry = entry(self.connection, step, at)?;
+        Ok(self.append(entry, at)?)
     }
 
-    fn epoch_intent(&self, step: &Step) -> Result<(), Fault> {
-        let Step::EpochIntent { authority, generation, manifest_sha256, statement, transition, previous, label } = step
-        else {
-            return Ok(());
-        };
-        check_intent(self.connection, step)?;
-        let sql = "INSERT INTO epoch (authority, generation, state, manifest_sha256, transition, previous, label) \
-                   VALUES (?1, ?2, 'intent', ?3, ?4, ?5, ?6)";
-        let values = params![authority, signed(*generation), manifest_sha256, transition, previous, label];
-        self.connection.execute(sql, values)?;
-        Ok(self.keep_blob(statement.as_bytes())?)
+    fn epoch_intent(&self, intent: &EpochIntent, at: UnixMillis) -> Result<(), Fault> {
+        check_intent(self.connection, intent)?;
+        let sql = "INSERT INTO epoch (authority, generation, state, manifest_sha256, transition, previous, lifetime, \
+                   revoke_previous, label, intent_at) VALUES (?1, ?2, 'intent', ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        self.connection.execute(
+            sql,
+            params![
+                intent.authority,
+                signed(intent.generation),
+                intent.statement.sha256(),
+                intent.transition,
+                intent.previous,
+                signed(intent.lifetime_secs),
+                intent.revoke_previous,
+                intent.label,
+                at.0,
+            ],
+        )?;
+        Ok(self.keep_hashed_blob(intent.statement.sha256(), intent.statement.bytes())?)
     }
 }
 
-fn root_intent(connection: &Connection, authority: &str, label: &str) -> Result<(), Fault> {
-    let sql = "INSERT INTO authority (name, state, label) VALUES (?1, 'intent', ?2) ON CONFLICT DO NOTHING";
-    let changed = connection.execute(sql, params![authority, label])?;
+fn root_intent(connection: &Connection, authority: &str, label: &str, owners: &[SpkiDigest]) -> Result<(), Fault> {
+    let sql = "INSERT INTO authority (name, state, label, owners) VALUES (?1, 'intent', ?2, ?3) ON CONFLICT DO NOTHING";
+    let owners: Vec<u8> = owners.iter().flat_map(|owner| *owner.as_bytes()).collect();
+    let changed = connection.execute(sql, params![authority, label, owners])?;
     one(changed, || format!("authority `{authority}` exists already; hint: go on from the step where it is"))
 }
 
@@ -64,18 +83,15 @@ fn root_ready(connection: &Connection, authority: &str) -> Result<(), Fault> {
     one(changed, || format!("authority `{authority}` has no kept signature on a root certificate to become ready with"))
 }
 
-fn check_intent(connection: &Connection, step: &Step) -> Result<(), Fault> {
-    let Step::EpochIntent { authority, generation, manifest_sha256, statement, transition: named, previous, .. } = step
-    else {
-        return Ok(());
-    };
+fn check_intent(connection: &Connection, intent: &EpochIntent) -> Result<(), Fault> {
+    let EpochIntent { authority, generation, statement, transition: named, previous, .. } = intent;
     let sql = "SELECT state = 'ready' FROM authority WHERE name = ?1";
     let ready: Option<bool> = connection.query_row(sql, [authority], |row| row.get(0)).optional()?;
     check(ready == Some(true), || format!("authority `{authority}` has no root that is ready"))?;
     let last = Last::of(connection, authority)?;
-    check(!last.in_the_making, || {
-        let making = last.generation;
-        format!("epoch {making} of authority `{authority}` is in the making; hint: finish it first")
+    check(last.making.is_none(), || {
+        let making = last.making.unwrap_or_default();
+        format!("epoch {making} of authority `{authority}` is in the making; hint: finish or abort it first")
     })?;
     check(*generation == last.generation + 1 && *generation <= GENERATION_MAX, || {
         format!("the next epoch of authority `{authority}` is {}, not {generation}", last.generation + 1)
@@ -84,29 +100,32 @@ fn check_intent(connection: &Connection, step: &Step) -> Result<(), Fault> {
         let current = hallmark_policy::hex(&last.transition);
         format!("the transition in force of authority `{authority}` is {current}; hint: begin from that one")
     })?;
-    check(*manifest_sha256 == sha256(statement.as_bytes()), || {
-        "the digest is not that of the manifest or statement".to_owned()
-    })?;
-    check(*named == transition(manifest_sha256, previous), || {
+    check(*named == transition(statement.sha256(), previous), || {
         "the transition does not follow from the manifest and the previous transition".to_owned()
     })
 }
 
-/// The newest epoch of an authority; generation 0 and 32 zero bytes if there is none.
+/// How far an authority's epochs are.
 struct Last {
+    /// The highest generation that was ever used; 0 if none was.
     generation: u64,
+    /// The transition in force; 32 zero bytes if there is none.
     transition: [u8; 32],
-    in_the_making: bool,
+    /// The epoch in the making.
+    making: Option<u64>,
 }
 
 impl Last {
     fn of(connection: &Connection, authority: &str) -> rusqlite::Result<Self> {
-        let sql = "SELECT generation, transition, state IN ('intent', 'keyed', 'prepared') FROM epoch \
-                   WHERE authority = ?1 ORDER BY generation DESC LIMIT 1";
-        let found = connection.query_row(sql, [authority], |row| {
-            Ok(Self { generation: unsigned(row.get(0)?), transition: row.get(1)?, in_the_making: row.get(2)? })
-        });
-        Ok(found.optional()?.unwrap_or(Self { generation: 0, transition: [0; 32], in_the_making: false }))
+        let one = |sql: &str| {
+            connection.query_row(sql, [authority], |row| row.get::<_, Option<i64>>(0).map(|found| found.map(unsigned)))
+        };
+        let generation = one("SELECT max(generation) FROM epoch WHERE authority = ?1")?.unwrap_or(0);
+        let making = one("SELECT max(generation) FROM epoch WHERE authority = ?1 \
+                          AND state IN ('intent', 'keyed', 'prepared')")?;
+        let sql = "SELECT transition FROM epoch WHERE authority = ?1 AND state = 'active'";
+        let transition = connection.query_row(sql, [authority], |row| row.get(0)).optional()?;
+        Ok(Self { generation, transition: transition.unwrap_or([0; 32]), making })
     }
 }
 
@@ -118,9 +137,11 @@ fn epoch_key(
     spki: &[u8],
 ) -> Result<(), Fault> {
     check_key_is_new(connection, spki)?;
-    let sql = "UPDATE epoch SET state = 'keyed', reference = ?3, spki = ?4 \
+    let sql = "UPDATE epoch SET state = 'keyed', reference = ?3, spki = ?4, spki_sha256 = ?5 \
                WHERE authority = ?1 AND generation = ?2 AND state = 'intent'";
-    let changed = connection.execute(sql, params![authority, signed(generation), reference, spki])?;
+    let digest = SpkiDigest::of(spki);
+    let values = params![authority, signed(generation), reference, spki, digest.as_bytes()];
+    let changed = connection.execute(sql, values)?;
     one(changed, || format!("epoch {generation} of authority `{authority}` is not waiting for a key"))
 }
 
@@ -137,15 +158,41 @@ fn epoch_prepared(connection: &Connection, authority: &str, generation: u64) -> 
 }
 
 /// The fence: what names another transition fails from here on.
-fn epoch_active(connection: &Connection, authority: &str, generation: u64) -> Result<(), Fault> {
-    let sql = "SELECT 1 FROM epoch WHERE authority = ?1 AND generation = ?2 AND state = 'prepared'";
-    let prepared = connection.query_row(sql, params![authority, signed(generation)], |_| Ok(())).optional()?;
-    check(prepared.is_some(), || format!("epoch {generation} of authority `{authority}` is not prepared"))?;
-    let sql = "UPDATE epoch SET state = 'retired' WHERE authority = ?1 AND state = 'active'";
-    connection.execute(sql, [authority])?;
-    let sql = "UPDATE epoch SET state = 'active' WHERE authority = ?1 AND generation = ?2";
-    connection.execute(sql, params![authority, signed(generation)])?;
+fn epoch_active(
+    connection: &Connection,
+    authority: &str,
+    generation: u64,
+    index: u64,
+    at: UnixMillis,
+) -> Result<(), Fault> {
+    let sql = "SELECT previous = coalesce((SELECT transition FROM epoch WHERE authority = ?1 AND state = 'active'), \
+               zeroblob(32)) FROM epoch WHERE authority = ?1 AND generation = ?2 AND state = 'prepared'";
+    let follows: Option<bool> =
+        connection.query_row(sql, params![authority, signed(generation)], |row| row.get(0)).optional()?;
+    check(follows.is_some(), || format!("epoch {generation} of authority `{authority}` is not prepared"))?;
+    check(follows == Some(true), || {
+        format!("epoch {generation} of authority `{authority}` does not follow the active one")
+    })?;
+    let sql = "UPDATE epoch SET state = 'retired', retired_at = ?2 WHERE authority = ?1 AND state = 'active'";
+    connection.execute(sql, params![authority, at.0])?;
+    let sql =
+        "UPDATE epoch SET state = 'active', active_index = ?3, active_at = ?4 WHERE authority = ?1 AND generation = ?2";
+    connection.execute(sql, params![authority, signed(generation), signed(index), at.0])?;
     Ok(())
+}
+
+fn epoch_aborted(connection: &Connection, authority: &str, generation: u64) -> Result<(), Fault> {
+    let sql = "UPDATE epoch SET state = 'aborted' WHERE authority = ?1 AND generation = ?2 \
+               AND state IN ('intent', 'keyed', 'prepared')";
+    let changed = connection.execute(sql, params![authority, signed(generation)])?;
+    one(changed, || format!("epoch {generation} of authority `{authority}` is not in the making"))
+}
+
+fn epoch_destroyed(connection: &Connection, authority: &str, generation: u64, at: UnixMillis) -> Result<(), Fault> {
+    let sql = "UPDATE epoch SET state = iif(state = 'retired', 'destroyed', state), destroyed_at = ?3 \
+               WHERE authority = ?1 AND generation = ?2 AND state IN ('retired', 'aborted') AND destroyed_at IS NULL";
+    let changed = connection.execute(sql, params![authority, signed(generation), at.0])?;
+    one(changed, || format!("the key of epoch {generation} of authority `{authority}` is not to be destroyed"))
 }
 
 /// A key belongs to one root or one epoch.
@@ -163,33 +210,63 @@ fn check(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), Fault> {
     if holds { Ok(()) } else { Err(Fault::Alone(LedgerError::Condition { sentence: sentence() })) }
 }
 
-fn entry(step: &Step, at: UnixMillis) -> Vec<u8> {
+fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Result<Vec<u8>> {
     let object = match step {
-        Step::RootIntent { authority, label } => named("root-intent", authority).text("label", label),
+        Step::RootIntent { authority, label, owners } => named("root-intent", authority).text("label", label).texts(
+            "owners",
+            "owners-omitted",
+            owners.iter().map(ToString::to_string),
+        ),
         Step::RootKey { authority, reference, spki } => named("root-key", authority)
             .text("reference", reference)
             .hex("spki-sha256", SpkiDigest::of(spki).as_bytes()),
         Step::RootReady { authority } => named("root-ready", authority),
-        Step::EpochIntent { authority, generation, manifest_sha256, transition, previous, label, statement: _ } => {
-            named("epoch-intent", authority)
-                .object("epoch", Object::new().count("generation", *generation).hex("transition", transition))
-                .hex("manifest-sha256", manifest_sha256)
-                .hex("previous", previous)
-                .text("label", label)
+        Step::EpochIntent(intent) => intended(intent),
+        Step::EpochKey { authority, generation, reference, spki } => {
+            epoch(connection, "epoch-key", authority, *generation)?
+                .text("reference", reference)
+                .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
         }
-        Step::EpochKey { authority, generation, reference, spki } => epoch("epoch-key", authority, *generation)
-            .text("reference", reference)
-            .hex("spki-sha256", SpkiDigest::of(spki).as_bytes()),
-        Step::EpochPrepared { authority, generation } => epoch("epoch-prepared", authority, *generation),
-        Step::EpochActive { authority, generation } => epoch("epoch-active", authority, *generation),
+        Step::EpochPrepared { authority, generation } => epoch(connection, "epoch-prepared", authority, *generation)?,
+        Step::EpochActive { authority, generation } => {
+            let object = epoch(connection, "epoch-active", authority, *generation)?;
+            let sql = "SELECT previous FROM epoch WHERE authority = ?1 AND generation = ?2";
+            let previous: [u8; 32] =
+                connection.query_row(sql, params![authority, signed(*generation)], |row| row.get(0))?;
+            object.hex("previous", &previous)
+        }
+        Step::EpochAborted { authority, generation, reason } => {
+            epoch(connection, "epoch-aborted", authority, *generation)?.text("reason", reason)
+        }
+        Step::EpochDestroyed { authority, generation } => epoch(connection, "epoch-destroyed", authority, *generation)?,
     };
-    object.into_entry("rotation", at.0)
+    Ok(object.into_entry("rotation", at.0))
+}
+
+fn intended(intent: &EpochIntent) -> Object {
+    let Consent { by, owner_spki, owner_signature } = &intent.consent;
+    let object = named("epoch-intent", &intent.authority)
+        .object("epoch", Object::new().count("generation", intent.generation).hex("transition", &intent.transition))
+        .hex("manifest-sha256", intent.statement.sha256())
+        .hex("previous", &intent.previous)
+        .count("lifetime", intent.lifetime_secs)
+        .flag("revoke-previous", intent.revoke_previous)
+        .text("label", &intent.label)
+        .text("by", by);
+    if owner_spki.is_empty() {
+        return object;
+    }
+    object.hex("owner-spki", owner_spki).hex("owner-signature", owner_signature)
 }
 
 fn named(step: &'static str, authority: &str) -> Object {
     Object::new().text("step", step).text("authority", authority)
 }
 
-fn epoch(step: &'static str, authority: &str, generation: u64) -> Object {
-    named(step, authority).object("epoch", Object::new().count("generation", generation))
+/// Every step of an epoch names its transition, too: generations of another authority or ledger are not meant.
+fn epoch(connection: &Connection, step: &'static str, authority: &str, generation: u64) -> rusqlite::Result<Object> {
+    let sql = "SELECT transition FROM epoch WHERE authority = ?1 AND generation = ?2";
+    let transition: [u8; 32] = connection.query_row(sql, params![authority, signed(generation)], |row| row.get(0))?;
+    let epoch = Object::new().count("generation", generation).hex("transition", &transition);
+    Ok(named(step, authority).object("epoch", epoch))
 }

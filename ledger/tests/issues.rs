@@ -6,9 +6,12 @@ mod world;
 use std::time::{Duration, Instant};
 
 use hallmark_entry::{Summary, is_canonical};
-use hallmark_ledger::{Event, Found, Issued, LedgerError, Step, UnixMillis};
+use hallmark_ledger::{Epochs, Event, Found, Issued, LedgerError, Step, UnixMillis};
 use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal, decide, key::PublicKey};
 use world::{AUTHORITY, NOW_SECS, World, binding, check_receipt, committed, intent, now, refused, serial, warrant};
+
+/// Every epoch.
+const ALL: Epochs = Epochs::Before { generation: u64::MAX, most: 100 };
 
 #[tokio::test]
 async fn the_same_request_gives_the_same_answer() {
@@ -198,7 +201,7 @@ async fn the_request_as_it_came_is_kept_under_its_digest() {
     let connection = rusqlite::Connection::open(&world.config.database).unwrap();
     let sql = "SELECT bytes FROM blob WHERE lower(hex(sha256)) = ?1";
     let blob = |digest: &str| connection.query_row(sql, [digest], |row| row.get::<_, Vec<u8>>(0)).unwrap();
-    assert_eq!(blob(&named), request);
+    assert_eq!(blob(&named.to_string()), request);
     assert_eq!(blob(&world.policy.digest().to_string()), world.policy.text().as_bytes());
 }
 
@@ -210,7 +213,7 @@ async fn steps_are_compare_and_set() {
     let first = mesh.issuer.epoch.transition;
     let authority = || AUTHORITY.to_owned();
     let wrong = [
-        Step::RootIntent { authority: authority(), label: "again".to_owned() },
+        Step::RootIntent { authority: authority(), label: "again".to_owned(), owners: Vec::new() },
         Step::RootReady { authority: authority() },
         intent(3, first),
         intent(2, [0; 32]),
@@ -246,15 +249,15 @@ async fn an_epoch_is_not_prepared_before_both_signatures_are_kept() {
     let mesh = world.key_epoch(&ledger, &root, 1, [0; 32]).await;
     let epoch = binding(1, [0; 32]);
     let prepared = Step::EpochPrepared { authority: AUTHORITY.to_owned(), generation: 1 };
-    let request = CaRequest::Intermediate { root: &root, epoch };
+    let request = CaRequest::Intermediate { root: &root, epoch, lifetime: None };
     world.sign(&ledger, world.ca(&request, &mesh.issuer.key)).await;
     assert!(matches!(ledger.advance(prepared.clone(), world.at()).await, Err(LedgerError::Condition { .. })));
-    let mesh_ca = world.ca(&CaRequest::MeshCa { root: &root, epoch }, &mesh.issuer.key);
+    let mesh_ca = world.ca(&CaRequest::MeshCa { root: &root, epoch, lifetime: None }, &mesh.issuer.key);
     let (unsigned, _) = committed(ledger.issue(mesh_ca, world.at()).await.unwrap());
     assert!(matches!(ledger.advance(prepared.clone(), world.at()).await, Err(LedgerError::Condition { .. })));
     ledger.keep_signature(unsigned.log_index(), vec![3; 64]).await.unwrap();
     world.step(&ledger, prepared).await;
-    let epochs = ledger.epochs(AUTHORITY).unwrap();
+    let epochs = ledger.epochs(AUTHORITY, Epochs::Making).unwrap();
     assert_eq!(epochs[0].mesh_ca.as_ref().map(|answer| answer.signature.clone()), Some(vec![3; 64]));
     assert!(epochs[0].intermediate.is_some());
     let leaf = ledger.issue(world.leaf(&mesh, "a", 1), world.at()).await.unwrap();
@@ -269,7 +272,7 @@ async fn at_most_one_epoch_is_active() {
     let mut mesh = world.found(&ledger).await;
     for generation in 2..5 {
         mesh = world.rotate(&ledger, &mesh.root.clone(), generation, mesh.issuer.epoch.transition).await;
-        let epochs = ledger.epochs(AUTHORITY).unwrap();
+        let epochs = ledger.epochs(AUTHORITY, ALL).unwrap();
         let active: Vec<_> = epochs.iter().filter(|epoch| epoch.state == EpochState::Active).collect();
         assert_eq!(active.len(), 1);
         assert_eq!(active[0].generation, generation);
@@ -279,6 +282,69 @@ async fn at_most_one_epoch_is_active() {
     assert_eq!((authority.state, authority.root.is_some()), (AuthorityState::Ready, true));
     assert_eq!(ledger.authorities().unwrap(), [authority]);
     assert_eq!(ledger.authority("other"), Ok(None));
+}
+
+#[tokio::test]
+async fn an_aborted_epoch_keeps_its_number_and_leaves_its_transition_to_the_next() {
+    use hallmark_ledger::EpochState;
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let first = mesh.issuer.epoch.transition;
+    let authority = AUTHORITY.to_owned();
+    world.key_epoch(&ledger, &mesh.root, 2, first).await;
+    let abort = Step::EpochAborted { authority: authority.clone(), generation: 2, reason: "a typo".to_owned() };
+    world.step(&ledger, abort.clone()).await;
+    assert!(matches!(ledger.advance(abort, world.at()).await, Err(LedgerError::Condition { .. })));
+    let again = Step::EpochAborted { authority: authority.clone(), generation: 1, reason: "too late".to_owned() };
+    assert!(matches!(ledger.advance(again, world.at()).await, Err(LedgerError::Condition { .. })));
+    let aborted = ledger.epoch(AUTHORITY, Epochs::Generation(2)).unwrap().unwrap();
+    assert_eq!(aborted.state, EpochState::Aborted);
+    assert_eq!(ledger.epoch(AUTHORITY, Epochs::Transition(aborted.transition)), Ok(None));
+    assert!(matches!(ledger.advance(intent(2, first), world.at()).await, Err(LedgerError::Condition { .. })));
+    let mesh = world.rotate(&ledger, &mesh.root, 3, first).await;
+    let wanted = ledger.epoch(AUTHORITY, Epochs::Active).unwrap().unwrap();
+    assert_eq!((wanted.generation, wanted.transition), (3, mesh.issuer.epoch.transition));
+}
+
+#[tokio::test]
+async fn only_the_key_of_a_retired_or_aborted_epoch_is_destroyed_and_once() {
+    use hallmark_ledger::EpochState;
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let destroyed = |generation| Step::EpochDestroyed { authority: AUTHORITY.to_owned(), generation };
+    assert!(matches!(ledger.advance(destroyed(1), world.at()).await, Err(LedgerError::Condition { .. })));
+    world.rotate(&ledger, &mesh.root, 2, mesh.issuer.epoch.transition).await;
+    let leftover: Vec<_> = ledger.epochs(AUTHORITY, Epochs::Leftover).unwrap().iter().map(|it| it.generation).collect();
+    assert_eq!(leftover, [1]);
+    world.step(&ledger, destroyed(1)).await;
+    assert!(matches!(ledger.advance(destroyed(1), world.at()).await, Err(LedgerError::Condition { .. })));
+    assert_eq!(ledger.epochs(AUTHORITY, Epochs::Leftover), Ok(Vec::new()));
+    let first = ledger.epoch(AUTHORITY, Epochs::Key(mesh.issuer.key.digest())).unwrap().unwrap();
+    assert_eq!((first.generation, first.state), (1, EpochState::Destroyed));
+    assert!(first.active_at < first.retired_at && first.retired_at < first.destroyed_at);
+}
+
+#[tokio::test]
+async fn epochs_come_in_pages_with_who_fetched_them() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mut mesh = world.found(&ledger).await;
+    for generation in 2..5 {
+        mesh = world.rotate(&ledger, &mesh.root.clone(), generation, mesh.issuer.epoch.transition).await;
+    }
+    let page = |generation, most| {
+        let page = ledger.epochs(AUTHORITY, Epochs::Before { generation, most }).unwrap();
+        page.iter().map(|epoch| epoch.generation).collect::<Vec<_>>()
+    };
+    assert_eq!((page(u64::MAX, 3), page(2, 3), page(1, 3)), (vec![4, 3, 2], vec![1], vec![]));
+    for (caller, at) in [("b", 7), ("a", 8), ("b", 9)] {
+        ledger.keep_fetch(AUTHORITY, 4, caller, UnixMillis(at)).await.unwrap();
+    }
+    let fetches = ledger.fetches(AUTHORITY, 4, 10).unwrap();
+    let fetches: Vec<_> = fetches.iter().map(|fetch| (fetch.caller.as_str(), fetch.at.0)).collect();
+    assert_eq!(fetches, [("a", 8), ("b", 7)], "the first time counts");
 }
 
 #[tokio::test]

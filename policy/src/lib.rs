@@ -10,6 +10,7 @@
 
 pub mod approved;
 pub mod authority;
+mod bounds;
 pub mod caller;
 pub mod certification_request;
 pub mod claim;
@@ -26,12 +27,14 @@ pub mod ip;
 pub mod key;
 pub mod limits;
 mod lines;
+pub mod manifest;
 pub mod meaning;
 mod mistake;
 pub mod name;
 mod names;
 pub mod oid;
 mod overlap;
+pub mod owner;
 pub mod profile;
 mod readback;
 mod reading;
@@ -47,11 +50,12 @@ mod well_formed;
 pub use approved::{
     Approved, Conditions, Decision, EpochId, Facts, NameClaim, Numbering, Refusal, RequestIdentity, Stage,
 };
+pub use bounds::Bounds;
 pub use caller::Caller;
 pub use certification_request::decide_request;
 pub use claim::ClaimInput;
 pub use csr::CSR_BYTES_MAX;
-pub use decide::{Issuer, admit, decide, facts};
+pub use decide::{Issuer, admit, decide, facts, provider};
 pub use decide_crl::{
     CrlIssuer, CrlRequest, NEXT_UPDATE_BEYOND_ISSUER_MAX, PreviousCrl, Revocation, SIGNER, decide_crl,
 };
@@ -59,6 +63,7 @@ pub use endorse::{
     Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back, read_back_crl, read_back_request, stored_serial,
     stored_subject_is, stored_validity,
 };
+pub use manifest::Manifest;
 pub use profile::{Method, Policy};
 pub use reason::{Reason, ReasonCode};
 pub use request::{LABEL_BYTES_MAX, NameInput, REQUEST_ID_BYTES_MAX, Request, RequestInput, SubjectInput};

@@ -9,8 +9,8 @@
 use std::sync::LazyLock;
 
 use hallmark_policy::{
-    Approved, CrlIssuer, CrlRequest, Decision, EpochId, Issuer, Numbering, Policy, PreviousCrl, ReasonCode, Revocation,
-    Stage,
+    Approved, Bounds, CrlIssuer, CrlRequest, Decision, EpochId, Issuer, Numbering, Policy, PreviousCrl, ReasonCode,
+    Revocation, Stage,
     authority::Root,
     content::{Content, EpochBinding, Serial},
     crl::{CRL_ENTRIES_MAX, CrlContent, OnlyContains, RevocationReason},
@@ -48,6 +48,7 @@ static EPOCH: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     key: KEY.clone(),
     algorithm: SignatureAlgorithm::EcdsaSha256,
     validity: Interval { not_before: at(0), not_after: at(365 * DAY) },
+    bounds: Bounds::default(),
 });
 
 fn serial(number: u32) -> Serial {

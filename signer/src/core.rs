@@ -31,10 +31,15 @@ use crate::{
     chain,
     clock::{ClockGuard, Moment},
     crl::Crls,
+    epoch::Rotating,
+    epochs,
+    expiry::Warned,
+    fence::Fences,
     in_flight::InFlight,
     in_force::{Current, InForce},
     mint,
     rates::Rates,
+    rotate,
 };
 
 /// Calls that are worked on at the same time; one more is shed. Each may hold a message of 256 KiB.
@@ -58,6 +63,10 @@ pub(crate) struct Inner {
     pub(crate) clock: ClockGuard,
     pub(crate) in_flight: InFlight,
     pub(crate) in_force: InForce,
+    pub(crate) fences: Fences,
+    pub(crate) rotating: Rotating,
+    pub(crate) epochs_changed: watch::Sender<u64>,
+    pub(crate) warned: Warned,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     caller_rates: Rates,
@@ -97,6 +106,10 @@ impl Core {
             clock,
             in_flight: InFlight::default(),
             in_force: InForce::new(current),
+            fences: Fences::default(),
+            rotating: Rotating::default(),
+            epochs_changed: watch::Sender::new(0),
+            warned: Warned::default(),
             policy_file,
             operators,
             caller_rates: Rates::default(),
@@ -162,6 +175,8 @@ impl Core {
     pub async fn stop(&self) {
         let inner = &self.inner;
         inner.stopping.store(true, Ordering::SeqCst);
+        // Whoever watches hears of it.
+        inner.epochs_changed.send_modify(|changes| *changes = changes.wrapping_add(1));
         let idle = async {
             loop {
                 let idle = inner.idle.notified();
@@ -206,6 +221,8 @@ impl Core {
                     return;
                 }
                 inner.log_aggregates().await;
+                inner.settle_all().await;
+                drop(inner.expiring());
                 if (minute * WINDOW_SECS).is_multiple_of(HEARTBEAT_SECS) {
                     inner.log(Event::Heartbeat).await;
                 }
@@ -270,6 +287,9 @@ impl Inner {
         match call.method {
             Method::MintCertificate => mint::mint(self, call).await,
             Method::GetChain => chain::chain(self, call).await,
+            Method::RotateIntermediate => rotate::rotate(self, call).await,
+            Method::ListEpochs => epochs::list(self, call).await,
+            Method::WatchEpochs => epochs::watch(self, call).await,
         }
     }
 
@@ -342,7 +362,7 @@ impl Inner {
     }
 
     /// The caller's name in the policy, or its first identity.
-    fn caller_name(&self, caller: &Caller) -> String {
+    pub(crate) fn caller_name(&self, caller: &Caller) -> String {
         let policy = self.policy();
         policy
             .caller(caller)
@@ -368,6 +388,14 @@ impl Inner {
     /// Serves what [`authorities::load`] found.
     pub(crate) fn serve(&self, serving: HashMap<String, Serving>) {
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);
+    }
+
+    /// Serves another epoch of one authority. Whoever calls holds the door alone.
+    pub(crate) fn serve_one(&self, authority: &str, serving: Serving) {
+        let mut all = self.serving.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = HashMap::clone(&all);
+        changed.insert(authority.to_owned(), serving);
+        *all = Arc::new(changed);
     }
 
     pub(crate) fn all_serving(&self) -> Arc<HashMap<String, Serving>> {

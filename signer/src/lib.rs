@@ -5,6 +5,7 @@
 //! hand a backend anything that the ledger did not commit, never sign with a key that was not compared with the one
 //! on record, and never leave work half-done because a caller went away.
 
+mod age;
 mod aggregate;
 mod answer;
 mod apply;
@@ -15,16 +16,23 @@ pub mod clock;
 pub mod config;
 mod core;
 mod crl;
+mod epoch;
+mod epochs;
+mod expiry;
+mod fence;
 mod genesis;
 mod in_flight;
 mod in_force;
 mod lookup;
+mod making;
 mod mint;
 mod operate;
 mod order;
 mod rates;
 mod recording;
+mod retire;
 mod revoke;
+mod rotate;
 pub mod secret;
 mod start;
 
@@ -34,7 +42,7 @@ pub use authorities::AuthorityError;
 pub use ca::Ca;
 pub use clock::{Clock, SystemClock};
 pub use crl::{Crl, NotDone};
-pub use genesis::GenesisError;
 pub use hallmark_backends::SoftwareKeys;
+pub use making::MakingError;
 pub use revoke::RevokedCertificate;
 pub use start::{CaCertificate, StartError, StartOptions, StartReport};

@@ -287,3 +287,49 @@ fn delete(token: &Token, key: &NewKey) {
         }
     }
 }
+
+#[test]
+fn a_key_that_is_closed_signs_no_more_until_it_is_opened_again() {
+    for world in World::all("closed") {
+        let key = world.key("issuer", KeyKind::EcdsaP256);
+        world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
+        world.keyring.close(key.public.digest());
+        let error = world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap_err();
+        assert!(matches!(error, SignError::NotOpen { .. }), "{error}");
+        world.keyring.open(&key.reference, key.public.digest()).unwrap();
+        world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
+    }
+}
+
+#[test]
+fn every_key_of_a_label_is_cleared_and_no_other() {
+    for world in World::all("cleared") {
+        let other = world.key("issuer-1", KeyKind::EcdsaP256);
+        let mut twins = 1;
+        match &world.place {
+            Place::Directory(_) => drop(world.key("issuer", KeyKind::EcdsaP256)),
+            Place::Token(token) => {
+                for id in [b"\x01", b"\x01", b"\x02"] {
+                    make_pair(token, id, b"issuer", Attribute::Extractable(false));
+                }
+                twins = 3;
+            }
+        }
+        let label = crate::KeyLabel::parse("issuer").unwrap();
+        assert_eq!(world.keyring.clear(&label).unwrap(), twins);
+        assert_eq!(world.keyring.clear(&label).unwrap(), 0);
+        assert_eq!(world.keyring.list().unwrap(), [other.reference.clone()]);
+        world.sign(&other, SignatureAlgorithm::EcdsaSha256).unwrap();
+    }
+}
+
+#[test]
+fn a_root_s_key_is_not_cleared() {
+    for world in World::all("cleared-root") {
+        let wanted = KeyRequest { purpose: KeyPurpose::Root, ..request("root", KeyKind::EcdsaP256) };
+        let root = world.keyring.generate(&wanted).unwrap();
+        let error = world.keyring.clear(root.reference.label()).unwrap_err();
+        assert!(matches!(error, BackendError::NotDestroyable { .. }), "{error}");
+        assert_eq!(world.keyring.list().unwrap(), [root.reference]);
+    }
+}

@@ -11,7 +11,8 @@ use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 
 use super::{AMPLE, World, message, request, sign};
 use crate::{
-    BackendError, Description, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey, QUEUE_JOBS_MAX, SignError,
+    BackendError, Description, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey, QUEUE_JOBS_MAX,
+    SignError,
     backend::{Backend, Gate, OpenKey, Signer},
 };
 
@@ -140,6 +141,9 @@ impl Backend for Liar {
     }
     fn destroy(&self, _: &KeyReference, _: SpkiDigest) -> Result<(), BackendError> {
         Ok(())
+    }
+    fn clear(&self, _: &KeyLabel) -> Result<usize, BackendError> {
+        Ok(0)
     }
     fn list(&self) -> Result<Vec<KeyReference>, BackendError> {
         Ok(Vec::new())

@@ -31,7 +31,7 @@ use crate::{
     backend::{Backend, Description, KeyPurpose, KeyRequest, NewKey, Signer},
     config::SESSIONS_MAX,
     error::BackendError,
-    reference::KeyReference,
+    reference::{KeyLabel, KeyReference},
 };
 
 /// Random bytes of a new key's CKA_ID.
@@ -127,6 +127,20 @@ impl Backend for Device {
             }
             session.destroy_object(found.private_object).map_err(failed)?;
             session.destroy_object(found.public_object).map_err(failed)
+        })
+    }
+
+    fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {
+        self.anchored(|session| {
+            let (private, public) = objects::labelled(session, label)?;
+            for object in &private {
+                if !objects::is_destroyable(session, *object)? {
+                    let key = objects::name(session, *object, label)?;
+                    return Err(BackendError::NotDestroyable { key });
+                }
+            }
+            private.iter().chain(&public).try_for_each(|object| session.destroy_object(*object)).map_err(failed)?;
+            Ok(private.len())
         })
     }
 

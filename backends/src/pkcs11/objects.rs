@@ -102,6 +102,28 @@ pub(crate) fn has_label(session: &Session, label: &KeyLabel) -> Result<bool, Bac
     Ok(!search(session, &template, 1)?.is_empty())
 }
 
+/// The private and the public key objects of that label.
+pub(crate) fn labelled(
+    session: &Session,
+    label: &KeyLabel,
+) -> Result<(Vec<ObjectHandle>, Vec<ObjectHandle>), BackendError> {
+    let of = |class| {
+        let template = [Attribute::Class(class), Attribute::Label(label.as_str().as_bytes().to_vec())];
+        search(session, &template, KEYS_LISTED_MAX)
+    };
+    let private = of(ObjectClass::PRIVATE_KEY)?;
+    if private.is_empty() && !is_user(session)? {
+        return Err(BackendError::LoggedOut);
+    }
+    Ok((private, of(ObjectClass::PUBLIC_KEY)?))
+}
+
+/// What a private key object is called.
+pub(crate) fn name(session: &Session, object: ObjectHandle, label: &KeyLabel) -> Result<KeyReference, BackendError> {
+    let id = bytes(session, object, AttributeType::Id)?.unwrap_or_default();
+    Ok(KeyReference::pkcs11(id, label.clone())?)
+}
+
 /// The names of all private keys that this signer could have made.
 pub(crate) fn list(session: &Session) -> Result<Vec<KeyReference>, BackendError> {
     let objects = search(session, &[Attribute::Class(ObjectClass::PRIVATE_KEY)], KEYS_LISTED_MAX)?;

@@ -17,7 +17,7 @@ use self::{file::KeyFiles, pair::Pair};
 use crate::{
     backend::{Backend, Description, Gate, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer},
     error::{BackendError, SignError},
-    reference::{KeyReference, KeyReferenceError},
+    reference::{KeyLabel, KeyReference, KeyReferenceError},
 };
 
 /// A directory of keys, and those that are open, in the cryptographic library's own types.
@@ -86,6 +86,15 @@ impl Backend for Directory {
         self.files.remove(reference, purpose)?;
         self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&expected);
         Ok(())
+    }
+
+    fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {
+        let left = self.files.list()?.into_iter().filter(|key| key.label() == label).collect::<Vec<_>>();
+        for reference in &left {
+            let (pair, _) = self.read_unproven(reference)?;
+            self.destroy(reference, pair.public().digest())?;
+        }
+        Ok(left.len())
     }
 
     fn list(&self) -> Result<Vec<KeyReference>, BackendError> {

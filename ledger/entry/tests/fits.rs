@@ -34,6 +34,7 @@ fn facts() -> impl Strategy<Value = Facts> {
             spki: Some(SpkiDigest::from_bytes([2; 32])),
             possession: "csr",
             evidence_sha256: Some([3; 32]),
+            manifest_sha256: Some([4; 32]),
             request: vec![4; 100],
         },
     )
@@ -52,7 +53,7 @@ proptest! {
         let summary = Summary::parse(&entry).unwrap();
         prop_assert_eq!(summary.kind, "decision");
         prop_assert_eq!(summary.decision.as_deref(), Some("refused"));
-        prop_assert!(!summary.reasons.is_empty() && summary.reasons.len() <= 32);
+        prop_assert!(!summary.reasons.known().is_empty() && summary.reasons.known().len() <= 32);
         prop_assert!(!entry.windows(14).any(|window| window == b"omitted-sha256"), "the bounds add up");
     }
 }

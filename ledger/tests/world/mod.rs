@@ -9,9 +9,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use hallmark_ledger::{Committed, Event, Issued, Ledger, LedgerConfig, Logged, OpenError, Opened, Step, UnixMillis};
+use hallmark_ledger::{
+    Committed, Consent, EpochIntent, Event, Issued, Ledger, LedgerConfig, Logged, OpenError, Opened, Statement, Step,
+    UnixMillis,
+};
 use hallmark_policy::{
-    Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
+    Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
     authority::{CaRequest, Root, decide_ca, statement, statement_sha256, transition},
     content::{EpochBinding, Serial},
     decide, endorse,
@@ -140,7 +143,11 @@ impl World {
 
     pub(crate) async fn found_root(&self, ledger: &Ledger) -> Root {
         let (authority, key) = (AUTHORITY.to_owned(), key(1_000_000));
-        self.step(ledger, Step::RootIntent { authority: authority.clone(), label: "root".to_owned() }).await;
+        self.step(
+            ledger,
+            Step::RootIntent { authority: authority.clone(), label: "root".to_owned(), owners: Vec::new() },
+        )
+        .await;
         let (reference, spki) = ("key-root".to_owned(), key.spki().to_vec());
         self.step(ledger, Step::RootKey { authority: authority.clone(), reference, spki }).await;
         self.sign(ledger, self.ca(&CaRequest::Root, &key)).await;
@@ -164,9 +171,9 @@ impl World {
     pub(crate) async fn prepare(&self, ledger: &Ledger, root: &Root, generation: u64, previous: [u8; 32]) -> Mesh {
         let mesh = self.key_epoch(ledger, root, generation, previous).await;
         let epoch = binding(generation, previous);
-        let request = CaRequest::Intermediate { root, epoch };
+        let request = CaRequest::Intermediate { root, epoch, lifetime: None };
         self.sign(ledger, self.ca(&request, &mesh.issuer.key)).await;
-        self.sign(ledger, self.ca(&CaRequest::MeshCa { root, epoch }, &mesh.issuer.key)).await;
+        self.sign(ledger, self.ca(&CaRequest::MeshCa { root, epoch, lifetime: None }, &mesh.issuer.key)).await;
         self.step(ledger, Step::EpochPrepared { authority: AUTHORITY.to_owned(), generation }).await;
         mesh
     }
@@ -186,6 +193,7 @@ impl World {
             key,
             algorithm: SignatureAlgorithm::Ed25519,
             validity: Interval { not_before: now(), not_after: now().after(profile.lifetime) },
+            bounds: Bounds::default(),
         };
         Mesh { root: root.clone(), issuer }
     }
@@ -287,16 +295,17 @@ pub(crate) fn binding(generation: u64, previous: [u8; 32]) -> EpochBinding {
 }
 
 pub(crate) fn intent(generation: u64, previous: [u8; 32]) -> Step {
-    let EpochBinding { manifest, transition, .. } = binding(generation, previous);
-    Step::EpochIntent {
+    Step::EpochIntent(Box::new(EpochIntent {
         authority: AUTHORITY.to_owned(),
         generation,
-        manifest_sha256: manifest,
-        statement: statement(AUTHORITY, generation),
-        transition,
+        statement: Statement::new(statement(AUTHORITY, generation).into_bytes()),
+        transition: binding(generation, previous).transition,
         previous,
+        lifetime_secs: 0,
+        revoke_previous: false,
         label: format!("epoch-{generation}"),
-    }
+        consent: Consent::default(),
+    }))
 }
 
 pub(crate) fn warrant(decision: Decision) -> Warrant {

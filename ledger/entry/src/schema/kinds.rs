@@ -1,0 +1,358 @@
+//! The types of entries, in the order of their names.
+
+use super::{
+    Form::{Bytes, Count, Digest, Flag, Integer, Name, Object, Objects, Text, Texts, Word},
+    Member,
+};
+use crate::Value;
+
+/// A type of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    /// Members of all of them.
+    pub members: &'static [Member],
+    /// The member by whose word some have further ones, and these.
+    pub variants: Variants,
+}
+
+/// The member by whose word some entries have further members, and these.
+pub type Variants = Option<(&'static str, &'static [Variant])>;
+
+/// Members that entries with a word have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// The word.
+    pub word: &'static str,
+    /// What comes with it.
+    pub members: &'static [Member],
+    /// What comes on top by another member's word.
+    pub variants: Variants,
+}
+
+impl Variant {
+    const fn new(word: &'static str, members: &'static [Member]) -> Self {
+        Self { word, members, variants: None }
+    }
+
+    /// Every variant in there, itself first.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.variants.iter().flat_map(|(_, variants)| variants.iter()))
+    }
+}
+
+/// The variant of a list that an entry is of.
+pub(super) fn variant(variants: Variants, entry: &Value<'_>) -> Option<&'static Variant> {
+    let (key, variants) = variants?;
+    let word = entry.member(key).and_then(Value::text)?;
+    variants.iter().find(|variant| variant.word == word)
+}
+
+const fn needed(key: &'static str, form: super::Form) -> Member {
+    Member::needed(key, form)
+}
+
+const fn maybe(key: &'static str, form: super::Form) -> Member {
+    Member::maybe(key, form)
+}
+
+const EPOCH: &[Member] = &[needed("generation", Count), maybe("transition", Digest)];
+
+const ISSUER: &[Member] = &[maybe("sequence", Count), needed("spki-sha256", Digest)];
+
+const NUMBERED_ISSUER: &[Member] = &[needed("sequence", Count), needed("spki-sha256", Digest)];
+
+const REASON: &[Member] =
+    &[needed("code", Name), maybe("allowed", Text), maybe("field", Text), maybe("sentence", Text)];
+
+const STAGES: &[&str] = &["crl", "intermediate", "leaf", "mesh-ca", "request", "root"];
+
+const CERTIFICATE: &[Member] = &[
+    needed("issuer", Object(NUMBERED_ISSUER)),
+    needed("not-after", Integer),
+    needed("not-before", Integer),
+    needed("serial", Bytes),
+    maybe("subject", Text),
+];
+
+const CRL: &[Member] = &[
+    needed("crl-number", Count),
+    needed("entries", Count),
+    maybe("newest-revocation", Count),
+    needed("next-update", Integer),
+    needed("this-update", Integer),
+];
+
+const REASONS_OF_REVOCATION: &[&str] = &[
+    "aa-compromise",
+    "affiliation-changed",
+    "ca-compromise",
+    "cessation-of-operation",
+    "key-compromise",
+    "privilege-withdrawn",
+    "superseded",
+    "unspecified",
+];
+
+const DECISIONS: &[&str] = &["issued", "refused", "validated"];
+
+const RESULTS: &[&str] = &["signing-again", "signing-failed"];
+
+const VOID_RESULTS: &[&str] = &["forgotten", "tampered"];
+
+const ACTIONS: &[&str] = &["destroyed", "generated", "opened", "refused", "taken-over"];
+
+const STEPS: &[&str] = &[
+    "epoch-aborted",
+    "epoch-active",
+    "epoch-destroyed",
+    "epoch-intent",
+    "epoch-key",
+    "epoch-prepared",
+    "root-intent",
+    "root-key",
+    "root-ready",
+];
+
+/// What is said about a committed request that is signed again.
+const SIGNED_AGAIN: &[Member] = &[
+    maybe("authority", Text),
+    maybe("caller", Text),
+    maybe("request-id", Text),
+    maybe("serial", Bytes),
+    needed("stage", Word(STAGES)),
+];
+
+/// All types.
+pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "aggregate",
+        about: "calls refused alike and not logged one by one",
+        members: &[
+            maybe("caller", Text),
+            needed("count", Count),
+            needed("from", Integer),
+            needed("method", Text),
+            needed("reason", Text),
+            needed("to", Integer),
+        ],
+        variants: None,
+    },
+    Kind { name: "ceremony", about: "a root was made in a ceremony", members: &[], variants: None },
+    Kind {
+        name: "clock-distrusted",
+        about: "the clocks disagreed; nothing is minted until an operator confirms",
+        members: &[needed("sentence", Text)],
+        variants: None,
+    },
+    Kind {
+        name: "decision",
+        about: "what was decided about a request",
+        members: &[
+            maybe("algorithm", Name),
+            maybe("authority", Text),
+            maybe("caller", Text),
+            maybe("caller-certificate-sha256", Digest),
+            maybe("caller-identities", Texts),
+            maybe("caller-identities-omitted", Count),
+            needed("decision", Word(DECISIONS)),
+            maybe("epoch", Object(EPOCH)),
+            maybe("evidence-sha256", Digest),
+            maybe("method", Text),
+            maybe("names", Texts),
+            maybe("names-omitted", Count),
+            maybe("policy-sha256", Digest),
+            maybe("possession", Name),
+            maybe("profile", Text),
+            maybe("reasons-omitted", Count),
+            maybe("request-id", Text),
+            maybe("request-sha256", Digest),
+            maybe("spki-sha256", Digest),
+        ],
+        variants: Some((
+            "decision",
+            &[
+                Variant {
+                    word: "issued",
+                    members: &[
+                        needed("algorithm", Name),
+                        needed("authority", Text),
+                        needed("issuer", Object(ISSUER)),
+                        needed("stage", Word(STAGES)),
+                        needed("tbs-sha256", Digest),
+                    ],
+                    variants: Some((
+                        "stage",
+                        &[
+                            Variant::new("crl", CRL),
+                            Variant::new("intermediate", CERTIFICATE),
+                            Variant::new("leaf", CERTIFICATE),
+                            Variant::new("mesh-ca", CERTIFICATE),
+                            Variant::new("request", &[needed("spki-sha256", Digest), needed("subject", Text)]),
+                            Variant::new("root", CERTIFICATE),
+                        ],
+                    )),
+                },
+                Variant::new("refused", &[needed("reasons", Objects(REASON))]),
+                Variant::new(
+                    "validated",
+                    &[
+                        needed("stage", Word(STAGES)),
+                        maybe("not-after", Integer),
+                        maybe("not-before", Integer),
+                        maybe("subject", Text),
+                        maybe("tbs-sha256", Digest),
+                    ],
+                ),
+            ],
+        )),
+    },
+    Kind { name: "heartbeat", about: "the signer is alive", members: &[], variants: None },
+    Kind {
+        name: "key-event",
+        about: "something happened to a CA key",
+        members: &[
+            needed("action", Word(ACTIONS)),
+            needed("authority", Text),
+            maybe("backend", Text),
+            needed("key-kind", Name),
+            maybe("reference", Text),
+            needed("spki-sha256", Digest),
+        ],
+        variants: None,
+    },
+    Kind {
+        name: "operator-command",
+        about: "an operator did something",
+        members: &[needed("command", Text)],
+        variants: None,
+    },
+    Kind {
+        name: "outcome",
+        about: "a committed request could not be signed, or is signed again",
+        members: &[needed("decision-index", Count), needed("result", Word(RESULTS))],
+        variants: Some((
+            "result",
+            &[
+                Variant::new("signing-again", SIGNED_AGAIN),
+                Variant::new("signing-failed", &[needed("code", Text), maybe("sentence", Text)]),
+            ],
+        )),
+    },
+    Kind {
+        name: "policy-loaded",
+        about: "a policy is in force from here on; its text is a blob of that digest",
+        members: &[needed("by", Text), needed("bytes", Count), needed("policy-sha256", Digest)],
+        variants: None,
+    },
+    Kind {
+        name: "policy-refused",
+        about: "a policy did not come into force",
+        members: &[
+            needed("by", Text),
+            maybe("refused-sha256", Digest),
+            maybe("sentences", Texts),
+            maybe("sentences-omitted", Count),
+        ],
+        variants: None,
+    },
+    Kind {
+        name: "recovered",
+        about: "the run before did not stop cleanly",
+        members: &[needed("unsigned", Count)],
+        variants: None,
+    },
+    Kind {
+        name: "revocation",
+        about: "a certificate is revoked; the next CRL of its issuer lists it",
+        members: &[
+            needed("authority", Text),
+            needed("by", Text),
+            needed("decision-index", Count),
+            maybe("epoch", Object(EPOCH)),
+            needed("issuer", Object(ISSUER)),
+            needed("not-after", Integer),
+            needed("reason", Word(REASONS_OF_REVOCATION)),
+            needed("serial", Bytes),
+            maybe("stage", Word(STAGES)),
+        ],
+        variants: None,
+    },
+    Kind {
+        name: "rotation",
+        about: "a step in the life of an authority",
+        members: &[
+            needed("authority", Text),
+            maybe("by", Text),
+            maybe("epoch", Object(EPOCH)),
+            maybe("label", Text),
+            maybe("lifetime", Count),
+            maybe("manifest-sha256", Digest),
+            maybe("owner-signature", Bytes),
+            maybe("owner-spki", Bytes),
+            maybe("previous", Digest),
+            maybe("reason", Text),
+            maybe("reference", Text),
+            maybe("revoke-previous", Flag),
+            maybe("spki-sha256", Digest),
+            needed("step", Word(STEPS)),
+        ],
+        variants: Some((
+            "step",
+            &[
+                Variant::new("epoch-active", &[needed("epoch", Object(EPOCH))]),
+                Variant::new(
+                    "epoch-intent",
+                    &[needed("epoch", Object(EPOCH)), needed("label", Text), needed("manifest-sha256", Digest)],
+                ),
+                Variant::new(
+                    "epoch-key",
+                    &[needed("epoch", Object(EPOCH)), needed("reference", Text), needed("spki-sha256", Digest)],
+                ),
+                Variant::new("root-intent", &[needed("label", Text)]),
+                Variant::new("root-key", &[needed("reference", Text), needed("spki-sha256", Digest)]),
+            ],
+        )),
+    },
+    Kind {
+        name: "start",
+        about: "the daemon started",
+        members: &[
+            maybe("backends", Texts),
+            maybe("backends-omitted", Count),
+            needed("config-sha256", Digest),
+            needed("program-version", Text),
+            needed("software-keys", Flag),
+        ],
+        variants: None,
+    },
+    Kind { name: "stop", about: "the last entry of a clean run", members: &[], variants: None },
+    Kind {
+        name: "void",
+        about: "a committed request that will never be signed",
+        members: &[
+            maybe("authority", Text),
+            maybe("caller", Text),
+            needed("decision-index", Count),
+            maybe("reasons", Objects(REASON)),
+            maybe("request-id", Text),
+            maybe("result", Word(VOID_RESULTS)),
+            maybe("serial", Bytes),
+            needed("stage", Word(STAGES)),
+        ],
+        variants: None,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_stand_in_the_order_of_their_names() {
+        assert!(KINDS.is_sorted_by(|before, after| before.name < after.name));
+    }
+}
