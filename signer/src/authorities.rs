@@ -273,18 +273,14 @@ pub(crate) fn stored_key(authority: &str, stored: Option<&StoredKey>) -> Result<
         .map_err(|source| AuthorityError::PublicKey { authority: authority.to_owned(), source })
 }
 
-pub(crate) fn certificate(
-    authority: &str,
-    answer: Option<&Answer>,
-    issuer: &PublicKey,
-) -> Result<Vec<u8>, AuthorityError> {
+fn certificate(authority: &str, answer: Option<&Answer>, issuer: &PublicKey) -> Result<Vec<u8>, AuthorityError> {
     let answer = answer.ok_or_else(|| incomplete(authority, "a CA certificate"))?;
     reassemble(&answer.to_be_signed, answer.algorithm, &answer.signature, issuer)
         .map(hallmark_issuance::Signed::into_der)
         .map_err(|source| AuthorityError::Certificate { authority: authority.to_owned(), source })
 }
 
-pub(crate) fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
+fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
     answer
         .and_then(|answer| stored_validity(&answer.to_be_signed))
         .ok_or_else(|| incomplete(authority, "a CA certificate's validity"))
@@ -307,7 +303,7 @@ pub(crate) fn differences(serving: &HashMap<String, Serving>, policy: &Policy) -
 }
 
 /// Chains break silently where the policy's idea of a CA differs from its certificate: the subject is compared as DER.
-pub(crate) fn check_subject(
+fn check_subject(
     authority: &str,
     what: &'static str,
     profile: &CaProfile,

@@ -4,8 +4,7 @@ use std::fmt;
 
 use hallmark_ledger::{AuthorityRecord, EpochRecord, Epochs, StoredKey};
 use hallmark_policy::{
-    CrlIssuer, EpochId, Issuer, Policy, Reason, ReasonCode, authority::Root, key::PublicKey, profile::Authority,
-    reason::quote, time::Interval,
+    CrlIssuer, Issuer, Policy, Reason, ReasonCode, authority::Root, key::PublicKey, profile::Authority, reason::quote,
 };
 
 use crate::{
