@@ -97,21 +97,21 @@ pub(crate) enum Problem {
         /// Why.
         source: FileError,
     },
-    /// The manifest has problems.
-    #[error("`{}` has {} and cannot be set", path.display(), when::count(source.count as u64, "problem"))]
+    /// The manifest has mistakes.
+    #[error("`{}` cannot be set: it has {}", path.display(), mistakes(error))]
     Manifest {
         /// The file.
         path: PathBuf,
         /// All of them.
-        source: ManifestError,
+        error: ManifestError,
     },
     /// A manifest of old does not read.
-    #[error("`{}` cannot be looked into: {source}", path.display())]
+    #[error("`{}` cannot be looked into: it has {}", path.display(), mistakes(error))]
     ManifestUnread {
         /// The file.
         path: PathBuf,
         /// All that is wrong with it.
-        source: ManifestError,
+        error: ManifestError,
     },
     /// The owner's key or signature does not serve.
     #[error(transparent)]
@@ -219,6 +219,15 @@ impl Problem {
         }
     }
 
+    /// Where there are several mistakes, each of them with its place.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are one thing that happened")]
+    pub(crate) fn details(&self) -> Vec<String> {
+        match self {
+            Self::ManifestUnread { error, .. } => error.problems.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What to do about it.
     pub(crate) fn hint(&self) -> String {
         match self {
@@ -270,6 +279,10 @@ impl Problem {
             Self::Stdout(_) => "write into a file with --out instead".to_owned(),
         }
     }
+}
+
+fn mistakes(error: &ManifestError) -> String {
+    when::count(u64::try_from(error.count).unwrap_or(u64::MAX), "mistake")
 }
 
 /// How a rotation is asked for again without becoming another one.

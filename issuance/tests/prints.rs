@@ -255,7 +255,7 @@ proptest! {
         let decision = WORLD.decide(at, wish, "clamped", vec![NameInput::Dns("a.one.test".to_owned())], Vec::new());
         match decision {
             Decision::Approve(approved) => {
-                let Interval { not_before, not_after } = approved.content().validity;
+                let Interval { not_before, not_after } = approved.certificate().unwrap().validity;
                 prop_assert!(not_after.secs_since(at) <= wish.min(7 * 86_400));
                 prop_assert!(not_after <= now().after(Span::from_days(365)));
                 prop_assert!(now() <= not_before && not_before <= at);

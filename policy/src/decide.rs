@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
-    approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
+    approved::{Approved, Conditions, Decision, EpochId, Facts, Numbering, RequestIdentity, Stage},
     bounds::Bounds,
     caller::Caller,
     claim,
     constraint::NameConstraints,
-    content::{Content, Extension, Serial},
+    content::{CertificateContent, Content, Extension, Serial},
+    evidence::{self, EvidenceFacts},
     file::{NamesFromWord, OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
     limits,
@@ -100,6 +101,10 @@ pub fn facts(policy: &Policy, request: &Request) -> Facts {
         },
         policy_hash: request.policy_hash,
         evidence_sha256: request.evidence_sha256,
+        evidence: request.evidence.as_ref().map(|jwt| {
+            let jwt = jwt.as_str().as_bytes().to_vec();
+            EvidenceFacts { jwt, verified_by: None }
+        }),
         manifest_sha256: None,
         request: request.raw.clone(),
     }
@@ -141,12 +146,19 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
             check_provider(rule, named, &mut reasons);
         }
     }
+    let verified_by = profile.and_then(|profile| {
+        let bound = named.as_ref().and_then(|named| named.bound.as_ref());
+        evidence::check(profile.evidence.as_ref(), request, bound, now, &mut reasons)
+    });
     check_transition(request, issuer, &mut reasons);
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
     match (rule, profile.zip(authority), named, validity) {
         (Some(rule), Some((profile, authority)), Some(named), Some(validity)) if reasons.is_empty() => {
             let extensions = extensions(profile, authority, request, &named, issuer);
-            let approved = approve(policy, rule, profile, request, named, issuer, validity, serial, extensions);
+            let mut approved = approve(policy, rule, profile, request, named, issuer, validity, serial, extensions);
+            if let Some(evidence) = &mut approved.facts.evidence {
+                evidence.verified_by = verified_by;
+            }
             Decision::Approve(Box::new(approved))
         }
         _ => Decision::Refuse(reasons),
@@ -394,7 +406,8 @@ fn extensions(
         extensions.push(Extension::CertificatePolicies(asserted));
     }
     if !authority.crl_urls.is_empty() {
-        extensions.push(Extension::CrlDistributionPoints(authority.crl_urls.clone()));
+        let urls = authority.crl_urls.iter().map(|url| url.of(issuer.epoch.generation)).collect();
+        extensions.push(Extension::CrlDistributionPoints(urls));
     }
     if !authority.ca_issuer_urls.is_empty() {
         extensions.push(Extension::CaIssuers(authority.ca_issuer_urls.clone()));
@@ -421,7 +434,7 @@ fn approve(
 ) -> Approved {
     let facts = Facts { names: named.all(), ..facts(policy, request) };
     let subject = named.common_name.as_deref().map(DistinguishedName::common_name).unwrap_or_default();
-    let content = Content {
+    let content = CertificateContent {
         serial,
         algorithm: issuer.algorithm,
         issuer: issuer.subject.clone(),
@@ -441,12 +454,13 @@ fn approve(
             content_sha256: request.content_sha256,
         },
         issuer: issuer.key.digest(),
-        serial,
+        numbering: Numbering::Serial(serial),
         not_after: validity.not_after,
         limits: limits::limits(policy, profile, &content),
         validate_only: request.validate_only,
         claims: named.claims,
     };
     let instance_rate = limits::instance_rate(profile, &content);
+    let content = Content::Certificate(content);
     Approved { content, issuer: issuer.key.clone(), conditions, facts, instance_rate }
 }

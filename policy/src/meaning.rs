@@ -2,6 +2,7 @@
 
 use crate::{
     Method, Policy,
+    evidence::EvidenceRule,
     file::{
         CaseWord, ManifestNamesTable, NamesFromWord, OverWord, OwnerSignatureWord, PossessionWord, RetiredKeyWord,
         RotatesWord,
@@ -155,6 +156,9 @@ fn tell_profile(profile: &Profile, findings: &mut Findings) {
             types.join(", ")
         ));
     }
+    if let Some(evidence) = profile.evidence() {
+        tell_evidence(evidence, findings);
+    }
     tell_limits(profile.limits(), findings);
     if !profile.ignored().is_empty() {
         findings.say(format!("Of a CSR, {} are ignored.", quoted(profile.ignored())));
@@ -179,6 +183,21 @@ fn tell_names(profile: &Profile, findings: &mut Findings) {
         CaseWord::Fold => "Upper case in common names, dNSNames and hosts of URIs is made lower case, and signed so.",
     });
     tell_parts(profile, findings);
+}
+
+fn tell_evidence(evidence: &EvidenceRule, findings: &mut Findings) {
+    findings.say(format!(
+        "Evidence is required: a JWT of `{}` for `{}`, at most {} old by clocks that differ by {} at most.",
+        evidence.issuer(),
+        evidence.audience(),
+        evidence.age_max(),
+        evidence.clock_skew()
+    ));
+    let keys = evidence.keys().iter().map(|key| format!("{} ({})", key.name(), key.key.kind()));
+    let algorithms = evidence.algorithms().iter().map(|algorithm| algorithm.name());
+    findings.say(format!("It is signed with {} by the key {}.", listed(algorithms), listed(keys)));
+    let claims = evidence.claims().map(|(name, template)| format!("`{name}` as `{template}`"));
+    findings.say(format!("It says {}, and confirms the key as `{}`.", listed(claims), evidence.confirmation().name()));
 }
 
 fn tell_limits(limits: &ProfileLimits, findings: &mut Findings) {

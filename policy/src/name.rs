@@ -126,10 +126,11 @@ impl DnsName {
     }
 }
 
-/// Whether a host that ends so is an IPv4 address to some readers: `1`, `0x7f` (URL Standard, "ends in a number").
+/// Whether clients take a name that ends in this label for an IPv4 address (WHATWG URL, "ends in a number"): decimal digits, or
+/// hexadecimal ones behind `0x`.
 fn is_number(label: &str) -> bool {
-    let hex = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    label.bytes().all(|byte| byte.is_ascii_digit()) || label.strip_prefix("0x").is_some_and(hex)
+    let hexadecimal = label.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    hexadecimal || label.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn label(label: &str) -> Result<(), NameError> {

@@ -4,6 +4,7 @@ use crate::{
     caller::Caller,
     claim::{self, Claim, ClaimInput},
     csr::Csr,
+    evidence::Jwt,
     ip::IpName,
     key::{PublicKey, SPKI_BYTES_MAX, sha256},
     name::NAMES_MAX,
@@ -35,6 +36,8 @@ pub struct RequestInput {
     pub policy_hash: Vec<u8>,
     /// SHA-256 of evidence that the caller checked, or empty.
     pub evidence_sha256: Vec<u8>,
+    /// Evidence that the signer checks: a JWT, or empty.
+    pub evidence_jwt: String,
     /// Attestation claims.
     pub claims: Vec<ClaimInput>,
     /// Whether only to say what would happen.
@@ -107,6 +110,7 @@ pub struct Request {
     pub(crate) transition: Option<[u8; 32]>,
     pub(crate) policy_hash: Option<[u8; 32]>,
     pub(crate) evidence_sha256: Option<[u8; 32]>,
+    pub(crate) evidence: Option<Jwt>,
     pub(crate) claims: Vec<Claim>,
     pub(crate) validate_only: bool,
     pub(crate) raw: Vec<u8>,
@@ -135,6 +139,8 @@ impl Request {
         let transition = digest("transition", &input.transition, &mut reasons);
         let policy_hash = digest("policy_hash", &input.policy_hash, &mut reasons);
         let evidence_sha256 = digest("evidence_sha256", &input.evidence_sha256, &mut reasons);
+        let evidence = (!input.evidence_jwt.is_empty()).then(|| Jwt::parse(&input.evidence_jwt)).transpose();
+        let evidence = evidence.map_err(|reason| reasons.push(reason)).ok().flatten();
         let claims = claim::parse(&input.claims, &mut reasons);
         let content_sha256 = content_digest(&input);
         let subject = subject(input.subject).map_err(|more| reasons.extend(more)).ok();
@@ -152,6 +158,7 @@ impl Request {
                 transition,
                 policy_hash,
                 evidence_sha256,
+                evidence,
                 claims,
                 validate_only: input.validate_only,
                 raw: subject.raw,
@@ -322,6 +329,10 @@ fn content_digest(input: &RequestInput) -> [u8; 32] {
     for ClaimInput { oid, value } in &input.claims {
         field(format!("claim:{oid}").as_bytes());
         field(value);
+    }
+    if !input.evidence_jwt.is_empty() {
+        field(b"evidence-jwt");
+        field(input.evidence_jwt.as_bytes());
     }
     sha256(&bytes)
 }

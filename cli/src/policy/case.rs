@@ -111,6 +111,7 @@ pub(crate) struct Case {
     claims: Vec<ClaimTable>,
     manifest: Option<PathBuf>,
     policy_hash: Option<String>,
+    evidence_jwt: Option<PathBuf>,
     lifetime: Option<String>,
     expect: Option<Expect>,
     #[serde(default)]
@@ -199,10 +200,17 @@ impl Cases {
             claims: case.claims.iter().map(claim).collect::<Result<_, _>>()?,
             manifest,
             policy_hash: case.policy_hash.as_deref().map(policy_hash).transpose()?.unwrap_or_default(),
+            evidence_jwt: self.evidence(case)?,
             lifetime_secs: lifetime.map_or(0, Span::secs),
             at,
         };
         Ok(Expectation::of(&trial(policy, &question, stand_ins)?, at))
+    }
+
+    /// The provider's JWT from the file beside the cases.
+    fn evidence(&self, case: &Case) -> Result<String, CaseError> {
+        let jwt = case.evidence_jwt.as_ref().map(|path| files::read_jwt(&self.beside(path))).transpose()?;
+        Ok(jwt.unwrap_or_default())
     }
 
     fn subject(&self, case: &Case, stand_ins: &mut StandIns) -> Result<SubjectInput, CaseError> {

@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path, policy: &Policy, profile: &str) -> Result<Arc<Ma
         Some(authority) => Manifest::parse_for(&bytes, policy, authority),
         None => Manifest::parse(&bytes),
     };
-    manifest.map(Arc::new).map_err(|source| Problem::Manifest { path: path.to_owned(), source })
+    manifest.map(Arc::new).map_err(|error| Problem::Manifest { path: path.to_owned(), error })
 }
 
 /// What is wrong with a manifest, for people: each problem at its line and column.

@@ -20,6 +20,8 @@ pub(crate) struct Question<'a> {
     pub(crate) manifest: Option<Arc<Manifest>>,
     /// SHA-256 of the workload's policy, or empty.
     pub(crate) policy_hash: Vec<u8>,
+    /// The provider's JWT, or empty.
+    pub(crate) evidence_jwt: String,
     /// Wished lifetime; 0 for the profile's own.
     pub(crate) lifetime_secs: u64,
     pub(crate) at: UnixTime,
@@ -53,6 +55,7 @@ pub(crate) fn trial(policy: &Policy, question: &Question<'_>, stand_ins: &mut St
         lifetime_seconds: question.lifetime_secs,
         claims: question.claims.clone(),
         policy_hash: question.policy_hash.clone(),
+        evidence_jwt: question.evidence_jwt.clone(),
         ..RequestInput::default()
     };
     let request = match Request::parse(caller.clone(), input) {

@@ -136,6 +136,33 @@ fn the_provider_that_the_names_say_is_one_that_the_caller_speaks_for() {
 }
 
 #[test]
+fn evidence_is_explained_with_the_key_that_verified_it() {
+    const COOKBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/cookbook");
+    let world = World::new();
+    world.write("host.csr", std::fs::read(format!("{COOKBOOK}/evidence/api.csr")).unwrap());
+    world.write("policy.toml", std::fs::read(format!("{COOKBOOK}/athenz-all-shapes.toml")).unwrap());
+    let jwt = std::fs::read_to_string(format!("{COOKBOOK}/evidence/api.jwt")).unwrap();
+    world.write("good.jwt", &jwt);
+    world.write("unsigned.jwt", format!("{}.", jwt.rsplit_once('.').unwrap().0));
+    world.write("empty.jwt", "\n");
+    let row = |more: &[&str]| {
+        let run = explain(&world, &[&["--profile", "attested-service", "--caller", "zts"], more].concat());
+        let rows: Vec<_> = run.stdout.lines().skip_while(|line| !line.contains("  evidence  ")).take(2).collect();
+        (run.code, rows.join("\n"))
+    };
+    let bytes = jwt.trim().len();
+    let (code, told) = row(&["--evidence-jwt", "good.jwt"]);
+    let good = format!("pass  evidence    a JWT of {bytes} bytes, verified by the key `2026-01`\n");
+    assert!(code == 0 && told.starts_with(&good), "{told}");
+    let (code, told) = row(&[]);
+    assert!(code == 1 && told.ends_with("EVIDENCE_MISSING: there is no evidence"), "{told}");
+    let (code, told) = row(&["--evidence-jwt", "unsigned.jwt"]);
+    assert!(code == 1 && told.ends_with("its signature does not verify under the key `2026-01`"), "{told}");
+    let run = explain(&world, &["--profile", "attested-service", "--caller", "zts", "--evidence-jwt", "empty.jwt"]);
+    assert!(run.code == 2 && run.stderr.contains("`empty.jwt` holds no JWT"), "{}", run.told());
+}
+
+#[test]
 fn a_good_policy_is_said_in_sentences() {
     assert_snapshot!(world().run(["policy", "check", "policy.toml"]).told());
 }
@@ -302,7 +329,7 @@ fn a_manifest_that_cannot_be_set_is_told_problem_by_problem() {
     world.write("policy.tests.toml", case);
     let run = world.run(["policy", "test", "policy.toml"]);
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("manifest.json:2:") && run.stderr.contains("has 3 problems"), "{}", run.stderr);
+    assert!(run.stderr.contains("manifest.json:2:") && run.stderr.contains("has 3 mistakes"), "{}", run.stderr);
 }
 
 #[test]
