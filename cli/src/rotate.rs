@@ -32,7 +32,7 @@ pub(crate) fn rotate(arguments: &RotateArguments, config: Option<&Path>, screen:
     let settings = ConnectionSettings::resolve_for_keys(&arguments.connection, &config)?;
     let log_keys =
         first(&arguments.log_key, &config.log_key).map(|key| key::read(&key)).transpose()?.unwrap_or_default();
-    let names = [bundle::INTERMEDIATE, bundle::MESH_CA, bundle::ROOT, bundle::RECEIPT, bundle::ENTRY];
+    let names = [bundle::INTERMEDIATE, bundle::MESH_CA, bundle::ROOT, bundle::ROOT_CRL, bundle::RECEIPT, bundle::ENTRY];
     let out = arguments.out.as_deref().map(|path| Directory::new(path, arguments.force, &names)).transpose()?;
     let plan = Plan::new(arguments, &config)?;
     let consent = Consent::obtain(arguments, &plan.statement()?)?;

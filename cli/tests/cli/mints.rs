@@ -70,7 +70,7 @@ fn evidence_is_sent_as_it_stands_in_its_file_without_the_space_around_it() {
     let signer = FakeSigner::start(&world);
     world.write("api.jwt", "e30.e30.AA\n");
     assert_eq!(world.run(signer.command(&format!("{MINT} --evidence-jwt api.jwt"))).code, 0);
-    assert_eq!(signer.seen.lock().unwrap().pop().unwrap().evidence_jwt, "e30.e30.AA");
+    assert_eq!(signer.state.minted.lock().unwrap().pop().unwrap().evidence_jwt, "e30.e30.AA");
     let run = world.run(signer.command(&format!("{MINT} --evidence-jwt missing.jwt")));
     assert!(run.code == 2 && run.stderr.contains("`missing.jwt` cannot be read"), "{}", run.told());
 }
@@ -251,6 +251,10 @@ fn chains_are_checked_and_written() {
     for name in ["intermediate.pem", "root.pem", "mesh-ca.pem"] {
         assert_eq!(world.read(name).matches("BEGIN CERTIFICATE").count(), 1, "{name}");
     }
+    assert_eq!(world.run(signer.command("chain --authority athenz --root-crl-out root.crl")).code, 0);
+    world.openssl("crl -in root.crl -noout -CAfile root.pem");
+    let run = world.run(signer.command("chain --authority athenz --crl-out epoch.crl"));
+    assert!(run.code == 1 && run.stderr.contains("the epoch has signed no CRL"), "{}", run.told());
     let run = world.run(signer.command("chain --authority nobody"));
     assert!(run.code == 1 && run.stderr.contains("NOT_FOUND, there is no such authority"), "{}", run.told());
 }

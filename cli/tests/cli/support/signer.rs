@@ -99,7 +99,7 @@ impl Signer for Told {
         }
         let good = &self.0.good;
         Ok(Response::new(GetChainResponse {
-            root_crl: bytes::Bytes::new(),
+            root_crl: self.0.root.crl(&[5]).1.into(),
             crl: bytes::Bytes::new(),
             root: good.root.clone(),
             intermediate: good.chain[0].clone(),
@@ -244,6 +244,7 @@ fn rotated(root: &Authority, request: &RotateIntermediateRequest, offline: bool)
         log_entry: entry.into(),
         certification_request: bytes::Bytes::new(),
         pause_micros: 950,
+        root_crl: if request.revoke_previous { root.crl(&[5]).1.into() } else { bytes::Bytes::new() },
     };
     if !offline {
         return good;
