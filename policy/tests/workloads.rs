@@ -128,7 +128,7 @@ fn ask(case: &Case) -> Result<Approved, Vec<Reason>> {
 
 /// Names and the workload secret id that the certificate would say.
 fn said(approved: &Approved) -> (Vec<String>, Option<String>) {
-    let content = approved.content();
+    let content = approved.certificate().unwrap();
     assert!(content.subject.is_empty(), "the subject is empty");
     let mut names = Vec::new();
     let mut secret = None;

@@ -64,7 +64,9 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
             let passage = certified.passage.take();
             let chain = core.chain_by_key(&identity.authority, certified.issuer)?;
             let reply = answer::success(&response(&identity.authority, chain, certified));
-            drop(passage);
+            if passage.is_some_and(|passage| !passage.release()) {
+                return Err(core.not_released());
+            }
             Ok(reply)
         }
         Outcome::Validated(Validated { issuer, validity, receipt }) => {

@@ -45,7 +45,6 @@ fn facts() -> impl Strategy<Value = Facts> {
                 jwt: vec![5; 100],
                 verified_by: Some(VerifiedBy { kid: "k".repeat(2_000), spki: SpkiDigest::from_bytes([6; 32]) }),
             }),
-            manifest_sha256: Some([4; 32]),
             request: vec![4; 100],
         },
     )
