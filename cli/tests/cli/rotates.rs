@@ -223,6 +223,18 @@ fn nothing_of_a_private_key_is_ever_said() {
 }
 
 #[test]
+fn a_key_that_others_may_read_is_said_to_be_so() {
+    let (world, signer) = world();
+    let words = format!("{} --owner-key owner.pem", named());
+    for (mode, warned) in [(0o600, false), (0o640, true), (0o604, true)] {
+        fs::set_permissions(world.path("owner.pem"), fs::Permissions::from_mode(mode)).unwrap();
+        let run = world.run(signer.command(&words));
+        let said = run.stderr.contains("warning: others may read the owner's key `owner.pem`; chmod 600 it");
+        assert_eq!((run.code, said), (0, warned), "{mode:o}: {}", run.told());
+    }
+}
+
+#[test]
 fn before_the_first_epoch_the_root_has_to_be_known() {
     let (world, signer) = world();
     let words = "rotate --authority athenz --manifest manifest.json --genesis --owner-key owner.pem";
