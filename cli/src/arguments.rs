@@ -241,6 +241,12 @@ pub struct ChainArguments {
     /// Where to write the mesh CA, PEM.
     #[arg(long, value_name = "FILE")]
     pub mesh_ca_out: Option<PathBuf>,
+    /// Where to write the root's newest CRL, PEM: it lists revoked intermediates.
+    #[arg(long, value_name = "FILE")]
+    pub root_crl_out: Option<PathBuf>,
+    /// Where to write the epoch's newest CRL, PEM: it lists revoked leaves.
+    #[arg(long, value_name = "FILE")]
+    pub crl_out: Option<PathBuf>,
     /// Overwrite files that exist.
     #[arg(long)]
     pub force: bool,

@@ -127,7 +127,8 @@ impl Core {
         self.inner.ledger.ca_keys()
     }
 
-    /// The CA certificates of every authority that is served.
+    /// The CA certificates of every authority that is served, and the roots of those that wait for their first epoch: whoever sets a
+    /// first manifest signs over its root.
     #[must_use]
     pub fn ca_certificates(&self) -> Vec<CaCertificate> {
         let mut certificates = Vec::new();
@@ -147,7 +148,21 @@ impl Core {
                 der: der.clone(),
             }));
         }
+        certificates.extend(self.waiting_roots());
         certificates
+    }
+
+    /// The roots of authorities that have no active epoch.
+    fn waiting_roots(&self) -> Vec<CaCertificate> {
+        let (policy, serving) = (self.inner.policy(), self.inner.all_serving());
+        let waiting = policy.authorities().filter(|authority| !serving.contains_key(&authority.name));
+        let root = |authority: &Authority| {
+            let record = self.inner.ledger.authority(&authority.name).ok().flatten()?;
+            let key = authorities::stored_key(&record.name, record.key.as_ref()).ok()?;
+            let der = authorities::certificate(&record.name, record.root.as_ref(), &key).ok()?;
+            Some(CaCertificate { authority: record.name, what: "root", spki: key.spki().to_vec(), der })
+        };
+        waiting.filter_map(root).collect()
     }
 }
 
