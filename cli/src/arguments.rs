@@ -1,10 +1,18 @@
 //! What can be typed. The help texts here are the manual pages, too.
 
+mod rotation;
+
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use hallmark_policy::time::{Span, UnixTime};
+
+pub use rotation::{
+    EpochAbortArguments, EpochActivateArguments, EpochBringArguments, EpochCommand, EpochListArguments,
+    EpochPrepareArguments, EpochsArguments, EpochsCommand, EpochsListArguments, EpochsShowArguments, RotateArguments,
+    VerifyChainArguments,
+};
 
 use crate::hex;
 
@@ -63,6 +71,15 @@ pub enum Command {
     Mint(Box<MintArguments>),
     /// Show the CA certificates of an authority: intermediate, mesh CA and root.
     Chain(ChainArguments),
+    /// Set a manifest, as an owner: a new epoch with a key of its own takes the place of the active one.
+    Rotate(Box<RotateArguments>),
+    /// List the epochs of an authority, or watch them change.
+    Epochs(Box<EpochsArguments>),
+    /// As an operator, prepare, activate and give up epochs of authorities that rotate by age.
+    #[command(subcommand)]
+    Epoch(EpochCommand),
+    /// Check offline, trusting nobody, that an epoch is bound to manifests under a root, and where leaves come from.
+    VerifyChain(Box<VerifyChainArguments>),
     /// Ask a signer whether it is serving.
     Health(HealthArguments),
     /// Check and read a published decision log, offline.

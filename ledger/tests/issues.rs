@@ -201,7 +201,7 @@ async fn the_request_as_it_came_is_kept_under_its_digest() {
     let connection = rusqlite::Connection::open(&world.config.database).unwrap();
     let sql = "SELECT bytes FROM blob WHERE lower(hex(sha256)) = ?1";
     let blob = |digest: &str| connection.query_row(sql, [digest], |row| row.get::<_, Vec<u8>>(0)).unwrap();
-    assert_eq!(blob(&named), request);
+    assert_eq!(blob(&named.to_string()), request);
     assert_eq!(blob(&world.policy.digest().to_string()), world.policy.text().as_bytes());
 }
 

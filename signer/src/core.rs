@@ -32,6 +32,7 @@ use crate::{
     clock::{ClockGuard, Moment},
     epoch::Rotating,
     epochs,
+    expiry::Warned,
     fence::Fences,
     in_flight::InFlight,
     in_force::{Current, InForce},
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) fences: Fences,
     pub(crate) rotating: Rotating,
     pub(crate) epochs_changed: watch::Sender<u64>,
+    pub(crate) warned: Warned,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     caller_rates: Rates,
@@ -105,6 +107,7 @@ impl Core {
             fences: Fences::default(),
             rotating: Rotating::default(),
             epochs_changed: watch::Sender::new(0),
+            warned: Warned::default(),
             policy_file,
             operators,
             caller_rates: Rates::default(),
@@ -216,6 +219,7 @@ impl Core {
                 }
                 inner.log_aggregates().await;
                 inner.settle_all().await;
+                drop(inner.expiring());
                 if (minute * WINDOW_SECS).is_multiple_of(HEARTBEAT_SECS) {
                     inner.log(Event::Heartbeat).await;
                 }

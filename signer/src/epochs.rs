@@ -50,6 +50,13 @@ pub(crate) async fn list(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
     }
 }
 
+/// Answers an operator's ListEpochs.
+pub(crate) fn list_for_operator(core: &Inner, body: Bytes) -> Result<Reply, Failure> {
+    let message: ListEpochsRequest = decode(body)?;
+    known(core, &message.authority)?;
+    page(core, &message).map(|response| answer::success(&response))
+}
+
 fn page(core: &Inner, message: &ListEpochsRequest) -> Result<ListEpochsResponse, Failure> {
     if message.limit > PAGE_MAX {
         let reason = Reason::new(ReasonCode::FieldOutOfLimits, "limit", format!("`limit` is {}", message.limit));
@@ -104,7 +111,7 @@ fn told(now: &WatchEpochsResponse, authority: &str, revision: &Bytes) -> Reply {
 
 fn nothing_new(authority: &str, revision: &Bytes) -> Reply {
     let next = WatchEpochsRequest { authority: authority.to_owned(), after_revision: revision.clone() };
-    Reply { next: next.encode_to_vec().into(), ..Reply::default() }
+    Reply { next: next.encode_to_vec().into(), answered: true, ..Reply::default() }
 }
 
 /// The active epoch and the one in the making.
@@ -162,7 +169,7 @@ impl Inner {
 }
 
 /// Until when both CA certificates are valid.
-fn validity(epoch: &EpochRecord) -> Option<Interval> {
+pub(crate) fn validity(epoch: &EpochRecord) -> Option<Interval> {
     let of = |answer: Option<&Answer>| answer.and_then(|answer| stored_validity(&answer.to_be_signed));
     let (own, mesh) = (of(epoch.intermediate.as_ref())?, of(epoch.mesh_ca.as_ref())?);
     Some(Interval { not_before: own.not_before.max(mesh.not_before), not_after: own.not_after.min(mesh.not_after) })

@@ -118,17 +118,19 @@ impl Drop for Passage {
 mod tests {
     use super::*;
 
-    const KEY: SpkiDigest = SpkiDigest::from_bytes([7; 32]);
-    const OTHER: SpkiDigest = SpkiDigest::from_bytes([8; 32]);
+    fn key(number: u8) -> SpkiDigest {
+        SpkiDigest::from_bytes([number; 32])
+    }
+
     const LONG: Duration = Duration::from_secs(600);
 
     #[tokio::test]
     async fn a_drain_waits_until_the_last_reply_is_given() {
         let fences = Arc::new(Fences::default());
-        let (mut first, second, _other) = (fences.enter(KEY), fences.enter(KEY), fences.enter(OTHER));
+        let (mut first, second, _other) = (fences.enter(key(7)), fences.enter(key(7)), fences.enter(key(8)));
         let draining = tokio::spawn({
             let fences = Arc::clone(&fences);
-            async move { fences.drain(KEY, LONG).await }
+            async move { fences.drain(key(7), LONG).await }
         });
         tokio::task::yield_now().await;
         assert!(first.signed());
@@ -142,16 +144,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_signature_that_comes_after_the_patience_is_never_released() {
         let fences = Fences::default();
-        let mut hung = fences.enter(KEY);
-        assert_eq!(fences.drain(KEY, LONG).await, Drained::Barred(1));
+        let mut hung = fences.enter(key(7));
+        assert_eq!(fences.drain(key(7), LONG).await, Drained::Barred(1));
         assert!(!hung.signed());
     }
 
     #[tokio::test]
     async fn where_nobody_signs_there_is_nothing_to_wait_for() {
         let fences = Fences::default();
-        drop(fences.enter(KEY));
-        assert_eq!(fences.drain(KEY, LONG).await, Drained::Whole);
-        assert_eq!(fences.drain(OTHER, LONG).await, Drained::Whole);
+        drop(fences.enter(key(7)));
+        assert_eq!(fences.drain(key(7), LONG).await, Drained::Whole);
+        assert_eq!(fences.drain(key(8), LONG).await, Drained::Whole);
     }
 }

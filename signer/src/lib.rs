@@ -16,6 +16,7 @@ pub mod config;
 mod core;
 mod epoch;
 mod epochs;
+mod expiry;
 mod fence;
 mod genesis;
 mod in_flight;

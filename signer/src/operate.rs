@@ -15,6 +15,7 @@ use crate::{
     answer::{self, Failure},
     apply::Want,
     core::{Core, Inner, malformed},
+    epochs,
 };
 
 /// The operators' methods.
@@ -22,6 +23,7 @@ use crate::{
 enum OperatorMethod {
     ApplyPolicy,
     PolicyStatus,
+    ListEpochs,
     PrepareEpoch,
     ActivateEpoch,
     AbortEpoch,
@@ -32,6 +34,7 @@ impl OperatorMethod {
         match name {
             "ApplyPolicy" => Some(Self::ApplyPolicy),
             "PolicyStatus" => Some(Self::PolicyStatus),
+            "ListEpochs" => Some(Self::ListEpochs),
             "PrepareEpoch" => Some(Self::PrepareEpoch),
             "ActivateEpoch" => Some(Self::ActivateEpoch),
             "AbortEpoch" => Some(Self::AbortEpoch),
@@ -95,6 +98,7 @@ impl Inner {
         match OperatorMethod::from_name(&unary.method) {
             Some(OperatorMethod::ApplyPolicy) => self.apply(&operator, unary.body).await,
             Some(OperatorMethod::PolicyStatus) => self.policy_status(unary.body),
+            Some(OperatorMethod::ListEpochs) => epochs::list_for_operator(self, unary.body),
             Some(OperatorMethod::PrepareEpoch) => {
                 let answered = self.prepare_epoch(&operator, unary.body).await;
                 self.epoch_refused(answered, facts).await

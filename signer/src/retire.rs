@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use hallmark_backends::{BackendError, KeyLabel, KeyReference};
 use hallmark_ledger::{EpochRecord, EpochState, Epochs, KeyAction, Step, StoredKey};
-use hallmark_policy::key::{PublicKey, SpkiDigest};
+use hallmark_policy::{
+    file::RetiredKeyWord,
+    key::{PublicKey, SpkiDigest},
+    profile::Authority,
+};
 
 use crate::{
     core::Inner,
+    epochs,
     making::{MakingError, backend},
 };
 
@@ -25,9 +30,17 @@ pub(crate) async fn settle(core: &Arc<Inner>, authority: &str) -> Result<Vec<Str
     Ok(said)
 }
 
-/// Whether the key of a retired epoch is needed no longer.
-fn is_over(_core: &Inner, _epoch: &EpochRecord) -> bool {
-    true
+/// Whether the key of a retired epoch is needed no longer: at once, or when its last certificate has ended. An authority that the policy
+/// does not have keeps its keys.
+fn is_over(core: &Inner, epoch: &EpochRecord) -> bool {
+    let policy = core.policy();
+    match policy.authority(&epoch.authority).map(Authority::retired_key) {
+        Some(RetiredKeyWord::Destroy) => true,
+        Some(RetiredKeyWord::CrlOnly) => {
+            epochs::validity(epoch).is_none_or(|validity| core.clock.wall().time > validity.not_after)
+        }
+        None => false,
+    }
 }
 
 /// Destroys the key of an epoch with everything else under its label, and says so in the log.

@@ -3,7 +3,7 @@
 //! Everything is looked at before anything begins: the transition that is replaced, the manifest with all its names, the owner's
 //! signature. What was begun goes on with the next call that wants the same, and at the next start.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hallmark_ledger::{AuthorityRecord, AuthorityState, Consent, EpochRecord, EpochState, Epochs, Statement};
@@ -82,26 +82,27 @@ async fn rotate_alone(
     let Some(authority) = wanted.policy.authority(name) else { return Err(no_root(name).into()) };
     let mut said = Vec::new();
     let done = finish(core, authority, &wanted.record, generation, &mut said).await;
-    done.map_err(|error| core.making_failed(&error))?;
+    let pause = done.map_err(|error| core.making_failed(&error))?;
     let epoch = core.one_epoch(name, Epochs::Generation(generation))?.ok_or_else(|| no_root(name))?;
-    response(core, &wanted.record, &epoch, false).await
+    let pause_micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+    Ok(RotateIntermediateResponse { pause_micros, ..response(core, &wanted.record, &epoch, false).await? })
 }
 
-/// Brings an epoch of a manifest into force, from wherever it is.
+/// Brings an epoch of a manifest into force, from wherever it is. Says for how long nothing was decided.
 pub(crate) async fn finish(
     core: &Arc<Inner>,
     authority: &Authority,
     record: &AuthorityRecord,
     generation: u64,
     said: &mut Vec<String>,
-) -> Result<(), making::MakingError> {
+) -> Result<Duration, making::MakingError> {
     let prepared = epoch::prepare(core, authority, record, generation, said).await?;
     let activated = epoch::activate(core, &authority.name, generation).await?;
     said.push(format!("epoch {generation} of `{}` is active", authority.name));
     let revoke = prepared.revoke_previous;
     said.extend(core.after_activation(&authority.name, activated.retired.as_ref(), revoke).await);
     said.iter().for_each(|sentence| tracing::info!(authority = authority.name, "{sentence}"));
-    Ok(())
+    Ok(activated.pause)
 }
 
 /// What the message's comments promise about its fields.
@@ -318,6 +319,7 @@ async fn response(
         receipt: receipt.text,
         log_entry: receipt.entry.into(),
         certification_request: Bytes::new(),
+        pause_micros: 0,
     })
 }
 

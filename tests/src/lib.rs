@@ -5,6 +5,7 @@ pub mod asking;
 pub mod client;
 pub mod daemon;
 pub mod log;
+pub mod mesh;
 pub mod tools;
 mod world;
 

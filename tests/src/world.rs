@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use hallmark_faulty::Device;
-use hallmark_policy::caller::Identity;
+use hallmark_policy::{caller::Identity, key::SpkiDigest};
 use hallmark_proto::{
     link::{Call, Reply, TurnedAway, Unary, call::Kind},
     operator::{
@@ -21,7 +21,7 @@ use hallmark_proto::{
     },
     signer::{
         EpochStatus, GetChainRequest, GetChainResponse, ListEpochsRequest, ListEpochsResponse, MintCertificateRequest,
-        MintCertificateResponse, WatchEpochsRequest,
+        MintCertificateResponse, RotateIntermediateRequest, RotateIntermediateResponse, WatchEpochsRequest,
     },
 };
 use hallmark_signer::{Clock, Core, SoftwareKeys, StartError, StartOptions, StartReport, config::CoreFile};
@@ -349,6 +349,25 @@ impl World {
     pub async fn policy_status(&self) -> PolicyStatusResponse {
         let body = PolicyStatusRequest {}.encode_to_vec();
         asking::decoded(self.operate("PolicyStatus", &self.operator, body).await).expect("the operator may ask")
+    }
+
+    /// Asks for a rotation as the coordinator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn rotate(&self, request: &RotateIntermediateRequest) -> Result<RotateIntermediateResponse, Refused> {
+        asking::decoded(self.unary("RotateIntermediate", &self.caller, request.encode_to_vec(), DEADLINE_NANOS).await)
+    }
+
+    /// The root's key.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn root_key(&self) -> SpkiDigest {
+        let keys = self.core().ca_keys().expect("the ledger reads");
+        let root = keys.into_iter().find(|(authority, what, _)| authority == AUTHORITY && *what == "root");
+        SpkiDigest::of(&root.expect("a root").2)
     }
 
     /// Prepares the next epoch as the operator.

@@ -1,7 +1,7 @@
 //! Rotation by age: an epoch is prepared, its chain is fetched, and it takes the place of the active one.
 
 use hallmark_proto::signer::{EpochState, EpochStatus, GetChainRequest, WatchEpochsRequest, WatchEpochsResponse};
-use hallmark_tests::{AUTHORITY, EVERYWHERE, Where, World, asking::Asked};
+use hallmark_tests::{AUTHORITY, EVERYWHERE, Where, World, asking::Asked, example_policy};
 use prost::Message;
 
 fn state(epoch: &EpochStatus) -> EpochState {
@@ -26,10 +26,30 @@ fn by_generation(generation: u64) -> GetChainRequest {
     GetChainRequest { authority: AUTHORITY.to_owned(), epoch }
 }
 
+/// The example policy, whose retired keys are destroyed at once.
+fn destroying() -> String {
+    let head = "[authority.athenz.root]";
+    example_policy().replacen(head, &format!("[authority.athenz]\nretired-key = \"destroy\"\n\n{head}"), 1)
+}
+
+#[tokio::test]
+async fn a_retired_key_stays_for_its_crls_until_its_last_certificate_has_ended() {
+    let mut world = World::new(Where::SoftHsm).await;
+    world.prepare_epoch(0).await.unwrap();
+    world.activate_epoch(2, false).await.unwrap();
+    world.restart().await;
+    assert_eq!(states(&world).await, [(2, EpochState::Active), (1, EpochState::Retired)]);
+    assert_eq!(world.epoch_keys(), ["1", "2"]);
+    world.clocks().pass(365 * 86_400 + 1);
+    world.restart().await;
+    assert_eq!(states(&world).await, [(2, EpochState::Active), (1, EpochState::Destroyed)]);
+    assert_eq!(world.epoch_keys(), ["2"]);
+}
+
 #[tokio::test]
 async fn an_epoch_is_prepared_fetched_and_activated_and_the_old_key_is_destroyed() {
     for place in EVERYWHERE {
-        let mut world = World::new(place).await;
+        let mut world = World::with_policy(place, &destroying()).await;
         let old = world.mint(Asked::sports_api().request()).await.unwrap();
         let prepared = world.prepare_epoch(0).await.unwrap().epoch.unwrap();
         assert_eq!((generation(&prepared), state(&prepared)), (2, EpochState::Prepared));
@@ -90,7 +110,7 @@ async fn asking_again_gives_the_same_epoch() {
     world.activate_epoch(2, false).await.unwrap();
     let again = world.activate_epoch(2, false).await.unwrap();
     assert_eq!(again.notes, ["it was active already"]);
-    assert_eq!(states(&world).await, [(2, EpochState::Active), (1, EpochState::Destroyed)]);
+    assert_eq!(states(&world).await, [(2, EpochState::Active), (1, EpochState::Retired)]);
     let refused = world.activate_epoch(1, false).await.unwrap_err();
     assert_eq!((refused.code, refused.reasons.as_slice()), (9, &["EPOCH_NOT_ACTIVE".to_owned()][..]));
     assert!(refused.logged.is_some());
@@ -164,4 +184,22 @@ async fn a_rotation_survives_a_restart_and_the_ca_certificates_are_the_same_byte
         assert_eq!((chain.intermediate, chain.mesh_ca), (prepared.intermediate.clone(), prepared.mesh_ca.clone()));
     }
     assert_eq!(world.mint(Asked::sports_api().request()).await.unwrap().epoch.unwrap().generation, 2);
+}
+
+#[tokio::test]
+async fn every_start_warns_of_ca_certificates_that_end_soon() {
+    let mut world = World::new(Where::Software).await;
+    let mut warned = Vec::new();
+    for days in [304, 30, 23, 6, 1, 2] {
+        world.clocks().pass(days * 86_400 + 1);
+        world.stop().await;
+        let lines = world.start(false).await.unwrap().lines;
+        let ends: Vec<_> = lines.iter().filter(|line| line.contains("end")).cloned().collect();
+        warned.push(ends.iter().filter(|line| line.contains("mesh CA")).cloned().collect::<String>());
+        assert!(!ends.iter().any(|line| line.contains("root certificate")), "the root has years: {ends:?}");
+    }
+    let days: Vec<_> =
+        warned.iter().map(|line| line.split("within ").nth(1).unwrap_or(line).split(',').next().unwrap()).collect();
+    assert_eq!(days[..5], ["", "60 day(s)", "30 day(s)", "7 day(s)", "1 day(s)"], "{warned:?}");
+    assert!(warned[5].contains("ended at"), "{warned:?}");
 }

@@ -76,11 +76,11 @@ fn show_one(index: u64, entry: &[u8], table: &mut Table, screen: &Screen) -> Res
 }
 
 fn names_or_reasons(entry: &Summary) -> String {
-    let reasons: Vec<&str> = entry.reasons.iter().map(|reason| reason.code.as_str()).collect();
+    let reasons: Vec<&str> = entry.reasons.known().iter().map(|reason| reason.code.as_str()).collect();
     if !reasons.is_empty() {
         return reasons.join(" ");
     }
-    let names: Vec<String> = entry.names.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = entry.names.known().iter().map(ToString::to_string).collect();
     if names.is_empty() { entry.subject.as_ref().map(ToString::to_string).unwrap_or_default() } else { names.join(" ") }
 }
 

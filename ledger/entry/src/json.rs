@@ -2,8 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-/// Largest integer whose spelling all readers agree on (RFC 8785, section 3.2.2.3; RFC 7493, section 2.2): 2^53 - 1.
-const INTEGER_MAX: i64 = 9_007_199_254_740_991;
+use crate::value::{INTEGER_MAX, Value};
 
 /// Object keys are ASCII, so that sorting bytes is sorting as RFC 8785, section 3.2.3, wants it.
 pub(crate) type Members = BTreeMap<Cow<'static, str>, Json>;
@@ -23,6 +22,7 @@ impl Json {
         Self::Integer(value.clamp(-INTEGER_MAX, INTEGER_MAX))
     }
 
+    #[cfg(test)]
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = String::with_capacity(1_024);
         self.write(&mut out);
@@ -61,26 +61,7 @@ pub(crate) fn write_members(members: &Members, out: &mut String) {
 /// Whether `entry` is one JSON object of this subset in its one spelling.
 #[must_use]
 pub fn is_canonical(entry: &[u8]) -> bool {
-    let read: Option<Json> = serde_json::from_slice(entry).ok().and_then(from_value);
-    matches!(&read, Some(json @ Json::Object(_)) if json.encode() == entry)
-}
-
-fn from_value(value: serde_json::Value) -> Option<Json> {
-    use serde_json::Value;
-    match value {
-        Value::Null => None,
-        Value::Bool(value) => Some(Json::Bool(value)),
-        Value::Number(number) => {
-            number.as_i64().filter(|value| (-INTEGER_MAX..=INTEGER_MAX).contains(value)).map(Json::Integer)
-        }
-        Value::String(text) => Some(Json::Text(text)),
-        Value::Array(items) => items.into_iter().map(from_value).collect::<Option<_>>().map(Json::List),
-        Value::Object(members) => {
-            let member =
-                |(key, value): (String, _)| key.is_ascii().then(|| Some((Cow::Owned(key), from_value(value)?)));
-            members.into_iter().map(|pair| member(pair).flatten()).collect::<Option<_>>().map(Json::Object)
-        }
-    }
+    matches!(Value::read(entry), Some(Value::Object(_)))
 }
 
 fn separate(position: usize, out: &mut String) {
@@ -131,6 +112,38 @@ fn escape(letter: char) -> Escape {
         '\0'..='\u{1f}' => Escape::Long,
         _ => Escape::None,
     }
+}
+
+/// Whether `entry` is one JSON object that serde_json reads and we write to the same bytes: the long way.
+#[cfg(test)]
+pub(crate) fn is_written_the_same(entry: &[u8]) -> bool {
+    let read: Option<Json> = serde_json::from_slice(entry).ok().and_then(from_value);
+    matches!(&read, Some(json @ Json::Object(_)) if json.encode() == entry)
+}
+
+#[cfg(test)]
+fn from_value(value: serde_json::Value) -> Option<Json> {
+    use serde_json::Value;
+    match value {
+        Value::Null => None,
+        Value::Bool(value) => Some(Json::Bool(value)),
+        Value::Number(number) => {
+            number.as_i64().filter(|value| (-INTEGER_MAX..=INTEGER_MAX).contains(value)).map(Json::Integer)
+        }
+        Value::String(text) => Some(Json::Text(text)),
+        Value::Array(items) => items.into_iter().map(from_value).collect::<Option<_>>().map(Json::List),
+        Value::Object(members) => {
+            let member =
+                |(key, value): (String, _)| is_plain(&key).then(|| Some((Cow::Owned(key), from_value(value)?)));
+            members.into_iter().map(|pair| member(pair).flatten()).collect::<Option<_>>().map(Json::Object)
+        }
+    }
+}
+
+/// Keys are ASCII that needs no escape.
+#[cfg(test)]
+fn is_plain(key: &str) -> bool {
+    key.chars().all(|letter| letter.is_ascii() && matches!(escape(letter), Escape::None))
 }
 
 #[cfg(test)]

@@ -25,13 +25,17 @@ mod bound;
 pub mod decision;
 mod json;
 mod object;
+pub mod privacy;
+pub mod schema;
 pub mod summary;
+mod value;
 
 pub use bound::{LIST_BYTES_MAX, TEXT_BYTES_MAX};
 pub use decision::{Decision, Outcome, Warranted};
 pub use json::is_canonical;
 pub use object::{ENTRY_BYTES_MAX, ENTRY_VERSION, Object};
 pub use summary::Summary;
+pub use value::Value;
 
 /// SHA-256.
 #[must_use]

@@ -30,11 +30,11 @@ pub struct Summary {
     /// The caller's name for the request.
     pub request_id: Option<Text>,
     /// SHA-256 of the CSR or SPKI as it came, in hexadecimal.
-    pub request_sha256: Option<String>,
+    pub request_sha256: Option<Text>,
     /// SHA-256 of the policy, in hexadecimal.
     pub policy_sha256: Option<String>,
     /// SHA-256 of the subject's SPKI, in hexadecimal.
-    pub spki_sha256: Option<String>,
+    pub spki_sha256: Option<Text>,
     /// SHA-256 of the TBSCertificate, in hexadecimal.
     pub tbs_sha256: Option<String>,
     /// The serial number, in hexadecimal.
@@ -45,7 +45,10 @@ pub struct Summary {
     pub algorithm: Option<String>,
     /// The names.
     #[serde(default)]
-    pub names: Vec<Text>,
+    pub names: Listed<Text>,
+    /// The names in the caller's certificate.
+    #[serde(default)]
+    pub caller_identities: Listed<Text>,
     /// First second of validity, since 1970.
     pub not_before: Option<i64>,
     /// Last second of validity, since 1970.
@@ -56,7 +59,7 @@ pub struct Summary {
     pub issuer: Option<Issuer>,
     /// Why not.
     #[serde(default)]
-    pub reasons: Vec<Reason>,
+    pub reasons: Listed<Reason>,
     /// The result of an outcome, `signing-failed` or `signing-again`; of a void entry, `forgotten` or `tampered`.
     pub result: Option<String>,
     /// Index of the decision that an outcome or a void entry is about.
@@ -86,6 +89,47 @@ pub enum Text {
         /// Its length.
         bytes: u64,
     },
+    /// Private: only its commitment stands here.
+    Private {
+        /// The commitment, in hexadecimal.
+        commitment: String,
+    },
+}
+
+/// A list, or the commitment in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Listed<T> {
+    /// The list.
+    Known(Vec<T>),
+    /// Private: only its commitment stands here.
+    Private {
+        /// The commitment, in hexadecimal.
+        commitment: String,
+    },
+}
+
+impl<T> Listed<T> {
+    /// What is known of it.
+    #[must_use]
+    pub fn known(&self) -> &[T] {
+        match self {
+            Self::Known(items) => items,
+            Self::Private { .. } => &[],
+        }
+    }
+
+    /// Whether only a commitment stands in its place.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        matches!(self, Self::Private { .. })
+    }
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self::Known(Vec::new())
+    }
 }
 
 impl Text {
@@ -99,6 +143,8 @@ impl Text {
                     && u64::try_from(whole.len()) == Ok(*bytes)
                     && hallmark_policy::hex(&crate::sha256(whole.as_bytes())) == *sha256
             }
+            // What it stands for cannot be told without its salt.
+            Self::Private { .. } => false,
         }
     }
 }
@@ -108,6 +154,7 @@ impl std::fmt::Display for Text {
         match self {
             Self::Whole(text) => f.write_str(text),
             Self::Cut { start, bytes, .. } => write!(f, "{start}… ({bytes} bytes)"),
+            Self::Private { .. } => f.write_str("(private)"),
         }
     }
 }
@@ -192,6 +239,19 @@ mod tests {
         let (caller, authority) = (summary.caller.unwrap(), summary.authority.unwrap());
         assert!(matches!(caller, Text::Cut { .. }) && caller.is(&long) && authority.is("mesh"));
         assert!(!caller.is(&format!("{}y", &long[1..])) && !caller.is(&long[1..]) && !authority.is("mesh2"));
+    }
+
+    #[test]
+    fn private_members_are_said_to_be() {
+        let commitment = "ab".repeat(32);
+        let entry = format!(
+            r#"{{"names":{{"commitment":"{commitment}"}},"subject":{{"commitment":"{commitment}"}},"time":1,"type":"decision","version":1}}"#
+        );
+        let summary = Summary::parse(entry.as_bytes()).unwrap();
+        assert!(summary.names.is_private() && summary.names.known().is_empty() && !summary.reasons.is_private());
+        let subject = summary.subject.unwrap();
+        assert_eq!(subject.to_string(), "(private)");
+        assert!(!subject.is("CN=a"));
     }
 
     #[test]

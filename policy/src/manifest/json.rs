@@ -123,7 +123,8 @@ impl<'a> Reader<'a> {
             self.key_at = begin;
             member(self, &key)?;
             self.path.pop();
-            keys.push((key, begin));
+            self.go_on()?;
+            keys.push(Key::new(key, begin));
             self.space();
             if self.byte() == Some(b',') {
                 self.at += 1;
@@ -150,6 +151,7 @@ impl<'a> Reader<'a> {
             self.path.push(Step::Item(index));
             item(self)?;
             self.path.pop();
+            self.go_on()?;
             index += 1;
             self.space();
             if self.byte() == Some(b',') {
@@ -197,6 +199,10 @@ impl<'a> Reader<'a> {
             return Err(self.stop(begin, format!("objects and arrays are nested more than {DEPTH_MAX} deep")));
         }
         Ok(())
+    }
+
+    fn go_on(&self) -> Result<(), Stop> {
+        if self.problems.are_many() { Err(Stop) } else { Ok(()) }
     }
 
     fn word(&mut self, word: &str) -> Result<(), Stop> {
@@ -250,26 +256,37 @@ impl<'a> Reader<'a> {
     }
 
     /// No key stands twice, whether a reader tells capitals from small letters or not.
-    fn check_keys(&mut self, mut keys: Vec<(Cow<'a, str>, usize)>) {
-        keys.sort_unstable_by(|(one, at), (other, other_at)| {
-            one.bytes().map(lower).cmp(other.bytes().map(lower)).then(at.cmp(other_at))
-        });
-        for (before, after) in keys.iter().zip(keys.iter().skip(1)) {
-            let ((first, _), (second, at)) = (before, after);
-            if first == second {
-                let sentence = format!("the key {} stands twice", crate::reason::quote(second));
-                self.note(*at, sentence, Some("some readers take the first, others the last"));
-            } else if first.eq_ignore_ascii_case(second) {
-                let [first, second] = [first, second].map(|key| crate::reason::quote(key));
-                let sentence = format!("the keys {first} and {second} differ in capitals only");
-                self.note(*at, sentence, Some("some readers take them for the same"));
+    fn check_keys(&mut self, mut keys: Vec<Key<'a>>) {
+        keys.sort_unstable_by(|one, other| one.folded.cmp(&other.folded).then(one.at.cmp(&other.at)));
+        for (first, second) in keys.iter().zip(keys.iter().skip(1)).filter(|(one, other)| one.folded == other.folded) {
+            if self.problems.are_many() {
+                return;
+            }
+            let [one, other] = [first, second].map(|key| crate::reason::quote(&key.text));
+            if first.text == second.text {
+                let sentence = format!("the key {other} stands twice");
+                self.note(second.at, sentence, Some("some readers take the first, others the last"));
+            } else {
+                let sentence = format!("the keys {one} and {other} differ in capitals only");
+                self.note(second.at, sentence, Some("some readers take them for the same"));
             }
         }
     }
 }
 
-fn lower(byte: u8) -> u8 {
-    byte.to_ascii_lowercase()
+/// A key of an object that was read.
+struct Key<'a> {
+    text: Cow<'a, str>,
+    folded: Cow<'a, str>,
+    at: usize,
+}
+
+impl<'a> Key<'a> {
+    fn new(text: Cow<'a, str>, at: usize) -> Self {
+        let capitals = text.bytes().any(|byte| byte.is_ascii_uppercase());
+        let folded = if capitals { Cow::Owned(text.to_ascii_lowercase()) } else { text.clone() };
+        Self { text, folded, at }
+    }
 }
 
 /// The two letters outside ASCII whose simple case folding lies in it (Unicode, CaseFolding.txt).

@@ -7,6 +7,9 @@ use crate::reason::{Reason, ReasonCode};
 /// Most problems of one manifest that are told.
 pub const PROBLEMS_MAX: usize = 100;
 
+/// Most problems of one manifest that are counted. Then reading ends.
+const COUNT_MAX: usize = 1_000;
+
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestProblem {
@@ -43,7 +46,7 @@ impl fmt::Display for ManifestProblem {
 pub struct ManifestError {
     /// The first [`PROBLEMS_MAX`] problems, at least one.
     pub problems: Vec<ManifestProblem>,
-    /// How many there are.
+    /// How many were found; reading ends at 1,000.
     pub count: usize,
 }
 
@@ -89,6 +92,11 @@ impl Problems {
         if self.found.len() < PROBLEMS_MAX {
             self.found.push(Found { at, pointer: pointer(), sentence, hint });
         }
+    }
+
+    /// Whether there are so many that reading on helps nobody.
+    pub(super) fn are_many(&self) -> bool {
+        self.count >= COUNT_MAX
     }
 
     /// All of them with their lines; none if there was none.

@@ -7,6 +7,9 @@ use super::json::{Reader, Stop};
 /// The largest integer up to which every integer is a double of its own (RFC 7493, section 2.2).
 const INTEGER_MAX: f64 = 9_007_199_254_740_991.0;
 
+/// Every decimal of so many digits survives a double (DBL_DIG of IEEE 754).
+const DIGITS_SURE: usize = 15;
+
 /// Longest number, in bytes.
 const NUMBER_BYTES_MAX: usize = 64;
 
@@ -144,6 +147,9 @@ fn hex4(digits: &str) -> Option<u16> {
 fn survives_a_double(text: &str) -> bool {
     if text.len() > NUMBER_BYTES_MAX {
         return false;
+    }
+    if text.len() <= DIGITS_SURE && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return true;
     }
     let Ok(double) = text.parse::<f64>() else { return false };
     if double == 0.0 {

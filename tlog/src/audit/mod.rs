@@ -4,6 +4,7 @@
 //! files that the signed size calls for: partial files left over from smaller sizes are not looked at.
 
 mod finding;
+mod part;
 mod run;
 mod walk;
 
@@ -20,6 +21,8 @@ use crate::{
 };
 
 pub use finding::{FINDINGS_MAX, Finding};
+pub use part::Part;
+pub use run::Audit;
 
 /// Where the published files are.
 pub trait LogFiles {
@@ -143,9 +146,27 @@ impl<'a> Auditor<'a> {
     /// # Errors
     /// When the checkpoint is missing or does not hold, or a file cannot be read. Everything else is a [`Finding`].
     pub fn audit<F: LogFiles, V: Visitor>(&self, files: &F, visitor: &mut V) -> Result<Report, AuditError<F::Error>> {
+        let mut audit = self.begin(files)?;
+        for index in 0..audit.parts() {
+            audit.add(Part::read(files, audit.size(), index, |index, bytes| visitor.entry(index, bytes))?)?;
+            visitor.progress(audit.progress());
+        }
+        audit.finish()
+    }
+
+    /// Begins an audit whose parts are read elsewhere, as on other threads.
+    ///
+    /// # Errors
+    /// When the checkpoint is missing or does not hold.
+    pub fn begin<'f, F: LogFiles>(&'f self, files: &'f F) -> Result<Audit<'f, F>, AuditError<F::Error>> {
         let head = read(files, CHECKPOINT_PATH)?.ok_or(AuditError::NoCheckpoint)?;
         let head = Checkpoint::open(&head, self.keys)?;
-        run::Run::new(files, visitor, &head, &self.anchors).finish()
+        Ok(self.begin_at(files, &head))
+    }
+
+    /// The same against a checkpoint that was verified already.
+    pub fn begin_at<'f, F: LogFiles>(&'f self, files: &'f F, head: &Checkpoint) -> Audit<'f, F> {
+        Audit::new(files, head, &self.anchors)
     }
 }
 

@@ -2,20 +2,24 @@
 
 use alloc::{borrow::ToOwned as _, vec::Vec};
 
-use super::{AuditError, FINDINGS_MAX, Finding, Found, LogFiles, Progress, Report, Visitor, read_tile, walk::Walk};
+use super::{
+    AuditError, FINDINGS_MAX, Finding, LogFiles, Progress, Report,
+    part::{Part, covered, read_hashes},
+    walk::Walk,
+};
 use crate::{
-    bundle,
     checkpoint::Checkpoint,
-    hash::{HASH_BYTES, Hash},
-    tile::{self, TILE_WIDTH, TileKind, TilePath},
+    hash::Hash,
+    tile::{TILE_WIDTH, TilePath},
 };
 
-const LEAVES: TileKind = TileKind::Hashes { level: 0 };
-
-pub(super) struct Run<'a, F, V> {
+/// An audit under way: parts are added in order, then it is finished.
+#[derive(Debug)]
+pub struct Audit<'a, F> {
     files: &'a F,
-    visitor: &'a mut V,
     anchors: Vec<&'a Checkpoint>,
+    /// Parts that were added.
+    parts: u64,
     report: Report,
     /// The tree of the entries; where a bundle cannot be read, of the leaf hashes in its place.
     entries: Walk,
@@ -25,8 +29,8 @@ pub(super) struct Run<'a, F, V> {
     gap: Option<u64>,
 }
 
-impl<'a, F: LogFiles, V: Visitor> Run<'a, F, V> {
-    pub(super) fn new(files: &'a F, visitor: &'a mut V, head: &Checkpoint, anchors: &'a [Checkpoint]) -> Self {
+impl<'a, F: LogFiles> Audit<'a, F> {
+    pub(super) fn new(files: &'a F, head: &Checkpoint, anchors: &'a [Checkpoint]) -> Self {
         let report = Report {
             origin: head.origin().to_owned(),
             size: head.size(),
@@ -39,98 +43,76 @@ impl<'a, F: LogFiles, V: Visitor> Run<'a, F, V> {
         };
         let mut anchors: Vec<_> = anchors.iter().collect();
         anchors.sort_by_key(|anchor| core::cmp::Reverse(anchor.size()));
-        Self { files, visitor, anchors, report, entries: Walk::new(), leaves: None, gap: None }
+        let mut audit = Self { files, anchors, parts: 0, report, entries: Walk::new(), leaves: None, gap: None };
+        audit.drop_impossible_anchors();
+        audit
     }
 
-    pub(super) fn finish(mut self) -> Result<Report, AuditError<F::Error>> {
-        self.drop_impossible_anchors();
-        let size = self.report.size;
-        for (bundle, leaves) in tile::changed(TileKind::Entries, 0, size).zip(tile::changed(LEAVES, 0, size)) {
-            self.check_bundle(bundle, leaves)?;
-            for level in self.entries.full_levels() {
-                self.check_upper(level, bundle.index())?;
-            }
-            let entries = size.min((bundle.index() + 1) * TILE_WIDTH);
-            self.visitor.progress(Progress { entries, size, entries_bytes: self.report.entries_bytes });
-        }
-        for level in self.entries.open_levels() {
-            self.check_upper(level, size / TILE_WIDTH)?;
-        }
-        self.check_root();
-        Ok(self.report)
+    /// How many entries the checkpoint signs.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.report.size
     }
 
-    /// Compares a bundle with its leaf hashes, and grows the tree by what could be read.
-    fn check_bundle(&mut self, bundle: TilePath, leaves: TilePath) -> Result<(), AuditError<F::Error>> {
-        let entries = self.read_bundle(bundle)?;
-        let hashes = self.read_hashes(leaves)?;
-        match (entries, hashes) {
-            (Some((bundle, entries)), Some((leaves, hashes))) => {
-                for ((entry, hash), index) in entries.iter().zip(&hashes).zip(bundle.index() * TILE_WIDTH..) {
+    /// How many parts the log has.
+    #[must_use]
+    pub fn parts(&self) -> u64 {
+        self.report.size.div_ceil(TILE_WIDTH)
+    }
+
+    /// Adds the next part: compares its entries with its leaf hashes, and grows the tree by what could be read.
+    ///
+    /// # Errors
+    /// When a tile above it cannot be read.
+    pub fn add(&mut self, part: Part) -> Result<(), AuditError<F::Error>> {
+        let first_entry = self.parts * TILE_WIDTH;
+        self.report.bundles += u64::from(part.bundle_read);
+        self.report.tiles += u64::from(part.tile_read);
+        self.report.entries_bytes += part.entries_bytes;
+        part.findings.into_iter().for_each(|finding| self.find(finding));
+        match (part.entries, part.leaves) {
+            (Some((bundle, entries)), Some((tile, hashes))) => {
+                for ((entry, hash), index) in entries.iter().zip(&hashes).zip(first_entry..) {
                     if entry != hash {
-                        self.find(Finding::EntryDiffers { bundle, tile: leaves, entry: index, altered: None });
+                        self.find(Finding::EntryDiffers { bundle, tile, entry: index, altered: None });
                     }
                     self.grow(index, *entry, *hash);
                 }
             }
             (Some((_, hashes)), None) | (None, Some((_, hashes))) => {
-                for (hash, index) in hashes.into_iter().zip(bundle.index() * TILE_WIDTH..) {
+                for (hash, index) in hashes.into_iter().zip(first_entry..) {
                     self.grow(index, hash, hash);
                 }
             }
-            (None, None) => self.gap = self.gap.or_else(|| Some(bundle.index() * TILE_WIDTH)),
+            (None, None) => self.gap = self.gap.or(Some(first_entry)),
         }
+        for level in self.entries.full_levels() {
+            self.check_upper(level, self.parts)?;
+        }
+        self.parts += 1;
         Ok(())
     }
 
-    /// Reads a bundle and gives the hashes of the entries that the signed size covers.
-    fn read_bundle(&mut self, path: TilePath) -> Result<Found<Vec<Hash>>, AuditError<F::Error>> {
-        let first_entry = path.index() * TILE_WIDTH;
-        let Some((read_path, bytes)) = self.read(path)? else {
-            return Ok(None);
-        };
-        self.report.bundles += 1;
-        let entries = match bundle::decode(&bytes) {
-            Ok(entries) => entries,
-            Err(reason) => {
-                let entry = first_entry + reason.position() as u64;
-                self.find(Finding::BundleMalformed { path: read_path, entry, reason });
-                return Ok(None);
-            }
-        };
-        let (wanted, found) = (u64::from(read_path.width()), entries.len() as u64);
-        if wanted != found {
-            self.find(Finding::EntryCount { path: read_path, first_entry, wanted, found });
-            return Ok(None);
-        }
-        let mut hashes = Vec::new();
-        for (entry, index) in entries.into_iter().take(usize::from(path.width())).zip(first_entry..) {
-            self.visitor.entry(index, entry);
-            self.report.entries_bytes += entry.len() as u64;
-            hashes.push(Hash::of_leaf(entry));
-        }
-        Ok(Some((read_path, hashes)))
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let size = self.report.size;
+        Progress { entries: size.min(self.parts * TILE_WIDTH), size, entries_bytes: self.report.entries_bytes }
     }
 
-    /// Reads a hash tile and gives the hashes that the signed size covers.
-    fn read_hashes(&mut self, path: TilePath) -> Result<Found<Vec<Hash>>, AuditError<F::Error>> {
-        let Some((read_path, bytes)) = self.read(path)? else {
-            return Ok(None);
-        };
-        self.report.tiles += 1;
-        let wanted = u64::from(read_path.width()) * HASH_BYTES as u64;
-        let found = bytes.len() as u64;
-        match tile::decode_hashes(&bytes) {
-            Ok(mut hashes) if wanted == found => {
-                hashes.truncate(usize::from(path.width()));
-                Ok(Some((read_path, hashes)))
-            }
-            Ok(_) | Err(_) => {
-                let (first_entry, _) = covered(path, 0, path.width(), self.report.size);
-                self.find(Finding::TileLength { path: read_path, first_entry, wanted, found });
-                Ok(None)
-            }
+    /// Checks what is left when all parts were added: unfinished tiles, and the root.
+    ///
+    /// # Errors
+    /// When a tile cannot be read.
+    pub fn finish(mut self) -> Result<Report, AuditError<F::Error>> {
+        if self.parts < self.parts() {
+            self.gap = self.gap.or(Some(self.parts * TILE_WIDTH));
         }
+        for level in self.entries.open_levels() {
+            self.check_upper(level, self.report.size / TILE_WIDTH)?;
+        }
+        self.check_root();
+        Ok(self.report)
     }
 
     /// Compares the tile of a level above the leaves with what the entries give. `last_bundle` lies under the tile.
@@ -143,7 +125,11 @@ impl<'a, F: LogFiles, V: Visitor> Run<'a, F, V> {
         let Ok(path) = TilePath::hashes(level, index, width) else {
             return Ok(());
         };
-        if let Some((read_path, hashes)) = self.read_hashes(path)? {
+        let mut findings = Vec::new();
+        let read = read_hashes(self.files, path, self.report.size, &mut findings)?;
+        findings.into_iter().for_each(|finding| self.find(finding));
+        self.report.tiles += u64::from(read.is_some());
+        if let Some((read_path, hashes)) = read {
             let of_leaves = self.leaves.as_ref().is_some_and(|leaves| leaves.row(level) == hashes);
             let differs = self.entries.row(level).iter().zip(&hashes).position(|(computed, hash)| computed != hash);
             if let Some(position) = differs.filter(|_| !of_leaves).and_then(|position| u16::try_from(position).ok()) {
@@ -210,15 +196,6 @@ impl<'a, F: LogFiles, V: Visitor> Run<'a, F, V> {
         }
     }
 
-    fn read(&mut self, path: TilePath) -> Result<Found<Vec<u8>>, AuditError<F::Error>> {
-        let read = read_tile(self.files, path)?;
-        if read.is_none() {
-            let (first_entry, last_entry) = covered(path, 0, path.width(), self.report.size);
-            self.find(Finding::Missing { path, first_entry, last_entry });
-        }
-        Ok(read)
-    }
-
     fn find(&mut self, finding: Finding) {
         if self.report.findings.len() < FINDINGS_MAX {
             self.report.findings.push(finding);
@@ -226,17 +203,4 @@ impl<'a, F: LogFiles, V: Visitor> Run<'a, F, V> {
             self.report.findings_dropped += 1;
         }
     }
-}
-
-/// First and last entry under `count` nodes of a tile from `position` on.
-fn covered(path: TilePath, position: u16, count: u16, size: u64) -> (u64, u64) {
-    let level = match path.kind() {
-        TileKind::Hashes { level } => level,
-        TileKind::Entries => 0,
-    };
-    let leaves = 1_u64.checked_shl(u32::from(level) * TILE_WIDTH.ilog2()).unwrap_or(u64::MAX);
-    let node = (path.index() * TILE_WIDTH).saturating_add(u64::from(position));
-    let first = node.saturating_mul(leaves);
-    let end = node.saturating_add(u64::from(count)).saturating_mul(leaves).min(size);
-    (first, end.saturating_sub(1))
 }
