@@ -94,7 +94,8 @@ impl Batch<'_> {
             warrant.to_be_signed,
         ])?;
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
-        claim::take(self.connection, &warrant.conditions.authority, &warrant.conditions.claims, logged.index)?;
+        let Conditions { authority, claims, not_after, .. } = &warrant.conditions;
+        claim::take(self.connection, authority, claims, *not_after, logged.index)?;
         limits::count(self.connection, &warrant.conditions, at, logged.index)?;
         let committed = Committed {
             to_be_signed: warrant.to_be_signed,

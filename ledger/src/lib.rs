@@ -33,6 +33,7 @@ mod wal;
 mod writer;
 
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
+pub use claim::{ClaimedName, NameRelease, Released};
 pub use committed::Committed;
 pub use config::{Head, LedgerConfig, Opened, Recovery, UnixMillis};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};

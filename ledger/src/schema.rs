@@ -19,7 +19,8 @@ const STATEMENTS_MAX: usize = 64;
 /// Entries are only ever appended. `head` has one row: the tree after the last batch.
 /// Its `published` is at most what was ever published, and over 0 once anything was.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
-/// `request` forgets leaves after the retention time; `serial`, `name_claim` and `key_names` never do.
+/// `request` forgets leaves after the retention time; `serial` and `key_names` never do.
+/// `name_claim` forgets a form when an operator releases it; its `not_after` is the end of the last certificate with the form.
 /// `authority.owners` are SHA-256 digests of keys, one after another.
 /// `epoch` keeps aborted ones, so that no generation is used twice; of the others, each transition stands once. `destroyed_at` of an
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
@@ -85,6 +86,7 @@ CREATE TABLE name_claim (
     form TEXT NOT NULL,
     name TEXT NOT NULL,
     log_index INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
     PRIMARY KEY (authority, form)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE quota (

@@ -11,6 +11,7 @@ mod answer;
 mod apply;
 mod authorities;
 mod chain;
+mod claims;
 pub mod clock;
 pub mod config;
 mod core;

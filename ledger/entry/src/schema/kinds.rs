@@ -48,6 +48,8 @@ const fn maybe(key: &'static str, form: super::Form) -> Member {
 
 const EPOCH: &[Member] = &[needed("generation", Count), maybe("transition", Digest)];
 
+const EVIDENCE: &[Member] = &[needed("jwt-sha256", Digest), maybe("kid", Text), maybe("spki-sha256", Digest)];
+
 const ISSUER: &[Member] = &[needed("sequence", Count), needed("spki-sha256", Digest)];
 
 const REASON: &[Member] =
@@ -118,7 +120,9 @@ pub const KINDS: &[Kind] = &[
             maybe("caller-identities-omitted", Count),
             needed("decision", Word(DECISIONS)),
             maybe("epoch", Object(EPOCH)),
+            maybe("evidence", Object(EVIDENCE)),
             maybe("evidence-sha256", Digest),
+            maybe("manifest-sha256", Digest),
             maybe("method", Text),
             maybe("names", Texts),
             maybe("names-omitted", Count),
@@ -179,7 +183,21 @@ pub const KINDS: &[Kind] = &[
         name: "operator-command",
         about: "an operator did something",
         members: &[needed("command", Text)],
-        variants: None,
+        variants: Some((
+            "command",
+            &[Variant {
+                word: "release-name",
+                members: &[
+                    needed("authority", Text),
+                    needed("by", Text),
+                    needed("forced", Flag),
+                    needed("form", Text),
+                    needed("name", Text),
+                    needed("not-after", Integer),
+                    needed("reason", Text),
+                ],
+            }],
+        )),
     },
     Kind {
         name: "outcome",
