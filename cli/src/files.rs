@@ -108,14 +108,6 @@ pub(crate) fn read_up_to(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileE
     Ok(bytes)
 }
 
-/// A JWT that a user named, without the space around it. Whether it is good the signer says.
-pub(crate) fn read_jwt(path: &Path) -> Result<String, FileError> {
-    let unexpected = || FileError::Unexpected { path: path.to_owned(), expected: "JWT" };
-    let text = String::from_utf8(read(path)?).map_err(|_| unexpected())?;
-    let jwt = text.trim_ascii();
-    if jwt.is_empty() { Err(unexpected()) } else { Ok(jwt.to_owned()) }
-}
-
 /// The content of a file with a private key, in memory that is never moved and is overwritten in the end.
 pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let failed = |source| FileError::Read { path: path.to_owned(), source };
@@ -140,6 +132,14 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> 
 /// Makes a directory, with those above it, unless it is there.
 pub(crate) fn make_directory(path: &Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+/// A JWT that a user named, without the space around it. Whether it is good the signer says.
+pub(crate) fn read_jwt(path: &Path) -> Result<String, FileError> {
+    let unexpected = || FileError::Unexpected { path: path.to_owned(), expected: "JWT" };
+    let text = String::from_utf8(read(path)?).map_err(|_| unexpected())?;
+    let jwt = text.trim_ascii();
+    if jwt.is_empty() { Err(unexpected()) } else { Ok(jwt.to_owned()) }
 }
 
 /// A file that will be written once its content is known.

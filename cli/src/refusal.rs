@@ -215,6 +215,10 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         "RATE_EXCEEDED" => "ask less often, or have the policy's owner raise the rate",
         "QUOTA_EXCEEDED" => "wait for the quota's next period, or have the policy's owner raise it",
         "KEY_HAS_OTHER_NAMES" => "make a new key for these names",
+        "CRL_NOT_CONFIGURED" => "the policy's owner gives the authority `crl = { .. }`",
+        "CRL_TOO_LARGE" => "rotate the epoch: a new key begins with an empty list",
+        "CRL_STALE" => "try again: a certificate was revoked, or another CRL made, meanwhile",
+        "CERTIFICATE_UNKNOWN" => "look the serial number up in the log: `hallmark log show`",
         "DRAFT_DISAGREES" => "this is a defect of the signer; tell whoever runs it, with the log index",
         _ => return None,
     })

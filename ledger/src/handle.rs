@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use hallmark_policy::{Refusal, RequestIdentity, Warrant};
+use hallmark_policy::{Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest};
 use hallmark_tlog::{
     hash::Hash,
     note::{SignerKey, VerifierKey},
@@ -13,11 +13,12 @@ use hallmark_tlog::{
 use tokio::sync::oneshot;
 
 use crate::{
-    AuthorityRecord, CaKey, ClaimedName, EpochRecord, Epochs, Event, Fetch, Found, Head, Issued, LedgerConfig,
-    LedgerError, Logged, NameRelease, OpenError, Opened, ReceiptHandle, Released, Step, UnixMillis, authority, claim,
-    nodes, open,
+    Answer, AuthorityRecord, CaKey, ClaimedName, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch, Found, Head,
+    Issued, LedgerConfig, LedgerError, Logged, NameRelease, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle,
+    Released, Revoke, Revoked, Step, UnixMillis, authority, claim, crl, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
+    revocation,
     signing::{Job, Waiting},
     threads::{Inner, WRITER_PANICKED},
 };
@@ -220,6 +221,54 @@ impl Ledger {
     /// See [`LedgerError`]; [`LedgerError::Condition`] where the state is another than the step wants.
     pub async fn advance(&self, step: Step, at: UnixMillis) -> Result<Logged, LedgerError> {
         self.ask(|reply| Operation::Advance { step, at, reply }).await
+    }
+
+    /// Revokes certificates, all in one transaction: at most [`REVOCATIONS_MAX`](crate::REVOCATIONS_MAX).
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; [`LedgerError::Condition`] for more at once. What cannot be revoked is an answer, [`Revoked`].
+    pub async fn revoke(&self, revokes: Vec<Revoke>, at: UnixMillis) -> Result<Vec<Revoked>, LedgerError> {
+        if revokes.len() > REVOCATIONS_MAX {
+            let sentence = format!(
+                "{} certificates are to be revoked at once; hint: ask for {REVOCATIONS_MAX} at most, again and again",
+                revokes.len()
+            );
+            return Err(LedgerError::Condition { sentence });
+        }
+        self.ask(|reply| Operation::Revoke { revokes, at, reply }).await
+    }
+
+    /// The revocation of a certificate, by the key that signed it.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn revocation(&self, issuer: SpkiDigest, serial: Serial) -> Result<Option<Revocation>, LedgerError> {
+        self.read(|connection| revocation::find(connection, issuer, serial))
+    }
+
+    /// Every revocation of an issuer, in any order. Those of ended certificates are forgotten once a CRL after their end
+    /// has listed them.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn revocations(&self, issuer: SpkiDigest) -> Result<Vec<Revocation>, LedgerError> {
+        self.read(|connection| revocation::all(connection, issuer))
+    }
+
+    /// How far the CRLs of an issuer are.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn crl_status(&self, issuer: SpkiDigest) -> Result<CrlStatus, LedgerError> {
+        self.read(|connection| crl::status(connection, issuer))
+    }
+
+    /// The newest CRL of an issuer that is signed, with its parts.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn latest_crl(&self, issuer: SpkiDigest) -> Result<Option<(CrlRecord, Answer)>, LedgerError> {
+        self.read(|connection| crl::latest(connection, issuer))
     }
 
     /// A name that no other ledger has: random bytes that were drawn when the database was made. A copy keeps them.

@@ -61,7 +61,11 @@ pub struct AuthorityTable {
     /// ip, email) that is not permitted here is wholly excluded. A change shows in the next epoch's certificates; until then
     /// leaves are held to both, and start, reload and `hallmark policy apply` say so.
     pub name_constraints: Option<NameConstraintsTable>,
-    /// Where leaves say that the CRL is: `http://` URLs, at most 8 of at most 1,024 bytes. Default: none.
+    /// CRLs of the root and of every epoch. Default: none are signed, and what is revoked stands in the log alone.
+    pub crl: Option<CrlTable>,
+    /// Where leaves say that the CRL of their epoch is: `http://` URLs, at most 8 of at most 1,024 bytes. `{generation}` in
+    /// one stands for the epoch's generation; without it, all epochs would be looked for in one place, and each has a key
+    /// and a CRL of its own. Default: none.
     #[serde(default)]
     pub crl_urls: Vec<String>,
     /// Where leaves say that their issuer's certificate is: `http://` URLs, at most 8 of at most 1,024 bytes. Default:
@@ -108,6 +112,30 @@ pub struct ManifestNamesTable {
     /// tools give to every workload; `false` if not set.
     #[serde(default)]
     pub single_labels: bool,
+}
+
+/// `crl = { .. }` of an authority (RFC 5280, section 5).
+///
+/// The root's CRL lists intermediates, the CRL of an epoch leaves. Each is complete, numbered, and made again on time or soon after a
+/// revocation. What has expired stands on one more CRL. Newest ones are published as `crl/NAME/root.crl` and
+/// `crl/NAME/epoch-GENERATION.crl` below the directory of the published log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CrlTable {
+    /// From thisUpdate to nextUpdate: from 10 minutes to 398 days, for example `7d`.
+    pub lifetime: String,
+    /// When the next one is made, at the latest: from 1 minute to half of `lifetime`, so that one attempt may fail, for example
+    /// `1d`.
+    pub refresh: String,
+    /// `true`: a CRL says in a critical issuingDistributionPoint that it is about end entities or CAs only, and where it is
+    /// published (`crl-urls`, `root-urls`). Clients that know this extension then refuse to take one for the other; those that do not
+    /// refuse the CRL. `false` if not set.
+    #[serde(default)]
+    pub distribution_point: bool,
+    /// Where intermediates say that the root's CRL is: `http://` URLs, at most 8 of at most 1,024 bytes. A change shows in the
+    /// next epoch's intermediate. Default: none.
+    #[serde(default)]
+    pub root_urls: Vec<String>,
 }
 
 /// `name-constraints = { .. }` of an authority.
@@ -202,6 +230,15 @@ pub struct ProfileTable {
     /// Who proves possession of the key: `csr` (the default) or `caller`.
     #[serde(default)]
     pub possession: PossessionWord,
+    /// Where names come from. `request` (the default): from the request, held to the formats below. `manifest`, under an authority with
+    /// `rotates = "manifest"`: from the active epoch's manifest, by the policy hash that the request names; then the request has no name
+    /// of its own, the profile has no formats, and the subject is empty.
+    #[serde(default)]
+    pub names_from: NamesFromWord,
+    /// Only with `names-from = "manifest"`. `true`: where the manifest gives a workload a `WorkloadSecretID`, its certificates say
+    /// it in the extension 1.3.9901.3.1, not critical, as an OCTET STRING, as Contrast's do. `false` if not set.
+    #[serde(default)]
+    pub workload_secret_id: bool,
     /// Format of the common name. Without it the subject is empty, and a request with a common name is refused.
     pub common_name: Option<String>,
     /// Formats of subjectAltName entries.
@@ -472,6 +509,17 @@ pub struct CallerTable {
     /// How many calls of all methods it may make: 1 to 1,000,000 in a second, minute, hour or day, for example `200/s`. Whoever was
     /// silent for the whole period may make them all at once. Any number if not set.
     pub rate: Option<String>,
+}
+
+/// `names-from`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamesFromWord {
+    /// The request.
+    #[default]
+    Request,
+    /// The manifest.
+    Manifest,
 }
 
 /// `rotates`.

@@ -143,6 +143,14 @@ pub enum ReasonCode {
     TransitionStale,
     /// The authority has no active epoch.
     EpochNotActive,
+    /// The policy gives the authority no CRLs.
+    CrlNotConfigured,
+    /// More certificates are revoked than one CRL lists.
+    CrlTooLarge,
+    /// A certificate was revoked, or another CRL made, while this CRL was.
+    CrlStale,
+    /// The certificate that is to be revoked is none of this issuer's.
+    CertificateUnknown,
     /// The policy changed between decision and commit.
     PolicyChanged,
     /// A policy that was to come into force has mistakes.
@@ -283,6 +291,10 @@ impl ReasonCode {
             Self::MethodUnknown => "METHOD_UNKNOWN",
             Self::TransitionStale => "TRANSITION_STALE",
             Self::EpochNotActive => "EPOCH_NOT_ACTIVE",
+            Self::CrlNotConfigured => "CRL_NOT_CONFIGURED",
+            Self::CrlTooLarge => "CRL_TOO_LARGE",
+            Self::CrlStale => "CRL_STALE",
+            Self::CertificateUnknown => "CERTIFICATE_UNKNOWN",
             Self::PolicyChanged => "POLICY_CHANGED",
             Self::PolicyInvalid => "POLICY_INVALID",
             Self::PolicyDiffers => "POLICY_DIFFERS",
@@ -375,17 +387,21 @@ impl ReasonCode {
             | Self::EpochNotActive
             | Self::ManifestMissing
             | Self::RotatesByAge
+            | Self::CrlNotConfigured
             | Self::PolicyDiffers
             | Self::PolicyStale
             | Self::NameInUse
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,
-            Self::AuthorityUnknown | Self::NameNotClaimed => ReasonClass::NotFound,
-            Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded => ReasonClass::Exhausted,
+            Self::AuthorityUnknown | Self::CertificateUnknown | Self::NameNotClaimed => ReasonClass::NotFound,
+            Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded | Self::CrlTooLarge => {
+                ReasonClass::Exhausted
+            }
             Self::DeadlinePassed => ReasonClass::Deadline,
             Self::RequestInFlight
             | Self::PolicyChanged
+            | Self::CrlStale
             | Self::QueueFull
             | Self::DeviceFailed
             | Self::LedgerFailed

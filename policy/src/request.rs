@@ -32,6 +32,8 @@ pub struct RequestInput {
     pub lifetime_seconds: u64,
     /// Transition digest, 32 bytes, or empty.
     pub transition: Vec<u8>,
+    /// SHA-256 of the workload's policy, 32 bytes, where names come from the manifest; or empty.
+    pub policy_hash: Vec<u8>,
     /// SHA-256 of evidence that the caller checked, or empty.
     pub evidence_sha256: Vec<u8>,
     /// Evidence that the signer checks: a JWT, or empty.
@@ -106,6 +108,7 @@ pub struct Request {
     pub(crate) possession: Possession,
     pub(crate) lifetime_seconds: u64,
     pub(crate) transition: Option<[u8; 32]>,
+    pub(crate) policy_hash: Option<[u8; 32]>,
     pub(crate) evidence_sha256: Option<[u8; 32]>,
     pub(crate) evidence: Option<Jwt>,
     pub(crate) claims: Vec<Claim>,
@@ -134,6 +137,7 @@ impl Request {
         check_label("profile", &input.profile, &mut reasons);
         check_request_id(&input.request_id, &mut reasons);
         let transition = digest("transition", &input.transition, &mut reasons);
+        let policy_hash = digest("policy_hash", &input.policy_hash, &mut reasons);
         let evidence_sha256 = digest("evidence_sha256", &input.evidence_sha256, &mut reasons);
         let evidence = (!input.evidence_jwt.is_empty()).then(|| Jwt::parse(&input.evidence_jwt)).transpose();
         let evidence = evidence.map_err(|reason| reasons.push(reason)).ok().flatten();
@@ -152,6 +156,7 @@ impl Request {
                 possession: subject.possession,
                 lifetime_seconds: input.lifetime_seconds,
                 transition,
+                policy_hash,
                 evidence_sha256,
                 evidence,
                 claims,
@@ -297,6 +302,7 @@ fn content_digest(input: &RequestInput) -> [u8; 32] {
     field(input.profile.as_bytes());
     field(&input.lifetime_seconds.to_be_bytes());
     field(&input.transition);
+    field(&input.policy_hash);
     field(&input.evidence_sha256);
     field(&[u8::from(input.validate_only)]);
     match &input.subject {

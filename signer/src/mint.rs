@@ -64,7 +64,9 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
             let passage = certified.passage.take();
             let chain = core.chain_by_key(&identity.authority, certified.issuer)?;
             let reply = answer::success(&response(&identity.authority, chain, certified));
-            drop(passage);
+            if passage.is_some_and(|passage| !passage.release()) {
+                return Err(core.not_released());
+            }
             Ok(reply)
         }
         Outcome::Validated(Validated { issuer, validity, receipt }) => {
@@ -78,7 +80,8 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
                 passage: None,
             };
             let response = response(&identity.authority, chain, certified);
-            let (not_before, not_after) = (validity.not_before.secs(), validity.not_after.secs());
+            let (not_before, not_after) =
+                validity.map_or((0, 0), |validity| (validity.not_before.secs(), validity.not_after.secs()));
             Ok(answer::success(&MintCertificateResponse { not_before, not_after, ..response }))
         }
     }
@@ -121,7 +124,7 @@ fn later_versions(message: &MintCertificateRequest) -> Vec<Reason> {
         Some(Intent::Register(_) | Intent::Refresh(_)) => true,
         Some(Intent::None(_)) | None => false,
     };
-    let fields = [("policy_hash", !message.policy_hash.is_empty()), ("instance", instance)];
+    let fields = [("instance", instance)];
     let later = |field: &'static str| {
         let sentence = format!("`{field}` is of a later version of this signer");
         Reason::new(ReasonCode::FieldNotSupported, field, sentence).allowing("leave it out")
@@ -157,6 +160,7 @@ fn input(policy: &Policy, message: MintCertificateRequest) -> RequestInput {
         subject,
         lifetime_seconds: message.lifetime_seconds,
         transition: message.transition.to_vec(),
+        policy_hash: message.policy_hash.to_vec(),
         evidence_sha256: message.evidence_sha256.to_vec(),
         evidence_jwt: message.evidence_jwt,
         claims,

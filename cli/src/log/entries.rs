@@ -6,8 +6,10 @@ use hallmark_entry::{ENTRY_VERSION, Summary};
 use hallmark_tlog::audit::{Progress, Visitor};
 use indicatif::ProgressBar;
 
+use super::revocations::{RevocationFinding, Revocations, id};
+
 /// Types of entries that this program knows (`docs/log-entries.md`). Others are counted and said.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "aggregate",
     "ceremony",
     "clock-distrusted",
@@ -18,6 +20,7 @@ const KINDS: [&str; 14] = [
     "outcome",
     "policy-loaded",
     "recovered",
+    "revocation",
     "rotation",
     "start",
     "stop",
@@ -49,8 +52,10 @@ pub(crate) enum EntryFinding {
     SequenceGap { index: u64, issuer: String, wanted: u64, found: u64 },
     #[error("entry {index} issues serial {serial} of the issuer {issuer} a second time")]
     SerialTwice { index: u64, issuer: String, serial: String },
-    #[error("entry {index} says that a certificate was issued, but not with which serial and by whom")]
+    #[error("entry {index} says that something was issued, but not with which number and by whom")]
     IssuedIncomplete { index: u64 },
+    #[error("entry {index} {what}")]
+    Revocation { index: u64, what: RevocationFinding },
 }
 
 /// Looks at every entry.
@@ -60,6 +65,8 @@ pub(crate) struct Entries {
     pub(crate) unknown_kinds: u64,
     pub(crate) later_versions: u64,
     pub(crate) issued: u64,
+    pub(crate) crls: u64,
+    pub(crate) revoked: u64,
     pub(crate) refused: u64,
     pub(crate) validated: u64,
     pub(crate) issuers: BTreeMap<String, u64>,
@@ -73,6 +80,7 @@ pub(crate) struct Entries {
     unconfirmed_dropped: u64,
     /// Digests of issuer and serial, cut to 128 bits: 16 bytes for each certificate.
     serials: HashSet<u128>,
+    revocations: Revocations,
     bar: ProgressBar,
 }
 
@@ -83,6 +91,8 @@ impl Entries {
             unknown_kinds: 0,
             later_versions: 0,
             issued: 0,
+            crls: 0,
+            revoked: 0,
             refused: 0,
             validated: 0,
             issuers: BTreeMap::new(),
@@ -93,6 +103,7 @@ impl Entries {
             unconfirmed: Vec::new(),
             unconfirmed_dropped: 0,
             serials: HashSet::new(),
+            revocations: Revocations::default(),
             bar,
         }
     }
@@ -104,14 +115,24 @@ impl Entries {
         *self.kinds.entry(entry.kind.clone()).or_default() += 1;
         self.later_versions += u64::from(i64::try_from(entry.version) != Ok(ENTRY_VERSION));
         self.look_at_time(index, entry);
-        match (entry.kind.as_str(), entry.decision.as_deref()) {
-            ("decision", Some("issued")) => {
+        match (entry.kind.as_str(), entry.decision.as_deref(), entry.stage.as_deref()) {
+            ("decision", Some("issued"), Some("crl")) => {
+                self.crls += 1;
+                self.look_at_crl(index, entry);
+            }
+            // It is signed by the key that it is about, and numbered by nobody.
+            ("decision", Some("issued"), Some("request")) => {}
+            ("decision", Some("issued"), _) => {
                 self.issued += 1;
                 self.look_at_issued(index, entry);
             }
-            ("decision", Some("refused")) => self.refused += 1,
-            ("decision", Some("validated")) => self.validated += 1,
-            (_, _) => {}
+            ("decision", Some("refused"), _) => self.refused += 1,
+            ("decision", Some("validated"), _) => self.validated += 1,
+            ("revocation", _, _) => {
+                self.revoked += 1;
+                self.look_at_revocation(index, entry);
+            }
+            (_, _, _) => {}
         }
     }
 
@@ -149,19 +170,37 @@ impl Entries {
     }
 
     fn look_at_issued(&mut self, index: u64, entry: &Summary) {
-        let (Some(issuer), Some(serial)) = (&entry.issuer, &entry.serial) else {
+        let issuer = entry.issuer.as_ref().and_then(|issuer| Some((&issuer.spki_sha256, issuer.sequence?)));
+        let (Some((name, found)), Some(serial)) = (issuer, &entry.serial) else {
             return self.find(EntryFinding::IssuedIncomplete { index });
         };
-        let name = &issuer.spki_sha256;
-        let last = self.issuers.insert(name.clone(), issuer.sequence).unwrap_or(0);
-        let (wanted, found) = (last.saturating_add(1), issuer.sequence);
+        let wanted = self.issuers.insert(name.clone(), found).unwrap_or(0).saturating_add(1);
         if wanted != found {
             self.find(EntryFinding::SequenceGap { index, issuer: short(name), wanted, found });
         }
-        let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, half @ ..] =
-            hallmark_entry::sha256(format!("{name} {serial}").as_bytes());
-        if !self.serials.insert(u128::from_be_bytes(half)) {
+        if !self.serials.insert(id(name, serial)) {
             self.find(EntryFinding::SerialTwice { index, issuer: short(name), serial: serial.clone() });
+        }
+    }
+
+    fn look_at_crl(&mut self, index: u64, entry: &Summary) {
+        match &entry.issuer {
+            Some(issuer) => {
+                for what in self.revocations.crl(&issuer.spki_sha256, entry) {
+                    self.find(EntryFinding::Revocation { index, what });
+                }
+            }
+            None => self.find(EntryFinding::IssuedIncomplete { index }),
+        }
+    }
+
+    fn look_at_revocation(&mut self, index: u64, entry: &Summary) {
+        let (Some(issuer), Some(serial)) = (&entry.issuer, &entry.serial) else {
+            return self.find(EntryFinding::Revocation { index, what: RevocationFinding::Incomplete });
+        };
+        let is_issued = self.serials.contains(&id(&issuer.spki_sha256, serial));
+        for what in self.revocations.revoked(index, &issuer.spki_sha256, serial, is_issued) {
+            self.find(EntryFinding::Revocation { index, what });
         }
     }
 
@@ -200,7 +239,7 @@ fn is_accepted_clock(entry: &Summary) -> bool {
 }
 
 /// How people name a digest.
-fn short(digest: &str) -> String {
+pub(super) fn short(digest: &str) -> String {
     let start: String = digest.chars().take(16).collect();
     format!("{start}…")
 }

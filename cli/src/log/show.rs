@@ -47,6 +47,9 @@ pub(crate) fn what(entry: &Summary) -> String {
         .cloned()
         .collect();
     words.extend(entry.command.as_ref().map(ToString::to_string));
+    words.extend(entry.crl_number.map(|number| number.to_string()));
+    words.extend(entry.entries.map(|entries| format!("with {} revoked", when::number(entries))));
+    words.extend(entry.reason.as_ref().map(ToString::to_string));
     words.extend(entry.decision_index.map(|index| format!("of entry {index}")));
     words.extend(entry.count.map(|count| format!("{count} calls")));
     let whose: Vec<String> =
@@ -67,7 +70,7 @@ fn show_one(index: u64, entry: &[u8], table: &mut Table, screen: &Screen) -> Res
     match Summary::parse(entry) {
         Ok(entry) => {
             let time = when::rfc3339_of_millis(entry.time);
-            let caller = entry.caller.as_ref().map(ToString::to_string).unwrap_or_default();
+            let caller = entry.caller.as_ref().or(entry.by.as_ref()).map(ToString::to_string).unwrap_or_default();
             table.row([&index, &time, &entry.kind, &what(&entry), &cut(&caller), &cut(&names_or_reasons(&entry))]);
         }
         Err(_) => table.row([&index, "", "unreadable", "", "", ""]),
@@ -79,6 +82,9 @@ fn names_or_reasons(entry: &Summary) -> String {
     let reasons: Vec<&str> = entry.reasons.known().iter().map(|reason| reason.code.as_str()).collect();
     if !reasons.is_empty() {
         return reasons.join(" ");
+    }
+    if let (true, Some(serial)) = (entry.kind == "revocation", &entry.serial) {
+        return format!("serial:{serial}");
     }
     let names: Vec<String> = entry.names.known().iter().map(ToString::to_string).collect();
     if names.is_empty() { entry.subject.as_ref().map(ToString::to_string).unwrap_or_default() } else { names.join(" ") }

@@ -1,7 +1,7 @@
 //! `hallmark policy explain`: each rule with what it saw, and the certificate that would come out.
 
 use hallmark_policy::{
-    Policy, Reason, SubjectInput,
+    Policy, Reason, ReasonCode, SubjectInput,
     evidence::VerifiedBy,
     key::{KeyKind, PublicKey},
     time::{Span, UnixTime},
@@ -9,7 +9,7 @@ use hallmark_policy::{
 use serde_json::{Value, json};
 
 use super::{
-    certificate,
+    certificate, manifest,
     rule::Rule,
     stand_in::StandIns,
     trial::{Question, Trial, trial},
@@ -45,11 +45,14 @@ struct Row {
 pub(crate) fn explain(arguments: &ExplainArguments, screen: &Screen) -> Result<Exit, Problem> {
     let policy = super::read(&arguments.policy)?;
     let csr = files::read_up_to(&arguments.csr, hallmark_policy::CSR_BYTES_MAX)?;
+    let manifest = arguments.manifest.as_ref().map(|path| manifest::read(path, &policy, &arguments.profile));
     let question = Question {
         caller: &arguments.caller,
         profile: &arguments.profile,
         subject: SubjectInput::Csr(csr),
         claims: Vec::new(),
+        manifest: manifest.transpose()?,
+        policy_hash: arguments.policy_hash.map(Vec::from).unwrap_or_default(),
         evidence_jwt: arguments.evidence_jwt.as_deref().map(files::read_jwt).transpose()?.unwrap_or_default(),
         lifetime_secs: arguments.lifetime.map_or(0, Span::secs),
         at: arguments.at.unwrap_or_else(|| UnixTime::from_secs(when::now_millis() / 1_000)),
@@ -116,6 +119,11 @@ fn saw(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> S
             Some(asked) => asked.join(", "),
             None => "nothing that reads".to_owned(),
         },
+        Rule::Names if !question.policy_hash.is_empty() => {
+            let names = trial.facts.as_ref().map(|facts| facts.names.join(", ")).unwrap_or_default();
+            let own = if names.is_empty() { String::new() } else { format!("; {names}") };
+            format!("the policy hash {}{own}", hallmark_policy::hex(&question.policy_hash))
+        }
         Rule::Names => match trial.facts.as_ref().map(|facts| facts.names.join(", ")) {
             Some(names) if names.is_empty() => "no names".to_owned(),
             Some(names) => names,
@@ -162,14 +170,17 @@ fn render(rows: &[Row], policy: &Policy, question: &Question<'_>, trial: &Trial,
     }
     let mut text = table.render(0);
     text.push('\n');
-    let Some(approved) = &trial.approved else {
+    let Some(content) = trial.approved.as_ref().and_then(|approved| approved.certificate()) else {
         let why = when::count(trial.reasons.len() as u64, "reason");
         text.push_str(&format!("{} for {why}, at {}\n", screen.tone(Tone::Bad, "refused"), question.at));
+        if trial.reasons.iter().any(|reason| reason.code == ReasonCode::ManifestMissing) {
+            text.push_str("hint: name the manifest with --manifest FILE\n");
+        }
         return text;
     };
     let good = screen.tone(Tone::Good, "approved");
     text.push_str(&format!("{good} at {}; the certificate would say:\n", question.at));
-    text.push_str(&certificate::table(approved.content()).render(2));
+    text.push_str(&certificate::table(content).render(2));
     text.push_str(&stand_in_remark(policy, trial));
     text
 }
@@ -208,7 +219,7 @@ fn to_json(rows: &[Row], trial: &Trial) -> Value {
     json!({
         "result": if trial.approved.is_some() { "approved" } else { "refused" },
         "rules": rows.iter().map(row).collect::<Vec<_>>(),
-        "certificate": trial.approved.as_ref().map(|approved| certificate::to_json(approved.content())),
+        "certificate": trial.approved.as_ref().and_then(|approved| approved.certificate()).map(certificate::to_json),
         "issuer-key": { "stand-in": true, "kind": KeyKind::name(trial.issuer.key.kind()) },
     })
 }

@@ -148,6 +148,10 @@ impl Rule {
             | ReasonCode::OwnerSignatureWrong
             | ReasonCode::OwnerKeyShared
             | ReasonCode::RotatesByAge
+            | ReasonCode::CrlNotConfigured
+            | ReasonCode::CrlTooLarge
+            | ReasonCode::CrlStale
+            | ReasonCode::CertificateUnknown
             | ReasonCode::PolicyChanged
             | ReasonCode::PolicyInvalid
             | ReasonCode::PolicyDiffers

@@ -22,6 +22,7 @@ fn the_cookbook_has_these_policies_each_with_its_cases() {
     files.sort();
     let mut expected: Vec<String> =
         POLICIES.iter().flat_map(|name| [format!("{name}.tests.toml"), format!("{name}.toml")]).collect();
+    expected.push("contrast-mesh.manifest.json".to_owned());
     expected.sort();
     assert_eq!(files, expected);
 }

@@ -163,6 +163,7 @@ fn ask(input: RequestInput) -> Result<Approved, Vec<Reason>> {
         algorithm: SignatureAlgorithm::EcdsaSha256,
         validity: Interval { not_before: now, not_after: now.after(Span::from_days(365)) },
         bounds: Bounds::default(),
+        manifest: None,
     };
     let request = Request::parse(CALLER.clone(), input)?;
     match decide(&POLICY, &request, &issuer, now, Serial::from_random([0xab; 16])) {
