@@ -1,5 +1,6 @@
 //! What can be typed. The help texts here are the manual pages, too.
 
+mod names;
 mod rotation;
 
 use std::{net::IpAddr, path::PathBuf};
@@ -8,6 +9,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use hallmark_policy::time::{Span, UnixTime};
 
+pub use names::{NameCommand, NameListArguments, NameReleaseArguments};
 pub use rotation::{
     EpochAbortArguments, EpochActivateArguments, EpochBringArguments, EpochCommand, EpochListArguments,
     EpochPrepareArguments, EpochsArguments, EpochsCommand, EpochsListArguments, EpochsShowArguments, RotateArguments,
@@ -90,6 +92,9 @@ pub enum Command {
     /// Check, explain and test policies offline; as an operator, bring one into force and ask which one is.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// As an operator, list and free written forms of names whose dots are written as dashes.
+    #[command(subcommand)]
+    Name(NameCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.

@@ -35,6 +35,7 @@ mod wal;
 mod writer;
 
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
+pub use claim::{ClaimedName, NameRelease, Released};
 pub use committed::Committed;
 pub use config::{Head, LedgerConfig, Opened, Recovery, UnixMillis};
 pub use crl::{CrlRecord, CrlStatus};

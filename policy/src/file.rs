@@ -257,7 +257,8 @@ pub struct ProfileTable {
     pub case: CaseWord,
     /// Dashes in parts that some format writes with `:dashes`. `strict` (the default) refuses them, since `a.b-c` and
     /// `a-b.c` are written alike. `claimed` takes them, and the ledger gives each written form to the first name that comes
-    /// with it, once per authority and for ever; the common name must have the part, so that its dots are known.
+    /// with it, once per authority, until an operator frees it (`hallmark name release`); the common name must have the part,
+    /// so that its dots are known.
     #[serde(default)]
     pub dashes: DashesWord,
     /// Shapes of the parts in the formats. `domain`, `service` and `instance` are known without being named.

@@ -95,6 +95,10 @@ pub enum ReasonCode {
     NameOfCaller,
     /// A name's form with dashes belongs to another name.
     NameClaimed,
+    /// A form with dashes belongs to no name, or to another than was said.
+    NameNotClaimed,
+    /// A form with dashes stands in certificates that have not ended.
+    NameInUse,
     /// The wished lifetime is over the profile's maximum.
     LifetimeTooLong,
     /// The certificate would lie outside the profile's window of time.
@@ -267,6 +271,8 @@ impl ReasonCode {
             Self::ProviderNotAllowed => "PROVIDER_NOT_ALLOWED",
             Self::NameOfCaller => "NAME_OF_CALLER",
             Self::NameClaimed => "NAME_CLAIMED",
+            Self::NameNotClaimed => "NAME_NOT_CLAIMED",
+            Self::NameInUse => "NAME_IN_USE",
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::OutsideWindow => "OUTSIDE_WINDOW",
             Self::LifetimeBeyondIssuer => "LIFETIME_BEYOND_ISSUER",
@@ -392,10 +398,11 @@ impl ReasonCode {
             | Self::RootOffline
             | Self::PolicyDiffers
             | Self::PolicyStale
+            | Self::NameInUse
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,
-            Self::AuthorityUnknown | Self::CertificateUnknown => ReasonClass::NotFound,
+            Self::AuthorityUnknown | Self::CertificateUnknown | Self::NameNotClaimed => ReasonClass::NotFound,
             Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded | Self::CrlTooLarge => {
                 ReasonClass::Exhausted
             }

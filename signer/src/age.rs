@@ -23,12 +23,9 @@ use crate::{
     crl, epoch, epochs,
     fence::Drained,
     making::MakingError,
-    operate::decode,
+    operate::{check_reason, decode},
     retire,
 };
-
-/// Longest reason of an operator, in bytes.
-const REASON_BYTES_MAX: usize = 200;
 
 impl Inner {
     /// Makes the next epoch, or goes on with the one that is being made.
@@ -89,11 +86,7 @@ impl Inner {
     /// Gives an epoch up that is not active yet.
     pub(crate) async fn abort_epoch(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
         let AbortEpochRequest { authority, generation, reason } = decode(body)?;
-        if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
-            let sentence = format!("`reason` has {} bytes", reason.len());
-            let reason = Reason::new(ReasonCode::FieldOutOfLimits, "reason", sentence);
-            return Err(reason.allowing(format!("1 to {REASON_BYTES_MAX} bytes")).into());
-        }
+        check_reason(&reason)?;
         let _alone = self.rotating.alone(&authority).await;
         epochs::known(self, &authority)?;
         let making = self.one_epoch(&authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;

@@ -273,7 +273,11 @@ pub(crate) fn stored_key(authority: &str, stored: Option<&StoredKey>) -> Result<
         .map_err(|source| AuthorityError::PublicKey { authority: authority.to_owned(), source })
 }
 
-fn certificate(authority: &str, answer: Option<&Answer>, issuer: &PublicKey) -> Result<Vec<u8>, AuthorityError> {
+pub(crate) fn certificate(
+    authority: &str,
+    answer: Option<&Answer>,
+    issuer: &PublicKey,
+) -> Result<Vec<u8>, AuthorityError> {
     let answer = answer.ok_or_else(|| incomplete(authority, "a CA certificate"))?;
     reassemble(&answer.to_be_signed, answer.algorithm, &answer.signature, issuer)
         .map(hallmark_issuance::Signed::into_der)

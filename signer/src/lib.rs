@@ -13,6 +13,7 @@ mod authorities;
 mod bring;
 mod ca;
 mod chain;
+mod claims;
 pub mod clock;
 pub mod config;
 mod core;

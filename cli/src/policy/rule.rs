@@ -164,6 +164,8 @@ impl Rule {
             | ReasonCode::RequestIdReused
             | ReasonCode::RequestVoid
             | ReasonCode::NameClaimed
+            | ReasonCode::NameNotClaimed
+            | ReasonCode::NameInUse
             | ReasonCode::ClockUntrusted
             | ReasonCode::SerialTaken
             | ReasonCode::RequestInFlight

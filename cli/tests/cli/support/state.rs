@@ -11,7 +11,9 @@ use std::{
 use hallmark_proto::{
     operator::{
         AbortEpochRequest, ActivateEpochRequest, ApplyPolicyRequest, ApplyPolicyResponse, BringIntermediateRequest,
-        EpochResponse, PolicyStatusRequest, PolicyStatusResponse, PrepareEpochRequest, operator_server::Operator,
+        EpochResponse, ListNameClaimsRequest, ListNameClaimsResponse, NameClaim, PolicyStatusRequest,
+        PolicyStatusResponse, PrepareEpochRequest, ReleaseNameClaimRequest, ReleaseNameClaimResponse,
+        operator_server::Operator,
     },
     signer::{
         Epoch, EpochState, EpochStatus, GetChainRequest, GetChainResponse, ListEpochsRequest, ListEpochsResponse,
@@ -159,6 +161,33 @@ impl Operator for Told {
         let BringIntermediateRequest { generation, certificate, .. } = request.into_inner();
         let asked = format!("bring {} bytes for {generation}", certificate.len());
         self.0.operate(asked, Some(generation), EpochState::Prepared)
+    }
+
+    async fn list_name_claims(
+        &self,
+        request: Request<ListNameClaimsRequest>,
+    ) -> Result<Response<ListNameClaimsResponse>, Status> {
+        let ListNameClaimsRequest { after_form, limit, .. } = request.into_inner();
+        let claim = |name: &str, log_index| NameClaim {
+            form: name.replace('.', "-"),
+            name: name.to_owned(),
+            log_index,
+            not_after: 1_796_083_200,
+        };
+        let mut claims = vec![claim("media.sports", 7), claim("news.eu-west", 12), claim("x\u{1b}[31m.y", 13)];
+        claims.retain(|claim| claim.form > after_form);
+        let more = claims.len() > limit as usize;
+        claims.truncate(limit as usize);
+        Ok(Response::new(ListNameClaimsResponse { claims, more }))
+    }
+
+    async fn release_name_claim(
+        &self,
+        request: Request<ReleaseNameClaimRequest>,
+    ) -> Result<Response<ReleaseNameClaimResponse>, Status> {
+        let ReleaseNameClaimRequest { form, name, reason, force, .. } = request.into_inner();
+        self.0.operated.lock().unwrap().push(format!("release {form} of {name}, force {force}: {reason}"));
+        Ok(Response::new(ReleaseNameClaimResponse { log_index: 41, ..ReleaseNameClaimResponse::default() }))
     }
 }
 

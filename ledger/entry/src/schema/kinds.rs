@@ -61,6 +61,8 @@ const fn maybe(key: &'static str, form: super::Form) -> Member {
 
 const EPOCH: &[Member] = &[needed("generation", Count), maybe("transition", Digest)];
 
+const EVIDENCE: &[Member] = &[needed("jwt-sha256", Digest), maybe("kid", Text), maybe("spki-sha256", Digest)];
+
 const ISSUER: &[Member] = &[maybe("sequence", Count), needed("spki-sha256", Digest)];
 
 const NUMBERED_ISSUER: &[Member] = &[needed("sequence", Count), needed("spki-sha256", Digest)];
@@ -162,6 +164,7 @@ pub const KINDS: &[Kind] = &[
             maybe("caller-identities-omitted", Count),
             needed("decision", Word(DECISIONS)),
             maybe("epoch", Object(EPOCH)),
+            maybe("evidence", Object(EVIDENCE)),
             maybe("evidence-sha256", Digest),
             maybe("manifest-sha256", Digest),
             maybe("method", Text),
@@ -232,7 +235,21 @@ pub const KINDS: &[Kind] = &[
         name: "operator-command",
         about: "an operator did something",
         members: &[needed("command", Text)],
-        variants: None,
+        variants: Some((
+            "command",
+            &[Variant::new(
+                "release-name",
+                &[
+                    needed("authority", Text),
+                    needed("by", Text),
+                    needed("forced", Flag),
+                    needed("form", Text),
+                    needed("name", Text),
+                    needed("not-after", Integer),
+                    needed("reason", Text),
+                ],
+            )],
+        )),
     },
     Kind {
         name: "outcome",
