@@ -142,7 +142,7 @@ impl Inner {
                 Failure { reasons: reasons.clone(), logged: None, retry_after: None }
             }
             MakingError::Clock(reason) => reason.clone().into(),
-            MakingError::Backend { .. } | MakingError::Interrupted { .. } => {
+            MakingError::Backend { .. } | MakingError::Interrupted { .. } | MakingError::Hangs { .. } => {
                 let sentence = format!("{error}; the same call goes on where it stopped");
                 Reason::new(ReasonCode::DeviceFailed, "key", sentence).into()
             }

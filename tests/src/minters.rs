@@ -101,12 +101,7 @@ impl Minters {
     }
 }
 
-async fn mint_on(
-    world: Arc<World>,
-    csr: Vec<u8>,
-    mut named: Option<[u8; 32]>,
-    enough: Arc<AtomicBool>,
-) -> Vec<Call> {
+async fn mint_on(world: Arc<World>, csr: Vec<u8>, mut named: Option<[u8; 32]>, enough: Arc<AtomicBool>) -> Vec<Call> {
     let mut calls = Vec::new();
     while !enough.load(Ordering::SeqCst) {
         let transition = named.map(|named| named.to_vec().into()).unwrap_or_default();

@@ -38,7 +38,10 @@ pub fn replay(log: &Log, authority: &str) -> Vec<Replayed> {
             (Some("rotation"), Some("epoch-intent"), _) => {
                 let generation = generation.expect("an epoch's intent has a generation");
                 assert!(labels.insert(entry["label"].to_string()), "two epochs share a label: {entry}");
-                assert!(intents.insert(generation, Intent::read(entry)).is_none(), "generation {generation} came twice");
+                assert!(
+                    intents.insert(generation, Intent::read(entry)).is_none(),
+                    "generation {generation} came twice"
+                );
             }
             (Some("rotation"), Some("epoch-active"), _) => {
                 let generation = generation.expect("an active epoch has a generation");
