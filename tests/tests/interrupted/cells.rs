@@ -19,6 +19,9 @@ pub(crate) const STEPS: [&str; 10] = [
     "destroyed and not recorded",
 ];
 
+/// The last step of making an epoch.
+pub(crate) const PREPARED: usize = 5;
+
 /// The step at which signatures of the old key are in flight.
 pub(crate) const NOT_DRAINED: usize = 6;
 
@@ -124,6 +127,8 @@ pub(crate) fn cells() -> Vec<Cell> {
         cell(3, DatabaseError, "keyed I 1+1 / 1+1", change("BEFORE INSERT ON request WHEN NEW.stage = 'mesh-ca'")),
         cell(3, AnswerLost, "keyed i 1+1 / 1+1", call(Sign, First(2), LoseAnswer(ERROR))),
         cell(4, Killed, "keyed I m 1+1 / 1+1", call(Sign, Nth(2), CrashAfter)),
+        // Between the two records lies no call of the device: the change is refused, and then it is killed.
+        cell(4, Killed, "keyed I M 1+1 / 1+1", change("BEFORE UPDATE ON epoch WHEN NEW.state = 'prepared'")),
         cell(4, DeviceError, "keyed I m 1+1 / 1+1", twice(Sign, 2, Refuse(ERROR))),
         cell(
             4,
@@ -162,5 +167,41 @@ pub(crate) fn cells() -> Vec<Cell> {
         ),
         cell(9, DatabaseError, "active I M 1+1 / 0+0", change("BEFORE UPDATE OF destroyed_at ON epoch")),
         cell(9, AnswerLost, "active I M 1+1 / 0+0", call(FindObjectsInit, Nth(LOOKS_TO_CLEAR_OLD), LoseAnswer(ERROR))),
+    ]
+}
+
+/// Where a rotation by age is killed: as one by manifest, but that it is activated in a call of its own.
+pub(crate) fn cells_by_age() -> Vec<Cell> {
+    let killed = cells().into_iter().filter(|cell| cell.fault == Fault::Killed);
+    killed
+        .map(|cell| match cell.step {
+            PREPARED => {
+                let first = Injected::Call(Function::FindObjectsInit, When::Nth(1), Effect::Crash);
+                Cell { injected: vec![first], ..cell }
+            }
+            _ => cell,
+        })
+        .collect()
+}
+
+/// Where the making of an authority is killed.
+pub(crate) fn cells_of_root() -> Vec<Cell> {
+    use Effect::{Crash, CrashAfter};
+    use Function::{GenerateKeyPair, Sign, SignInit};
+    let cell = |caught, function, nth, effect| Cell {
+        step: 0,
+        fault: Fault::Killed,
+        injected: vec![Injected::Call(function, When::Nth(nth), effect)],
+        caught,
+    };
+    vec![
+        cell("intent 0+0, epoch: nothing", GenerateKeyPair, 1, Crash),
+        cell("intent 1+1, epoch: nothing", GenerateKeyPair, 1, CrashAfter),
+        cell("keyed r 1+1, epoch: nothing", SignInit, 1, Crash),
+        cell("keyed r 1+1, epoch: nothing", Sign, 1, CrashAfter),
+        cell("ready R 1+1, epoch: intent 0+0", GenerateKeyPair, 2, Crash),
+        cell("ready R 1+1, epoch: intent 1+1", GenerateKeyPair, 2, CrashAfter),
+        cell("ready R 1+1, epoch: keyed i 1+1", Sign, 2, CrashAfter),
+        cell("ready R 1+1, epoch: keyed I m 1+1", Sign, 3, CrashAfter),
     ]
 }

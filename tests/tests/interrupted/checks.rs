@@ -104,6 +104,12 @@ pub(crate) fn allow_changes(path: &Path) {
     database(path).execute_batch("DROP TRIGGER IF EXISTS fault").unwrap();
 }
 
+/// Label of an epoch's key.
+pub(crate) fn label(path: &Path, generation: u64) -> String {
+    let generation = i64::try_from(generation).unwrap();
+    database(path).query_row("SELECT label FROM epoch WHERE generation = ?1", [generation], |row| row.get(0)).unwrap()
+}
+
 /// The root's key.
 pub(crate) fn root_key(path: &Path) -> SpkiDigest {
     SpkiDigest::of(&database(path).query_row("SELECT spki FROM authority", [], |row| row.get::<_, Vec<u8>>(0)).unwrap())
@@ -136,6 +142,19 @@ pub(crate) fn caught(path: &Path, token: &Token, active: u64) -> String {
     };
     let before = before.map(|label| format!(" / {}", count(&label))).unwrap_or_default();
     format!("{state}{} {}{before}", certificates.concat(), count(&label))
+}
+
+/// How far the root is: the authority's state; `r` if its certificate is committed, `R` if its signature is kept; how many private and
+/// public keys have its label; and how far the first epoch is.
+pub(crate) fn caught_root(path: &Path, token: &Token) -> String {
+    let sql = "SELECT state, label, (SELECT signature IS NOT NULL FROM request WHERE log_index = root) FROM authority";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<bool>>(2)?))
+    };
+    let (state, label, root) = database(path).query_row(sql, [], read).unwrap();
+    let root = root.map_or("", |kept| if kept { " R" } else { " r" });
+    let (private, public) = token.keys().get(&label).copied().unwrap_or_default();
+    format!("{state}{root} {private}+{public}, epoch: {}", caught(path, token, 0))
 }
 
 /// One epoch is active, the one of this generation, and mints; every other is over; the token holds the root's key, that of the epoch, and

@@ -19,6 +19,16 @@ use crate::{
 /// Longer than anything here takes.
 const AMPLE: Duration = Duration::from_secs(60);
 
+/// Fills these cells of the table.
+pub(crate) async fn all(cells: &[Cell]) -> Vec<String> {
+    let (mut live, mut filled) = (Live::new().await, Vec::new());
+    for cell in cells {
+        filled.push(live.fill(cell).await);
+    }
+    live.finish().await;
+    filled
+}
+
 /// A signer with a faulty device, and what it has come to.
 pub(crate) struct Live {
     pub(crate) world: World,

@@ -3,20 +3,42 @@
 
 mod cells;
 mod checks;
+mod killed;
 mod live;
+mod replaced;
 
-use cells::{Fault, STEPS, cells};
-use live::Live;
+use cells::{Cell, Fault, STEPS, cells, cells_by_age, cells_of_root};
+use hallmark_tests::example_policy;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_interrupted_at_any_step_by_any_fault_goes_on() {
-    let mut filled = Vec::new();
-    let mut live = Live::new().await;
-    for cell in cells().iter().filter(|cell| cell.fault != Fault::Killed) {
-        filled.push((cell.step, cell.fault, live.fill(cell).await));
-    }
-    live.finish().await;
-    print(&filled);
+    let (killed, live): (Vec<Cell>, Vec<Cell>) = cells().into_iter().partition(|cell| cell.fault == Fault::Killed);
+    let (while_killed, while_live) = tokio::join!(killed::by_manifest(&killed), live::all(&live));
+    let caught = while_killed.into_iter().chain(while_live);
+    print(
+        &killed
+            .iter()
+            .chain(&live)
+            .zip(caught)
+            .map(|(cell, caught)| (cell.step, cell.fault, caught))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_by_age_that_is_killed_at_any_step_goes_on() {
+    killed::by_age(&destroying(), &cells_by_age()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_that_is_killed_in_the_making_is_made_once() {
+    killed::while_made(&destroying(), &cells_of_root()).await;
+}
+
+/// The example policy, whose retired keys are destroyed at once.
+fn destroying() -> String {
+    let head = "[authority.athenz.root]";
+    example_policy().replacen(head, &format!("[authority.athenz]\nretired-key = \"destroy\"\n\n{head}"), 1)
 }
 
 /// The table: in which states rotations were caught, before they went on.
