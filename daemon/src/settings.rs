@@ -8,13 +8,13 @@ use std::{
 
 use aws_lc_rs::digest;
 use hallmark_front::FrontFile;
-use hallmark_signer::config::{BackendTable, CoreFile, LedgerTable, LogTable, PolicyTable};
+use hallmark_signer::config::{BackendTable, CoreFile, LedgerTable, LogTable, PolicyTable, RotationTable};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{operators::OperatorsFile, trouble::Trouble};
 
 /// The tables that there are.
-const TABLES: [&str; 6] = ["listen", "operators", "policy", "ledger", "log", "backend"];
+const TABLES: [&str; 7] = ["listen", "operators", "policy", "rotation", "ledger", "log", "backend"];
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -32,6 +32,9 @@ pub(crate) struct SignerFile {
     pub(crate) log: LogTable,
     /// `[backend.*]`.
     pub(crate) backend: BackendTable,
+    /// `[rotation]`.
+    #[serde(default)]
+    pub(crate) rotation: RotationTable,
 }
 
 /// A configuration that reads, and where it was read.
@@ -56,12 +59,12 @@ impl Settings {
     /// [`Trouble::Unreadable`], or [`Trouble::Settings`] with a problem for each table that has one.
     pub(crate) fn read(path: &Path) -> Result<Self, Trouble> {
         let text = fs::read_to_string(path).map_err(|source| Trouble::Unreadable { path: path.to_owned(), source })?;
-        let SignerFile { listen, operators, policy, ledger, log, backend } =
+        let SignerFile { listen, operators, policy, ledger, log, backend, rotation } =
             SignerFile::parse(&text).map_err(|problems| Trouble::Settings { path: path.to_owned(), problems })?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Self { listen, operators, core: CoreFile { policy, ledger, log, backend }, directory, sha256 })
+        Ok(Self { listen, operators, core: CoreFile { policy, ledger, log, backend, rotation }, directory, sha256 })
     }
 }
 
@@ -104,6 +107,7 @@ fn problems_of(tables: &toml::Table) -> Vec<String> {
         "listen" => of_table::<FrontFile>(tables, name),
         "operators" => tables.get(name).and_then(|_| of_table::<OperatorsFile>(tables, name)),
         "policy" => of_table::<PolicyTable>(tables, name),
+        "rotation" => tables.get(name).and_then(|_| of_table::<RotationTable>(tables, name)),
         "ledger" => of_table::<LedgerTable>(tables, name),
         "log" => of_table::<LogTable>(tables, name),
         "backend" => of_table::<BackendTable>(tables, name),
@@ -230,14 +234,16 @@ mod tests {
 
     #[test]
     fn the_example_names_every_setting_that_there_is() {
-        for table in ["listen", "operators", "policy", "ledger", "log", "backend.pkcs11", "backend.software"] {
+        for table in
+            ["listen", "operators", "policy", "rotation", "ledger", "log", "backend.pkcs11", "backend.software"]
+        {
             let top = table.split('.').next().unwrap();
             let tables: toml::Table = toml::from_str(&format!("[{table}]\nno-such-key = 1\n")).unwrap();
             let problem = problems_of(&tables).into_iter().find(|problem| problem.starts_with(&format!("[{top}]")));
             let problem = problem.expect("a problem");
             let (_, known) = problem.split_once("expected ").expect("the known keys");
             let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
-            assert!(known.len() > 1, "{problem}");
+            assert!(!known.is_empty(), "{problem}");
             for key in known {
                 let there = uncommented(EXAMPLE).lines().any(|line| key_of(line) == Some(key));
                 assert!(there, "the example does not name `{key}` of [{table}]");

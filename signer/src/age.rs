@@ -18,7 +18,7 @@ use hallmark_proto::{
 
 use crate::{
     answer::{self, Failure},
-    authorities,
+    authorities::{self, AuthorityError},
     core::Inner,
     crl, epoch, epochs,
     fence::Drained,
@@ -134,7 +134,10 @@ impl Inner {
                 Failure { reasons: reasons.clone(), logged: None, retry_after: None }
             }
             MakingError::Clock(reason) => reason.clone().into(),
-            MakingError::Backend { .. } | MakingError::Interrupted { .. } => {
+            MakingError::Backend { .. }
+            | MakingError::Authority(AuthorityError::Key { .. })
+            | MakingError::Interrupted { .. }
+            | MakingError::Hangs { .. } => {
                 let sentence = format!("{error}; the same call goes on where it stopped");
                 Reason::new(ReasonCode::DeviceFailed, "key", sentence).into()
             }

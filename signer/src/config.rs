@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use hallmark_backends::BackendConfig;
@@ -24,6 +25,12 @@ const SESSIONS_DEFAULT: usize = 4;
 /// How long request ids are kept if the configuration does not say.
 const RETENTION_DEFAULT: Span = Span::from_secs(86_400);
 
+/// How long a rotation waits for signatures that are in flight if the configuration does not say, and the least and the most that it may say:
+/// whoever asked for the rotation waits as long.
+const DRAIN_TIME_DEFAULT: Span = Span::from_secs(10);
+const DRAIN_TIME_LEAST: Span = Span::from_secs(1);
+const DRAIN_TIME_MOST: Span = Span::from_secs(60);
+
 /// The core's tables of `signer.toml`, as typed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -36,6 +43,17 @@ pub struct CoreFile {
     pub log: LogTable,
     /// `[backend.pkcs11]` or `[backend.software]`.
     pub backend: BackendTable,
+    /// `[rotation]`.
+    #[serde(default)]
+    pub rotation: RotationTable,
+}
+
+/// `[rotation]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RotationTable {
+    /// How long a rotation waits for signatures that are in flight; `10s` if not set. What comes later is thrown away.
+    pub drain_time_max: Option<String>,
 }
 
 /// `[policy]`.
@@ -110,6 +128,7 @@ pub struct CoreConfig {
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
+    pub(crate) drain_time_max: Duration,
 }
 
 impl CoreConfig {
@@ -178,6 +197,12 @@ pub enum ConfigError {
         /// What was typed.
         sessions: usize,
     },
+    /// A time of waiting that makes no sense.
+    #[error("`rotation.drain-time-max` is {typed}; {DRAIN_TIME_LEAST} to {DRAIN_TIME_MOST} work")]
+    DrainTime {
+        /// What was typed.
+        typed: Span,
+    },
     /// An authority that the policy does not have.
     #[error("`policy.callers-signed-here` names `{0}`, which the policy does not have")]
     UnknownAuthority(String),
@@ -210,6 +235,7 @@ impl CoreFile {
             callers_signed_here: self.policy.callers_signed_here.clone(),
             policy_file,
             operators: Vec::new(),
+            drain_time_max: Duration::from_secs(self.rotation.drain_time_max()?.secs()),
         })
     }
 }
@@ -226,6 +252,19 @@ pub fn read_policy(path: &Path) -> Result<Policy, ConfigError> {
 /// The text of a policy file.
 pub(crate) fn read_policy_text(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
+}
+
+impl RotationTable {
+    /// How long a rotation waits.
+    ///
+    /// # Errors
+    /// [`ConfigError::Span`] and [`ConfigError::DrainTime`].
+    pub fn drain_time_max(&self) -> Result<Span, ConfigError> {
+        let parsed = self.drain_time_max.as_deref().map_or(Ok(DRAIN_TIME_DEFAULT), Span::parse);
+        let typed = parsed.map_err(|source| ConfigError::Span { field: "rotation.drain-time-max", source })?;
+        let fits = (DRAIN_TIME_LEAST.secs()..=DRAIN_TIME_MOST.secs()).contains(&typed.secs());
+        if fits { Ok(typed) } else { Err(ConfigError::DrainTime { typed }) }
+    }
 }
 
 impl LogTable {

@@ -23,7 +23,7 @@ use hallmark_policy::{
 };
 use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
 use prost::Message;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
 
 use crate::{
     aggregate::{Aggregates, WINDOW_SECS},
@@ -66,6 +66,9 @@ pub(crate) struct Inner {
     pub(crate) in_force: InForce,
     pub(crate) fences: Fences,
     pub(crate) rotating: Rotating,
+    pub(crate) drain_time_max: Duration,
+    /// One at a time makes, opens and destroys keys.
+    pub(crate) device_turn: Arc<Mutex<()>>,
     pub(crate) epochs_changed: watch::Sender<u64>,
     pub(crate) warned: Warned,
     pub(crate) policy_file: PathBuf,
@@ -88,6 +91,7 @@ pub(crate) struct Setting {
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     pub(crate) callers_signed_here: Vec<String>,
+    pub(crate) drain_time_max: Duration,
 }
 
 /// What a method needs to know about its call.
@@ -100,7 +104,7 @@ pub(crate) struct CallContext {
 
 impl Core {
     pub(crate) fn new(ledger: Ledger, keyring: Keyring, clock: ClockGuard, current: Current, setting: Setting) -> Self {
-        let Setting { policy_file, operators, callers_signed_here } = setting;
+        let Setting { policy_file, operators, callers_signed_here, drain_time_max } = setting;
         let inner = Inner {
             ledger,
             keyring,
@@ -109,6 +113,8 @@ impl Core {
             in_force: InForce::new(current),
             fences: Fences::default(),
             rotating: Rotating::default(),
+            drain_time_max,
+            device_turn: Arc::default(),
             epochs_changed: watch::Sender::new(0),
             warned: Warned::default(),
             policy_file,

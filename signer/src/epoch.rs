@@ -25,16 +25,12 @@ use crate::{
     authorities,
     core::Inner,
     fence::Drained,
-    making::{MakingError, backend, generate, label, refused, sign_ca},
+    making::{MakingError, backend, epoch_label, generate, refused, sign_ca},
     retire, rotate,
 };
 
 /// Transition before the first epoch.
 pub(crate) const GENESIS: [u8; 32] = [0; 32];
-
-/// How long a rotation waits for the signatures that are in flight. A device that takes longer is hung; what it still gives is thrown
-/// away.
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// One rotation of an authority at a time.
 #[derive(Default)]
@@ -91,8 +87,7 @@ pub(crate) async fn begin(
     let generation = next_generation(core, authority)?;
     let active = core.ledger.epoch(authority, Epochs::Active)?;
     let previous = active.map_or(GENESIS, |epoch| epoch.transition);
-    let label =
-        label(authority, &format!("epoch-{generation}")).map_err(|reason| refused(authority, "epoch", reason))?;
+    let label = epoch_label(authority, generation).map_err(|reason| refused(authority, "epoch", reason))?;
     let intent = EpochIntent {
         authority: authority.to_owned(),
         generation,
@@ -229,7 +224,7 @@ pub(crate) async fn activate(
 
     let mut drained = Drained::Whole;
     if let Some(old_key) = old_key {
-        drained = core.fences.drain(old_key, DRAIN_TIME_MAX).await;
+        drained = core.fences.drain(old_key, core.drain_time_max).await;
         core.keyring.close(old_key);
     }
     if let Drained::Barred(left) = drained {

@@ -27,6 +27,9 @@ use crate::{
 /// How long a CA signature may take: RSA-4096 in a slow device stays far below.
 pub(crate) const SIGN_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How long the device may take to make, find or destroy a key. Large RSA keys take small devices minutes.
+const DEVICE_TIME_MAX: Duration = Duration::from_secs(300);
+
 /// Random bytes at the end of a key's label.
 const LABEL_RANDOM_BYTES: usize = 4;
 
@@ -84,6 +87,14 @@ pub enum MakingError {
         /// The authority.
         authority: String,
     },
+    /// The device did not answer.
+    #[error("authority `{authority}`: the key device gave no answer within {} s; hint: mend it, or restart the daemon", .within.as_secs())]
+    Hangs {
+        /// The authority.
+        authority: String,
+        /// How long it had.
+        within: Duration,
+    },
     /// The database lacks something that a step before should have written.
     #[error("authority `{authority}`: the database lacks its {what}")]
     Missing {
@@ -92,6 +103,20 @@ pub enum MakingError {
         /// What.
         what: &'static str,
     },
+}
+
+/// What comes before the generation in the label of an epoch's key.
+const EPOCH: &str = "epoch-";
+
+/// The label of an epoch's key.
+pub(crate) fn epoch_label(authority: &str, generation: u64) -> Result<String, Reason> {
+    label(authority, &format!("{EPOCH}{generation}"))
+}
+
+/// The generation in the label of an epoch's key of this authority, whichever ledger gave it.
+pub(crate) fn generation_of(label: &KeyLabel, authority: &str) -> Option<u64> {
+    let rest = label.as_str().strip_prefix("hallmark-")?.strip_prefix(authority)?.strip_prefix('-')?;
+    rest.strip_prefix(EPOCH)?.split('-').next()?.parse().ok()
 }
 
 /// A label that no other ledger ever gave: another one on the same token must never find our keys under its own names.
@@ -193,8 +218,30 @@ impl Inner {
         authority: &str,
         work: impl FnOnce(&Keyring) -> T + Send + 'static,
     ) -> Result<T, MakingError> {
+        self.device_within(authority, DEVICE_TIME_MAX, work).await
+    }
+
+    /// The same, within a time. Work that takes longer is not undone; whatever is asked of the device next waits for its end.
+    pub(crate) async fn device_within<T: Send + 'static>(
+        self: &Arc<Self>,
+        authority: &str,
+        within: Duration,
+        work: impl FnOnce(&Keyring) -> T + Send + 'static,
+    ) -> Result<T, MakingError> {
         let core = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || work(&core.keyring)).await;
-        done.map_err(|_| MakingError::Interrupted { authority: authority.to_owned() })
+        let done = tokio::time::timeout(within, async {
+            let turn = Arc::clone(&core.device_turn).lock_owned().await;
+            tokio::task::spawn_blocking(move || {
+                let done = work(&core.keyring);
+                drop(turn);
+                done
+            })
+            .await
+        });
+        match done.await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) => Err(MakingError::Interrupted { authority: authority.to_owned() }),
+            Err(_) => Err(MakingError::Hangs { authority: authority.to_owned(), within }),
+        }
     }
 }

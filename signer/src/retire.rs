@@ -1,9 +1,9 @@
 //! What is left to do with epochs that are over: their keys are destroyed, when the policy says so. All of it may be done twice, and goes on at the
 //! next start and every minute where a device or a crash stopped it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use hallmark_backends::{BackendError, KeyLabel, KeyReference};
+use hallmark_backends::{BackendError, KeyLabel, KeyReference, Keyring};
 use hallmark_ledger::{EpochRecord, EpochState, Epochs, KeyAction, Step, StoredKey};
 use hallmark_policy::{
     ReasonCode, SIGNER,
@@ -20,6 +20,9 @@ use crate::{
     epochs,
     making::{self, MakingError, backend},
 };
+
+/// How long the device may take to destroy a key before that is left for later: nobody's rotation waits for it, the key signs no more.
+const DESTROY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Does what is left to do with an authority's epochs. Gives sentences about what was done. Whoever calls changes its epochs alone.
 pub(crate) async fn settle(core: &Arc<Inner>, authority: &str) -> Result<Vec<String>, MakingError> {
@@ -90,30 +93,53 @@ fn is_over(core: &Inner, epoch: &EpochRecord) -> bool {
 /// Destroys the key of an epoch with everything else under its label, and says so in the log.
 async fn destroy(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingError> {
     let (authority, generation) = (epoch.authority.clone(), epoch.generation);
-    if let Some(key) = epoch.key.clone() {
-        destroy_key(core, &authority, &key).await?;
-    }
+    let destroyed = match &epoch.key {
+        Some(key) => destroy_key(core, &authority, key).await?,
+        None => false,
+    };
     let label = KeyLabel::parse(&epoch.label)?;
-    core.device(&authority, move |keyring| keyring.clear(&label)).await?.map_err(backend(&authority))?;
+    let cleared = core.device_within(&authority, DESTROY_TIME_MAX, move |keyring| keyring.clear(&label)).await?;
+    let cleared = cleared.map_err(backend(&authority))?;
+    if let Some(key) = epoch.key.as_ref().filter(|_| destroyed || cleared > 0) {
+        let public = PublicKey::parse(&key.spki)?;
+        core.key_event(&authority, KeyAction::Destroyed, &key.reference, &public).await?;
+    }
     core.advance(Step::EpochDestroyed { authority, generation }).await?;
     Ok(())
 }
 
-async fn destroy_key(core: &Arc<Inner>, authority: &str, key: &StoredKey) -> Result<(), MakingError> {
+/// Whether it was there and is destroyed. What is left of it, or has its name, goes with its label.
+async fn destroy_key(core: &Arc<Inner>, authority: &str, key: &StoredKey) -> Result<bool, MakingError> {
     let expected = SpkiDigest::of(&key.spki);
     core.keyring.close(expected);
     let reference: KeyReference = key.reference.parse()?;
-    let destroyed = core.device(authority, move |keyring| keyring.destroy(&reference, expected)).await?;
-    match destroyed {
-        Ok(()) => {
-            let public = PublicKey::parse(&key.spki)?;
-            core.key_event(authority, KeyAction::Destroyed, &key.reference, &public).await?;
-            Ok(())
-        }
-        // Destroyed before, and the answer or the entry was lost.
-        Err(BackendError::KeyNotFound { .. }) => Ok(()),
+    let work = move |keyring: &Keyring| keyring.destroy(&reference, expected);
+    match core.device_within(authority, DESTROY_TIME_MAX, work).await? {
+        Ok(()) => Ok(true),
+        // Destroyed before, and the answer or the entry was lost; or there are twins; or its public half is gone.
+        Err(
+            BackendError::KeyNotFound { .. } | BackendError::KeyAmbiguous { .. } | BackendError::WrongAttribute { .. },
+        ) => Ok(false),
         Err(error) => Err(backend(authority)(error)),
     }
+}
+
+/// Destroys what came into the token under the label of an epoch after that had been cleared: a device may still be making a key when the
+/// process that wanted it is gone. Keys of other ledgers have other labels.
+pub(crate) async fn destroy_strays(core: &Arc<Inner>, authority: &str) -> Result<Vec<String>, MakingError> {
+    let mut said = Vec::new();
+    let keys = core.device(authority, Keyring::list).await?.map_err(backend(authority))?;
+    for key in keys {
+        let Some(generation) = making::generation_of(key.label(), authority) else { continue };
+        let epoch = core.ledger.epoch(authority, Epochs::Generation(generation))?;
+        let over = |epoch: &EpochRecord| epoch.label == key.label().as_str() && epoch.destroyed_at.is_some();
+        if epoch.as_ref().is_some_and(over) {
+            let label = key.label().clone();
+            core.device(authority, move |keyring| keyring.clear(&label)).await?.map_err(backend(authority))?;
+            said.push(format!("destroyed the stray key `{key}` of epoch {generation}, which is over"));
+        }
+    }
+    Ok(said)
 }
 
 impl Inner {

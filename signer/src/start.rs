@@ -98,6 +98,7 @@ impl Core {
                 policy_file: config.policy_file,
                 operators: config.operators,
                 callers_signed_here: config.callers_signed_here,
+                drain_time_max: config.drain_time_max,
             },
             options,
             &mut report,
@@ -236,15 +237,26 @@ fn not_serving(core: &Inner, authority: &Authority) -> String {
     }
 }
 
-/// Goes on with what was interrupted. What cannot be done now is no reason not to serve: it is tried again.
+/// Goes on with what was interrupted. What cannot be done now is no reason not to serve.
 async fn go_on(core: &Core, authority: &Authority, report: &mut StartReport) {
-    let done = [epoch::resume(&core.inner, authority).await, retire::settle(&core.inner, &authority.name).await];
-    for result in done {
+    let (core, name) = (&core.inner, &authority.name);
+    let done = [
+        (
+            epoch::resume(core, authority).await,
+            "a rotation is not finished; the same call goes on with it, or the next start",
+        ),
+        (retire::settle(core, name).await, "an old epoch's key is still there; this is tried again every minute"),
+        (
+            retire::destroy_strays(core, name).await,
+            "keys of epochs that are over were not looked for; the next start does",
+        ),
+    ];
+    for (result, sentence) in done {
         match result {
             Ok(said) => report.lines.extend(said),
             Err(error) => {
-                tracing::error!(%error, "a rotation is not finished");
-                report.lines.push(format!("a rotation is not finished, and is tried again: {error}"));
+                tracing::error!(%error, "{sentence}");
+                report.lines.push(format!("{sentence}: {error}"));
             }
         }
     }

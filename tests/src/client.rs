@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hallmark_proto::signer::signer_client::SignerClient;
+use hallmark_proto::{operator::operator_client::OperatorClient, signer::signer_client::SignerClient};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::daemon::{Daemon, Laboratory};
@@ -12,11 +12,23 @@ use crate::daemon::{Daemon, Laboratory};
 /// # Panics
 /// If it cannot be made.
 pub async fn connect(laboratory: &Laboratory, daemon: &Daemon) -> SignerClient<Channel> {
+    SignerClient::new(channel(laboratory, daemon.address(), "coordinator").await)
+}
+
+/// A connection of the operator's.
+///
+/// # Panics
+/// If it cannot be made.
+pub async fn connect_operator(laboratory: &Laboratory, daemon: &Daemon) -> OperatorClient<Channel> {
+    OperatorClient::new(channel(laboratory, daemon.operators(), "operator").await)
+}
+
+async fn channel(laboratory: &Laboratory, address: &str, who: &str) -> Channel {
     let read = |name: &str| fs::read(laboratory.path(name)).expect("a file");
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(read("server-ca.pem")))
-        .identity(Identity::from_pem(read("coordinator.pem"), read("coordinator.key")))
+        .identity(Identity::from_pem(read(&format!("{who}.pem")), read(&format!("{who}.key"))))
         .domain_name("localhost");
-    let endpoint = Endpoint::from_shared(format!("https://{}", daemon.address())).expect("an address");
-    SignerClient::new(endpoint.tls_config(tls).expect("TLS").connect().await.expect("a connection"))
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).expect("an address");
+    endpoint.tls_config(tls).expect("TLS").connect().await.expect("a connection")
 }

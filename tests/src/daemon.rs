@@ -2,12 +2,15 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use hallmark_faulty::Device;
+use hallmark_test_token::{PIN, Token};
 use tempfile::TempDir;
 
 /// How long a daemon may take until it is ready.
@@ -20,6 +23,8 @@ const LOOK_MILLIS: u64 = 10;
 #[derive(Debug)]
 pub struct Laboratory {
     directory: TempDir,
+    /// SoftHSM's configuration; that of the tests, where there is none.
+    softhsm: Option<PathBuf>,
 }
 
 /// A daemon that is running.
@@ -56,16 +61,46 @@ impl Laboratory {
     /// If it cannot be laid out.
     #[must_use]
     pub fn with_policy(change: impl FnOnce(String) -> String) -> Self {
-        let laboratory = Self { directory: TempDir::new().expect("a directory") };
+        let mut laboratory = Self { directory: TempDir::new().expect("a directory"), softhsm: None };
         let token = Path::new(env!("CARGO_MANIFEST_DIR")).join("../softhsm-config/token");
         let [softhsm, pin, so_pin] = ["softhsm", "pin", "so-pin"].map(|name| laboratory.text(name));
         succeed(Command::new(token).args([&softhsm, "hallmark", &pin, &so_pin]));
-        succeed(laboratory.hallmarkd().arg("lab").arg(laboratory.path(".")).args(["--listen", "127.0.0.1:0"]));
-        let policy = fs::read_to_string(laboratory.path("policy.toml")).expect("a policy");
-        fs::write(laboratory.path("policy.toml"), change(policy)).expect("a policy is written");
-        let out = laboratory.path(".");
-        succeed(laboratory.hallmarkd().arg("init").arg(laboratory.path("signer.toml")).arg("--out").arg(out));
+        laboratory.softhsm = Some(laboratory.path("softhsm/softhsm2.conf"));
+        laboratory.lay_out(&[], change);
+        succeed(&mut laboratory.init());
         laboratory
+    }
+
+    /// Lays one out over a token of the tests, behind this device. No authority is made.
+    ///
+    /// # Panics
+    /// If it cannot be laid out.
+    #[must_use]
+    pub fn behind(device: &Device, token: &Token, policy: &str) -> Self {
+        let laboratory = Self { directory: TempDir::new().expect("a directory"), softhsm: None };
+        let module = device.module();
+        laboratory.lay_out(&["--token-module", module.to_str().expect("a path in UTF-8")], |_| policy.to_owned());
+        let settings = fs::read_to_string(laboratory.path("signer.toml")).expect("settings");
+        let named = settings.replacen("token = \"hallmark\"", &format!("token = \"{}\"", token.label()), 1);
+        assert_ne!(named, settings, "the example's token has another name");
+        fs::write(laboratory.path("signer.toml"), named).expect("settings are written");
+        fs::write(laboratory.path("pin"), PIN).expect("a PIN is written");
+        fs::set_permissions(laboratory.path("pin"), fs::Permissions::from_mode(0o600)).expect("its mode is set");
+        laboratory
+    }
+
+    fn lay_out(&self, options: &[&str], change: impl FnOnce(String) -> String) {
+        succeed(self.hallmarkd().arg("lab").arg(self.path(".")).args(["--listen", "127.0.0.1:0"]).args(options));
+        let policy = fs::read_to_string(self.path("policy.toml")).expect("a policy");
+        fs::write(self.path("policy.toml"), change(policy)).expect("a policy is written");
+    }
+
+    /// `hallmarkd init`, which makes its authority.
+    #[must_use]
+    pub fn init(&self) -> Command {
+        let mut command = self.hallmarkd();
+        command.arg("init").arg(self.path("signer.toml")).arg("--out").arg(self.path("."));
+        command
     }
 
     /// One of its files.
@@ -87,7 +122,9 @@ impl Laboratory {
     #[must_use]
     pub fn hallmarkd(&self) -> Command {
         let mut command = Command::new(program("hallmarkd"));
-        command.env("SOFTHSM2_CONF", self.path("softhsm/softhsm2.conf"));
+        if let Some(configuration) = &self.softhsm {
+            command.env("SOFTHSM2_CONF", configuration);
+        }
         command
     }
 
@@ -197,6 +234,18 @@ impl Daemon {
     #[must_use]
     pub fn operators(&self) -> &str {
         &self.operators
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not within a minute.
+    pub fn await_end(mut self) {
+        let began = Instant::now();
+        while self.child.try_wait().expect("the daemon's state").is_none() {
+            assert!(began.elapsed() < Duration::from_secs(READY_SECS_MAX), "the daemon does not end");
+            thread::sleep(Duration::from_millis(LOOK_MILLIS));
+        }
     }
 
     /// Its process id.

@@ -103,20 +103,27 @@ pub fn request(
     lifetime_seconds: u64,
     revoke_previous: bool,
 ) -> RotateIntermediateRequest {
-    let statement = RotationStatement {
-        root: world.root_key(),
-        transition: transition(&tools::sha256(manifest), &expected),
-        lifetime_seconds,
-        revoke_previous,
-    };
+    let transition = transition(&tools::sha256(manifest), &expected);
+    let statement = RotationStatement { root: world.root_key(), transition, lifetime_seconds, revoke_previous };
+    request_of(&statement, owner, expected, manifest)
+}
+
+/// The same, for any signer whose statement that is.
+#[must_use]
+pub fn request_of(
+    statement: &RotationStatement,
+    owner: &Owner,
+    expected: [u8; 32],
+    manifest: &[u8],
+) -> RotateIntermediateRequest {
     RotateIntermediateRequest {
         authority: AUTHORITY.to_owned(),
         expected_transition: expected.to_vec().into(),
         manifest: manifest.to_vec().into(),
         owner_key: owner.spki().into(),
         owner_signature: owner.sign(&statement.to_bytes()).into(),
-        lifetime_seconds,
-        revoke_previous,
+        lifetime_seconds: statement.lifetime_seconds,
+        revoke_previous: statement.revoke_previous,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The world of a scenario.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hallmark_faulty::Device;
+use hallmark_faulty::{Device, Function};
 use hallmark_policy::{caller::Identity, key::SpkiDigest};
 use hallmark_proto::{
     link::{Call, Reply, TurnedAway, Unary, call::Kind},
@@ -133,8 +134,7 @@ impl World {
 
     /// The same with another policy.
     pub async fn faulty_with_policy(policy: &str) -> Self {
-        let mut world = Self::unmade(Where::SoftHsm, policy);
-        world.device = Some(Device::new());
+        let mut world = Self::faulty_unmade(policy);
         world.start(true).await.expect("the core starts");
         world
     }
@@ -142,6 +142,12 @@ impl World {
     /// The certificate of an offline root, for the next start that makes its authority.
     pub fn bring_root(&mut self, der: Vec<u8>) {
         self.roots.insert(AUTHORITY.to_owned(), der);
+    }
+
+    /// Files, and a token behind such a device: nothing is started and no authority made.
+    #[must_use]
+    pub fn faulty_unmade(policy: &str) -> Self {
+        Self { device: Some(Device::new()), ..Self::unmade(Where::SoftHsm, policy) }
     }
 
     /// Files only: nothing is started and no authority made.
@@ -207,6 +213,16 @@ impl World {
         self.device.as_ref().expect("this world is a faulty one")
     }
 
+    /// How often a signature was begun with each key, as the device counts C_SignInit by handle. SoftHSM gives no handle twice to a process.
+    #[must_use]
+    pub fn signatures_begun(&self) -> BTreeMap<u64, u64> {
+        let mut begun = BTreeMap::new();
+        for tally in self.device().tallies().into_iter().filter(|tally| tally.function == Function::SignInit) {
+            *begun.entry(tally.key).or_default() += tally.calls;
+        }
+        begun
+    }
+
     /// Whether its core runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -251,8 +267,10 @@ impl World {
         };
         let pages = fs::read_to_string(self.path("pages-max"))
             .map_or_else(|_| String::new(), |pages| format!("pages-max = {pages}"));
+        let drain = fs::read_to_string(self.path("drain-time-max"))
+            .map_or_else(|_| String::new(), |time| format!("[rotation]\ndrain-time-max = '{time}'"));
         let text = format!(
-            "[policy]\nfile = 'policy.toml'\n[ledger]\ndatabase = 'ledger.sqlite'\n{pages}\n[log]\norigin = '{ORIGIN}'\nkey = 'log.key'\npublish = 'log'\n{backend}\n"
+            "[policy]\nfile = 'policy.toml'\n[ledger]\ndatabase = 'ledger.sqlite'\n{pages}\n[log]\norigin = '{ORIGIN}'\nkey = 'log.key'\npublish = 'log'\n{backend}\n{drain}\n"
         );
         toml::from_str(&text).expect("the configuration parses")
     }

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_faulty::{Device, Function};
 use hallmark_tests::{
     AUTHORITY, World,
     log::Log,
@@ -51,7 +50,7 @@ async fn a_retired_key_signs_nothing_and_nothing_of_it_is_released_while_eight_m
     let seconds = std::env::var(SECONDS_VARIABLE).map_or(SECONDS, |text| text.parse().expect("seconds"));
     let owner = Owner::new();
     let mut world = Arc::new(World::faulty_with_policy(&policy(&[&owner])).await);
-    let mut keys = Keys::new(world.device());
+    let mut keys = Keys::new(&world);
     let mut rotations = vec![set(&world, &owner, &mut keys, GENESIS).await];
     let mut minters = Minters::start(&world, MINTERS, rotations[0].transition);
     tokio::time::sleep(Duration::from_secs((seconds / 5).max(1))).await;
@@ -143,7 +142,7 @@ fn check_stale(call: &Call, active: [u8; 32], rotations: &[Rotation]) {
 /// How often each key was used, as the device counts C_SignInit by handle. A handle that first appears while a manifest is set is that
 /// of its epoch's key; SoftHSM gives none twice.
 struct Keys<'a> {
-    device: &'a Device,
+    world: &'a World,
     root: u64,
     /// Keys of retired epochs, with their uses when the rotation that retired them returned.
     retired: BTreeMap<u64, u64>,
@@ -151,16 +150,16 @@ struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    fn new(device: &'a Device) -> Self {
-        let uses = uses(device);
+    fn new(world: &'a World) -> Self {
+        let uses = world.signatures_begun();
         assert_eq!(uses.len(), 1, "before the first manifest, the root's key alone was used");
         let root = uses.into_keys().next().expect("the root's key");
-        Self { device, root, retired: BTreeMap::new(), active: None }
+        Self { world, root, retired: BTreeMap::new(), active: None }
     }
 
     /// A rotation returned. Gives its key.
     fn rotated(&mut self) -> u64 {
-        let uses = uses(self.device);
+        let uses = self.world.signatures_begun();
         self.check_retired(&uses);
         if let Some(before) = self.active {
             self.retired.insert(before, uses[&before]);
@@ -174,7 +173,7 @@ impl<'a> Keys<'a> {
 
     /// The uses of every key, at last.
     fn finish(self) -> BTreeMap<u64, u64> {
-        let uses = uses(self.device);
+        let uses = self.world.signatures_begun();
         self.check_retired(&uses);
         uses
     }
@@ -185,14 +184,6 @@ impl<'a> Keys<'a> {
             assert_eq!(more, 0, "key {key} began {more} signatures after the rotation that retired it had returned");
         }
     }
-}
-
-fn uses(device: &Device) -> BTreeMap<u64, u64> {
-    let mut uses = BTreeMap::new();
-    for tally in device.tallies().into_iter().filter(|tally| tally.function == Function::SignInit) {
-        *uses.entry(tally.key).or_default() += tally.calls;
-    }
-    uses
 }
 
 fn tell(

@@ -1,10 +1,10 @@
-//! What `[policy]`, `[backend.*]`, `[ledger]` and `[log]` mean.
+//! What `[policy]`, `[rotation]`, `[backend.*]`, `[ledger]` and `[log]` mean.
 
 use std::path::Path;
 
 use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
-    config::{BackendTable, ConfigError, LedgerTable, LogTable},
+    config::{BackendTable, ConfigError, LedgerTable, LogTable, RotationTable},
     secret::SecretSource,
 };
 
@@ -15,6 +15,7 @@ pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut 
     let (core, directory) = (&settings.core, settings.directory.as_path());
     findings.heading("CA keys");
     tell_backend(&core.backend, directory, findings);
+    tell_rotation(&core.rotation, findings);
     findings.heading("Ledger and decision log");
     tell_ledger(&core.ledger, directory, findings);
     tell_log(&core.log, directory, findings);
@@ -45,6 +46,13 @@ fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Finding
             ));
             tell_secret("passphrase", "backend.software.passphrase", passphrase, directory, findings);
         }
+    }
+}
+
+fn tell_rotation(rotation: &RotationTable, findings: &mut Findings) {
+    match rotation.drain_time_max() {
+        Ok(time) => findings.say(format!("A rotation waits {time} at most for signatures of the key that it retires.")),
+        Err(error) => findings.problem(sentence(&error)),
     }
 }
 

@@ -250,7 +250,7 @@ fn load([kind, value]: &[AtomicU64; 2]) -> Words {
 
 /// Wakes whoever waits for this number to change, in every process.
 fn wake(number: &AtomicU32) {
-    // The kernel reads the number of those to wake with a sign. It fails for addresses that are none only.
+    // It fails for addresses that are none only. The kernel takes the count as signed: of more than this it wakes one.
     let _ = futex::wake(number, futex::Flags::empty(), i32::MAX.unsigned_abs());
 }
 

@@ -28,8 +28,10 @@ pub enum Effect {
     Delay(Duration),
     /// It does not go on until [`Device::release`](crate::Device::release) or until its fault is cleared.
     Hang,
-    /// The process aborts.
+    /// The process aborts, and it is not done.
     Crash,
+    /// It is done, and the process aborts before it hears of it.
+    CrashAfter,
     /// It is done, and bits of the signature that C_Sign or C_SignFinal gives are flipped.
     FlipSignature,
     /// The application is logged out before it is done.
@@ -118,6 +120,7 @@ impl Effect {
             Self::LogOut => (6, 0),
             Self::SwapKeys { scope: Scope::Everything, .. } => (7, 0),
             Self::SwapKeys { scope: Scope::PrivateKeys, .. } => (7, 1),
+            Self::CrashAfter => (8, 0),
         };
         Words { kind, value }
     }
@@ -131,6 +134,7 @@ impl Effect {
             | Self::Delay(_)
             | Self::Hang
             | Self::Crash
+            | Self::CrashAfter
             | Self::FlipSignature
             | Self::LogOut => ("", ""),
         }
@@ -150,6 +154,7 @@ impl Effect {
                 let scope = if words.value == 0 { Scope::Everything } else { Scope::PrivateKeys };
                 Self::SwapKeys { wanted, found, scope }
             }
+            8 => Self::CrashAfter,
             _ => return None,
         })
     }
@@ -167,6 +172,7 @@ mod tests {
             Effect::Delay(Duration::from_micros(1_500)),
             Effect::Hang,
             Effect::Crash,
+            Effect::CrashAfter,
             Effect::FlipSignature,
             Effect::LogOut,
             Effect::SwapKeys { wanted: "a".to_owned(), found: "b".to_owned(), scope: Scope::Everything },

@@ -194,6 +194,36 @@ fn calls_that_hang_go_on_when_they_are_released_and_hold_up_nobody_else() {
 }
 
 #[test]
+fn every_call_that_hangs_goes_on_when_they_are_released() {
+    let world = World::new("several");
+    world.device.fault(Function::GetSessionInfo, When::Always, Effect::Hang);
+    thread::scope(|scope| {
+        let sessions: Vec<_> = (0..3).map(|_| world.session()).collect();
+        let asking: Vec<_> = sessions.into_iter().map(|it| scope.spawn(move || it.get_session_info())).collect();
+        world.device.await_hanging(3, AMPLE);
+        world.device.release();
+        asking.into_iter().for_each(|answer| drop(answer.join().unwrap().unwrap()));
+    });
+    assert_eq!(world.device.hanging(), 0);
+}
+
+#[test]
+fn what_is_done_before_a_crash_is_done() {
+    let world = World::new("crashafter");
+    let label = world.context.get_token_info(world.slot).unwrap().label().replace("crashafter", "done");
+    let device = Device::new();
+    for (effect, done) in [(Effect::Crash, false), (Effect::CrashAfter, true)] {
+        device.fault(Function::InitToken, When::Nth(1), effect);
+        let mut command = Command::new("softhsm2-util");
+        command.arg("--module").arg(device.module()).args(["--init-token", "--free", "--label", &label]);
+        let crashed = command.args(["--pin", PIN, "--so-pin", PIN]).output().unwrap();
+        assert_eq!(crashed.status.signal(), Some(6), "{crashed:?}");
+        let slots = show_slots(&device.module(), &[]);
+        assert_eq!(String::from_utf8_lossy(&slots.stdout).contains(&label), done, "{slots:?}");
+    }
+}
+
+#[test]
 fn a_crash_ends_the_process_and_what_it_called_can_still_be_read() {
     World::new("crash");
     let device = Device::new();

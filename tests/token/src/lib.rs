@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot have its token has failed")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex, PoisonError},
@@ -13,6 +14,7 @@ use aws_lc_rs::rand;
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11},
     error::{Error, RvError},
+    mechanism::Mechanism,
     object::{Attribute, AttributeType, ObjectClass, ObjectHandle},
     session::{Session, UserType},
     slot::Slot,
@@ -27,6 +29,9 @@ pub const PIN: &str = "73912846";
 
 /// The security officer's PIN of every token made here.
 pub const SO_PIN: &str = "50918273";
+
+/// OBJECT IDENTIFIER secp256r1, DER.
+const SECP256R1: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 
 /// Bytes of a token's label (PKCS #11, CK_TOKEN_INFO).
 const LABEL_BYTES_MAX: usize = 32;
@@ -122,14 +127,38 @@ impl Token {
     pub fn labels(&self) -> Vec<String> {
         let session = self.session();
         let objects = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).expect("C_FindObjects");
-        let label = |object: ObjectHandle| {
-            let read = session.get_attributes(object, &[AttributeType::Label]).expect("C_GetAttributeValue");
-            match read.into_iter().next() {
-                Some(Attribute::Label(label)) => String::from_utf8_lossy(&label).into_owned(),
-                other => panic!("{other:?} instead of a label"),
+        objects.into_iter().map(|object| String::from_utf8_lossy(&label(&session, object)).into_owned()).collect()
+    }
+
+    /// How many private and how many public keys there are of each label.
+    #[must_use]
+    pub fn keys(&self) -> BTreeMap<String, (usize, usize)> {
+        let session = self.session();
+        let mut keys: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        for (class, private) in [(ObjectClass::PRIVATE_KEY, true), (ObjectClass::PUBLIC_KEY, false)] {
+            for object in session.find_objects(&[Attribute::Class(class)]).expect("C_FindObjects") {
+                let of_label = keys.entry(String::from_utf8_lossy(&label(&session, object)).into_owned()).or_default();
+                *(if private { &mut of_label.0 } else { &mut of_label.1 }) += 1;
             }
-        };
-        objects.into_iter().map(label).collect()
+        }
+        keys
+    }
+
+    /// Makes a P-256 key of this label, as somebody else could who shares the token.
+    pub fn make_key(&self, label: &str) {
+        let mut id = vec![0; 8];
+        rand::fill(&mut id).expect("random bytes");
+        make_pair(&self.session(), label, id);
+    }
+
+    /// Makes another P-256 key with the label and the CKA_ID of one that is there.
+    pub fn make_twin(&self, label: &str) {
+        let session = self.session();
+        let template = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(label.into())];
+        let first = *session.find_objects(&template).expect("C_FindObjects").first().expect("a key of that label");
+        let read = session.get_attributes(first, &[AttributeType::Id]).expect("C_GetAttributeValue");
+        let Some(Attribute::Id(id)) = read.into_iter().next() else { panic!("a key without CKA_ID") };
+        make_pair(&session, label, id);
     }
 
     /// Closes all sessions of this process with the token, as if the device had been pulled and put back.
@@ -147,6 +176,20 @@ impl Token {
     pub fn log_out(&self) {
         self.session().logout().expect("C_Logout");
     }
+}
+
+fn label(session: &Session, object: ObjectHandle) -> Vec<u8> {
+    let read = session.get_attributes(object, &[AttributeType::Label]).expect("C_GetAttributeValue");
+    match read.into_iter().next() {
+        Some(Attribute::Label(label)) => label,
+        other => panic!("{other:?} instead of a label"),
+    }
+}
+
+fn make_pair(session: &Session, label: &str, id: Vec<u8>) {
+    let named = [Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(id)];
+    let public = [&named[..], &[Attribute::EcParams(SECP256R1.to_vec())]].concat();
+    session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &named).expect("C_GenerateKeyPair");
 }
 
 /// The module, initialised once and never finalised: a process has one state of it, shared with the code under test.

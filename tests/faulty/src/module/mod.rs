@@ -85,6 +85,9 @@ fn call(call: Call, forward: impl FnOnce(&Way<'_>) -> CK_RV) -> CK_RV {
         }
     }
     let answer = state.at_its_pace(call.function, || forward(&way));
+    if way.effects.iter().any(|(_, effect)| *effect == Effect::CrashAfter) {
+        process::abort();
+    }
     let lost = way
         .effects
         .iter()
@@ -105,7 +108,7 @@ fn before(way: &Way<'_>, call: &Call, place: &FaultPlace, effect: &Effect) -> Op
                 unsafe { log_out(call.session) };
             }
         }
-        Effect::LoseAnswer(_) | Effect::FlipSignature | Effect::SwapKeys { .. } => {}
+        Effect::LoseAnswer(_) | Effect::CrashAfter | Effect::FlipSignature | Effect::SwapKeys { .. } => {}
     }
     None
 }
