@@ -235,7 +235,7 @@ fn subject_of(checked: &Checked) -> String {
 fn names_of(checked: &Checked) -> Vec<String> {
     match &checked.leaf {
         Some(leaf) => leaf.names.clone(),
-        None => checked.entry.names.iter().map(ToString::to_string).filter(|name| !name.starts_with("cn:")).collect(),
+        None => checked.entry.names.known().iter().map(ToString::to_string).filter(|name| !name.starts_with("cn:")).collect(),
     }
 }
 

@@ -6,14 +6,11 @@ use std::{
 };
 
 use hallmark_policy::{Refusal, RequestIdentity, Warrant};
-use hallmark_tlog::{
-    hash::Hash,
-    note::{SignerKey, VerifierKey},
-};
+use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
 use crate::{
-    AuthorityRecord, CaKey, EpochRecord, Epochs, Event, Fetch, Found, Head, Issued, LedgerConfig, LedgerError, Logged, OpenError,
+    AuthorityRecord, CaKey, EpochRecord, Epochs, Event, Fetch, Found, Head, Issued, LedgerConfig, LedgerError, LogKeys, Logged, OpenError,
     Opened, ReceiptHandle, Step, UnixMillis, authority, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
@@ -34,11 +31,11 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(config: LedgerConfig, log_key: SignerKey) -> Result<Opened, OpenError> {
-        let verifier = log_key.verifier().clone();
-        let checked = open::open(&config, &verifier)?;
+    pub fn open(config: LedgerConfig, keys: impl Into<LogKeys>) -> Result<Opened, OpenError> {
+        let keys = keys.into();
+        let checked = open::open(&config, &keys.verifiers())?;
         let recovery = checked.recovery;
-        let inner = Inner::start(&config, checked, log_key, verifier)?;
+        let inner = Inner::start(&config, checked, keys)?;
         Ok(Opened { ledger: Self { inner: Arc::new(inner) }, recovery })
     }
 

@@ -16,6 +16,7 @@ mod issue;
 mod limits;
 mod nodes;
 mod open;
+mod opening;
 mod operation;
 mod outcome;
 mod publish;
@@ -34,7 +35,7 @@ mod writer;
 
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
 pub use committed::Committed;
-pub use config::{Head, LedgerConfig, Opened, Recovery, UnixMillis};
+pub use config::{Head, LedgerConfig, LogKeys, Opened, Recovery, UnixMillis};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
 pub use event::{Consent, EpochIntent, Event, KeyAction, Statement, Step};
 pub use handle::Ledger;

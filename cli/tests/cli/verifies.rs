@@ -122,7 +122,7 @@ fn a_clock_that_was_set_back_and_confirmed_does_not_spoil_the_log() {
     let world = World::new();
     let mut log = entries(THEN_MILLIS);
     let back_millis = THEN_MILLIS - 3_600_000;
-    log.push(Object::new().text("program-version", "0.1.0").into_entry("start", back_millis));
+    log.push(log::start(back_millis));
     let verify = [&VERIFY[..], &[NEVER_STALE]].concat();
     publish(&world, &log);
     let run = world.run(&verify);

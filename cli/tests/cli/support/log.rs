@@ -25,6 +25,7 @@ pub(crate) fn issued(sequence: u64, tbs_sha256: &[u8], at_millis: i64) -> Vec<u8
     Object::new()
         .text("decision", "issued")
         .text("stage", "leaf")
+        .text("algorithm", "ecdsa-sha256")
         .text("authority", "athenz")
         .text("profile", "athenz-service")
         .text("caller", "zts")
@@ -39,6 +40,7 @@ pub(crate) fn issued(sequence: u64, tbs_sha256: &[u8], at_millis: i64) -> Vec<u8
 pub(crate) fn validated(at_millis: i64) -> Vec<u8> {
     Object::new()
         .text("decision", "validated")
+        .text("stage", "leaf")
         .text("authority", "athenz")
         .text("subject", "CN=sports.api")
         .texts("names", "names-omitted", ["cn:sports.api", "dns:api.sports.lab.athenz.cloud"])
@@ -64,10 +66,16 @@ pub(crate) fn refused(at_millis: i64) -> Vec<u8> {
         .into_entry("decision", at_millis)
 }
 
+/// A start of the daemon.
+pub(crate) fn start(at_millis: i64) -> Vec<u8> {
+    let object = Object::new().text("program-version", "0.1.0").hex("config-sha256", &[7; 32]);
+    object.flag("software-keys", false).into_entry("start", at_millis)
+}
+
 /// Start, two certificates, a refusal, a type of the future.
 pub(crate) fn entries(at_millis: i64) -> Vec<Vec<u8>> {
     vec![
-        Object::new().text("program-version", "0.1.0").into_entry("start", at_millis),
+        start(at_millis),
         issued(1, &[1; 32], at_millis + 1_000),
         refused(at_millis + 2_000),
         issued(2, &[2; 32], at_millis + 3_000),
