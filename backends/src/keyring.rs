@@ -111,7 +111,8 @@ impl Keyring {
             }
         };
         let opening = self.shared.openings.fetch_add(1, Ordering::Relaxed);
-        let key = OpenKey { reference: reference.clone(), public: Arc::new(public.clone()), opening, closed: Arc::default() };
+        let key =
+            OpenKey { reference: reference.clone(), public: Arc::new(public.clone()), opening, closed: Arc::default() };
         self.shared.open.write().unwrap_or_else(PoisonError::into_inner).insert(expected, key);
         Ok(public)
     }

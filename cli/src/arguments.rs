@@ -1,10 +1,18 @@
 //! What can be typed. The help texts here are the manual pages, too.
 
-use std::path::PathBuf;
+mod rotation;
+
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hallmark_policy::time::{Span, UnixTime};
+
+pub use rotation::{
+    EpochAbortArguments, EpochActivateArguments, EpochBringArguments, EpochCommand, EpochListArguments,
+    EpochPrepareArguments, EpochsArguments, EpochsCommand, EpochsListArguments, EpochsShowArguments, RotateArguments,
+    VerifyChainArguments,
+};
 
 use crate::hex;
 
@@ -62,6 +70,15 @@ pub enum Command {
     Mint(Box<MintArguments>),
     /// Show the CA certificates of an authority: intermediate, mesh CA and root.
     Chain(ChainArguments),
+    /// Set a manifest, as an owner: a new epoch with a key of its own takes the place of the active one.
+    Rotate(Box<RotateArguments>),
+    /// List the epochs of an authority, or watch them change.
+    Epochs(Box<EpochsArguments>),
+    /// As an operator, prepare, activate and give up epochs of authorities that rotate by age.
+    #[command(subcommand)]
+    Epoch(EpochCommand),
+    /// Check offline, trusting nobody, that an epoch is bound to manifests under a root, and where leaves come from.
+    VerifyChain(Box<VerifyChainArguments>),
     /// Ask a signer whether it is serving.
     Health(HealthArguments),
     /// Check and read a published decision log; offline, unless a URL is named.
@@ -159,6 +176,12 @@ pub struct MintArguments {
     /// A URI name; with --spki, repeatable.
     #[arg(long, value_name = "URI", requires = "spki", conflicts_with = "csr")]
     pub uri: Vec<String>,
+    /// An IP address, such as 192.0.2.1 or 2001:db8::1; with --spki, repeatable.
+    #[arg(long, value_name = "ADDRESS", requires = "spki", conflicts_with = "csr")]
+    pub ip: Vec<IpAddr>,
+    /// A mail address; with --spki, repeatable.
+    #[arg(long, value_name = "ADDRESS", requires = "spki", conflicts_with = "csr")]
+    pub email: Vec<String>,
     /// The subject's common name; with --spki.
     #[arg(long, value_name = "NAME", requires = "spki", conflicts_with = "csr")]
     pub common_name: Option<String>,
@@ -484,6 +507,9 @@ pub struct ApplyArguments {
     /// Only have it checked: nothing is logged and nothing changes.
     #[arg(long)]
     pub dry_run: bool,
+    /// SHA-256 of the policy that is to be replaced, in hexadecimal; with another one in force nothing changes.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub expect: Option<[u8; 32]>,
 }
 
 /// `hallmark policy status`.

@@ -105,6 +105,15 @@ pub(crate) fn spki_of_csr(csr: &[u8]) -> Option<Vec<u8>> {
     CertReq::from_der(&crate::pem::der_of(csr)?).ok()?.info.public_key.to_der().ok()
 }
 
+/// The SubjectPublicKeyInfo, DER, of a CSR in DER, if the key in it signed it.
+pub(crate) fn spki_of_signed_csr(csr: &[u8]) -> Option<Vec<u8>> {
+    let request = CertReq::from_der(csr).ok()?;
+    let spki = request.info.public_key.to_der().ok()?;
+    let algorithm = algorithm(&request.algorithm.oid.to_string())?;
+    let signed = PublicKey::parse(&spki).ok()?.verifies(algorithm, first_element(csr)?, request.signature.as_bytes()?);
+    signed.then_some(spki)
+}
+
 /// What a CSR asks for beside names, as object identifiers; `None` for what is no CSR.
 pub(crate) fn asked_of_csr(csr: &[u8]) -> Option<Vec<String>> {
     let request = CertReq::from_der(&crate::pem::der_of(csr)?).ok()?;

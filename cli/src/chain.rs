@@ -67,7 +67,8 @@ fn selector(arguments: &ChainArguments) -> Option<EpochSelector> {
     by.map(|by| EpochSelector { by: Some(by) })
 }
 
-fn ask(settings: &ConnectionSettings, request: GetChainRequest) -> Result<GetChainResponse, Problem> {
+/// Asks for the certificates of an epoch.
+pub(crate) fn ask(settings: &ConnectionSettings, request: GetChainRequest) -> Result<GetChainResponse, Problem> {
     connection::runtime()?.block_on(async {
         let connection = Connection::open(settings).await?;
         connection.call(request, async |mut client, request| client.get_chain(request).await).await

@@ -2,8 +2,9 @@
 //!
 //! Not checked: name constraints, revocation, extensions. `openssl verify -x509_strict` does that with the written files.
 
+use hallmark_chain::{Finding, Report};
 use hallmark_entry::Summary;
-use hallmark_proto::signer::{GetChainResponse, MintCertificateResponse};
+use hallmark_proto::signer::{Epoch, GetChainResponse, MintCertificateResponse};
 use hallmark_tlog::{
     note::VerifierKey,
     receipt::{Receipt, ReceiptError},
@@ -65,16 +66,45 @@ pub(crate) enum CheckError {
     OtherFields,
     #[error("the epoch is not of the transition that was named")]
     OtherTransition,
+    #[error(
+        "the epoch is not of the authority or the manifest that was named, or of another generation than its certificates"
+    )]
+    OtherEpoch,
+    #[error("the root certificate is not the one that was known before")]
+    OtherRoot,
+    #[error("the epoch is neither active nor waiting for its offline root")]
+    State,
+    #[error("the certification request is missing, not signed by its own key, or of another key than the mesh CA")]
+    Request,
+    #[error("{finding}{}", and_more(*more))]
+    Chain { finding: Box<Finding>, more: usize },
     #[error("the log entry cannot be read")]
     EntryUnreadable,
     #[error("the log entry is not about this certificate")]
     EntryOfOther,
+    #[error("the log entry does not say that this epoch is active")]
+    EntryOfOtherEpoch,
     #[error("the answer has no receipt")]
     NoReceipt,
     #[error("the receipt is for entry {found}, not for entry {wanted}")]
     ReceiptIndex { wanted: u64, found: u64 },
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!("; and {more} more") }
+}
+
+impl CheckError {
+    /// What speaks against a chain.
+    pub(crate) fn of_report(report: &Report) -> Result<(), Self> {
+        let mut findings = report.findings();
+        match findings.next() {
+            None => Ok(()),
+            Some(finding) => Err(Self::Chain { finding: Box::new(finding.clone()), more: findings.count() }),
+        }
+    }
 }
 
 /// Checks an answer to MintCertificate.
@@ -95,7 +125,8 @@ pub(crate) fn minted(answer: &MintCertificateResponse, wanted: &Expectation) -> 
     if !is_meant {
         return Err(CheckError::EntryOfOther);
     }
-    Ok(Checked { leaf, entry, receipt: receipt(answer, wanted)? })
+    let receipt = receipt(&answer.receipt, answer.log_index, &answer.log_entry, &wanted.log_keys)?;
+    Ok(Checked { leaf, entry, receipt })
 }
 
 /// Checks an answer to GetChain: root, intermediate, mesh CA.
@@ -166,18 +197,46 @@ fn is_of_answer(entry: &Summary, answer: &MintCertificateResponse) -> bool {
         && epoch_of_entry == epoch_of_answer
 }
 
-fn receipt(answer: &MintCertificateResponse, wanted: &Expectation) -> Result<ReceiptCheck, CheckError> {
-    if answer.receipt.is_empty() {
+/// Checks that the entry at `index` says that this epoch is active, and what its receipt proves.
+pub(crate) fn activation(
+    epoch: &Epoch,
+    index: u64,
+    entry: &[u8],
+    receipt: &str,
+    log_keys: &[VerifierKey],
+) -> Result<ReceiptCheck, CheckError> {
+    let summary = Summary::parse(entry).map_err(|_| CheckError::EntryUnreadable)?;
+    let meant = summary.epoch.as_ref().is_some_and(|meant| {
+        let transition = hallmark_policy::hex(&epoch.transition);
+        meant.generation == epoch.generation && meant.transition.as_ref() == Some(&transition)
+    });
+    let of_authority = summary.authority.as_ref().is_some_and(|authority| authority.is(&epoch.authority));
+    if !meant || !of_authority || summary.kind != "rotation" || summary.step.as_deref() != Some("epoch-active") {
+        return Err(CheckError::EntryOfOtherEpoch);
+    }
+    self::receipt(receipt, index, entry, log_keys)
+}
+
+/// What a receipt proves, in words.
+pub(crate) fn receipt_in_words(check: ReceiptCheck) -> &'static str {
+    match check {
+        ReceiptCheck::Proven => "proves that the entry is in the log",
+        ReceiptCheck::NoKey => "not verified: give the log's verifier key with --log-key",
+    }
+}
+
+fn receipt(text: &str, index: u64, entry: &[u8], log_keys: &[VerifierKey]) -> Result<ReceiptCheck, CheckError> {
+    if text.is_empty() {
         return Err(CheckError::NoReceipt);
     }
-    let receipt = Receipt::parse(answer.receipt.as_bytes())?;
-    if receipt.index() != answer.log_index {
-        return Err(CheckError::ReceiptIndex { wanted: answer.log_index, found: receipt.index() });
+    let receipt = Receipt::parse(text.as_bytes())?;
+    if receipt.index() != index {
+        return Err(CheckError::ReceiptIndex { wanted: index, found: receipt.index() });
     }
-    if wanted.log_keys.is_empty() {
+    if log_keys.is_empty() {
         return Ok(ReceiptCheck::NoKey);
     }
-    receipt.verify(&answer.log_entry, &wanted.log_keys)?;
+    receipt.verify(entry, log_keys)?;
     Ok(ReceiptCheck::Proven)
 }
 

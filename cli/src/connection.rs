@@ -12,7 +12,7 @@ use std::{
 
 use hallmark_proto::{operator::operator_client::OperatorClient, signer::signer_client::SignerClient};
 use hyper::{body::Incoming, client::conn::http2::SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{net::TcpStream, runtime::Runtime, time};
 use tokio_rustls::TlsConnector;
 use tonic::{Request, Response, Status, body::Body};
@@ -30,6 +30,9 @@ use crate::{
 
 /// The ALPN name of HTTP/2 (RFC 9113, section 3.2).
 const ALPN_HTTP2: &[u8] = b"h2";
+
+/// How often a connection that waits for an answer is asked whether it still stands.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// What is waited beyond the deadline, so that a signer that keeps it can say what became of the request.
 const GRACE: Duration = Duration::from_secs(1);
@@ -75,11 +78,25 @@ impl Connection {
             return Err(ConnectionError::NotHttp2 { address: address() });
         }
         let (stream, alert) = Watched::new(tls);
-        let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let shaken = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .handshake(TokioIo::new(stream))
+            .await;
         let (sender, connection) = shaken.map_err(|_| ConnectionError::lost(address(), &alert))?;
         // How it ends is told by the call that was under way.
         tokio::spawn(async move { drop(connection.await) });
         Ok(Self { sender, url, until, timeout, alert })
+    }
+
+    /// The same connection, for calls that may take so long from now on.
+    pub(crate) fn lasting(self, time: Duration) -> Self {
+        Self { until: Instant::now() + time, ..self }
+    }
+
+    /// The next message of a stream; `None` at its end.
+    pub(crate) async fn next<M>(&self, stream: &mut tonic::Streaming<M>) -> Result<Option<M>, Problem> {
+        self.wait(async { stream.message().await.map(Response::new) }).await
     }
 
     /// Makes one call to the signer's service.

@@ -8,6 +8,8 @@ use std::{
     process,
 };
 
+use zeroize::Zeroizing;
+
 /// Largest file that a user names and that is read, in bytes.
 pub(crate) const FILE_BYTES_MAX: usize = 1 << 20;
 
@@ -113,6 +115,32 @@ pub(crate) fn read_up_to(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileE
         return Err(FileError::TooLarge { path: path.to_owned(), bytes_max });
     }
     Ok(bytes)
+}
+
+/// The content of a file with a private key, in memory that is never moved and is overwritten in the end.
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut bytes = Zeroizing::new(vec![0; FILE_BYTES_MAX + 1]);
+    let mut length = 0;
+    while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    if length > FILE_BYTES_MAX {
+        return Err(FileError::TooLarge { path: path.to_owned(), bytes_max: FILE_BYTES_MAX });
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Makes a directory, with those above it, unless it is there.
+pub(crate) fn make_directory(path: &Path) -> Result<(), FileError> {
+    fs::create_dir_all(path).map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
 
 /// A file that will be written once its content is known.

@@ -11,12 +11,16 @@
 //! show bytes of others on a terminal as they came.
 
 pub mod arguments;
+mod bundle;
 mod certificate;
 mod chain;
 mod checks;
 mod config;
+mod confirm;
 mod connection;
 mod documents;
+mod epoch;
+mod epochs;
 mod exit;
 mod files;
 mod health;
@@ -27,10 +31,12 @@ mod pem;
 mod policy;
 mod problem;
 mod refusal;
+mod rotate;
 mod screen;
 mod settings;
 mod signer_url;
 mod table;
+mod verify_chain;
 mod watched;
 mod when;
 
@@ -62,6 +68,10 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
     match &arguments.command {
         Command::Mint(mint) => mint::mint(mint, config, screen),
         Command::Chain(chain) => chain::chain(chain, config, screen),
+        Command::Rotate(rotate) => rotate::rotate(rotate, config, screen),
+        Command::Epochs(epochs) => epochs::epochs(epochs, config, screen),
+        Command::Epoch(command) => epoch::epoch(command, config, screen),
+        Command::VerifyChain(verify) => verify_chain::verify_chain(verify, screen),
         Command::Health(health) => health::health(health, config, screen),
         Command::Log(LogCommand::Verify(verify)) => log::verify::verify(verify, config, screen),
         Command::Log(LogCommand::Show(show)) => log::show::show(show, screen),

@@ -1,6 +1,9 @@
 //! `hallmark mint`: ask, check, write, say.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use hallmark_proto::signer::{
@@ -71,8 +74,6 @@ fn request(arguments: &MintArguments, config: &Config) -> Result<(MintCertificat
         Some(id) => id.clone(),
         None => random_id()?,
     };
-    let dns = arguments.dns.iter().map(|name| Name::Dns(name.clone()));
-    let uris = arguments.uri.iter().map(|name| Name::Uri(name.clone()));
     let request = MintCertificateRequest {
         authority,
         profile,
@@ -82,13 +83,25 @@ fn request(arguments: &MintArguments, config: &Config) -> Result<(MintCertificat
         transition: arguments.transition.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
         evidence_sha256: arguments.evidence_sha256.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
         validate_only: arguments.validate_only,
-        subject_alt_names: dns.chain(uris).map(|name| SubjectAltName { name: Some(name) }).collect(),
+        subject_alt_names: names(arguments).map(|name| SubjectAltName { name: Some(name) }).collect(),
         common_name: arguments.common_name.clone().unwrap_or_default(),
         ..MintCertificateRequest::default()
     };
     let log_keys = log_key.map(|key| key::read(&key)).transpose()?.unwrap_or_default();
     let (transition, validate_only) = (arguments.transition, arguments.validate_only);
     Ok((request, Expectation { spki, transition, validate_only, log_keys }))
+}
+
+/// The names beside a bare key.
+fn names(arguments: &MintArguments) -> impl Iterator<Item = Name> {
+    let MintArguments { dns, uri, ip, email, .. } = arguments;
+    let octets = |address: &IpAddr| match address {
+        IpAddr::V4(address) => Bytes::copy_from_slice(&address.octets()),
+        IpAddr::V6(address) => Bytes::copy_from_slice(&address.octets()),
+    };
+    let dns = dns.iter().cloned().map(Name::Dns);
+    let named = dns.chain(uri.iter().cloned().map(Name::Uri));
+    named.chain(ip.iter().map(octets).map(Name::Ip)).chain(email.iter().cloned().map(Name::Email))
 }
 
 /// Authority, which may be empty, and profile.
@@ -235,7 +248,14 @@ fn subject_of(checked: &Checked) -> String {
 fn names_of(checked: &Checked) -> Vec<String> {
     match &checked.leaf {
         Some(leaf) => leaf.names.clone(),
-        None => checked.entry.names.known().iter().map(ToString::to_string).filter(|name| !name.starts_with("cn:")).collect(),
+        None => checked
+            .entry
+            .names
+            .known()
+            .iter()
+            .map(ToString::to_string)
+            .filter(|name| !name.starts_with("cn:"))
+            .collect(),
     }
 }
 

@@ -11,6 +11,23 @@ pub(crate) fn certificates<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> Stri
     ders.into_iter().map(encode).collect()
 }
 
+/// A certification request.
+pub(crate) fn request(der: &[u8]) -> String {
+    pem_rfc7468::encode_string("CERTIFICATE REQUEST", LineEnding::LF, der).unwrap_or_default()
+}
+
+/// The DER of the first certificate: of a PEM file that others may follow in, or the bytes themselves.
+pub(crate) fn first_certificate(bytes: &[u8]) -> Option<Vec<u8>> {
+    const END: &[u8] = b"-----END CERTIFICATE-----";
+    let bytes = bytes.trim_ascii_start();
+    if !bytes.starts_with(BEGIN) {
+        return Some(bytes.to_vec()).filter(|bytes| !bytes.is_empty());
+    }
+    let end = bytes.windows(END.len()).position(|window| window == END)?;
+    let first = bytes.get(..end + END.len())?;
+    pem_rfc7468::decode_vec(first).ok().filter(|(label, _)| *label == "CERTIFICATE").map(|(_, der)| der)
+}
+
 /// The DER in one PEM block, or the bytes themselves where there is no PEM.
 pub(crate) fn der_of(bytes: &[u8]) -> Option<Vec<u8>> {
     if bytes.trim_ascii_start().starts_with(BEGIN) {

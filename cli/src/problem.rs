@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use hallmark_policy::time::SpanError;
+use hallmark_policy::{manifest::ManifestError, time::SpanError};
 use hallmark_tlog::{audit::AuditError, checkpoint::CheckpointError, receipt::ReceiptError};
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     log::key::LogKeyError,
     policy::{case::CaseError, fault::PolicyFault, stand_in::StandInError},
     refusal::Refused,
+    rotate::owner::OwnerError,
     settings::SettingsError,
 };
 
@@ -129,6 +130,49 @@ pub(crate) enum Problem {
         /// Why.
         source: FileError,
     },
+    /// The manifest has mistakes.
+    #[error("`{}` cannot be set: {source}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        source: ManifestError,
+    },
+    /// A manifest of old does not read.
+    #[error("`{}` cannot be looked into: {source}", path.display())]
+    ManifestUnread {
+        /// The file.
+        path: PathBuf,
+        /// All that is wrong with it.
+        source: ManifestError,
+    },
+    /// The owner's key or signature does not serve.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    /// What became of a rotation is not known.
+    #[error("the rotation has no answer")]
+    RotationUnanswered {
+        /// The transition that it named.
+        expected: String,
+        /// Why.
+        source: Box<ConnectionError>,
+    },
+    /// A new epoch's certificates could not be written.
+    #[error("the rotation is done, but not everything was written")]
+    RotatedNotWritten {
+        /// The transition that it named.
+        expected: String,
+        /// Why.
+        source: FileError,
+    },
+    /// There is no such epoch.
+    #[error("authority `{authority}` has no epoch of generation {generation}")]
+    NoSuchEpoch {
+        /// The authority.
+        authority: String,
+        /// The generation.
+        generation: u64,
+    },
     /// A policy has mistakes.
     #[error(transparent)]
     Policy(#[from] Box<PolicyFault>),
@@ -177,6 +221,12 @@ impl Problem {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Refused(refused) => Exit::of_status(refused.code()),
+            Self::Manifest { .. }
+            | Self::ManifestUnread { .. }
+            | Self::Owner(OwnerError::SignatureWrong)
+            | Self::NoSuchEpoch { .. } => Exit::No,
+            Self::RotationUnanswered { source, .. } => source.exit(),
+            Self::Settings(SettingsError::NotConfirmed) => Exit::No,
             Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
             Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) | Self::Policy(_) => Exit::No,
             Self::Unclean { .. } | Self::Unproven { .. } | Self::NotInLog { .. } | Self::OtherCertificate { .. } => Exit::No,
@@ -192,6 +242,8 @@ impl Problem {
             | Self::Scan
             | Self::Scratch(_)
             | Self::MintedNotWritten { .. }
+            | Self::RotatedNotWritten { .. }
+            | Self::Owner(_)
             | Self::StandIn(_)
             | Self::Case { .. }
             | Self::Cases { .. }
@@ -242,6 +294,16 @@ impl Problem {
             Self::MintedNotWritten { request_id, .. } => format!(
                 "make room, then run the same command with `--force --request-id {request_id}`: it gives the same certificate"
             ),
+            Self::ManifestUnread { .. } => {
+                "no signer takes such a manifest; check that it is the right file".to_owned()
+            }
+            Self::Manifest { .. } => "correct the manifest; the signer reads it in the same way".to_owned(),
+            Self::Owner(error) => error.hint(),
+            Self::RotationUnanswered { expected, .. } => again(expected),
+            Self::RotatedNotWritten { expected, .. } => format!(
+                "make room, then run the same command with `--expected {expected} --force`: it gives the same epoch"
+            ),
+            Self::NoSuchEpoch { .. } => "`hallmark epochs` lists those that there are".to_owned(),
             Self::Policy(fault) => fault.hint(),
             Self::StandIn(error) => error.hint(),
             Self::Case { source, .. } => source.hint(),
@@ -252,6 +314,14 @@ impl Problem {
             Self::Stdout(_) => "write into a file with --out instead".to_owned(),
         }
     }
+}
+
+/// How a rotation is asked for again without becoming another one.
+pub(crate) fn again(expected: &str) -> String {
+    format!(
+        "run the same command with `--expected {expected}`: what was begun goes on, and a rotation that is done gives the \
+         same epoch again"
+    )
 }
 
 fn audit_hint(error: &AuditError<FileError>) -> String {

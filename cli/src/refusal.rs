@@ -31,6 +31,7 @@ pub(crate) struct Refused {
     logged: Option<Refusal>,
     retry_secs: Option<i64>,
     request_id: Option<String>,
+    again: Option<String>,
 }
 
 /// One reason.
@@ -59,7 +60,14 @@ impl Refused {
                 .and_then(|retry| retry.retry_delay)
                 .map(|delay| delay.seconds + i64::from(delay.nanos > 0)),
             request_id: None,
+            again: None,
         }
+    }
+
+    /// How the same thing is asked for again, where trying again can help.
+    pub(crate) fn with_hint_to_try_again(mut self, hint: String) -> Self {
+        self.again = Some(hint).filter(|_| Exit::of_status(self.code) == Exit::NotNow);
+        self
     }
 
     /// The request that was not done.
@@ -121,7 +129,7 @@ impl Refused {
     /// What to do: by the first reason that has a hint of its own, otherwise by the status.
     pub(crate) fn hint(&self) -> String {
         let by_reason = self.reasons.iter().find_map(|reason| hint_of_reason(&reason.code));
-        let hint = by_reason.unwrap_or_else(|| hint_of_status(self.code));
+        let hint = self.again.as_deref().or(by_reason).unwrap_or_else(|| hint_of_status(self.code));
         match self.retry_secs {
             Some(secs) => format!("{hint} (in {secs} s)"),
             None => hint.to_owned(),
@@ -157,17 +165,36 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
     Some(match code {
         "CALLER_UNKNOWN" => "the policy file names callers by the URI or DNS name in their certificate; check --cert",
         "CALLER_EXPIRED" => "renew the client certificate that --cert names",
-        "METHOD_NOT_ALLOWED" | "PROFILE_NOT_ALLOWED" => "the policy's owner grants this caller methods and profiles",
+        "METHOD_NOT_ALLOWED" | "PROFILE_NOT_ALLOWED" | "PROVIDER_NOT_ALLOWED" => {
+            "the policy's owner grants this caller methods, profiles and providers"
+        }
         "PROFILE_UNKNOWN" | "AUTHORITY_UNKNOWN" => "compare --profile and --authority with the policy file",
         "POSSESSION_NOT_PROVEN" => "send a CSR with --csr: it proves that its sender has the key",
         "LIFETIME_TOO_LONG" => "leave --lifetime away for the profile's own",
         "TRANSITION_STALE" => "`hallmark chain` shows the active transition",
         "EPOCH_NOT_ACTIVE" => "an operator has to start an epoch of this authority",
+        "MANIFEST_INVALID" => "correct the manifest, and have an owner sign it again",
+        "MANIFEST_IMMUTABLE" => {
+            "the manifest in force names no owner, so that it stays; a new deployment is a new authority"
+        }
+        "OWNER_UNKNOWN" => {
+            "sign with a key that the manifest in force names; before the first one, those that the policy names"
+        }
+        "OWNER_SIGNATURE_WRONG" => {
+            "sign what --print-statement prints; with `owner-signature = \"contrast\"` in the policy, add --contrast"
+        }
+        "OWNER_KEY_SHARED" => "an owner's key is for one authority; name another key in the manifest",
+        "ROTATES_BY_AGE" => {
+            "an operator rotates this authority: `hallmark epoch prepare`, then `hallmark epoch activate`"
+        }
         "REQUEST_ID_REUSED" | "REQUEST_VOID" => "ask again with a new --request-id",
         "CLOCK_UNTRUSTED" => "an operator has to look at the signer's clock",
         "MESSAGE_TOO_LARGE" => "send a smaller request: a CSR has at most 65,536 bytes",
         "POLICY_INVALID" => "correct the policy file; the policy before stays in force",
         "POLICY_DIFFERS" => "the policy before stays in force; CA certificates are made once, so put those tables back",
+        "POLICY_STALE" => {
+            "`hallmark policy status` shows the policy in force; compare it with yours, then name it with --expect"
+        }
         "RATE_EXCEEDED" => "ask less often, or have the policy's owner raise the rate",
         "QUOTA_EXCEEDED" => "wait for the quota's next period, or have the policy's owner raise it",
         "KEY_HAS_OTHER_NAMES" => "make a new key for these names",

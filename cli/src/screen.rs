@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     env,
     error::Error as _,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
 };
 
 use serde_json::{Value, json};
@@ -15,6 +15,9 @@ const BOLD_GREEN: &str = "\u{1b}[1;32m";
 const BOLD_RED: &str = "\u{1b}[1;31m";
 const BOLD_YELLOW: &str = "\u{1b}[1;33m";
 const PLAIN: &str = "\u{1b}[0m";
+
+/// Longest answer of a person, in bytes.
+const ANSWER_BYTES_MAX: u64 = 1_000;
 
 /// How a word is meant.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +76,20 @@ impl Screen {
         if !self.json {
             let _ = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
         }
+    }
+
+    /// Whether somebody can be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.json && self.somebody_looks && io::stdin().is_terminal()
+    }
+
+    /// Asks, and gives the answer without the space around it; nothing where stdin has ended.
+    pub(crate) fn ask(&self, question: &str) -> String {
+        let mut stderr = io::stderr().lock();
+        let _ = write!(stderr, "{question} ").and_then(|()| stderr.flush());
+        let mut answer = String::new();
+        let _ = io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut answer);
+        answer.trim().to_owned()
     }
 
     /// A first word that says how it went.

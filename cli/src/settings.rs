@@ -9,6 +9,9 @@ use crate::{arguments::ConnectionArguments, config::Config, problem::Problem};
 /// How long to wait for an answer unless something else was said: what the daemon takes for calls without a deadline.
 const TIMEOUT_DEFAULT: Span = Span::from_secs(20);
 
+/// The same for calls in which a device makes a key: a token can take a minute for an RSA key of 4096 bits.
+const TIMEOUT_OF_KEYS: Span = Span::from_secs(120);
+
 /// How to reach the signer, complete.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionSettings {
@@ -40,6 +43,21 @@ pub(crate) enum SettingsError {
         /// The other.
         beside: String,
     },
+    /// The root is not said where the signer cannot show one.
+    #[error("the root is not given, and the signer shows none before the first epoch")]
+    NoRoot,
+    /// Only the digest of the root is there.
+    #[error("--root is a SHA-256, and the root certificate itself is not given")]
+    NoRootCertificate,
+    /// Nobody is there to ask.
+    #[error("{question}, and nobody can be asked here")]
+    NotAsked {
+        /// What needs a yes.
+        question: &'static str,
+    },
+    /// The answer was no.
+    #[error("it was not confirmed; nothing was changed")]
+    NotConfirmed,
     /// JSON and PEM cannot share stdout.
     #[error("`--out -` and --json both want stdout")]
     StdoutTwice,
@@ -59,6 +77,10 @@ impl SettingsError {
                 )
             }
             Self::TwoAuthorities { .. } => "name the authority once".to_owned(),
+            Self::NoRoot => "give --root with the root.pem that `hallmarkd init` wrote".to_owned(),
+            Self::NoRootCertificate => "give --root-certificate, or a --bundle with root.pem in it".to_owned(),
+            Self::NotAsked { .. } => "give --yes, or run it in a terminal without --json".to_owned(),
+            Self::NotConfirmed => "type `yes` in full to go on".to_owned(),
             Self::StdoutTwice => "leave --out away: the JSON holds the certificates; or name a file".to_owned(),
         }
     }
@@ -78,12 +100,21 @@ const LOG_KEY: &str = "the verifier key of the log";
 impl ConnectionSettings {
     /// Flags and environment (which clap has merged), then the file.
     pub(crate) fn resolve(arguments: &ConnectionArguments, config: &Config) -> Result<Self, Problem> {
+        Self::resolve_within(arguments, config, TIMEOUT_DEFAULT)
+    }
+
+    /// As [`resolve`](Self::resolve), for calls in which a device makes a key.
+    pub(crate) fn resolve_for_keys(arguments: &ConnectionArguments, config: &Config) -> Result<Self, Problem> {
+        Self::resolve_within(arguments, config, TIMEOUT_OF_KEYS)
+    }
+
+    fn resolve_within(arguments: &ConnectionArguments, config: &Config, default: Span) -> Result<Self, Problem> {
         let missing = |what, name| SettingsError::Missing { what, name };
         let path = |typed: &Option<PathBuf>, filed: &Option<PathBuf>| typed.clone().or_else(|| filed.clone());
         let timeout = match (arguments.timeout, &config.timeout) {
             (Some(timeout), _) => timeout,
             (None, Some(text)) => Span::parse(text)?,
-            (None, None) => TIMEOUT_DEFAULT,
+            (None, None) => default,
         };
         Ok(Self {
             signer: first(&arguments.signer, &config.signer).ok_or_else(|| missing("the signer's URL", "signer"))?,

@@ -20,7 +20,7 @@ pub trait Core: Send + Sync + 'static {
     ///
     /// The work must not end when the future is dropped, because callers go away: implementations detach it. (The front
     /// itself polls every such future to its end.) No bytes for a `Unary`, or bytes that are no `Reply`, mean that the core is
-    /// away: the caller is told to try again. So no method may answer OK with an empty message.
+    /// away: the caller is told to try again.
     fn call(&self, frame: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>>;
 }
 
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn reply(code: i32, message: String, details: Vec<u8>) -> Bytes {
-        Reply { code, message, details: details.into(), body: Bytes::from_static(b"body"), next: Bytes::new() }
+        Reply { code, message, details: details.into(), body: Bytes::from_static(b"body"), ..Reply::default() }
             .encode_to_vec()
             .into()
     }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use hallmark_issuance::draft;
 use hallmark_policy::{
-    Approved, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
+    Approved, Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
     content::Serial,
     decide, endorse,
     key::{PublicKey, SignatureAlgorithm},
@@ -38,6 +38,7 @@ static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     key: PublicKey::parse(ISSUER_SPKI).expect("the fixture is a key"),
     algorithm: SignatureAlgorithm::EcdsaSha256,
     validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
+    bounds: Bounds::default(),
 });
 
 /// The moment of every decision.

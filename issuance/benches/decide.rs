@@ -4,7 +4,7 @@
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use hallmark_issuance::draft;
 use hallmark_policy::{
-    Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput,
+    Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput,
     content::Serial,
     decide, endorse,
     key::{PublicKey, SignatureAlgorithm},
@@ -94,6 +94,7 @@ fn benches(criterion: &mut Criterion) {
         key: PublicKey::parse(&rcgen::KeyPair::generate().unwrap().subject_public_key_info()).unwrap(),
         algorithm: SignatureAlgorithm::EcdsaSha256,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
+        bounds: Bounds::of(policy.authority("a").unwrap()),
     };
     let approve = |request: &Request| match decide(&policy, request, &issuer, now(), Serial::from_random([5; 16])) {
         Decision::Approve(approved) => *approved,

@@ -9,7 +9,7 @@ use aws_lc_rs::{
 };
 use hallmark_issuance::draft;
 use hallmark_policy::{
-    Approved, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput,
+    Approved, Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput,
     authority::{CaRequest, Root, decide_ca, statement_sha256, transition},
     content::{EpochBinding, Serial},
     decide, endorse,
@@ -70,6 +70,7 @@ fn issuer(key: PublicKey, algorithm: SignatureAlgorithm) -> Issuer {
         key,
         algorithm,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
+        bounds: Bounds::default(),
     }
 }
 
@@ -138,8 +139,8 @@ fn root_intermediate_and_mesh_ca_are_endorsed() {
     };
     let requests = [
         (CaRequest::Root, &root_key),
-        (CaRequest::Intermediate { root: &root, epoch }, &epoch_key),
-        (CaRequest::MeshCa { root: &root, epoch }, &epoch_key),
+        (CaRequest::Intermediate { root: &root, epoch, lifetime: None }, &epoch_key),
+        (CaRequest::MeshCa { root: &root, epoch, lifetime: None }, &epoch_key),
     ];
     for (request, key) in requests {
         let approved = approved_ca(&request, key);

@@ -9,7 +9,8 @@ use std::{
 
 use hallmark_issuance::draft;
 use hallmark_policy::{
-    Approved, Caller, ClaimInput, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput,
+    Approved, Bounds, Caller, ClaimInput, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput,
+    SubjectInput,
     authority::{CaRequest, Root, decide_ca},
     content::{EpochBinding, Serial},
     decide, endorse,
@@ -102,6 +103,7 @@ impl World {
             key: self.key.clone(),
             algorithm: SignatureAlgorithm::EcdsaSha256,
             validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
+            bounds: Bounds::of(self.policy.authority("a").unwrap()),
         };
         match Request::parse(self.caller.clone(), input) {
             Ok(request) => decide(&self.policy, &request, &issuer, at, Serial::from_random([0xab; 16])),
@@ -236,10 +238,15 @@ fn both_ca_certificates_of_an_epoch_constrain_every_kind_of_name() {
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(3650)) },
     };
     let epoch = EpochBinding { generation: 1, manifest: [1; 32], transition: [2; 32] };
-    for request in [CaRequest::Intermediate { root: &root, epoch }, CaRequest::MeshCa { root: &root, epoch }] {
+    for request in [
+        CaRequest::Intermediate { root: &root, epoch, lifetime: None },
+        CaRequest::MeshCa { root: &root, epoch, lifetime: None },
+    ] {
         let serial = Serial::from_random([0xcd; 16]);
         let decision = decide_ca(&WORLD.policy, "a", &request, &WORLD.key, now(), serial);
         let Decision::Approve(approved) = decision else { panic!("{decision:?}") };
+        let stored = Bounds::stored(draft(&approved).unwrap().into_der().as_slice());
+        assert_eq!(stored, Some(Bounds::of(WORLD.policy.authority("a").unwrap())), "they come back as they were");
         let lines = WORLD.printed(*approved);
         let from = lines.iter().position(|line| line == "X509v3 Name Constraints: critical").unwrap();
         let wanted = [

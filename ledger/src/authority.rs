@@ -18,6 +18,8 @@ pub struct AuthorityRecord {
     pub state: AuthorityState,
     /// Label of its root's key.
     pub label: String,
+    /// Whose signature its first manifest needs.
+    pub owners: Vec<SpkiDigest>,
     /// Its root's key, once generated.
     pub key: Option<StoredKey>,
     /// Its root certificate, once signed.
@@ -160,7 +162,7 @@ pub struct StoredKey {
 impl AuthorityRecord {
     /// All authorities, by name; or the one of that name.
     pub(crate) fn read(connection: &Connection, name: Option<&str>) -> rusqlite::Result<Vec<Self>> {
-        let sql = "SELECT name, state, label, reference, spki, root FROM authority WHERE ?1 IS NULL OR name = ?1 \
+        let sql = "SELECT name, state, label, reference, spki, root, owners FROM authority WHERE ?1 IS NULL OR name = ?1 \
                    ORDER BY name";
         let mut statement = connection.prepare_cached(sql)?;
         let rows = statement.query_map([name], |row| {
@@ -168,6 +170,7 @@ impl AuthorityRecord {
                 name: row.get(0)?,
                 state: AuthorityState::read(row.get_ref(1)?.as_str()?)?,
                 label: row.get(2)?,
+                owners: owners(row.get_ref(6)?.as_blob()?),
                 key: StoredKey::read(row, 3)?,
                 root: answer(connection, row.get(5)?)?,
             })
@@ -187,11 +190,9 @@ impl EpochRecord {
                 ("transition = ?2 AND state <> 'aborted'", Value::Blob(transition.to_vec()), 1)
             }
             Epochs::Key(key) => ("spki_sha256 = ?2", Value::Blob(key.as_bytes().to_vec()), 1),
-            Epochs::Leftover => (
-                "state IN ('retired', 'aborted') AND destroyed_at IS NULL AND ?2 IS NULL",
-                Value::Null,
-                u32::MAX,
-            ),
+            Epochs::Leftover => {
+                ("state IN ('retired', 'aborted') AND destroyed_at IS NULL AND ?2 IS NULL", Value::Null, u32::MAX)
+            }
             Epochs::Before { generation, most } => ("generation < ?2", Value::Integer(signed(generation)), most),
         };
         let sql = format!(
@@ -248,7 +249,8 @@ pub(crate) fn keep_fetch(
     caller: &str,
     at: UnixMillis,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO epoch_fetch (authority, generation, caller, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    let sql =
+        "INSERT INTO epoch_fetch (authority, generation, caller, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
     connection.prepare_cached(sql)?.execute(params![authority, signed(generation), caller, at.0])?;
     Ok(())
 }
@@ -307,6 +309,10 @@ impl EpochState {
             _ => Err(rusqlite::Error::InvalidColumnName("epoch.state".to_owned())),
         }
     }
+}
+
+fn owners(digests: &[u8]) -> Vec<SpkiDigest> {
+    digests.as_chunks().0.iter().map(|digest| SpkiDigest::from_bytes(*digest)).collect()
 }
 
 fn answer(connection: &Connection, log_index: Option<i64>) -> rusqlite::Result<Option<Answer>> {

@@ -125,6 +125,8 @@ pub enum Step {
         authority: String,
         /// Label of the key to be generated.
         label: String,
+        /// Whose signature the first manifest needs; none where it rotates by age.
+        owners: Vec<SpkiDigest>,
     },
     /// The root's key was generated. Wants the intent.
     RootKey {

@@ -21,6 +21,7 @@ const STATEMENTS_MAX: usize = 64;
 /// `opening` has the private values of entries; without its rows the entries are what they were.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
 /// `request` forgets leaves after the retention time; `serial`, `name_claim` and `key_names` never do.
+/// `authority.owners` are SHA-256 digests of keys, one after another.
 /// `epoch` keeps aborted ones, so that no generation is used twice; of the others, each transition stands once. `destroyed_at` of an
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
 /// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
@@ -113,6 +114,7 @@ CREATE TABLE authority (
     name TEXT PRIMARY KEY,
     state TEXT NOT NULL CHECK (state IN ('intent', 'keyed', 'ready')),
     label TEXT NOT NULL,
+    owners BLOB NOT NULL,
     reference TEXT,
     spki BLOB UNIQUE,
     root INTEGER

@@ -17,7 +17,7 @@ impl Batch<'_> {
     /// Takes a step, or says which state it would have wanted.
     pub(crate) fn advance(&mut self, step: &Step, at: UnixMillis) -> Result<Logged, Fault> {
         match step {
-            Step::RootIntent { authority, label } => root_intent(self.connection, authority, label)?,
+            Step::RootIntent { authority, label, owners } => root_intent(self.connection, authority, label, owners)?,
             Step::RootKey { authority, reference, spki } => root_key(self.connection, authority, reference, spki)?,
             Step::RootReady { authority } => root_ready(self.connection, authority)?,
             Step::EpochIntent(intent) => self.epoch_intent(intent, at)?,
@@ -62,9 +62,10 @@ impl Batch<'_> {
     }
 }
 
-fn root_intent(connection: &Connection, authority: &str, label: &str) -> Result<(), Fault> {
-    let sql = "INSERT INTO authority (name, state, label) VALUES (?1, 'intent', ?2) ON CONFLICT DO NOTHING";
-    let changed = connection.execute(sql, params![authority, label])?;
+fn root_intent(connection: &Connection, authority: &str, label: &str, owners: &[SpkiDigest]) -> Result<(), Fault> {
+    let sql = "INSERT INTO authority (name, state, label, owners) VALUES (?1, 'intent', ?2, ?3) ON CONFLICT DO NOTHING";
+    let owners: Vec<u8> = owners.iter().flat_map(|owner| *owner.as_bytes()).collect();
+    let changed = connection.execute(sql, params![authority, label, owners])?;
     one(changed, || format!("authority `{authority}` exists already; hint: go on from the step where it is"))
 }
 
@@ -174,7 +175,8 @@ fn epoch_active(
     })?;
     let sql = "UPDATE epoch SET state = 'retired', retired_at = ?2 WHERE authority = ?1 AND state = 'active'";
     connection.execute(sql, params![authority, at.0])?;
-    let sql = "UPDATE epoch SET state = 'active', active_index = ?3, active_at = ?4 WHERE authority = ?1 AND generation = ?2";
+    let sql =
+        "UPDATE epoch SET state = 'active', active_index = ?3, active_at = ?4 WHERE authority = ?1 AND generation = ?2";
     connection.execute(sql, params![authority, signed(generation), signed(index), at.0])?;
     Ok(())
 }
@@ -210,20 +212,27 @@ fn check(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), Fault> {
 
 fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Result<Vec<u8>> {
     let object = match step {
-        Step::RootIntent { authority, label } => named("root-intent", authority).text("label", label),
+        Step::RootIntent { authority, label, owners } => named("root-intent", authority).text("label", label).texts(
+            "owners",
+            "owners-omitted",
+            owners.iter().map(ToString::to_string),
+        ),
         Step::RootKey { authority, reference, spki } => named("root-key", authority)
             .text("reference", reference)
             .hex("spki-sha256", SpkiDigest::of(spki).as_bytes()),
         Step::RootReady { authority } => named("root-ready", authority),
         Step::EpochIntent(intent) => intended(intent),
-        Step::EpochKey { authority, generation, reference, spki } => epoch(connection, "epoch-key", authority, *generation)?
-            .text("reference", reference)
-            .hex("spki-sha256", SpkiDigest::of(spki).as_bytes()),
+        Step::EpochKey { authority, generation, reference, spki } => {
+            epoch(connection, "epoch-key", authority, *generation)?
+                .text("reference", reference)
+                .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
+        }
         Step::EpochPrepared { authority, generation } => epoch(connection, "epoch-prepared", authority, *generation)?,
         Step::EpochActive { authority, generation } => {
             let object = epoch(connection, "epoch-active", authority, *generation)?;
             let sql = "SELECT previous FROM epoch WHERE authority = ?1 AND generation = ?2";
-            let previous: [u8; 32] = connection.query_row(sql, params![authority, signed(*generation)], |row| row.get(0))?;
+            let previous: [u8; 32] =
+                connection.query_row(sql, params![authority, signed(*generation)], |row| row.get(0))?;
             object.hex("previous", &previous)
         }
         Step::EpochAborted { authority, generation, reason } => {

@@ -201,7 +201,7 @@ async fn the_request_as_it_came_is_kept_under_its_digest() {
     let connection = rusqlite::Connection::open(&world.config.database).unwrap();
     let sql = "SELECT bytes FROM blob WHERE lower(hex(sha256)) = ?1";
     let blob = |digest: &str| connection.query_row(sql, [digest], |row| row.get::<_, Vec<u8>>(0)).unwrap();
-    assert_eq!(blob(&named), request);
+    assert_eq!(blob(&named.to_string()), request);
     assert_eq!(blob(&world.policy.digest().to_string()), world.policy.text().as_bytes());
 }
 
@@ -213,7 +213,7 @@ async fn steps_are_compare_and_set() {
     let first = mesh.issuer.epoch.transition;
     let authority = || AUTHORITY.to_owned();
     let wrong = [
-        Step::RootIntent { authority: authority(), label: "again".to_owned() },
+        Step::RootIntent { authority: authority(), label: "again".to_owned(), owners: Vec::new() },
         Step::RootReady { authority: authority() },
         intent(3, first),
         intent(2, [0; 32]),
@@ -249,10 +249,10 @@ async fn an_epoch_is_not_prepared_before_both_signatures_are_kept() {
     let mesh = world.key_epoch(&ledger, &root, 1, [0; 32]).await;
     let epoch = binding(1, [0; 32]);
     let prepared = Step::EpochPrepared { authority: AUTHORITY.to_owned(), generation: 1 };
-    let request = CaRequest::Intermediate { root: &root, epoch };
+    let request = CaRequest::Intermediate { root: &root, epoch, lifetime: None };
     world.sign(&ledger, world.ca(&request, &mesh.issuer.key)).await;
     assert!(matches!(ledger.advance(prepared.clone(), world.at()).await, Err(LedgerError::Condition { .. })));
-    let mesh_ca = world.ca(&CaRequest::MeshCa { root: &root, epoch }, &mesh.issuer.key);
+    let mesh_ca = world.ca(&CaRequest::MeshCa { root: &root, epoch, lifetime: None }, &mesh.issuer.key);
     let (unsigned, _) = committed(ledger.issue(mesh_ca, world.at()).await.unwrap());
     assert!(matches!(ledger.advance(prepared.clone(), world.at()).await, Err(LedgerError::Condition { .. })));
     ledger.keep_signature(unsigned.log_index(), vec![3; 64]).await.unwrap();

@@ -174,7 +174,10 @@ async fn a_log_that_cannot_be_published_goes_on_minting() {
     fs::write(world.config.publish.join("tile"), "in the way").unwrap();
     let ledger = world.begin().await;
     let authority = AUTHORITY.to_owned();
-    check_receipt(world.step(&ledger, Step::RootIntent { authority, label: "root".to_owned() }).await).await;
+    check_receipt(
+        world.step(&ledger, Step::RootIntent { authority, label: "root".to_owned(), owners: Vec::new() }).await,
+    )
+    .await;
     fs::remove_file(world.config.publish.join("tile")).unwrap();
     ledger.stop();
     assert_eq!(world.audit().size, 3, "what is signed is published, though an older file was taken away by hand");

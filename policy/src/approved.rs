@@ -192,6 +192,8 @@ pub struct Facts {
     pub possession: &'static str,
     /// SHA-256 of evidence that the caller checked.
     pub evidence_sha256: Option<[u8; 32]>,
+    /// SHA-256 of the manifest that is to be set. Refused ones are not kept: whoever may call could fill the disk.
+    pub manifest_sha256: Option<[u8; 32]>,
     /// The CSR or SPKI, as it came: kept as a blob by its digest.
     pub request: Vec<u8>,
 }

@@ -11,8 +11,11 @@ use crate::{
     name::DistinguishedName,
     profile::{Authority, CaProfile, Policy},
     reason::{Reason, ReasonCode},
-    time::{Interval, UnixTime},
+    time::{Interval, Span, UnixTime},
 };
+
+/// The shortest life of an epoch that can be asked for: leaves must fit into it.
+pub const EPOCH_LIFETIME_MIN: Span = Span::from_secs(3_600);
 
 /// Who CA certificates are made for in the log: not a caller of the network, but whoever runs the ceremony.
 pub const OPERATOR: &str = "operator";
@@ -28,6 +31,8 @@ pub enum CaRequest<'a> {
         root: &'a Root,
         /// The epoch.
         epoch: EpochBinding,
+        /// The lifetime that was asked for; the policy's if none was.
+        lifetime: Option<Span>,
     },
     /// The mesh CA of an epoch, self-signed.
     MeshCa {
@@ -35,6 +40,8 @@ pub enum CaRequest<'a> {
         root: &'a Root,
         /// The epoch.
         epoch: EpochBinding,
+        /// The lifetime that was asked for; the policy's if none was.
+        lifetime: Option<Span>,
     },
 }
 
@@ -111,17 +118,36 @@ fn ca_validity(
     now: UnixTime,
     reasons: &mut Vec<Reason>,
 ) -> Option<Interval> {
-    let own = Interval { not_before: now, not_after: now.after(profile.lifetime) };
-    let root = match request {
-        CaRequest::Root => return Some(own),
-        CaRequest::Intermediate { root, .. } | CaRequest::MeshCa { root, .. } => root,
+    let (root, lifetime) = match request {
+        CaRequest::Root => return Some(Interval { not_before: now, not_after: now.after(profile.lifetime) }),
+        CaRequest::Intermediate { root, lifetime, .. } | CaRequest::MeshCa { root, lifetime, .. } => (root, lifetime),
     };
+    let lifetime = lifetime.unwrap_or(profile.lifetime);
+    reasons.extend(lifetime_objection(profile, lifetime));
+    let own = Interval { not_before: now, not_after: now.after(lifetime) };
     if !root.validity.contains_moment(now) {
         let sentence = format!("the root is valid until {}, and it is {now}", root.validity.not_after);
         reasons.push(Reason::new(ReasonCode::LifetimeBeyondIssuer, "lifetime", sentence));
         return None;
     }
     Some(Interval { not_after: own.not_after.min(root.validity.not_after), ..own })
+}
+
+/// Why an epoch's CA certificates may not live that long, or so shortly.
+#[must_use]
+pub fn lifetime_objection(profile: &CaProfile, lifetime: Span) -> Option<Reason> {
+    const FIELD: &str = "lifetime_seconds";
+    if lifetime > profile.lifetime {
+        let sentence = format!("a lifetime of {lifetime} is over that of the authority's epochs");
+        let allowed = format!("at most {} ({} seconds)", profile.lifetime, profile.lifetime.secs());
+        return Some(Reason::new(ReasonCode::LifetimeTooLong, FIELD, sentence).allowing(allowed));
+    }
+    if lifetime < EPOCH_LIFETIME_MIN {
+        let sentence = format!("a lifetime of {lifetime} is too short for an epoch");
+        let allowed = format!("at least {EPOCH_LIFETIME_MIN}");
+        return Some(Reason::new(ReasonCode::FieldOutOfLimits, FIELD, sentence).allowing(allowed));
+    }
+    None
 }
 
 fn approve(
@@ -135,7 +161,7 @@ fn approve(
 ) -> Approved {
     let (stage, issuer, issuer_key, algorithm, path_len, binding) = match request {
         CaRequest::Root => (Stage::Root, &profile.subject, key, profile.algorithm, 1, None),
-        CaRequest::Intermediate { root, epoch } => {
+        CaRequest::Intermediate { root, epoch, .. } => {
             let stage = Stage::Intermediate { epoch: id(epoch) };
             (stage, &root.subject, &root.key, root.algorithm, 0, Some(*epoch))
         }

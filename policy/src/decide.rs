@@ -2,8 +2,10 @@
 
 use crate::{
     approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
+    bounds::Bounds,
     caller::Caller,
     claim,
+    constraint::NameConstraints,
     content::{Content, Extension, Serial},
     file::{OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
@@ -13,6 +15,7 @@ use crate::{
     profile::{Authority, CallerRule, KeyPurpose, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
     reason::{Reason, ReasonCode, quote},
     request::{Possession, Request},
+    template::PROVIDER,
     time::{Interval, Span, UnixTime},
     weak,
 };
@@ -35,6 +38,8 @@ pub struct Issuer {
     pub algorithm: SignatureAlgorithm,
     /// The interval that both certificates and the root have in common.
     pub validity: Interval,
+    /// What both certificates bound leaves to.
+    pub bounds: Bounds,
 }
 
 /// Whether a caller may call a method at all, and under which rule.
@@ -89,6 +94,7 @@ pub fn facts(policy: &Policy, request: &Request) -> Facts {
             Possession::Caller => "caller",
         },
         evidence_sha256: request.evidence_sha256,
+        manifest_sha256: None,
         request: request.raw.clone(),
     }
 }
@@ -116,9 +122,12 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
     if let Some(named) = &named {
         check_size(named, request, &mut reasons);
         if let Some(authority) = authority {
-            check_constraints(authority, named, &mut reasons);
+            check_constraints(authority, issuer, named, &mut reasons);
         }
-        check_callers_names(policy, &named.names, &mut reasons);
+        reasons.extend(named.names.iter().filter_map(|name| callers_name(policy, name)));
+        if let Some(rule) = rule {
+            check_provider(rule, named, &mut reasons);
+        }
     }
     check_transition(request, issuer, &mut reasons);
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
@@ -187,24 +196,43 @@ fn check_size(named: &Named, request: &Request, reasons: &mut Vec<Reason>) {
     }
 }
 
-/// A certificate that its own CA's constraints invalidate is not made.
+/// A certificate that its own CA's constraints invalidate is not made: neither by those that the policy has, nor by those
+/// that its issuer's certificates have, which may be older.
 ///
 /// Where there is no dNSName, verifiers hold a common name that looks like one to the constraints (OpenSSL does).
-fn check_constraints(authority: &Authority, named: &Named, reasons: &mut Vec<Reason>) {
-    let Some(constraints) = &authority.name_constraints else { return };
+fn check_constraints(authority: &Authority, issuer: &Issuer, named: &Named, reasons: &mut Vec<Reason>) {
+    let own = authority.name_constraints.as_ref();
+    let stored = issuer.bounds.name_constraints.as_ref().filter(|stored| own != Some(stored));
+    if own.is_none() && stored.is_none() {
+        return;
+    }
     let has_dns = named.names.iter().any(|name| name.kind() == NameKind::Dns);
     let common_name = named.common_name.as_deref().filter(|_| !has_dns);
     let common_name = common_name.and_then(|name| DnsName::parse(name).ok()).map(GeneralName::Dns);
-    for name in named.names.iter().chain(&common_name).filter(|name| !constraints.admit(name)) {
-        let sentence = format!(
-            "the name constraints of authority `{}` would invalidate the {} {}",
-            authority.name,
-            name.kind().standard(),
-            quote(name.as_str())
-        );
-        let reason = Reason::new(ReasonCode::NameConstrained, "names", sentence);
-        reasons.push(reason.allowing(constraints.allowed(name.kind())));
+    for name in named.names.iter().chain(&common_name) {
+        let of_certificates = || {
+            let constraints = stored.filter(|constraints| !constraints.admit(name))?;
+            let whose = format!("in the certificates of epoch {} of", issuer.epoch.generation);
+            Some(constrained_by(constraints, &whose, authority, name))
+        };
+        reasons.extend(constrained(authority, name).or_else(of_certificates));
     }
+}
+
+/// What the policy's name constraints have against a name.
+pub(crate) fn constrained(authority: &Authority, name: &GeneralName) -> Option<Reason> {
+    let constraints = authority.name_constraints.as_ref().filter(|constraints| !constraints.admit(name))?;
+    Some(constrained_by(constraints, "of", authority, name))
+}
+
+fn constrained_by(constraints: &NameConstraints, whose: &str, authority: &Authority, name: &GeneralName) -> Reason {
+    let sentence = format!(
+        "the name constraints {whose} authority `{}` would invalidate the {} {}",
+        authority.name,
+        name.kind().standard(),
+        quote(name.as_str())
+    );
+    Reason::new(ReasonCode::NameConstrained, "names", sentence).allowing(constraints.allowed(name.kind()))
 }
 
 fn check_possession(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
@@ -239,20 +267,33 @@ fn check_unnamed(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>
 }
 
 /// No profile mints the name of one who may call this signer: it could become one.
-fn check_callers_names(policy: &Policy, names: &[GeneralName], reasons: &mut Vec<Reason>) {
+pub(crate) fn callers_name(policy: &Policy, name: &GeneralName) -> Option<Reason> {
     use crate::caller::Identity;
-    for name in names {
-        let taken = policy.callers().iter().find(|rule| match (&rule.identity, name) {
-            (Identity::Uri(uri), GeneralName::Uri(asked)) => uri == asked.as_str(),
-            (Identity::Dns(dns), GeneralName::Dns(asked)) => asked.covers(dns),
-            (Identity::Uri(_), GeneralName::Dns(_) | GeneralName::Ip(_) | GeneralName::Email(_))
-            | (Identity::Dns(_), GeneralName::Uri(_) | GeneralName::Ip(_) | GeneralName::Email(_)) => false,
-        });
-        if let Some(rule) = taken {
-            let sentence = format!("`{name}` stands for the identity of the caller `{}`", rule.name);
-            reasons.push(Reason::new(ReasonCode::NameOfCaller, "names", sentence));
-        }
+    let taken = policy.callers().iter().find(|rule| match (&rule.identity, name) {
+        (Identity::Uri(uri), GeneralName::Uri(asked)) => uri == asked.as_str(),
+        (Identity::Dns(dns), GeneralName::Dns(asked)) => asked.covers(dns),
+        (Identity::Uri(_), GeneralName::Dns(_) | GeneralName::Ip(_) | GeneralName::Email(_))
+        | (Identity::Dns(_), GeneralName::Uri(_) | GeneralName::Ip(_) | GeneralName::Email(_)) => false,
+    })?;
+    let sentence = format!("`{name}` stands for the identity of the caller `{}`", taken.name);
+    Some(Reason::new(ReasonCode::NameOfCaller, "names", sentence))
+}
+
+/// The provider that the names say is one that the caller speaks for. That the profile names it, the names' formats hold.
+fn check_provider(rule: &CallerRule, named: &Named, reasons: &mut Vec<Reason>) {
+    let Some(providers) = &rule.providers else { return };
+    let said = named.bound.as_ref().and_then(|bound| bound.get(PROVIDER));
+    if let Some(provider) = said.filter(|provider| !providers.contains(provider)) {
+        let sentence = format!("the caller `{}` does not speak for the provider {}", rule.name, quote(provider));
+        reasons.push(Reason::new(ReasonCode::ProviderNotAllowed, "names", sentence).allowing(providers.join(", ")));
     }
+}
+
+/// The provider that a request's names say, if they can be read in one way.
+#[must_use]
+pub fn provider(policy: &Policy, request: &Request) -> Option<String> {
+    let profile = policy.profile(&request.profile)?;
+    names::check(profile, request, &mut Vec::new())?.bound?.remove(PROVIDER)
 }
 
 fn check_transition(request: &Request, issuer: &Issuer, reasons: &mut Vec<Reason>) {
@@ -335,8 +376,10 @@ fn extensions(
         Extension::SubjectKeyIdentifier(request.key.key_identifier()),
         Extension::AuthorityKeyIdentifier(issuer.key.key_identifier()),
     ];
-    if !profile.policies.is_empty() {
-        extensions.push(Extension::CertificatePolicies(profile.policies.clone()));
+    let asserted = profile.policies.iter().filter(|policy| issuer.bounds.policies.contains(policy));
+    let asserted: Vec<_> = asserted.cloned().collect();
+    if !asserted.is_empty() {
+        extensions.push(Extension::CertificatePolicies(asserted));
     }
     if !authority.crl_urls.is_empty() {
         extensions.push(Extension::CrlDistributionPoints(authority.crl_urls.clone()));

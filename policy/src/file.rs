@@ -58,8 +58,8 @@ pub struct AuthorityTable {
     /// The intermediate and mesh CA certificates of every epoch.
     pub epoch: CaTable,
     /// Name constraints of the intermediate and mesh CA certificates, critical. Default: none. A kind of name (dns, uri,
-    /// ip, email) that is not permitted here is wholly excluded. A change shows in the next epoch's certificates; leaves
-    /// are held to it at once.
+    /// ip, email) that is not permitted here is wholly excluded. A change shows in the next epoch's certificates; until then
+    /// leaves are held to both, and start, reload and `hallmark policy apply` say so.
     pub name_constraints: Option<NameConstraintsTable>,
     /// Where leaves say that the CRL is: `http://` URLs, at most 8 of at most 1,024 bytes. Default: none.
     #[serde(default)]
@@ -69,9 +69,45 @@ pub struct AuthorityTable {
     #[serde(default)]
     pub ca_issuer_urls: Vec<String>,
     /// Certificate policies that the intermediate and mesh CA certificates assert, dotted object identifiers, at most 8.
-    /// Leaves assert them, too, unless their profile names fewer. Default: none.
+    /// Leaves assert them, too, unless their profile names fewer. A change shows in the next epoch's certificates; until
+    /// then leaves assert those that both have. Default: none.
     #[serde(default)]
     pub policies: Vec<String>,
+    /// What makes a new epoch: `age` (the default), or `manifest`: a manifest (Contrast) that an owner of the one in force
+    /// has signed. Never both.
+    #[serde(default)]
+    pub rotates: RotatesWord,
+    /// Only with `rotates = "manifest"`, and required there: who may set the first manifest. SHA-256 of the DER of each owner's
+    /// SubjectPublicKeyInfo (ECDSA P-256 or P-384), 64 lower-case hexadecimal digits, at most 64. As soon as a manifest is in
+    /// force, the owners that it names count, and these no longer. `[]`: nobody may set a first one.
+    pub owner_keys: Option<Vec<String>>,
+    /// Only with `rotates = "manifest"`: what an owner signs. `hallmark` (the default): root, transition, lifetime and
+    /// revocation. `contrast`: the transition in lower-case hexadecimal digits and nothing else, as Contrast's tools do: then lifetime
+    /// and revocation are this policy's, and no two such authorities may have an owner's key in common.
+    pub owner_signature: Option<OwnerSignatureWord>,
+    /// Only with `owner-signature = "contrast"`: whether a rotation puts the intermediate that it replaces on the root's CRL. `false` if
+    /// not set. Otherwise the owner says it with each rotation.
+    pub revoke_previous: Option<bool>,
+    /// What the key of a replaced epoch may still do. `destroy`: nothing, it is destroyed; a last CRL is signed before. The default with
+    /// `rotates = "manifest"`. `crl-only`: it signs CRLs until its last certificate has expired. The default with `rotates = "age"`.
+    pub retired_key: Option<RetiredKeyWord>,
+    /// Only with `rotates = "manifest"`: names that manifests may give beyond those that everybody takes. Default: none.
+    pub manifest_names: Option<ManifestNamesTable>,
+}
+
+/// `manifest-names = { .. }` of an authority.
+///
+/// A manifest may give IP addresses, URIs and dNSNames of two labels and more. The name `*` is never taken.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ManifestNamesTable {
+    /// `true`: wildcards such as `*.shop.example`, too; `false` if not set.
+    #[serde(default)]
+    pub wildcards: bool,
+    /// `true`: names of a single label, too, such as `web`, by which hosts of one cluster call each other and which Contrast's
+    /// tools give to every workload; `false` if not set.
+    #[serde(default)]
+    pub single_labels: bool,
 }
 
 /// `name-constraints = { .. }` of an authority.
@@ -355,9 +391,44 @@ pub struct CallerTable {
     /// Profiles that it may mint under.
     #[serde(default)]
     pub profiles: Vec<String>,
+    /// Providers that it may speak for, each one of some profile's: the `{provider}` of a request's names must be one of
+    /// these, too. All that the profile names if not set.
+    pub providers: Option<Vec<String>>,
     /// How many calls of all methods it may make: 1 to 1,000,000 in a second, minute, hour or day, for example `200/s`. Whoever was
     /// silent for the whole period may make them all at once. Any number if not set.
     pub rate: Option<String>,
+}
+
+/// `rotates`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum RotatesWord {
+    /// An epoch lasts for a time.
+    #[default]
+    Age,
+    /// An epoch lasts as long as its manifest.
+    Manifest,
+}
+
+/// `owner-signature`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum OwnerSignatureWord {
+    /// Everything about the rotation.
+    #[default]
+    Hallmark,
+    /// The transition.
+    Contrast,
+}
+
+/// `retired-key`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetiredKeyWord {
+    /// It is destroyed.
+    Destroy,
+    /// It signs CRLs.
+    CrlOnly,
 }
 
 /// `possession`.

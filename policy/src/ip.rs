@@ -57,13 +57,21 @@ impl IpName {
     }
 }
 
-/// A block of addresses, such as `10.0.0.0/8`, or one address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A block of addresses, such as `10.0.0.0/8`, or one address. Equal where the addresses are, however they were written.
+#[derive(Clone, Debug)]
 pub struct IpBlock {
     text: String,
     first: IpAddr,
     prefix_bits: u32,
 }
+
+impl PartialEq for IpBlock {
+    fn eq(&self, other: &Self) -> bool {
+        (self.first, self.prefix_bits) == (other.first, other.prefix_bits)
+    }
+}
+
+impl Eq for IpBlock {}
 
 impl IpBlock {
     /// Reads `192.0.2.1`, `10.0.0.0/8`, `2001:db8::1` or `2001:db8::/32`.
@@ -140,6 +148,20 @@ impl IpBlock {
         };
         octets(number(self.first)).chain(octets(mask(self.first, self.prefix_bits))).collect()
     }
+
+    /// The inverse of [`address_and_mask`](Self::address_and_mask). `None` for all other octets.
+    #[must_use]
+    pub fn of_address_and_mask(octets: &[u8]) -> Option<Self> {
+        let (address, mask) = octets.split_at_checked(octets.len() / 2)?;
+        let first = match address.len() {
+            4 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
+            16 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
+            _ => return None,
+        };
+        let prefix_bits: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
+        let block = Self::parse(&format!("{first}/{prefix_bits}")).ok()?;
+        (block.address_and_mask() == octets).then_some(block)
+    }
 }
 
 fn width(address: IpAddr) -> u32 {
@@ -200,6 +222,21 @@ mod tests {
         assert!(block("10.1.0.0/16").overlaps(&block("10.0.0.0/8")));
         assert!(!block("10.1.0.0/16").overlaps(&block("10.2.0.0/16")));
         assert!(!block("::/0").overlaps(&block("0.0.0.0/0")));
+    }
+
+    #[test]
+    fn a_block_comes_back_from_its_address_and_mask_and_nothing_else_does() {
+        for text in ["0.0.0.0/0", "10.0.0.0/8", "192.0.2.1", "::/0", "2001:db8::/32", "2001:db8::1"] {
+            let octets = block(text).address_and_mask();
+            assert_eq!(IpBlock::of_address_and_mask(&octets), Some(block(text)));
+            assert_eq!(IpBlock::of_address_and_mask(&octets[1..]), None);
+            assert_eq!(IpBlock::of_address_and_mask(&[octets, vec![0]].concat()), None);
+        }
+        for octets in [[10, 0, 0, 1, 255, 0, 0, 0], [10, 0, 0, 0, 0, 255, 0, 0], [10, 0, 0, 0, 255, 1, 0, 0]] {
+            assert_eq!(IpBlock::of_address_and_mask(&octets), None);
+        }
+        assert_eq!(IpBlock::of_address_and_mask(&[]), None);
+        assert_eq!(block("192.0.2.1"), block("192.0.2.1/32"));
     }
 
     #[test]

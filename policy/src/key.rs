@@ -149,7 +149,7 @@ impl SpkiDigest {
 
     /// A digest that was stored.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
@@ -293,6 +293,18 @@ impl PublicKey {
         };
         verifier.verify_sig(&self.raw, message, signature).is_ok()
     }
+
+    /// Whether `signature` is one over `message` by this ECDSA key with SHA-256, DER, whatever its curve: what
+    /// `openssl dgst -sha256 -sign` writes. Keys of other kinds verify nothing.
+    #[must_use]
+    pub fn verifies_ecdsa_sha256(&self, message: &[u8], signature: &[u8]) -> bool {
+        let verifier: &dyn signature::VerificationAlgorithm = match self.kind {
+            KeyKind::EcdsaP256 => &signature::ECDSA_P256_SHA256_ASN1,
+            KeyKind::EcdsaP384 => &signature::ECDSA_P384_SHA256_ASN1,
+            KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 | KeyKind::Ed25519 => return false,
+        };
+        verifier.verify_sig(&self.raw, message, signature).is_ok()
+    }
 }
 
 pub(crate) fn arcs(oid: &ObjectIdentifier) -> &[u32] {
@@ -303,6 +315,19 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
+}
+
+/// A SHA-256 in 64 lower-case hexadecimal digits: one text for one digest.
+pub(crate) fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
+    let fine = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if !fine {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (at, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 fn curve(parameters: Option<&[u8]>, point: &[u8]) -> Result<KeyKind, PublicKeyError> {

@@ -9,6 +9,7 @@
 
 pub mod approved;
 pub mod authority;
+mod bounds;
 pub mod caller;
 pub mod claim;
 pub mod constraint;
@@ -22,12 +23,14 @@ pub mod ip;
 pub mod key;
 pub mod limits;
 mod lines;
+pub mod manifest;
 pub mod meaning;
 mod mistake;
 pub mod name;
 mod names;
 pub mod oid;
 mod overlap;
+pub mod owner;
 pub mod profile;
 mod readback;
 mod reading;
@@ -41,13 +44,15 @@ pub mod web;
 mod well_formed;
 
 pub use approved::{Approved, Conditions, Decision, EpochId, Facts, NameClaim, Refusal, RequestIdentity, Stage};
+pub use bounds::Bounds;
 pub use caller::Caller;
 pub use claim::ClaimInput;
 pub use csr::CSR_BYTES_MAX;
-pub use decide::{Issuer, admit, decide, facts};
+pub use decide::{Issuer, admit, decide, facts, provider};
 pub use endorse::{
     Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back, stored_serial, stored_subject_is, stored_validity,
 };
+pub use manifest::Manifest;
 pub use profile::{Method, Policy};
 pub use reason::{Reason, ReasonCode};
 pub use request::{LABEL_BYTES_MAX, NameInput, REQUEST_ID_BYTES_MAX, Request, RequestInput, SubjectInput};

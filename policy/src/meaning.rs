@@ -2,7 +2,7 @@
 
 use crate::{
     Method, Policy,
-    file::{CaseWord, OverWord, PossessionWord},
+    file::{CaseWord, ManifestNamesTable, OverWord, OwnerSignatureWord, PossessionWord, RetiredKeyWord, RotatesWord},
     key::SignatureAlgorithm,
     limits::ProfileLimits,
     profile::{Authority, CaProfile, CallerRule, Profile},
@@ -58,6 +58,9 @@ fn tell_caller(caller: &CallerRule, findings: &mut Findings) {
     }
     if caller.may_call(Method::MintCertificate) {
         findings.say(format!("It mints under {}.", quoted(caller.profiles())));
+        if let Some(providers) = caller.providers() {
+            findings.say(format!("Of the providers, it speaks for {}.", quoted(providers)));
+        }
     }
 }
 
@@ -65,6 +68,37 @@ fn tell_authority(authority: &Authority, findings: &mut Findings) {
     findings.heading(&format!("Authority `{}`", authority.name));
     findings.say(format!("Its root {}", ca(&authority.root)));
     findings.say(format!("The intermediate and the mesh CA of each epoch: {}", ca(&authority.epoch)));
+    match authority.rotates() {
+        RotatesWord::Age => findings.say("An epoch follows another by age."),
+        RotatesWord::Manifest => tell_manifests(authority, findings),
+    }
+    findings.say(match authority.retired_key() {
+        RetiredKeyWord::Destroy => "The key of a replaced epoch is destroyed.",
+        RetiredKeyWord::CrlOnly => "The key of a replaced epoch signs CRLs until its last certificate has expired.",
+    });
+}
+
+fn tell_manifests(authority: &Authority, findings: &mut Findings) {
+    findings.say("An epoch follows another with a manifest that an owner has signed.");
+    findings.say(match authority.owner_keys() {
+        [] => "Nobody may set a first manifest.".to_owned(),
+        owners => format!("The first manifest is for the owners with the keys {}.", quoted(owners)),
+    });
+    findings.say(match (authority.owner_signature(), authority.revoke_previous()) {
+        (OwnerSignatureWord::Hallmark, _) => "Owners sign root, transition, lifetime and revocation.",
+        (OwnerSignatureWord::Contrast, false) => {
+            "Owners sign the transition, as Contrast's do; nothing is revoked by it."
+        }
+        (OwnerSignatureWord::Contrast, true) => {
+            "Owners sign the transition, as Contrast's do; each rotation revokes the intermediate before."
+        }
+    });
+    let ManifestNamesTable { wildcards, single_labels } = authority.manifest_names();
+    let more = [(wildcards, "wildcards"), (single_labels, "names of a single label")];
+    let more: Vec<_> = more.into_iter().filter(|(taken, _)| *taken).map(|(_, words)| words).collect();
+    if !more.is_empty() {
+        findings.say(format!("Manifests may give {}, too.", listed(more)));
+    }
 }
 
 fn ca(profile: &CaProfile) -> String {

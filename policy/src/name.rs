@@ -85,6 +85,33 @@ impl DnsName {
         Ok(Self(text.to_owned()))
     }
 
+    /// Reads a name of one label, such as `web`: hosts within a cluster call each other so. It is no number.
+    ///
+    /// # Errors
+    /// [`NameError`] names the first rule that the text breaks.
+    pub fn parse_label(text: &str) -> Result<Self, NameError> {
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return wrong("a dNSName is written in lower case");
+        }
+        label(text)?;
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return wrong("the last label of a dNSName is not a number");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Whether it is a wildcard.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
+    }
+
+    /// Whether it has one label only.
+    #[must_use]
+    pub fn is_label(&self) -> bool {
+        !self.0.contains('.')
+    }
+
     /// Whether TLS clients take this name for `other`: the same, or a wildcard one label above.
     #[must_use]
     pub fn covers(&self, other: &str) -> bool {
@@ -374,6 +401,18 @@ mod tests {
         }
         let plain = DnsName::parse_wildcard("x.a.b").unwrap();
         assert!(plain.covers("x.a.b") && !plain.covers("y.a.b"));
+    }
+
+    #[test]
+    fn a_single_label_is_a_name_only_where_it_is_asked_for() {
+        for name in ["web", "web-1", "1web", &"a".repeat(63)] {
+            assert!(DnsName::parse_label(name).is_ok_and(|name| name.is_label()), "{name}");
+            assert!(DnsName::parse(name).is_err() && DnsName::parse_wildcard(name).is_err(), "{name}");
+        }
+        for name in ["", "*", "Web", "1", "42", "-web", "web-", "we_b", "a.b", "xn--e1a", "web.", &"a".repeat(64)] {
+            assert!(DnsName::parse_label(name).is_err(), "{name}");
+        }
+        assert!(!DnsName::parse("a.b").unwrap().is_label());
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Named {
     pub(crate) common_name: Option<String>,
     pub(crate) names: Vec<GeneralName>,
     pub(crate) claims: Vec<NameClaim>,
+    /// What the parts are bound to, where there is one way to read all names and nothing to object.
+    pub(crate) bound: Option<Bindings>,
 }
 
 impl Named {
@@ -40,11 +42,9 @@ impl Named {
 /// is wrong with them.
 pub(crate) fn check(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) -> Option<Named> {
     let WellFormed { common_name, names } = well_formed::read(profile, request, reasons)?;
-    let claims = match readings(profile, common_name.as_deref(), &names, reasons) {
-        Some(reading) => claims(&profile.vocabulary, &reading.bound),
-        None => Vec::new(),
-    };
-    Some(Named { common_name, names, claims })
+    let bound = readings(profile, common_name.as_deref(), &names, reasons).map(|reading| reading.bound);
+    let claims = bound.as_ref().map(|bound| claims(&profile.vocabulary, bound)).unwrap_or_default();
+    Some(Named { common_name, names, claims, bound })
 }
 
 /// The one way to read all names together, if there is nothing to object.
@@ -64,7 +64,7 @@ fn readings(
         }
     }
     check_kinds(profile, names, reasons);
-    check_spiffe_ids(names, reasons);
+    reasons.extend(spiffe_ids(names));
     let read =
         if reasons.len() == before || !names.is_empty() { check_counts(profile, &readings, reasons) } else { None };
     read.filter(|_| reasons.len() == before)
@@ -214,12 +214,10 @@ fn check_kinds(profile: &Profile, names: &[GeneralName], reasons: &mut Vec<Reaso
 }
 
 /// Whoever reads SPIFFE IDs refuses a certificate with two of them (X.509-SVID, section 2), whatever a profile says.
-fn check_spiffe_ids(names: &[GeneralName], reasons: &mut Vec<Reason>) {
+pub(crate) fn spiffe_ids(names: &[GeneralName]) -> Option<Reason> {
     let count = names.iter().filter(|name| name.as_str().starts_with("spiffe://")).count();
-    if count > 1 {
-        let reason = Reason::new(ReasonCode::NameTooMany, "names", format!("there are {count} SPIFFE IDs"));
-        reasons.push(reason.allowing("at most 1"));
-    }
+    let reason = || Reason::new(ReasonCode::NameTooMany, "names", format!("there are {count} SPIFFE IDs"));
+    (count > 1).then(|| reason().allowing("at most 1"))
 }
 
 /// The reading whose counts hold, or the reasons why there is none, or more than one.

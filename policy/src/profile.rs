@@ -9,7 +9,10 @@ use crate::{
     caller::{Caller, Identity},
     claim::ClaimRule,
     constraint::NameConstraints,
-    file::{CaseWord, OverWord, POLICY_BYTES_MAX, PossessionWord},
+    file::{
+        CaseWord, ManifestNamesTable, OverWord, OwnerSignatureWord, POLICY_BYTES_MAX, PossessionWord, RetiredKeyWord,
+        RotatesWord,
+    },
     ip::IpBlock,
     key::{KeyKind, SignatureAlgorithm, SpkiDigest, sha256},
     limits::{ProfileLimits, Rate},
@@ -61,6 +64,12 @@ impl PolicyDigest {
         Self(sha256(text.as_bytes()))
     }
 
+    /// The digest with these 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -91,6 +100,57 @@ pub struct Authority {
     pub ca_issuer_urls: Vec<HttpUrl>,
     /// Certificate policies of its epochs' certificates.
     pub policies: Vec<Oid>,
+    /// How one epoch follows another.
+    pub(crate) rotation: Rotation,
+}
+
+/// How one epoch of an authority follows another.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotation {
+    pub(crate) rotates: RotatesWord,
+    pub(crate) owner_keys: Vec<SpkiDigest>,
+    pub(crate) owner_signature: OwnerSignatureWord,
+    pub(crate) revoke_previous: bool,
+    pub(crate) retired_key: RetiredKeyWord,
+    pub(crate) manifest_names: ManifestNamesTable,
+}
+
+impl Authority {
+    /// What makes a new epoch.
+    #[must_use]
+    pub fn rotates(&self) -> RotatesWord {
+        self.rotation.rotates
+    }
+
+    /// Those who may set the first manifest; later ones are for the owners that the manifest in force names.
+    #[must_use]
+    pub fn owner_keys(&self) -> &[SpkiDigest] {
+        &self.rotation.owner_keys
+    }
+
+    /// What an owner signs.
+    #[must_use]
+    pub fn owner_signature(&self) -> OwnerSignatureWord {
+        self.rotation.owner_signature
+    }
+
+    /// Whether a rotation revokes the intermediate that it replaces, where the owner's signature does not say it.
+    #[must_use]
+    pub fn revoke_previous(&self) -> bool {
+        self.rotation.revoke_previous
+    }
+
+    /// What the key of a replaced epoch may still do.
+    #[must_use]
+    pub fn retired_key(&self) -> RetiredKeyWord {
+        self.rotation.retired_key
+    }
+
+    /// Names that its manifests may give beyond those that everybody takes.
+    #[must_use]
+    pub fn manifest_names(&self) -> ManifestNamesTable {
+        self.rotation.manifest_names
+    }
 }
 
 /// What one kind of CA certificate says.
@@ -414,12 +474,16 @@ impl Method {
 }
 
 /// A caller's rights.
+///
+/// A provider must be allowed by everything that a request comes through: by its profile, and by its caller where `providers` is
+/// set. A key id of crypki's interface, which stands for a profile there, is one more such thing: it brings a list of its own.
 #[derive(Clone, Debug)]
 pub struct CallerRule {
     pub(crate) name: String,
     pub(crate) identity: Identity,
     pub(crate) methods: Vec<Method>,
     pub(crate) profiles: Vec<String>,
+    pub(crate) providers: Option<Vec<String>>,
     pub(crate) rate: Option<Rate>,
 }
 
@@ -446,6 +510,12 @@ impl CallerRule {
     #[must_use]
     pub fn profiles(&self) -> &[String] {
         &self.profiles
+    }
+
+    /// Providers that it may speak for; `None`: all of the profile's.
+    #[must_use]
+    pub fn providers(&self) -> Option<&[String]> {
+        self.providers.as_deref()
     }
 
     /// How many calls it may make.

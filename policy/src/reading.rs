@@ -2,6 +2,7 @@
 
 mod content;
 mod formats;
+mod rotation;
 
 use std::collections::BTreeMap;
 
@@ -54,6 +55,7 @@ impl Reader {
         let providers = self.providers(file);
         let authorities: BTreeMap<_, _> =
             file.authority.iter().map(|(name, table)| (name.clone(), self.authority(name, table))).collect();
+        self.shared_owners(&authorities);
         let mut profiles = BTreeMap::new();
         for (name, table) in &file.profile {
             if !authorities.contains_key(&table.authority) {
@@ -135,6 +137,7 @@ impl Reader {
             crl_urls: self.urls(&place, "crl-urls", &table.crl_urls),
             ca_issuer_urls: self.urls(&place, "ca-issuer-urls", &table.ca_issuer_urls),
             policies: self.oids(&place, "policies", &table.policies),
+            rotation: self.rotation(&place, table),
         }
     }
 
@@ -280,9 +283,37 @@ impl Reader {
         for profile in table.profiles.iter().filter(|profile| !profiles.contains_key(*profile)) {
             self.mistake(&place, format!("there is no profile `{profile}`"));
         }
+        self.callers_providers(&place, table, profiles);
         let rate = table.rate.as_deref().map(Rate::parse).transpose();
         let rate = rate.map_err(|error| self.mistake(&place, format!("`rate`: {error}"))).ok()?;
-        Some(CallerRule { name: name.to_owned(), identity, methods, profiles: table.profiles.clone(), rate })
+        let (profiles, providers) = (table.profiles.clone(), table.providers.clone());
+        Some(CallerRule { name: name.to_owned(), identity, methods, profiles, providers, rate })
+    }
+
+    /// Each provider is one of a profile's, and each profile with providers has one that is left.
+    fn callers_providers(&mut self, place: &str, table: &CallerTable, profiles: &BTreeMap<String, Profile>) {
+        let Some(providers) = &table.providers else { return };
+        if providers.is_empty() {
+            self.mistake(
+                place,
+                "`providers` is empty: it could speak for none; hint: leave it out for all of the profile's",
+            );
+        }
+        let has = |profile: &Profile, name: &str| profile.vocabulary.providers.iter().any(|known| known.name == name);
+        let known: Vec<&Profile> = table.profiles.iter().filter_map(|name| profiles.get(name)).collect();
+        for (at, name) in providers.iter().enumerate() {
+            if providers.iter().take(at).any(|other| other == name) {
+                self.mistake(place, format!("`providers` has `{name}` twice"));
+            } else if !known.iter().any(|profile| has(profile, name)) {
+                self.mistake(place, format!("`providers`: no profile of this caller has the provider `{name}`"));
+            }
+        }
+        for profile in known.iter().filter(|profile| !profile.vocabulary.providers.is_empty()) {
+            if !providers.iter().any(|name| has(profile, name)) {
+                let sentence = format!("`providers` leaves none of those that profile `{}` has", profile.name);
+                self.mistake(place, sentence);
+            }
+        }
     }
 
     fn twice(&mut self, callers: &[CallerRule]) {

@@ -69,6 +69,8 @@ pub enum ReasonCode {
     ClaimMissing,
     /// More claims of an arc than the profile takes.
     ClaimTooMany,
+    /// The caller does not speak for the provider that the names say.
+    ProviderNotAllowed,
     /// A name is that of a caller of this signer.
     NameOfCaller,
     /// A name's form with dashes belongs to another name.
@@ -79,6 +81,26 @@ pub enum ReasonCode {
     OutsideWindow,
     /// The lifetime would outlive its issuer.
     LifetimeBeyondIssuer,
+    /// The manifest does not read, or could be read in two ways, or has a name that no certificate may have.
+    ManifestInvalid,
+    /// The manifest in force names no owner: nobody may ever replace it.
+    ManifestImmutable,
+    /// The epoch has no manifest that names could come from.
+    ManifestMissing,
+    /// The key is none of the owners' of the manifest in force.
+    OwnerUnknown,
+    /// The owner's signature is wrong.
+    OwnerSignatureWrong,
+    /// An owner's key is one of another authority, too, where a signature would be good for both.
+    OwnerKeyShared,
+    /// The authority rotates by age, and not by manifest.
+    RotatesByAge,
+    /// The manifest has no workload of that policy hash.
+    PolicyHashUnknown,
+    /// A policy hash, where names do not come from a manifest.
+    PolicyHashNotAllowed,
+    /// Names in a request, where they come from the manifest.
+    NamesFromManifest,
     /// No such authority.
     AuthorityUnknown,
     /// No such profile, or not of this authority.
@@ -103,6 +125,8 @@ pub enum ReasonCode {
     PolicyInvalid,
     /// A policy that was to come into force does not fit the authorities that are served.
     PolicyDiffers,
+    /// Another policy is in force than the one that was to be replaced.
+    PolicyStale,
     /// More calls than the caller or the instance may make for now.
     RateExceeded,
     /// The profile has given all the certificates that its quota grants.
@@ -198,11 +222,22 @@ impl ReasonCode {
             Self::ClaimNotAllowed => "CLAIM_NOT_ALLOWED",
             Self::ClaimMissing => "CLAIM_MISSING",
             Self::ClaimTooMany => "CLAIM_TOO_MANY",
+            Self::ProviderNotAllowed => "PROVIDER_NOT_ALLOWED",
             Self::NameOfCaller => "NAME_OF_CALLER",
             Self::NameClaimed => "NAME_CLAIMED",
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::OutsideWindow => "OUTSIDE_WINDOW",
             Self::LifetimeBeyondIssuer => "LIFETIME_BEYOND_ISSUER",
+            Self::ManifestInvalid => "MANIFEST_INVALID",
+            Self::ManifestImmutable => "MANIFEST_IMMUTABLE",
+            Self::ManifestMissing => "MANIFEST_MISSING",
+            Self::OwnerUnknown => "OWNER_UNKNOWN",
+            Self::OwnerSignatureWrong => "OWNER_SIGNATURE_WRONG",
+            Self::OwnerKeyShared => "OWNER_KEY_SHARED",
+            Self::RotatesByAge => "ROTATES_BY_AGE",
+            Self::PolicyHashUnknown => "POLICY_HASH_UNKNOWN",
+            Self::PolicyHashNotAllowed => "POLICY_HASH_NOT_ALLOWED",
+            Self::NamesFromManifest => "NAMES_FROM_MANIFEST",
             Self::AuthorityUnknown => "AUTHORITY_UNKNOWN",
             Self::ProfileUnknown => "PROFILE_UNKNOWN",
             Self::CallerUnknown => "CALLER_UNKNOWN",
@@ -215,6 +250,7 @@ impl ReasonCode {
             Self::PolicyChanged => "POLICY_CHANGED",
             Self::PolicyInvalid => "POLICY_INVALID",
             Self::PolicyDiffers => "POLICY_DIFFERS",
+            Self::PolicyStale => "POLICY_STALE",
             Self::RateExceeded => "RATE_EXCEEDED",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
             Self::KeyHasOtherNames => "KEY_HAS_OTHER_NAMES",
@@ -252,6 +288,7 @@ impl ReasonCode {
             | Self::ClaimMalformed
             | Self::Duplicate
             | Self::PolicyInvalid
+            | Self::ManifestInvalid
             | Self::NameMalformed => ReasonClass::Malformed,
             Self::KeyNotAllowed
             | Self::KeyWeak
@@ -270,9 +307,17 @@ impl ReasonCode {
             | Self::ClaimNotAllowed
             | Self::ClaimMissing
             | Self::ClaimTooMany
+            | Self::ProviderNotAllowed
             | Self::NameOfCaller
             | Self::KeyHasOtherNames
             | Self::LifetimeTooLong
+            | Self::ManifestImmutable
+            | Self::OwnerUnknown
+            | Self::OwnerSignatureWrong
+            | Self::OwnerKeyShared
+            | Self::PolicyHashUnknown
+            | Self::PolicyHashNotAllowed
+            | Self::NamesFromManifest
             | Self::ProfileUnknown
             | Self::CallerUnknown
             | Self::CallerExpired
@@ -282,7 +327,10 @@ impl ReasonCode {
             | Self::OutsideWindow
             | Self::TransitionStale
             | Self::EpochNotActive
+            | Self::ManifestMissing
+            | Self::RotatesByAge
             | Self::PolicyDiffers
+            | Self::PolicyStale
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,
@@ -296,6 +344,20 @@ impl ReasonCode {
             | Self::LedgerFailed
             | Self::Stopping => ReasonClass::Unavailable,
             Self::SerialTaken | Self::Defect | Self::DraftDisagrees => ReasonClass::Internal,
+        }
+    }
+
+    /// Whether it is an answer, which stands in the log by itself, and not a failure of the signer or too little time.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        match self.class() {
+            ReasonClass::NotSupported
+            | ReasonClass::Malformed
+            | ReasonClass::NotPermitted
+            | ReasonClass::Precondition
+            | ReasonClass::Conflict
+            | ReasonClass::NotFound => true,
+            ReasonClass::Exhausted | ReasonClass::Deadline | ReasonClass::Unavailable | ReasonClass::Internal => false,
         }
     }
 }

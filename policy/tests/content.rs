@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use hallmark_policy::{
-    Caller, ClaimInput, Decision, EpochId, Issuer, NameInput, Policy, ReasonCode, Request, RequestInput, SubjectInput,
+    Bounds, Caller, ClaimInput, Decision, EpochId, Issuer, NameInput, Policy, ReasonCode, Request, RequestInput,
+    SubjectInput,
     content::{Extension, Serial},
     decide, hex,
     key::{PublicKey, SignatureAlgorithm, SpkiDigest},
@@ -168,11 +169,11 @@ fn the_two_ca_certificates_of_an_epoch_have_the_same_constraints_and_the_root_ha
     };
     let wanted = "nameConstraints! permitted dns:in.test uri:zone.test uri:.deep.test email:invalid excluded dns:bad.in.test \
                   uri:no.deep.test ip:0.0.0.0/0 ip:::/0";
-    assert_eq!(said("tight", &CaRequest::Intermediate { root: &root, epoch }), [wanted]);
-    assert_eq!(said("tight", &CaRequest::MeshCa { root: &root, epoch }), [wanted]);
+    assert_eq!(said("tight", &CaRequest::Intermediate { root: &root, epoch, lifetime: None }), [wanted]);
+    assert_eq!(said("tight", &CaRequest::MeshCa { root: &root, epoch, lifetime: None }), [wanted]);
     assert_eq!(said("tight", &CaRequest::Root), Vec::<String>::new());
     let policies = "certificatePolicies 1.3.6.1.4.1.99999.1 1.3.6.1.4.1.99999.2";
-    assert_eq!(said("plain", &CaRequest::Intermediate { root: &root, epoch }), [policies]);
+    assert_eq!(said("plain", &CaRequest::Intermediate { root: &root, epoch, lifetime: None }), [policies]);
     assert_eq!(said("plain", &CaRequest::Root), Vec::<String>::new());
 }
 
@@ -278,6 +279,7 @@ impl World {
             key: self.issuer.clone(),
             algorithm: SignatureAlgorithm::EcdsaSha256,
             validity,
+            bounds: Bounds::of(self.policy.authority(authority_of(case)).unwrap()),
         }
     }
 
@@ -295,7 +297,7 @@ impl World {
             },
             By::Csr | By::CsrBroken => SubjectInput::Csr(csr(case, &dns)),
         };
-        let authority = if case.profile == "tight" { "tight" } else { "plain" };
+        let authority = authority_of(case);
         let unhex = |text: &str| {
             let digits: Vec<_> = text.chars().filter(|c| !c.is_whitespace()).collect();
             digits.chunks(2).map(|two| u8::from_str_radix(&two.iter().collect::<String>(), 16).unwrap()).collect()
@@ -311,6 +313,10 @@ impl World {
             ..RequestInput::default()
         }
     }
+}
+
+fn authority_of(case: &Case) -> &'static str {
+    if case.profile == "tight" { "tight" } else { "plain" }
 }
 
 fn caller() -> Caller {

@@ -1,14 +1,17 @@
 //! What a profile says to names: the cases of `names.toml`, and what holds for any names at all.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends by panicking")]
 
-use std::{net::IpAddr, sync::LazyLock};
+use std::{collections::BTreeMap, net::IpAddr, sync::LazyLock};
 
 use hallmark_policy::{
-    Approved, Caller, Decision, EpochId, Issuer, NameInput, Policy, Reason, Request, RequestInput, SubjectInput,
+    Approved, Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Reason, Request, RequestInput,
+    SubjectInput,
+    caller::Identity,
     content::{Extension, Serial},
     decide,
     key::{PublicKey, SignatureAlgorithm},
     name::DistinguishedName,
+    profile::CallerRule,
     time::{Interval, Span, UnixTime},
 };
 use proptest::prelude::*;
@@ -25,6 +28,8 @@ struct Corpus {
 struct Section {
     title: String,
     profile: String,
+    /// `coordinator` if it is not said.
+    caller: Option<String>,
     cases: Vec<Case>,
 }
 
@@ -48,11 +53,15 @@ enum Names {
 }
 
 static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::parse(include_str!("names-policy.toml")).unwrap());
-static CALLER: LazyLock<Caller> = LazyLock::new(|| {
-    let mut parameters = rcgen::CertificateParams::default();
-    parameters.subject_alt_names = vec![rcgen::SanType::URI("spiffe://hallmark.lab/coordinator".try_into().unwrap())];
-    let key = rcgen::KeyPair::generate().unwrap();
-    Caller::parse(parameters.self_signed(&key).unwrap().der()).unwrap()
+static CALLERS: LazyLock<BTreeMap<String, Caller>> = LazyLock::new(|| {
+    let caller = |rule: &CallerRule| {
+        let Identity::Uri(uri) = rule.identity() else { return None };
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.subject_alt_names = vec![rcgen::SanType::URI(uri.as_str().try_into().unwrap())];
+        let key = rcgen::KeyPair::generate().unwrap();
+        Some((rule.name().to_owned(), Caller::parse(parameters.self_signed(&key).unwrap().der()).unwrap()))
+    };
+    POLICY.callers().iter().filter_map(caller).collect()
 });
 static KEY: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate().unwrap());
 
@@ -66,6 +75,10 @@ fn now() -> UnixTime {
 }
 
 fn ask(profile: &str, subject: SubjectInput) -> Result<Approved, Vec<Reason>> {
+    ask_as("coordinator", profile, subject)
+}
+
+fn ask_as(caller: &str, profile: &str, subject: SubjectInput) -> Result<Approved, Vec<Reason>> {
     let input = RequestInput {
         authority: POLICY.profile(profile).unwrap().authority().to_owned(),
         profile: profile.to_owned(),
@@ -80,8 +93,9 @@ fn ask(profile: &str, subject: SubjectInput) -> Result<Approved, Vec<Reason>> {
         key: PublicKey::parse(&spki()).unwrap(),
         algorithm: SignatureAlgorithm::EcdsaSha256,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
+        bounds: Bounds::of(POLICY.authority(&input.authority).unwrap()),
     };
-    let request = Request::parse(CALLER.clone(), input)?;
+    let request = Request::parse(CALLERS[caller].clone(), input)?;
     match decide(&POLICY, &request, &issuer, now(), Serial::from_random([0xab; 16])) {
         Decision::Approve(approved) => Ok(*approved),
         Decision::Refuse(reasons) => {
@@ -208,11 +222,14 @@ fn every_case_of_the_corpus_is_decided_as_it_says_beside_a_key_and_in_a_csr() {
                 .chain(names.iter().map(ToString::to_string))
                 .collect();
             let place = format!("{} / {}", section.title, case.what);
-            let answer = ask(&section.profile, beside_a_key(common_name.as_deref(), names.clone()));
+            let caller = section.caller.as_deref().unwrap_or("coordinator");
+            let answer = ask_as(caller, &section.profile, beside_a_key(common_name.as_deref(), names.clone()));
             wrong.extend(judge(&place, case, &asked, answer).err());
             beside += 1;
             if let Some(csr) = in_a_csr(common_name.as_deref(), &names) {
-                wrong.extend(judge(&format!("{place} (CSR)"), case, &asked, ask(&section.profile, csr)).err());
+                wrong.extend(
+                    judge(&format!("{place} (CSR)"), case, &asked, ask_as(caller, &section.profile, csr)).err(),
+                );
                 in_csr += 1;
             }
         }

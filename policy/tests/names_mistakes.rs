@@ -141,3 +141,31 @@ fn the_policies_of_the_corpus_the_example_and_the_fuzzer_have_no_mistake() {
         assert!(Policy::parse(text).is_ok(), "{:?}", Policy::parse(text).unwrap_err());
     }
 }
+
+#[test]
+fn a_callers_providers_are_those_of_its_profiles_and_leave_each_of_them_one() {
+    let with = |providers: &str| {
+        let profile = "providers = [\"one\", \"two\"]\nnames = [{ dns = \"{service}.{provider.suffix}\" }]";
+        let other = "providers = [\"three\"]\nnames = [{ dns = \"{service}.x.{provider.suffix}\" }]\n";
+        let more = format!(
+            "[profile.other]\n{}{other}\
+             [provider.one]\ndns-suffixes = [\"one.test\"]\n[provider.two]\ndns-suffixes = [\"two.test\"]\n\
+             [provider.three]\ndns-suffixes = [\"three.test\"]\n\
+             [caller.c]\nuri = \"spiffe://c\"\nmethods = [\"MintCertificate\"]\nprofiles = [\"p\"]\n{providers}\n",
+            always("server-auth")
+        );
+        mistakes(profile, &more)
+    };
+    assert_eq!(with("providers = [\"two\"]"), Vec::<String>::new());
+    for (providers, told) in [
+        ("providers = []", "`providers` is empty"),
+        ("providers = [\"one\", \"one\"]", "`providers` has `one` twice"),
+        ("providers = [\"one\", \"three\"]", "no profile of this caller has the provider `three`"),
+        ("providers = [\"one\", \"four\"]", "no profile of this caller has the provider `four`"),
+        ("providers = [\"four\"]", "`providers` leaves none of those that profile `p` has"),
+    ] {
+        let found = with(providers);
+        let expected = |mistake: &String| mistake.starts_with("[caller.c]") && mistake.contains(told);
+        assert!(found.iter().any(expected), "{providers}\n{found:#?}");
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bytes::Bytes;
 use hallmark_policy::{
     Reason,
     reason::{REASONS_MAX, ReasonClass},
@@ -65,13 +64,7 @@ fn status_code(class: ReasonClass) -> i32 {
 
 /// The reply to a call that succeeded.
 pub(crate) fn success(message: &impl Message) -> Reply {
-    Reply {
-        code: 0,
-        message: String::new(),
-        details: Bytes::new(),
-        body: message.encode_to_vec().into(),
-        next: Bytes::new(),
-    }
+    Reply { body: message.encode_to_vec().into(), answered: true, ..Reply::default() }
 }
 
 /// The reply to a call that did not. The code is that of the first class, in [`ReasonClass`]'s order, that a reason has.
@@ -81,7 +74,7 @@ pub(crate) fn failure(failure: &Failure) -> Reply {
     let message = message(failure);
     let details = details(failure, class);
     let status = Status { code, message: message.clone(), details };
-    Reply { code, message, details: status.encode_to_vec().into(), body: Bytes::new(), next: Bytes::new() }
+    Reply { code, message, details: status.encode_to_vec().into(), answered: true, ..Reply::default() }
 }
 
 fn message(failure: &Failure) -> String {

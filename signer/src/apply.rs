@@ -96,7 +96,7 @@ impl Inner {
         let path = self.policy_file.clone();
         let read = tokio::task::spawn_blocking(move || read_policy_text(&path)).await;
         match read {
-            Ok(Ok(text)) => self.apply_policy(text, BY_RELOAD, Want::InForce).await,
+            Ok(Ok(text)) => self.apply_policy(text, BY_RELOAD, Want::InForce, None).await,
             Ok(Err(error)) => {
                 let reason = Reason::new(ReasonCode::PolicyInvalid, "policy", error.to_string());
                 Err(self.policy_refused(None, BY_RELOAD, vec![reason]).await)
@@ -105,10 +105,22 @@ impl Inner {
         }
     }
 
-    /// Checks a policy, and brings it into force if that is wanted.
-    pub(crate) async fn apply_policy(self: &Arc<Self>, text: String, by: &str, want: Want) -> Result<Applied, Failure> {
+    /// Checks a policy, and brings it into force if that is wanted, in the place of the expected one.
+    pub(crate) async fn apply_policy(
+        self: &Arc<Self>,
+        text: String,
+        by: &str,
+        want: Want,
+        expected: Option<PolicyDigest>,
+    ) -> Result<Applied, Failure> {
         let _one_at_a_time = self.in_force.changing().await;
         let digest = PolicyDigest::of(&text);
+        if let Some(reason) = stale(expected, digest, self.policy().digest()) {
+            return Err(match want {
+                Want::Checked => reason.into(),
+                Want::InForce => self.policy_refused(Some(digest), by, vec![reason]).await,
+            });
+        }
         let checking = Arc::clone(self);
         let checked = tokio::task::spawn_blocking(move || check(&checking, &text)).await;
         let interrupted =
@@ -119,7 +131,8 @@ impl Inner {
             Err(reasons) => return Err(self.policy_refused(Some(digest), by, reasons).await),
         };
         let before = self.in_force.current();
-        let notes = self.notes(&policy);
+        let mut notes = self.notes(&policy);
+        notes.extend(authorities::differences(&serving, &policy));
         let applied = Applied {
             digest,
             previous: before.policy.digest(),
@@ -191,6 +204,14 @@ fn check(core: &Inner, text: &str) -> Result<(Policy, HashMap<String, Serving>),
     let serving =
         authorities::load(&core.ledger, Keys::Opened(&opened), &policy).map_err(|error| vec![unfit(&error)])?;
     Ok((policy, serving))
+}
+
+/// A policy that is in force already replaces none, whatever was expected: so a call whose answer was lost can be repeated.
+fn stale(expected: Option<PolicyDigest>, wanted: PolicyDigest, in_force: PolicyDigest) -> Option<Reason> {
+    expected.filter(|expected| *expected != in_force && wanted != in_force).map(|expected| {
+        let sentence = format!("another policy is in force than {expected}, which was to be replaced");
+        Reason::new(ReasonCode::PolicyStale, "expected_sha256", sentence).allowing(in_force.to_string())
+    })
 }
 
 fn mistakes(error: PolicyError) -> Vec<Reason> {

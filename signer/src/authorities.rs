@@ -1,18 +1,20 @@
 //! The authorities that this signer serves: their certificates, and the key that signs leaves now.
 
-use std::{collections::HashMap, str::FromStr};
+use std::{collections::HashMap, str::FromStr, sync::Arc};
 
 use hallmark_backends::{BackendError, KeyReference, KeyReferenceError, Keyring};
 use hallmark_issuance::{AssembleError, reassemble};
-use hallmark_ledger::{Answer, AuthorityRecord, EpochRecord, EpochState, Ledger, LedgerError, StoredKey};
+use hallmark_ledger::{Answer, AuthorityRecord, EpochRecord, EpochState, Epochs, Ledger, LedgerError, StoredKey};
 use hallmark_policy::{
-    EpochId, Issuer, Policy,
+    Bounds, EpochId, Issuer, Policy,
     authority::Root,
     key::{PublicKey, PublicKeyError, SpkiDigest},
-    profile::CaProfile,
+    profile::{Authority, CaProfile},
     stored_subject_is, stored_validity,
     time::Interval,
 };
+
+use crate::{core::Inner, making::MakingError};
 
 /// One authority with an active epoch.
 #[derive(Clone, Debug)]
@@ -119,9 +121,8 @@ pub(crate) fn load(
 ) -> Result<HashMap<String, Serving>, AuthorityError> {
     let mut serving = HashMap::new();
     for record in ledger.authorities()? {
-        let active = ledger.epochs(&record.name)?.into_iter().find(|epoch| epoch.state == EpochState::Active);
+        let active = ledger.epoch(&record.name, Epochs::Active)?;
         let (Some(active), Some(authority)) = (active, policy.authority(&record.name)) else { continue };
-        let root = root(&record, &authority.root)?;
         let key = match keys {
             Keys::Open(keyring) => {
                 open_key(keyring, &record.name, record.key.as_ref())?;
@@ -132,23 +133,7 @@ pub(crate) fn load(
                 None => continue,
             },
         };
-        let chain = chain(&record, &active)?;
-        let own = interval(&record.name, active.intermediate.as_ref())?;
-        let mesh = interval(&record.name, active.mesh_ca.as_ref())?;
-        let validity = Interval {
-            not_before: own.not_before.max(mesh.not_before).max(root.validity.not_before),
-            not_after: own.not_after.min(mesh.not_after).min(root.validity.not_after),
-        };
-        check_subject(&record.name, "epoch", &authority.epoch, &key, active.mesh_ca.as_ref())?;
-        let issuer = Issuer {
-            authority: record.name.clone(),
-            epoch: chain.epoch,
-            subject: authority.epoch.subject.clone(),
-            key,
-            algorithm: authority.epoch.algorithm,
-            validity,
-        };
-        serving.insert(record.name.clone(), Serving { issuer, chain });
+        serving.insert(record.name.clone(), self::serving(&record, &active, authority, key)?);
     }
     if let Keys::Opened(opened) = keys
         && let Some(dropped) = opened.keys().find(|name| !serving.contains_key(*name))
@@ -156,6 +141,34 @@ pub(crate) fn load(
         return Err(AuthorityError::Dropped { authority: dropped.clone() });
     }
     Ok(serving)
+}
+
+/// What an authority serves with one of its epochs active, whose key this is.
+pub(crate) fn serving(
+    record: &AuthorityRecord,
+    epoch: &EpochRecord,
+    authority: &Authority,
+    key: PublicKey,
+) -> Result<Serving, AuthorityError> {
+    let root = root(record, &authority.root)?;
+    let chain = Chain { active: true, ..chain(record, epoch)? };
+    let own = interval(&record.name, epoch.intermediate.as_ref())?;
+    let mesh = interval(&record.name, epoch.mesh_ca.as_ref())?;
+    let validity = Interval {
+        not_before: own.not_before.max(mesh.not_before).max(root.validity.not_before),
+        not_after: own.not_after.min(mesh.not_after).min(root.validity.not_after),
+    };
+    check_subject(&record.name, "epoch", &authority.epoch, &key, epoch.mesh_ca.as_ref())?;
+    let issuer = Issuer {
+        authority: record.name.clone(),
+        epoch: chain.epoch,
+        subject: authority.epoch.subject.clone(),
+        key,
+        algorithm: authority.epoch.algorithm,
+        validity,
+        bounds: bounds(&record.name, epoch)?,
+    };
+    Ok(Serving { issuer, chain })
 }
 
 /// The root of an authority as its certificate tells it.
@@ -198,6 +211,18 @@ pub(crate) fn open_key(
         .map_err(|source| AuthorityError::Key { authority: authority.to_owned(), source: Box::new(source) })
 }
 
+impl Inner {
+    /// As [`open_key`], on a thread that may wait for the device.
+    pub(crate) async fn open_key(
+        self: &Arc<Self>,
+        authority: &str,
+        stored: Option<StoredKey>,
+    ) -> Result<PublicKey, MakingError> {
+        let name = authority.to_owned();
+        Ok(self.device(authority, move |keyring| open_key(keyring, &name, stored.as_ref())).await??)
+    }
+}
+
 fn stored_key(authority: &str, stored: Option<&StoredKey>) -> Result<PublicKey, AuthorityError> {
     let stored = stored.ok_or_else(|| incomplete(authority, "a key"))?;
     PublicKey::parse(&stored.spki)
@@ -215,6 +240,22 @@ fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, Author
     answer
         .and_then(|answer| stored_validity(&answer.to_be_signed))
         .ok_or_else(|| incomplete(authority, "a CA certificate's validity"))
+}
+
+/// What both CA certificates of an epoch bound leaves to.
+fn bounds(authority: &str, epoch: &EpochRecord) -> Result<Bounds, AuthorityError> {
+    const WHAT: &str = "one set of name constraints and policies in both CA certificates";
+    let stored = |answer: &Option<Answer>| answer.as_ref().and_then(|answer| Bounds::stored(&answer.to_be_signed));
+    let (own, mesh) = (stored(&epoch.intermediate), stored(&epoch.mesh_ca));
+    own.filter(|own| mesh.as_ref() == Some(own)).ok_or_else(|| incomplete(authority, WHAT))
+}
+
+/// What the policy says of name constraints and certificate policies, and the certificates that are served do not.
+pub(crate) fn differences(serving: &HashMap<String, Serving>, policy: &Policy) -> Vec<String> {
+    let served = policy.authorities().filter_map(|authority| Some((authority, serving.get(&authority.name)?)));
+    let differences =
+        served.map(|(authority, Serving { issuer, .. })| issuer.bounds.differences(authority, issuer.epoch.generation));
+    differences.flatten().collect()
 }
 
 /// Chains break silently where the policy's idea of a CA differs from its certificate: the subject is compared as DER.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hallmark_policy::{Facts, LABEL_BYTES_MAX, Reason, ReasonCode, reason::quote};
+use hallmark_ledger::{EpochState, Epochs};
+use hallmark_policy::{Caller, Facts, LABEL_BYTES_MAX, Reason, ReasonCode, reason::quote};
 use hallmark_proto::{
     link::Reply,
     signer::{Epoch, GetChainRequest, GetChainResponse, epoch_selector::By},
@@ -29,7 +30,7 @@ pub(crate) async fn chain(core: &Arc<Inner>, call: CallContext) -> Result<Reply,
         Err(reason) => Err(reason.into()),
         Ok(()) => match message.epoch.as_ref().and_then(|selector| selector.by.as_ref()) {
             None => core.serving(&message.authority).map(|serving| serving.chain).map_err(Failure::from),
-            Some(by) => select(core, &message.authority, by),
+            Some(by) => select(core, &call.caller, &message.authority, by).await,
         },
     };
     let chain = match selected {
@@ -72,16 +73,23 @@ fn limits(message: &GetChainRequest) -> Result<(), Reason> {
     }
 }
 
-fn select(core: &Inner, authority: &str, by: &By) -> Result<Chain, Failure> {
+async fn select(core: &Inner, caller: &Caller, authority: &str, by: &By) -> Result<Chain, Failure> {
     let unknown = || {
         Reason::new(ReasonCode::AuthorityUnknown, "epoch", format!("authority {} has no such epoch", quote(authority)))
     };
     let failed = |error| core.ledger_failed(&error);
     let record = core.ledger.authority(authority).map_err(failed)?.ok_or_else(unknown)?;
-    let epoch = core.ledger.epochs(authority).map_err(failed)?.into_iter().find(|epoch| match by {
-        By::Generation(generation) => epoch.generation == *generation,
-        By::Transition(transition) => epoch.transition.as_slice() == transition.as_ref(),
-    });
+    let which = match by {
+        By::Generation(generation) => Epochs::Generation(*generation),
+        By::Transition(transition) => Epochs::Transition(<[u8; 32]>::try_from(transition.as_ref()).unwrap_or_default()),
+    };
+    let epoch = core.ledger.epoch(authority, which).map_err(failed)?;
+    let epoch = epoch.ok_or_else(unknown)?;
     // An epoch that is still being made has no certificates yet.
-    authorities::chain(&record, &epoch.ok_or_else(unknown)?).map_err(|_| unknown().into())
+    let chain = authorities::chain(&record, &epoch).map_err(|_| unknown())?;
+    if epoch.state == EpochState::Prepared {
+        let at = core.clock.wall().millis;
+        core.ledger.keep_fetch(authority, epoch.generation, &core.caller_name(caller), at).await.map_err(failed)?;
+    }
+    Ok(chain)
 }

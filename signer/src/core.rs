@@ -30,10 +30,14 @@ use crate::{
     authorities::Serving,
     chain,
     clock::{ClockGuard, Moment},
+    epoch::Rotating,
+    epochs,
+    fence::Fences,
     in_flight::InFlight,
     in_force::{Current, InForce},
     mint,
     rates::Rates,
+    rotate,
 };
 
 /// Calls that are worked on at the same time; one more is shed. Each may hold a message of 256 KiB.
@@ -57,6 +61,9 @@ pub(crate) struct Inner {
     pub(crate) clock: ClockGuard,
     pub(crate) in_flight: InFlight,
     pub(crate) in_force: InForce,
+    pub(crate) fences: Fences,
+    pub(crate) rotating: Rotating,
+    pub(crate) epochs_changed: watch::Sender<u64>,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     caller_rates: Rates,
@@ -95,6 +102,9 @@ impl Core {
             clock,
             in_flight: InFlight::default(),
             in_force: InForce::new(current),
+            fences: Fences::default(),
+            rotating: Rotating::default(),
+            epochs_changed: watch::Sender::new(0),
             policy_file,
             operators,
             caller_rates: Rates::default(),
@@ -159,6 +169,8 @@ impl Core {
     pub async fn stop(&self) {
         let inner = &self.inner;
         inner.stopping.store(true, Ordering::SeqCst);
+        // Whoever watches hears of it.
+        inner.epochs_changed.send_modify(|changes| *changes = changes.wrapping_add(1));
         let idle = async {
             loop {
                 let idle = inner.idle.notified();
@@ -203,6 +215,7 @@ impl Core {
                     return;
                 }
                 inner.log_aggregates().await;
+                inner.settle_all().await;
                 if (minute * WINDOW_SECS).is_multiple_of(HEARTBEAT_SECS) {
                     inner.log(Event::Heartbeat).await;
                 }
@@ -267,6 +280,9 @@ impl Inner {
         match call.method {
             Method::MintCertificate => mint::mint(self, call).await,
             Method::GetChain => chain::chain(self, call).await,
+            Method::RotateIntermediate => rotate::rotate(self, call).await,
+            Method::ListEpochs => epochs::list(self, call).await,
+            Method::WatchEpochs => epochs::watch(self, call).await,
         }
     }
 
@@ -339,7 +355,7 @@ impl Inner {
     }
 
     /// The caller's name in the policy, or its first identity.
-    fn caller_name(&self, caller: &Caller) -> String {
+    pub(crate) fn caller_name(&self, caller: &Caller) -> String {
         let policy = self.policy();
         policy
             .caller(caller)
@@ -365,6 +381,14 @@ impl Inner {
     /// Serves what [`authorities::load`] found.
     pub(crate) fn serve(&self, serving: HashMap<String, Serving>) {
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(serving);
+    }
+
+    /// Serves another epoch of one authority. Whoever calls holds the door alone.
+    pub(crate) fn serve_one(&self, authority: &str, serving: Serving) {
+        let mut all = self.serving.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = HashMap::clone(&all);
+        changed.insert(authority.to_owned(), serving);
+        *all = Arc::new(changed);
     }
 
     pub(crate) fn all_serving(&self) -> Arc<HashMap<String, Serving>> {

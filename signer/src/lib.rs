@@ -5,6 +5,7 @@
 //! hand a backend anything that the ledger did not commit, never sign with a key that was not compared with the one
 //! on record, and never leave work half-done because a caller went away.
 
+mod age;
 mod aggregate;
 mod answer;
 mod apply;
@@ -13,15 +14,21 @@ mod chain;
 pub mod clock;
 pub mod config;
 mod core;
+mod epoch;
+mod epochs;
+mod fence;
 mod genesis;
 mod in_flight;
 mod in_force;
 mod lookup;
+mod making;
 mod mint;
 mod operate;
 mod order;
 mod rates;
 mod recording;
+mod retire;
+mod rotate;
 pub mod secret;
 mod start;
 
@@ -29,6 +36,6 @@ pub use self::core::Core;
 pub use apply::{PolicyNews, PolicyNotTaken};
 pub use authorities::AuthorityError;
 pub use clock::{Clock, SystemClock};
-pub use genesis::GenesisError;
 pub use hallmark_backends::SoftwareKeys;
+pub use making::MakingError;
 pub use start::{CaCertificate, StartError, StartOptions, StartReport};

@@ -1,6 +1,6 @@
 //! Keys and chains of epochs by the digest of their key, also of epochs that are not served any more.
 
-use hallmark_ledger::EpochRecord;
+use hallmark_ledger::{EpochRecord, Epochs};
 use hallmark_policy::{
     Reason, ReasonCode,
     key::{PublicKey, SpkiDigest},
@@ -15,9 +15,7 @@ use crate::{
 impl Inner {
     /// The epoch of an authority whose key this is.
     fn epoch_by_key(&self, authority: &str, issuer: SpkiDigest) -> Result<Option<EpochRecord>, Failure> {
-        let epochs = self.ledger.epochs(authority).map_err(|error| self.ledger_failed(&error))?;
-        let is_key = |epoch: &EpochRecord| epoch.key.as_ref().is_some_and(|key| SpkiDigest::of(&key.spki) == issuer);
-        Ok(epochs.into_iter().find(is_key))
+        self.ledger.epoch(authority, Epochs::Key(issuer)).map_err(|error| self.ledger_failed(&error))
     }
 
     /// The public key of that digest, among those of an authority's epochs and its root.

@@ -59,14 +59,23 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
         return Err(Reason::new(ReasonCode::DeadlinePassed, "request_id", sentence).into());
     };
     match order::mint(core, &request, &identity, call.deadline, turn).await? {
-        Outcome::Certified(certified) => {
+        Outcome::Certified(mut certified) => {
+            let passage = certified.passage.take();
             let chain = core.chain_by_key(&identity.authority, certified.issuer)?;
-            Ok(answer::success(&response(&identity.authority, chain, certified)))
+            let reply = answer::success(&response(&identity.authority, chain, certified));
+            drop(passage);
+            Ok(reply)
         }
         Outcome::Validated(Validated { issuer, validity, receipt }) => {
             let chain = core.chain_by_key(&identity.authority, issuer)?;
-            let certified =
-                Certified { to_be_signed: Vec::new(), certificate: Vec::new(), issuer, receipt, replayed: false };
+            let certified = Certified {
+                to_be_signed: Vec::new(),
+                certificate: Vec::new(),
+                issuer,
+                receipt,
+                replayed: false,
+                passage: None,
+            };
             let response = response(&identity.authority, chain, certified);
             let (not_before, not_after) = (validity.not_before.secs(), validity.not_after.secs());
             Ok(answer::success(&MintCertificateResponse { not_before, not_after, ..response }))

@@ -4,7 +4,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use hallmark_policy::{Caller, Facts, Reason, ReasonCode, caller::Identity, reason::quote};
+use hallmark_policy::{Caller, Facts, Reason, ReasonCode, caller::Identity, profile::PolicyDigest, reason::quote};
 use hallmark_proto::{
     link::{Call, Reply, Unary, call::Kind},
     operator::{ApplyPolicyRequest, ApplyPolicyResponse, PolicyStatusRequest, PolicyStatusResponse},
@@ -15,6 +15,7 @@ use crate::{
     answer::{self, Failure},
     apply::Want,
     core::{Core, Inner, malformed},
+    epochs,
 };
 
 /// The operators' methods.
@@ -22,6 +23,10 @@ use crate::{
 enum OperatorMethod {
     ApplyPolicy,
     PolicyStatus,
+    ListEpochs,
+    PrepareEpoch,
+    ActivateEpoch,
+    AbortEpoch,
 }
 
 impl OperatorMethod {
@@ -29,6 +34,10 @@ impl OperatorMethod {
         match name {
             "ApplyPolicy" => Some(Self::ApplyPolicy),
             "PolicyStatus" => Some(Self::PolicyStatus),
+            "ListEpochs" => Some(Self::ListEpochs),
+            "PrepareEpoch" => Some(Self::PrepareEpoch),
+            "ActivateEpoch" => Some(Self::ActivateEpoch),
+            "AbortEpoch" => Some(Self::AbortEpoch),
             _ => None,
         }
     }
@@ -89,10 +98,35 @@ impl Inner {
         match OperatorMethod::from_name(&unary.method) {
             Some(OperatorMethod::ApplyPolicy) => self.apply(&operator, unary.body).await,
             Some(OperatorMethod::PolicyStatus) => self.policy_status(unary.body),
+            Some(OperatorMethod::ListEpochs) => epochs::list_for_operator(self, unary.body),
+            Some(OperatorMethod::PrepareEpoch) => {
+                let answered = self.prepare_epoch(&operator, unary.body).await;
+                self.epoch_refused(answered, facts).await
+            }
+            Some(OperatorMethod::ActivateEpoch) => {
+                let answered = self.activate_epoch(unary.body).await;
+                self.epoch_refused(answered, facts).await
+            }
+            Some(OperatorMethod::AbortEpoch) => {
+                let answered = self.abort_epoch(&operator, unary.body).await;
+                self.epoch_refused(answered, facts).await
+            }
             None => {
                 let sentence = format!("operators have no method {}", quote(&unary.method));
                 Err(self.refuse(vec![Reason::new(ReasonCode::MethodUnknown, "method", sentence)], facts).await)
             }
+        }
+    }
+
+    /// A refusal of an operator's wish about an epoch stands in the log; what the device or the ledger could not do is no refusal.
+    async fn epoch_refused(&self, answered: Result<Reply, Failure>, facts: Facts) -> Result<Reply, Failure> {
+        match answered {
+            Err(failure)
+                if failure.logged.is_none() && failure.reasons.iter().all(|reason| reason.code.is_refusal()) =>
+            {
+                Err(self.refuse(failure.reasons, facts).await)
+            }
+            answered => answered,
         }
     }
 
@@ -113,9 +147,10 @@ impl Inner {
     }
 
     async fn apply(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
-        let ApplyPolicyRequest { policy, dry_run } = decode(body)?;
+        let ApplyPolicyRequest { policy, dry_run, expected_sha256 } = decode(body)?;
         let want = if dry_run { Want::Checked } else { Want::InForce };
-        let applied = self.apply_policy(policy, operator, want).await?;
+        let expected = expected(&expected_sha256)?;
+        let applied = self.apply_policy(policy, operator, want, expected).await?;
         Ok(answer::success(&ApplyPolicyResponse {
             policy_sha256: applied.digest.as_bytes().to_vec().into(),
             previous_sha256: applied.previous.as_bytes().to_vec().into(),
@@ -139,6 +174,19 @@ impl Inner {
     }
 }
 
-fn decode<M: Message + Default>(body: Bytes) -> Result<M, Failure> {
+/// The policy that is to be replaced, if it is named.
+fn expected(sha256: &[u8]) -> Result<Option<PolicyDigest>, Failure> {
+    const FIELD: &str = "expected_sha256";
+    if sha256.is_empty() {
+        return Ok(None);
+    }
+    let digest = sha256.try_into().map(PolicyDigest::from_bytes).map_err(|_| {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, FIELD, format!("`{FIELD}` has {} bytes", sha256.len()));
+        reason.allowing("32 bytes, or empty")
+    })?;
+    Ok(Some(digest))
+}
+
+pub(crate) fn decode<M: Message + Default>(body: Bytes) -> Result<M, Failure> {
     M::decode(body).map_err(|error| malformed(&format!("the message does not decode: {error}")).into())
 }

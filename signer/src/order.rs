@@ -23,6 +23,7 @@ use crate::{
     answer::{Failure, Receipt},
     clock::Moment,
     core::Inner,
+    fence::Passage,
     in_flight::Turn,
     in_force::Deciding,
 };
@@ -55,6 +56,8 @@ pub(crate) struct Certified {
     pub(crate) issuer: SpkiDigest,
     pub(crate) receipt: Receipt,
     pub(crate) replayed: bool,
+    /// Held until the reply is put together: a rotation waits for it. None where it was certified before.
+    pub(crate) passage: Option<Passage>,
 }
 
 /// When a signature must be durable.
@@ -123,10 +126,13 @@ pub(crate) async fn certify(
         }
     };
     let (identity, validity) = (warrant.conditions().request.clone(), warrant.content().validity);
+    let passage = core.fences.enter(issuer.digest());
     let issued = core.ledger.issue_before(warrant, now.millis, deadline).await;
     drop(deciding);
     match issued.map_err(|error| core.ledger_failed(&error))? {
-        Issued::Committed { committed, logged } => finish(core, committed, Some(logged), &issuer, deadline, keep).await,
+        Issued::Committed { committed, logged } => {
+            finish(core, committed, Some(logged), &issuer, deadline, keep, passage).await
+        }
         Issued::Validated { logged } => {
             let receipt = core.receipt(logged).await?;
             Ok(Outcome::Validated(Validated { issuer: issuer.digest(), validity, receipt }))
@@ -155,10 +161,14 @@ async fn repeated(
 /// Signs again what was committed and never signed, if that still may be; the ledger logs it first, or voids it.
 async fn resume(core: &Arc<Inner>, identity: &RequestIdentity, deadline: Instant) -> Result<Outcome, Failure> {
     let now = core.trusted_clock().await?;
+    // Held until the passage is taken: no rotation comes between the commit and its drain.
+    let deciding = core.in_force.deciding().await;
     match core.ledger.resume(identity, now.millis).await.map_err(|error| core.ledger_failed(&error))? {
         Issued::Committed { committed, .. } => {
+            let passage = core.fences.enter(committed.issuer());
+            drop(deciding);
             let issuer = core.issuer_key(&identity.authority, committed.issuer())?;
-            finish(core, committed, None, &issuer, deadline, Keep::BeforeReply).await
+            finish(core, committed, None, &issuer, deadline, Keep::BeforeReply, passage).await
         }
         Issued::Answered(answer) => answered(core, &identity.authority, answer).await,
         Issued::Refused { reasons, logged } => Err(core.refused(reasons, logged).await),
@@ -177,9 +187,13 @@ async fn finish(
     issuer: &PublicKey,
     deadline: Instant,
     keep: Keep,
+    mut passage: Passage,
 ) -> Result<Outcome, Failure> {
     let index = committed.log_index();
     let signature = sign(core, committed, deadline).await?;
+    if !passage.signed() {
+        return Err(core.barred(index).await);
+    }
     let certificate = assemble(&signature, issuer).map_err(|error| defect(&error))?;
     let parts = signature.into_parts();
     let mut certificate = certificate.into_der();
@@ -198,7 +212,14 @@ async fn finish(
         None => core.receipt_of(index).await?,
     };
     let to_be_signed = parts.to_be_signed;
-    Ok(Outcome::Certified(Certified { to_be_signed, certificate, issuer: issuer.digest(), receipt, replayed }))
+    Ok(Outcome::Certified(Certified {
+        to_be_signed,
+        certificate,
+        issuer: issuer.digest(),
+        receipt,
+        replayed,
+        passage: Some(passage),
+    }))
 }
 
 /// Lets the backend sign what was committed; a failure becomes an entry of its own.
@@ -226,6 +247,7 @@ pub(crate) async fn answered(core: &Arc<Inner>, authority: &str, answer: Answer)
         issuer: answer.issuer,
         receipt: core.receipt_of(answer.log_index).await?,
         replayed: true,
+        passage: None,
     }))
 }
 

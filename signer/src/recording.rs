@@ -104,6 +104,16 @@ impl Inner {
         self.not_signed(index, reason).await
     }
 
+    /// The signature came after a rotation had stopped waiting for it. It is thrown away.
+    pub(crate) async fn barred(&self, index: u64) -> Failure {
+        let sentence = "the signature came after the epoch was replaced, and was thrown away";
+        tracing::warn!(index, sentence);
+        let code = "BARRED".to_owned();
+        self.log(Event::SigningFailed { log_index: index, code, sentence: sentence.to_owned() }).await;
+        let reason = Reason::new(ReasonCode::TransitionStale, "transition", sentence);
+        self.not_signed(index, reason).await
+    }
+
     async fn not_signed(&self, index: u64, reason: Reason) -> Failure {
         let logged = self.receipt_of(index).await.ok();
         Failure { reasons: vec![reason], logged, retry_after: None }

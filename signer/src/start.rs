@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
-use hallmark_ledger::{CaKey, Event, KeyAction, Ledger, LedgerConfig, LedgerError, OpenError, Recovery, UnixMillis};
-use hallmark_policy::{Policy, key::PublicKey};
+use hallmark_ledger::{
+    CaKey, Epochs, Event, KeyAction, Ledger, LedgerConfig, LedgerError, OpenError, Recovery, UnixMillis,
+};
+use hallmark_policy::{Policy, key::PublicKey, profile::Authority};
 
 use crate::{
     apply::BY_START,
@@ -12,8 +14,10 @@ use crate::{
     clock::{Clock, ClockGuard},
     config::CoreConfig,
     core::{Core, Setting},
-    genesis::{self, GenesisError},
+    epoch, genesis,
     in_force::{Current, Since},
+    making::MakingError,
+    retire,
 };
 
 /// How to start.
@@ -56,7 +60,7 @@ pub enum StartError {
     Authority(#[from] AuthorityError),
     /// An authority cannot be made.
     #[error(transparent)]
-    Genesis(#[from] GenesisError),
+    Genesis(#[from] MakingError),
 }
 
 /// A CA certificate of an authority that is served.
@@ -181,6 +185,9 @@ async fn start(
     }
     core.inner.serve(authorities::load(&core.inner.ledger, Keys::Open(&core.inner.keyring), &policy)?);
     log_open_keys(&core).await?;
+    for authority in policy.authorities() {
+        go_on(&core, authority, report).await;
+    }
     let serving = core.inner.all_serving();
     for authority in policy.authorities() {
         let line = match serving.get(&authority.name) {
@@ -192,8 +199,23 @@ async fn start(
         };
         report.lines.push(line);
     }
+    report.lines.extend(authorities::differences(&serving, &policy));
     core.start_background();
     Ok(core)
+}
+
+/// Goes on with what was interrupted. What cannot be done now is no reason not to serve: it is tried again.
+async fn go_on(core: &Core, authority: &Authority, report: &mut StartReport) {
+    let done = [epoch::resume(&core.inner, authority).await, retire::settle(&core.inner, &authority.name).await];
+    for result in done {
+        match result {
+            Ok(said) => report.lines.extend(said),
+            Err(error) => {
+                tracing::error!(%error, "a rotation is not finished");
+                report.lines.push(format!("a rotation is not finished, and is tried again: {error}"));
+            }
+        }
+    }
 }
 
 /// Says in the log which keys were found and are what they should be.
@@ -201,8 +223,7 @@ async fn log_open_keys(core: &Core) -> Result<(), StartError> {
     let inner = &core.inner;
     for (authority, serving) in inner.all_serving().iter() {
         let record = inner.ledger.authority(authority)?;
-        let epochs = inner.ledger.epochs(authority)?;
-        let epoch = epochs.into_iter().find(|epoch| epoch.generation == serving.issuer.epoch.generation);
+        let epoch = inner.ledger.epoch(authority, Epochs::Generation(serving.issuer.epoch.generation))?;
         let keys = [record.and_then(|record| record.key), epoch.and_then(|epoch| epoch.key)];
         for key in keys.into_iter().flatten() {
             let Ok(public) = PublicKey::parse(&key.spki) else { continue };

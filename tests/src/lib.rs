@@ -5,7 +5,8 @@ pub mod asking;
 pub mod client;
 pub mod daemon;
 pub mod log;
+pub mod mesh;
 pub mod tools;
 mod world;
 
-pub use world::{Clocks, EVERYWHERE, OPERATOR, ORIGIN, Where, World, example_policy};
+pub use world::{AUTHORITY, Clocks, EVERYWHERE, OPERATOR, ORIGIN, Where, World, example_policy};

@@ -97,3 +97,19 @@ pub fn spki(certificate: &[u8]) -> &[u8] {
     let at = certificate.windows(P256.len()).position(|window| window == P256).expect("a P-256 key");
     &certificate[at..at + 91]
 }
+
+/// SHA-256.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref().try_into().expect("32 bytes")
+}
+
+/// Reads hexadecimal digits.
+///
+/// # Panics
+/// If they are none.
+#[must_use]
+pub fn from_hex(text: &str) -> Vec<u8> {
+    assert!(text.len().is_multiple_of(2) && text.is_ascii(), "{text}");
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
+}

@@ -11,11 +11,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use hallmark_policy::caller::Identity;
+use hallmark_faulty::Device;
+use hallmark_policy::{caller::Identity, key::SpkiDigest};
 use hallmark_proto::{
     link::{Call, Reply, TurnedAway, Unary, call::Kind},
-    operator::{ApplyPolicyRequest, ApplyPolicyResponse, PolicyStatusRequest, PolicyStatusResponse},
-    signer::{GetChainRequest, GetChainResponse, MintCertificateRequest, MintCertificateResponse},
+    operator::{
+        AbortEpochRequest, ActivateEpochRequest, ApplyPolicyRequest, ApplyPolicyResponse, EpochResponse,
+        PolicyStatusRequest, PolicyStatusResponse, PrepareEpochRequest,
+    },
+    signer::{
+        EpochStatus, GetChainRequest, GetChainResponse, ListEpochsRequest, ListEpochsResponse, MintCertificateRequest,
+        MintCertificateResponse, RotateIntermediateRequest, RotateIntermediateResponse, WatchEpochsRequest,
+    },
 };
 use hallmark_signer::{Clock, Core, SoftwareKeys, StartError, StartOptions, StartReport, config::CoreFile};
 use hallmark_test_token::{MODULE, PIN, Token};
@@ -36,6 +43,9 @@ const DEADLINE_NANOS: u64 = 60_000_000_000;
 
 /// Origin of every world's log.
 pub const ORIGIN: &str = "log.hallmark.lab";
+
+/// The authority of the example policy.
+pub const AUTHORITY: &str = "athenz";
 
 /// The operator of every world.
 pub const OPERATOR: &str = "spiffe://hallmark.lab/operator";
@@ -58,6 +68,8 @@ pub struct World {
     place: Where,
     token: Option<Token>,
     clocks: Clocks,
+    /// Before the core, so that nothing hangs in the device when the core ends.
+    device: Option<Device>,
     core: Option<Core>,
     caller: Bytes,
     operator: Bytes,
@@ -112,6 +124,20 @@ impl World {
         world
     }
 
+    /// A signer with the example policy and its authority made, whose token lies behind a device that fails when it is told
+    /// to.
+    pub async fn faulty() -> Self {
+        Self::faulty_with_policy(&example_policy()).await
+    }
+
+    /// The same with another policy.
+    pub async fn faulty_with_policy(policy: &str) -> Self {
+        let mut world = Self::unmade(Where::SoftHsm, policy);
+        world.device = Some(Device::new());
+        world.start(true).await.expect("the core starts");
+        world
+    }
+
     /// Files only: nothing is started and no authority made.
     #[must_use]
     pub fn unmade(place: Where, policy: &str) -> Self {
@@ -123,7 +149,7 @@ impl World {
         let token = (place == Where::SoftHsm).then(|| Token::make("world"));
         let caller = asking::caller_certificate("spiffe://hallmark.lab/coordinator");
         let operator = asking::caller_certificate(OPERATOR);
-        let world = Self { directory, place, token, clocks, core: None, caller, operator };
+        let world = Self { directory, place, token, clocks, device: None, core: None, caller, operator };
         world.write_private("secret", PIN);
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).expect("random bytes");
@@ -165,6 +191,15 @@ impl World {
         self.token.as_ref().expect("this world has a token")
     }
 
+    /// The device in front of its token.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.device.as_ref().expect("this world is a faulty one")
+    }
+
     /// Whether its core runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -200,7 +235,8 @@ impl World {
     pub fn core_file(&self) -> CoreFile {
         let backend = match &self.token {
             Some(token) => format!(
-                "[backend.pkcs11]\nmodule = '{MODULE}'\ntoken = '{}'\nserial = '{}'\npin = {{ file = 'secret' }}\nsessions = 3",
+                "[backend.pkcs11]\nmodule = '{}'\ntoken = '{}'\nserial = '{}'\npin = {{ file = 'secret' }}\nsessions = 3",
+                self.device.as_ref().map_or_else(|| MODULE.into(), Device::module).display(),
                 token.label(),
                 token.serial()
             ),
@@ -288,7 +324,21 @@ impl World {
     /// # Errors
     /// The refusal.
     pub async fn apply(&self, policy: &str, dry_run: bool) -> Result<ApplyPolicyResponse, Refused> {
-        let request = ApplyPolicyRequest { policy: policy.to_owned(), dry_run };
+        self.apply_in_place_of(&[], policy, dry_run).await
+    }
+
+    /// Applies a policy as the operator, in the place of the one with this digest.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn apply_in_place_of(
+        &self,
+        expected_sha256: &[u8],
+        policy: &str,
+        dry_run: bool,
+    ) -> Result<ApplyPolicyResponse, Refused> {
+        let expected_sha256 = expected_sha256.to_vec().into();
+        let request = ApplyPolicyRequest { policy: policy.to_owned(), dry_run, expected_sha256 };
         asking::decoded(self.operate("ApplyPolicy", &self.operator, request.encode_to_vec()).await)
     }
 
@@ -299,6 +349,90 @@ impl World {
     pub async fn policy_status(&self) -> PolicyStatusResponse {
         let body = PolicyStatusRequest {}.encode_to_vec();
         asking::decoded(self.operate("PolicyStatus", &self.operator, body).await).expect("the operator may ask")
+    }
+
+    /// Asks for a rotation as the coordinator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn rotate(&self, request: &RotateIntermediateRequest) -> Result<RotateIntermediateResponse, Refused> {
+        asking::decoded(self.unary("RotateIntermediate", &self.caller, request.encode_to_vec(), DEADLINE_NANOS).await)
+    }
+
+    /// The root's key.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn root_key(&self) -> SpkiDigest {
+        let keys = self.core().ca_keys().expect("the ledger reads");
+        let root = keys.into_iter().find(|(authority, what, _)| authority == AUTHORITY && *what == "root");
+        SpkiDigest::of(&root.expect("a root").2)
+    }
+
+    /// Prepares the next epoch as the operator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn prepare_epoch(&self, lifetime_seconds: u64) -> Result<EpochResponse, Refused> {
+        let request = PrepareEpochRequest { authority: AUTHORITY.to_owned(), lifetime_seconds };
+        asking::decoded(self.operate("PrepareEpoch", &self.operator, request.encode_to_vec()).await)
+    }
+
+    /// Activates an epoch as the operator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn activate_epoch(&self, generation: u64, revoke_previous: bool) -> Result<EpochResponse, Refused> {
+        let request = ActivateEpochRequest { authority: AUTHORITY.to_owned(), generation, revoke_previous };
+        asking::decoded(self.operate("ActivateEpoch", &self.operator, request.encode_to_vec()).await)
+    }
+
+    /// Gives up an epoch as the operator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn abort_epoch(&self, generation: u64, reason: &str) -> Result<EpochResponse, Refused> {
+        let request = AbortEpochRequest { authority: AUTHORITY.to_owned(), generation, reason: reason.to_owned() };
+        asking::decoded(self.operate("AbortEpoch", &self.operator, request.encode_to_vec()).await)
+    }
+
+    /// The epochs of the world's authority, newest first.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub async fn epochs(&self) -> Vec<EpochStatus> {
+        let request = ListEpochsRequest { authority: AUTHORITY.to_owned(), ..ListEpochsRequest::default() };
+        let reply = self.unary("ListEpochs", &self.caller, request.encode_to_vec(), DEADLINE_NANOS).await;
+        asking::decoded::<ListEpochsResponse>(reply).expect("the coordinator may ask").epochs
+    }
+
+    /// Asks once what WatchEpochs streams.
+    pub async fn watch_epochs(&self, request: &WatchEpochsRequest, deadline_nanos: u64) -> Reply {
+        self.unary("WatchEpochs", &self.caller, request.encode_to_vec(), deadline_nanos).await
+    }
+
+    /// Labels of the epochs' keys that its token or directory holds.
+    ///
+    /// # Panics
+    /// If its directory cannot be read.
+    #[must_use]
+    pub fn epoch_keys(&self) -> Vec<String> {
+        let labels = match &self.token {
+            Some(token) => token.labels(),
+            None => {
+                let files = fs::read_dir(self.path("keys")).expect("the keys' directory").flatten();
+                files.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+            }
+        };
+        let epochs = labels.into_iter().filter(|label| label.contains("-epoch-"));
+        let mut epochs: Vec<_> = epochs
+            .map(|label| {
+                label.split("-epoch-").nth(1).unwrap_or_default().split('-').next().unwrap_or_default().to_owned()
+            })
+            .collect();
+        epochs.sort();
+        epochs
     }
 
     /// Tells the core of a call that was turned away.

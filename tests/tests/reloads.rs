@@ -127,6 +127,45 @@ async fn a_bad_file_leaves_the_old_policy_in_force_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_policy_takes_the_place_of_the_expected_one_and_of_no_other() {
+    let mut world = World::new(Where::Software).await;
+    let example = PolicyDigest::of(&example_policy());
+    let next = format!("{}\n# next\n", example_policy());
+    for dry_run in [true, false] {
+        let refused = world.apply_in_place_of(&[7; 32], &next, dry_run).await.unwrap_err();
+        assert_eq!((refused.code, refused.reasons.as_slice()), (9, ["POLICY_STALE".to_owned()].as_slice()));
+        assert_eq!(refused.allowed, [("POLICY_STALE".to_owned(), example.to_string())]);
+        assert_eq!(refused.logged.is_some(), !dry_run);
+    }
+    for wrong in [&[7; 31][..], &[7; 33]] {
+        let refused = world.apply_in_place_of(wrong, &next, false).await.unwrap_err();
+        assert_eq!((refused.code, refused.reasons[0].as_str()), (3, "FIELD_OUT_OF_LIMITS"));
+    }
+    assert_eq!(world.policy_status().await.policy_sha256.as_ref(), example.as_bytes());
+    let applied = world.apply_in_place_of(example.as_bytes(), &next, false).await.unwrap();
+    assert_eq!(applied.previous_sha256.as_ref(), example.as_bytes());
+    let again = world.apply_in_place_of(example.as_bytes(), &next, false).await.unwrap();
+    assert_eq!((again.in_force, again.log_index), (true, applied.log_index), "the answer had been lost");
+    let log = world.log_after_stop().await;
+    assert_eq!((log.of_type("policy-loaded").count(), log.of_type("policy-refused").count()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_operators_who_replace_the_same_policy_at_the_same_time_one_does() {
+    const OPERATORS: usize = 8;
+    let world = World::new(Where::Software).await;
+    let expected = PolicyDigest::of(&example_policy());
+    let candidates: Vec<_> = (0..OPERATORS).map(|number| format!("{}\n# {number}\n", example_policy())).collect();
+    let applying = candidates.iter().map(|policy| world.apply_in_place_of(expected.as_bytes(), policy, false));
+    let answers = join_all(applying).await;
+    let (applied, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!((applied.len(), refused.len()), (1, OPERATORS - 1));
+    assert!(refused.iter().all(|refused| refused.as_ref().unwrap_err().reasons == ["POLICY_STALE"]));
+    let applied = applied[0].as_ref().unwrap();
+    assert_eq!(world.policy_status().await.policy_sha256, applied.policy_sha256);
+}
+
+#[tokio::test]
 async fn a_dry_run_changes_nothing_and_leaves_no_entry() {
     let mut world = World::new(Where::Software).await;
     let checked = world.apply(&without_minting(), true).await.unwrap();
@@ -154,7 +193,7 @@ async fn an_authority_that_this_run_does_not_serve_is_told() {
 #[tokio::test]
 async fn nobody_but_the_operators_of_the_configuration_operates() {
     let mut world = World::new(Where::Software).await;
-    let request = ApplyPolicyRequest { policy: without_minting(), dry_run: false }.encode_to_vec();
+    let request = ApplyPolicyRequest { policy: without_minting(), ..ApplyPolicyRequest::default() }.encode_to_vec();
     let strangers = ["spiffe://hallmark.lab/coordinator", "spiffe://hallmark.lab/operator/x"];
     for uri in strangers {
         let reply = world.operate("ApplyPolicy", &caller_certificate(uri), request.clone()).await;
@@ -233,6 +272,7 @@ fn operators_apply_a_policy_over_their_own_listener() {
     let laboratory = Laboratory::new();
     let daemon = laboratory.start();
     std::fs::write(laboratory.path("next.toml"), without_viewer()).unwrap();
+    let in_force = std::fs::read_to_string(laboratory.path("policy.toml")).unwrap();
     let told = |command: &mut Command| {
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -244,7 +284,9 @@ fn operators_apply_a_policy_over_their_own_listener() {
     };
     let (code, text) = told(&mut apply(&["--dry-run"]));
     assert!(code == Some(0) && text.starts_with(&format!("good: {}", hex_of(&without_viewer()))), "{text}");
-    let (code, text) = told(&mut apply(&[]));
+    let (code, text) = told(&mut apply(&["--expect", &hex_of(&without_minting())]));
+    assert!(code == Some(1) && text.contains("POLICY_STALE") && text.contains(&hex_of(&in_force)), "{text}");
+    let (code, text) = told(&mut apply(&["--expect", &hex_of(&in_force)]));
     assert!(code == Some(0) && text.starts_with(&format!("in force: {}", hex_of(&without_viewer()))), "{text}");
     let status = succeed(laboratory.hallmark_operator(&daemon).args(["policy", "status", "--json"]));
     assert!(status.contains(&hex_of(&without_viewer())) && status.contains(OPERATOR), "{status}");

@@ -11,7 +11,8 @@ use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 
 use super::{AMPLE, World, message, request, sign};
 use crate::{
-    BackendError, Description, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey, QUEUE_JOBS_MAX, SignError,
+    BackendError, Description, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey, QUEUE_JOBS_MAX,
+    SignError,
     backend::{Backend, Gate, OpenKey, Signer},
 };
 

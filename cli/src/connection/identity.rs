@@ -4,7 +4,6 @@ use std::{path::Path, sync::Arc};
 
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use zeroize::Zeroizing;
 
 use super::ConnectionError;
 use crate::{
@@ -44,7 +43,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> 
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
-    let bytes = Zeroizing::new(files::read(path)?);
+    let bytes = files::read_secret(path)?;
     let unexpected = |_| FileError::Unexpected { path: path.to_owned(), expected: "unencrypted private key in PEM" };
     PrivateKeyDer::from_pem_slice(&bytes).map_err(unexpected)
 }

@@ -73,6 +73,7 @@ fn row(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> R
         Rule::Profile => read && caller_is_known,
         Rule::Transition => read,
         Rule::Signer => false,
+        Rule::Provider => trial.provider.is_some(),
         _ if rule.is_the_profiles() => read && profile_is_known,
         Rule::Key | Rule::Possession | Rule::Extensions | Rule::Names | Rule::Lifetime => true,
     };
@@ -116,6 +117,10 @@ fn saw(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> S
             Some(names) if names.is_empty() => "no names".to_owned(),
             Some(names) => names,
             None => "nothing that reads".to_owned(),
+        },
+        Rule::Provider => match &trial.provider {
+            Some(provider) => format!("`{provider}`"),
+            None => "the names say none".to_owned(),
         },
         Rule::Lifetime => match (question.lifetime_secs, profile) {
             (0, Some(profile)) => format!("no wish, so the profile's {}", profile.lifetime_default()),

@@ -25,7 +25,8 @@ pub(crate) fn apply(arguments: &ApplyArguments, config: Option<&Path>, screen: &
     let settings = ConnectionSettings::resolve(&arguments.connection, &config)?;
     let unexpected = |_| FileError::Unexpected { path: arguments.file.clone(), expected: "policy in UTF-8" };
     let policy = String::from_utf8(files::read_up_to(&arguments.file, POLICY_BYTES_MAX)?).map_err(unexpected)?;
-    let request = ApplyPolicyRequest { policy, dry_run: arguments.dry_run };
+    let expected_sha256 = arguments.expect.map(|digest| digest.to_vec()).unwrap_or_default().into();
+    let request = ApplyPolicyRequest { policy, dry_run: arguments.dry_run, expected_sha256 };
     let answer: ApplyPolicyResponse = connection::runtime()?.block_on(async {
         let connection = Connection::open(&settings).await?;
         connection.call_operator(request, async |mut client, request| client.apply_policy(request).await).await

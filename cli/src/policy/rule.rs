@@ -21,6 +21,8 @@ pub(crate) enum Rule {
     Extensions,
     /// The names fit the formats.
     Names,
+    /// The caller speaks for the provider that the names say.
+    Provider,
     /// The lifetime is within its limits.
     Lifetime,
     /// The transition is that of the active epoch.
@@ -31,7 +33,7 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Request,
         Self::Caller,
         Self::Method,
@@ -40,6 +42,7 @@ impl Rule {
         Self::Possession,
         Self::Extensions,
         Self::Names,
+        Self::Provider,
         Self::Lifetime,
         Self::Transition,
         Self::Signer,
@@ -55,6 +58,7 @@ impl Rule {
             Self::Possession => "possession",
             Self::Extensions => "extensions",
             Self::Names => "names",
+            Self::Provider => "provider",
             Self::Lifetime => "lifetime",
             Self::Transition => "transition",
             Self::Signer => "signer",
@@ -64,7 +68,7 @@ impl Rule {
     /// Whether it is the profile that says what is allowed.
     pub(crate) fn is_the_profiles(self) -> bool {
         match self {
-            Self::Key | Self::Possession | Self::Extensions | Self::Names | Self::Lifetime => true,
+            Self::Key | Self::Possession | Self::Extensions | Self::Names | Self::Provider | Self::Lifetime => true,
             Self::Request | Self::Caller | Self::Method | Self::Profile | Self::Transition | Self::Signer => false,
         }
     }
@@ -106,15 +110,27 @@ impl Rule {
             | ReasonCode::NameTooMany
             | ReasonCode::NamesAmbiguous
             | ReasonCode::NameConstrained
-            | ReasonCode::NameOfCaller => Self::Names,
+            | ReasonCode::NameOfCaller
+            | ReasonCode::ManifestMissing
+            | ReasonCode::PolicyHashUnknown
+            | ReasonCode::PolicyHashNotAllowed
+            | ReasonCode::NamesFromManifest => Self::Names,
+            ReasonCode::ProviderNotAllowed => Self::Provider,
             ReasonCode::LifetimeTooLong | ReasonCode::LifetimeBeyondIssuer | ReasonCode::OutsideWindow => {
                 Self::Lifetime
             }
             ReasonCode::TransitionStale => Self::Transition,
             ReasonCode::EpochNotActive
+            | ReasonCode::ManifestInvalid
+            | ReasonCode::ManifestImmutable
+            | ReasonCode::OwnerUnknown
+            | ReasonCode::OwnerSignatureWrong
+            | ReasonCode::OwnerKeyShared
+            | ReasonCode::RotatesByAge
             | ReasonCode::PolicyChanged
             | ReasonCode::PolicyInvalid
             | ReasonCode::PolicyDiffers
+            | ReasonCode::PolicyStale
             | ReasonCode::RateExceeded
             | ReasonCode::QuotaExceeded
             | ReasonCode::KeyHasOtherNames

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use hallmark_policy::{
-    Caller, EpochId, Issuer, Policy,
+    Bounds, Caller, EpochId, Issuer, Policy,
     caller::Identity,
     key::{KeyKind, PublicKey},
     profile::Authority,
@@ -113,6 +113,7 @@ impl StandIns {
                 not_before: at.before(hallmark_policy::profile::BACKDATE_MAX),
                 not_after: at.after(authority.epoch.lifetime),
             },
+            bounds: Bounds::of(authority),
         })
     }
 

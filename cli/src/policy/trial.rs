@@ -2,7 +2,7 @@
 
 use hallmark_policy::{
     Approved, Caller, Decision, Facts, Issuer, Method, Policy, Reason, Request, RequestInput, SubjectInput, admit,
-    claim::ClaimInput, content::Serial, decide, facts, time::UnixTime,
+    claim::ClaimInput, content::Serial, decide, facts, provider, time::UnixTime,
 };
 
 use super::stand_in::{StandInError, StandIns};
@@ -26,6 +26,8 @@ pub(crate) struct Trial {
     pub(crate) issuer: Issuer,
     /// What the log would say; none if the request is not well-formed.
     pub(crate) facts: Option<Facts>,
+    /// The provider that the names say.
+    pub(crate) provider: Option<String>,
     /// Why it is refused; none if it is approved.
     pub(crate) reasons: Vec<Reason>,
     pub(crate) approved: Option<Box<Approved>>,
@@ -51,12 +53,13 @@ pub(crate) fn trial(policy: &Policy, question: &Question<'_>, stand_ins: &mut St
         Err(malformed) => {
             let mut reasons = admit(policy, &caller, Method::MintCertificate, question.at).err().unwrap_or_default();
             reasons.extend(malformed);
-            return Ok(Trial { caller, issuer, facts: None, reasons, approved: None });
+            return Ok(Trial { caller, issuer, facts: None, provider: None, reasons, approved: None });
         }
     };
-    let facts = Some(facts(policy, &request));
-    Ok(match decide(policy, &request, &issuer, question.at, Serial::from_random([0; 16])) {
-        Decision::Approve(approved) => Trial { caller, issuer, facts, reasons: Vec::new(), approved: Some(approved) },
-        Decision::Refuse(reasons) => Trial { caller, issuer, facts, reasons, approved: None },
-    })
+    let (facts, provider) = (Some(facts(policy, &request)), provider(policy, &request));
+    let (approved, reasons) = match decide(policy, &request, &issuer, question.at, Serial::from_random([0; 16])) {
+        Decision::Approve(approved) => (Some(approved), Vec::new()),
+        Decision::Refuse(reasons) => (None, reasons),
+    };
+    Ok(Trial { caller, issuer, facts, provider, reasons, approved })
 }

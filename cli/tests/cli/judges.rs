@@ -107,6 +107,35 @@ fn told(run: &Run) -> String {
 }
 
 #[test]
+fn the_provider_that_the_names_say_is_one_that_the_caller_speaks_for() {
+    let world = World::new();
+    world.write("policy.toml", include_str!("../../../examples/cookbook/athenz-all-shapes.toml"));
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "sports.api");
+    params.subject_alt_names = vec![
+        SanType::DnsName("api.sports.aws.athenz.example".try_into().unwrap()),
+        SanType::URI("athenz://instanceid/sys.auth.aws/i-1".try_into().unwrap()),
+    ];
+    world.write("host.csr", params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap());
+    let of = |caller: &str| {
+        let run = explain(&world, &["--profile", "service", "--caller", caller]);
+        let from = |line: &&str| !line.contains("  provider  ");
+        let rows: Vec<_> = run.stdout.lines().skip_while(from).take(3).map(ToOwned::to_owned).collect();
+        (run.code, rows)
+    };
+    let (code, rows) = of("zts");
+    assert_eq!((code, rows[0].as_str()), (0, "pass  provider    `sys.auth.aws`"));
+    let (code, rows) = of("zts-gcp");
+    let told = [
+        "FAIL  provider    `sys.auth.aws`",
+        "                  PROVIDER_NOT_ALLOWED: the caller `zts-gcp` does not speak for the provider `sys.auth.aws`",
+        "                  allowed: sys.auth.gcp",
+    ];
+    assert_eq!((code, rows), (1, told.map(ToOwned::to_owned).to_vec()));
+}
+
+#[test]
 fn a_good_policy_is_said_in_sentences() {
     assert_snapshot!(world().run(["policy", "check", "policy.toml"]).told());
 }

@@ -1,7 +1,7 @@
 //! Minting: what is sent, checked, written and said.
 
 use crate::support::{World, log, signer::FakeSigner};
-use hallmark_proto::signer::{MintCertificateResponse, mint_certificate_request::Subject};
+use hallmark_proto::signer::{MintCertificateResponse, mint_certificate_request::Subject, subject_alt_name::Name};
 use insta::assert_snapshot;
 use rcgen::KeyPair;
 
@@ -40,17 +40,43 @@ fn everything_that_was_typed_is_sent() {
     let digest = "c0".repeat(32);
     let words = format!(
         "mint --profile mesh/workload --spki service.pub --dns a.example --dns b.example --uri spiffe://x/y \
-         --common-name x --lifetime 24h --transition {digest} --evidence-sha256 {digest}"
+         --ip 10.0.0.1 --ip 2001:db8::1 --email a@b.example --common-name x --lifetime 24h --transition {digest} --evidence-sha256 {digest}"
     );
     assert_eq!(world.run(signer.command(&words)).code, 0);
     let seen = signer.seen.lock().unwrap().pop().unwrap();
     assert_eq!((seen.authority.as_str(), seen.profile.as_str()), ("mesh", "workload"));
     assert_eq!((seen.lifetime_seconds, seen.common_name.as_str()), (86_400, "x"));
     assert_eq!((seen.transition.as_ref(), seen.evidence_sha256.as_ref()), ([0xc0; 32].as_ref(), [0xc0; 32].as_ref()));
-    assert_eq!(seen.subject_alt_names.len(), 3);
+    let names: Vec<_> = seen.subject_alt_names.into_iter().map(|name| name.name.unwrap()).collect();
+    let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let wanted = [
+        Name::Dns("a.example".to_owned()),
+        Name::Dns("b.example".to_owned()),
+        Name::Uri("spiffe://x/y".to_owned()),
+        Name::Ip(vec![10, 0, 0, 1].into()),
+        Name::Ip(v6.to_vec().into()),
+        Name::Email("a@b.example".to_owned()),
+    ];
+    assert_eq!(names, wanted);
     assert_eq!(seen.request_id.len(), 36, "a random one");
     let Some(Subject::Spki(spki)) = seen.subject else { panic!("an SPKI was sent") };
     assert_eq!(spki.first(), Some(&0x30), "as DER");
+}
+
+#[test]
+fn names_go_with_a_bare_key_and_an_address_is_one() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    for (flags, told) in [
+        ("--csr service.csr --ip 10.0.0.1", "the argument '--csr <FILE>' cannot be used with"),
+        ("--csr service.csr --email a@b.example", "the argument '--csr <FILE>' cannot be used with"),
+        ("--spki service.pub --ip 10.0.0", "invalid value '10.0.0' for '--ip <ADDRESS>'"),
+        ("--spki service.pub --ip 10.0.0.0/8", "invalid value '10.0.0.0/8' for '--ip <ADDRESS>'"),
+    ] {
+        let run = world.run(signer.command(&format!("mint --profile mesh {flags}")));
+        assert!(run.code == 2 && run.stderr.contains(told), "{flags}: {}", run.told());
+    }
+    assert!(signer.seen.lock().unwrap().is_empty(), "nothing was asked");
 }
 
 #[test]

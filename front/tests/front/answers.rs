@@ -18,13 +18,7 @@ async fn details_bytes_survive() {
     let world = World::start();
     let details: Bytes = (0..=255).cycle().take(3_001).collect::<Vec<u8>>().into();
     let message = "name `ä\n%` is outside".to_owned();
-    world.core.reply(&Reply {
-        code: 7,
-        message: message.clone(),
-        details: details.clone(),
-        body: Bytes::new(),
-        next: Bytes::new(),
-    });
+    world.core.reply(&Reply { code: 7, message: message.clone(), details: details.clone(), ..Reply::default() });
     let answer = world.connect().await.call("MintCertificate", b"").await.unwrap();
     assert_eq!(answer.code(), Code::PermissionDenied);
     assert_eq!((answer.status.message(), answer.status.details()), (message.as_str(), details.as_ref()));

@@ -77,6 +77,7 @@ fn request(facts: &Facts) -> Object {
         .texts("caller-identities", "caller-identities-omitted", facts.identities.iter().map(ToString::to_string))
         .texts("names", "names-omitted", &facts.names)
         .maybe_hex("caller-certificate-sha256", facts.certificate_sha256.as_ref().map(<[u8; 32]>::as_slice))
+        .maybe_hex("manifest-sha256", facts.manifest_sha256.as_ref().map(<[u8; 32]>::as_slice))
         .maybe_hex("evidence-sha256", facts.evidence_sha256.as_ref().map(<[u8; 32]>::as_slice))
         .maybe_hex("spki-sha256", facts.spki.as_ref().map(|spki| spki.as_bytes().as_slice()));
     if facts.request.is_empty() { object } else { object.hex("request-sha256", &sha256(&facts.request)) }

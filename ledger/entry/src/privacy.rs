@@ -165,8 +165,12 @@ impl Opening {
     pub fn parse(line: &[u8]) -> Result<(u64, Self), NotAnOpening> {
         let read = Value::read(line).ok_or(NotAnOpening)?;
         let Value::Object(members) = &read else { return Err(NotAnOpening) };
-        let [("index", Value::Integer(index)), ("key", Value::Text(key)), ("salt", Value::Text(salt)), ("value", value)] =
-            members.as_slice()
+        let [
+            ("index", Value::Integer(index)),
+            ("key", Value::Text(key)),
+            ("salt", Value::Text(salt)),
+            ("value", value),
+        ] = members.as_slice()
         else {
             return Err(NotAnOpening);
         };
@@ -220,7 +224,8 @@ mod tests {
     use super::*;
     use crate::{is_canonical, schema};
 
-    const ENTRY: &[u8] = br#"{"config":"a","names":["dns:a.example"],"subject":"CN=a","time":1,"type":"eclipse","version":1}"#;
+    const ENTRY: &[u8] =
+        br#"{"config":"a","names":["dns:a.example"],"subject":"CN=a","time":1,"type":"eclipse","version":1}"#;
 
     fn committed() -> (Vec<u8>, Vec<Opening>) {
         let mut next = 0_u8;
@@ -262,7 +267,9 @@ mod tests {
         let (_, openings) = committed();
         let line = openings[0].to_line(7);
         assert_eq!(Opening::parse(line.trim_end().as_bytes()), Ok((7, openings[0].clone())));
-        for wrong in [line.replace(":7", ":-7"), line.replace("\"index\"", "\"Index\""), line.replace("01", "0g"), String::new()] {
+        for wrong in
+            [line.replace(":7", ":-7"), line.replace("\"index\"", "\"Index\""), line.replace("01", "0g"), String::new()]
+        {
             assert_eq!(Opening::parse(wrong.trim_end().as_bytes()), Err(NotAnOpening), "{wrong}");
         }
     }

@@ -52,8 +52,11 @@ pub enum Misfit {
 }
 
 /// Members that every entry has, whatever its type and version.
-pub const HEAD: &[Member] =
-    &[Member::needed("time", Form::Integer), Member::needed("type", Form::Name), Member::needed("version", Form::Count)];
+pub const HEAD: &[Member] = &[
+    Member::needed("time", Form::Integer),
+    Member::needed("type", Form::Name),
+    Member::needed("version", Form::Count),
+];
 
 /// What stands in the place of all other members of an entry that was too long.
 pub const OMITTED: &[Member] =
@@ -91,7 +94,9 @@ pub fn kind(name: &str) -> Option<&'static Kind> {
 fn check_members(object: &Value<'_>, members: &[Member], kind: &str, outermost: bool) -> Result<(), Misfit> {
     for member in members {
         match object.member(member.key) {
-            None if member.needed => return Err(Misfit::Missing { kind: kind.to_owned(), path: member.key.to_owned() }),
+            None if member.needed => {
+                return Err(Misfit::Missing { kind: kind.to_owned(), path: member.key.to_owned() });
+            }
             None => {}
             Some(value) if outermost && member.may_be_private() && forms::is_commitment(value) => {}
             Some(value) => forms::check(value, member, kind)?,

@@ -45,8 +45,14 @@ fn types_of_the_future_pass_and_what_is_known_must_fit() {
         (br#"{"time":"now","type":"stop","version":1}"#, "its `time` is not an integer, which `stop` wants"),
         (br#"{"time":1,"type":7,"version":1}"#, "its `type` is not a short text, which `entry` wants"),
         (br#"{"time":1,"type":"operator-command","version":1}"#, "it has no `command`, which `operator-command` has"),
-        (br#"{"time":1,"type":"recovered","unsigned":-1,"version":1}"#, "its `unsigned` is not a count, which `recovered` wants"),
-        (br#"{"decision":"issued","time":1,"type":"decision","version":1}"#, "it has no `algorithm`, which `decision` has"),
+        (
+            br#"{"time":1,"type":"recovered","unsigned":-1,"version":1}"#,
+            "its `unsigned` is not a count, which `recovered` wants",
+        ),
+        (
+            br#"{"decision":"issued","time":1,"type":"decision","version":1}"#,
+            "it has no `algorithm`, which `decision` has",
+        ),
         (
             br#"{"decision":"refused","reasons":[{"code":"A"},{"field":"b"}],"time":1,"type":"decision","version":1}"#,
             "it has no `reasons.code`, which `decision` has",

@@ -34,6 +34,7 @@ fn facts() -> impl Strategy<Value = Facts> {
             spki: Some(SpkiDigest::from_bytes([2; 32])),
             possession: "csr",
             evidence_sha256: Some([3; 32]),
+            manifest_sha256: Some([4; 32]),
             request: vec![4; 100],
         },
     )

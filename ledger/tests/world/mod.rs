@@ -10,9 +10,11 @@ use std::{
 };
 
 use hallmark_ledger::{
-    Committed, Consent, EpochIntent, Event, Issued, Statement, Ledger, LedgerConfig, Logged, OpenError, Opened, Step, UnixMillis};
+    Committed, Consent, EpochIntent, Event, Issued, Ledger, LedgerConfig, Logged, OpenError, Opened, Statement, Step,
+    UnixMillis,
+};
 use hallmark_policy::{
-    Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
+    Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput, Warrant,
     authority::{CaRequest, Root, decide_ca, statement, statement_sha256, transition},
     content::{EpochBinding, Serial},
     decide, endorse,
@@ -138,7 +140,11 @@ impl World {
 
     pub(crate) async fn found_root(&self, ledger: &Ledger) -> Root {
         let (authority, key) = (AUTHORITY.to_owned(), key(1_000_000));
-        self.step(ledger, Step::RootIntent { authority: authority.clone(), label: "root".to_owned() }).await;
+        self.step(
+            ledger,
+            Step::RootIntent { authority: authority.clone(), label: "root".to_owned(), owners: Vec::new() },
+        )
+        .await;
         let (reference, spki) = ("key-root".to_owned(), key.spki().to_vec());
         self.step(ledger, Step::RootKey { authority: authority.clone(), reference, spki }).await;
         self.sign(ledger, self.ca(&CaRequest::Root, &key)).await;
@@ -162,9 +168,9 @@ impl World {
     pub(crate) async fn prepare(&self, ledger: &Ledger, root: &Root, generation: u64, previous: [u8; 32]) -> Mesh {
         let mesh = self.key_epoch(ledger, root, generation, previous).await;
         let epoch = binding(generation, previous);
-        let request = CaRequest::Intermediate { root, epoch };
+        let request = CaRequest::Intermediate { root, epoch, lifetime: None };
         self.sign(ledger, self.ca(&request, &mesh.issuer.key)).await;
-        self.sign(ledger, self.ca(&CaRequest::MeshCa { root, epoch }, &mesh.issuer.key)).await;
+        self.sign(ledger, self.ca(&CaRequest::MeshCa { root, epoch, lifetime: None }, &mesh.issuer.key)).await;
         self.step(ledger, Step::EpochPrepared { authority: AUTHORITY.to_owned(), generation }).await;
         mesh
     }
@@ -184,6 +190,7 @@ impl World {
             key,
             algorithm: SignatureAlgorithm::Ed25519,
             validity: Interval { not_before: now(), not_after: now().after(profile.lifetime) },
+            bounds: Bounds::default(),
         };
         Mesh { root: root.clone(), issuer }
     }

@@ -8,7 +8,7 @@ use crate::{
     constraint::{CONSTRAINTS_MAX, NO_HOST, NameConstraints, Subtree, is_host},
     file::{ClaimTable, KeysTable, NameConstraintsTable, ProfileTable, SubtreesTable, WindowTable},
     ip::IpBlock,
-    key::SpkiDigest,
+    key::{SpkiDigest, digest_from_hex},
     oid::{Oid, dotted},
     profile::{Authority, KeyPurpose, LEAF_LIFETIME_MIN, Pattern, Profile},
     time::{Interval, UnixTime},
@@ -28,7 +28,7 @@ impl Reader {
     pub(super) fn denied(&mut self, table: &KeysTable) -> BTreeSet<SpkiDigest> {
         let mut denied = BTreeSet::new();
         for text in &table.denied {
-            match digest(text) {
+            match digest_from_hex(text).map(SpkiDigest::from_bytes) {
                 Some(digest) if denied.insert(digest) => {}
                 Some(_) => self.mistake("keys", format!("`denied` has `{text}` twice")),
                 None => self.mistake(
@@ -293,16 +293,4 @@ impl Reader {
             }
         }
     }
-}
-
-fn digest(text: &str) -> Option<SpkiDigest> {
-    let fine = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    if !fine {
-        return None;
-    }
-    let mut digest = [0; 32];
-    for (at, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()?;
-    }
-    Some(SpkiDigest::from_bytes(digest))
 }

@@ -202,7 +202,9 @@ fn other_root() -> String {
 fn entries(log: &Path) -> Vec<Vec<u8>> {
     let size = size(log);
     let bundles = tile::changed(TileKind::Entries, 0, size).map(|path| fs::read(log.join(path.to_string())).unwrap());
-    bundles.flat_map(|bytes| bundle::decode(&bytes).unwrap().into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>()).collect()
+    bundles
+        .flat_map(|bytes| bundle::decode(&bytes).unwrap().into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>())
+        .collect()
 }
 
 /// The first bundle, with one entry more or less where that is so.

@@ -9,11 +9,7 @@ use std::{fs, path::Path, sync::OnceLock};
 
 use forge::Forgery;
 use hallmark_proto::signer::MintCertificateRequest;
-use hallmark_tests::{
-    asking::Asked,
-    client::connect,
-    daemon::Laboratory,
-};
+use hallmark_tests::{asking::Asked, client::connect, daemon::Laboratory};
 use judge::{JUDGES, Judge};
 use proptest::{prelude::*, test_runner::TestRunner};
 use tokio::task::JoinSet;

@@ -13,7 +13,7 @@ use aws_lc_rs::rand;
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11},
     error::{Error, RvError},
-    object::{Attribute, AttributeType, ObjectHandle},
+    object::{Attribute, AttributeType, ObjectClass, ObjectHandle},
     session::{Session, UserType},
     slot::Slot,
     types::AuthPin,
@@ -115,6 +115,21 @@ impl Token {
         for object in objects {
             session.destroy_object(object).expect("C_DestroyObject");
         }
+    }
+
+    /// The labels of its private keys.
+    #[must_use]
+    pub fn labels(&self) -> Vec<String> {
+        let session = self.session();
+        let objects = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).expect("C_FindObjects");
+        let label = |object: ObjectHandle| {
+            let read = session.get_attributes(object, &[AttributeType::Label]).expect("C_GetAttributeValue");
+            match read.into_iter().next() {
+                Some(Attribute::Label(label)) => String::from_utf8_lossy(&label).into_owned(),
+                other => panic!("{other:?} instead of a label"),
+            }
+        };
+        objects.into_iter().map(label).collect()
     }
 
     /// Closes all sessions of this process with the token, as if the device had been pulled and put back.

@@ -6,7 +6,9 @@ use std::{
 };
 
 use hallmark_proto::signer::{
-    Epoch, GetChainRequest, GetChainResponse, MintCertificateRequest, MintCertificateResponse,
+    Epoch, GetChainRequest, GetChainResponse, ListEpochsRequest, ListEpochsResponse, MintCertificateRequest,
+    MintCertificateResponse, RotateIntermediateRequest, RotateIntermediateResponse, WatchEpochsRequest,
+    WatchEpochsResponse,
     signer_server::{Signer, SignerServer},
 };
 use hyper_util::{
@@ -71,6 +73,27 @@ impl Signer for Told {
             active: true,
         }))
     }
+
+    type WatchEpochsStream = tonic::codegen::BoxStream<WatchEpochsResponse>;
+
+    async fn rotate_intermediate(
+        &self,
+        _: Request<RotateIntermediateRequest>,
+    ) -> Result<Response<RotateIntermediateResponse>, Status> {
+        Err(not_told())
+    }
+
+    async fn list_epochs(&self, _: Request<ListEpochsRequest>) -> Result<Response<ListEpochsResponse>, Status> {
+        Err(not_told())
+    }
+
+    async fn watch_epochs(&self, _: Request<WatchEpochsRequest>) -> Result<Response<Self::WatchEpochsStream>, Status> {
+        Err(not_told())
+    }
+}
+
+fn not_told() -> Status {
+    Status::unimplemented("nobody told this signer what to answer")
 }
 
 impl FakeSigner {

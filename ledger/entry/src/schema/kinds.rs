@@ -99,12 +99,7 @@ pub const KINDS: &[Kind] = &[
         ],
         variants: None,
     },
-    Kind {
-        name: "ceremony",
-        about: "a root was made in a ceremony",
-        members: &[],
-        variants: None,
-    },
+    Kind { name: "ceremony", about: "a root was made in a ceremony", members: &[], variants: None },
     Kind {
         name: "clock-distrusted",
         about: "the clocks disagreed; nothing is minted until an operator confirms",
@@ -166,12 +161,7 @@ pub const KINDS: &[Kind] = &[
             ],
         )),
     },
-    Kind {
-        name: "heartbeat",
-        about: "the signer is alive",
-        members: &[],
-        variants: None,
-    },
+    Kind { name: "heartbeat", about: "the signer is alive", members: &[], variants: None },
     Kind {
         name: "key-event",
         about: "something happened to a CA key",
@@ -248,17 +238,22 @@ pub const KINDS: &[Kind] = &[
         variants: Some((
             "step",
             &[
-                Variant {
-                    word: "epoch-active",
-                    members: &[needed("epoch", Object(EPOCH))],
-                },
+                Variant { word: "epoch-active", members: &[needed("epoch", Object(EPOCH))] },
                 Variant {
                     word: "epoch-intent",
-                    members: &[needed("epoch", Object(EPOCH)), needed("label", Text), needed("manifest-sha256", Digest)],
+                    members: &[
+                        needed("epoch", Object(EPOCH)),
+                        needed("label", Text),
+                        needed("manifest-sha256", Digest),
+                    ],
                 },
                 Variant {
                     word: "epoch-key",
-                    members: &[needed("epoch", Object(EPOCH)), needed("reference", Text), needed("spki-sha256", Digest)],
+                    members: &[
+                        needed("epoch", Object(EPOCH)),
+                        needed("reference", Text),
+                        needed("spki-sha256", Digest),
+                    ],
                 },
                 Variant { word: "root-intent", members: &[needed("label", Text)] },
                 Variant { word: "root-key", members: &[needed("reference", Text), needed("spki-sha256", Digest)] },
@@ -277,12 +272,7 @@ pub const KINDS: &[Kind] = &[
         ],
         variants: None,
     },
-    Kind {
-        name: "stop",
-        about: "the last entry of a clean run",
-        members: &[],
-        variants: None,
-    },
+    Kind { name: "stop", about: "the last entry of a clean run", members: &[], variants: None },
     Kind {
         name: "void",
         about: "a committed request that will never be signed",

@@ -1,0 +1,191 @@
+//! Rotation by age: operators prepare the next epoch, see whom its chain has reached, and activate it; or give it up.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hallmark_ledger::{AuthorityRecord, AuthorityState, Consent, EpochRecord, EpochState, Epochs};
+use hallmark_policy::{
+    Reason, ReasonCode,
+    authority::lifetime_objection,
+    file::RotatesWord,
+    profile::{Authority, Policy},
+    time::Span,
+};
+use hallmark_proto::{
+    link::Reply,
+    operator::{AbortEpochRequest, ActivateEpochRequest, EpochResponse, PrepareEpochRequest},
+};
+
+use crate::{
+    answer::{self, Failure},
+    authorities,
+    core::Inner,
+    epoch, epochs,
+    fence::Drained,
+    making::MakingError,
+    operate::decode,
+    retire,
+};
+
+/// Longest reason of an operator, in bytes.
+const REASON_BYTES_MAX: usize = 200;
+
+impl Inner {
+    /// Makes the next epoch, or goes on with the one that is being made.
+    pub(crate) async fn prepare_epoch(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
+        let PrepareEpochRequest { authority, lifetime_seconds } = decode(body)?;
+        let _alone = self.rotating.alone(&authority).await;
+        let policy = self.policy();
+        let (described, record) = self.by_age(&policy, &authority)?;
+        if lifetime_seconds > 0 {
+            let objection = lifetime_objection(&described.epoch, Span::from_secs(lifetime_seconds));
+            objection.map_or(Ok(()), Err)?;
+        }
+        let mut said = Vec::new();
+        let making = self.one_epoch(&authority, Epochs::Making)?;
+        let generation = match making {
+            Some(making) => making.generation,
+            None => {
+                let consent = Consent { by: operator.to_owned(), ..Consent::default() };
+                let begun = epoch::begin_by_age(self, described, lifetime_seconds, consent).await;
+                begun.map_err(|error| self.making_failed(&error))?
+            }
+        };
+        let prepared = epoch::prepare(self, described, &record, generation, &mut said).await;
+        let prepared = prepared.map_err(|error| self.making_failed(&error))?;
+        if prepared.lifetime_secs != lifetime_seconds && lifetime_seconds > 0 {
+            said.push(format!(
+                "it was begun with another lifetime ({} s); abort it for a new one",
+                prepared.lifetime_secs
+            ));
+        }
+        self.epoch_response(&authority, generation, said)
+    }
+
+    /// Puts a prepared epoch in force.
+    pub(crate) async fn activate_epoch(self: &Arc<Self>, body: Bytes) -> Result<Reply, Failure> {
+        let ActivateEpochRequest { authority, generation, revoke_previous } = decode(body)?;
+        let _alone = self.rotating.alone(&authority).await;
+        self.by_age(&self.policy(), &authority)?;
+        let wanted = self.one_epoch(&authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
+        let mut said = Vec::new();
+        if wanted.state == EpochState::Active {
+            return self.epoch_response(&authority, generation, vec!["it was active already".to_owned()]);
+        }
+        let activated = epoch::activate(self, &authority, generation).await;
+        let activated = activated.map_err(|error| self.making_failed(&error))?;
+        said.push(format!("nothing was decided for {} us", activated.pause.as_micros()));
+        if let Drained::Barred(left) = activated.drained {
+            said.push(format!("{left} signature(s) with the old key did not come in time and will not be released"));
+        }
+        said.extend(self.after_activation(&authority, activated.retired.as_ref(), revoke_previous).await);
+        self.epoch_response(&authority, generation, said)
+    }
+
+    /// Gives an epoch up that is not active yet.
+    pub(crate) async fn abort_epoch(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
+        let AbortEpochRequest { authority, generation, reason } = decode(body)?;
+        if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
+            let sentence = format!("`reason` has {} bytes", reason.len());
+            let reason = Reason::new(ReasonCode::FieldOutOfLimits, "reason", sentence);
+            return Err(reason.allowing(format!("1 to {REASON_BYTES_MAX} bytes")).into());
+        }
+        let _alone = self.rotating.alone(&authority).await;
+        epochs::known(self, &authority)?;
+        let making = self.one_epoch(&authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
+        if making.state != EpochState::Aborted && !making.state.is_in_the_making() {
+            return Err(self.making_failed(&epoch::other_state(&making, "in the making")));
+        }
+        if making.state != EpochState::Aborted {
+            let reason = format!("{operator}: {reason}");
+            epoch::abort(self, &making, &reason).await.map_err(|error| self.making_failed(&error))?;
+        }
+        let said = retire::settle(self, &authority).await.unwrap_or_else(|error| vec![later(&error)]);
+        self.epoch_response(&authority, generation, said)
+    }
+
+    /// What follows an activation. What fails here is said, and tried again every minute.
+    pub(crate) async fn after_activation(
+        self: &Arc<Self>,
+        authority: &str,
+        _retired: Option<&EpochRecord>,
+        _revoke: bool,
+    ) -> Vec<String> {
+        retire::settle(self, authority).await.unwrap_or_else(|error| vec![later(&error)])
+    }
+
+    fn by_age<'a>(&self, policy: &'a Policy, authority: &str) -> Result<(&'a Authority, AuthorityRecord), Failure> {
+        epochs::known(self, authority)?;
+        let described = policy.authority(authority).ok_or_else(|| not_made(authority))?;
+        if described.rotates() == RotatesWord::Manifest {
+            let sentence = format!("authority `{authority}` rotates by manifest, and its owners say when");
+            return Err(Reason::new(ReasonCode::EpochNotActive, "authority", sentence)
+                .allowing("RotateIntermediate")
+                .into());
+        }
+        let record = self.ledger.authority(authority).map_err(|error| self.ledger_failed(&error))?;
+        let record =
+            record.filter(|record| record.state == AuthorityState::Ready).ok_or_else(|| not_made(authority))?;
+        Ok((described, record))
+    }
+
+    pub(crate) fn one_epoch(&self, authority: &str, which: Epochs) -> Result<Option<EpochRecord>, Failure> {
+        self.ledger.epoch(authority, which).map_err(|error| self.ledger_failed(&error))
+    }
+
+    /// What a caller hears of an epoch that could not be made.
+    pub(crate) fn making_failed(&self, error: &MakingError) -> Failure {
+        tracing::error!(%error, "an epoch could not be made");
+        match error {
+            MakingError::Ledger(error) => self.ledger_failed(error),
+            MakingError::Refused { reasons, .. } => {
+                Failure { reasons: reasons.clone(), logged: None, retry_after: None }
+            }
+            MakingError::Clock(reason) => reason.clone().into(),
+            MakingError::Backend { .. } | MakingError::Interrupted { .. } => {
+                let sentence = format!("{error}; the same call goes on where it stopped");
+                Reason::new(ReasonCode::DeviceFailed, "key", sentence).into()
+            }
+            MakingError::OtherState { .. } => {
+                Reason::new(ReasonCode::EpochNotActive, "generation", error.to_string()).into()
+            }
+            MakingError::Authority(_)
+            | MakingError::Reference(_)
+            | MakingError::PublicKey(_)
+            | MakingError::Missing { .. } => {
+                Reason::new(ReasonCode::LedgerFailed, "authority", error.to_string()).into()
+            }
+        }
+    }
+
+    /// How an epoch stands, with its certificates.
+    fn epoch_response(&self, authority: &str, generation: u64, notes: Vec<String>) -> Result<Reply, Failure> {
+        let epoch = self.one_epoch(authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
+        let record = self.ledger.authority(authority).map_err(|error| self.ledger_failed(&error))?;
+        let chain = record.and_then(|record| authorities::chain(&record, &epoch).ok());
+        let (root, intermediate, mesh_ca) =
+            chain.map(|chain| (chain.root, chain.intermediate, chain.mesh_ca)).unwrap_or_default();
+        Ok(answer::success(&EpochResponse {
+            epoch: Some(self.epoch_status(&epoch)?),
+            log_index: self.ledger.head().size.saturating_sub(1),
+            root: root.into(),
+            intermediate: intermediate.into(),
+            mesh_ca: mesh_ca.into(),
+            certification_request: Bytes::new(),
+            notes,
+        }))
+    }
+}
+
+pub(crate) fn later(error: &MakingError) -> String {
+    format!("not everything is done, and is tried again every minute: {error}")
+}
+
+fn no_epoch(generation: u64) -> Failure {
+    Reason::new(ReasonCode::AuthorityUnknown, "generation", format!("there is no epoch {generation}")).into()
+}
+
+fn not_made(authority: &str) -> Reason {
+    let sentence = format!("authority `{authority}` has no root yet");
+    Reason::new(ReasonCode::EpochNotActive, "authority", sentence).allowing("an operator runs `hallmarkd init`")
+}

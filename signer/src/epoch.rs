@@ -1,0 +1,268 @@
+//! The life of an epoch up to the moment when it signs: intent, key, certificates, fence, drain. Each step is in the ledger before the next
+//! begins; what was interrupted goes on from there.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hallmark_backends::{KeyLabel, KeyPurpose};
+use hallmark_ledger::{
+    AuthorityRecord, Consent, EpochIntent, EpochRecord, EpochState, Epochs, Logged, Statement, Step,
+};
+use hallmark_policy::{
+    authority::{CaRequest, statement, transition},
+    content::EpochBinding,
+    file::RotatesWord,
+    key::SpkiDigest,
+    profile::Authority,
+    time::Span,
+};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use crate::{
+    authorities,
+    core::Inner,
+    fence::Drained,
+    making::{MakingError, backend, generate, label, refused, sign_ca},
+    rotate,
+};
+
+/// Transition before the first epoch.
+pub(crate) const GENESIS: [u8; 32] = [0; 32];
+
+/// How long a rotation waits for the signatures that are in flight. A device that takes longer is hung; what it still gives is thrown
+/// away.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// One rotation of an authority at a time.
+#[derive(Default)]
+pub(crate) struct Rotating {
+    authorities: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
+}
+
+impl Rotating {
+    /// Waits until nobody else changes the epochs of this authority.
+    pub(crate) async fn alone(&self, authority: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut authorities = self.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(authorities.entry(authority.to_owned()).or_default())
+        };
+        lock.lock_owned().await
+    }
+}
+
+/// An epoch that was put in force.
+#[derive(Debug)]
+pub(crate) struct Activated {
+    /// The epoch that it replaced.
+    pub(crate) retired: Option<EpochRecord>,
+    /// How those ended who signed with the key before.
+    pub(crate) drained: Drained,
+    /// How long nothing could be decided.
+    pub(crate) pause: Duration,
+}
+
+/// Begins the next epoch of an authority that rotates by age. Gives its generation.
+pub(crate) async fn begin_by_age(
+    core: &Arc<Inner>,
+    authority: &Authority,
+    lifetime_secs: u64,
+    consent: Consent,
+) -> Result<u64, MakingError> {
+    let generation = next_generation(core, &authority.name)?;
+    let statement = Statement::new(statement(&authority.name, generation).into_bytes());
+    begin(core, &authority.name, statement, lifetime_secs, false, consent).await
+}
+
+fn next_generation(core: &Inner, authority: &str) -> Result<u64, MakingError> {
+    let newest = core.ledger.epoch(authority, Epochs::Before { generation: u64::MAX, most: 1 })?;
+    Ok(newest.map_or(1, |epoch| epoch.generation + 1))
+}
+
+/// Begins the next epoch. Gives its generation.
+pub(crate) async fn begin(
+    core: &Arc<Inner>,
+    authority: &str,
+    statement: Statement,
+    lifetime_secs: u64,
+    revoke_previous: bool,
+    consent: Consent,
+) -> Result<u64, MakingError> {
+    let generation = next_generation(core, authority)?;
+    let active = core.ledger.epoch(authority, Epochs::Active)?;
+    let previous = active.map_or(GENESIS, |epoch| epoch.transition);
+    let label =
+        label(authority, &format!("epoch-{generation}")).map_err(|reason| refused(authority, "epoch", reason))?;
+    let intent = EpochIntent {
+        authority: authority.to_owned(),
+        generation,
+        transition: transition(statement.sha256(), &previous),
+        statement,
+        previous,
+        lifetime_secs,
+        revoke_previous,
+        label,
+        consent,
+    };
+    core.advance(Step::EpochIntent(Box::new(intent))).await?;
+    Ok(generation)
+}
+
+/// Brings an epoch as far as prepared, from wherever it is.
+pub(crate) async fn prepare(
+    core: &Arc<Inner>,
+    authority: &Authority,
+    record: &AuthorityRecord,
+    generation: u64,
+    said: &mut Vec<String>,
+) -> Result<EpochRecord, MakingError> {
+    let name = &authority.name;
+    loop {
+        let epoch = find(core, name, generation)?;
+        match epoch.state {
+            EpochState::Intent => make_key(core, authority, &epoch, said).await?,
+            EpochState::Keyed => {
+                sign_both(core, authority, record, &epoch, said).await?;
+                core.advance(Step::EpochPrepared { authority: name.clone(), generation }).await?;
+            }
+            EpochState::Prepared => return Ok(epoch),
+            EpochState::Active | EpochState::Retired | EpochState::Destroyed | EpochState::Aborted => {
+                return Err(other_state(&epoch, "in the making"));
+            }
+        }
+    }
+}
+
+/// What an interrupted attempt left under the label is destroyed: nobody was ever told of it.
+async fn make_key(
+    core: &Arc<Inner>,
+    authority: &Authority,
+    epoch: &EpochRecord,
+    said: &mut Vec<String>,
+) -> Result<(), MakingError> {
+    let (name, generation) = (&authority.name, epoch.generation);
+    let stray = KeyLabel::parse(&epoch.label)?;
+    let cleared = core.device(name, move |keyring| keyring.clear(&stray)).await?.map_err(backend(name))?;
+    if cleared > 0 {
+        tracing::warn!(
+            authority = name,
+            generation,
+            cleared,
+            "an interrupted attempt had left keys; they are destroyed"
+        );
+    }
+    let key = generate(core, name, &epoch.label, &authority.epoch, KeyPurpose::Epoch).await?;
+    said.push(format!("made the key of epoch {generation} of `{name}`: {} {}", authority.epoch.key, key.reference));
+    let (reference, spki) = (key.reference.to_string(), key.public.spki().to_vec());
+    core.advance(Step::EpochKey { authority: name.clone(), generation, reference, spki }).await?;
+    Ok(())
+}
+
+async fn sign_both(
+    core: &Arc<Inner>,
+    authority: &Authority,
+    record: &AuthorityRecord,
+    epoch: &EpochRecord,
+    said: &mut Vec<String>,
+) -> Result<(), MakingError> {
+    let name = &authority.name;
+    let root = authorities::root(record, &authority.root)?;
+    core.open_key(name, record.key.clone()).await?;
+    let key = core.open_key(name, epoch.key.clone()).await?;
+    let binding =
+        EpochBinding { generation: epoch.generation, manifest: epoch.manifest_sha256, transition: epoch.transition };
+    let lifetime = (epoch.lifetime_secs > 0).then(|| Span::from_secs(epoch.lifetime_secs));
+    if epoch.intermediate.is_none() {
+        let request = CaRequest::Intermediate { root: &root, epoch: binding, lifetime };
+        sign_ca(core, name, &request, &key, "intermediate certificate").await?;
+        said.push(format!("signed the intermediate CA certificate of `{name}`: {}", authority.epoch.subject));
+    }
+    if epoch.mesh_ca.is_none() {
+        let request = CaRequest::MeshCa { root: &root, epoch: binding, lifetime };
+        sign_ca(core, name, &request, &key, "mesh CA certificate").await?;
+        said.push(format!("signed the mesh CA certificate of `{name}` with the same key"));
+    }
+    Ok(())
+}
+
+/// Puts a prepared epoch in force: the ledger's transaction is the fence, and then what is in flight with the old key drains. When it
+/// returns, no signature with the old key begins any more, and none is released.
+pub(crate) async fn activate(core: &Arc<Inner>, name: &str, generation: u64) -> Result<Activated, MakingError> {
+    let _no_other_policy = core.in_force.changing().await;
+    let policy = core.policy();
+    let missing = |what| MakingError::Missing { authority: name.to_owned(), what };
+    let authority = policy.authority(name).ok_or_else(|| missing("description in the policy"))?;
+    let record = core.ledger.authority(name)?.ok_or_else(|| missing("root"))?;
+    let epoch = find(core, name, generation)?;
+    if epoch.state != EpochState::Prepared {
+        return Err(other_state(&epoch, "prepared"));
+    }
+    let key = core.open_key(name, epoch.key.clone()).await?;
+    let serving = authorities::serving(&record, &epoch, authority, key)?;
+    let retired = core.ledger.epoch(name, Epochs::Active)?;
+    let old_key = retired.as_ref().and_then(|epoch| epoch.key.as_ref()).map(|key| SpkiDigest::of(&key.spki));
+
+    let since = Instant::now();
+    let alone = core.in_force.alone().await;
+    core.advance(Step::EpochActive { authority: name.to_owned(), generation }).await?;
+    core.serve_one(name, serving);
+    drop(alone);
+    let pause = since.elapsed();
+
+    let mut drained = Drained::Whole;
+    if let Some(old_key) = old_key {
+        drained = core.fences.drain(old_key, DRAIN_TIME_MAX).await;
+        core.keyring.close(old_key);
+    }
+    if let Drained::Barred(left) = drained {
+        tracing::error!(
+            authority = name,
+            left,
+            "the device did not give every signature in time; what comes is thrown away"
+        );
+    }
+    tracing::info!(authority = name, generation, pause_micros = pause.as_micros(), "another epoch is active");
+    Ok(Activated { retired, drained, pause })
+}
+
+/// Goes on with an epoch that a crash or a device interrupted, as far as nobody needs to be asked. Says what was done.
+pub(crate) async fn resume(core: &Arc<Inner>, authority: &Authority) -> Result<Vec<String>, MakingError> {
+    let name = &authority.name;
+    let _alone = core.rotating.alone(name).await;
+    let mut said = Vec::new();
+    let Some(making) = core.ledger.epoch(name, Epochs::Making)? else { return Ok(said) };
+    let Some(record) = core.ledger.authority(name)? else { return Ok(said) };
+    if authority.rotates() == RotatesWord::Manifest {
+        rotate::finish(core, authority, &record, making.generation, &mut said).await?;
+    } else if making.state < EpochState::Prepared {
+        prepare(core, authority, &record, making.generation, &mut said).await?;
+        said.push(format!("epoch {} of `{name}` was interrupted in the making and is prepared now", making.generation));
+    }
+    Ok(said)
+}
+
+/// Gives up an epoch that is in the making. Its key is destroyed with the leftovers.
+pub(crate) async fn abort(core: &Arc<Inner>, epoch: &EpochRecord, reason: &str) -> Result<Logged, MakingError> {
+    let (authority, generation) = (epoch.authority.clone(), epoch.generation);
+    let logged = core.advance(Step::EpochAborted { authority, generation, reason: reason.to_owned() }).await?;
+    if let Some(key) = &epoch.key {
+        core.keyring.close(SpkiDigest::of(&key.spki));
+    }
+    Ok(logged)
+}
+
+fn find(core: &Inner, authority: &str, generation: u64) -> Result<EpochRecord, MakingError> {
+    let missing = MakingError::Missing { authority: authority.to_owned(), what: "epoch" };
+    core.ledger.epoch(authority, Epochs::Generation(generation))?.ok_or(missing)
+}
+
+pub(crate) fn other_state(epoch: &EpochRecord, wanted: &'static str) -> MakingError {
+    MakingError::OtherState {
+        authority: epoch.authority.clone(),
+        generation: epoch.generation,
+        state: epoch.state.name(),
+        wanted,
+    }
+}

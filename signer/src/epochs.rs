@@ -1,0 +1,220 @@
+//! ListEpochs and WatchEpochs: how an authority's epochs stand. Touches no key.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use hallmark_ledger::{Answer, EpochRecord, EpochState as Stored, Epochs, UnixMillis};
+use hallmark_policy::{
+    Facts, LABEL_BYTES_MAX, Reason, ReasonCode,
+    key::{PublicKey, SpkiDigest},
+    reason::quote,
+    stored_validity,
+    time::Interval,
+};
+use hallmark_proto::{
+    link::Reply,
+    signer::{
+        Epoch, EpochState, EpochStatus, Fetched, ListEpochsRequest, ListEpochsResponse, WatchEpochsRequest,
+        WatchEpochsResponse,
+    },
+};
+use prost::Message;
+use tokio::time::Instant;
+
+use crate::{
+    answer::{self, Failure},
+    core::{CallContext, Inner},
+    operate::decode,
+};
+
+/// Epochs of one answer, where the caller does not say.
+const PAGE: u32 = 100;
+/// Most epochs of one answer.
+const PAGE_MAX: u32 = 1_000;
+/// Most callers that an epoch's status names.
+const FETCHED_MAX: u32 = 1_000;
+/// Longest revision that is taken, in bytes.
+const REVISION_BYTES_MAX: usize = 64;
+/// How long before a question's deadline it is said that there is nothing new.
+const NOTHING_NEW_BEFORE: Duration = Duration::from_millis(500);
+
+/// Answers ListEpochs.
+pub(crate) async fn list(core: &Arc<Inner>, call: CallContext) -> Result<Reply, Failure> {
+    let facts = core.facts(call.method.name(), &call.caller);
+    let message: ListEpochsRequest = decode(call.body)?;
+    let listed = known(core, &message.authority).and_then(|()| page(core, &message));
+    match listed {
+        Ok(response) => Ok(answer::success(&response)),
+        Err(failure) => Err(refused(core, failure, facts, message.authority).await),
+    }
+}
+
+/// Answers an operator's ListEpochs.
+pub(crate) fn list_for_operator(core: &Inner, body: Bytes) -> Result<Reply, Failure> {
+    let message: ListEpochsRequest = decode(body)?;
+    known(core, &message.authority)?;
+    page(core, &message).map(|response| answer::success(&response))
+}
+
+fn page(core: &Inner, message: &ListEpochsRequest) -> Result<ListEpochsResponse, Failure> {
+    if message.limit > PAGE_MAX {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, "limit", format!("`limit` is {}", message.limit));
+        return Err(reason.allowing(format!("at most {PAGE_MAX}")).into());
+    }
+    let most = if message.limit == 0 { PAGE } else { message.limit };
+    let generation = if message.before_generation == 0 { u64::MAX } else { message.before_generation };
+    let which = Epochs::Before { generation, most: most + 1 };
+    let mut found = core.ledger.epochs(&message.authority, which).map_err(|error| core.ledger_failed(&error))?;
+    let wanted = usize::try_from(most).unwrap_or(usize::MAX);
+    let more = found.len() > wanted;
+    found.truncate(wanted);
+    let epochs = found.iter().map(|epoch| core.epoch_status(epoch)).collect::<Result<_, _>>()?;
+    Ok(ListEpochsResponse { epochs, more })
+}
+
+/// Answers WatchEpochs: with the epochs when they are others than the caller knows, else with nothing shortly before the deadline.
+pub(crate) async fn watch(core: &Arc<Inner>, call: CallContext) -> Result<Reply, Failure> {
+    let facts = core.facts(call.method.name(), &call.caller);
+    let message: WatchEpochsRequest = decode(call.body)?;
+    let checked = known(core, &message.authority).and_then(|()| match message.after_revision.len() {
+        0..=REVISION_BYTES_MAX => Ok(()),
+        bytes => {
+            let sentence = format!("`after_revision` has {bytes} bytes");
+            let reason = Reason::new(ReasonCode::FieldOutOfLimits, "after_revision", sentence);
+            Err(reason.allowing(format!("at most {REVISION_BYTES_MAX} bytes")).into())
+        }
+    });
+    if let Err(failure) = checked {
+        return Err(refused(core, failure, facts, message.authority).await);
+    }
+    let until = Instant::from_std(call.deadline) - NOTHING_NEW_BEFORE;
+    let mut changes = core.epochs_changed.subscribe();
+    loop {
+        changes.mark_unchanged();
+        if core.is_stopping() {
+            return Err(Reason::new(ReasonCode::Stopping, "method", "the daemon is stopping").into());
+        }
+        let now = standing(core, &message.authority)?;
+        if now.revision != message.after_revision {
+            return Ok(told(&now, &message.authority, &now.revision));
+        }
+        if tokio::time::timeout_at(until, changes.changed()).await.is_err() {
+            return Ok(nothing_new(&message.authority, &now.revision));
+        }
+    }
+}
+
+fn told(now: &WatchEpochsResponse, authority: &str, revision: &Bytes) -> Reply {
+    Reply { body: now.encode_to_vec().into(), ..nothing_new(authority, revision) }
+}
+
+fn nothing_new(authority: &str, revision: &Bytes) -> Reply {
+    let next = WatchEpochsRequest { authority: authority.to_owned(), after_revision: revision.clone() };
+    Reply { next: next.encode_to_vec().into(), answered: true, ..Reply::default() }
+}
+
+/// The active epoch and the one in the making.
+fn standing(core: &Inner, authority: &str) -> Result<WatchEpochsResponse, Failure> {
+    let one = |which| core.ledger.epoch(authority, which).map_err(|error| core.ledger_failed(&error));
+    let (active, next) = (one(Epochs::Active)?, one(Epochs::Making)?);
+    let revision = [&active, &next].map(|epoch| match epoch {
+        Some(epoch) => format!("{}.{}", epoch.generation, epoch.state.name()),
+        None => "none".to_owned(),
+    });
+    let status = |epoch: Option<EpochRecord>| epoch.map(|epoch| core.epoch_status(&epoch)).transpose();
+    Ok(WatchEpochsResponse { active: status(active)?, next: status(next)?, revision: revision.join("-").into() })
+}
+
+impl Inner {
+    /// An epoch as callers are told of it.
+    pub(crate) fn epoch_status(&self, epoch: &EpochRecord) -> Result<EpochStatus, Failure> {
+        let validity = validity(epoch);
+        let secs = |at: UnixMillis| at.0.div_euclid(1_000);
+        let fetches = self.ledger.fetches(&epoch.authority, epoch.generation, FETCHED_MAX);
+        let fetches = fetches.map_err(|error| self.ledger_failed(&error))?;
+        let sha256 = |answer: Option<&Answer>, issuer: Option<PublicKey>| match (answer, issuer) {
+            (Some(answer), Some(issuer)) => certificate_sha256(answer, &issuer),
+            (Some(_), None) | (None, _) => Bytes::new(),
+        };
+        let record = self.ledger.authority(&epoch.authority).map_err(|error| self.ledger_failed(&error))?;
+        let root_key = record.and_then(|record| record.key).and_then(|key| PublicKey::parse(&key.spki).ok());
+        let own_key = epoch.key.as_ref().and_then(|key| PublicKey::parse(&key.spki).ok());
+        Ok(EpochStatus {
+            epoch: Some(Epoch {
+                authority: epoch.authority.clone(),
+                generation: epoch.generation,
+                transition: epoch.transition.to_vec().into(),
+                manifest_sha256: epoch.manifest_sha256.to_vec().into(),
+            }),
+            state: state(epoch.state).into(),
+            previous: epoch.previous.to_vec().into(),
+            spki_sha256: epoch
+                .key
+                .as_ref()
+                .map(|key| SpkiDigest::of(&key.spki).as_bytes().to_vec().into())
+                .unwrap_or_default(),
+            intermediate_sha256: sha256(epoch.intermediate.as_ref(), root_key),
+            mesh_ca_sha256: sha256(epoch.mesh_ca.as_ref(), own_key),
+            not_before: validity.map(|validity| validity.not_before.secs()),
+            not_after: validity.map(|validity| validity.not_after.secs()),
+            intent_at: secs(epoch.intent_at),
+            active_at: epoch.active_at.map(secs),
+            retired_at: epoch.retired_at.map(secs),
+            destroyed_at: epoch.destroyed_at.map(secs),
+            revoked: false,
+            fetched: fetches.into_iter().map(|fetch| Fetched { at: secs(fetch.at), caller: fetch.caller }).collect(),
+        })
+    }
+}
+
+/// Until when both CA certificates are valid.
+pub(crate) fn validity(epoch: &EpochRecord) -> Option<Interval> {
+    let of = |answer: Option<&Answer>| answer.and_then(|answer| stored_validity(&answer.to_be_signed));
+    let (own, mesh) = (of(epoch.intermediate.as_ref())?, of(epoch.mesh_ca.as_ref())?);
+    Some(Interval { not_before: own.not_before.max(mesh.not_before), not_after: own.not_after.min(mesh.not_after) })
+}
+
+/// SHA-256 of a stored certificate; nothing if it does not verify.
+fn certificate_sha256(answer: &Answer, issuer: &PublicKey) -> Bytes {
+    let certificate = hallmark_issuance::reassemble(&answer.to_be_signed, answer.algorithm, &answer.signature, issuer);
+    certificate.map(|certificate| digest(&SHA256, &certificate.into_der()).as_ref().to_vec().into()).unwrap_or_default()
+}
+
+pub(crate) fn state(stored: Stored) -> EpochState {
+    match stored {
+        Stored::Intent => EpochState::Intent,
+        Stored::Keyed => EpochState::Keyed,
+        Stored::Prepared => EpochState::Prepared,
+        Stored::Active => EpochState::Active,
+        Stored::Retired => EpochState::Retired,
+        Stored::Destroyed => EpochState::Destroyed,
+        Stored::Aborted => EpochState::Aborted,
+    }
+}
+
+/// Whether there is such an authority.
+pub(crate) fn known(core: &Inner, authority: &str) -> Result<(), Failure> {
+    if authority.is_empty() {
+        return Err(Reason::new(ReasonCode::FieldMissing, "authority", "`authority` is empty").into());
+    }
+    if authority.len() > LABEL_BYTES_MAX {
+        let sentence = format!("`authority` has {} bytes", authority.len());
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, "authority", sentence);
+        return Err(reason.allowing(format!("at most {LABEL_BYTES_MAX} bytes")).into());
+    }
+    if core.policy().authority(authority).is_none() {
+        let sentence = format!("there is no authority {}", quote(authority));
+        return Err(Reason::new(ReasonCode::AuthorityUnknown, "authority", sentence).into());
+    }
+    Ok(())
+}
+
+/// Logs a refusal. What the ledger could not do is no refusal.
+pub(crate) async fn refused(core: &Inner, failure: Failure, facts: Facts, authority: String) -> Failure {
+    let is_refusal = failure.reasons.iter().all(|reason| reason.code.is_refusal());
+    if failure.logged.is_some() || !is_refusal {
+        return failure;
+    }
+    core.refuse(failure.reasons, Facts { authority, ..facts }).await
+}

@@ -1,0 +1,196 @@
+//! What making a root and making an epoch have in common: keys under labels of ours, and CA certificates through the order of events.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hallmark_backends::{
+    BackendError, KeyLabel, KeyPurpose, KeyReference, KeyReferenceError, KeyRequest, Keyring, NewKey,
+};
+use hallmark_ledger::{Event, KeyAction, LedgerError, Logged, Step};
+use hallmark_policy::{
+    Decision, Reason, ReasonCode,
+    authority::{CaRequest, decide_ca},
+    hex,
+    key::{PublicKey, PublicKeyError},
+    profile::CaProfile,
+};
+
+use crate::{
+    answer::Failure,
+    authorities::AuthorityError,
+    core::Inner,
+    order::{Keep, certify},
+};
+
+/// How long a CA signature may take: RSA-4096 in a slow device stays far below.
+const SIGN_SECS_MAX: u64 = 60;
+
+/// Random bytes at the end of a key's label.
+const LABEL_RANDOM_BYTES: usize = 4;
+
+/// Why an authority or an epoch cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MakingError {
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// What is stored.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The backend.
+    #[error("authority `{authority}`: {source}")]
+    Backend {
+        /// The authority.
+        authority: String,
+        /// What is wrong.
+        source: Box<BackendError>,
+    },
+    /// A label or reference.
+    #[error(transparent)]
+    Reference(#[from] KeyReferenceError),
+    /// A public key in the database.
+    #[error("the public key in the database does not read: {0}")]
+    PublicKey(#[from] PublicKeyError),
+    /// The clock.
+    #[error("{0}")]
+    Clock(Reason),
+    /// The policy, the ledger or the device refused a certificate.
+    #[error("authority `{authority}`: its {what} was refused: {}", .reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused {
+        /// The authority.
+        authority: String,
+        /// Which certificate.
+        what: &'static str,
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// The epoch is further, or was given up.
+    #[error("authority `{authority}`: epoch {generation} is {state}, not {wanted}")]
+    OtherState {
+        /// The authority.
+        authority: String,
+        /// The epoch.
+        generation: u64,
+        /// Its state.
+        state: &'static str,
+        /// The one that was wanted.
+        wanted: &'static str,
+    },
+    /// The core is stopping, or a thread of it died.
+    #[error("authority `{authority}`: the work was interrupted; it goes on at the next start")]
+    Interrupted {
+        /// The authority.
+        authority: String,
+    },
+    /// The database lacks something that a step before should have written.
+    #[error("authority `{authority}`: the database lacks its {what}")]
+    Missing {
+        /// The authority.
+        authority: String,
+        /// What.
+        what: &'static str,
+    },
+}
+
+/// A label that no other ledger ever gave: another one on the same token must never find our keys under its own names.
+pub(crate) fn label(authority: &str, what: &str) -> Result<String, Reason> {
+    let mut random = [0; LABEL_RANDOM_BYTES];
+    aws_lc_rs::rand::fill(&mut random)
+        .map_err(|_| Reason::new(ReasonCode::DeviceFailed, "label", "the system gives no random numbers"))?;
+    Ok(format!("hallmark-{authority}-{what}-{}", hex(&random)))
+}
+
+pub(crate) fn refused(authority: &str, what: &'static str, reason: Reason) -> MakingError {
+    MakingError::Refused { authority: authority.to_owned(), what, reasons: vec![reason] }
+}
+
+pub(crate) fn backend(authority: &str) -> impl Fn(BackendError) -> MakingError {
+    let authority = authority.to_owned();
+    move |source| MakingError::Backend { authority: authority.clone(), source: Box::new(source) }
+}
+
+/// Finds the keys of a label.
+pub(crate) fn labelled(
+    label: &str,
+) -> Result<impl FnOnce(&Keyring) -> Result<Vec<KeyReference>, BackendError> + Send + use<>, MakingError> {
+    let label = KeyLabel::parse(label)?;
+    Ok(move |keyring: &Keyring| Ok(keyring.list()?.into_iter().filter(|key| *key.label() == label).collect::<Vec<_>>()))
+}
+
+/// Generates a key under a label that nothing has, and logs it.
+pub(crate) async fn generate(
+    core: &Arc<Inner>,
+    authority: &str,
+    label: &str,
+    profile: &CaProfile,
+    purpose: KeyPurpose,
+) -> Result<NewKey, MakingError> {
+    let request = KeyRequest { label: KeyLabel::parse(label)?, kind: profile.key, purpose };
+    let made = core.device(authority, move |keyring| keyring.generate(&request)).await?;
+    let key = made.map_err(backend(authority))?;
+    core.key_event(authority, KeyAction::Generated, &key.reference.to_string(), &key.public).await?;
+    Ok(key)
+}
+
+/// Has a CA certificate decided and signed.
+pub(crate) async fn sign_ca(
+    core: &Arc<Inner>,
+    authority: &str,
+    request: &CaRequest<'_>,
+    key: &PublicKey,
+    what: &'static str,
+) -> Result<(), MakingError> {
+    let refused = |reasons| MakingError::Refused { authority: authority.to_owned(), what, reasons };
+    let now = core.trusted_clock().await.map_err(MakingError::Clock)?;
+    let serial = core.serial().map_err(|failure| refused(failure.reasons))?;
+    let approved = match decide_ca(&core.policy(), authority, request, key, now.time, serial) {
+        Decision::Approve(approved) => *approved,
+        Decision::Refuse(reasons) => return Err(refused(reasons)),
+    };
+    let deadline = Instant::now() + Duration::from_secs(SIGN_SECS_MAX);
+    certify(core, approved, now, deadline, Keep::BeforeReply, None)
+        .await
+        .map_err(|failure: Failure| refused(failure.reasons))?;
+    Ok(())
+}
+
+impl Inner {
+    /// Takes a step in an authority's life, and tells those who watch its epochs.
+    pub(crate) async fn advance(&self, step: Step) -> Result<Logged, LedgerError> {
+        let logged = self.ledger.advance(step, self.clock.wall().millis).await?;
+        self.epochs_changed.send_modify(|changes| *changes = changes.wrapping_add(1));
+        Ok(logged)
+    }
+
+    /// Logs that something happened to a key.
+    pub(crate) async fn key_event(
+        &self,
+        authority: &str,
+        action: KeyAction,
+        reference: &str,
+        key: &PublicKey,
+    ) -> Result<(), LedgerError> {
+        let event = Event::KeyEvent {
+            authority: authority.to_owned(),
+            action,
+            reference: reference.to_owned(),
+            spki: key.digest(),
+            kind: key.kind(),
+            backend: self.keyring.describe().to_string(),
+        };
+        self.ledger.record(event, self.clock.wall().millis).await.map(drop)
+    }
+
+    /// Does something with the device on a thread that may wait for it.
+    pub(crate) async fn device<T: Send + 'static>(
+        self: &Arc<Self>,
+        authority: &str,
+        work: impl FnOnce(&Keyring) -> T + Send + 'static,
+    ) -> Result<T, MakingError> {
+        let core = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&core.keyring)).await;
+        done.map_err(|_| MakingError::Interrupted { authority: authority.to_owned() })
+    }
+}

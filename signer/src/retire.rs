@@ -1,0 +1,87 @@
+//! What is left to do with epochs that are over: their keys are destroyed, when the policy says so. All of it may be done twice, and goes on at the
+//! next start and every minute where a device or a crash stopped it.
+
+use std::sync::Arc;
+
+use hallmark_backends::{BackendError, KeyLabel, KeyReference};
+use hallmark_ledger::{EpochRecord, EpochState, Epochs, KeyAction, Step, StoredKey};
+use hallmark_policy::{
+    file::RetiredKeyWord,
+    key::{PublicKey, SpkiDigest},
+    profile::Authority,
+};
+
+use crate::{
+    core::Inner,
+    epochs,
+    making::{MakingError, backend},
+};
+
+/// Does what is left to do with an authority's epochs. Gives sentences about what was done. Whoever calls changes its epochs alone.
+pub(crate) async fn settle(core: &Arc<Inner>, authority: &str) -> Result<Vec<String>, MakingError> {
+    let mut said = Vec::new();
+    for epoch in core.ledger.epochs(authority, Epochs::Leftover)? {
+        if epoch.state == EpochState::Retired && !is_over(core, &epoch) {
+            continue;
+        }
+        destroy(core, &epoch).await?;
+        said.push(format!("destroyed the key of epoch {} of `{authority}`", epoch.generation));
+    }
+    Ok(said)
+}
+
+/// Whether the key of a retired epoch is needed no longer: at once, or when its last certificate has ended. An authority that the policy
+/// does not have keeps its keys.
+fn is_over(core: &Inner, epoch: &EpochRecord) -> bool {
+    let policy = core.policy();
+    match policy.authority(&epoch.authority).map(Authority::retired_key) {
+        Some(RetiredKeyWord::Destroy) => true,
+        Some(RetiredKeyWord::CrlOnly) => {
+            epochs::validity(epoch).is_none_or(|validity| core.clock.wall().time > validity.not_after)
+        }
+        None => false,
+    }
+}
+
+/// Destroys the key of an epoch with everything else under its label, and says so in the log.
+async fn destroy(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingError> {
+    let (authority, generation) = (epoch.authority.clone(), epoch.generation);
+    if let Some(key) = epoch.key.clone() {
+        destroy_key(core, &authority, &key).await?;
+    }
+    let label = KeyLabel::parse(&epoch.label)?;
+    core.device(&authority, move |keyring| keyring.clear(&label)).await?.map_err(backend(&authority))?;
+    core.advance(Step::EpochDestroyed { authority, generation }).await?;
+    Ok(())
+}
+
+async fn destroy_key(core: &Arc<Inner>, authority: &str, key: &StoredKey) -> Result<(), MakingError> {
+    let expected = SpkiDigest::of(&key.spki);
+    core.keyring.close(expected);
+    let reference: KeyReference = key.reference.parse()?;
+    let destroyed = core.device(authority, move |keyring| keyring.destroy(&reference, expected)).await?;
+    match destroyed {
+        Ok(()) => {
+            let public = PublicKey::parse(&key.spki)?;
+            core.key_event(authority, KeyAction::Destroyed, &key.reference, &public).await?;
+            Ok(())
+        }
+        // Destroyed before, and the answer or the entry was lost.
+        Err(BackendError::KeyNotFound { .. }) => Ok(()),
+        Err(error) => Err(backend(authority)(error)),
+    }
+}
+
+impl Inner {
+    /// Does what is left to do, for every authority. What fails is tried again.
+    pub(crate) async fn settle_all(self: &Arc<Self>) {
+        let Ok(records) = self.ledger.authorities() else { return };
+        for record in records {
+            let _alone = self.rotating.alone(&record.name).await;
+            match settle(self, &record.name).await {
+                Ok(said) => said.iter().for_each(|sentence| tracing::info!("{sentence}")),
+                Err(error) => tracing::error!(%error, "an old epoch's key is still there; this is tried again"),
+            }
+        }
+    }
+}
