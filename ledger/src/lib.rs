@@ -33,6 +33,8 @@ mod threads;
 mod wal;
 mod writer;
 
+pub use hallmark_entry::privacy::{NotPrivate, Private};
+
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
 pub use committed::Committed;
 pub use config::{Head, LedgerConfig, LogKeys, Opened, Recovery, UnixMillis};

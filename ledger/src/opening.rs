@@ -38,6 +38,6 @@ pub(crate) fn lines(connection: &Connection, range: Range<u64>) -> rusqlite::Res
 
 fn salt() -> rusqlite::Result<[u8; SALT_BYTES]> {
     let mut salt = [0; SALT_BYTES];
-    getrandom::fill(&mut salt).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    getrandom::fill(&mut salt).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.to_string().into()))?;
     Ok(salt)
 }
