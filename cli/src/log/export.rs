@@ -12,6 +12,7 @@ use hallmark_tlog::{
 use serde_json::json;
 
 use super::{
+    entries_of,
     leftovers::POLICIES,
     opened::Opened,
     openings,
@@ -25,7 +26,7 @@ use crate::{
     exit::Exit,
     files::FileError,
     problem::Problem,
-    screen::{Screen, Tone},
+    screen::{Screen, Tone, printable},
     when,
 };
 
@@ -51,9 +52,9 @@ pub(crate) fn export(arguments: &ExportArguments, config: Option<&Path>, screen:
     let hidden = private - opened_values;
     screen.say(&format!(
         "{word} {} of `{}` with {} and {} of openings; {} private values are hidden. The copy holds.",
-        when::count(head.size(), "entry").replace("entrys", "entries"),
-        head.origin(),
-        when::count(policies, "policy").replace("policys", "policies"),
+        entries_of(head.size()),
+        printable(head.origin()),
+        when::count(policies, "text") + " of policies",
         when::count(openings, "file"),
         when::number(hidden),
     ));

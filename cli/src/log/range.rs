@@ -10,8 +10,8 @@ use hallmark_tlog::{
     tile::TILE_WIDTH,
 };
 
-use super::{opened::Opened, printer::Printer};
-use crate::{arguments::RangeArguments, exit::Exit, problem::Problem, screen::Screen, when};
+use super::{entries_of, opened::Opened, printer::Printer};
+use crate::{arguments::RangeArguments, exit::Exit, problem::Problem, screen::Screen};
 
 /// Prints them.
 pub(crate) fn range(arguments: &RangeArguments, config: Option<&Path>, screen: &Screen) -> Result<Exit, Problem> {
@@ -28,7 +28,7 @@ pub(crate) fn range(arguments: &RangeArguments, config: Option<&Path>, screen: &
         }
     }
     let printed = printer.close()?;
-    screen.say(&format!("{}, each proven to be in the log of {}.", when::count(printed, "entry").replace("entrys", "entries"), when::count(size, "entry").replace("entrys", "entries")));
+    screen.say(&format!("{}, each proven to be in the log of {}.", entries_of(printed), entries_of(size)));
     Ok(Exit::Done)
 }
 

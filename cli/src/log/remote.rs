@@ -125,13 +125,15 @@ impl Remote {
         let request = Request::get(target).header(header::HOST, &self.host).body(Empty::new());
         let request = request.map_err(|error| failed(&error))?;
         let Connection { runtime, sender } = connection;
-        let answered = runtime.block_on(time::timeout(Duration::from_secs(FETCH_SECS_MAX), async {
+        let asked = async {
             sender.ready().await.map_err(|error| failed(&error))?;
             let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), BUNDLE_BYTES_MAX).collect().await;
             Ok((status, body.map_err(|error| failed(&error))?.to_bytes()))
-        }));
+        };
+        // The clock of a timeout is the runtime's: it is made inside.
+        let answered = runtime.block_on(async { time::timeout(Duration::from_secs(FETCH_SECS_MAX), asked).await });
         let (status, body) = answered.map_err(|_| failed(&"it did not answer in time"))??;
         match status {
             StatusCode::OK => Ok(Some(body.to_vec())),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 use super::{
+    entries_of,
     entries::Entries,
     key,
     leftovers::{self, Leftovers},
@@ -293,8 +294,8 @@ impl Audit {
         }
         let unknown = self.entries.unknown_kinds + self.entries.other_versions;
         if unknown > 0 {
-            let unknown = when::number(unknown);
-            sentences.push(format!("What {unknown} entries of unknown types or versions say: a newer program knows them."));
+            let unknown = entries_of(unknown);
+            sentences.push(format!("What {unknown} of unknown types or versions say: a newer program knows them."));
         }
         sentences
     }

@@ -82,6 +82,14 @@ fn every_command_has_a_manual_page() {
     let expected = [
         "hallmark-chain.1",
         "hallmark-completions.1",
+        "hallmark-epoch-abort.1",
+        "hallmark-epoch-activate.1",
+        "hallmark-epoch-bring.1",
+        "hallmark-epoch-list.1",
+        "hallmark-epoch-prepare.1",
+        "hallmark-epoch.1",
+        "hallmark-epochs-show.1",
+        "hallmark-epochs.1",
         "hallmark-health.1",
         "hallmark-log-export.1",
         "hallmark-log-prove.1",
@@ -101,6 +109,8 @@ fn every_command_has_a_manual_page() {
         "hallmark-policy-status.1",
         "hallmark-policy-test.1",
         "hallmark-policy.1",
+        "hallmark-rotate.1",
+        "hallmark-verify-chain.1",
         "hallmark.1",
     ];
     assert_eq!(names, expected);

@@ -106,3 +106,29 @@ pub(crate) fn publish(world: &World, entries: &[Vec<u8>]) {
     world.write("log/checkpoint", checkpoint(entries));
     world.write("log.vkey", format!("{}\n", verifier()));
 }
+
+/// Publishes any number of entries below `log/`, with all their tiles.
+pub(crate) fn publish_any(world: &World, entries: &[Vec<u8>]) {
+    let mut frontier = Frontier::empty();
+    let mut levels: Vec<Vec<Hash>> = vec![Vec::new(); 3];
+    for entry in entries {
+        let leaf = Hash::of_leaf(entry);
+        levels[0].push(leaf);
+        for node in frontier.append(leaf) {
+            levels[usize::from(node.level)].push(node.hash);
+        }
+    }
+    let size = frontier.size();
+    for path in tile::kinds(size).flat_map(|kind| tile::changed(kind, 0, size)) {
+        let start = usize::try_from(path.index() * tile::TILE_WIDTH).unwrap();
+        let range = start..start + usize::from(path.width());
+        let bytes = match path.kind() {
+            tile::TileKind::Entries => bundle::encode(&entries[range]).unwrap(),
+            tile::TileKind::Hashes { level } => tile::encode_hashes(&levels[usize::from(level)][range]),
+        };
+        world.write(&format!("log/{path}"), bytes);
+    }
+    let head = Checkpoint::new(ORIGIN, size, frontier.root()).unwrap().sign(&log_key(1)).unwrap();
+    world.write("log/checkpoint", head.to_string());
+    world.write("log.vkey", format!("{}\n", verifier()));
+}
