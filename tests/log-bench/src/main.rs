@@ -32,12 +32,18 @@ enum Command {
         /// How many entries.
         #[arg(long)]
         entries: u64,
+        /// Every so many of them a decision to issue, the others heartbeats: what a full disk has no room for.
+        #[arg(long, default_value_t = 1)]
+        decision_every: u64,
     },
     /// Time and memory of `hallmark log verify` over a synthetic log.
     Verify {
         /// How many entries.
         #[arg(long)]
         entries: u64,
+        /// Every so many of them a decision to issue, the others heartbeats.
+        #[arg(long, default_value_t = 1)]
+        decision_every: u64,
     },
     /// Start and append over a ledger of that size, and over an empty one.
     Growth {
@@ -54,8 +60,10 @@ enum Command {
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
-        Command::Publish { directory, entries } => synthetic::publish(&directory, entries).map(drop),
-        Command::Verify { entries } => verify::measure(entries),
+        Command::Publish { directory, entries, decision_every } => {
+            synthetic::publish(&directory, entries, decision_every).map(drop)
+        },
+        Command::Verify { entries, decision_every } => verify::measure(entries, decision_every),
         Command::Growth { entries, bytes } => growth::measure(entries, bytes),
         Command::Receipts => receipts::measure(),
     }

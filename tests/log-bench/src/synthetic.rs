@@ -33,7 +33,7 @@ pub(crate) fn now_millis() -> Result<i64> {
 }
 
 /// A decision to issue, with the members of a real one.
-pub(crate) fn entry(index: u64, at_millis: i64) -> Vec<u8> {
+fn decision(index: u64, at_millis: i64) -> Vec<u8> {
     let digest = |what: &str| sha256(format!("{what} {index}").as_bytes());
     let service = format!("service-{}", index % 1_000);
     let names = [
@@ -76,7 +76,7 @@ pub(crate) struct Published {
 }
 
 /// Publishes a log, one bundle in memory at a time.
-pub(crate) fn publish(directory: &Path, entries: u64) -> Result<Published> {
+pub(crate) fn publish(directory: &Path, entries: u64, decision_every: u64) -> Result<Published> {
     let first_millis = now_millis()? - i64::try_from(entries)? * APART_MILLIS;
     let mut frontier = Frontier::empty();
     let mut rows: Vec<Vec<Hash>> = vec![Vec::new()];
@@ -85,7 +85,13 @@ pub(crate) fn publish(directory: &Path, entries: u64) -> Result<Published> {
         let range = index * TILE_WIDTH..entries.min((index + 1) * TILE_WIDTH);
         let mut bundle = Vec::new();
         for number in range {
-            let entry = entry(number, first_millis + i64::try_from(number)? * APART_MILLIS);
+            let at_millis = first_millis + i64::try_from(number)? * APART_MILLIS;
+            let is_decision = number.is_multiple_of(decision_every.max(1));
+            let entry = if is_decision {
+                decision(number / decision_every.max(1), at_millis)
+            } else {
+                Object::new().into_entry("heartbeat", at_millis)
+            };
             published.entries_bytes += entry.len() as u64;
             let leaf = Hash::of_leaf(&entry);
             bundle.push(entry);

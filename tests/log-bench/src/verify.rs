@@ -15,11 +15,11 @@ use crate::synthetic;
 const LOOK_MILLIS: u64 = 5;
 
 /// Publishes a log, then verifies it three times.
-pub(crate) fn measure(entries: u64) -> Result<()> {
+pub(crate) fn measure(entries: u64, decision_every: u64) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let log = directory.path().join("log");
     let began = Instant::now();
-    let published = synthetic::publish(&log, entries)?;
+    let published = synthetic::publish(&log, entries, decision_every)?;
     let (each, files) = (published.entries_bytes / entries, published.files_bytes / entries);
     println!("published {entries} entries in {:.1} s: {each} bytes an entry, {files} with hashes", began.elapsed().as_secs_f64());
     for _ in 0..3 {
