@@ -143,6 +143,14 @@ pub(crate) fn make_directory(path: &Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
 
+/// A JWT that a user named, without the space around it. Whether it is good the signer says.
+pub(crate) fn read_jwt(path: &Path) -> Result<String, FileError> {
+    let unexpected = || FileError::Unexpected { path: path.to_owned(), expected: "JWT" };
+    let text = String::from_utf8(read(path)?).map_err(|_| unexpected())?;
+    let jwt = text.trim_ascii();
+    if jwt.is_empty() { Err(unexpected()) } else { Ok(jwt.to_owned()) }
+}
+
 /// A file that will be written once its content is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {

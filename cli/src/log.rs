@@ -18,6 +18,7 @@ mod remote;
 mod scan;
 mod seen;
 mod serials;
+mod revocations;
 pub(crate) mod show;
 mod source;
 mod state;

@@ -16,6 +16,7 @@ use crate::{
     refusal::Refused,
     rotate::owner::OwnerError,
     settings::SettingsError,
+    when,
 };
 
 /// A failure of a command.
@@ -131,20 +132,20 @@ pub(crate) enum Problem {
         source: FileError,
     },
     /// The manifest has mistakes.
-    #[error("`{}` cannot be set: {source}", path.display())]
+    #[error("`{}` cannot be set: it has {}", path.display(), mistakes(error))]
     Manifest {
         /// The file.
         path: PathBuf,
         /// All of them.
-        source: ManifestError,
+        error: ManifestError,
     },
     /// A manifest of old does not read.
-    #[error("`{}` cannot be looked into: {source}", path.display())]
+    #[error("`{}` cannot be looked into: it has {}", path.display(), mistakes(error))]
     ManifestUnread {
         /// The file.
         path: PathBuf,
         /// All that is wrong with it.
-        source: ManifestError,
+        error: ManifestError,
     },
     /// The owner's key or signature does not serve.
     #[error(transparent)]
@@ -228,7 +229,8 @@ impl Problem {
             Self::RotationUnanswered { source, .. } => source.exit(),
             Self::Settings(SettingsError::NotConfirmed) => Exit::No,
             Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
-            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) | Self::Policy(_) => Exit::No,
+            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) => Exit::No,
+            Self::Policy(_) => Exit::No,
             Self::Unclean { .. } | Self::Unproven { .. } | Self::NotInLog { .. } | Self::OtherCertificate { .. } => Exit::No,
             Self::Connection(error) => error.exit(),
             Self::Unanswered { source, .. } => source.exit(),
@@ -251,6 +253,15 @@ impl Problem {
             | Self::NoRandomness
             | Self::Runtime(_)
             | Self::Stdout(_) => Exit::Unusable,
+        }
+    }
+
+    /// Where there are several mistakes, each of them with its place.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are one thing that happened")]
+    pub(crate) fn details(&self) -> Vec<String> {
+        match self {
+            Self::ManifestUnread { error, .. } => error.problems.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -297,7 +308,9 @@ impl Problem {
             Self::ManifestUnread { .. } => {
                 "no signer takes such a manifest; check that it is the right file".to_owned()
             }
-            Self::Manifest { .. } => "correct the manifest; the signer reads it in the same way".to_owned(),
+            Self::Manifest { .. } => {
+                "correct all of it; the signer reads a manifest in the same way, and refuses it as a whole".to_owned()
+            }
             Self::Owner(error) => error.hint(),
             Self::RotationUnanswered { expected, .. } => again(expected),
             Self::RotatedNotWritten { expected, .. } => format!(
@@ -314,6 +327,10 @@ impl Problem {
             Self::Stdout(_) => "write into a file with --out instead".to_owned(),
         }
     }
+}
+
+fn mistakes(error: &ManifestError) -> String {
+    when::count(u64::try_from(error.count).unwrap_or(u64::MAX), "mistake")
 }
 
 /// How a rotation is asked for again without becoming another one.

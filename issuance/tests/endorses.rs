@@ -71,6 +71,7 @@ fn issuer(key: PublicKey, algorithm: SignatureAlgorithm) -> Issuer {
         algorithm,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
         bounds: Bounds::default(),
+        manifest: None,
     }
 }
 

@@ -169,6 +169,8 @@ pub enum Step {
         authority: String,
         /// The epoch.
         generation: u64,
+        /// Whether the intermediate that it replaces goes on the root's CRL, also where the intent did not say so.
+        revoke_previous: bool,
     },
     /// The epoch is given up before it was active. Its number is not used again; its transition may be.
     EpochAborted {

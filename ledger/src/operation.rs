@@ -6,7 +6,7 @@ use hallmark_policy::{Refusal, RequestIdentity, Warrant};
 use tokio::sync::oneshot;
 
 use crate::{
-    Event, Issued, LedgerError, Logged, Step, UnixMillis, authority,
+    Event, Issued, LedgerError, Logged, Revoke, Revoked, Step, UnixMillis, authority,
     batch::{Batch, Fault},
 };
 
@@ -21,6 +21,7 @@ pub(crate) enum Operation {
     Record { event: Event, at: UnixMillis, reply: Reply<Logged> },
     Advance { step: Step, at: UnixMillis, reply: Reply<Logged> },
     KeepFetch { authority: String, generation: u64, caller: String, at: UnixMillis, reply: Reply<()> },
+    Revoke { revokes: Vec<Revoke>, at: UnixMillis, reply: Reply<Vec<Revoked>> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
     Stop,
 }
@@ -61,6 +62,7 @@ impl Operation {
                 let kept = authority::keep_fetch(batch.connection, &authority, generation, &caller, at);
                 defer(reply, kept.map_err(Fault::Sql))
             }
+            Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
             Self::KeepSignature { log_index, signature, reply } => {
                 defer(reply, batch.keep_signature(log_index, signature))
             }
@@ -75,6 +77,7 @@ impl Operation {
             Self::Refuse { reply, .. } | Self::Record { reply, .. } | Self::Advance { reply, .. } => {
                 answer(reply, Err(error));
             }
+            Self::Revoke { reply, .. } => answer(reply, Err(error)),
             Self::KeepSignature { reply, .. } => answer(reply, Err(error)),
             Self::KeepFetch { reply, .. } => answer(reply, Err(error)),
             Self::Stop => {}

@@ -20,7 +20,10 @@ const STATEMENTS_MAX: usize = 64;
 /// Its `published` is at most what was ever published, and over 0 once anything was.
 /// `opening` has the private values of entries; without its rows the entries are what they were.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
-/// `request` forgets leaves after the retention time; `serial`, `name_claim` and `key_names` never do.
+/// `request` forgets leaves after the retention time, and CRLs when newer ones are signed; `serial`, `crl`, `name_claim` and
+/// `key_names` never forget. Its `serial` is empty where what is signed has none.
+/// `issuer` has the end of what lives longest among its certificates, the number of its last CRL, and where its newest revocation
+/// stands in the log. `revocation` forgets what has stood on a CRL after its end; times there and in `crl` are in seconds.
 /// `authority.owners` are SHA-256 digests of keys, one after another.
 /// `epoch` keeps aborted ones, so that no generation is used twice; of the others, each transition stands once. `destroyed_at` of an
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
@@ -60,13 +63,36 @@ CREATE TABLE blob (
 CREATE TABLE issuer (
     id INTEGER PRIMARY KEY,
     spki_sha256 BLOB NOT NULL UNIQUE,
-    issued INTEGER NOT NULL
+    issued INTEGER NOT NULL,
+    latest_end INTEGER,
+    last_crl INTEGER NOT NULL DEFAULT 0,
+    newest_revocation INTEGER
 ) STRICT;
 CREATE TABLE serial (
     issuer INTEGER NOT NULL REFERENCES issuer (id),
     serial BLOB NOT NULL,
+    not_after INTEGER NOT NULL,
     log_index INTEGER NOT NULL,
     PRIMARY KEY (issuer, serial)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE revocation (
+    issuer INTEGER NOT NULL REFERENCES issuer (id),
+    serial BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    log_index INTEGER NOT NULL,
+    PRIMARY KEY (issuer, serial)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE crl (
+    issuer INTEGER NOT NULL REFERENCES issuer (id),
+    number INTEGER NOT NULL,
+    log_index INTEGER NOT NULL,
+    this_update INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    newest_revocation INTEGER,
+    PRIMARY KEY (issuer, number)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE request (
     log_index INTEGER PRIMARY KEY REFERENCES entry (log_index),

@@ -25,9 +25,9 @@ impl Batch<'_> {
                 epoch_key(self.connection, authority, *generation, reference, spki)?;
             }
             Step::EpochPrepared { authority, generation } => epoch_prepared(self.connection, authority, *generation)?,
-            Step::EpochActive { authority, generation } => {
+            Step::EpochActive { authority, generation, revoke_previous } => {
                 let index = self.next_index();
-                epoch_active(self.connection, authority, *generation, index, at)?;
+                epoch_active(self.connection, authority, *generation, *revoke_previous, (index, at))?;
             }
             Step::EpochAborted { authority, generation, reason: _ } => {
                 epoch_aborted(self.connection, authority, *generation)?;
@@ -162,8 +162,8 @@ fn epoch_active(
     connection: &Connection,
     authority: &str,
     generation: u64,
-    index: u64,
-    at: UnixMillis,
+    revoke_previous: bool,
+    (index, at): (u64, UnixMillis),
 ) -> Result<(), Fault> {
     let sql = "SELECT previous = coalesce((SELECT transition FROM epoch WHERE authority = ?1 AND state = 'active'), \
                zeroblob(32)) FROM epoch WHERE authority = ?1 AND generation = ?2 AND state = 'prepared'";
@@ -175,9 +175,9 @@ fn epoch_active(
     })?;
     let sql = "UPDATE epoch SET state = 'retired', retired_at = ?2 WHERE authority = ?1 AND state = 'active'";
     connection.execute(sql, params![authority, at.0])?;
-    let sql =
-        "UPDATE epoch SET state = 'active', active_index = ?3, active_at = ?4 WHERE authority = ?1 AND generation = ?2";
-    connection.execute(sql, params![authority, signed(generation), signed(index), at.0])?;
+    let sql = "UPDATE epoch SET state = 'active', active_index = ?3, active_at = ?4, \
+               revoke_previous = revoke_previous OR ?5 WHERE authority = ?1 AND generation = ?2";
+    connection.execute(sql, params![authority, signed(generation), signed(index), at.0, revoke_previous])?;
     Ok(())
 }
 
@@ -228,12 +228,12 @@ fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Resu
                 .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
         }
         Step::EpochPrepared { authority, generation } => epoch(connection, "epoch-prepared", authority, *generation)?,
-        Step::EpochActive { authority, generation } => {
+        Step::EpochActive { authority, generation, revoke_previous: _ } => {
             let object = epoch(connection, "epoch-active", authority, *generation)?;
-            let sql = "SELECT previous FROM epoch WHERE authority = ?1 AND generation = ?2";
-            let previous: [u8; 32] =
-                connection.query_row(sql, params![authority, signed(*generation)], |row| row.get(0))?;
-            object.hex("previous", &previous)
+            let sql = "SELECT previous, revoke_previous FROM epoch WHERE authority = ?1 AND generation = ?2";
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 32]>(0)?, row.get(1)?));
+            let (previous, revoke) = connection.query_row(sql, params![authority, signed(*generation)], read)?;
+            object.hex("previous", &previous).flag("revoke-previous", revoke)
         }
         Step::EpochAborted { authority, generation, reason } => {
             epoch(connection, "epoch-aborted", authority, *generation)?.text("reason", reason)

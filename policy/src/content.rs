@@ -1,8 +1,10 @@
-//! What a certificate says, as plain data: policy writes it down, `issuance` encodes it, `endorse` compares.
+//! What is signed, as plain data: policy writes it down, `issuance` encodes it, `endorse` compares.
 
 use crate::{
+    certification_request::RequestContent,
     claim::Claim,
     constraint::NameConstraints,
+    crl::CrlContent,
     key::{PublicKey, SignatureAlgorithm},
     name::{DistinguishedName, GeneralName},
     oid::Oid,
@@ -38,6 +40,13 @@ impl Serial {
         Self(bytes)
     }
 
+    /// A serial number that was stored: 17 octets, as they were given.
+    #[must_use]
+    pub fn from_stored(octets: &[u8]) -> Option<Self> {
+        let bytes: [u8; SERIAL_RANDOM_BYTES + 1] = octets.try_into().ok()?;
+        bytes.first().is_some_and(|first| *first == SERIAL_FIRST_BYTE).then_some(Self(bytes))
+    }
+
     /// Its 17 octets, big-endian.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -51,9 +60,41 @@ impl std::fmt::Display for Serial {
     }
 }
 
+/// What a CA key may sign: one of three structures, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A TBSCertificate (RFC 5280, section 4.1).
+    Certificate(CertificateContent),
+    /// A TBSCertList (RFC 5280, section 5.1).
+    Crl(CrlContent),
+    /// A CertificationRequestInfo (RFC 2986, section 4.1) about the very key that signs it.
+    Request(RequestContent),
+}
+
+impl Content {
+    /// What the signature is made with.
+    #[must_use]
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        match self {
+            Self::Certificate(content) => content.algorithm,
+            Self::Crl(content) => content.algorithm,
+            Self::Request(content) => content.algorithm,
+        }
+    }
+
+    /// What the certificate says, if it is one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificateContent> {
+        match self {
+            Self::Certificate(content) => Some(content),
+            Self::Crl(_) | Self::Request(_) => None,
+        }
+    }
+}
+
 /// Everything that a TBSCertificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Content {
+pub struct CertificateContent {
     /// serialNumber.
     pub serial: Serial,
     /// signature.

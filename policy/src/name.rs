@@ -62,7 +62,7 @@ impl DnsName {
         if labels.len() < 2 {
             return wrong("a dNSName has at least two labels");
         }
-        if labels.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+        if labels.last().is_some_and(|last| is_number(last)) {
             return wrong("the last label of a dNSName is not a number");
         }
         labels.into_iter().try_for_each(label)?;
@@ -94,7 +94,7 @@ impl DnsName {
             return wrong("a dNSName is written in lower case");
         }
         label(text)?;
-        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if is_number(text) {
             return wrong("the last label of a dNSName is not a number");
         }
         Ok(Self(text.to_owned()))
@@ -124,6 +124,13 @@ impl DnsName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether clients take a name that ends in this label for an IPv4 address (WHATWG URL, "ends in a number"): decimal digits, or
+/// hexadecimal ones behind `0x`.
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    hexadecimal || label.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn label(label: &str) -> Result<(), NameError> {

@@ -20,7 +20,7 @@ use crate::{
     answer::{self, Failure},
     authorities,
     core::Inner,
-    epoch, epochs,
+    crl, epoch, epochs,
     fence::Drained,
     making::MakingError,
     operate::decode,
@@ -66,19 +66,21 @@ impl Inner {
     pub(crate) async fn activate_epoch(self: &Arc<Self>, body: Bytes) -> Result<Reply, Failure> {
         let ActivateEpochRequest { authority, generation, revoke_previous } = decode(body)?;
         let _alone = self.rotating.alone(&authority).await;
-        self.by_age(&self.policy(), &authority)?;
+        let policy = self.policy();
+        let (described, _) = self.by_age(&policy, &authority)?;
+        crl::not_configured(described).filter(|_| revoke_previous).map_or(Ok(()), Err)?;
         let wanted = self.one_epoch(&authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
         let mut said = Vec::new();
         if wanted.state == EpochState::Active {
             return self.epoch_response(&authority, generation, vec!["it was active already".to_owned()]);
         }
-        let activated = epoch::activate(self, &authority, generation).await;
+        let activated = epoch::activate(self, &authority, generation, revoke_previous).await;
         let activated = activated.map_err(|error| self.making_failed(&error))?;
         said.push(format!("nothing was decided for {} us", activated.pause.as_micros()));
         if let Drained::Barred(left) = activated.drained {
             said.push(format!("{left} signature(s) with the old key did not come in time and will not be released"));
         }
-        said.extend(self.after_activation(&authority, activated.retired.as_ref(), revoke_previous).await);
+        said.extend(self.after_activation(&authority).await);
         self.epoch_response(&authority, generation, said)
     }
 
@@ -105,12 +107,7 @@ impl Inner {
     }
 
     /// What follows an activation. What fails here is said, and tried again every minute.
-    pub(crate) async fn after_activation(
-        self: &Arc<Self>,
-        authority: &str,
-        _retired: Option<&EpochRecord>,
-        _revoke: bool,
-    ) -> Vec<String> {
+    pub(crate) async fn after_activation(self: &Arc<Self>, authority: &str) -> Vec<String> {
         retire::settle(self, authority).await.unwrap_or_else(|error| vec![later(&error)])
     }
 

@@ -6,8 +6,9 @@ use hallmark_backends::{BackendError, KeyReference, KeyReferenceError, Keyring};
 use hallmark_issuance::{AssembleError, reassemble};
 use hallmark_ledger::{Answer, AuthorityRecord, EpochRecord, EpochState, Epochs, Ledger, LedgerError, StoredKey};
 use hallmark_policy::{
-    Bounds, EpochId, Issuer, Policy,
-    authority::Root,
+    Bounds, EpochId, Issuer, Manifest, Policy,
+    authority::{Root, statement_sha256},
+    file::RotatesWord,
     key::{PublicKey, PublicKeyError, SpkiDigest},
     profile::{Authority, CaProfile},
     stored_subject_is, stored_validity,
@@ -123,17 +124,18 @@ pub(crate) fn load(
     for record in ledger.authorities()? {
         let active = ledger.epoch(&record.name, Epochs::Active)?;
         let (Some(active), Some(authority)) = (active, policy.authority(&record.name)) else { continue };
-        let key = match keys {
+        let (key, manifest) = match keys {
             Keys::Open(keyring) => {
                 open_key(keyring, &record.name, record.key.as_ref())?;
-                open_key(keyring, &record.name, active.key.as_ref())?
+                let key = open_key(keyring, &record.name, active.key.as_ref())?;
+                (key, manifest(ledger, authority, &active)?)
             }
             Keys::Opened(opened) => match opened.get(&record.name) {
-                Some(serving) => serving.issuer.key.clone(),
+                Some(serving) => (serving.issuer.key.clone(), serving.issuer.manifest.clone()),
                 None => continue,
             },
         };
-        serving.insert(record.name.clone(), self::serving(&record, &active, authority, key)?);
+        serving.insert(record.name.clone(), self::serving(&record, &active, authority, key, manifest)?);
     }
     if let Keys::Opened(opened) = keys
         && let Some(dropped) = opened.keys().find(|name| !serving.contains_key(*name))
@@ -149,7 +151,12 @@ pub(crate) fn serving(
     epoch: &EpochRecord,
     authority: &Authority,
     key: PublicKey,
+    manifest: Option<Arc<Manifest>>,
 ) -> Result<Serving, AuthorityError> {
+    let by_age = epoch.manifest_sha256 == statement_sha256(&record.name, epoch.generation);
+    if by_age != (authority.rotates() == RotatesWord::Age) {
+        return Err(AuthorityError::PolicyDiffers { authority: record.name.clone(), what: "way of rotating" });
+    }
     let root = root(record, &authority.root)?;
     let chain = Chain { active: true, ..chain(record, epoch)? };
     let own = interval(&record.name, epoch.intermediate.as_ref())?;
@@ -167,8 +174,22 @@ pub(crate) fn serving(
         algorithm: authority.epoch.algorithm,
         validity,
         bounds: bounds(&record.name, epoch)?,
+        manifest,
     };
     Ok(Serving { issuer, chain })
+}
+
+/// The manifest of an epoch, as the ledger keeps it under its digest; none where the authority rotates by age.
+pub(crate) fn manifest(
+    ledger: &Ledger,
+    authority: &Authority,
+    epoch: &EpochRecord,
+) -> Result<Option<Arc<Manifest>>, AuthorityError> {
+    if authority.rotates() == RotatesWord::Age {
+        return Ok(None);
+    }
+    let kept = ledger.blob(&epoch.manifest_sha256)?.and_then(|bytes| Manifest::parse(&bytes).ok());
+    kept.map(|manifest| Some(Arc::new(manifest))).ok_or_else(|| incomplete(&authority.name, "an epoch's manifest"))
 }
 
 /// The root of an authority as its certificate tells it.
@@ -223,27 +244,31 @@ impl Inner {
     }
 }
 
-fn stored_key(authority: &str, stored: Option<&StoredKey>) -> Result<PublicKey, AuthorityError> {
+pub(crate) fn stored_key(authority: &str, stored: Option<&StoredKey>) -> Result<PublicKey, AuthorityError> {
     let stored = stored.ok_or_else(|| incomplete(authority, "a key"))?;
     PublicKey::parse(&stored.spki)
         .map_err(|source| AuthorityError::PublicKey { authority: authority.to_owned(), source })
 }
 
-fn certificate(authority: &str, answer: Option<&Answer>, issuer: &PublicKey) -> Result<Vec<u8>, AuthorityError> {
+pub(crate) fn certificate(
+    authority: &str,
+    answer: Option<&Answer>,
+    issuer: &PublicKey,
+) -> Result<Vec<u8>, AuthorityError> {
     let answer = answer.ok_or_else(|| incomplete(authority, "a CA certificate"))?;
     reassemble(&answer.to_be_signed, answer.algorithm, &answer.signature, issuer)
-        .map(hallmark_issuance::Certificate::into_der)
+        .map(hallmark_issuance::Signed::into_der)
         .map_err(|source| AuthorityError::Certificate { authority: authority.to_owned(), source })
 }
 
-fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
+pub(crate) fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
     answer
         .and_then(|answer| stored_validity(&answer.to_be_signed))
         .ok_or_else(|| incomplete(authority, "a CA certificate's validity"))
 }
 
 /// What both CA certificates of an epoch bound leaves to.
-fn bounds(authority: &str, epoch: &EpochRecord) -> Result<Bounds, AuthorityError> {
+pub(crate) fn bounds(authority: &str, epoch: &EpochRecord) -> Result<Bounds, AuthorityError> {
     const WHAT: &str = "one set of name constraints and policies in both CA certificates";
     let stored = |answer: &Option<Answer>| answer.as_ref().and_then(|answer| Bounds::stored(&answer.to_be_signed));
     let (own, mesh) = (stored(&epoch.intermediate), stored(&epoch.mesh_ca));
@@ -259,7 +284,7 @@ pub(crate) fn differences(serving: &HashMap<String, Serving>, policy: &Policy) -
 }
 
 /// Chains break silently where the policy's idea of a CA differs from its certificate: the subject is compared as DER.
-fn check_subject(
+pub(crate) fn check_subject(
     authority: &str,
     what: &'static str,
     profile: &CaProfile,

@@ -18,6 +18,7 @@ use hallmark_policy::{
     Approved, Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
     caller::Identity,
     content::{SERIAL_RANDOM_BYTES, Serial},
+    key::SpkiDigest,
     reason::quote,
 };
 use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
@@ -30,8 +31,10 @@ use crate::{
     authorities::Serving,
     chain,
     clock::{ClockGuard, Moment},
+    crl::Crls,
     epoch::Rotating,
     epochs,
+    expiry::Warned,
     fence::Fences,
     in_flight::InFlight,
     in_force::{Current, InForce},
@@ -64,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) fences: Fences,
     pub(crate) rotating: Rotating,
     pub(crate) epochs_changed: watch::Sender<u64>,
+    pub(crate) warned: Warned,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     caller_rates: Rates,
@@ -71,6 +75,7 @@ pub(crate) struct Inner {
     serving: RwLock<Arc<HashMap<String, Serving>>>,
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) aggregates: Aggregates,
+    pub(crate) crls: Crls,
     stopping: AtomicBool,
     working: AtomicU64,
     idle: Notify,
@@ -105,6 +110,7 @@ impl Core {
             fences: Fences::default(),
             rotating: Rotating::default(),
             epochs_changed: watch::Sender::new(0),
+            warned: Warned::default(),
             policy_file,
             operators,
             caller_rates: Rates::default(),
@@ -112,6 +118,7 @@ impl Core {
             serving: RwLock::default(),
             callers_signed_here,
             aggregates: Aggregates::default(),
+            crls: Crls::default(),
             stopping: AtomicBool::new(false),
             working: AtomicU64::new(0),
             idle: Notify::new(),
@@ -216,6 +223,7 @@ impl Core {
                 }
                 inner.log_aggregates().await;
                 inner.settle_all().await;
+                drop(inner.expiring());
                 if (minute * WINDOW_SECS).is_multiple_of(HEARTBEAT_SECS) {
                     inner.log(Event::Heartbeat).await;
                 }
@@ -317,6 +325,15 @@ impl Inner {
             taken.map_err(|wait| Self::over_rate(whose(), wait))?;
         }
         Ok(CallContext { method, caller, deadline, body: unary.body })
+    }
+
+    /// Turns a request away before anything is committed, while its key is left alone because the device failed it.
+    pub(crate) fn check_device(&self, key: SpkiDigest) -> Result<(), Failure> {
+        let Some(retry_after) = self.keyring.resting(key) else { return Ok(()) };
+        let millis = retry_after.as_nanos().div_ceil(1_000_000);
+        let sentence = format!("the key's device failed several times in a row and is asked again in {millis} ms");
+        let reason = Reason::new(ReasonCode::DeviceFailed, "key", sentence);
+        Err(Failure { reasons: vec![reason], logged: None, retry_after: Some(retry_after) })
     }
 
     /// Takes an approved certificate off its instance's rate.

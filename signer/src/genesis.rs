@@ -99,7 +99,7 @@ async fn first_epoch(
         }
     };
     epoch::prepare(core, authority, record, generation, said).await?;
-    core.advance(Step::EpochActive { authority: name.clone(), generation }).await?;
+    core.advance(Step::EpochActive { authority: name.clone(), generation, revoke_previous: false }).await?;
     said.push(format!("epoch {generation} of `{name}` is active"));
     Ok(())
 }

@@ -103,7 +103,11 @@ pub(crate) fn label(authority: &str, what: &str) -> Result<String, Reason> {
 }
 
 pub(crate) fn refused(authority: &str, what: &'static str, reason: Reason) -> MakingError {
-    MakingError::Refused { authority: authority.to_owned(), what, reasons: vec![reason] }
+    refused_all(authority, what, vec![reason])
+}
+
+pub(crate) fn refused_all(authority: &str, what: &'static str, reasons: Vec<Reason>) -> MakingError {
+    MakingError::Refused { authority: authority.to_owned(), what, reasons }
 }
 
 pub(crate) fn backend(authority: &str) -> impl Fn(BackendError) -> MakingError {

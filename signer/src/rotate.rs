@@ -26,7 +26,9 @@ use hallmark_proto::{
 use crate::{
     answer::{self, Failure, Receipt},
     authorities,
+    ca::Ca,
     core::{CallContext, Inner},
+    crl,
     epoch::{self, GENESIS},
     epochs, making,
     operate::decode,
@@ -97,10 +99,9 @@ pub(crate) async fn finish(
     said: &mut Vec<String>,
 ) -> Result<Duration, making::MakingError> {
     let prepared = epoch::prepare(core, authority, record, generation, said).await?;
-    let activated = epoch::activate(core, &authority.name, generation).await?;
+    let activated = epoch::activate(core, &authority.name, generation, prepared.revoke_previous).await?;
     said.push(format!("epoch {generation} of `{}` is active", authority.name));
-    let revoke = prepared.revoke_previous;
-    said.extend(core.after_activation(&authority.name, activated.retired.as_ref(), revoke).await);
+    said.extend(core.after_activation(&authority.name).await);
     said.iter().for_each(|sentence| tracing::info!(authority = authority.name, "{sentence}"));
     Ok(activated.pause)
 }
@@ -216,6 +217,7 @@ fn reasons(
     let (key, signature) = (&message.owner_key, &message.owner_signature);
     let consent = owner::check(authority, &in_force, statement, key, signature);
     reasons.extend(consent.err().unwrap_or_default());
+    reasons.extend(crl::not_configured(authority).filter(|_| statement.revoke_previous));
     if message.lifetime_seconds > 0 {
         reasons.extend(lifetime_objection(&authority.epoch, Span::from_secs(message.lifetime_seconds)));
     }
@@ -320,6 +322,10 @@ async fn response(
         log_entry: receipt.entry.into(),
         certification_request: Bytes::new(),
         pause_micros: 0,
+        root_crl: match epoch.revoke_previous {
+            true => core.newest_crl(&record.name, Ca::Root)?,
+            false => Bytes::new(),
+        },
     })
 }
 

@@ -6,14 +6,14 @@ use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
 use hallmark_ledger::{
     CaKey, Epochs, Event, KeyAction, Ledger, LedgerConfig, LedgerError, OpenError, Recovery, UnixMillis,
 };
-use hallmark_policy::{Policy, key::PublicKey, profile::Authority};
+use hallmark_policy::{Policy, file::RotatesWord, key::PublicKey, profile::Authority};
 
 use crate::{
     apply::BY_START,
     authorities::{self, AuthorityError, Keys},
     clock::{Clock, ClockGuard},
     config::CoreConfig,
-    core::{Core, Setting},
+    core::{Core, Inner, Setting},
     epoch, genesis,
     in_force::{Current, Since},
     making::MakingError,
@@ -188,6 +188,7 @@ async fn start(
     for authority in policy.authorities() {
         go_on(&core, authority, report).await;
     }
+    report.lines.extend(core.inner.expiring());
     let serving = core.inner.all_serving();
     for authority in policy.authorities() {
         let line = match serving.get(&authority.name) {
@@ -195,13 +196,26 @@ async fn start(
                 "authority `{}`: epoch {} is active, until {}",
                 authority.name, serving.issuer.epoch.generation, serving.issuer.validity.not_after
             ),
-            None => format!("authority `{}` is not made yet; hint: `hallmarkd init` makes it", authority.name),
+            None => not_serving(&core.inner, authority),
         };
         report.lines.push(line);
     }
     report.lines.extend(authorities::differences(&serving, &policy));
     core.start_background();
     Ok(core)
+}
+
+/// Why an authority has no active epoch.
+fn not_serving(core: &Inner, authority: &Authority) -> String {
+    let name = &authority.name;
+    let has_root = core.ledger.authority(name).is_ok_and(|record| record.is_some_and(|record| record.root.is_some()));
+    if has_root && authority.rotates() == RotatesWord::Manifest {
+        format!(
+            "authority `{name}` waits for its first manifest; hint: an owner sets it with `hallmark rotate --genesis`"
+        )
+    } else {
+        format!("authority `{name}` is not made yet; hint: `hallmarkd init` makes it")
+    }
 }
 
 /// Goes on with what was interrupted. What cannot be done now is no reason not to serve: it is tried again.

@@ -6,6 +6,8 @@ pub mod client;
 pub mod daemon;
 pub mod log;
 pub mod mesh;
+pub mod minters;
+pub mod replay;
 pub mod tools;
 mod world;
 

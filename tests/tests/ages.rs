@@ -185,3 +185,21 @@ async fn a_rotation_survives_a_restart_and_the_ca_certificates_are_the_same_byte
     }
     assert_eq!(world.mint(Asked::sports_api().request()).await.unwrap().epoch.unwrap().generation, 2);
 }
+
+#[tokio::test]
+async fn every_start_warns_of_ca_certificates_that_end_soon() {
+    let mut world = World::new(Where::Software).await;
+    let mut warned = Vec::new();
+    for days in [304, 30, 23, 6, 1, 2] {
+        world.clocks().pass(days * 86_400 + 1);
+        world.stop().await;
+        let lines = world.start(false).await.unwrap().lines;
+        let ends: Vec<_> = lines.iter().filter(|line| line.contains("end")).cloned().collect();
+        warned.push(ends.iter().filter(|line| line.contains("mesh CA")).cloned().collect::<String>());
+        assert!(!ends.iter().any(|line| line.contains("root certificate")), "the root has years: {ends:?}");
+    }
+    let days: Vec<_> =
+        warned.iter().map(|line| line.split("within ").nth(1).unwrap_or(line).split(',').next().unwrap()).collect();
+    assert_eq!(days[..5], ["", "60 day(s)", "30 day(s)", "7 day(s)", "1 day(s)"], "{warned:?}");
+    assert!(warned[5].contains("ended at"), "{warned:?}");
+}

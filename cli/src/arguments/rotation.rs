@@ -68,7 +68,8 @@ pub struct RotateArguments {
     /// Put the intermediate that is replaced on the root's CRL.
     #[arg(long)]
     pub revoke_previous: bool,
-    /// Do not ask before replacing the transition that the signer says is active.
+    /// Do not ask: neither whether the transition that the signer says is active may be replaced, nor whether a manifest
+    /// without owners may be set.
     #[arg(long)]
     pub yes: bool,
     /// Verifier key of the decision log, as a file or as text; checks the receipt.

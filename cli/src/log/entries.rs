@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, io};
 use hallmark_entry::schema::Misfit;
 
 use super::{
+    revocations::{RevocationFinding, Revocations},
     seen::{Issued, Kind, Seen, What},
-    serials::Serials,
+    serials::{Fault, Serials},
 };
 use crate::when;
 
@@ -30,6 +31,10 @@ pub(crate) enum EntryFinding {
     SequenceGap { index: u64, issuer: String, wanted: u64, found: u64 },
     #[error("entry {index} issues the serial number that entry {earlier} issued, by the same issuer")]
     SerialTwice { index: u64, earlier: u64 },
+    #[error("entry {index} says that something was issued, but not with which number and by whom")]
+    IssuedIncomplete { index: u64 },
+    #[error("entry {index} {what}")]
+    Revocation { index: u64, what: RevocationFinding },
 }
 
 /// A time in which a signer that ran should have logged a heartbeat, and did not.
@@ -57,6 +62,8 @@ pub(crate) struct Entries {
     pub(crate) unknown_kinds: u64,
     pub(crate) other_versions: u64,
     pub(crate) issued: u64,
+    pub(crate) crls: u64,
+    pub(crate) revoked: u64,
     pub(crate) refused: u64,
     pub(crate) validated: u64,
     pub(crate) private: u64,
@@ -73,6 +80,7 @@ pub(crate) struct Entries {
     unconfirmed: Vec<EntryFinding>,
     unconfirmed_dropped: u64,
     serials: Serials,
+    revocations: Revocations,
     silence_millis_max: i64,
     /// The first entries may be gone: numbering begins with what is there.
     begins_later: bool,
@@ -87,6 +95,8 @@ impl Entries {
             unknown_kinds: 0,
             other_versions: 0,
             issued: 0,
+            crls: 0,
+            revoked: 0,
             refused: 0,
             validated: 0,
             private: 0,
@@ -101,6 +111,7 @@ impl Entries {
             unconfirmed: Vec::new(),
             unconfirmed_dropped: 0,
             serials: Serials::default(),
+            revocations: Revocations::default(),
             silence_millis_max: i64::try_from(silence_secs_max).unwrap_or(i64::MAX).saturating_mul(1_000),
             begins_later,
             stopped: false,
@@ -138,6 +149,18 @@ impl Entries {
             }
             What::Refused => self.refused += 1,
             What::Validated => self.validated += 1,
+            What::Incomplete => self.find(EntryFinding::IssuedIncomplete { index }),
+            What::Crl(crl) => {
+                self.crls += 1;
+                for what in self.revocations.crl(&crl) {
+                    self.find(EntryFinding::Revocation { index, what });
+                }
+            }
+            What::Revoked { issuer, serial } => {
+                self.revoked += 1;
+                self.revocations.revoked(index, issuer);
+                self.serials.revoke(serial, index)?;
+            }
             What::ClockAccepted | What::Start | What::Stop | What::Other => {}
         }
         Ok(())
@@ -195,8 +218,18 @@ impl Entries {
             self.find(finding);
         }
         self.findings_dropped += std::mem::take(&mut self.unconfirmed_dropped);
-        for (index, earlier) in std::mem::take(&mut self.serials).twice()? {
-            self.find(EntryFinding::SerialTwice { index, earlier });
+        for (index, fault) in std::mem::take(&mut self.serials).faults()? {
+            match fault {
+                Fault::IssuedTwice { earlier } => self.find(EntryFinding::SerialTwice { index, earlier }),
+                // What issued it may be in a bundle that is gone.
+                Fault::NeverIssued if self.begins_later => {}
+                Fault::NeverIssued => {
+                    self.find(EntryFinding::Revocation { index, what: RevocationFinding::NeverIssued });
+                }
+                Fault::RevokedTwice { earlier } => {
+                    self.find(EntryFinding::Revocation { index, what: RevocationFinding::Twice { earlier } });
+                }
+            }
         }
         Ok(())
     }
@@ -221,7 +254,7 @@ impl Entries {
 }
 
 /// How people name a digest.
-fn short(digest: &[u8; 32]) -> String {
+pub(super) fn short(digest: &[u8; 32]) -> String {
     let start: String = hallmark_policy::hex(digest).chars().take(16).collect();
     format!("{start}…")
 }

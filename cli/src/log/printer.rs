@@ -62,7 +62,7 @@ impl<'a> Printer<'a> {
         match Summary::parse(entry) {
             Ok(entry) => {
                 let time = when::rfc3339_of_millis(entry.time);
-                let caller = entry.caller.as_ref().map(ToString::to_string).unwrap_or_default();
+                let caller = entry.caller.as_ref().or(entry.by.as_ref()).map(ToString::to_string).unwrap_or_default();
                 let (what, names) = (show::what(&entry), show::names_or_reasons(&entry));
                 self.table.row([&index, &time, &entry.kind, &what, &show::cut(&caller), &show::cut(&names)]);
             }

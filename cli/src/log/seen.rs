@@ -44,6 +44,17 @@ pub(crate) enum Kind {
 pub(crate) enum What {
     /// A certificate may be signed.
     Issued(Issued),
+    /// Something may be signed, and it does not say enough.
+    Incomplete,
+    /// A CRL may be signed.
+    Crl(Crl),
+    /// A certificate is revoked.
+    Revoked {
+        /// SHA-256 of its issuer's SPKI.
+        issuer: [u8; 32],
+        /// 128 bits that stand for issuer and serial.
+        serial: u128,
+    },
     /// Nothing may be signed.
     Refused,
     /// It would be issued.
@@ -65,6 +76,19 @@ pub(crate) struct Issued {
     pub(crate) sequence: u64,
     /// 128 bits that stand for issuer and serial.
     pub(crate) serial: u128,
+}
+
+/// A CRL that may be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Crl {
+    /// SHA-256 of its issuer's SPKI.
+    pub(crate) issuer: [u8; 32],
+    /// Its number.
+    pub(crate) number: u64,
+    /// How many certificates it lists.
+    pub(crate) entries: u64,
+    /// The newest revocation that it takes into account.
+    pub(crate) newest_revocation: Option<u64>,
 }
 
 /// Looks at an entry.
@@ -96,7 +120,13 @@ pub(crate) fn look(_: u64, bytes: &[u8], openings: &[Opening]) -> Seen {
 fn what(entry: &Value<'_>) -> What {
     let text = |key| entry.member(key).and_then(Value::text);
     match (text("type"), text("decision")) {
-        (Some("decision"), Some("issued")) => issued(entry).map_or(What::Other, What::Issued),
+        (Some("decision"), Some("issued")) => match text("stage") {
+            Some("crl") => crl(entry).map_or(What::Incomplete, What::Crl),
+            // It is signed by the key that it is about, and numbered by nobody.
+            Some("request") => What::Other,
+            Some(_) | None => issued(entry).map_or(What::Incomplete, What::Issued),
+        },
+        (Some("revocation"), _) => revoked(entry).unwrap_or(What::Incomplete),
         (Some("decision"), Some("refused")) => What::Refused,
         (Some("decision"), Some("validated")) => What::Validated,
         (Some("start"), _) => What::Start,
@@ -116,6 +146,23 @@ fn issued(entry: &Value<'_>) -> Option<Issued> {
         sequence: u64::try_from(sequence).ok()?,
         serial: serial_mark(name, serial),
     })
+}
+
+fn crl(entry: &Value<'_>) -> Option<Crl> {
+    let count = |key| entry.member(key).and_then(Value::integer).and_then(|count| u64::try_from(count).ok());
+    let name = entry.member("issuer")?.member("spki-sha256").and_then(Value::text)?;
+    Some(Crl {
+        issuer: crate::hex::digest(name).ok()?,
+        number: count("crl-number")?,
+        entries: count("entries")?,
+        newest_revocation: count("newest-revocation"),
+    })
+}
+
+fn revoked(entry: &Value<'_>) -> Option<What> {
+    let name = entry.member("issuer")?.member("spki-sha256").and_then(Value::text)?;
+    let serial = entry.member("serial").and_then(Value::text)?;
+    Some(What::Revoked { issuer: crate::hex::digest(name).ok()?, serial: serial_mark(name, serial) })
 }
 
 /// 128 bits of a digest over issuer and serial, both in hexadecimal.

@@ -1,4 +1,4 @@
-//! Whether a serial number was issued twice, in memory that does not grow with the log: what does not fit goes to files
+//! Whether a serial number was issued twice, or revoked without being issued, in memory that does not grow with the log: what does not fit goes to files
 //! without names, parted so that equals meet.
 
 use std::{
@@ -15,8 +15,22 @@ const PARTITIONS: usize = 64;
 /// Bytes of a mark and its index in a file.
 const RECORD_BYTES: usize = 24;
 
-/// A certificate: what stands for issuer and serial, and the index of its entry.
+/// What stands for issuer and serial, and the index of an entry about it, whose highest bit says that it revokes.
 type Mark = (u128, u64);
+
+/// The highest bit of an index. No log has so many entries.
+const REVOKES: u64 = 1 << 63;
+
+/// What is wrong with an entry about a serial number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// An earlier entry issued it.
+    IssuedTwice { earlier: u64 },
+    /// It revokes what no earlier entry issued.
+    NeverIssued,
+    /// It revokes what an earlier entry revoked.
+    RevokedTwice { earlier: u64 },
+}
 
 /// All certificates so far.
 #[derive(Debug, Default)]
@@ -26,7 +40,15 @@ pub(crate) struct Serials {
 }
 
 impl Serials {
-    /// One more.
+    /// A certificate is revoked.
+    ///
+    /// # Errors
+    /// When there is no room for files.
+    pub(crate) fn revoke(&mut self, mark: u128, index: u64) -> io::Result<()> {
+        self.add(mark, index | REVOKES)
+    }
+
+    /// A certificate is issued.
     ///
     /// # Errors
     /// When there is no room for files.
@@ -38,20 +60,20 @@ impl Serials {
         Ok(())
     }
 
-    /// Entries that issue what an earlier one issued, each with that earlier one, sorted.
+    /// Entries with what is wrong with them, sorted.
     ///
     /// # Errors
     /// When a file does not read back.
-    pub(crate) fn twice(mut self) -> io::Result<Vec<(u64, u64)>> {
+    pub(crate) fn faults(mut self) -> io::Result<Vec<(u64, Fault)>> {
         let mut found = Vec::new();
         if self.spilled.is_empty() {
-            doubles(&mut self.marks, &mut found);
+            judge(&mut self.marks, &mut found);
         } else {
             self.spill()?;
             for file in std::mem::take(&mut self.spilled) {
                 let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
                 file.rewind()?;
-                doubles(&mut read_back(file)?, &mut found);
+                judge(&mut read_back(file)?, &mut found);
             }
         }
         found.sort_unstable();
@@ -88,13 +110,21 @@ fn read_back(file: File) -> io::Result<Vec<Mark>> {
     }
 }
 
-fn doubles(marks: &mut [Mark], found: &mut Vec<(u64, u64)>) {
-    marks.sort_unstable();
-    for pair in marks.windows(2) {
-        if let [(before, earlier), (mark, index)] = pair
-            && before == mark
-        {
-            found.push((*index, *earlier));
+fn judge(marks: &mut [Mark], found: &mut Vec<(u64, Fault)>) {
+    marks.sort_unstable_by_key(|(mark, index)| (*mark, index & !REVOKES));
+    for about in marks.chunk_by(|(before, _), (mark, _)| before == mark) {
+        let (mut issued, mut revoked) = (None, None);
+        for (_, index) in about {
+            let (index, revokes) = (index & !REVOKES, index & REVOKES != 0);
+            let fault = match (revokes, issued, revoked) {
+                (false, Some(earlier), _) => Some(Fault::IssuedTwice { earlier }),
+                (true, _, Some(earlier)) => Some(Fault::RevokedTwice { earlier }),
+                (true, None, None) => Some(Fault::NeverIssued),
+                (false, None, _) | (true, Some(_), None) => None,
+            };
+            found.extend(fault.map(|fault| (index, fault)));
+            let last = if revokes { &mut revoked } else { &mut issued };
+            *last = Some(index);
         }
     }
 }
@@ -112,7 +142,19 @@ mod tests {
                 serials.add(u128::from(mark) << 60 | u128::from(mark), index).unwrap();
             }
             assert_eq!(serials.spilled.is_empty(), count == 10);
-            assert_eq!(serials.twice().unwrap(), [(count - 2, 3)]);
+            assert_eq!(serials.faults().unwrap(), [(count - 2, Fault::IssuedTwice { earlier: 3 })]);
         }
+    }
+
+    #[test]
+    fn what_was_never_issued_or_is_revoked_already_is_not_revoked() {
+        let mut serials = Serials::default();
+        serials.add(1, 0).unwrap();
+        serials.revoke(1, 5).unwrap();
+        serials.revoke(1, 9).unwrap();
+        serials.revoke(2, 6).unwrap();
+        serials.add(2, 7).unwrap();
+        let faults = [(6, Fault::NeverIssued), (9, Fault::RevokedTwice { earlier: 5 })];
+        assert_eq!(serials.faults().unwrap(), faults);
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     exit::Exit,
     problem::Problem,
     screen::Screen,
+    when,
 };
 
 /// Longest cell of a list, in letters; `--json` has all of it.
@@ -48,6 +49,9 @@ pub(crate) fn what(entry: &Summary) -> String {
         .cloned()
         .collect();
     words.extend(entry.command.as_ref().map(ToString::to_string));
+    words.extend(entry.crl_number.map(|number| number.to_string()));
+    words.extend(entry.entries.map(|entries| format!("with {} revoked", when::number(entries))));
+    words.extend(entry.reason.as_ref().map(ToString::to_string));
     words.extend(entry.decision_index.map(|index| format!("of entry {index}")));
     words.extend(entry.count.map(|count| format!("{count} calls")));
     let whose: Vec<String> =
@@ -62,6 +66,9 @@ pub(crate) fn names_or_reasons(entry: &Summary) -> String {
     let reasons: Vec<&str> = entry.reasons.known().iter().map(|reason| reason.code.as_str()).collect();
     if !reasons.is_empty() {
         return reasons.join(" ");
+    }
+    if let (true, Some(serial)) = (entry.kind == "revocation", &entry.serial) {
+        return format!("serial:{serial}");
     }
     let names: Vec<String> = entry.names.known().iter().map(ToString::to_string).collect();
     if names.is_empty() { entry.subject.as_ref().map(ToString::to_string).unwrap_or_default() } else { names.join(" ") }

@@ -8,7 +8,7 @@ use hallmark_tlog::{
     note::{Note, VerifierKey},
 };
 use serde_json::{Value, json};
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     entries_of,
@@ -232,6 +232,10 @@ impl Audit {
         let (issued, refused) = (when::number(entries.issued), when::number(entries.refused));
         let validated = when::number(entries.validated);
         table.row(["decisions", &format!("{issued} issued, {refused} refused, {validated} validated only")]);
+        if entries.revoked > 0 || entries.crls > 0 {
+            let (revoked, crls) = (when::number(entries.revoked), when::number(entries.crls));
+            table.row(["revocation", &format!("{revoked} revoked, {crls} CRLs")]);
+        }
         table.row(["issuers", &when::number(entries.issuers.len() as u64)]);
         if let Some((first, newest)) = entries.first_millis.zip(entries.newest_millis) {
             table.row(["first", &when::rfc3339_of_millis(first)]);
@@ -335,7 +339,9 @@ impl Audit {
             "issued": entries.issued,
             "refused": entries.refused,
             "validated": entries.validated,
-            "issuers": entries.issuers.iter().map(|(issuer, issued)| (hallmark_policy::hex(issuer), issued)).collect::<std::collections::BTreeMap<_, _>>(),
+            "revoked": entries.revoked,
+            "crls": entries.crls,
+            "issuers": entries.issuers.iter().map(|(issuer, issued)| (hallmark_policy::hex(issuer), issued)).collect::<BTreeMap<_, _>>(),
             "first": entries.first_millis.map(when::rfc3339_of_millis),
             "newest": entries.newest_millis.map(when::rfc3339_of_millis),
             "newest-age-secs": self.age_secs,

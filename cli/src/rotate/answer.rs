@@ -92,6 +92,9 @@ impl Rotated {
             Some(active) => {
                 let (from, to) = (when::rfc3339(active.not_before), when::rfc3339(active.not_after));
                 table.row(["valid", &format!("{from} to {to}")]);
+                if self.answer.pause_micros > 0 {
+                    table.row(["pause", &format!("nothing was decided for {} us", self.answer.pause_micros)]);
+                }
                 table.row(["log index", &self.answer.log_index.unwrap_or_default().to_string()]);
                 table.row(["receipt", receipt_in_words(active.receipt)]);
                 table.row(["checked", "root, intermediate and mesh CA, and that both are bound to this manifest"]);
@@ -138,6 +141,7 @@ impl Rotated {
             "intermediate": one(&answer.intermediate),
             "mesh-ca": one(&answer.mesh_ca),
             "certification-request": if request.is_empty() { Value::Null } else { pem::request(request).into() },
+            "pause-micros": answer.pause_micros,
             "log-index": answer.log_index,
             "log-entry": String::from_utf8_lossy(&answer.log_entry),
             "receipt": answer.receipt,

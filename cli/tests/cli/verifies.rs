@@ -173,6 +173,26 @@ fn entries_are_shown_as_a_table_or_as_json_lines() {
 }
 
 #[test]
+fn revocations_and_crls_are_shown_counted_and_compared() {
+    let world = World::new();
+    let mut entries = entries(THEN_MILLIS);
+    entries.extend(log::revocation(THEN_MILLIS));
+    log::publish(&world, &entries);
+    assert_snapshot!(world.run(["log", "show", "log", "--from", "5"]).told());
+    assert_snapshot!(world.run([&VERIFY[..], &[NEVER_STALE]].concat()).told());
+    let said = world.run([&VERIFY[..], &[NEVER_STALE, "--json"]].concat()).json();
+    assert_eq!((&said["revoked"], &said["crls"], &said["issued"]), (&1.into(), &1.into(), &2.into()));
+    assert_eq!(said["findings"], serde_json::json!([]));
+    // Without its revocation, the CRL lists what was never revoked.
+    entries.remove(5);
+    let other = World::new();
+    log::publish(&other, &entries);
+    let run = other.run([&VERIFY[..], &[NEVER_STALE]].concat());
+    assert_eq!(run.code, 1, "{}", run.told());
+    assert!(run.told().contains("lists 1 certificates, but only 0 were ever revoked"), "{}", run.told());
+}
+
+#[test]
 fn a_receipt_proves_its_entry_and_no_other() {
     let world = World::new();
     let entries = entries(THEN_MILLIS);

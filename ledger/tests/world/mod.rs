@@ -33,6 +33,9 @@ pub(crate) const NOW_SECS: i64 = 1_800_000_000;
 const POLICY: &str = r#"
 version = 1
 
+[authority.mesh]
+crl = { lifetime = "7d", refresh = "1d" }
+
 [authority.mesh.root]
 common-name = "Mesh Root"
 lifetime = "3650d"
@@ -163,7 +166,8 @@ impl World {
     /// The next epoch, made and active.
     pub(crate) async fn rotate(&self, ledger: &Ledger, root: &Root, generation: u64, previous: [u8; 32]) -> Mesh {
         let mesh = self.prepare(ledger, root, generation, previous).await;
-        self.step(ledger, Step::EpochActive { authority: AUTHORITY.to_owned(), generation }).await;
+        self.step(ledger, Step::EpochActive { authority: AUTHORITY.to_owned(), generation, revoke_previous: false })
+            .await;
         mesh
     }
 
@@ -193,6 +197,7 @@ impl World {
             algorithm: SignatureAlgorithm::Ed25519,
             validity: Interval { not_before: now(), not_after: now().after(profile.lifetime) },
             bounds: Bounds::default(),
+            manifest: None,
         };
         Mesh { root: root.clone(), issuer }
     }

@@ -36,6 +36,16 @@ pub(crate) fn issued(sequence: u64, tbs_sha256: &[u8], at_millis: i64) -> Vec<u8
         .into_entry("decision", at_millis)
 }
 
+/// An epoch became active.
+pub(crate) fn activated(authority: &str, generation: u64, transition: &[u8; 32], at_millis: i64) -> Vec<u8> {
+    Object::new()
+        .text("step", "epoch-active")
+        .text("authority", authority)
+        .object("epoch", Object::new().count("generation", generation).hex("transition", transition))
+        .hex("previous", &[0xc0; 32])
+        .into_entry("rotation", at_millis)
+}
+
 /// What the fake signer's good answer would be without a signature.
 pub(crate) fn validated(at_millis: i64) -> Vec<u8> {
     Object::new()
@@ -81,6 +91,34 @@ pub(crate) fn entries(at_millis: i64) -> Vec<Vec<u8>> {
         issued(2, &[2; 32], at_millis + 3_000),
         Object::new().into_entry("eclipse", at_millis + 4_000),
     ]
+}
+
+/// The first certificate revoked, and the CRL that lists it; to follow [`entries`].
+pub(crate) fn revocation(at_millis: i64) -> Vec<Vec<u8>> {
+    let issuer = || Object::new().hex("spki-sha256", &[0xaa; 32]);
+    let revocation = Object::new()
+        .text("authority", "athenz")
+        .object("issuer", issuer())
+        .hex("serial", &[0x5a, 1])
+        .text("stage", "leaf")
+        .text("reason", "key-compromise")
+        .text("by", "spiffe://signer.example/ann")
+        .count("decision-index", 1)
+        .into_entry("revocation", at_millis + 5_000);
+    let crl = Object::new()
+        .text("decision", "issued")
+        .text("stage", "crl")
+        .text("algorithm", "ecdsa-sha256")
+        .hex("tbs-sha256", &[8; 32])
+        .text("authority", "athenz")
+        .text("caller", "signer")
+        .texts("names", "names-omitted", ["CN = Athenz Lab Issuing CA"])
+        .object("issuer", issuer())
+        .count("crl-number", 1)
+        .count("entries", 1)
+        .count("newest-revocation", 5)
+        .into_entry("decision", at_millis + 6_000);
+    vec![revocation, crl]
 }
 
 /// The receipt for one of at most 255 entries.

@@ -48,12 +48,14 @@ const fn maybe(key: &'static str, form: super::Form) -> Member {
 
 const EPOCH: &[Member] = &[needed("generation", Count), maybe("transition", Digest)];
 
-const ISSUER: &[Member] = &[needed("sequence", Count), needed("spki-sha256", Digest)];
+const ISSUER: &[Member] = &[maybe("sequence", Count), needed("spki-sha256", Digest)];
+
+const EVIDENCE: &[Member] = &[needed("jwt-sha256", Digest), maybe("kid", Text), maybe("spki-sha256", Digest)];
 
 const REASON: &[Member] =
     &[needed("code", Name), maybe("allowed", Text), maybe("field", Text), maybe("sentence", Text)];
 
-const STAGES: &[&str] = &["crl", "intermediate", "leaf", "mesh-ca", "root"];
+const STAGES: &[&str] = &["crl", "intermediate", "leaf", "mesh-ca", "request", "root"];
 
 const DECISIONS: &[&str] = &["issued", "refused", "validated"];
 
@@ -80,7 +82,7 @@ const SIGNED_AGAIN: &[Member] = &[
     maybe("authority", Text),
     maybe("caller", Text),
     maybe("request-id", Text),
-    needed("serial", Bytes),
+    maybe("serial", Bytes),
     needed("stage", Word(STAGES)),
 ];
 
@@ -118,10 +120,12 @@ pub const KINDS: &[Kind] = &[
             maybe("caller-identities-omitted", Count),
             needed("decision", Word(DECISIONS)),
             maybe("epoch", Object(EPOCH)),
+            maybe("evidence", Object(EVIDENCE)),
             maybe("evidence-sha256", Digest),
             maybe("method", Text),
             maybe("names", Texts),
             maybe("names-omitted", Count),
+            maybe("policy-hash", Digest),
             maybe("policy-sha256", Digest),
             maybe("possession", Name),
             maybe("profile", Text),
@@ -139,11 +143,16 @@ pub const KINDS: &[Kind] = &[
                         needed("algorithm", Name),
                         needed("authority", Text),
                         needed("issuer", Object(ISSUER)),
-                        needed("serial", Bytes),
+                        maybe("serial", Bytes),
                         needed("stage", Word(STAGES)),
                         needed("tbs-sha256", Digest),
+                        maybe("crl-number", Count),
+                        maybe("entries", Count),
+                        maybe("newest-revocation", Count),
+                        maybe("next-update", Integer),
                         maybe("not-after", Integer),
                         maybe("not-before", Integer),
+                        maybe("this-update", Integer),
                         maybe("subject", Text),
                     ],
                 },
@@ -217,6 +226,22 @@ pub const KINDS: &[Kind] = &[
         variants: None,
     },
     Kind {
+        name: "revocation",
+        about: "a certificate is revoked; the next CRL lists it",
+        members: &[
+            needed("authority", Text),
+            maybe("by", Text),
+            needed("decision-index", Count),
+            maybe("epoch", Object(EPOCH)),
+            needed("issuer", Object(ISSUER)),
+            maybe("not-after", Integer),
+            needed("reason", Text),
+            needed("serial", Bytes),
+            maybe("stage", Word(STAGES)),
+        ],
+        variants: None,
+    },
+    Kind {
         name: "rotation",
         about: "a step in the life of an authority",
         members: &[
@@ -283,7 +308,7 @@ pub const KINDS: &[Kind] = &[
             maybe("reasons", Objects(REASON)),
             maybe("request-id", Text),
             maybe("result", Word(VOID_RESULTS)),
-            needed("serial", Bytes),
+            maybe("serial", Bytes),
             needed("stage", Word(STAGES)),
         ],
         variants: None,
