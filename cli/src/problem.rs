@@ -231,7 +231,9 @@ impl Problem {
             Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
             Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) => Exit::No,
             Self::Policy(_) => Exit::No,
-            Self::Unclean { .. } | Self::Unproven { .. } | Self::NotInLog { .. } | Self::OtherCertificate { .. } => Exit::No,
+            Self::Unclean { .. } | Self::Unproven { .. } | Self::NotInLog { .. } | Self::OtherCertificate { .. } => {
+                Exit::No
+            }
             Self::Connection(error) => error.exit(),
             Self::Unanswered { source, .. } => source.exit(),
             Self::Config(_)

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     Answer, AuthorityRecord, CaKey, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch, Found, Head, Issued,
-    LedgerConfig, LedgerError, LogKeys, Logged, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle, Revoke, Revoked, Step,
-    UnixMillis, authority, crl, nodes, open,
+    LedgerConfig, LedgerError, LogKeys, Logged, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle, Revoke, Revoked,
+    Step, UnixMillis, authority, crl, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,

@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hallmark_entry::Summary;
 use hallmark_tlog::{
     bundle,
     proof::NodeSource as _,
     tile::{self, CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath},
 };
-use hallmark_entry::Summary;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{

@@ -52,11 +52,7 @@ struct Threads {
 
 impl Inner {
     /// Starts the threads. The first thing signed is the head that was found.
-    pub(crate) fn start(
-        config: &LedgerConfig,
-        checked: Checked,
-        keys: LogKeys,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn start(config: &LedgerConfig, checked: Checked, keys: LogKeys) -> Result<Self, OpenError> {
         let verifier = keys.current.verifier().clone();
         let Checked { lock, mut connection, frontier, head, published, id, recovery: _ } = checked;
         let sql = |source| OpenError::Sql { database: config.database.clone(), source };

@@ -284,7 +284,15 @@ mod tests {
             let (growth, _, _) = wal::watch(&mut connection).unwrap();
             let (sender, jobs) = mpsc::channel();
             let frontier = Frontier::empty();
-            let writer = Writer::new(connection, Arc::clone(&shared), sender, growth, frontier, Span::from_days(1), Private::default());
+            let writer = Writer::new(
+                connection,
+                Arc::clone(&shared),
+                sender,
+                growth,
+                frontier,
+                Span::from_days(1),
+                Private::default(),
+            );
             Self { _directory: directory, shared, writer, jobs }
         }
 

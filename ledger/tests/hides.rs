@@ -51,7 +51,8 @@ async fn live(world: &World) {
     let mesh = world.found(&ledger).await;
     world.sign(&ledger, world.leaf(&mesh, "id-1", 1)).await;
     let reasons = vec![Reason::new(ReasonCode::NameMissing, "names", "the name secret.example is missing")];
-    let facts = Facts { names: vec!["dns:secret.example".to_owned()], caller: "coordinator".to_owned(), ..Facts::default() };
+    let facts =
+        Facts { names: vec!["dns:secret.example".to_owned()], caller: "coordinator".to_owned(), ..Facts::default() };
     ledger.refuse(Refusal { reasons, facts, policy: world.policy.digest() }, world.at()).await.unwrap();
     ledger.record(Event::Heartbeat, world.at()).await.unwrap();
     ledger.stop();
@@ -122,7 +123,10 @@ async fn a_database_older_than_the_anchor_on_another_volume_is_refused_though_th
     let error = world.try_open().unwrap_err();
     assert!(matches!(error, OpenError::Restored { .. }), "{error}");
     let sentence = error.to_string();
-    assert!(sentence.contains("other-volume/checkpoint") && sentence.contains("hint: bring back the newest"), "{sentence}");
+    assert!(
+        sentence.contains("other-volume/checkpoint") && sentence.contains("hint: bring back the newest"),
+        "{sentence}"
+    );
 }
 
 #[tokio::test]
@@ -159,9 +163,11 @@ fn text() -> impl Strategy<Value = String> {
 fn event() -> impl Strategy<Value = Event> {
     let digest = any::<[u8; 32]>();
     prop_oneof![
-        (text(), digest, vec(text(), 0..90), any::<bool>()).prop_map(|(version, config_sha256, backends, software_keys)| {
-            Event::Start { version, config_sha256, backends, software_keys }
-        }),
+        (text(), digest, vec(text(), 0..90), any::<bool>()).prop_map(
+            |(version, config_sha256, backends, software_keys)| {
+                Event::Start { version, config_sha256, backends, software_keys }
+            }
+        ),
         (proptest::option::of(digest), text(), vec(text(), 0..90))
             .prop_map(|(digest, by, sentences)| Event::PolicyRefused { digest, by, sentences }),
         (text(), text(), digest, text()).prop_map(|(authority, reference, spki, backend)| Event::KeyEvent {
@@ -172,8 +178,11 @@ fn event() -> impl Strategy<Value = Event> {
             kind: KeyKind::Ed25519,
             backend,
         }),
-        (any::<u64>(), text(), text())
-            .prop_map(|(log_index, code, sentence)| Event::SigningFailed { log_index, code, sentence }),
+        (any::<u64>(), text(), text()).prop_map(|(log_index, code, sentence)| Event::SigningFailed {
+            log_index,
+            code,
+            sentence
+        }),
         text().prop_map(|sentence| Event::ClockDistrusted { sentence }),
         text().prop_map(|command| Event::OperatorCommand { command }),
         (text(), text(), text(), any::<u64>(), any::<i64>(), any::<i64>()).prop_map(

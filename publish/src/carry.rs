@@ -86,7 +86,8 @@ impl Carrier {
             Some((_, theirs)) => continues(&directory, &keys, &theirs)?,
             None => 0,
         };
-        let pruned = target.get(PRUNED_BEFORE).await?.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
+        let pruned =
+            target.get(PRUNED_BEFORE).await?.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
         Ok(Self {
             directory,
             keys,

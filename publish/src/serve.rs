@@ -147,7 +147,16 @@ mod tests {
         for path in ["checkpoint", "tile/0/000", "tile/entries/x001/234.p/7", "openings/000.p/7", "pruned-before"] {
             assert!(known(path).is_some(), "{path}");
         }
-        for path in ["", "../checkpoint", "tile/0/../../checkpoint", "tile/0/0", "policies/x", "log.key", "checkpoint.tmp", "openings/0"] {
+        for path in [
+            "",
+            "../checkpoint",
+            "tile/0/../../checkpoint",
+            "tile/0/0",
+            "policies/x",
+            "log.key",
+            "checkpoint.tmp",
+            "openings/0",
+        ] {
             assert!(known(path).is_none(), "{path}");
         }
         assert_eq!(known("tile/0/000.p/5").map(|(caching, _)| caching), Some(Caching::Immutable));

@@ -53,10 +53,8 @@ impl Target {
     pub(crate) async fn put(&self, path: &str, content: Vec<u8>, caching: Caching) -> Result<(), Problem> {
         let text = AttributeValue::from("text/plain; charset=utf-8");
         let kind = if path.starts_with("tile/") { AttributeValue::from("application/octet-stream") } else { text };
-        let headers = [
-            (Attribute::CacheControl, AttributeValue::from(caching.header())),
-            (Attribute::ContentType, kind),
-        ];
+        let headers =
+            [(Attribute::CacheControl, AttributeValue::from(caching.header())), (Attribute::ContentType, kind)];
         let attributes: Attributes = headers.into_iter().filter(|_| self.keeps_headers).collect();
         let options = PutOptions { attributes, ..PutOptions::default() };
         let put = self.store.put_opts(&self.place(path), Bytes::from(content).into(), options).await;

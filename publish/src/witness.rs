@@ -47,7 +47,13 @@ impl Witness {
     }
 
     /// Asks for a co-signature; nothing if it gives none. A witness that saw more than there is now is an error.
-    pub(crate) async fn cosign(&mut self, client: &Client, nodes: &Nodes<'_>, note: &Note, head: &Checkpoint) -> Result<Option<NoteSignature>, Problem> {
+    pub(crate) async fn cosign(
+        &mut self,
+        client: &Client,
+        nodes: &Nodes<'_>,
+        note: &Note,
+        head: &Checkpoint,
+    ) -> Result<Option<NoteSignature>, Problem> {
         let mut old = self.seen;
         for _ in 0..2 {
             let proof = prove_consistency(nodes, old, head.size())?;
@@ -63,7 +69,11 @@ impl Witness {
                 }
                 Answer::Has(theirs) => old = theirs,
                 Answer::No(why) => {
-                    eprintln!("warning: the witness `{}` did not co-sign {} entries: {why}", self.key.name(), head.size());
+                    eprintln!(
+                        "warning: the witness `{}` did not co-sign {} entries: {why}",
+                        self.key.name(),
+                        head.size()
+                    );
                     return Ok(None);
                 }
             }
@@ -90,8 +100,12 @@ impl Witness {
         };
         match status {
             StatusCode::OK => Answer::Cosigned(text.lines().filter_map(NoteSignature::parse).collect()),
-            StatusCode::CONFLICT => text.trim().parse().map_or_else(|_| Answer::No("it says no size".to_owned()), Answer::Has),
-            StatusCode::UNPROCESSABLE_ENTITY => Answer::No("it does not accept the proof: it may have seen another log".to_owned()),
+            StatusCode::CONFLICT => {
+                text.trim().parse().map_or_else(|_| Answer::No("it says no size".to_owned()), Answer::Has)
+            }
+            StatusCode::UNPROCESSABLE_ENTITY => {
+                Answer::No("it does not accept the proof: it may have seen another log".to_owned())
+            }
             other => Answer::No(format!("it answered {other}")),
         }
     }

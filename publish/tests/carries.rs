@@ -153,7 +153,11 @@ fn an_older_or_another_log_never_takes_the_place_of_a_newer_one() {
     for command in ["push", "check"] {
         let output = world.program(command, &world.to_files()).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        assert!(said(&output).contains("the target has 300 entries of this log, and the directory 280"), "{}", said(&output));
+        assert!(
+            said(&output).contains("the target has 300 entries of this log, and the directory 280"),
+            "{}",
+            said(&output)
+        );
         assert!(said(&output).contains("hint: the daemon's database is older"), "{}", said(&output));
     }
     let mut other = entries(310);
@@ -204,7 +208,8 @@ impl WitnessServer {
                 let mut body = vec![0; length];
                 reader.read_exact(&mut body).unwrap();
                 let (status, answer) = judge(&witness, &String::from_utf8(body).unwrap(), &remembered);
-                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+                let head =
+                    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
                 let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer.as_bytes()));
             }
         });
@@ -274,7 +279,8 @@ fn s3() -> (Running, String) {
     done(&output);
     let program = String::from_utf8(output.stdout).unwrap();
     let mut server = Command::new(program.trim());
-    let mut child = server.args(["-H", "127.0.0.1", "-p", "0"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child =
+        server.args(["-H", "127.0.0.1", "-p", "0"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut lines = lines.map_while(Result::ok);
     let address = lines.find_map(|line| line.split_once("Running on ").map(|(_, address)| address.trim().to_owned()));
@@ -284,7 +290,8 @@ fn s3() -> (Running, String) {
 }
 
 fn curl(arguments: &[&str]) -> String {
-    let output = Command::new("curl").args(["--silent", "--show-error", "--fail-with-body"]).args(arguments).output().unwrap();
+    let output =
+        Command::new("curl").args(["--silent", "--show-error", "--fail-with-body"]).args(arguments).output().unwrap();
     format!("{}{}", String::from_utf8_lossy(&output.stdout), said(&output))
 }
 
@@ -307,9 +314,14 @@ fn s3_gets_the_log_with_headers_that_say_how_long_it_may_be_kept() {
     let head = |path: &str| curl(&[&signed[..], &["--head", &url(path)]].concat()).to_lowercase();
     let (full, checkpoint) = (head("tile/0/000"), head("checkpoint"));
     assert!(full.contains("cache-control: public, max-age=31536000, immutable"), "{full}");
-    assert!(checkpoint.contains("cache-control: no-cache") && checkpoint.contains("content-type: text/plain"), "{checkpoint}");
+    assert!(
+        checkpoint.contains("cache-control: no-cache") && checkpoint.contains("content-type: text/plain"),
+        "{checkpoint}"
+    );
     let mut fetched = BTreeMap::new();
-    for path in ["checkpoint", "tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"] {
+    for path in
+        ["checkpoint", "tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"]
+    {
         let out = world.path("fetched").join(path);
         fs::create_dir_all(out.parent().unwrap()).unwrap();
         curl(&[&signed[..], &["--output", out.to_str().unwrap(), &url(path)]].concat());

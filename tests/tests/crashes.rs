@@ -57,7 +57,12 @@ fn refusal(status: &Status) -> Option<Refusal> {
 }
 
 /// Asks until the daemon is gone.
-async fn ask(laboratory: &Laboratory, daemon: &hallmark_tests::daemon::Daemon, all: &mut JoinSet<()>, told: UnboundedSender<Acknowledged>) {
+async fn ask(
+    laboratory: &Laboratory,
+    daemon: &hallmark_tests::daemon::Daemon,
+    all: &mut JoinSet<()>,
+    told: UnboundedSender<Acknowledged>,
+) {
     let mut client = connect(laboratory, daemon).await;
     all.spawn(async move {
         for number in 0_usize.. {
@@ -72,7 +77,13 @@ async fn ask(laboratory: &Laboratory, daemon: &hallmark_tests::daemon::Daemon, a
                 Err(status) => match refusal(&status) {
                     Some(refusal) => told.send(Acknowledged::Refused(refusal)).unwrap(),
                     None => {
-                        assert!(matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal), "{status}");
+                        assert!(
+                            matches!(
+                                status.code(),
+                                Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+                            ),
+                            "{status}"
+                        );
                         return;
                     }
                 },

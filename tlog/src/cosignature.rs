@@ -140,7 +140,9 @@ mod tests {
     fn a_cosignature_is_the_witness_s_on_this_text_at_this_time() {
         let log = SignerKey::generate("example.com/log", [1; 32]).unwrap();
         let witness = Witness::new("witness.example/w", [2; 32]).unwrap();
-        let note = Note::sign("example.com/log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n".to_string(), &[&log]).unwrap();
+        let note =
+            Note::sign("example.com/log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n".to_string(), &[&log])
+                .unwrap();
         assert_eq!(witness.verifier().cosigned(&note), None);
         let line = witness.cosign(&note, 1_800_000_000).unwrap();
         let both = note.clone().with_signature(line.clone()).unwrap();

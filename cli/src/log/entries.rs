@@ -51,7 +51,11 @@ pub(crate) struct Silence {
 impl std::fmt::Display for Silence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (index, since) = (self.index, when::rfc3339_of_millis(self.since_millis));
-        write!(f, "before entry {index} nothing was logged for {} from {since} on, not even a heartbeat", when::span(self.secs))
+        write!(
+            f,
+            "before entry {index} nothing was logged for {} from {since} on, not even a heartbeat",
+            when::span(self.secs)
+        )
     }
 }
 
@@ -297,7 +301,9 @@ mod tests {
         assert_eq!(findings(&[&issued("01", 1, 5), &issued("02", 2, 6)]), [""; 0]);
         assert_eq!(
             findings(&[&issued("01", 1, 5), &issued("02", 3, 6)]),
-            ["entry 1 is number 3 of the issuer aaaaaaaaaaaaaaaa…, but 2 comes next; issued certificates are not logged"]
+            [
+                "entry 1 is number 3 of the issuer aaaaaaaaaaaaaaaa…, but 2 comes next; issued certificates are not logged"
+            ]
         );
     }
 
@@ -362,7 +368,8 @@ mod tests {
         let beats = [at("heartbeat", 0), at("heartbeat", 600_000), at("heartbeat", 1_500_000)];
         assert_eq!(silences(&beats), [""; 0]);
         let silent = [beats[1].clone(), at("heartbeat", 1_500_001)];
-        let told = "before entry 1 nothing was logged for 15 minutes from 1970-01-01T00:10:00Z on, not even a heartbeat";
+        let told =
+            "before entry 1 nothing was logged for 15 minutes from 1970-01-01T00:10:00Z on, not even a heartbeat";
         assert_eq!(silences(&silent), [told]);
         assert_eq!(silences(&[at("stop", 0), at("heartbeat", 9_000_000)]), [""; 0]);
         assert_eq!(silences(&[at("heartbeat", 0), start(9_000_000)]), [""; 0]);

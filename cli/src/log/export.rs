@@ -98,7 +98,8 @@ fn copy(source: &Source, path: &str, out: &Path) -> Result<bool, Problem> {
 
 /// The texts of policies, where they can be listed: in a directory.
 fn copy_policies(source: &Source, out: &Path) -> Result<u64, Problem> {
-    let Some(directory) = source.directory().map(|directory| directory.join(POLICIES)).filter(|path| path.is_dir()) else {
+    let Some(directory) = source.directory().map(|directory| directory.join(POLICIES)).filter(|path| path.is_dir())
+    else {
         return Ok(0);
     };
     let failed = |source| FileError::Read { path: directory.clone(), source };

@@ -38,7 +38,9 @@ impl FilterArguments {
     /// Leading zeros and capitals are passed over, and so are colons.
     fn admits_serial(&self, entry: &Summary) -> bool {
         let plain = |digits: &str| digits.to_lowercase().replace(':', "").trim_start_matches('0').to_owned();
-        self.serial.as_ref().is_none_or(|wanted| entry.serial.as_deref().is_some_and(|found| plain(found) == plain(wanted)))
+        self.serial
+            .as_ref()
+            .is_none_or(|wanted| entry.serial.as_deref().is_some_and(|found| plain(found) == plain(wanted)))
     }
 
     fn admits_caller(&self, entry: &Summary) -> bool {
@@ -80,7 +82,9 @@ mod tests {
 
     #[test]
     fn patterns_match_whole_texts() {
-        for (text, pattern) in [("a.b", "a.b"), ("a.b", "*"), ("a.b", "a*"), ("a.b.c", "*b*"), ("a.b.c", "a*c"), ("aa", "a*a")] {
+        for (text, pattern) in
+            [("a.b", "a.b"), ("a.b", "*"), ("a.b", "a*"), ("a.b.c", "*b*"), ("a.b.c", "a*c"), ("aa", "a*a")]
+        {
             assert!(matches(text, pattern), "{text} {pattern}");
         }
         for (text, pattern) in [("a.b", "a"), ("a", "a*a"), ("a.b.c", "*b"), ("a.b", "b*"), ("", "a")] {

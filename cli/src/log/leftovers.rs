@@ -4,9 +4,7 @@
 use std::{fs, path::Path};
 
 use hallmark_entry::sha256;
-use hallmark_tlog::{
-    tile::{CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath},
-};
+use hallmark_tlog::tile::{CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath};
 
 use super::{openings, source::read_file};
 use crate::files::FileError;

@@ -50,7 +50,8 @@ impl<'a> Bundle<'a> {
         openings.retain(|opening| {
             let opens = value.as_ref().is_some_and(|entry| opening.opens(entry));
             if !opens {
-                strays.push(format!("`{path}` has an opening of `{}` that is not that of entry {index}", opening.key()));
+                strays
+                    .push(format!("`{path}` has an opening of `{}` that is not that of entry {index}", opening.key()));
             }
             opens
         });
@@ -61,7 +62,8 @@ impl<'a> Bundle<'a> {
     pub(crate) fn into_strays(mut self) -> Vec<String> {
         let (path, met) = (path_of(self.path), &self.met);
         let others = self.read.iter().flatten().map(|(index, _)| index).filter(|index| !met.contains(index));
-        let others = others.map(|index| format!("`{path}` opens something of entry {index}, which has nothing private"));
+        let others =
+            others.map(|index| format!("`{path}` opens something of entry {index}, which has nothing private"));
         self.strays.extend(others);
         self.strays
     }
@@ -83,8 +85,12 @@ impl<'a> Bundle<'a> {
             for (line, number) in bytes.split_inclusive(|byte| *byte == b'\n').zip(1_usize..) {
                 let opening = line.strip_suffix(b"\n").map(Opening::parse);
                 match opening {
-                    Some(Ok((index, opening))) if range.contains(&index) => found.entry(index).or_default().push(opening),
-                    Some(_) | None => self.strays.push(format!("`{path}`, line {number}, is no opening of this bundle")),
+                    Some(Ok((index, opening))) if range.contains(&index) => {
+                        found.entry(index).or_default().push(opening)
+                    }
+                    Some(_) | None => {
+                        self.strays.push(format!("`{path}`, line {number}, is no opening of this bundle"))
+                    }
                 }
             }
             return found;

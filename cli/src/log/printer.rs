@@ -36,8 +36,8 @@ impl<'a> Printer<'a> {
         self.printed += 1;
         match self.format {
             EntryFormat::Json => {
-                let value: Value =
-                    serde_json::from_slice(entry).unwrap_or_else(|_| String::from_utf8_lossy(entry).into_owned().into());
+                let value: Value = serde_json::from_slice(entry)
+                    .unwrap_or_else(|_| String::from_utf8_lossy(entry).into_owned().into());
                 // One line for each entry, so that other programs can read while this one writes.
                 self.screen.data(format!("{}\n", json!({ "index": index, "entry": value })).as_bytes())
             }

@@ -38,13 +38,15 @@ pub(crate) fn prove(arguments: &ProveArguments, config: Option<&Path>, screen: &
     };
     let mut found = None;
     let scan = Scan { source, head, anchors: Vec::new(), pruned_before: 0, bar: bar(screen) };
-    let scanned = scan.run(&look, &mut |index, entry: Option<Vec<u8>>| found = found.take().or(entry.map(|entry| (index, entry))))?;
+    let scanned = scan
+        .run(&look, &mut |index, entry: Option<Vec<u8>>| found = found.take().or(entry.map(|entry| (index, entry))))?;
     unclean(&scanned)?;
     let Some((index, entry)) = found else {
         return Err(Problem::NotInLog { path: arguments.certificate.clone(), size: head.size() });
     };
     let nodes = PublishedNodes::new(source, head.size());
-    let path = prove_inclusion(&nodes, index, head.size()).map_err(|error| Problem::Unproven { sentence: error.to_string() })?;
+    let path = prove_inclusion(&nodes, index, head.size())
+        .map_err(|error| Problem::Unproven { sentence: error.to_string() })?;
     let receipt = Receipt::new(index, path, opened.note.clone());
     receipt.verify(&entry, &opened.keys)?;
     match &receipt_to {

@@ -43,7 +43,8 @@ pub(crate) fn receipt(arguments: &ReceiptArguments, config: Option<&Path>, scree
         table.row(["entry", &show::what(summary)]);
     }
     let word = screen.tone(Tone::Good, "proven:");
-    let what = if arguments.certificate.is_some() { "this certificate was decided on by an entry" } else { "the entry is" };
+    let what =
+        if arguments.certificate.is_some() { "this certificate was decided on by an entry" } else { "the entry is" };
     screen.say(&format!("{word} {what} in the log `{}`\n{}", printable(&proven.origin), table.render(2)));
     screen.answer(&json!({
         "result": "proven",

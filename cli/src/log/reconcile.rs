@@ -34,7 +34,10 @@ const FINDINGS_SHOWN_MAX: usize = 20;
 /// What an entry says about the issuer.
 enum Said {
     /// A certificate or CRL may be signed.
-    Issued { to_be_signed: String, serial: Vec<u8> },
+    Issued {
+        to_be_signed: String,
+        serial: Vec<u8>,
+    },
     /// Something about the decision of that index.
     Void(u64),
     Again(u64),
@@ -66,7 +69,11 @@ struct Outside {
 }
 
 /// Compares.
-pub(crate) fn reconcile(arguments: &ReconcileArguments, config: Option<&Path>, screen: &Screen) -> Result<Exit, Problem> {
+pub(crate) fn reconcile(
+    arguments: &ReconcileArguments,
+    config: Option<&Path>,
+    screen: &Screen,
+) -> Result<Exit, Problem> {
     let issuer = about::read(&arguments.issuer)?;
     let name = hallmark_policy::hex(&sha256(&issuer.spki));
     let mut outside = Outside::read(arguments, &issuer)?;

@@ -59,8 +59,10 @@ impl Remote {
         let base = url.trim_end_matches('/').to_owned();
         let wrong = |sentence: &str| FileError::Fetch { url: url.to_owned(), sentence: sentence.to_owned() };
         let (scheme, rest) = base.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
-        let (host, prefix) = rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, format!("/{path}")));
-        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@'));
+        let (host, prefix) =
+            rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, format!("/{path}")));
+        let is_plain =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@'));
         if host.is_empty() || !is_plain(rest) {
             return Err(wrong("it is not a scheme, a host and a path"));
         }

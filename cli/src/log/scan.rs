@@ -117,10 +117,7 @@ impl Scan<'_> {
 }
 
 /// The part of that index, from the thread whose share it is.
-fn next<T>(
-    receivers: &[Receiver<Result<Read<T>, AuditError<FileError>>>],
-    index: u64,
-) -> Result<Read<T>, Problem> {
+fn next<T>(receivers: &[Receiver<Result<Read<T>, AuditError<FileError>>>], index: u64) -> Result<Read<T>, Problem> {
     let whose = usize::try_from(index % receivers.len().max(1) as u64).unwrap_or(0);
     let received = receivers.get(whose).and_then(|receiver| receiver.recv().ok());
     received.ok_or(Problem::Scan)?.map_err(Problem::Audit)

@@ -82,7 +82,8 @@ impl Serials {
 
     fn spill(&mut self) -> io::Result<()> {
         if self.spilled.is_empty() {
-            self.spilled = (0..PARTITIONS).map(|_| tempfile::tempfile().map(BufWriter::new)).collect::<io::Result<_>>()?;
+            self.spilled =
+                (0..PARTITIONS).map(|_| tempfile::tempfile().map(BufWriter::new)).collect::<io::Result<_>>()?;
         }
         for (mark, index) in self.marks.drain(..) {
             let partition = usize::try_from(mark % PARTITIONS as u128).unwrap_or(0);

@@ -77,11 +77,8 @@ pub(crate) fn stats(arguments: &StatsArguments, config: Option<&Path>, screen: &
     let opened = Opened::new(&arguments.log, config)?;
     let (source, head) = (&opened.source, &opened.head);
     let look = |_: u64, bytes: &[u8], openings: &[_]| {
-        let entry = if openings.is_empty() {
-            Summary::parse(bytes)
-        } else {
-            Summary::parse(&privacy::reveal(bytes, openings))
-        };
+        let entry =
+            if openings.is_empty() { Summary::parse(bytes) } else { Summary::parse(&privacy::reveal(bytes, openings)) };
         entry.ok().filter(|entry| arguments.filter.admits(entry))
     };
     let mut stats = Stats::default();
@@ -125,7 +122,11 @@ impl Stats {
 
     /// Issued and refused by period, the shortest that makes no more than [`BARS_MAX`] bars.
     fn periods(&self) -> (&'static str, Vec<(i64, [u64; 2])>) {
-        let span = self.hours.first_key_value().zip(self.hours.last_key_value()).map_or(0, |((first, _), (last, _))| last - first);
+        let span = self
+            .hours
+            .first_key_value()
+            .zip(self.hours.last_key_value())
+            .map_or(0, |((first, _), (last, _))| last - first);
         let fits = |hours: i64| usize::try_from(span / hours).is_ok_and(|bars| bars < BARS_MAX);
         let (hours, name) = PERIODS.into_iter().find(|(hours, _)| fits(*hours)).unwrap_or((8_760, "365 days"));
         let mut periods: BTreeMap<i64, [u64; 2]> = BTreeMap::new();
@@ -140,7 +141,8 @@ impl Stats {
         let mut text = format!("{} entries\n", when::number(self.entries));
         let (name, periods) = self.periods();
         for (position, what) in [(0, "Issued"), (1, "Refused")] {
-            let counts: Vec<_> = periods.iter().map(|(hour, counts)| (*hour, counts.get(position).copied().unwrap_or(0))).collect();
+            let counts: Vec<_> =
+                periods.iter().map(|(hour, counts)| (*hour, counts.get(position).copied().unwrap_or(0))).collect();
             text.push_str(&plot(&format!("{what} each {name}"), &counts));
         }
         let rankings = [
@@ -232,7 +234,10 @@ mod tests {
             let hours = BTreeMap::from([(0, [1, 0]), (hours, [2, 3])]);
             Stats { hours, ..Stats::default() }.periods().0
         };
-        assert_eq!([spanning(1), spanning(41), spanning(24 * 41), spanning(168 * 41)], ["hour", "day", "week", "30 days"]);
+        assert_eq!(
+            [spanning(1), spanning(41), spanning(24 * 41), spanning(168 * 41)],
+            ["hour", "day", "week", "30 days"]
+        );
         assert_eq!(spanning(24 * 365 * 20), "365 days");
     }
 }

@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
-    entries_of,
     entries::Entries,
-    key,
+    entries_of, key,
     leftovers::{self, Leftovers},
     opened::Opened,
     scan::{Scan, Scanned, bar},
@@ -279,13 +278,16 @@ impl Audit {
         if self.quorum.asked == 0 {
             say("Others may be shown another log under the same key: no co-signatures of witnesses were checked.");
         }
-        say("Whether what the entries say is true: the certificates themselves were not looked at. See `hallmark log reconcile`.");
+        say(
+            "Whether what the entries say is true: the certificates themselves were not looked at. See `hallmark log reconcile`.",
+        );
         if self.anchor.is_none() && self.remembered.is_none() {
             say("Whether this log continues what you saw before: give an earlier checkpoint with --anchor.");
         }
         if self.pruned_before > 0 {
             let pruned = when::number(self.pruned_before);
-            sentences.push(format!("What the first {pruned} entries say: their bundles are pruned, and their hashes hold."));
+            sentences
+                .push(format!("What the first {pruned} entries say: their bundles are pruned, and their hashes hold."));
         }
         let (private, opened) = (self.entries.private, self.entries.opened);
         if private > opened {
@@ -308,7 +310,9 @@ impl Audit {
         let silent = !self.entries.silences.is_empty();
         match self.verdict() {
             Verdict::Good => None,
-            Verdict::Doubtful if !self.quorum.is_there() => Some("fetch the log again: witnesses co-sign a little later"),
+            Verdict::Doubtful if !self.quorum.is_there() => {
+                Some("fetch the log again: witnesses co-sign a little later")
+            }
             Verdict::Doubtful if silent => {
                 Some("ask whoever runs the signer what happened then; --silence says how long it may be silent")
             }

@@ -216,7 +216,12 @@ fn a_copy_without_salts_still_verifies_and_hides_what_is_private() {
     for (log, hidden) in [("whole", false), ("redacted", true)] {
         let run = world.run(["log", "verify", log, "--key", "log.vkey", NEVER_STALE]);
         assert_eq!(run.code, 0, "{}", run.told());
-        assert_eq!(run.stderr.contains("What 2 private values are: their salts are not here."), hidden, "{}", run.stderr);
+        assert_eq!(
+            run.stderr.contains("What 2 private values are: their salts are not here."),
+            hidden,
+            "{}",
+            run.stderr
+        );
     }
     for (old, new) in [("sports", "spurts"), ("\"salt\":\"01", "\"salt\":\"02")] {
         world.write("log/openings/000.p/5", openings.replacen(old, new, 1));
@@ -232,7 +237,11 @@ fn what_was_seen_is_remembered_and_must_be_continued() {
     let verify = || log_run(&world, "verify", &[NEVER_STALE]);
     assert_eq!(verify().code, 0);
     let second = verify();
-    assert!(second.stderr.contains("last run") && !second.stderr.contains("continues what you saw"), "{}", second.stderr);
+    assert!(
+        second.stderr.contains("last run") && !second.stderr.contains("continues what you saw"),
+        "{}",
+        second.stderr
+    );
     let mut shorter = entries(THEN_MILLIS);
     shorter.truncate(4);
     publish(&world, &shorter);

@@ -112,7 +112,10 @@ fn fill(directory: &Path, entries: u64, bytes: usize) -> Result<()> {
         let mut node = transaction.prepare("INSERT INTO node (level, node_index, hash) VALUES (?1, ?2, ?3)")?;
         for index in 0..entries {
             let mark = sha256(&index.to_be_bytes());
-            let bytes = Object::new().hex("mark", mark.get(..8).unwrap_or_default()).text("pad", &pad).into_entry("heartbeat", at);
+            let bytes = Object::new()
+                .hex("mark", mark.get(..8).unwrap_or_default())
+                .text("pad", &pad)
+                .into_entry("heartbeat", at);
             let leaf = Hash::of_leaf(&bytes);
             entry.execute(params![i64::try_from(index)?, leaf.as_bytes(), bytes])?;
             for done in frontier.append(leaf) {

@@ -62,7 +62,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Publish { directory, entries, decision_every } => {
             synthetic::publish(&directory, entries, decision_every).map(drop)
-        },
+        }
         Command::Verify { entries, decision_every } => verify::measure(entries, decision_every),
         Command::Growth { entries, bytes } => growth::measure(entries, bytes),
         Command::Receipts => receipts::measure(),

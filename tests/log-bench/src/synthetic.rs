@@ -117,7 +117,13 @@ fn push(rows: &mut Vec<Vec<Hash>>, level: usize, hash: Hash) {
 }
 
 /// Writes the tiles that are full, or the last of their level.
-fn write_rows(directory: &Path, rows: &mut [Vec<Hash>], entries: u64, bundle: u64, published: &mut Published) -> Result<()> {
+fn write_rows(
+    directory: &Path,
+    rows: &mut [Vec<Hash>],
+    entries: u64,
+    bundle: u64,
+    published: &mut Published,
+) -> Result<()> {
     let is_last = bundle == (entries - 1) / TILE_WIDTH;
     for (row, level) in rows.iter_mut().zip(0_u8..) {
         if row.is_empty() || (row.len() as u64) < TILE_WIDTH && !is_last {

@@ -21,7 +21,10 @@ pub(crate) fn measure(entries: u64, decision_every: u64) -> Result<()> {
     let began = Instant::now();
     let published = synthetic::publish(&log, entries, decision_every)?;
     let (each, files) = (published.entries_bytes / entries, published.files_bytes / entries);
-    println!("published {entries} entries in {:.1} s: {each} bytes an entry, {files} with hashes", began.elapsed().as_secs_f64());
+    println!(
+        "published {entries} entries in {:.1} s: {each} bytes an entry, {files} with hashes",
+        began.elapsed().as_secs_f64()
+    );
     for _ in 0..3 {
         let (secs, peak_kib) = verify(&log)?;
         let rate = entries as f64 / secs;
