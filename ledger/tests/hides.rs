@@ -32,6 +32,7 @@ impl Visitor for All {
     }
 }
 
+#[cfg(test)]
 fn entries(world: &World) -> Vec<Vec<u8>> {
     let mut all = All::default();
     let report = world::audit(&world.config.publish, &mut all);
@@ -39,6 +40,7 @@ fn entries(world: &World) -> Vec<Vec<u8>> {
     all.0
 }
 
+#[cfg(test)]
 fn is_known(entry: &[u8]) -> bool {
     let fit = check(&Value::read(entry).expect("canonical"));
     assert!(matches!(fit, Ok(Fit::Known(_))), "{fit:?}: {}", String::from_utf8_lossy(entry));
@@ -46,6 +48,7 @@ fn is_known(entry: &[u8]) -> bool {
 }
 
 /// A life with entries of most types.
+#[cfg(test)]
 async fn live(world: &World) {
     let ledger = world.begin().await;
     let mesh = world.found(&ledger).await;

@@ -1,4 +1,5 @@
 //! What is carried: all of it, in order, to a directory and to S3; co-signed; and never an older log over a newer one.
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "all of this file is tests")]
 
 use std::{
     collections::BTreeMap,

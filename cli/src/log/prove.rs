@@ -38,8 +38,9 @@ pub(crate) fn prove(arguments: &ProveArguments, config: Option<&Path>, screen: &
     };
     let mut found = None;
     let scan = Scan { source, head, anchors: Vec::new(), pruned_before: 0, bar: bar(screen) };
-    let scanned = scan
-        .run(&look, &mut |index, entry: Option<Vec<u8>>| found = found.take().or(entry.map(|entry| (index, entry))))?;
+    let scanned = scan.run(&look, &mut |index, entry: Option<Vec<u8>>| {
+        found = found.take().or_else(|| entry.map(|entry| (index, entry)))
+    })?;
     unclean(&scanned)?;
     let Some((index, entry)) = found else {
         return Err(Problem::NotInLog { path: arguments.certificate.clone(), size: head.size() });
