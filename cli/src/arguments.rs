@@ -1,5 +1,6 @@
 //! What can be typed. The help texts here are the manual pages, too.
 
+mod names;
 mod rotation;
 
 use std::{net::IpAddr, path::PathBuf};
@@ -8,6 +9,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hallmark_policy::time::{Span, UnixTime};
 
+pub use names::{NameCommand, NameListArguments, NameReleaseArguments};
 pub use rotation::{
     EpochAbortArguments, EpochActivateArguments, EpochBringArguments, EpochCommand, EpochListArguments,
     EpochPrepareArguments, EpochsArguments, EpochsCommand, EpochsListArguments, EpochsShowArguments, RotateArguments,
@@ -90,6 +92,9 @@ pub enum Command {
     /// Check, explain and test policies offline; as an operator, bring one into force and ask which one is.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// As an operator, list and free written forms of names whose dots are written as dashes.
+    #[command(subcommand)]
+    Name(NameCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.
@@ -253,6 +258,12 @@ pub struct ChainArguments {
     /// Where to write the mesh CA, PEM.
     #[arg(long, value_name = "FILE")]
     pub mesh_ca_out: Option<PathBuf>,
+    /// Where to write the root's newest CRL, PEM: it lists revoked intermediates.
+    #[arg(long, value_name = "FILE")]
+    pub root_crl_out: Option<PathBuf>,
+    /// Where to write the epoch's newest CRL, PEM: it lists revoked leaves.
+    #[arg(long, value_name = "FILE")]
+    pub crl_out: Option<PathBuf>,
     /// Overwrite files that exist.
     #[arg(long)]
     pub force: bool,

@@ -27,6 +27,7 @@ mod health;
 mod hex;
 mod log;
 mod mint;
+mod name;
 mod pem;
 mod policy;
 mod problem;
@@ -87,6 +88,7 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Policy(PolicyCommand::Test(test)) => policy::test::test(test, screen),
         Command::Policy(PolicyCommand::Apply(apply)) => policy::in_force::apply(apply, config, screen),
         Command::Policy(PolicyCommand::Status(status)) => policy::in_force::status(status, config, screen),
+        Command::Name(command) => name::name(command, config, screen),
         Command::Completions(completions) => documents::completions(completions, screen),
         Command::Man(man) => documents::man(man, screen),
     }

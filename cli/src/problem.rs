@@ -166,6 +166,12 @@ pub(crate) enum Problem {
         /// Why.
         source: FileError,
     },
+    /// There is no CRL.
+    #[error("{whose} has signed no CRL")]
+    NoCrl {
+        /// Whose it would be.
+        whose: &'static str,
+    },
     /// There is no such epoch.
     #[error("authority `{authority}` has no epoch of generation {generation}")]
     NoSuchEpoch {
@@ -225,7 +231,8 @@ impl Problem {
             Self::Manifest { .. }
             | Self::ManifestUnread { .. }
             | Self::Owner(OwnerError::SignatureWrong)
-            | Self::NoSuchEpoch { .. } => Exit::No,
+            | Self::NoSuchEpoch { .. }
+            | Self::NoCrl { .. } => Exit::No,
             Self::RotationUnanswered { source, .. } => source.exit(),
             Self::Settings(SettingsError::NotConfirmed) => Exit::No,
             Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
@@ -318,6 +325,7 @@ impl Problem {
             Self::RotatedNotWritten { expected, .. } => format!(
                 "make room, then run the same command with `--expected {expected} --force`: it gives the same epoch"
             ),
+            Self::NoCrl { .. } => "`crl = { .. }` of the authority in the policy has CRLs signed".to_owned(),
             Self::NoSuchEpoch { .. } => "`hallmark epochs` lists those that there are".to_owned(),
             Self::Policy(fault) => fault.hint(),
             Self::StandIn(error) => error.hint(),

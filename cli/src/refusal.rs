@@ -207,6 +207,11 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         "POLICY_STALE" => {
             "`hallmark policy status` shows the policy in force; compare it with yours, then name it with --expect"
         }
+        "NAME_CLAIMED" => "`hallmark name list` shows whose the form is; an operator can release it",
+        "NAME_NOT_CLAIMED" => "`hallmark name list` shows the forms, and whose they are",
+        "NAME_IN_USE" => {
+            "wait until the last certificate with the form has ended, or give --force and say why in --reason"
+        }
         "RATE_EXCEEDED" => "ask less often, or have the policy's owner raise the rate",
         "QUOTA_EXCEEDED" => "wait for the quota's next period, or have the policy's owner raise it",
         "KEY_HAS_OTHER_NAMES" => "make a new key for these names",

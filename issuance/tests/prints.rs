@@ -293,6 +293,7 @@ fn a_time_stamping_usage_is_critical_and_alone() {
 #[test]
 fn both_ca_certificates_of_an_epoch_constrain_every_kind_of_name() {
     let root = Root {
+        key_identifier: WORLD.key.key_identifier(),
         subject: DistinguishedName::common_name("Root"),
         key: WORLD.key.clone(),
         algorithm: SignatureAlgorithm::EcdsaSha256,

@@ -10,9 +10,9 @@ use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
 use crate::{
-    Answer, AuthorityRecord, CaKey, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch, Found, Head, Issued,
-    LedgerConfig, LedgerError, LogKeys, Logged, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle, Revoke, Revoked,
-    Step, UnixMillis, authority, crl, nodes, open,
+    Answer, AuthorityRecord, CaKey, ClaimedName, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch, Found, Head,
+    Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle,
+    Released, Revoke, Revoked, Step, UnixMillis, authority, claim, crl, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
@@ -177,6 +177,22 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let (authority, caller) = (authority.to_owned(), caller.to_owned());
         self.ask(|reply| Operation::KeepFetch { authority, generation, caller, at, reply }).await
+    }
+
+    /// Written forms of an authority with the names that have them: those behind `after`, so many at most.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn claimed_names(&self, authority: &str, after: &str, most: u32) -> Result<Vec<ClaimedName>, LedgerError> {
+        self.read(|connection| claim::page(connection, authority, after, most))
+    }
+
+    /// Makes a written form free again, after saying so in the log, in the same transaction.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; a form that is kept is an answer, [`Released::Kept`].
+    pub async fn release_name(&self, release: NameRelease, at: UnixMillis) -> Result<Released, LedgerError> {
+        self.ask(|reply| Operation::ReleaseName { release, at, reply }).await
     }
 
     /// The bytes of that SHA-256: a manifest, a policy, a request. They are compared with their digest.

@@ -134,7 +134,8 @@ impl Batch<'_> {
         if let Content::Crl(content) = &warrant.content {
             crl::keep(self.connection, issuer, content, warrant.conditions.numbering, logged.index)?;
         }
-        claim::take(self.connection, &warrant.conditions.authority, &warrant.conditions.claims, logged.index)?;
+        let Conditions { authority, claims, not_after, .. } = &warrant.conditions;
+        claim::take(self.connection, authority, claims, *not_after, logged.index)?;
         limits::count(self.connection, &warrant.conditions, at, logged.index)?;
         let committed = Committed {
             to_be_signed: warrant.to_be_signed,

@@ -38,6 +38,7 @@ mod writer;
 pub use hallmark_entry::privacy::{NotPrivate, Private};
 
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
+pub use claim::{ClaimedName, NameRelease, Released};
 pub use committed::Committed;
 pub use config::{Head, LedgerConfig, LogKeys, Opened, Recovery, UnixMillis};
 pub use crl::{CrlRecord, CrlStatus};

@@ -20,8 +20,9 @@ const STATEMENTS_MAX: usize = 64;
 /// Its `published` is at most what was ever published, and over 0 once anything was.
 /// `opening` has the private values of entries; without its rows the entries are what they were.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
-/// `request` forgets leaves after the retention time, and CRLs when newer ones are signed; `serial`, `crl`, `name_claim` and
-/// `key_names` never forget. Its `serial` is empty where what is signed has none.
+/// `request` forgets leaves after the retention time, and CRLs when newer ones are signed; `serial`, `crl` and `key_names` never
+/// forget. Its `serial` is empty where what is signed has none.
+/// `name_claim` forgets a form when an operator releases it; its `not_after` is the end of the last certificate with the form.
 /// `issuer` has the end of what lives longest among its certificates, the number of its last CRL, and where its newest revocation
 /// stands in the log. `revocation` forgets what has stood on a CRL after its end; times there and in `crl` are in seconds.
 /// `authority.owners` are SHA-256 digests of keys, one after another.
@@ -119,6 +120,7 @@ CREATE TABLE name_claim (
     form TEXT NOT NULL,
     name TEXT NOT NULL,
     log_index INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
     PRIMARY KEY (authority, form)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE quota (

@@ -95,7 +95,7 @@ pub struct Conditions {
     pub limits: Limits,
     /// Decide only: log the decision, commit no serial, sign nothing.
     pub validate_only: bool,
-    /// Written forms that must be free, or this name's already: once per authority, for ever.
+    /// Written forms that must be free, or this name's already: once per authority, until an operator releases them.
     pub claims: Vec<NameClaim>,
 }
 

@@ -187,6 +187,10 @@ pub struct CaTable {
     pub key: String,
     /// Signature algorithm of this key; what is usual for its kind if not set.
     pub signature: Option<String>,
+    /// Only for a root: `true` where its key is not in this signer's key backend. `hallmarkd init --root NAME=FILE` brings its certificate, and each
+    /// epoch waits for the intermediate CA certificate that the root signs elsewhere. `false` if not set.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// `[provider.NAME]`: who launches instances (Copper Argos), and under which DNS suffixes.
@@ -253,7 +257,8 @@ pub struct ProfileTable {
     pub case: CaseWord,
     /// Dashes in parts that some format writes with `:dashes`. `strict` (the default) refuses them, since `a.b-c` and
     /// `a-b.c` are written alike. `claimed` takes them, and the ledger gives each written form to the first name that comes
-    /// with it, once per authority and for ever; the common name must have the part, so that its dots are known.
+    /// with it, once per authority, until an operator frees it (`hallmark name release`); the common name must have the part,
+    /// so that its dots are known.
     #[serde(default)]
     pub dashes: DashesWord,
     /// Shapes of the parts in the formats. `domain`, `service` and `instance` are known without being named.

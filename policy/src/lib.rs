@@ -33,6 +33,7 @@ pub mod meaning;
 mod mistake;
 pub mod name;
 mod names;
+pub mod offline;
 pub mod oid;
 mod overlap;
 pub mod owner;

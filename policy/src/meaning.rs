@@ -106,10 +106,11 @@ fn tell_manifests(authority: &Authority, findings: &mut Findings) {
 }
 
 fn ca(profile: &CaProfile) -> String {
-    let CaProfile { subject, lifetime, key, algorithm } = profile;
+    let CaProfile { subject, lifetime, key, algorithm, offline } = profile;
     let usual = *algorithm == SignatureAlgorithm::default_for(*key);
     let signs = if usual { String::new() } else { format!(", which signs with {algorithm}") };
-    format!("`{subject}`, for {lifetime}, has a key of kind {key}{signs}.")
+    let place = if *offline { " It is offline: its certificates are brought." } else { "" };
+    format!("`{subject}`, for {lifetime}, has a key of kind {key}{signs}.{place}")
 }
 
 fn tell_profile(profile: &Profile, findings: &mut Findings) {

@@ -359,7 +359,14 @@ mod tests {
 
     #[test]
     fn names_of_hosts_are_taken() {
-        for name in ["a.b", "api.sports.athenz.cloud", "1-a.b-2.example", &format!("{}.example", "a".repeat(63))] {
+        for name in [
+            "a.b",
+            "0x1.b",
+            "a.0xyz",
+            "api.sports.athenz.cloud",
+            "1-a.b-2.example",
+            &format!("{}.example", "a".repeat(63)),
+        ] {
             assert!(DnsName::parse(name).is_ok(), "{name}");
         }
     }
@@ -387,6 +394,8 @@ mod tests {
             "a-.b",
             "10.0.0.1",
             "a.1",
+            "a.0x1f",
+            "a.0x",
             "a/b.c",
             &long,
             "a.b\n",
@@ -416,7 +425,22 @@ mod tests {
             assert!(DnsName::parse_label(name).is_ok_and(|name| name.is_label()), "{name}");
             assert!(DnsName::parse(name).is_err() && DnsName::parse_wildcard(name).is_err(), "{name}");
         }
-        for name in ["", "*", "Web", "1", "42", "-web", "web-", "we_b", "a.b", "xn--e1a", "web.", &"a".repeat(64)] {
+        for name in [
+            "",
+            "*",
+            "Web",
+            "1",
+            "42",
+            "0x7f000001",
+            "0x",
+            "-web",
+            "web-",
+            "we_b",
+            "a.b",
+            "xn--e1a",
+            "web.",
+            &"a".repeat(64),
+        ] {
             assert!(DnsName::parse_label(name).is_err(), "{name}");
         }
         assert!(!DnsName::parse("a.b").unwrap().is_label());

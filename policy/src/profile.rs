@@ -186,6 +186,8 @@ pub struct CaProfile {
     pub key: KeyKind,
     /// What the key signs with.
     pub algorithm: SignatureAlgorithm,
+    /// Whether the key is elsewhere.
+    pub offline: bool,
 }
 
 /// What leaves of a profile may say.

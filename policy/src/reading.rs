@@ -135,6 +135,12 @@ impl Reader {
         }
         let root = self.ca(&format!("authority.{name}.root"), &table.root);
         let epoch = self.ca(&format!("authority.{name}.epoch"), &table.epoch);
+        if epoch.offline {
+            self.mistake(
+                &format!("authority.{name}.epoch"),
+                "only a root is offline: the key of an epoch signs leaves",
+            );
+        }
         if root.subject == epoch.subject {
             let place = format!("authority.{name}.epoch");
             self.mistake(&place, "its subject is that of the root: chains could not be told apart");
@@ -209,7 +215,7 @@ impl Reader {
             },
         };
         let lifetime = self.span(place, "lifetime", &table.lifetime, LEAF_LIFETIME_MIN, CA_LIFETIME_MAX);
-        CaProfile { subject: DistinguishedName::new(attributes), lifetime, key, algorithm }
+        CaProfile { subject: DistinguishedName::new(attributes), lifetime, key, algorithm, offline: table.offline }
     }
 
     fn key_kind(&mut self, place: &str, name: &str) -> KeyKind {

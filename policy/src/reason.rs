@@ -95,6 +95,10 @@ pub enum ReasonCode {
     NameOfCaller,
     /// A name's form with dashes belongs to another name.
     NameClaimed,
+    /// A form with dashes belongs to no name, or to another than was said.
+    NameNotClaimed,
+    /// A form with dashes stands in certificates that have not ended.
+    NameInUse,
     /// The wished lifetime is over the profile's maximum.
     LifetimeTooLong,
     /// The certificate would lie outside the profile's window of time.
@@ -167,6 +171,10 @@ pub enum ReasonCode {
     RequestVoid,
     /// The clock cannot be trusted.
     ClockUntrusted,
+    /// A certificate of an offline root is not what it must be.
+    CertificateUnfit,
+    /// The root is offline, so that this signer signs nothing with it.
+    RootOffline,
     /// The serial number is taken.
     SerialTaken,
     /// The same request is being worked on elsewhere.
@@ -263,6 +271,8 @@ impl ReasonCode {
             Self::ProviderNotAllowed => "PROVIDER_NOT_ALLOWED",
             Self::NameOfCaller => "NAME_OF_CALLER",
             Self::NameClaimed => "NAME_CLAIMED",
+            Self::NameNotClaimed => "NAME_NOT_CLAIMED",
+            Self::NameInUse => "NAME_IN_USE",
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::OutsideWindow => "OUTSIDE_WINDOW",
             Self::LifetimeBeyondIssuer => "LIFETIME_BEYOND_ISSUER",
@@ -299,6 +309,8 @@ impl ReasonCode {
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::RequestVoid => "REQUEST_VOID",
             Self::ClockUntrusted => "CLOCK_UNTRUSTED",
+            Self::CertificateUnfit => "CERTIFICATE_UNFIT",
+            Self::RootOffline => "ROOT_OFFLINE",
             Self::SerialTaken => "SERIAL_TAKEN",
             Self::RequestInFlight => "REQUEST_IN_FLIGHT",
             Self::Defect => "DEFECT",
@@ -331,6 +343,7 @@ impl ReasonCode {
             | Self::EvidenceMalformed
             | Self::Duplicate
             | Self::PolicyInvalid
+            | Self::CertificateUnfit
             | Self::ManifestInvalid
             | Self::NameMalformed => ReasonClass::Malformed,
             Self::KeyNotAllowed
@@ -382,12 +395,14 @@ impl ReasonCode {
             | Self::ManifestMissing
             | Self::RotatesByAge
             | Self::CrlNotConfigured
+            | Self::RootOffline
             | Self::PolicyDiffers
             | Self::PolicyStale
+            | Self::NameInUse
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,
-            Self::AuthorityUnknown | Self::CertificateUnknown => ReasonClass::NotFound,
+            Self::AuthorityUnknown | Self::CertificateUnknown | Self::NameNotClaimed => ReasonClass::NotFound,
             Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded | Self::CrlTooLarge => {
                 ReasonClass::Exhausted
             }

@@ -1,5 +1,5 @@
 //! Names from the manifest: `workloads.toml` is the specification, and this reads it.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on ends by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends by panicking")]
 
 use std::sync::{Arc, LazyLock};
 

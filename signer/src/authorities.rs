@@ -10,6 +10,7 @@ use hallmark_policy::{
     authority::{Root, statement_sha256},
     file::RotatesWord,
     key::{PublicKey, PublicKeyError, SpkiDigest},
+    offline::stored_key_identifier,
     profile::{Authority, CaProfile},
     stored_subject_is, stored_validity,
     time::Interval,
@@ -126,7 +127,7 @@ pub(crate) fn load(
         let (Some(active), Some(authority)) = (active, policy.authority(&record.name)) else { continue };
         let (key, manifest) = match keys {
             Keys::Open(keyring) => {
-                open_key(keyring, &record.name, record.key.as_ref())?;
+                open_root(keyring, &record)?;
                 let key = open_key(keyring, &record.name, active.key.as_ref())?;
                 (key, manifest(ledger, authority, &active)?)
             }
@@ -196,12 +197,29 @@ pub(crate) fn manifest(
 pub(crate) fn root(record: &AuthorityRecord, profile: &CaProfile) -> Result<Root, AuthorityError> {
     let key = stored_key(&record.name, record.key.as_ref())?;
     check_subject(&record.name, "root", profile, &key, record.root.as_ref())?;
+    let key_identifier = match record.root.as_ref().filter(|_| record.is_offline()) {
+        Some(answer) => stored_key_identifier(&answer.to_be_signed)
+            .ok_or_else(|| incomplete(&record.name, "the identifier of its root's key"))?,
+        None => key.key_identifier(),
+    };
     Ok(Root {
         subject: profile.subject.clone(),
+        key_identifier,
         key,
         algorithm: profile.algorithm,
         validity: interval(&record.name, record.root.as_ref())?,
     })
+}
+
+/// The root and the mesh CA certificate of an epoch that waits for its intermediate.
+pub(crate) fn without_intermediate(
+    record: &AuthorityRecord,
+    epoch: &EpochRecord,
+) -> Result<(Vec<u8>, Vec<u8>), AuthorityError> {
+    let root_key = stored_key(&record.name, record.key.as_ref())?;
+    let epoch_key = stored_key(&record.name, epoch.key.as_ref())?;
+    let root = certificate(&record.name, record.root.as_ref(), &root_key)?;
+    Ok((root, certificate(&record.name, epoch.mesh_ca.as_ref(), &epoch_key)?))
 }
 
 /// The certificates of one epoch.
@@ -216,6 +234,11 @@ pub(crate) fn chain(record: &AuthorityRecord, epoch: &EpochRecord) -> Result<Cha
         manifest_sha256: epoch.manifest_sha256,
         active: epoch.state == EpochState::Active,
     })
+}
+
+/// As [`open_key`], for a root's key, unless it is elsewhere.
+fn open_root(keyring: &Keyring, record: &AuthorityRecord) -> Result<(), AuthorityError> {
+    if record.is_offline() { Ok(()) } else { open_key(keyring, &record.name, record.key.as_ref()).map(drop) }
 }
 
 /// Finds a key in its backend, compares its public key and attributes with what they must be, and lets it sign.
@@ -261,7 +284,7 @@ pub(crate) fn certificate(
         .map_err(|source| AuthorityError::Certificate { authority: authority.to_owned(), source })
 }
 
-pub(crate) fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
+fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
     answer
         .and_then(|answer| stored_validity(&answer.to_be_signed))
         .ok_or_else(|| incomplete(authority, "a CA certificate's validity"))
@@ -284,7 +307,7 @@ pub(crate) fn differences(serving: &HashMap<String, Serving>, policy: &Policy) -
 }
 
 /// Chains break silently where the policy's idea of a CA differs from its certificate: the subject is compared as DER.
-pub(crate) fn check_subject(
+fn check_subject(
     authority: &str,
     what: &'static str,
     profile: &CaProfile,

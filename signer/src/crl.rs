@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use hallmark_issuance::reassemble;
-use hallmark_ledger::{Answer, CrlRecord, CrlStatus};
+use hallmark_ledger::{Answer, AuthorityRecord, CrlRecord, CrlStatus};
 use hallmark_policy::{
     Approved, CrlRequest, Decision, Facts, Reason, ReasonCode, Revocation, SIGNER, decide_crl, profile::Authority,
     time::UnixTime,
@@ -107,6 +107,9 @@ impl Inner {
         ca: Ca,
         reaching: Option<UnixTime>,
     ) -> Result<Crl, Failure> {
+        if ca == Ca::Root {
+            offline(&self.ca(authority, ca)?.authority).map_or(Ok(()), Err)?;
+        }
         let _one_at_a_time = self.crls.making.lock().await;
         self.finish_pending(authority, ca).await?;
         for _ in 1..ATTEMPTS_MAX {
@@ -212,6 +215,14 @@ pub(crate) fn not_configured(authority: &Authority) -> Option<Reason> {
     let sentence = format!("the policy has no `crl` for authority `{}`", authority.name);
     let reason = Reason::new(ReasonCode::CrlNotConfigured, "revoke_previous", sentence);
     authority.crl.is_none().then(|| reason.allowing("crl = { lifetime = \"7d\", refresh = \"1d\" } in the authority"))
+}
+
+/// Why nothing can be put on the root's list.
+pub(crate) fn offline(record: &AuthorityRecord) -> Option<Reason> {
+    let sentence =
+        format!("the root of authority `{}` is offline, so that this signer signs no CRL of it", record.name);
+    let reason = Reason::new(ReasonCode::RootOffline, "revoke_previous", sentence);
+    record.is_offline().then(|| reason.allowing("a CRL that is signed where the root's key is"))
 }
 
 fn facts(authority: &str) -> Facts {

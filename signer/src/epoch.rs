@@ -108,7 +108,8 @@ pub(crate) async fn begin(
     Ok(generation)
 }
 
-/// Brings an epoch as far as prepared, from wherever it is.
+/// Brings an epoch as far as prepared, from wherever it is; as far as keyed where its root is offline and its certificate was not
+/// brought yet.
 pub(crate) async fn prepare(
     core: &Arc<Inner>,
     authority: &Authority,
@@ -123,6 +124,12 @@ pub(crate) async fn prepare(
             EpochState::Intent => make_key(core, authority, &epoch, said).await?,
             EpochState::Keyed => {
                 sign_both(core, authority, record, &epoch, said).await?;
+                if find(core, name, generation)?.intermediate.is_none() {
+                    said.push(format!(
+                        "epoch {generation} of `{name}` waits for the certificate that its root signs elsewhere"
+                    ));
+                    return find(core, name, generation);
+                }
                 core.advance(Step::EpochPrepared { authority: name.clone(), generation }).await?;
             }
             EpochState::Prepared => return Ok(epoch),
@@ -167,12 +174,14 @@ async fn sign_both(
 ) -> Result<(), MakingError> {
     let name = &authority.name;
     let root = authorities::root(record, &authority.root)?;
-    core.open_key(name, record.key.clone()).await?;
+    if !record.is_offline() {
+        core.open_key(name, record.key.clone()).await?;
+    }
     let key = core.open_key(name, epoch.key.clone()).await?;
     let binding =
         EpochBinding { generation: epoch.generation, manifest: epoch.manifest_sha256, transition: epoch.transition };
     let lifetime = (epoch.lifetime_secs > 0).then(|| Span::from_secs(epoch.lifetime_secs));
-    if epoch.intermediate.is_none() {
+    if epoch.intermediate.is_none() && !record.is_offline() {
         let request = CaRequest::Intermediate { root: &root, epoch: binding, lifetime };
         sign_ca(core, name, &request, &key, "intermediate certificate").await?;
         said.push(format!("signed the intermediate CA certificate of `{name}`: {}", authority.epoch.subject));

@@ -75,7 +75,8 @@ pub struct RotateArguments {
     /// Verifier key of the decision log, as a file or as text; checks the receipt.
     #[arg(long, value_name = "VKEY", env = "HALLMARK_LOG_KEY", hide_env_values = true)]
     pub log_key: Option<String>,
-    /// Directory for intermediate.pem, mesh-ca.pem, root.pem, receipt.txt and entry.json; made if it is not there.
+    /// Directory for intermediate.pem, mesh-ca.pem, root.pem, receipt.txt and entry.json, and root.crl where there is one; made
+    /// if it is not there.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Overwrite files that exist.

@@ -292,7 +292,7 @@ mod tests {
 
     fn issued(serial: &str, sequence: u64, time: i64) -> String {
         format!(
-            r#"{{"algorithm":"ed25519","authority":"mesh","decision":"issued","issuer":{{"sequence":{sequence},"spki-sha256":"{ISSUER}"}},"serial":"{serial}","stage":"leaf","tbs-sha256":"{ISSUER}","time":{time},"type":"decision","version":1}}"#
+            r#"{{"algorithm":"ed25519","authority":"mesh","decision":"issued","issuer":{{"sequence":{sequence},"spki-sha256":"{ISSUER}"}},"not-after":9,"not-before":1,"serial":"{serial}","stage":"leaf","tbs-sha256":"{ISSUER}","time":{time},"type":"decision","version":1}}"#
         )
     }
 

@@ -149,6 +149,8 @@ impl Rule {
             | ReasonCode::OwnerKeyShared
             | ReasonCode::RotatesByAge
             | ReasonCode::CrlNotConfigured
+            | ReasonCode::CertificateUnfit
+            | ReasonCode::RootOffline
             | ReasonCode::CrlTooLarge
             | ReasonCode::CrlStale
             | ReasonCode::CertificateUnknown
@@ -162,6 +164,8 @@ impl Rule {
             | ReasonCode::RequestIdReused
             | ReasonCode::RequestVoid
             | ReasonCode::NameClaimed
+            | ReasonCode::NameNotClaimed
+            | ReasonCode::NameInUse
             | ReasonCode::ClockUntrusted
             | ReasonCode::SerialTaken
             | ReasonCode::RequestInFlight

@@ -77,6 +77,7 @@ impl Rotated {
         let answer = &self.answer;
         let mut files = bundle::certificates(&answer.root, &answer.intermediate, &answer.mesh_ca);
         files.push(bundle::request(&answer.certification_request));
+        files.push(bundle::root_crl(&answer.root_crl));
         files.push((bundle::RECEIPT, answer.receipt.clone().into_bytes()));
         files.push((bundle::ENTRY, answer.log_entry.to_vec()));
         files
@@ -140,6 +141,7 @@ impl Rotated {
             "root": one(&answer.root),
             "intermediate": one(&answer.intermediate),
             "mesh-ca": one(&answer.mesh_ca),
+            "root-crl": if answer.root_crl.is_empty() { Value::Null } else { pem::crl(&answer.root_crl).into() },
             "certification-request": if request.is_empty() { Value::Null } else { pem::request(request).into() },
             "pause-micros": answer.pause_micros,
             "log-index": answer.log_index,
@@ -160,7 +162,7 @@ fn active(answer: &RotateIntermediateResponse, plan: &Plan, log_keys: &[Verifier
         mesh_ca: &answer.mesh_ca,
         history: &history,
         leaves: &[],
-        root_crl: None,
+        root_crl: Some(answer.root_crl.as_ref()).filter(|crl| !crl.is_empty()),
         at: None,
     });
     CheckError::of_report(&report)?;

@@ -76,6 +76,8 @@ impl Issued {
             .text("authority", "athenz")
             .object("issuer", Object::new().count("sequence", number).hex("spki-sha256", &sha256(&spki)))
             .hex("serial", &[0x5a, u8::try_from(number).unwrap()])
+            .integer("not-before", THEN_MILLIS / 1_000)
+            .integer("not-after", THEN_MILLIS / 1_000 + 86_400)
             .hex("tbs-sha256", &sha256(&read.tbs_certificate().to_der().unwrap()))
             .into_entry("decision", THEN_MILLIS + i64::try_from(number).unwrap())
     }

@@ -329,7 +329,7 @@ fn a_manifest_that_cannot_be_set_is_told_problem_by_problem() {
     world.write("policy.tests.toml", case);
     let run = world.run(["policy", "test", "policy.toml"]);
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("manifest.json:2:") && run.stderr.contains("has 3 problems"), "{}", run.stderr);
+    assert!(run.stderr.contains("manifest.json:2:") && run.stderr.contains("has 3 mistakes"), "{}", run.stderr);
 }
 
 #[test]

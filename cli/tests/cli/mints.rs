@@ -251,6 +251,10 @@ fn chains_are_checked_and_written() {
     for name in ["intermediate.pem", "root.pem", "mesh-ca.pem"] {
         assert_eq!(world.read(name).matches("BEGIN CERTIFICATE").count(), 1, "{name}");
     }
+    assert_eq!(world.run(signer.command("chain --authority athenz --root-crl-out root.crl")).code, 0);
+    world.openssl("crl -in root.crl -noout -CAfile root.pem");
+    let run = world.run(signer.command("chain --authority athenz --crl-out epoch.crl"));
+    assert!(run.code == 1 && run.stderr.contains("the epoch has signed no CRL"), "{}", run.told());
     let run = world.run(signer.command("chain --authority nobody"));
     assert!(run.code == 1 && run.stderr.contains("NOT_FOUND, there is no such authority"), "{}", run.told());
 }

@@ -104,3 +104,36 @@ fn operators_list_epochs_as_callers_do_and_have_json() {
     assert_eq!((&json["result"], &json["epoch"]["epoch"]["generation"]), (&"active".into(), &3.into()));
     assert!(json["notes"][0].as_str().unwrap().contains("950 us"), "{json}");
 }
+
+#[test]
+fn forms_of_names_are_listed_page_by_page() {
+    let (world, signer) = world(Vec::new());
+    let list = |more: &str| world.run(signer.command(&format!("name list --authority athenz{more}")));
+    assert_snapshot!(list(" --limit 2").told());
+    assert_snapshot!(list(" --after news-eu-west").told());
+    assert_snapshot!(list(" --after z").told());
+    let json = list(" --limit 1 --json").json();
+    let wanted = serde_json::json!({
+        "result": "names",
+        "authority": "athenz",
+        "names": [{ "form": "media-sports", "name": "media.sports", "log-index": 7, "not-after": "2026-12-01T00:00:00Z" }],
+        "more": true,
+    });
+    assert_eq!(json, wanted);
+}
+
+#[test]
+fn a_form_is_freed_after_a_yes() {
+    let (world, signer) = world(Vec::new());
+    let words = |more: &str| {
+        let words = format!("name release media-sports --name media.sports --reason moved --authority athenz{more}");
+        signer.command(&words)
+    };
+    assert_snapshot!(world.run(words("")).told());
+    let run = world.run_in_terminal(&words(" --force"), "no\n");
+    assert!(run.code == 1 && run.stdout.contains("not confirmed") && run.stdout.contains("warning:"), "{}", run.told());
+    assert_eq!(operated(&signer), [""; 0]);
+    assert_snapshot!(world.run(words(" --yes --force")).told());
+    assert_eq!(operated(&signer), ["release media-sports of media.sports, force true: moved"]);
+    assert_eq!(world.run(words(" --yes --json")).json()["result"], "name-released");
+}

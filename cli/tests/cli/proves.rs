@@ -75,7 +75,7 @@ const ALL: &str = "--manifest first.json --manifest second.json --bundle bundle"
 #[test]
 fn everything_holds_and_it_is_said_what_these_files_do_not_show() {
     let evidence = Evidence::new();
-    evidence.world.write("root.crl", evidence.root.crl(&[5]));
+    evidence.world.write("root.crl", evidence.root.crl(&[5]).0);
     let words = format!("--root root.pem {ALL} --leaf leaf.pem --policy-hash {POLICY_HASH} --root-crl root.crl {AT}");
     assert_snapshot!(evidence.told(&words));
     assert_eq!(evidence.run(&words).code, 0);
@@ -97,7 +97,7 @@ fn a_root_can_be_pinned_by_its_digest_and_files_can_stand_anywhere() {
 #[test]
 fn every_claim_that_does_not_hold_is_said_with_what_was_found() {
     let evidence = Evidence::new();
-    evidence.world.write("root.crl", evidence.root.crl(&[7]));
+    evidence.world.write("root.crl", evidence.root.crl(&[7]).0);
     let words = format!(
         "--root root.pem --manifest second.json --manifest first.json --bundle bundle --leaf leaf.pem --policy-hash \
          {POLICY_HASH} --root-crl root.crl --at 2026-12-02T00:00:00Z"

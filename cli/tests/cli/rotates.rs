@@ -83,7 +83,7 @@ fn an_owner_sets_a_manifest_and_all_of_it_is_checked_written_and_said() {
         fs::read_dir(world.path("epoch")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut written: Vec<_> = written.collect();
     written.sort();
-    assert_eq!(written, ["entry.json", "intermediate.pem", "mesh-ca.pem", "receipt.txt", "root.pem"]);
+    assert_eq!(written, ["entry.json", "intermediate.pem", "mesh-ca.pem", "receipt.txt", "root.crl", "root.pem"]);
     assert_eq!(world.read("epoch/root.pem"), world.read("root.pem"));
     let receipt =
         world.run(["log", "receipt", "epoch/receipt.txt", "--entry", "epoch/entry.json", "--key", "log.vkey"]);
@@ -223,6 +223,18 @@ fn nothing_of_a_private_key_is_ever_said() {
 }
 
 #[test]
+fn a_key_that_others_may_read_is_said_to_be_so() {
+    let (world, signer) = world();
+    let words = format!("{} --owner-key owner.pem", named());
+    for (mode, warned) in [(0o600, false), (0o640, true), (0o604, true)] {
+        fs::set_permissions(world.path("owner.pem"), fs::Permissions::from_mode(mode)).unwrap();
+        let run = world.run(signer.command(&words));
+        let said = run.stderr.contains("warning: others may read the owner's key `owner.pem`; chmod 600 it");
+        assert_eq!((run.code, said), (0, warned), "{mode:o}: {}", run.told());
+    }
+}
+
+#[test]
 fn before_the_first_epoch_the_root_has_to_be_known() {
     let (world, signer) = world();
     let words = "rotate --authority athenz --manifest manifest.json --genesis --owner-key owner.pem";
@@ -247,7 +259,8 @@ fn another_root_than_the_one_that_was_known_is_no_success() {
 #[test]
 fn an_answer_that_does_not_hold_is_no_success_and_is_not_written() {
     type Change = fn(&mut RotateIntermediateResponse);
-    let cases: [(&str, Change); 14] = [
+    let cases: [(&str, Change); 15] = [
+        ("the CRL cannot be judged", |a| a.root_crl = a.mesh_ca.clone()),
         ("is not the one that was known before", |a| a.root = a.mesh_ca.clone()),
         ("of another generation than its certificates", |a| a.epoch.as_mut().unwrap().generation = 3),
         ("not of the authority or the manifest", |a| a.epoch.as_mut().unwrap().authority = "other".to_owned()),

@@ -156,6 +156,7 @@ impl World {
         self.step(ledger, Step::RootReady { authority }).await;
         let profile = &self.policy.authority(AUTHORITY).expect("it is there").root;
         Root {
+            key_identifier: key.key_identifier(),
             subject: profile.subject.clone(),
             key,
             algorithm: SignatureAlgorithm::Ed25519,

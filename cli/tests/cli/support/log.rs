@@ -32,6 +32,8 @@ pub(crate) fn issued(sequence: u64, tbs_sha256: &[u8], at_millis: i64) -> Vec<u8
         .texts("names", "names-omitted", ["cn:sports.api", "dns:api.sports.lab.athenz.cloud"])
         .object("issuer", Object::new().count("sequence", sequence).hex("spki-sha256", &[0xaa; 32]))
         .hex("serial", &[0x5a, u8::try_from(sequence).unwrap()])
+        .integer("not-before", at_millis / 1_000)
+        .integer("not-after", at_millis / 1_000 + 86_400)
         .hex("tbs-sha256", tbs_sha256)
         .into_entry("decision", at_millis)
 }
@@ -103,6 +105,7 @@ pub(crate) fn revocation(at_millis: i64) -> Vec<Vec<u8>> {
         .text("stage", "leaf")
         .text("reason", "key-compromise")
         .text("by", "spiffe://signer.example/ann")
+        .integer("not-after", at_millis / 1_000 + 86_400)
         .count("decision-index", 1)
         .into_entry("revocation", at_millis + 5_000);
     let crl = Object::new()
@@ -117,6 +120,8 @@ pub(crate) fn revocation(at_millis: i64) -> Vec<Vec<u8>> {
         .count("crl-number", 1)
         .count("entries", 1)
         .count("newest-revocation", 5)
+        .integer("this-update", at_millis / 1_000)
+        .integer("next-update", at_millis / 1_000 + 86_400)
         .into_entry("decision", at_millis + 6_000);
     vec![revocation, crl]
 }

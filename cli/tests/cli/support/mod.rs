@@ -3,6 +3,7 @@
 pub(crate) mod log;
 pub(crate) mod pki;
 pub(crate) mod signer;
+pub(crate) mod state;
 
 use std::{
     ffi::OsStr,

@@ -37,8 +37,8 @@ impl Authority {
         (Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap()), mesh_ca)
     }
 
-    /// A CRL of 2026 and 2027 that lists these serial numbers, PEM.
-    pub(crate) fn crl(&self, serials: &[u64]) -> String {
+    /// A CRL of 2026 and 2027 that lists these serial numbers, PEM and DER.
+    pub(crate) fn crl(&self, serials: &[u64]) -> (String, Vec<u8>) {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2026, 5, 1),
@@ -53,7 +53,8 @@ impl Authority {
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        params.signed_by(&self.0).unwrap().pem().unwrap()
+        let crl = params.signed_by(&self.0).unwrap();
+        (crl.pem().unwrap(), crl.der().to_vec())
     }
 
     /// A certification request for its key, DER.
