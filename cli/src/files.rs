@@ -33,6 +33,14 @@ pub(crate) enum FileError {
         /// What the system says.
         source: io::Error,
     },
+    /// A server does not give it.
+    #[error("`{url}` cannot be fetched: {sentence}")]
+    Fetch {
+        /// Its URL.
+        url: String,
+        /// What went wrong.
+        sentence: String,
+    },
     /// It is larger than anything that belongs there.
     #[error("`{}` has more than {bytes_max} bytes, so it is not the file that belongs here", path.display())]
     TooLarge {
@@ -84,6 +92,7 @@ impl FileError {
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::Read { .. } => "check the path and its permissions".to_owned(),
+            Self::Fetch { .. } => "check the URL, and --ca if it is https".to_owned(),
             Self::TooLarge { .. } => "check that it is the right file".to_owned(),
             Self::Unexpected { expected, .. } => format!("name a file with a {expected}"),
             Self::Write { .. } => "check the directory's permissions and the space that is left".to_owned(),

@@ -70,6 +70,40 @@ pub(crate) enum Problem {
         /// Why.
         source: CheckpointError,
     },
+    /// What was read of the log is not what was signed.
+    #[error("the log is not what was signed: {finding}")]
+    Unclean {
+        /// What was found first.
+        finding: String,
+    },
+    /// An entry cannot be proven from the log.
+    #[error("an entry cannot be proven to be in the log: {sentence}")]
+    Unproven {
+        /// Why.
+        sentence: String,
+    },
+    /// No entry decided on the certificate.
+    #[error("none of the {size} entries of the log decided on the certificate in `{}`", path.display())]
+    NotInLog {
+        /// The certificate.
+        path: PathBuf,
+        /// Entries of the log.
+        size: u64,
+    },
+    /// A receipt is about another certificate.
+    #[error("entry {index}, which the receipt proves, did not decide on the certificate in `{}`", path.display())]
+    OtherCertificate {
+        /// The certificate.
+        path: PathBuf,
+        /// The entry.
+        index: u64,
+    },
+    /// A thread that reads the log ended.
+    #[error("a thread that read the log ended before its time")]
+    Scan,
+    /// No room for what an audit notes down.
+    #[error("the audit's notes cannot be kept in a temporary file")]
+    Scratch(#[source] io::Error),
     /// A receipt does not prove the entry.
     #[error("the receipt does not prove that this entry is in the log")]
     Receipt(#[from] ReceiptError),
@@ -204,6 +238,9 @@ impl Problem {
             Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
             Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) => Exit::No,
             Self::Policy(_) => Exit::No,
+            Self::Unclean { .. } | Self::Unproven { .. } | Self::NotInLog { .. } | Self::OtherCertificate { .. } => {
+                Exit::No
+            }
             Self::Connection(error) => error.exit(),
             Self::Unanswered { source, .. } => source.exit(),
             Self::Config(_)
@@ -213,6 +250,8 @@ impl Problem {
             | Self::LogKey(_)
             | Self::Audit(AuditError::Read { .. })
             | Self::NoSuchEntry { .. }
+            | Self::Scan
+            | Self::Scratch(_)
             | Self::MintedNotWritten { .. }
             | Self::RotatedNotWritten { .. }
             | Self::Owner(_)
@@ -259,6 +298,17 @@ impl Problem {
                 "entry and receipt belong together byte for byte; check that key, entry and receipt are of one log"
                     .to_owned()
             }
+            Self::Unclean { .. } | Self::Unproven { .. } => {
+                "`hallmark log verify` says all that is wrong with the log; what was printed is not to be trusted".to_owned()
+            }
+            Self::NotInLog { .. } => {
+                "fetch the log again if the certificate is new; otherwise it was signed behind the log: tell whoever runs \
+                 the signer, and `hallmark log reconcile` tells how many there are"
+                    .to_owned()
+            }
+            Self::OtherCertificate { .. } => "give the certificate that came with the receipt".to_owned(),
+            Self::Scan => "report this as a defect".to_owned(),
+            Self::Scratch(_) => "make room in the directory for temporary files, or name another with TMPDIR".to_owned(),
             Self::NoSuchEntry { .. } => "give a smaller --from, or none for the newest entries".to_owned(),
             Self::Bundle { .. } => "`hallmark log verify` says what is wrong with the log".to_owned(),
             Self::MintedNotWritten { request_id, .. } => format!(

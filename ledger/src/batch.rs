@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
+use hallmark_entry::privacy::Private;
 use hallmark_policy::{Facts, key::SpkiDigest, profile::PolicyDigest};
 use hallmark_tlog::{frontier::Frontier, hash::Hash};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -16,6 +17,8 @@ use crate::{
 /// A transaction in the making.
 pub(crate) struct Batch<'c> {
     pub(crate) connection: &'c Connection,
+    /// What stands as a commitment.
+    pub(crate) private: &'c Private,
     /// The policy in force.
     pub(crate) policy: Option<PolicyDigest>,
     pub(crate) frontier: Frontier,
@@ -58,9 +61,15 @@ impl From<rusqlite::Error> for Fault {
 
 impl<'c> Batch<'c> {
     /// Begins; the transaction is begun already.
-    pub(crate) fn new(connection: &'c Connection, frontier: &Frontier, policy: Option<PolicyDigest>) -> Self {
+    pub(crate) fn new(
+        connection: &'c Connection,
+        private: &'c Private,
+        frontier: &Frontier,
+        policy: Option<PolicyDigest>,
+    ) -> Self {
         Self {
             connection,
+            private,
             policy,
             frontier: frontier.clone(),
             leaves: Vec::new(),
@@ -79,6 +88,7 @@ impl<'c> Batch<'c> {
     /// Appends an entry with its leaf hash and the nodes that it completes.
     pub(crate) fn append(&mut self, entry: Vec<u8>, at: UnixMillis) -> rusqlite::Result<Logged> {
         let index = self.next_index();
+        let entry = self.hide(entry)?;
         let leaf = Hash::of_leaf(&entry);
         let sql = "INSERT INTO entry (log_index, leaf, bytes) VALUES (?1, ?2, ?3)";
         self.connection.prepare_cached(sql)?.execute(params![signed(index), leaf.as_bytes(), entry])?;

@@ -6,15 +6,12 @@ use std::{
 };
 
 use hallmark_policy::{Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest};
-use hallmark_tlog::{
-    hash::Hash,
-    note::{SignerKey, VerifierKey},
-};
+use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
 use crate::{
     Answer, AuthorityRecord, CaKey, ClaimedName, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch, Found, Head,
-    Issued, LedgerConfig, LedgerError, Logged, NameRelease, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle,
+    Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle,
     Released, Revoke, Revoked, Step, UnixMillis, authority, claim, crl, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
@@ -36,11 +33,11 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(config: LedgerConfig, log_key: SignerKey) -> Result<Opened, OpenError> {
-        let verifier = log_key.verifier().clone();
-        let checked = open::open(&config, &verifier)?;
+    pub fn open(config: LedgerConfig, keys: impl Into<LogKeys>) -> Result<Opened, OpenError> {
+        let keys = keys.into();
+        let checked = open::open(&config, &keys.verifiers())?;
         let recovery = checked.recovery;
-        let inner = Inner::start(&config, checked, log_key, verifier)?;
+        let inner = Inner::start(&config, checked, keys)?;
         Ok(Opened { ledger: Self { inner: Arc::new(inner) }, recovery })
     }
 

@@ -17,6 +17,7 @@ mod issue;
 mod limits;
 mod nodes;
 mod open;
+mod opening;
 mod operation;
 mod outcome;
 mod publish;
@@ -34,10 +35,12 @@ mod threads;
 mod wal;
 mod writer;
 
+pub use hallmark_entry::privacy::{NotPrivate, Private};
+
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
 pub use claim::{ClaimedName, NameRelease, Released};
 pub use committed::Committed;
-pub use config::{Head, LedgerConfig, Opened, Recovery, UnixMillis};
+pub use config::{Head, LedgerConfig, LogKeys, Opened, Recovery, UnixMillis};
 pub use crl::{CrlRecord, CrlStatus};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
 pub use event::{Consent, EpochIntent, Event, KeyAction, Statement, Step};

@@ -18,6 +18,7 @@ const STATEMENTS_MAX: usize = 64;
 
 /// Entries are only ever appended. `head` has one row: the tree after the last batch.
 /// Its `published` is at most what was ever published, and over 0 once anything was.
+/// `opening` has the private values of entries; without its rows the entries are what they were.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
 /// `request` forgets leaves after the retention time, and CRLs when newer ones are signed; `serial`, `crl` and `key_names` never
 /// forget. Its `serial` is empty where what is signed has none.
@@ -48,6 +49,13 @@ CREATE TABLE node (
     node_index INTEGER NOT NULL,
     hash BLOB NOT NULL,
     PRIMARY KEY (level, node_index)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE opening (
+    log_index INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    salt BLOB NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (log_index, key)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE blob (
     sha256 BLOB NOT NULL UNIQUE,

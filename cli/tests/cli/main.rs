@@ -1,6 +1,8 @@
 //! What people see of `hallmark`: the program is run, over real TLS and real files. Every file is a verb.
 
 #[cfg(test)]
+mod audits;
+#[cfg(test)]
 mod configures;
 #[cfg(test)]
 mod connects;

@@ -7,10 +7,12 @@ use hallmark_entry::{
     schema::{Fit, KINDS, Misfit, Variant, check, json_schema},
 };
 
+#[cfg(test)]
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)).unwrap()
 }
 
+#[cfg(test)]
 fn checked(entry: &[u8]) -> Result<Fit, Misfit> {
     check(&Value::read(entry).expect("canonical"))
 }

@@ -94,6 +94,8 @@ impl World {
             publish: directory.path().join("log"),
             retention: Span::from_days(1),
             accept_missing_checkpoint: false,
+            anchor: None,
+            private: hallmark_entry::privacy::Private::default(),
             pages_max: None,
         };
         let policy = Policy::parse(POLICY).expect("the policy is good");

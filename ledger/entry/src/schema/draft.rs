@@ -8,7 +8,7 @@ use crate::ENTRY_VERSION;
 /// The text of `docs/log-entries.schema.json`.
 #[must_use]
 pub fn json_schema() -> String {
-    let kinds = KINDS.iter().map(|kind| rule(kind)).collect::<Vec<_>>();
+    let kinds = KINDS.iter().map(rule).collect::<Vec<_>>();
     let mut definitions = definitions();
     for kind in KINDS {
         definitions.insert(kind.name.to_owned(), definition(kind));
