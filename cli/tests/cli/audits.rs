@@ -155,7 +155,10 @@ fn a_certificate_is_proven_from_the_log_and_the_receipt_is_about_it_alone() {
     let run = log_run(world, "prove", &["leaf-2.pem", "--out", "receipt", "--entry-out", "entry"]);
     assert_eq!(run.code, 0, "{}", run.told());
     let check = |more: &[&str]| world.run([&["log", "receipt", "receipt"][..], more, &["--key", "log.vkey"]].concat());
-    assert_snapshot!(check(&["leaf-2.pem", "--entry", "entry"]).told());
+    let told = check(&["leaf-2.pem", "--entry", "entry"]).told();
+    // Keys are new each time, and so is the root.
+    let lines = told.lines().filter(|line| !line.starts_with("  root")).collect::<Vec<_>>();
+    assert_snapshot!(lines.join("\n"));
     assert_eq!(check(&["leaf-2.pem", "--log", "log"]).code, 0);
     assert_snapshot!(check(&["leaf-1.pem", "--entry", "entry"]).told());
     issued.leaf(9);
