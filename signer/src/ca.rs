@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hallmark_ledger::{AuthorityRecord, EpochRecord, Epochs, StoredKey};
+use hallmark_ledger::{AuthorityRecord, EpochRecord, EpochState, Epochs, StoredKey};
 use hallmark_policy::{
     CrlIssuer, Issuer, Policy, Reason, ReasonCode, authority::Root, key::PublicKey, profile::Authority, reason::quote,
 };
@@ -54,6 +54,19 @@ impl CaRecord {
     /// Its public key.
     pub(crate) fn public_key(&self) -> Result<PublicKey, AuthorityError> {
         authorities::stored_key(&self.authority.name, self.key())
+    }
+
+    /// Why it signs no CRLs at this point of its life.
+    pub(crate) fn crl_objection(&self) -> Option<Reason> {
+        let epoch = self.epoch.as_ref()?;
+        let what = match epoch.state {
+            EpochState::Prepared | EpochState::Active | EpochState::Retired => return None,
+            EpochState::Intent | EpochState::Keyed => "has no CA certificates yet",
+            EpochState::Destroyed => "is over, and its key is destroyed",
+            EpochState::Aborted => "was given up",
+        };
+        let sentence = format!("epoch {} of authority `{}` {what}", epoch.generation, epoch.authority);
+        Some(Reason::new(ReasonCode::EpochNotActive, "epoch", sentence))
     }
 
     /// The issuer, as the policy describes it and its certificates confirm.

@@ -6,15 +6,16 @@ use std::{
 };
 
 use hallmark_issuance::reassemble;
-use hallmark_ledger::{Answer, CrlRecord, CrlStatus};
+use hallmark_ledger::{Answer, CrlRecord, CrlStatus, EpochState};
 use hallmark_policy::{
-    Approved, CrlRequest, Decision, Facts, Reason, ReasonCode, Revocation, SIGNER, decide_crl, time::UnixTime,
+    Approved, CrlRequest, Decision, Facts, Reason, ReasonCode, Revocation, SIGNER, decide_crl, key::SpkiDigest,
+    time::UnixTime,
 };
 use tokio::sync::Mutex;
 
 use crate::{
     answer::Failure,
-    authorities::{self, AuthorityError},
+    authorities::AuthorityError,
     ca::{Ca, described},
     core::{Core, Inner},
     order::{self, Keep},
@@ -120,7 +121,7 @@ impl Inner {
     /// or void if its end has passed.
     async fn finish_pending(self: &Arc<Self>, authority: &str, ca: Ca) -> Result<(), Failure> {
         let Some(identity) = self.crl_status(authority, ca)?.pending else { return Ok(()) };
-        self.open_ca(authority, ca).await?;
+        let _open = self.open_ca(authority, ca).await?;
         match order::resume(self, &identity, deadline()).await {
             Ok(_) => Ok(()),
             Err(failure) if failure.reasons.iter().any(|reason| reason.code == ReasonCode::RequestVoid) => Ok(()),
@@ -136,7 +137,7 @@ impl Inner {
             Ok(approved) => approved,
             Err(reasons) => return Err(self.refuse(reasons, facts(authority)).await),
         };
-        self.open_ca(authority, ca).await?;
+        let _open = self.open_ca(authority, ca).await?;
         order::certify(self, *approved, now, deadline(), Keep::BeforeReply, None).await?;
         let crl = self.latest_crl(authority, ca)?.ok_or_else(interrupted)?;
         tracing::info!(authority, %ca, number = crl.number, entries = crl.entries, "a CRL is signed");
@@ -153,7 +154,11 @@ impl Inner {
     ) -> Result<Result<Box<Approved>, Vec<Reason>>, Failure> {
         let failed = |error| self.ledger_failed(&error);
         let policy = self.policy();
-        let issuer = self.ca(authority, ca)?.issuer(described(&policy, authority)?).map_err(unfit)?;
+        let record = self.ca(authority, ca)?;
+        if let Some(objection) = record.crl_objection() {
+            return Ok(Err(vec![objection]));
+        }
+        let issuer = record.issuer(described(&policy, authority)?).map_err(unfit)?;
         let key = issuer.for_crl().key().digest();
         // The number is read before the list: what is revoked in between is found out when it is committed.
         let status = self.ledger.crl_status(key).map_err(failed)?;
@@ -172,15 +177,12 @@ impl Inner {
         })
     }
 
-    /// Finds the key of a CA and lets it sign; for the root's and the active epoch's it was done at the start.
-    async fn open_ca(self: &Arc<Self>, authority: &str, ca: Ca) -> Result<(), Failure> {
-        let (inner, name) = (Arc::clone(self), authority.to_owned());
-        let opened = tokio::task::spawn_blocking(move || {
-            let record = inner.ca(&name, ca)?;
-            authorities::open_key(&inner.keyring, &name, record.key()).map_err(unfit)?;
-            Ok(())
-        });
-        opened.await.unwrap_or_else(|_| Err(interrupted()))
+    /// Finds the key of a CA, compares it, and lets it sign.
+    async fn open_ca(self: &Arc<Self>, authority: &str, ca: Ca) -> Result<OpenCa, Failure> {
+        let record = self.ca(authority, ca)?;
+        let key = self.open_key(authority, record.key().cloned()).await.map_err(|error| self.making_failed(&error))?;
+        let retired = record.epoch.is_some_and(|epoch| epoch.state == EpochState::Retired);
+        Ok(OpenCa { inner: Arc::clone(self), key: key.digest(), retired })
     }
 
     /// How far the CRLs of a CA are.
@@ -197,6 +199,21 @@ impl Inner {
         let signed = reassemble(&to_be_signed, algorithm, &signature, &key).map_err(|error| order::defect(&error))?;
         let CrlRecord { number, this_update, next_update, entries, log_index, newest_revocation: _ } = record;
         Ok(Some(Crl { number, this_update, next_update, entries, log_index, der: signed.into_der() }))
+    }
+}
+
+/// A CA whose key may sign. The key of a retired epoch may do so no longer than this lives.
+struct OpenCa {
+    inner: Arc<Inner>,
+    key: SpkiDigest,
+    retired: bool,
+}
+
+impl Drop for OpenCa {
+    fn drop(&mut self) {
+        if self.retired {
+            self.inner.keyring.close(self.key);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod answer;
 mod apply;
 mod authorities;
 mod ca;
+mod certification_request;
 mod chain;
 pub mod clock;
 pub mod config;
