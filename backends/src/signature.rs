@@ -3,7 +3,7 @@
 use hallmark_ledger::Committed;
 use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
 
-use crate::error::SignError;
+use crate::sign_error::SignError;
 
 /// A signature over what the ledger committed, verified under the issuer's public key before it left the backend.
 ///

@@ -39,6 +39,9 @@ A file of cases is TOML:
   key = \"ecdsa-p256\"                  # a CSR is made; or csr = \"FILE\" beside the cases
   possession = \"csr\"                  # or \"caller\": the key without a CSR
   claims = []                          # such as { oid = \"1.2.3\", value = \"0101ff\" }, DER in hexadecimal
+  manifest = \"manifest.json\"         # beside the cases; also once before all of them
+  policy-hash = \"<64 digits>\"        # where names come from the manifest
+  evidence-jwt = \"FILE\"              # the provider's JWT, beside the cases; it goes with a csr
   lifetime = \"24h\"
   expect = \"approve\"                  # or \"refuse\"
   reasons = []                         # of a refusal: all of its codes
@@ -134,7 +137,7 @@ pub struct ConnectionArguments {
     /// Private key (PEM) of the client certificate.
     #[arg(long, help_heading = SIGNER, value_name = "FILE", env = "HALLMARK_KEY", hide_env_values = true)]
     pub key: Option<PathBuf>,
-    /// How long to wait for the answer, connecting included [default: 20s].
+    /// How long to wait for the answer, connecting included [default: 20s, and 2m where a key is made].
     #[arg(long, help_heading = SIGNER, value_name = "SPAN", env = "HALLMARK_TIMEOUT", hide_env_values = true, value_parser = Span::parse)]
     pub timeout: Option<Span>,
 }
@@ -179,9 +182,15 @@ pub struct MintArguments {
     /// Transition of the epoch that is meant, in hexadecimal; another active epoch is refused.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub transition: Option<[u8; 32]>,
+    /// SHA-256 of the workload's policy in hexadecimal: the names are those that the manifest in force has for it.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub policy_hash: Option<[u8; 32]>,
     /// SHA-256 of evidence that was checked, in hexadecimal; logged, not interpreted.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub evidence_sha256: Option<[u8; 32]>,
+    /// Evidence that the signer checks: the provider's JWT.
+    #[arg(long, value_name = "FILE")]
+    pub evidence_jwt: Option<PathBuf>,
     /// Name of this request: the same one again gives the same certificate [default: a random one].
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
@@ -232,6 +241,12 @@ pub struct ChainArguments {
     /// Where to write the mesh CA, PEM.
     #[arg(long, value_name = "FILE")]
     pub mesh_ca_out: Option<PathBuf>,
+    /// Where to write the root's newest CRL, PEM: it lists revoked intermediates.
+    #[arg(long, value_name = "FILE")]
+    pub root_crl_out: Option<PathBuf>,
+    /// Where to write the epoch's newest CRL, PEM: it lists revoked leaves.
+    #[arg(long, value_name = "FILE")]
+    pub crl_out: Option<PathBuf>,
     /// Overwrite files that exist.
     #[arg(long)]
     pub force: bool,
@@ -338,6 +353,15 @@ pub struct ExplainArguments {
     /// Caller of the policy by its name, or any identity: uri:URI or dns:NAME.
     #[arg(long, value_name = "NAME")]
     pub caller: String,
+    /// The manifest in force, for profiles whose names come from it.
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// SHA-256 of the workload's policy, in hexadecimal, by which the manifest is asked for names.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub policy_hash: Option<[u8; 32]>,
+    /// Evidence that the signer checks: the provider's JWT.
+    #[arg(long, value_name = "FILE")]
+    pub evidence_jwt: Option<PathBuf>,
     /// Wished lifetime, such as 24h [default: the profile's].
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub lifetime: Option<Span>,

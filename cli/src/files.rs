@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process,
 };
@@ -18,6 +18,9 @@ pub(crate) const STDOUT: &str = "-";
 
 /// Permissions of written files: everybody may read certificates, receipts and entries.
 const PUBLIC_FILE_MODE: u32 = 0o644;
+
+/// What group and others may do.
+const OTHERS_MODE: u32 = 0o077;
 
 /// Why a file was not read or written.
 #[derive(Debug, thiserror::Error)]
@@ -129,9 +132,22 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> 
     Ok(bytes)
 }
 
+/// Whether others than its owner may read or write a file.
+pub(crate) fn is_open_to_others(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & OTHERS_MODE != 0)
+}
+
 /// Makes a directory, with those above it, unless it is there.
 pub(crate) fn make_directory(path: &Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+/// A JWT that a user named, without the space around it. Whether it is good the signer says.
+pub(crate) fn read_jwt(path: &Path) -> Result<String, FileError> {
+    let unexpected = || FileError::Unexpected { path: path.to_owned(), expected: "JWT" };
+    let text = String::from_utf8(read(path)?).map_err(|_| unexpected())?;
+    let jwt = text.trim_ascii();
+    if jwt.is_empty() { Err(unexpected()) } else { Ok(jwt.to_owned()) }
 }
 
 /// A file that will be written once its content is known.

@@ -16,6 +16,11 @@ pub(crate) fn request(der: &[u8]) -> String {
     pem_rfc7468::encode_string("CERTIFICATE REQUEST", LineEnding::LF, der).unwrap_or_default()
 }
 
+/// A CRL.
+pub(crate) fn crl(der: &[u8]) -> String {
+    pem_rfc7468::encode_string("X509 CRL", LineEnding::LF, der).unwrap_or_default()
+}
+
 /// The DER of the first certificate: of a PEM file that others may follow in, or the bytes themselves.
 pub(crate) fn first_certificate(bytes: &[u8]) -> Option<Vec<u8>> {
     const END: &[u8] = b"-----END CERTIFICATE-----";

@@ -16,6 +16,7 @@ use crate::{
     refusal::Refused,
     rotate::owner::OwnerError,
     settings::SettingsError,
+    when,
 };
 
 /// A failure of a command.
@@ -97,20 +98,20 @@ pub(crate) enum Problem {
         source: FileError,
     },
     /// The manifest has mistakes.
-    #[error("`{}` cannot be set: {source}", path.display())]
+    #[error("`{}` cannot be set: it has {}", path.display(), mistakes(error))]
     Manifest {
         /// The file.
         path: PathBuf,
         /// All of them.
-        source: ManifestError,
+        error: ManifestError,
     },
     /// A manifest of old does not read.
-    #[error("`{}` cannot be looked into: {source}", path.display())]
+    #[error("`{}` cannot be looked into: it has {}", path.display(), mistakes(error))]
     ManifestUnread {
         /// The file.
         path: PathBuf,
         /// All that is wrong with it.
-        source: ManifestError,
+        error: ManifestError,
     },
     /// The owner's key or signature does not serve.
     #[error(transparent)]
@@ -130,6 +131,12 @@ pub(crate) enum Problem {
         expected: String,
         /// Why.
         source: FileError,
+    },
+    /// There is no CRL.
+    #[error("{whose} has signed no CRL")]
+    NoCrl {
+        /// Whose it would be.
+        whose: &'static str,
     },
     /// There is no such epoch.
     #[error("authority `{authority}` has no epoch of generation {generation}")]
@@ -190,11 +197,13 @@ impl Problem {
             Self::Manifest { .. }
             | Self::ManifestUnread { .. }
             | Self::Owner(OwnerError::SignatureWrong)
-            | Self::NoSuchEpoch { .. } => Exit::No,
+            | Self::NoSuchEpoch { .. }
+            | Self::NoCrl { .. } => Exit::No,
             Self::RotationUnanswered { source, .. } => source.exit(),
             Self::Settings(SettingsError::NotConfirmed) => Exit::No,
             Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
-            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) | Self::Policy(_) => Exit::No,
+            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) => Exit::No,
+            Self::Policy(_) => Exit::No,
             Self::Connection(error) => error.exit(),
             Self::Unanswered { source, .. } => source.exit(),
             Self::Config(_)
@@ -214,6 +223,15 @@ impl Problem {
             | Self::NoRandomness
             | Self::Runtime(_)
             | Self::Stdout(_) => Exit::Unusable,
+        }
+    }
+
+    /// Where there are several mistakes, each of them with its place.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are one thing that happened")]
+    pub(crate) fn details(&self) -> Vec<String> {
+        match self {
+            Self::ManifestUnread { error, .. } => error.problems.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -249,12 +267,15 @@ impl Problem {
             Self::ManifestUnread { .. } => {
                 "no signer takes such a manifest; check that it is the right file".to_owned()
             }
-            Self::Manifest { .. } => "correct the manifest; the signer reads it in the same way".to_owned(),
+            Self::Manifest { .. } => {
+                "correct all of it; the signer reads a manifest in the same way, and refuses it as a whole".to_owned()
+            }
             Self::Owner(error) => error.hint(),
             Self::RotationUnanswered { expected, .. } => again(expected),
             Self::RotatedNotWritten { expected, .. } => format!(
                 "make room, then run the same command with `--expected {expected} --force`: it gives the same epoch"
             ),
+            Self::NoCrl { .. } => "`crl = { .. }` of the authority in the policy has CRLs signed".to_owned(),
             Self::NoSuchEpoch { .. } => "`hallmark epochs` lists those that there are".to_owned(),
             Self::Policy(fault) => fault.hint(),
             Self::StandIn(error) => error.hint(),
@@ -266,6 +287,10 @@ impl Problem {
             Self::Stdout(_) => "write into a file with --out instead".to_owned(),
         }
     }
+}
+
+fn mistakes(error: &ManifestError) -> String {
+    when::count(u64::try_from(error.count).unwrap_or(u64::MAX), "mistake")
 }
 
 /// How a rotation is asked for again without becoming another one.

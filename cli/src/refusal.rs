@@ -170,6 +170,18 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         }
         "PROFILE_UNKNOWN" | "AUTHORITY_UNKNOWN" => "compare --profile and --authority with the policy file",
         "POSSESSION_NOT_PROVEN" => "send a CSR with --csr: it proves that its sender has the key",
+        "EVIDENCE_MISSING" => "name the provider's JWT with --evidence-jwt",
+        "EVIDENCE_NOT_ALLOWED" => {
+            "leave --evidence-jwt away, or have the policy's owner put `evidence` into the profile"
+        }
+        "EVIDENCE_EXPIRED" => "have the provider make new evidence; compare the clocks if it is new",
+        "EVIDENCE_NOT_YET_VALID" => "compare the provider's clock with the signer's",
+        "EVIDENCE_KEY_UNKNOWN" | "EVIDENCE_ALGORITHM_NOT_ALLOWED" | "EVIDENCE_SIGNATURE_WRONG" => {
+            "the policy's owner compares the keys of `evidence` with those of the provider"
+        }
+        "EVIDENCE_MALFORMED" | "EVIDENCE_CLAIM_WRONG" | "EVIDENCE_OF_OTHER_KEY" => {
+            "have the provider make evidence for these names and this key"
+        }
         "LIFETIME_TOO_LONG" => "leave --lifetime away for the profile's own",
         "TRANSITION_STALE" => "`hallmark chain` shows the active transition",
         "EPOCH_NOT_ACTIVE" => "an operator has to start an epoch of this authority",

@@ -79,6 +79,7 @@ fn epoch(key: PublicKey, algorithm: SignatureAlgorithm) -> Issuer {
         algorithm,
         validity: validity(),
         bounds: Bounds::default(),
+        manifest: None,
     }
 }
 
@@ -137,6 +138,7 @@ fn a_crl_is_endorsed_under_every_kind_of_issuer_and_algorithm() {
 fn a_crl_is_endorsed_without_entries_with_either_distribution_point_and_with_every_number() {
     let issuer = epoch(fixed_key(), SignatureAlgorithm::EcdsaSha256);
     let root = Root {
+        key_identifier: fixed_key().key_identifier(),
         subject: DistinguishedName::common_name("Root"),
         key: fixed_key(),
         algorithm: SignatureAlgorithm::EcdsaSha256,

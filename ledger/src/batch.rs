@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use hallmark_policy::{key::SpkiDigest, profile::PolicyDigest};
+use hallmark_policy::{Facts, key::SpkiDigest, profile::PolicyDigest};
 use hallmark_tlog::{frontier::Frontier, hash::Hash};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
@@ -106,6 +106,12 @@ impl<'c> Batch<'c> {
             return Ok(());
         }
         self.keep_hashed_blob(&hallmark_entry::sha256(bytes), bytes)
+    }
+
+    /// Keeps what a request brought: its CSR or SPKI, and its evidence.
+    pub(crate) fn keep_brought(&self, facts: &Facts) -> rusqlite::Result<()> {
+        self.keep_blob(&facts.request)?;
+        facts.evidence.as_ref().map_or(Ok(()), |evidence| self.keep_blob(&evidence.jwt))
     }
 
     /// Keeps bytes whose SHA-256 is known.

@@ -36,7 +36,7 @@ impl Batch<'_> {
         }
         if warrant.conditions.validate_only {
             let logged = self.append(warrant.entry(Outcome::Validated, at), at)?;
-            self.keep_blob(&warrant.facts.request)?;
+            self.keep_brought(&warrant.facts)?;
             return Ok(Issued::Validated { logged });
         }
         if let Content::Certificate(content) = &warrant.content
@@ -108,7 +108,7 @@ impl Batch<'_> {
         let sequence = self.take_number(&warrant.conditions)?;
         let issuer = self.issuer(warrant.conditions.issuer)?.id;
         let logged = self.append(warrant.entry(Outcome::Issued { sequence }, at), at)?;
-        self.keep_blob(&warrant.facts.request)?;
+        self.keep_brought(&warrant.facts)?;
         let Conditions { request, stage, .. } = &warrant.conditions;
         let epoch = stage.epoch();
         let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, generation, transition, \
@@ -147,7 +147,7 @@ impl Batch<'_> {
 
     fn refuse_warrant(&mut self, warrant: &Parts, reasons: Vec<Reason>, at: UnixMillis) -> Result<Issued, Fault> {
         let logged = self.append(warrant.entry(Outcome::Refused { reasons: &reasons }, at), at)?;
-        self.keep_blob(&warrant.facts.request)?;
+        self.keep_brought(&warrant.facts)?;
         Ok(Issued::Refused { reasons, logged })
     }
 }

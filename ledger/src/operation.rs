@@ -20,8 +20,8 @@ pub(crate) enum Operation {
     Refuse { refusal: Box<Refusal>, at: UnixMillis, reply: Reply<Logged> },
     Record { event: Event, at: UnixMillis, reply: Reply<Logged> },
     Advance { step: Step, at: UnixMillis, reply: Reply<Logged> },
-    Revoke { revokes: Vec<Revoke>, at: UnixMillis, reply: Reply<Vec<Revoked>> },
     KeepFetch { authority: String, generation: u64, caller: String, at: UnixMillis, reply: Reply<()> },
+    Revoke { revokes: Vec<Revoke>, at: UnixMillis, reply: Reply<Vec<Revoked>> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
     Stop,
 }
@@ -58,11 +58,11 @@ impl Operation {
             Self::Refuse { refusal, at, reply } => defer(reply, batch.refuse(&refusal, at)),
             Self::Record { event, at, reply } => defer(reply, batch.record(&event, at)),
             Self::Advance { step, at, reply } => defer(reply, batch.advance(&step, at)),
-            Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
             Self::KeepFetch { authority, generation, caller, at, reply } => {
                 let kept = authority::keep_fetch(batch.connection, &authority, generation, &caller, at);
                 defer(reply, kept.map_err(Fault::Sql))
             }
+            Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
             Self::KeepSignature { log_index, signature, reply } => {
                 defer(reply, batch.keep_signature(log_index, signature))
             }

@@ -18,8 +18,7 @@ pub(crate) fn objection(
             let wanted = root_key(connection, authority, "ready")?;
             Ok(making_objection(connection, authority, epoch)?.or_else(|| key_objection(wanted, issuer)))
         }
-        Stage::Request { epoch } => request_objection(connection, authority, epoch, issuer),
-        Stage::MeshCa { epoch } => {
+        Stage::MeshCa { epoch } | Stage::Request { epoch } => {
             let wanted = epoch_key(connection, authority, epoch.generation)?;
             Ok(making_objection(connection, authority, epoch)?.or_else(|| key_objection(wanted, issuer)))
         }
@@ -27,25 +26,6 @@ pub(crate) fn objection(
         Stage::Crl { epoch: None } => Ok(key_objection(root_key(connection, authority, "ready")?, issuer)),
         Stage::Crl { epoch: Some(epoch) } => crl_objection(connection, authority, epoch, issuer),
     }
-}
-
-/// An epoch in the making that has a key, with or without its CA certificates.
-fn request_objection(
-    connection: &Connection,
-    authority: &str,
-    epoch: EpochId,
-    issuer: SpkiDigest,
-) -> rusqlite::Result<Option<Reason>> {
-    let sql = "SELECT 1 FROM epoch WHERE authority = ?1 AND generation = ?2 AND transition = ?3 \
-               AND state IN ('keyed', 'prepared')";
-    let mut statement = connection.prepare_cached(sql)?;
-    let values = params![authority, signed(epoch.generation), epoch.transition];
-    if statement.query_row(values, |_| Ok(())).optional()?.is_none() {
-        let sentence =
-            format!("epoch {} is not in the making, so that no certificate is requested for it", epoch.generation);
-        return Ok(Some(Reason::new(ReasonCode::EpochNotActive, "authority", sentence)));
-    }
-    Ok(key_objection(epoch_key(connection, authority, epoch.generation)?, issuer))
 }
 
 /// An epoch that has its CA certificates, and may have its key yet. Where that is destroyed, no device signs.

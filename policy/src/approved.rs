@@ -3,6 +3,7 @@
 use crate::{
     caller::Identity,
     content::{CertificateContent, Content, Serial},
+    evidence::EvidenceFacts,
     key::{PublicKey, SpkiDigest},
     limits::{InstanceRate, Limits},
     profile::PolicyDigest,
@@ -238,8 +239,12 @@ pub struct Facts {
     pub spki: Option<SpkiDigest>,
     /// `csr` or `caller`; empty where no possession is in question.
     pub possession: &'static str,
+    /// The policy hash by which names come from the manifest.
+    pub policy_hash: Option<[u8; 32]>,
     /// SHA-256 of evidence that the caller checked.
     pub evidence_sha256: Option<[u8; 32]>,
+    /// Evidence that the signer checked.
+    pub evidence: Option<EvidenceFacts>,
     /// SHA-256 of the manifest that is to be set. Refused ones are not kept: whoever may call could fill the disk.
     pub manifest_sha256: Option<[u8; 32]>,
     /// The CSR or SPKI, as it came: kept as a blob by its digest.

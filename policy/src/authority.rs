@@ -56,6 +56,8 @@ pub struct Root {
     pub algorithm: SignatureAlgorithm,
     /// Its validity.
     pub validity: Interval,
+    /// Its subjectKeyIdentifier: an offline root's may be made otherwise than ours.
+    pub key_identifier: [u8; 20],
 }
 
 /// The digest that stands for an epoch's place in the chain of transitions.
@@ -191,7 +193,10 @@ fn approve(
         Extension::CertificateAuthority { path_len },
         Extension::CertificateAndCrlSigning,
         Extension::SubjectKeyIdentifier(key.key_identifier()),
-        Extension::AuthorityKeyIdentifier(issuer_key.key_identifier()),
+        Extension::AuthorityKeyIdentifier(match request {
+            CaRequest::Root | CaRequest::MeshCa { .. } => issuer_key.key_identifier(),
+            CaRequest::Intermediate { root, .. } => root.key_identifier,
+        }),
     ];
     if let (CaRequest::Intermediate { .. }, Some(crl)) = (request, &authority.crl)
         && !crl.root_urls.is_empty()

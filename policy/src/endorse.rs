@@ -13,7 +13,7 @@ use rasn::{Decode, Encode};
 
 use crate::{
     approved::{Approved, Conditions, Facts},
-    content::Content,
+    content::{CertificateContent, Content},
     key::PublicKey,
 };
 
@@ -92,8 +92,13 @@ fn difference(content: &Content, draft: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// The first field in which a certificate that was made elsewhere differs from what it must say.
+pub(crate) fn stored_difference(content: &CertificateContent, to_be_signed: &[u8]) -> Option<&'static str> {
+    certificate::difference(content, to_be_signed)
+}
+
 /// Reads a structure that is the one encoding of what it says.
-fn read<T: Decode + Encode>(draft: &[u8], bytes_max: usize) -> Result<T, &'static str> {
+pub(crate) fn read<T: Decode + Encode>(draft: &[u8], bytes_max: usize) -> Result<T, &'static str> {
     if draft.len() > bytes_max {
         return Err("its length");
     }

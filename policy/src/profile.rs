@@ -9,9 +9,10 @@ use crate::{
     caller::{Caller, Identity},
     claim::ClaimRule,
     constraint::NameConstraints,
+    evidence::EvidenceRule,
     file::{
-        CaseWord, ManifestNamesTable, OverWord, OwnerSignatureWord, POLICY_BYTES_MAX, PossessionWord, RetiredKeyWord,
-        RotatesWord,
+        CaseWord, ManifestNamesTable, NamesFromWord, OverWord, OwnerSignatureWord, POLICY_BYTES_MAX, PossessionWord,
+        RetiredKeyWord, RotatesWord,
     },
     ip::IpBlock,
     key::{KeyKind, SignatureAlgorithm, SpkiDigest, sha256},
@@ -185,6 +186,8 @@ pub struct CaProfile {
     pub key: KeyKind,
     /// What the key signs with.
     pub algorithm: SignatureAlgorithm,
+    /// Whether the key is elsewhere.
+    pub offline: bool,
 }
 
 /// What leaves of a profile may say.
@@ -196,6 +199,8 @@ pub struct Profile {
     pub(crate) keys: Vec<KeyKind>,
     pub(crate) usages: Vec<KeyPurpose>,
     pub(crate) possession: PossessionWord,
+    pub(crate) names_from: NamesFromWord,
+    pub(crate) workload_secret_id: bool,
     pub(crate) common_name: Option<Template>,
     pub(crate) names: Vec<NameFormat>,
     pub(crate) per_kind: Vec<KindCount>,
@@ -205,6 +210,7 @@ pub struct Profile {
     pub(crate) policies: Vec<Oid>,
     pub(crate) window: Option<Interval>,
     pub(crate) claims: Vec<ClaimRule>,
+    pub(crate) evidence: Option<EvidenceRule>,
     pub(crate) limits: ProfileLimits,
 }
 
@@ -264,6 +270,18 @@ impl Profile {
         self.possession
     }
 
+    /// Where names come from.
+    #[must_use]
+    pub fn names_from(&self) -> NamesFromWord {
+        self.names_from
+    }
+
+    /// Whether certificates say the workload secret id that the manifest gives.
+    #[must_use]
+    pub fn workload_secret_id(&self) -> bool {
+        self.workload_secret_id
+    }
+
     /// Format of the common name; without one the subject is empty.
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
@@ -315,6 +333,12 @@ impl Profile {
     #[must_use]
     pub fn claims(&self) -> &[ClaimRule] {
         &self.claims
+    }
+
+    /// The evidence that a request must bring.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&EvidenceRule> {
+        self.evidence.as_ref()
     }
 
     /// How much and how often.

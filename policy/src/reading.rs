@@ -1,6 +1,7 @@
 //! Reading a policy file: from what was typed to what is meant, with every mistake told at once.
 
 mod content;
+mod evidence;
 mod formats;
 mod rotation;
 
@@ -71,6 +72,7 @@ impl Reader {
             if let Some(authority) = authorities.get(&table.authority) {
                 self.policies_of(&mut profile, table, authority);
                 self.within_constraints(&profile, authority);
+                self.of_a_manifest(&profile, authority);
             }
             profiles.insert(name.clone(), profile);
         }
@@ -133,6 +135,12 @@ impl Reader {
         }
         let root = self.ca(&format!("authority.{name}.root"), &table.root);
         let epoch = self.ca(&format!("authority.{name}.epoch"), &table.epoch);
+        if epoch.offline {
+            self.mistake(
+                &format!("authority.{name}.epoch"),
+                "only a root is offline: the key of an epoch signs leaves",
+            );
+        }
         if root.subject == epoch.subject {
             let place = format!("authority.{name}.epoch");
             self.mistake(&place, "its subject is that of the root: chains could not be told apart");
@@ -207,7 +215,7 @@ impl Reader {
             },
         };
         let lifetime = self.span(place, "lifetime", &table.lifetime, LEAF_LIFETIME_MIN, CA_LIFETIME_MAX);
-        CaProfile { subject: DistinguishedName::new(attributes), lifetime, key, algorithm }
+        CaProfile { subject: DistinguishedName::new(attributes), lifetime, key, algorithm, offline: table.offline }
     }
 
     fn key_kind(&mut self, place: &str, name: &str) -> KeyKind {
@@ -239,6 +247,7 @@ impl Reader {
         if keys.is_empty() {
             self.mistake(&place, "`keys` is empty: no request could be approved");
         }
+        self.names_from(&place, table);
         let formats = self.formats(&place, table, providers);
         for oid in &table.ignore {
             let dotted = oid.split('.').count() >= 2 && oid.split('.').all(|arc| arc.parse::<u32>().is_ok());
@@ -246,6 +255,10 @@ impl Reader {
                 self.mistake(&place, format!("`ignore`: `{oid}` is no dotted object identifier"));
             }
         }
+        let templates =
+            formats.common_name.iter().chain(formats.names.iter().filter_map(|name| name.pattern.template()));
+        let evidence =
+            table.evidence.as_ref().and_then(|table| self.evidence(&place, table, &templates.collect::<Vec<_>>()));
         let (limits, mistakes) = limits::read(table, formats.common_name.as_ref(), &formats.names);
         mistakes.into_iter().for_each(|sentence| self.mistake(&place, sentence));
         Profile {
@@ -255,6 +268,8 @@ impl Reader {
             keys,
             usages: self.usages(&place, &table.usages),
             possession: table.possession,
+            names_from: table.names_from,
+            workload_secret_id: table.workload_secret_id,
             common_name: formats.common_name,
             names: formats.names,
             per_kind: formats.per_kind,
@@ -264,6 +279,7 @@ impl Reader {
             policies: Vec::new(),
             window: self.window(&place, table.window.as_ref()),
             claims: self.claims(&place, &table.claims),
+            evidence,
             limits,
         }
     }

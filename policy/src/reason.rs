@@ -69,6 +69,26 @@ pub enum ReasonCode {
     ClaimMissing,
     /// More claims of an arc than the profile takes.
     ClaimTooMany,
+    /// The evidence is no JWT in the one form that is read.
+    EvidenceMalformed,
+    /// Evidence, where the profile takes none.
+    EvidenceNotAllowed,
+    /// No evidence, where the profile wants it.
+    EvidenceMissing,
+    /// The evidence is signed with an algorithm that the policy or the key does not have, or not at all.
+    EvidenceAlgorithmNotAllowed,
+    /// The policy has no key of the name that the evidence says.
+    EvidenceKeyUnknown,
+    /// The evidence's signature is wrong.
+    EvidenceSignatureWrong,
+    /// The evidence has ended, or is too old.
+    EvidenceExpired,
+    /// The evidence begins later.
+    EvidenceNotYetValid,
+    /// A claim of the evidence is missing, or is another than it must be.
+    EvidenceClaimWrong,
+    /// The evidence confirms another key, or none.
+    EvidenceOfOtherKey,
     /// The caller does not speak for the provider that the names say.
     ProviderNotAllowed,
     /// A name is that of a caller of this signer.
@@ -147,6 +167,10 @@ pub enum ReasonCode {
     RequestVoid,
     /// The clock cannot be trusted.
     ClockUntrusted,
+    /// A certificate of an offline root is not what it must be.
+    CertificateUnfit,
+    /// The root is offline, so that this signer signs nothing with it.
+    RootOffline,
     /// The serial number is taken.
     SerialTaken,
     /// The same request is being worked on elsewhere.
@@ -230,6 +254,16 @@ impl ReasonCode {
             Self::ClaimNotAllowed => "CLAIM_NOT_ALLOWED",
             Self::ClaimMissing => "CLAIM_MISSING",
             Self::ClaimTooMany => "CLAIM_TOO_MANY",
+            Self::EvidenceMalformed => "EVIDENCE_MALFORMED",
+            Self::EvidenceNotAllowed => "EVIDENCE_NOT_ALLOWED",
+            Self::EvidenceMissing => "EVIDENCE_MISSING",
+            Self::EvidenceAlgorithmNotAllowed => "EVIDENCE_ALGORITHM_NOT_ALLOWED",
+            Self::EvidenceKeyUnknown => "EVIDENCE_KEY_UNKNOWN",
+            Self::EvidenceSignatureWrong => "EVIDENCE_SIGNATURE_WRONG",
+            Self::EvidenceExpired => "EVIDENCE_EXPIRED",
+            Self::EvidenceNotYetValid => "EVIDENCE_NOT_YET_VALID",
+            Self::EvidenceClaimWrong => "EVIDENCE_CLAIM_WRONG",
+            Self::EvidenceOfOtherKey => "EVIDENCE_OF_OTHER_KEY",
             Self::ProviderNotAllowed => "PROVIDER_NOT_ALLOWED",
             Self::NameOfCaller => "NAME_OF_CALLER",
             Self::NameClaimed => "NAME_CLAIMED",
@@ -269,6 +303,8 @@ impl ReasonCode {
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::RequestVoid => "REQUEST_VOID",
             Self::ClockUntrusted => "CLOCK_UNTRUSTED",
+            Self::CertificateUnfit => "CERTIFICATE_UNFIT",
+            Self::RootOffline => "ROOT_OFFLINE",
             Self::SerialTaken => "SERIAL_TAKEN",
             Self::RequestInFlight => "REQUEST_IN_FLIGHT",
             Self::Defect => "DEFECT",
@@ -298,8 +334,10 @@ impl ReasonCode {
             | Self::CsrSignatureWrong
             | Self::KeyMalformed
             | Self::ClaimMalformed
+            | Self::EvidenceMalformed
             | Self::Duplicate
             | Self::PolicyInvalid
+            | Self::CertificateUnfit
             | Self::ManifestInvalid
             | Self::NameMalformed => ReasonClass::Malformed,
             Self::KeyNotAllowed
@@ -319,6 +357,15 @@ impl ReasonCode {
             | Self::ClaimNotAllowed
             | Self::ClaimMissing
             | Self::ClaimTooMany
+            | Self::EvidenceNotAllowed
+            | Self::EvidenceMissing
+            | Self::EvidenceAlgorithmNotAllowed
+            | Self::EvidenceKeyUnknown
+            | Self::EvidenceSignatureWrong
+            | Self::EvidenceExpired
+            | Self::EvidenceNotYetValid
+            | Self::EvidenceClaimWrong
+            | Self::EvidenceOfOtherKey
             | Self::ProviderNotAllowed
             | Self::NameOfCaller
             | Self::KeyHasOtherNames
@@ -339,9 +386,10 @@ impl ReasonCode {
             | Self::OutsideWindow
             | Self::TransitionStale
             | Self::EpochNotActive
-            | Self::CrlNotConfigured
             | Self::ManifestMissing
             | Self::RotatesByAge
+            | Self::CrlNotConfigured
+            | Self::RootOffline
             | Self::PolicyDiffers
             | Self::PolicyStale
             | Self::RequestVoid

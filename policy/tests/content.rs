@@ -156,6 +156,7 @@ fn the_two_ca_certificates_of_an_epoch_have_the_same_constraints_and_the_root_ha
     let world = &*WORLD;
     let key = PublicKey::parse(&world.keys["ecdsa-p256"]).unwrap();
     let root = Root {
+        key_identifier: key.key_identifier(),
         subject: DistinguishedName::common_name("Tight Root"),
         key: key.clone(),
         algorithm: SignatureAlgorithm::EcdsaSha256,
@@ -280,6 +281,7 @@ impl World {
             algorithm: SignatureAlgorithm::EcdsaSha256,
             validity,
             bounds: Bounds::of(self.policy.authority(authority_of(case)).unwrap()),
+            manifest: None,
         }
     }
 

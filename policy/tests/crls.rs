@@ -49,6 +49,7 @@ static EPOCH: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     algorithm: SignatureAlgorithm::EcdsaSha256,
     validity: Interval { not_before: at(0), not_after: at(365 * DAY) },
     bounds: Bounds::default(),
+    manifest: None,
 });
 
 fn serial(number: u32) -> Serial {
@@ -169,7 +170,7 @@ fn a_distribution_point_says_what_the_crl_is_about_and_where_it_is() {
     let point = crl(&of_epoch).distribution_point.clone().unwrap();
     assert_eq!((point.only, point.urls[0].as_str()), (OnlyContains::UserCerts, "http://crl.test/epoch-4.crl"));
     let Issuer { subject, key, algorithm, validity, .. } = EPOCH.clone();
-    let root = Root { subject, key, algorithm, validity };
+    let root = Root { key_identifier: key.key_identifier(), subject, key, algorithm, validity };
     let request = CrlRequest { issuer: CrlIssuer::Root(&root), ..request(&EPOCH, Vec::new()) };
     let of_root = decide(&policy, request, at(1)).unwrap();
     let point = crl(&of_root).distribution_point.clone().unwrap();

@@ -94,8 +94,9 @@ fn ask_as(caller: &str, profile: &str, subject: SubjectInput) -> Result<Approved
         algorithm: SignatureAlgorithm::EcdsaSha256,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
         bounds: Bounds::of(POLICY.authority(&input.authority).unwrap()),
+        manifest: None,
     };
-    let request = Request::parse(CALLERS[caller].clone(), input)?;
+    let request = Request::parse(CALLERS.get(caller).unwrap().clone(), input)?;
     match decide(&POLICY, &request, &issuer, now(), Serial::from_random([0xab; 16])) {
         Decision::Approve(approved) => Ok(*approved),
         Decision::Refuse(reasons) => {

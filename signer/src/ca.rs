@@ -4,7 +4,8 @@ use std::fmt;
 
 use hallmark_ledger::{AuthorityRecord, EpochRecord, EpochState, Epochs, StoredKey};
 use hallmark_policy::{
-    CrlIssuer, Issuer, Policy, Reason, ReasonCode, authority::Root, key::PublicKey, profile::Authority, reason::quote,
+    CrlIssuer, EpochId, Issuer, Policy, Reason, ReasonCode, authority::Root, key::PublicKey, profile::Authority,
+    reason::quote, time::Interval,
 };
 
 use crate::{
@@ -71,13 +72,24 @@ impl CaRecord {
 
     /// The issuer, as the policy describes it and its certificates confirm.
     pub(crate) fn issuer(&self, policy: &Authority) -> Result<CaIssuer, AuthorityError> {
-        match &self.epoch {
-            None => Ok(CaIssuer::Root(authorities::root(&self.authority, &policy.root)?)),
-            Some(epoch) => {
-                let serving = authorities::serving(&self.authority, epoch, policy, self.public_key()?)?;
-                Ok(CaIssuer::Epoch(serving.issuer))
-            }
-        }
+        let root = authorities::root(&self.authority, &policy.root)?;
+        let Some(epoch) = &self.epoch else { return Ok(CaIssuer::Root(root)) };
+        let (name, profile, key) = (&self.authority.name, &policy.epoch, self.public_key()?);
+        authorities::check_subject(name, "epoch", profile, &key, epoch.mesh_ca.as_ref())?;
+        let own = authorities::interval(name, epoch.intermediate.as_ref())?;
+        Ok(CaIssuer::Epoch(Issuer {
+            authority: name.clone(),
+            epoch: EpochId { generation: epoch.generation, transition: epoch.transition },
+            subject: profile.subject.clone(),
+            key,
+            algorithm: profile.algorithm,
+            validity: Interval {
+                not_before: own.not_before.max(root.validity.not_before),
+                not_after: own.not_after.min(root.validity.not_after),
+            },
+            bounds: authorities::bounds(name, epoch)?,
+            manifest: None,
+        }))
     }
 }
 

@@ -18,6 +18,7 @@ use hallmark_policy::{
     Approved, Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
     caller::Identity,
     content::{SERIAL_RANDOM_BYTES, Serial},
+    key::SpkiDigest,
     reason::quote,
 };
 use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
@@ -324,6 +325,15 @@ impl Inner {
             taken.map_err(|wait| Self::over_rate(whose(), wait))?;
         }
         Ok(CallContext { method, caller, deadline, body: unary.body })
+    }
+
+    /// Turns a request away before anything is committed, while its key is left alone because the device failed it.
+    pub(crate) fn check_device(&self, key: SpkiDigest) -> Result<(), Failure> {
+        let Some(retry_after) = self.keyring.resting(key) else { return Ok(()) };
+        let millis = retry_after.as_nanos().div_ceil(1_000_000);
+        let sentence = format!("the key's device failed several times in a row and is asked again in {millis} ms");
+        let reason = Reason::new(ReasonCode::DeviceFailed, "key", sentence);
+        Err(Failure { reasons: vec![reason], logged: None, retry_after: Some(retry_after) })
     }
 
     /// Takes an approved certificate off its instance's rate.

@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use hallmark_issuance::reassemble;
-use hallmark_ledger::{Answer, CrlRecord, CrlStatus, EpochState};
+use hallmark_ledger::{Answer, AuthorityRecord, CrlRecord, CrlStatus, EpochState};
 use hallmark_policy::{
     Approved, CrlRequest, Decision, Facts, Reason, ReasonCode, Revocation, SIGNER, decide_crl, key::SpkiDigest,
-    time::UnixTime,
+    profile::Authority, time::UnixTime,
 };
 use tokio::sync::Mutex;
 
@@ -106,6 +107,9 @@ impl Inner {
         ca: Ca,
         reaching: Option<UnixTime>,
     ) -> Result<Crl, Failure> {
+        if ca == Ca::Root {
+            offline(&self.ca(authority, ca)?.authority).map_or(Ok(()), Err)?;
+        }
         let _one_at_a_time = self.crls.making.lock().await;
         self.finish_pending(authority, ca).await?;
         for _ in 1..ATTEMPTS_MAX {
@@ -191,6 +195,11 @@ impl Inner {
         self.ledger.crl_status(key.digest()).map_err(|error| self.ledger_failed(&error))
     }
 
+    /// The newest CRL of a CA, DER; nothing where it has signed none.
+    pub(crate) fn newest_crl(&self, authority: &str, ca: Ca) -> Result<Bytes, Failure> {
+        Ok(self.latest_crl(authority, ca)?.map(|crl| crl.der.into()).unwrap_or_default())
+    }
+
     /// The newest CRL of a CA that is signed.
     pub(crate) fn latest_crl(&self, authority: &str, ca: Ca) -> Result<Option<Crl>, Failure> {
         let key = self.ca(authority, ca)?.public_key().map_err(unfit)?;
@@ -200,6 +209,21 @@ impl Inner {
         let CrlRecord { number, this_update, next_update, entries, log_index, newest_revocation: _ } = record;
         Ok(Some(Crl { number, this_update, next_update, entries, log_index, der: signed.into_der() }))
     }
+}
+
+/// Why an authority signs no CRLs.
+pub(crate) fn not_configured(authority: &Authority) -> Option<Reason> {
+    let sentence = format!("the policy has no `crl` for authority `{}`", authority.name);
+    let reason = Reason::new(ReasonCode::CrlNotConfigured, "revoke_previous", sentence);
+    authority.crl.is_none().then(|| reason.allowing("crl = { lifetime = \"7d\", refresh = \"1d\" } in the authority"))
+}
+
+/// Why nothing can be put on the root's list.
+pub(crate) fn offline(record: &AuthorityRecord) -> Option<Reason> {
+    let sentence =
+        format!("the root of authority `{}` is offline, so that this signer signs no CRL of it", record.name);
+    let reason = Reason::new(ReasonCode::RootOffline, "revoke_previous", sentence);
+    record.is_offline().then(|| reason.allowing("a CRL that is signed where the root's key is"))
 }
 
 /// A CA whose key may sign. The key of a retired epoch may do so no longer than this lives.

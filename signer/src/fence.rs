@@ -1,7 +1,8 @@
 //! Who signs with which key at this moment, so that a rotation can wait for them, and bar those that never come back.
 //!
 //! A passage is taken before the commit and given back when the reply is put together. The barrier is the ledger's transaction: after it
-//! nothing new is committed for the old key. What was committed before is in here, and drains.
+//! nothing new is committed for the old key. What was committed before is in here, and drains: first it is waited for, then no signature
+//! passes any more, and then no reply either.
 
 use std::{
     collections::HashMap,
@@ -24,7 +25,7 @@ pub(crate) struct Fences {
     gates: Mutex<HashMap<SpkiDigest, Arc<Gate>>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Gate {
     counts: watch::Sender<Counts>,
 }
@@ -35,19 +36,36 @@ struct Counts {
     signing: u64,
     /// Signed, and not given to its caller yet.
     releasing: u64,
+    /// The key was retired.
+    fenced: bool,
     /// Nothing passes from signing to releasing any more.
     barred: bool,
+    /// Nothing is given to its caller any more.
+    shut: bool,
 }
 
 /// The way of one certificate past the gate of its issuer's key, until it is dropped.
+#[derive(Debug)]
 pub(crate) struct Passage {
     gate: Arc<Gate>,
-    releasing: bool,
+    place: Place,
 }
 
-impl std::fmt::Debug for Passage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Passage").field("releasing", &self.releasing).finish_non_exhaustive()
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Signing,
+    Releasing,
+    Through,
+}
+
+impl Counts {
+    fn take_out(&mut self, place: Place) {
+        match place {
+            Place::Signing => self.signing = self.signing.saturating_sub(1),
+            Place::Releasing => self.releasing = self.releasing.saturating_sub(1),
+            Place::Through => {}
+        }
     }
 }
 
@@ -56,7 +74,7 @@ impl std::fmt::Debug for Passage {
 pub(crate) enum Drained {
     /// Everything came out in time.
     Whole,
-    /// So many signatures did not come in time. Whatever the device still gives is thrown away.
+    /// So many signatures did not come in time, or could not be given to their callers. What still comes is thrown away.
     Barred(u64),
 }
 
@@ -66,14 +84,15 @@ impl Fences {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         let gate = Arc::clone(gates.entry(issuer).or_default());
         gate.counts.send_modify(|counts| counts.signing += 1);
-        Passage { gate, releasing: false }
+        Passage { gate, place: Place::Signing }
     }
 
-    /// Waits until nobody signs with a key any more; bars those who still do after `patience`. Whoever calls has seen to it that
+    /// Waits until nobody signs with a retired key any more; bars those who still do after `patience`. Whoever calls has seen to it that
     /// nobody begins.
     pub(crate) async fn drain(&self, issuer: SpkiDigest, patience: Duration) -> Drained {
         let gate = self.gates.lock().unwrap_or_else(PoisonError::into_inner).remove(&issuer);
         let Some(gate) = gate else { return Drained::Whole };
+        gate.counts.send_modify(|counts| counts.fenced = true);
         let mut counts = gate.counts.subscribe();
         let until = Instant::now() + patience;
         drop(timeout_at(until, counts.wait_for(|counts| counts.signing == 0)).await);
@@ -84,6 +103,10 @@ impl Fences {
         });
         let until = Instant::now() + RELEASE_TIME_MAX;
         drop(timeout_at(until, counts.wait_for(|counts| counts.releasing == 0)).await);
+        gate.counts.send_modify(|counts| {
+            counts.shut = true;
+            left += counts.releasing;
+        });
         if left == 0 { Drained::Whole } else { Drained::Barred(left) }
     }
 }
@@ -93,24 +116,39 @@ impl Passage {
     pub(crate) fn signed(&mut self) -> bool {
         let mut passed = false;
         self.gate.counts.send_modify(|counts| {
-            passed = !counts.barred && !self.releasing;
+            passed = !counts.barred && self.place == Place::Signing;
             if passed {
-                counts.signing -= 1;
+                counts.take_out(self.place);
                 counts.releasing += 1;
             }
         });
-        self.releasing |= passed;
+        if passed {
+            self.place = Place::Releasing;
+        }
+        passed
+    }
+
+    /// Whether the key was retired meanwhile.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.gate.counts.borrow().fenced
+    }
+
+    /// The reply is put together: whether its caller may have it. If so, it counts as given.
+    pub(crate) fn release(mut self) -> bool {
+        let mut passed = false;
+        // Looked at and given back in one step: no drain ends between the two.
+        self.gate.counts.send_modify(|counts| {
+            passed = !counts.shut && self.place == Place::Releasing;
+            counts.take_out(self.place);
+        });
+        self.place = Place::Through;
         passed
     }
 }
 
 impl Drop for Passage {
     fn drop(&mut self) {
-        let releasing = self.releasing;
-        self.gate.counts.send_modify(|counts| {
-            let count = if releasing { &mut counts.releasing } else { &mut counts.signing };
-            *count = count.saturating_sub(1);
-        });
+        self.gate.counts.send_modify(|counts| counts.take_out(self.place));
     }
 }
 
@@ -147,6 +185,16 @@ mod tests {
         let mut hung = fences.enter(key(7));
         assert_eq!(fences.drain(key(7), LONG).await, Drained::Barred(1));
         assert!(!hung.signed());
+        assert!(hung.is_fenced() && !fences.enter(key(7)).is_fenced());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_comes_after_the_gate_is_shut_is_never_given() {
+        let fences = Fences::default();
+        let (mut given, mut late) = (fences.enter(key(7)), fences.enter(key(7)));
+        assert!(given.signed() && late.signed() && given.release());
+        assert_eq!(fences.drain(key(7), LONG).await, Drained::Barred(1));
+        assert!(!late.release());
     }
 
     #[tokio::test]

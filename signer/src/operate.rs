@@ -27,6 +27,7 @@ enum OperatorMethod {
     PrepareEpoch,
     ActivateEpoch,
     AbortEpoch,
+    BringIntermediate,
 }
 
 impl OperatorMethod {
@@ -38,6 +39,7 @@ impl OperatorMethod {
             "PrepareEpoch" => Some(Self::PrepareEpoch),
             "ActivateEpoch" => Some(Self::ActivateEpoch),
             "AbortEpoch" => Some(Self::AbortEpoch),
+            "BringIntermediate" => Some(Self::BringIntermediate),
             _ => None,
         }
     }
@@ -105,6 +107,10 @@ impl Inner {
             }
             Some(OperatorMethod::ActivateEpoch) => {
                 let answered = self.activate_epoch(unary.body).await;
+                self.epoch_refused(answered, facts).await
+            }
+            Some(OperatorMethod::BringIntermediate) => {
+                let answered = self.bring_intermediate(unary.body).await;
                 self.epoch_refused(answered, facts).await
             }
             Some(OperatorMethod::AbortEpoch) => {

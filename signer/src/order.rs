@@ -101,6 +101,7 @@ pub(crate) async fn mint(
     match decide(&policy, request, &serving.issuer, now.time, core.serial()?) {
         Decision::Approve(approved) => {
             if !request.validate_only() {
+                core.check_device(approved.issuer().digest())?;
                 core.check_instance_rate(&approved)?;
             }
             certify(core, *approved, now, deadline, Keep::InBackground(turn), Some(deciding)).await
@@ -136,7 +137,8 @@ pub(crate) async fn certify(
     drop(deciding);
     match issued.map_err(|error| core.ledger_failed(&error))? {
         Issued::Committed { committed, logged } => {
-            finish(core, committed, Some(logged), &issuer, deadline, keep, passage).await
+            let way = Way { identity: &identity, issuer: &issuer, deadline, keep, passage };
+            finish(core, committed, Some(logged), way).await
         }
         Issued::Validated { logged } => {
             let receipt = core.receipt(logged).await?;
@@ -184,6 +186,9 @@ pub(crate) async fn resume(
     identity: &RequestIdentity,
     deadline: Instant,
 ) -> Result<Outcome, Failure> {
+    if let Some(serving) = core.all_serving().get(&identity.authority) {
+        core.check_device(serving.issuer.key.digest())?;
+    }
     let now = core.trusted_clock().await?;
     // Held until the passage is taken: no rotation comes between the commit and its drain.
     let deciding = core.in_force.deciding().await;
@@ -192,7 +197,8 @@ pub(crate) async fn resume(
             let passage = core.fences.enter(committed.issuer());
             drop(deciding);
             let issuer = core.issuer_key(&identity.authority, committed.issuer())?;
-            finish(core, committed, None, &issuer, deadline, Keep::BeforeReply, passage).await
+            let way = Way { identity, issuer: &issuer, deadline, keep: Keep::BeforeReply, passage };
+            finish(core, committed, None, way).await
         }
         Issued::Answered(answer) => answered(core, &identity.authority, answer).await,
         Issued::Refused { reasons, logged } => Err(core.refused(reasons, logged).await),
@@ -203,21 +209,30 @@ pub(crate) async fn resume(
     }
 }
 
+/// How a committed certificate goes on to its caller.
+struct Way<'a> {
+    identity: &'a RequestIdentity,
+    issuer: &'a PublicKey,
+    deadline: Instant,
+    keep: Keep,
+    passage: Passage,
+}
+
 /// Signs and assembles what was committed. `logged` is the decision's entry; without, the request was decided before.
 async fn finish(
     core: &Arc<Inner>,
     committed: Committed,
     logged: Option<Logged>,
-    issuer: &PublicKey,
-    deadline: Instant,
-    keep: Keep,
-    mut passage: Passage,
+    way: Way<'_>,
 ) -> Result<Outcome, Failure> {
+    let Way { identity, issuer, deadline, keep, mut passage } = way;
     let index = committed.log_index();
-    let signature = sign(core, committed, deadline).await?;
-    if !passage.signed() {
-        return Err(core.barred(index).await);
-    }
+    let signature = match sign(core, committed, deadline).await {
+        Ok(signature) if passage.signed() => signature,
+        Ok(_) => return Err(core.barred(index, identity).await),
+        Err(failure) if passage.is_fenced() => return Err(core.never_signed(failure, identity).await),
+        Err(failure) => return Err(failure),
+    };
     let certificate = assemble(&signature, issuer).map_err(|error| defect(&error))?;
     let parts = signature.into_parts();
     let mut certificate = certificate.into_der();
@@ -296,6 +311,12 @@ pub(crate) fn sign_reason(error: &SignError) -> Reason {
         SignError::DeadlinePassed => {
             reason(ReasonCode::DeadlinePassed, &format!("the deadline passed before the key's turn{again}"))
         }
+        SignError::Overdue { .. } => {
+            reason(ReasonCode::DeadlinePassed, &format!("the key's device did not answer by the deadline{again}"))
+        }
+        SignError::Resting { .. } => {
+            reason(ReasonCode::DeviceFailed, &format!("the key's device failed and is left alone for a moment{again}"))
+        }
         SignError::Stopped => reason(ReasonCode::Stopping, &format!("the daemon is stopping{again}")),
         SignError::NotOpen { .. }
         | SignError::WrongAlgorithm { .. }
@@ -312,6 +333,8 @@ pub(crate) fn sign_code(error: &SignError) -> &'static str {
     match error {
         SignError::Busy => "QUEUE_FULL",
         SignError::DeadlinePassed => "DEADLINE_PASSED",
+        SignError::Overdue { .. } => "DEVICE_HANGS",
+        SignError::Resting { .. } => "DEVICE_RESTS",
         SignError::Stopped => "STOPPING",
         SignError::NotOpen { .. } => "KEY_NOT_OPEN",
         SignError::WrongAlgorithm { .. } => "WRONG_ALGORITHM",

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use hallmark_backends::SignError;
-use hallmark_ledger::{Event, LedgerError, Logged};
-use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal};
+use hallmark_ledger::{Event, Issued, LedgerError, Logged};
+use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal, RequestIdentity, hex};
 
 use crate::{
     answer::{Failure, Receipt},
@@ -91,7 +91,9 @@ impl Inner {
     pub(crate) async fn signing_failed(&self, index: u64, error: &SignError) -> Failure {
         tracing::warn!(%error, index, "a committed request was not signed");
         self.log(order::signing_failed(index, error)).await;
-        self.not_signed(index, order::sign_reason(error)).await
+        let failure = self.not_signed(index, order::sign_reason(error)).await;
+        let retry_after = if let SignError::Resting { retry_after, .. } = error { Some(*retry_after) } else { None };
+        Failure { retry_after, ..failure }
     }
 
     /// The device did not answer long after the deadline. Whatever it still gives is thrown away.
@@ -105,13 +107,44 @@ impl Inner {
     }
 
     /// The signature came after a rotation had stopped waiting for it. It is thrown away.
-    pub(crate) async fn barred(&self, index: u64) -> Failure {
+    pub(crate) async fn barred(&self, index: u64, request: &RequestIdentity) -> Failure {
         let sentence = "the signature came after the epoch was replaced, and was thrown away";
         tracing::warn!(index, sentence);
         let code = "BARRED".to_owned();
         self.log(Event::SigningFailed { log_index: index, code, sentence: sentence.to_owned() }).await;
-        let reason = Reason::new(ReasonCode::TransitionStale, "transition", sentence);
-        self.not_signed(index, reason).await
+        let mut reason = Reason::new(ReasonCode::TransitionStale, "transition", sentence);
+        if let Some(serving) = self.all_serving().get(&request.authority) {
+            reason = reason.allowing(hex(&serving.issuer.epoch.transition));
+        }
+        self.never_signed(reason.into(), request).await
+    }
+
+    /// What was committed under an epoch that was replaced, and not signed, never will be: the log says so now and not when somebody
+    /// asks again.
+    pub(crate) async fn never_signed(&self, failure: Failure, request: &RequestIdentity) -> Failure {
+        match self.ledger.resume(request, self.clock.wall().millis).await {
+            Ok(Issued::Refused { reasons, logged }) => {
+                let reasons = failure.reasons.into_iter().chain(reasons).collect();
+                self.refused(reasons, logged).await
+            }
+            Ok(
+                Issued::Committed { .. }
+                | Issued::Answered(_)
+                | Issued::InFlight
+                | Issued::Validated { .. }
+                | Issued::Expired,
+            ) => failure,
+            Err(error) => {
+                self.notice(&error);
+                failure
+            }
+        }
+    }
+
+    /// The reply came after a rotation had stopped waiting for it.
+    pub(crate) fn not_released(&self) -> Failure {
+        let sentence = "the certificate was signed, and its epoch replaced before it could be given to you";
+        Reason::new(ReasonCode::TransitionStale, "transition", sentence).into()
     }
 
     async fn not_signed(&self, index: u64, reason: Reason) -> Failure {

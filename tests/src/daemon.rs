@@ -193,6 +193,12 @@ impl Daemon {
         &self.address
     }
 
+    /// Where it serves operators: address and port.
+    #[must_use]
+    pub fn operators(&self) -> &str {
+        &self.operators
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -2,10 +2,13 @@
 //! front would. For tests only: what cannot be set up ends the test.
 
 pub mod asking;
+pub mod by_manifest;
 pub mod client;
 pub mod daemon;
 pub mod log;
 pub mod mesh;
+pub mod minters;
+pub mod replay;
 pub mod tools;
 mod world;
 

@@ -166,7 +166,7 @@ async fn the_key_of_a_retired_epoch_signs_crls_only_where_the_policy_says_so() {
         let settings = format!("crl = {{ lifetime = \"7d\", refresh = \"1d\" }}\nretired-key = \"{word}\"");
         let world = World::with_policy(Where::SoftHsm, &policy(&settings)).await;
         let minted = world.mint(Asked::sports_api().request()).await.unwrap();
-        let last = world.core().sign_crl(AUTHORITY, EPOCH, None).await.unwrap();
+        world.core().sign_crl(AUTHORITY, EPOCH, None).await.unwrap();
         world.prepare_epoch(0).await.unwrap();
         world.activate_epoch(2, false).await.unwrap();
         world.core().revoke_certificate(AUTHORITY, EPOCH, serial(&minted), REASON, BY).await.unwrap();

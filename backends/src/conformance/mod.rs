@@ -2,7 +2,9 @@
 //! everybody else needs a `Committed`.
 
 mod device;
+mod faulty;
 mod keys;
+mod ladder;
 mod signing;
 
 use std::{

@@ -11,12 +11,22 @@ mod documents;
 #[cfg(test)]
 mod judges;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod mints;
+#[cfg(test)]
+mod operates;
+#[cfg(test)]
+mod proves;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod refuses;
 #[cfg(test)]
+mod rotates;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod verifies;
+#[cfg(test)]
+mod watches;

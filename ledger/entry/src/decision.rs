@@ -4,6 +4,7 @@ use hallmark_policy::{
     Conditions, EpochId, Facts, Numbering, Reason,
     content::{CertificateContent, Content, Serial},
     crl::CrlContent,
+    evidence::{EvidenceFacts, VerifiedBy},
     profile::PolicyDigest,
     reason::REASONS_MAX,
 };
@@ -83,9 +84,23 @@ fn request(facts: &Facts) -> Object {
         .texts("names", "names-omitted", &facts.names)
         .maybe_hex("caller-certificate-sha256", facts.certificate_sha256.as_ref().map(<[u8; 32]>::as_slice))
         .maybe_hex("manifest-sha256", facts.manifest_sha256.as_ref().map(<[u8; 32]>::as_slice))
+        .maybe_hex("policy-hash", facts.policy_hash.as_ref().map(<[u8; 32]>::as_slice))
         .maybe_hex("evidence-sha256", facts.evidence_sha256.as_ref().map(<[u8; 32]>::as_slice))
         .maybe_hex("spki-sha256", facts.spki.as_ref().map(|spki| spki.as_bytes().as_slice()));
+    let object = match &facts.evidence {
+        Some(facts) => object.object("evidence", evidence(facts)),
+        None => object,
+    };
     if facts.request.is_empty() { object } else { object.hex("request-sha256", &sha256(&facts.request)) }
+}
+
+/// Only what the signer verified has a key.
+fn evidence(facts: &EvidenceFacts) -> Object {
+    let object = Object::new().hex("jwt-sha256", &sha256(&facts.jwt));
+    match &facts.verified_by {
+        Some(VerifiedBy { kid, spki }) => object.text("kid", kid).hex("spki-sha256", spki.as_bytes()),
+        None => object,
+    }
 }
 
 impl Warranted<'_> {

@@ -12,7 +12,7 @@
 //! | `decision` | `issued`, `refused` or `validated` |
 //! | `stage`, `authority`, `profile`, `method` | what was asked of whom |
 //! | `caller`, `caller-identities`, `caller-certificate-sha256` | who asked |
-//! | `request-id`, `request-sha256`, `possession`, `names`, `spki-sha256`, `evidence-sha256` | what was asked |
+//! | `request-id`, `request-sha256`, `possession`, `names`, `spki-sha256`, `policy-hash`, `evidence-sha256`, `evidence` | what was asked |
 //! | `policy-sha256` | the policy that decided |
 //! | `epoch` | `generation`, `transition` |
 //! | `issuer` | `spki-sha256`, and the gapless `sequence` number of its certificates |

@@ -154,6 +154,7 @@ impl World {
         self.step(ledger, Step::RootReady { authority }).await;
         let profile = &self.policy.authority(AUTHORITY).expect("it is there").root;
         Root {
+            key_identifier: key.key_identifier(),
             subject: profile.subject.clone(),
             key,
             algorithm: SignatureAlgorithm::Ed25519,
@@ -164,7 +165,8 @@ impl World {
     /// The next epoch, made and active.
     pub(crate) async fn rotate(&self, ledger: &Ledger, root: &Root, generation: u64, previous: [u8; 32]) -> Mesh {
         let mesh = self.prepare(ledger, root, generation, previous).await;
-        self.step(ledger, Step::EpochActive { authority: AUTHORITY.to_owned(), generation }).await;
+        self.step(ledger, Step::EpochActive { authority: AUTHORITY.to_owned(), generation, revoke_previous: false })
+            .await;
         mesh
     }
 
@@ -194,6 +196,7 @@ impl World {
             algorithm: SignatureAlgorithm::Ed25519,
             validity: Interval { not_before: now(), not_after: now().after(profile.lifetime) },
             bounds: Bounds::default(),
+            manifest: None,
         };
         Mesh { root: root.clone(), issuer }
     }

@@ -250,8 +250,8 @@ fn load([kind, value]: &[AtomicU64; 2]) -> Words {
 
 /// Wakes whoever waits for this number to change, in every process.
 fn wake(number: &AtomicU32) {
-    // It fails for addresses that are none only.
-    let _ = futex::wake(number, futex::Flags::empty(), u32::MAX);
+    // The kernel reads the number of those to wake with a sign. It fails for addresses that are none only.
+    let _ = futex::wake(number, futex::Flags::empty(), i32::MAX.unsigned_abs());
 }
 
 /// A board, mapped into this process.

@@ -35,6 +35,16 @@ pub(crate) fn issued(sequence: u64, tbs_sha256: &[u8], at_millis: i64) -> Vec<u8
         .into_entry("decision", at_millis)
 }
 
+/// An epoch became active.
+pub(crate) fn activated(authority: &str, generation: u64, transition: &[u8; 32], at_millis: i64) -> Vec<u8> {
+    Object::new()
+        .text("step", "epoch-active")
+        .text("authority", authority)
+        .object("epoch", Object::new().count("generation", generation).hex("transition", transition))
+        .hex("previous", &[0xc0; 32])
+        .into_entry("rotation", at_millis)
+}
+
 /// What the fake signer's good answer would be without a signature.
 pub(crate) fn validated(at_millis: i64) -> Vec<u8> {
     Object::new()
