@@ -100,6 +100,13 @@ pub(crate) enum CaIssuer {
 }
 
 impl CaIssuer {
+    pub(crate) fn validity(&self) -> Interval {
+        match self {
+            Self::Root(root) => root.validity,
+            Self::Epoch(issuer) => issuer.validity,
+        }
+    }
+
     pub(crate) fn for_crl(&self) -> CrlIssuer<'_> {
         match self {
             Self::Root(root) => CrlIssuer::Root(root),

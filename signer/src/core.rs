@@ -88,6 +88,8 @@ pub(crate) struct Setting {
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     pub(crate) callers_signed_here: Vec<String>,
+    /// Directory of the published log, and of the CRLs below it.
+    pub(crate) publish: PathBuf,
 }
 
 /// What a method needs to know about its call.
@@ -100,7 +102,7 @@ pub(crate) struct CallContext {
 
 impl Core {
     pub(crate) fn new(ledger: Ledger, keyring: Keyring, clock: ClockGuard, current: Current, setting: Setting) -> Self {
-        let Setting { policy_file, operators, callers_signed_here } = setting;
+        let Setting { policy_file, operators, callers_signed_here, publish } = setting;
         let inner = Inner {
             ledger,
             keyring,
@@ -118,7 +120,7 @@ impl Core {
             serving: RwLock::default(),
             callers_signed_here,
             aggregates: Aggregates::default(),
-            crls: Crls::default(),
+            crls: Crls::published_below(&publish),
             stopping: AtomicBool::new(false),
             working: AtomicU64::new(0),
             idle: Notify::new(),

@@ -1,6 +1,7 @@
 //! CRLs: one at a time, each numbered after the one before, durable before anybody sees it.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +20,8 @@ use crate::{
     authorities::AuthorityError,
     ca::{Ca, described},
     core::{Core, Inner},
+    crl_files::CrlFiles,
+    crl_refresh::Refreshing,
     order::{self, Keep},
 };
 
@@ -67,10 +70,18 @@ impl From<Failure> for NotDone {
 }
 
 /// What the core keeps for CRLs.
-#[derive(Default)]
 pub(crate) struct Crls {
     /// One CRL at a time: their numbers follow each other.
     making: Mutex<()>,
+    pub(crate) files: CrlFiles,
+    pub(crate) refreshing: Refreshing,
+}
+
+impl Crls {
+    /// Newest ones are published below that directory.
+    pub(crate) fn published_below(directory: &Path) -> Self {
+        Self { making: Mutex::default(), files: CrlFiles::below(directory), refreshing: Refreshing::default() }
+    }
 }
 
 impl Core {
@@ -145,7 +156,20 @@ impl Inner {
         order::certify(self, *approved, now, deadline(), Keep::BeforeReply, None).await?;
         let crl = self.latest_crl(authority, ca)?.ok_or_else(interrupted)?;
         tracing::info!(authority, %ca, number = crl.number, entries = crl.entries, "a CRL is signed");
-        Ok(crl)
+        let (publishing, name) = (Arc::clone(self), authority.to_owned());
+        let published = tokio::task::spawn_blocking(move || {
+            publishing.publish_crl(&name, ca, &crl);
+            crl
+        });
+        published.await.map_err(|_| interrupted())
+    }
+
+    /// Puts a CRL where files are served from. It is signed and durable: that it cannot be published now is said, and tried again every
+    /// minute.
+    pub(crate) fn publish_crl(&self, authority: &str, ca: Ca, crl: &Crl) {
+        if let Err(error) = self.crls.files.write(authority, ca, crl.number, &crl.der) {
+            tracing::error!(authority, %ca, %error, "a CRL could not be published; it is tried again");
+        }
     }
 
     /// Reads what the ledger knows, and has it decided.
