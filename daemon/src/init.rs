@@ -40,6 +40,7 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
         accept_missing_checkpoint: false,
         create_authorities: true,
         roots: roots(&arguments.roots)?,
+        refresh_crls: false,
         config_sha256: settings.sha256,
         clock: Box::new(SystemClock),
     };

@@ -43,6 +43,7 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
         accept_missing_checkpoint: arguments.accept_missing_checkpoint,
         create_authorities: false,
         roots: Roots::default(),
+        refresh_crls: true,
         config_sha256: settings.sha256,
         clock: Box::new(SystemClock),
     };

@@ -202,13 +202,14 @@ fn revoked(request: &CrlRequest<'_>, reasons: &mut Vec<Reason>) -> Vec<RevokedCe
     revoked
 }
 
+/// The root's names no place: clients that look for the trust anchor itself on it find no place in the anchor (OpenSSL does).
 fn distribution_point(
     authority: &Authority,
     profile: &CrlProfile,
     issuer: &CrlIssuer<'_>,
 ) -> Option<IssuingDistributionPoint> {
     profile.distribution_point.then(|| match issuer.epoch() {
-        None => IssuingDistributionPoint { urls: profile.root_urls.clone(), only: OnlyContains::CaCerts },
+        None => IssuingDistributionPoint { urls: Vec::new(), only: OnlyContains::CaCerts },
         Some(epoch) => {
             let urls = authority.crl_urls.iter().map(|url| url.of(epoch.generation)).collect();
             IssuingDistributionPoint { urls, only: OnlyContains::UserCerts }

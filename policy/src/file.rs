@@ -114,7 +114,7 @@ pub struct ManifestNamesTable {
     pub single_labels: bool,
 }
 
-/// `crl = { .. }` of an authority (RFC 5280, section 5).
+/// `crl = { .. }` of an authority: its CRLs (RFC 5280, section 5).
 ///
 /// The root's CRL lists intermediates, the CRL of an epoch leaves. Each is complete, numbered, and made again on time or soon after a
 /// revocation. What has expired stands on one more CRL. Newest ones are published as `crl/NAME/root.crl` and
@@ -127,9 +127,10 @@ pub struct CrlTable {
     /// When the next one is made, at the latest: from 1 minute to half of `lifetime`, so that one attempt may fail, for example
     /// `1d`.
     pub refresh: String,
-    /// `true`: a CRL says in a critical issuingDistributionPoint that it is about end entities or CAs only, and where it is
-    /// published (`crl-urls`, `root-urls`). Clients that know this extension then refuse to take one for the other; those that do not
-    /// refuse the CRL. `false` if not set.
+    /// `true`: a CRL says in a critical issuingDistributionPoint that it is about end entities only, and at which `crl-urls`, or
+    /// about CAs only. Clients that know this extension then refuse to take one for the other; those that do not refuse the
+    /// CRL. A client that looks for its trust anchor, too, on a CRL (OpenSSL's `-crl_check_all`) finds none for a mesh CA.
+    /// `false` if not set.
     #[serde(default)]
     pub distribution_point: bool,
     /// Where intermediates say that the root's CRL is: `http://` URLs, at most 8 of at most 1,024 bytes. A change shows in the

@@ -9,7 +9,7 @@ use crate::{
     },
     key::SignatureAlgorithm,
     limits::ProfileLimits,
-    profile::{Authority, CaProfile, CallerRule, Profile},
+    profile::{Authority, CaProfile, CallerRule, CrlProfile, Profile},
 };
 
 /// What is said, in order.
@@ -75,6 +75,13 @@ fn tell_authority(authority: &Authority, findings: &mut Findings) {
     match authority.rotates() {
         RotatesWord::Age => findings.say("An epoch follows another by age."),
         RotatesWord::Manifest => tell_manifests(authority, findings),
+    }
+    if let Some(CrlProfile { lifetime, refresh, distribution_point, root_urls: _ }) = &authority.crl {
+        findings
+            .say(format!("Its CRLs hold for {lifetime}, and are made again after {refresh} and after revocations."));
+        if *distribution_point {
+            findings.say("A CRL says, critical, which kind of certificates it is about.");
+        }
     }
     findings.say(match authority.retired_key() {
         RetiredKeyWord::Destroy => "The key of a replaced epoch is destroyed.",

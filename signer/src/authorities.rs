@@ -284,7 +284,7 @@ pub(crate) fn certificate(
         .map_err(|source| AuthorityError::Certificate { authority: authority.to_owned(), source })
 }
 
-fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
+pub(crate) fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, AuthorityError> {
     answer
         .and_then(|answer| stored_validity(&answer.to_be_signed))
         .ok_or_else(|| incomplete(authority, "a CA certificate's validity"))
@@ -307,7 +307,7 @@ pub(crate) fn differences(serving: &HashMap<String, Serving>, policy: &Policy) -
 }
 
 /// Chains break silently where the policy's idea of a CA differs from its certificate: the subject is compared as DER.
-fn check_subject(
+pub(crate) fn check_subject(
     authority: &str,
     what: &'static str,
     profile: &CaProfile,

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use hallmark_ledger::{AuthorityRecord, EpochRecord, Epochs, StoredKey};
+use hallmark_ledger::{AuthorityRecord, EpochRecord, EpochState, Epochs, StoredKey};
 use hallmark_policy::{
-    CrlIssuer, Issuer, Policy, Reason, ReasonCode, authority::Root, key::PublicKey, profile::Authority, reason::quote,
+    CrlIssuer, EpochId, Issuer, Policy, Reason, ReasonCode, authority::Root, key::PublicKey, profile::Authority,
+    reason::quote, time::Interval,
 };
 
 use crate::{
@@ -56,6 +57,19 @@ impl CaRecord {
         authorities::stored_key(&self.authority.name, self.key())
     }
 
+    /// Why it signs no CRLs at this point of its life.
+    pub(crate) fn crl_objection(&self) -> Option<Reason> {
+        let epoch = self.epoch.as_ref()?;
+        let what = match epoch.state {
+            EpochState::Prepared | EpochState::Active | EpochState::Retired => return None,
+            EpochState::Intent | EpochState::Keyed => "has no CA certificates yet",
+            EpochState::Destroyed => "is over, and its key is destroyed",
+            EpochState::Aborted => "was given up",
+        };
+        let sentence = format!("epoch {} of authority `{}` {what}", epoch.generation, epoch.authority);
+        Some(Reason::new(ReasonCode::EpochNotActive, "epoch", sentence))
+    }
+
     /// The issuer, as the policy describes it and its certificates confirm.
     pub(crate) fn issuer(&self, policy: &Authority) -> Result<CaIssuer, AuthorityError> {
         match &self.epoch {
@@ -75,6 +89,13 @@ pub(crate) enum CaIssuer {
 }
 
 impl CaIssuer {
+    pub(crate) fn validity(&self) -> Interval {
+        match self {
+            Self::Root(root) => root.validity,
+            Self::Epoch(issuer) => issuer.validity,
+        }
+    }
+
     pub(crate) fn for_crl(&self) -> CrlIssuer<'_> {
         match self {
             Self::Root(root) => CrlIssuer::Root(root),

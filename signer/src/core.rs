@@ -92,6 +92,8 @@ pub(crate) struct Setting {
     pub(crate) operators: Vec<Identity>,
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) drain_time_max: Duration,
+    /// Directory of the published log, and of the CRLs below it.
+    pub(crate) publish: PathBuf,
 }
 
 /// What a method needs to know about its call.
@@ -104,7 +106,7 @@ pub(crate) struct CallContext {
 
 impl Core {
     pub(crate) fn new(ledger: Ledger, keyring: Keyring, clock: ClockGuard, current: Current, setting: Setting) -> Self {
-        let Setting { policy_file, operators, callers_signed_here, drain_time_max } = setting;
+        let Setting { policy_file, operators, callers_signed_here, drain_time_max, publish } = setting;
         let inner = Inner {
             ledger,
             keyring,
@@ -124,7 +126,7 @@ impl Core {
             serving: RwLock::default(),
             callers_signed_here,
             aggregates: Aggregates::default(),
-            crls: Crls::default(),
+            crls: Crls::published_below(&publish),
             stopping: AtomicBool::new(false),
             working: AtomicU64::new(0),
             idle: Notify::new(),

@@ -1,24 +1,27 @@
 //! CRLs: one at a time, each numbered after the one before, durable before anybody sees it.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use hallmark_issuance::reassemble;
-use hallmark_ledger::{Answer, AuthorityRecord, CrlRecord, CrlStatus};
+use hallmark_ledger::{Answer, AuthorityRecord, CrlRecord, CrlStatus, EpochState};
 use hallmark_policy::{
-    Approved, CrlRequest, Decision, Facts, Reason, ReasonCode, Revocation, SIGNER, decide_crl, profile::Authority,
-    time::UnixTime,
+    Approved, CrlRequest, Decision, Facts, Reason, ReasonCode, Revocation, SIGNER, decide_crl, key::SpkiDigest,
+    profile::Authority, time::UnixTime,
 };
 use tokio::sync::Mutex;
 
 use crate::{
     answer::Failure,
-    authorities::{self, AuthorityError},
+    authorities::AuthorityError,
     ca::{Ca, described},
     core::{Core, Inner},
+    crl_files::CrlFiles,
+    crl_refresh::Refreshing,
     order::{self, Keep},
 };
 
@@ -67,10 +70,18 @@ impl From<Failure> for NotDone {
 }
 
 /// What the core keeps for CRLs.
-#[derive(Default)]
 pub(crate) struct Crls {
     /// One CRL at a time: their numbers follow each other.
     making: Mutex<()>,
+    pub(crate) files: CrlFiles,
+    pub(crate) refreshing: Refreshing,
+}
+
+impl Crls {
+    /// Newest ones are published below that directory.
+    pub(crate) fn published_below(directory: &Path) -> Self {
+        Self { making: Mutex::default(), files: CrlFiles::below(directory), refreshing: Refreshing::default() }
+    }
 }
 
 impl Core {
@@ -125,7 +136,7 @@ impl Inner {
     /// or void if its end has passed.
     async fn finish_pending(self: &Arc<Self>, authority: &str, ca: Ca) -> Result<(), Failure> {
         let Some(identity) = self.crl_status(authority, ca)?.pending else { return Ok(()) };
-        self.open_ca(authority, ca).await?;
+        let _open = self.open_ca(authority, ca).await?;
         match order::resume(self, &identity, deadline()).await {
             Ok(_) => Ok(()),
             Err(failure) if failure.reasons.iter().any(|reason| reason.code == ReasonCode::RequestVoid) => Ok(()),
@@ -141,11 +152,24 @@ impl Inner {
             Ok(approved) => approved,
             Err(reasons) => return Err(self.refuse(reasons, facts(authority)).await),
         };
-        self.open_ca(authority, ca).await?;
+        let _open = self.open_ca(authority, ca).await?;
         order::certify(self, *approved, now, deadline(), Keep::BeforeReply, None).await?;
         let crl = self.latest_crl(authority, ca)?.ok_or_else(interrupted)?;
         tracing::info!(authority, %ca, number = crl.number, entries = crl.entries, "a CRL is signed");
-        Ok(crl)
+        let (publishing, name) = (Arc::clone(self), authority.to_owned());
+        let published = tokio::task::spawn_blocking(move || {
+            publishing.publish_crl(&name, ca, &crl);
+            crl
+        });
+        published.await.map_err(|_| interrupted())
+    }
+
+    /// Puts a CRL where files are served from. It is signed and durable: that it cannot be published now is said, and tried again every
+    /// minute.
+    pub(crate) fn publish_crl(&self, authority: &str, ca: Ca, crl: &Crl) {
+        if let Err(error) = self.crls.files.write(authority, ca, crl.number, &crl.der) {
+            tracing::error!(authority, %ca, %error, "a CRL could not be published; it is tried again");
+        }
     }
 
     /// Reads what the ledger knows, and has it decided.
@@ -158,7 +182,11 @@ impl Inner {
     ) -> Result<Result<Box<Approved>, Vec<Reason>>, Failure> {
         let failed = |error| self.ledger_failed(&error);
         let policy = self.policy();
-        let issuer = self.ca(authority, ca)?.issuer(described(&policy, authority)?).map_err(unfit)?;
+        let record = self.ca(authority, ca)?;
+        if let Some(objection) = record.crl_objection() {
+            return Ok(Err(vec![objection]));
+        }
+        let issuer = record.issuer(described(&policy, authority)?).map_err(unfit)?;
         let key = issuer.for_crl().key().digest();
         // The number is read before the list: what is revoked in between is found out when it is committed.
         let status = self.ledger.crl_status(key).map_err(failed)?;
@@ -177,15 +205,12 @@ impl Inner {
         })
     }
 
-    /// Finds the key of a CA and lets it sign; for the root's and the active epoch's it was done at the start.
-    async fn open_ca(self: &Arc<Self>, authority: &str, ca: Ca) -> Result<(), Failure> {
-        let (inner, name) = (Arc::clone(self), authority.to_owned());
-        let opened = tokio::task::spawn_blocking(move || {
-            let record = inner.ca(&name, ca)?;
-            authorities::open_key(&inner.keyring, &name, record.key()).map_err(unfit)?;
-            Ok(())
-        });
-        opened.await.unwrap_or_else(|_| Err(interrupted()))
+    /// Finds the key of a CA, compares it, and lets it sign.
+    async fn open_ca(self: &Arc<Self>, authority: &str, ca: Ca) -> Result<OpenCa, Failure> {
+        let record = self.ca(authority, ca)?;
+        let key = self.open_key(authority, record.key().cloned()).await.map_err(|error| self.making_failed(&error))?;
+        let retired = record.epoch.is_some_and(|epoch| epoch.state == EpochState::Retired);
+        Ok(OpenCa { inner: Arc::clone(self), key: key.digest(), retired })
     }
 
     /// How far the CRLs of a CA are.
@@ -223,6 +248,21 @@ pub(crate) fn offline(record: &AuthorityRecord) -> Option<Reason> {
         format!("the root of authority `{}` is offline, so that this signer signs no CRL of it", record.name);
     let reason = Reason::new(ReasonCode::RootOffline, "revoke_previous", sentence);
     record.is_offline().then(|| reason.allowing("a CRL that is signed where the root's key is"))
+}
+
+/// A CA whose key may sign. The key of a retired epoch may do so no longer than this lives.
+struct OpenCa {
+    inner: Arc<Inner>,
+    key: SpkiDigest,
+    retired: bool,
+}
+
+impl Drop for OpenCa {
+    fn drop(&mut self) {
+        if self.retired {
+            self.inner.keyring.close(self.key);
+        }
+    }
 }
 
 fn facts(authority: &str) -> Facts {

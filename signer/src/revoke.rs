@@ -84,6 +84,7 @@ impl Inner {
         let revoked = self.ledger.revoke(vec![revoke], at).await.map_err(|error| self.ledger_failed(&error))?;
         match revoked.into_iter().next().ok_or_else(interrupted)? {
             Revoked::Now(logged) => {
+                self.crls.refreshing.was_revoked();
                 let Receipt { log_index, text, .. } = self.receipt_or_none(logged).await;
                 Ok(RevokedCertificate { serial, reason, before: false, log_index, receipt: text })
             }

@@ -33,6 +33,8 @@ pub struct StartOptions {
     pub create_authorities: bool,
     /// Certificates of offline roots, for the authorities that are made.
     pub roots: Roots,
+    /// Whether CRLs are kept fresh in the background. Without it [`Core::refresh_crls`] does so, whenever it is called.
+    pub refresh_crls: bool,
     /// SHA-256 of the configuration file, for the log.
     pub config_sha256: [u8; 32],
     /// The clocks.
@@ -88,6 +90,7 @@ impl Core {
         let mut report = StartReport::default();
         let wall_millis = options.clock.wall_millis();
         let accept_missing_checkpoint = options.accept_missing_checkpoint;
+        let publish = config.ledger.publish.clone();
         let opened = Ledger::open(LedgerConfig { accept_missing_checkpoint, ..config.ledger }, config.log_key)?;
         let started = start(
             opened.ledger.clone(),
@@ -99,6 +102,7 @@ impl Core {
                 operators: config.operators,
                 callers_signed_here: config.callers_signed_here,
                 drain_time_max: config.drain_time_max,
+                publish,
             },
             options,
             &mut report,
@@ -221,6 +225,9 @@ async fn start(
     }
     report.lines.extend(authorities::differences(&serving, &policy));
     core.start_background();
+    if options.refresh_crls {
+        core.start_refreshing();
+    }
     Ok(core)
 }
 

@@ -187,6 +187,23 @@ impl Laboratory {
         }
     }
 
+    /// Waits until the daemon has made a file, and reads it.
+    ///
+    /// # Panics
+    /// If it does not come.
+    #[must_use]
+    pub fn await_file(&self, name: &str) -> Vec<u8> {
+        let began = Instant::now();
+        loop {
+            if let Ok(content) = fs::read(self.path(name)) {
+                return content;
+            }
+            let log = || fs::read_to_string(self.path("hallmarkd.log")).unwrap_or_default();
+            assert!(began.elapsed() < Duration::from_secs(READY_SECS_MAX), "there is no `{name}`:\n{}", log());
+            thread::sleep(Duration::from_millis(LOOK_MILLIS));
+        }
+    }
+
     /// Makes a key and a CSR with openssl, and has it minted; gives the path of the certificate with its chain.
     ///
     /// # Panics

@@ -27,6 +27,18 @@ pub fn attempt(program: &str, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
+/// A program of pkilint, or `python` with `cryptography`, as `scripts/judges` installs them.
+///
+/// # Panics
+/// If they cannot be installed.
+#[must_use]
+pub fn judge(program: &str) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/judges");
+    let output = Command::new(script).output().expect("scripts/judges runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Path::new(String::from_utf8_lossy(&output.stdout).trim()).join(program)
+}
+
 /// The certificates of a response, as PEM files in a directory.
 #[derive(Debug)]
 pub struct Pem {

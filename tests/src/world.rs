@@ -300,6 +300,7 @@ impl World {
             accept_missing_checkpoint: false,
             create_authorities,
             roots: self.roots.clone(),
+            refresh_crls: false,
             config_sha256: [0; 32],
             clock: Box::new(self.clocks.clone()),
         };

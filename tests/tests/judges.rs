@@ -1,14 +1,10 @@
 //! What tools that nobody here wrote say about the certificates: GnuTLS and pkilint. (OpenSSL judges in `issues.rs`.)
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 use hallmark_tests::{
     daemon::{Laboratory, succeed},
-    tools::run,
+    tools::{judge, run},
 };
 
 const P256: [&str; 4] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
@@ -29,13 +25,6 @@ fn gnutls_verifies_the_chain_under_the_root_and_under_the_mesh_ca() {
     }
 }
 
-/// pkilint, as `scripts/judges` installs it.
-fn pkilint(linter: &str) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/judges");
-    let directory = succeed(&mut Command::new(script));
-    Path::new(directory.trim()).join(linter)
-}
-
 /// Findings above notice that are expected, each with the reason.
 const EXPLAINED: [(&str, &str); 1] = [
     // RFC 5280, section 4.2.1.6, wants the host of a URI to be a fully qualified domain name or an IP address. Athenz writes
@@ -44,7 +33,7 @@ const EXPLAINED: [(&str, &str); 1] = [
 ];
 
 fn findings(linter: &str, arguments: &[&str]) -> Vec<String> {
-    let output = Command::new(pkilint(linter)).args(["lint", "-f", "CSV"]).args(arguments).output().unwrap();
+    let output = Command::new(judge(linter)).args(["lint", "-f", "CSV"]).args(arguments).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.starts_with("node_path,validator,severity"), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     let explained = |line: &str| EXPLAINED.iter().any(|(code, name)| line.contains(code) && line.contains(name));

@@ -6,7 +6,7 @@ use hallmark_tests::{
     asking::Asked,
     example_policy,
     mesh::{self, GENESIS, Owner, manifest, rotate, transition_of},
-    tools::{der, pem, run},
+    tools::{der, judge, pem, run, tbs},
 };
 
 /// The example policy with its root elsewhere.
@@ -144,6 +144,48 @@ async fn a_rotation_stops_with_a_request_and_goes_on_when_the_signed_certificate
     let steps: Vec<_> = log.of_type("rotation").map(|entry| entry["step"].as_str().unwrap()).collect();
     assert_eq!(steps[..3], ["root-brought", "epoch-intent", "epoch-key"]);
     assert!(steps.contains(&"intermediate-brought"));
+}
+
+/// Extension by extension, as a library that nobody here wrote reads both: the mesh CA says what its sibling is to say.
+const COMPARE: &str = r#"
+import sys
+from cryptography import x509
+request = x509.load_pem_x509_csr(open(sys.argv[1], "rb").read())
+sibling = x509.load_pem_x509_certificate(open(sys.argv[2], "rb").read())
+assert request.is_signature_valid
+assert request.subject == sibling.subject
+assert request.public_key() == sibling.public_key()
+def extensions(of):
+    return {e.oid.dotted_string: (e.critical, e.value.public_bytes()) for e in of.extensions}
+asked, has = extensions(request), extensions(sibling)
+assert has.pop("2.5.29.35"), "only the issuer can say its key identifier"
+assert asked == has, (asked, has)
+assert [a.oid.dotted_string for a in request.attributes] == ["1.2.840.113549.1.9.14"]
+print("same", len(asked))
+"#;
+
+#[tokio::test]
+async fn the_request_asks_for_every_extension_that_the_mesh_ca_has() {
+    let owner = Owner::new();
+    let more = "[authority.athenz]\npolicies = [\"1.3.6.1.4.1.99999.1\"]\n\
+                name-constraints = { permitted = { dns = [\"athenz.cloud\", \"mesh.internal\"], \
+                uri = [\"instanceid\", \"mesh.internal\"], ip = [\"10.0.0.0/8\"] } }";
+    let policy = offline(&mesh::policy(&[&owner])).replacen("[authority.athenz]", more, 1);
+    let mut world = World::unmade(Where::Software, &policy);
+    let root = OfflineCa { world: &world, at: world.clocks().now() }.root(SUBJECT);
+    world.bring_root(root);
+    world.start(true).await.unwrap();
+    let waiting = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    world.write("epoch.csr", &pem("CERTIFICATE REQUEST", &waiting.certification_request));
+    world.write("mesh-ca.pem", &pem("CERTIFICATE", &waiting.mesh_ca));
+    let path = |name: &str| world.path(name).to_str().unwrap().to_owned();
+    let python = judge("python").to_str().unwrap().to_owned();
+    assert_eq!(run(&python, &["-c", COMPARE, &path("epoch.csr"), &path("mesh-ca.pem")]).trim(), "same 6");
+    let log = world.log_after_stop().await;
+    let entries: Vec<_> = log.of_type("decision").filter(|entry| entry["stage"] == "request").collect();
+    assert_eq!((entries.len(), &entries[0]["decision"]), (1, &"issued".into()));
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, tbs(&waiting.certification_request));
+    assert_eq!(entries[0]["tbs-sha256"], hallmark_policy::hex(digest.as_ref()));
 }
 
 async fn verify_leaf(world: &World, active: &RotateIntermediateResponse, at: i64) {

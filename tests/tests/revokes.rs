@@ -35,6 +35,13 @@ fn codes(not_done: &NotDone) -> Vec<ReasonCode> {
     not_done.reasons.iter().map(|reason| reason.code).collect()
 }
 
+/// A directory of that name in a world's.
+fn directory(world: &World, name: &str) -> PathBuf {
+    let directory = world.path(name);
+    std::fs::create_dir_all(&directory).expect("a directory");
+    directory
+}
+
 /// A directory in which OpenSSL is asked.
 struct OpenSsl {
     directory: PathBuf,
@@ -128,6 +135,53 @@ async fn openssl_refuses_a_revoked_intermediate_and_takes_it_before() {
     }
 }
 
+#[tokio::test]
+async fn openssl_refuses_the_intermediate_of_a_retired_epoch_and_takes_the_one_that_followed() {
+    for place in EVERYWHERE {
+        let world = World::with_policy(place, &weekly()).await;
+        let old = Pem::write(&directory(&world, "old"), &world.mint(Asked::sports_api().request()).await.unwrap());
+        world.prepare_epoch(0).await.unwrap();
+        world.activate_epoch(2, false).await.unwrap();
+        let new = Pem::write(&directory(&world, "new"), &world.mint(Asked::sports_api().request()).await.unwrap());
+        world.core().revoke_epoch(AUTHORITY, 1, RevocationReason::Superseded, BY).await.unwrap();
+        let openssl = OpenSsl::new(&world);
+        let mut crls = Vec::new();
+        for ca in [Ca::Root, EPOCH, Ca::Epoch { generation: 2 }] {
+            let crl = world.core().sign_crl(AUTHORITY, ca, None).await.unwrap();
+            crls.push(openssl.crl(&format!("{ca}.crl"), &crl));
+        }
+        let crls: Vec<&str> = crls.iter().map(String::as_str).collect();
+        for (pem, holds) in [(&old, false), (&new, true)] {
+            let (verified, said) =
+                openssl.verifies("-crl_check_all", &pem.root, Some(&pem.intermediate), &crls, &pem.leaf);
+            assert_eq!(verified, holds, "{said}");
+            assert!(holds || said.contains("error 23 at 1 depth lookup: certificate revoked"), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_key_of_a_retired_epoch_signs_crls_only_where_the_policy_says_so() {
+    for (word, signs) in [("crl-only", true), ("destroy", false)] {
+        let settings = format!("crl = {{ lifetime = \"7d\", refresh = \"1d\" }}\nretired-key = \"{word}\"");
+        let world = World::with_policy(Where::SoftHsm, &policy(&settings)).await;
+        let minted = world.mint(Asked::sports_api().request()).await.unwrap();
+        world.core().sign_crl(AUTHORITY, EPOCH, None).await.unwrap();
+        world.prepare_epoch(0).await.unwrap();
+        world.activate_epoch(2, false).await.unwrap();
+        world.core().revoke_certificate(AUTHORITY, EPOCH, serial(&minted), REASON, BY).await.unwrap();
+        match world.core().sign_crl(AUTHORITY, EPOCH, None).await {
+            Ok(crl) => assert!(signs && (crl.number, crl.entries) == (2, 1), "{word}: {crl:?}"),
+            Err(refused) => {
+                assert!(!signs, "{word}: {refused}");
+                assert_eq!(codes(&refused), [ReasonCode::EpochNotActive]);
+                let last = world.core().latest_crl(AUTHORITY, EPOCH).unwrap().expect("the rotation signed a last one");
+                assert!(last.number == 2 && last.next_update.secs() > minted.not_after, "{last:?}");
+            }
+        }
+    }
+}
+
 /// Every kind of CA key with every algorithm that it signs with.
 #[tokio::test]
 async fn openssl_verifies_crls_of_every_kind_of_ca_key() {
@@ -171,16 +225,20 @@ async fn a_distribution_point_keeps_the_two_kinds_of_crl_apart() {
     let openssl = OpenSsl::new(&world);
     let epoch = openssl.crl("epoch.crl", &world.core().sign_crl(AUTHORITY, EPOCH, None).await.unwrap());
     let root = openssl.crl("root.crl", &world.core().sign_crl(AUTHORITY, Ca::Root, None).await.unwrap());
-    for (crl, only, url) in
-        [(&epoch, "Only User Certificates", "epoch-1.crl"), (&root, "Only CA Certificates", "root.crl")]
-    {
+    for (crl, only, urls) in [(&epoch, "Only User Certificates", 1), (&root, "Only CA Certificates", 0)] {
         let printed = run("openssl", &["crl", "-in", crl, "-noout", "-text"]);
         assert!(printed.contains("Issuing Distribution Point: critical") && printed.contains(only), "{printed}");
-        assert!(printed.contains(&format!("URI:http://crl.lab.test/{url}")), "{printed}");
+        assert_eq!(printed.matches("URI:http://crl.lab.test/epoch-1.crl").count(), urls, "{printed}");
     }
+    let printed = run("openssl", &["x509", "-in", pem.intermediate.to_str().unwrap(), "-noout", "-text"]);
+    assert!(printed.contains("URI:http://crl.lab.test/root.crl"), "{printed}");
     let (verified, said) =
         openssl.verifies("-crl_check_all", &pem.root, Some(&pem.intermediate), &[&root, &epoch], &pem.leaf);
     assert!(verified, "{said}");
+    let (verified, said) = openssl.verifies("-crl_check", &pem.mesh_ca, None, &[&epoch], &pem.leaf);
+    assert!(verified, "{said}");
+    let (verified, said) = openssl.verifies("-crl_check", &pem.root, Some(&pem.intermediate), &[&root], &pem.leaf);
+    assert!(!verified, "the root's CRL says nothing about leaves: {said}");
 }
 
 #[tokio::test]

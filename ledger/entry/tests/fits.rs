@@ -36,6 +36,7 @@ fn facts() -> impl Strategy<Value = Facts> {
             names,
             identities: identities.into_iter().map(Identity::Uri).collect(),
             certificate_sha256: Some([1; 32]),
+            manifest_sha256: Some([7; 32]),
             spki: Some(SpkiDigest::from_bytes([2; 32])),
             possession: "csr",
             policy_hash: Some([5; 32]),

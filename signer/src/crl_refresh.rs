@@ -1,0 +1,218 @@
+//! Keeping CRLs fresh without being asked, and published. What is due stands in the ledger, so that a restart goes on where it was.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hallmark_ledger::{AuthorityRecord, AuthorityState, EpochState, Epochs};
+use hallmark_policy::{
+    profile::CrlProfile,
+    time::{Span, UnixTime},
+};
+use tokio::sync::Notify;
+
+use crate::{
+    answer::Failure,
+    ca::{Ca, described},
+    core::{Core, Inner},
+    crl::{Crl, interrupted, unfit},
+    crl_due::is_due,
+};
+
+/// How often it is looked whether a CRL is due.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long it is waited after a failure, doubled after each, and the longest.
+const RETRY_AFTER_SECS: u64 = 60;
+const RETRY_SECS_MAX: u64 = 3_600;
+
+/// What keeps CRLs fresh.
+#[derive(Default)]
+pub(crate) struct Refreshing {
+    /// A certificate was revoked.
+    revoked: Notify,
+    failing: Mutex<BTreeMap<(String, Ca), Failing>>,
+}
+
+struct Failing {
+    times: u32,
+    again_at: UnixTime,
+}
+
+/// A CA whose CRLs are kept fresh.
+struct Kept {
+    authority: String,
+    ca: Ca,
+    retired: bool,
+}
+
+impl Core {
+    /// Signs every CRL that is due, and publishes what is not; the background does this every minute, after revocations and when an epoch
+    /// follows another. Says in sentences what was done and what failed.
+    pub async fn refresh_crls(&self) -> Vec<String> {
+        let _work = self.inner.begin();
+        self.inner.refresh_crls().await
+    }
+
+    /// Keeps CRLs fresh until the core stops.
+    pub(crate) fn start_refreshing(&self) {
+        let weak = Arc::downgrade(&self.inner);
+        let mut epochs_changed = self.inner.epochs_changed.subscribe();
+        tokio::spawn(async move {
+            loop {
+                let Some(inner) = weak.upgrade() else { return };
+                if inner.is_stopping() {
+                    return;
+                }
+                let work = inner.begin();
+                inner.refresh_crls().await;
+                drop(work);
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = inner.crls.refreshing.revoked.notified() => {}
+                    _ = epochs_changed.changed() => {}
+                }
+            }
+        });
+    }
+}
+
+impl Refreshing {
+    /// A certificate was revoked: whoever keeps CRLs fresh looks at once.
+    pub(crate) fn was_revoked(&self) {
+        self.revoked.notify_one();
+    }
+
+    fn may_try(&self, kept: &Kept, now: UnixTime) -> bool {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.get(&kept.key()).is_none_or(|failing| now >= failing.again_at)
+    }
+
+    fn succeeded(&self, kept: &Kept) {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(&kept.key());
+    }
+
+    fn failed(&self, kept: &Kept, now: UnixTime) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let failing = failing.entry(kept.key()).or_insert(Failing { times: 0, again_at: now });
+        let wait =
+            RETRY_AFTER_SECS.saturating_mul(1_u64.checked_shl(failing.times).unwrap_or(u64::MAX)).min(RETRY_SECS_MAX);
+        failing.times = failing.times.saturating_add(1);
+        failing.again_at = now.after(Span::from_secs(wait));
+    }
+}
+
+impl Kept {
+    fn key(&self) -> (String, Ca) {
+        (self.authority.clone(), self.ca)
+    }
+}
+
+impl Inner {
+    /// Signs every CRL that is due, and publishes what is not.
+    pub(crate) async fn refresh_crls(self: &Arc<Self>) -> Vec<String> {
+        let (now, mut said) = (self.clock.wall().time, Vec::new());
+        for kept in self.kept_crls().unwrap_or_default() {
+            if !self.crls.refreshing.may_try(&kept, now) {
+                continue;
+            }
+            match self.refresh(&kept, now).await {
+                Ok(None) => self.crls.refreshing.succeeded(&kept),
+                Ok(Some(crl)) => {
+                    self.crls.refreshing.succeeded(&kept);
+                    said.push(format!("signed CRL {} of `{}` {}", crl.number, kept.authority, kept.ca));
+                }
+                Err(failure) => {
+                    self.crls.refreshing.failed(&kept, now);
+                    said.push(self.said_of(&kept, &failure));
+                }
+            }
+        }
+        said
+    }
+
+    /// Signs the next CRL if it is due; else publishes the newest, if it is not published.
+    async fn refresh(self: &Arc<Self>, kept: &Kept, now: UnixTime) -> Result<Option<Crl>, Failure> {
+        let Kept { authority, ca, retired } = kept;
+        let Some((profile, ends)) = self.crl_profile(authority, *ca)? else { return Ok(None) };
+        let record = self.ca(authority, *ca)?;
+        let key = record.public_key().map_err(unfit)?.digest();
+        let status = self.ledger.crl_status(key).map_err(|error| self.ledger_failed(&error))?;
+        if now <= ends && is_due(&profile, &status, key, *retired, now) {
+            return self.sign_crl(authority, *ca, None).await.map(Some);
+        }
+        if let Some(newest) = status.newest
+            && !self.crls.files.has(authority, *ca, newest.number)
+        {
+            let (inner, authority, ca) = (Arc::clone(self), authority.clone(), *ca);
+            let published = tokio::task::spawn_blocking(move || {
+                let Some(crl) = inner.latest_crl(&authority, ca)? else { return Ok(()) };
+                inner.publish_crl(&authority, ca, &crl);
+                Ok(())
+            });
+            published.await.unwrap_or_else(|_| Err(interrupted()))?;
+        }
+        Ok(None)
+    }
+
+    /// What the policy says of the CRLs of a CA, and when the CA ends; nothing where it signs none.
+    fn crl_profile(&self, authority: &str, ca: Ca) -> Result<Option<(CrlProfile, UnixTime)>, Failure> {
+        let policy = self.policy();
+        let Ok(described) = described(&policy, authority) else { return Ok(None) };
+        let Some(profile) = described.crl.clone() else { return Ok(None) };
+        let issuer = self.ca(authority, ca)?.issuer(described).map_err(unfit)?;
+        Ok(Some((profile, issuer.validity().not_after)))
+    }
+
+    /// The CAs whose CRLs are kept fresh: roots whose keys are here, and epochs that have CA certificates and a key.
+    fn kept_crls(&self) -> Result<Vec<Kept>, Failure> {
+        let failed = |error| self.ledger_failed(&error);
+        let policy = self.policy();
+        let mut kept = Vec::new();
+        for record in self.ledger.authorities().map_err(failed)? {
+            let has_crls = policy.authority(&record.name).is_some_and(|authority| authority.crl.is_some());
+            if has_crls && record.state == AuthorityState::Ready {
+                kept.extend(self.kept_of(&record)?);
+            }
+        }
+        Ok(kept)
+    }
+
+    fn kept_of(&self, record: &AuthorityRecord) -> Result<Vec<Kept>, Failure> {
+        let failed = |error| self.ledger_failed(&error);
+        let name = &record.name;
+        let of = |ca, retired| Kept { authority: name.clone(), ca, retired };
+        let mut kept = Vec::new();
+        if !record.is_offline() {
+            kept.push(of(Ca::Root, false));
+        }
+        for which in [Epochs::Active, Epochs::Making, Epochs::Leftover] {
+            for epoch in self.ledger.epochs(name, which).map_err(failed)? {
+                let ca = Ca::Epoch { generation: epoch.generation };
+                match epoch.state {
+                    EpochState::Prepared | EpochState::Active => kept.push(of(ca, false)),
+                    EpochState::Retired => kept.push(of(ca, true)),
+                    EpochState::Intent | EpochState::Keyed | EpochState::Destroyed | EpochState::Aborted => {}
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// A CRL that is missing is an alarm: relying parties go on with the one before until it ends, and then refuse everything.
+    fn said_of(&self, kept: &Kept, failure: &Failure) -> String {
+        let Kept { authority, ca, .. } = kept;
+        let reasons: Vec<_> = failure.reasons.iter().map(ToString::to_string).collect();
+        let until = self.crl_status(authority, *ca).ok().and_then(|status| status.newest);
+        let until = until.map_or_else(
+            || "there is none before it".to_owned(),
+            |newest| format!("the one before it holds until {}", newest.next_update),
+        );
+        let sentence =
+            format!("the next CRL of `{authority}` {ca} could not be signed, and {until}: {}", reasons.join("; "));
+        tracing::error!("{sentence}; it is tried again");
+        sentence
+    }
+}
