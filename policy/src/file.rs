@@ -219,7 +219,8 @@ pub struct ProfileTable {
     pub keys: Vec<String>,
     /// Extended key usages of every certificate, at least one and at most 16: `server-auth`, `client-auth`,
     /// `code-signing`, `email-protection`, `ocsp-signing`, a dotted object identifier; or `time-stamping`, which stands
-    /// alone and is critical (RFC 3161, section 2.3).
+    /// alone and is critical (RFC 3161, section 2.3). The key usage beside them is digitalSignature for every kind of key: no
+    /// key exchange of our time encrypts to an RSA key.
     pub usages: Vec<String>,
     /// Certificate policies of every certificate, each one of the authority's. Default: all of the authority's.
     pub policies: Option<Vec<String>>,
@@ -268,7 +269,8 @@ pub struct ProfileTable {
     /// The providers that `{provider}` may mean.
     #[serde(default)]
     pub providers: Vec<String>,
-    /// Object identifiers of extension requests and attributes of a CSR that are ignored instead of refused.
+    /// Object identifiers of extension requests and attributes of a CSR that are ignored instead of refused. subjectAltName and
+    /// extensionRequest are read in any case.
     #[serde(default)]
     pub ignore: Vec<String>,
     /// Why leaves of this profile may live longer than 30 days.

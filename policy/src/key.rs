@@ -360,10 +360,22 @@ fn edwards(parameters: Option<&[u8]>, point: &[u8]) -> Result<KeyKind, PublicKey
     if parameters.is_some() {
         return Err(PublicKeyError::NotCanonical { detail: "Ed25519 takes no parameters" });
     }
-    if point.len() != 32 {
-        return Err(PublicKeyError::Invalid { kind: "ed25519", detail: "it does not have 32 bytes" });
+    let invalid = |detail| PublicKeyError::Invalid { kind: "ed25519", detail };
+    let point: &[u8; 32] = point.try_into().map_err(|_| invalid("it does not have 32 bytes"))?;
+    if !is_canonical(point) {
+        return Err(PublicKeyError::NotCanonical { detail: "the Ed25519 coordinate is not below the field's prime" });
     }
-    Ok(KeyKind::Ed25519)
+    match ed25519_dalek::VerifyingKey::from_bytes(point) {
+        Ok(_) => Ok(KeyKind::Ed25519),
+        Err(_) => Err(invalid("the point is not on the curve")),
+    }
+}
+
+/// Whether the y coordinate is below 2^255 - 19 (RFC 8032, section 5.1.3): little-endian, without the sign of x in its last bit.
+fn is_canonical(point: &[u8; 32]) -> bool {
+    let [lowest, middle @ .., highest] = point;
+    let is_top = *highest & 0x7f == 0x7f && middle.iter().all(|byte| *byte == 0xff);
+    !(is_top && *lowest >= 0xed)
 }
 
 #[derive(rasn::AsnType, rasn::Decode, rasn::Encode)]

@@ -173,6 +173,10 @@ impl Uri {
         if host.is_empty() || host.len() > 255 || !host.bytes().all(host_byte) {
             return wrong("the host of a URI has 1 to 255 bytes of a-z, 0-9, `-`, `.` and `_`");
         }
+        host.split('.').try_for_each(host_label)?;
+        if host.split('.').next_back().is_some_and(is_number) {
+            return wrong("the last label of a URI's host is not a number");
+        }
         path.map_or(Ok(()), |path| path.split('/').try_for_each(segment))?;
         Ok(Self(text.to_owned()))
     }
@@ -182,6 +186,20 @@ impl Uri {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// As a label of a dNSName; `_` is taken, too, as in SPIFFE's trust domains.
+fn host_label(label: &str) -> Result<(), NameError> {
+    if label.is_empty() || label.len() > DNS_LABEL_BYTES_MAX {
+        return wrong("every label of a URI's host has 1 to 63 bytes");
+    }
+    if label.starts_with('-') || label.ends_with('-') {
+        return wrong("a label of a URI's host neither begins nor ends with `-`");
+    }
+    if label.get(2..4) == Some("--") {
+        return wrong("internationalised labels (`xn--`) and other `??--` labels are not taken");
+    }
+    Ok(())
 }
 
 fn segment(segment: &str) -> Result<(), NameError> {

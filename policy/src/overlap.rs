@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::{
     name::NameKind,
     profile::{Pattern, Profile},
-    template::{Part, Segment, Shape, Template, Vocabulary},
+    template::{INSTANCE, Part, Segment, Shape, Template, Vocabulary},
 };
 
 /// The first format of each profile that take the same name.
@@ -30,6 +30,18 @@ pub(crate) fn first<'a>(one: &'a Profile, other: &'a Profile) -> Option<(&'a str
             overlap.then(|| (mine.pattern.as_str(), theirs.pattern.as_str()))
         },
     )
+}
+
+/// The first wildcard of one profile that covers a dNSName with an instance in it of the other.
+pub(crate) fn covered_instance<'a>(one: &'a Profile, other: &'a Profile) -> Option<(&'a str, &'a str)> {
+    let dns = |profile: &'a Profile| profile.names.iter().filter(|format| format.kind == NameKind::Dns);
+    let wildcards = dns(one).filter_map(|format| format.pattern.template()).filter(|template| template.is_wildcard());
+    let names_instance = |template: &&Template| template.parts().any(|part| part == INSTANCE);
+    let followed = || dns(other).filter_map(|format| format.pattern.template()).filter(names_instance);
+    let mut pairs = wildcards.flat_map(|mine| followed().map(move |theirs| (mine, theirs)));
+    let covers =
+        |(mine, theirs): &(&Template, &Template)| templates_overlap(mine, &one.vocabulary, theirs, &other.vocabulary);
+    pairs.find(covers).map(|(mine, theirs)| (mine.as_str(), theirs.as_str()))
 }
 
 fn templates_overlap(one: &Template, words: &Vocabulary, other: &Template, other_words: &Vocabulary) -> bool {
@@ -67,8 +79,8 @@ impl Automaton {
                     }
                     None => automaton.words(at, std::slice::from_ref(text)),
                 },
-                Segment::Part(name) => automaton.part(at, vocabulary.parts.get(name), false),
-                Segment::Dashed(name) => automaton.part(at, vocabulary.parts.get(name), true),
+                Segment::Part(name) => automaton.part(at, vocabulary.parts.get(name)),
+                Segment::Dashed(name) => automaton.dashed(at, vocabulary.parts.get(name), vocabulary.dashes_claimed),
                 Segment::ProviderName => {
                     let names: Vec<_> = vocabulary.providers.iter().map(|provider| provider.name.clone()).collect();
                     automaton.words(at, &names)
@@ -130,20 +142,27 @@ impl Automaton {
         self.joined(&[run])
     }
 
-    fn part(&mut self, from: usize, part: Option<&Part>, dashed: bool) -> usize {
+    fn part(&mut self, from: usize, part: Option<&Part>) -> usize {
         let Some(part) = part else { return self.words(from, &[]) };
-        let written = |value: &String| if dashed { value.replace('.', "-") } else { value.clone() };
+        if !part.one_of.is_empty() {
+            return self.words(from, &part.one_of);
+        }
+        let taken = bytes(|byte| part.shape.takes(byte));
+        if part.none_of.is_empty() { self.any_of(from, taken) } else { self.except(from, taken, &part.none_of) }
+    }
+
+    /// A part whose dots are written as dashes.
+    fn dashed(&mut self, from: usize, part: Option<&Part>, claimed: bool) -> usize {
+        let Some(part) = part else { return self.words(from, &[]) };
+        let written = |value: &String| value.replace('.', "-");
         if !part.one_of.is_empty() {
             return self.words(from, &part.one_of.iter().map(written).collect::<Vec<_>>());
         }
-        let shape = if dashed { Shape::Label } else { part.shape };
-        let taken = bytes(|byte| shape.takes(byte));
-        // What is written with dashes may stand for another value than the excluded one.
-        if dashed || part.none_of.is_empty() {
-            self.any_of(from, taken)
-        } else {
-            self.except(from, taken, &part.none_of)
-        }
+        let taken = bytes(|byte| Shape::Label.takes(byte));
+        // A form with dashes may stand for another value than the excluded one, where values may hold dashes themselves.
+        let excluded: Vec<_> =
+            part.none_of.iter().map(written).filter(|form| !claimed || !form.contains('-')).collect();
+        if excluded.is_empty() { self.any_of(from, taken) } else { self.except(from, taken, &excluded) }
     }
 
     /// One or more of these bytes, but none of these words: a tree of the words, which every other byte leaves for good.
@@ -277,5 +296,20 @@ mod tests {
             assert!(overlap(other, "{domain}.{service}", &["user"]), "{other}");
         }
         assert!(!overlap("users.{service}", "{domain}.{service}", &["user", "users"]));
+    }
+
+    #[test]
+    fn an_excluded_value_excludes_its_written_form_where_no_other_value_is_written_so() {
+        let dashed = "{service}.{domain:dashes}.aws.cloud";
+        assert!(overlap("*.athenz.aws.cloud", dashed, &[]));
+        assert!(!overlap("*.athenz.aws.cloud", dashed, &["athenz"]));
+        assert!(!overlap("*.a-b.aws.cloud", dashed, &["a.b"]), "no domain has dashes");
+        let claimed = |none_of: &[&str]| Vocabulary { dashes_claimed: true, ..words(none_of) };
+        let meets = |form: &str, none_of: &[&str]| {
+            let template = |text: &str| Template::parse(text).unwrap();
+            templates_overlap(&template(form), &words(&[]), &template(dashed), &claimed(none_of))
+        };
+        assert!(!meets("*.athenz.aws.cloud", &["athenz"]));
+        assert!(meets("*.a-b.aws.cloud", &["a.b"]), "`a-b` is written so, too");
     }
 }

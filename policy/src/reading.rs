@@ -34,6 +34,12 @@ const CRL_REFRESH_MIN: Span = Span::from_secs(60);
 /// Longest name of an authority, in bytes: it is part of the labels of its keys, which tokens bound.
 const AUTHORITY_BYTES_MAX: usize = 32;
 
+/// id-ce-subjectAltName (RFC 5280, section 4.2.1.6).
+const SUBJECT_ALT_NAME: &str = "2.5.29.17";
+
+/// extensionRequest (RFC 2985, section 5.4.2).
+const EXTENSION_REQUEST: &str = "1.2.840.113549.1.9.14";
+
 /// Names that the log gives to others than callers of the policy.
 const RESERVED_CALLERS: [&str; 5] =
     [crate::authority::OPERATOR, crate::decide_crl::SIGNER, "unnamed", "unreadable", "other"];
@@ -249,12 +255,7 @@ impl Reader {
         }
         self.names_from(&place, table);
         let formats = self.formats(&place, table, providers);
-        for oid in &table.ignore {
-            let dotted = oid.split('.').count() >= 2 && oid.split('.').all(|arc| arc.parse::<u32>().is_ok());
-            if !dotted {
-                self.mistake(&place, format!("`ignore`: `{oid}` is no dotted object identifier"));
-            }
-        }
+        self.ignored(&place, &table.ignore);
         let templates =
             formats.common_name.iter().chain(formats.names.iter().filter_map(|name| name.pattern.template()));
         let evidence =
@@ -281,6 +282,21 @@ impl Reader {
             claims: self.claims(&place, &table.claims),
             evidence,
             limits,
+        }
+    }
+
+    fn ignored(&mut self, place: &str, oids: &[String]) {
+        for oid in oids {
+            let arc = |arc: &str| arc.parse::<u32>().is_ok_and(|number| number.to_string() == arc);
+            if oid.split('.').count() < 2 || !oid.split('.').all(arc) {
+                self.mistake(place, format!("`ignore`: `{oid}` is no dotted object identifier"));
+            }
+            if [SUBJECT_ALT_NAME, EXTENSION_REQUEST].contains(&oid.as_str()) {
+                self.mistake(
+                    place,
+                    format!("`ignore`: `{oid}` is read whatever stands here; its names fit the formats"),
+                );
+            }
         }
     }
 

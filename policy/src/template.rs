@@ -29,9 +29,12 @@ pub struct Part {
 }
 
 impl Part {
-    /// Whether the part may have this value. Every label begins and ends with something else than `-`.
+    /// Whether the part may have this value. Every label begins and ends with something else than `-`, and none is an
+    /// internationalised one (`xn--`), whatever kind of name it stands in.
     pub(crate) fn takes(&self, value: &str) -> bool {
-        let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+        let label = |label: &str| {
+            !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && !label.starts_with("xn--")
+        };
         let shaped = match self.shape {
             Shape::Label => !value.contains('.') && label(value),
             Shape::Dotted => value.split('.').all(label),

@@ -169,3 +169,26 @@ fn a_callers_providers_are_those_of_its_profiles_and_leave_each_of_them_one() {
         assert!(found.iter().any(expected), "{providers}\n{found:#?}");
     }
 }
+
+#[test]
+fn a_wildcard_may_not_cover_the_names_of_instances() {
+    let more = "[provider.one]\ndns-suffixes = [\"one.test\"]\n";
+    let profile = |parts: &str, wildcard: &str| {
+        format!(
+            "providers = [\"one\"]\ncommon-name = \"{{domain}}.{{service}}\"\n{parts}\n\
+             names = [{{ dns = \"{wildcard}\", count = \"0..1\" }}, {{ dns = \"{{instance}}.instanceid.athenz.{{provider.suffix}}\" }}]"
+        )
+    };
+    let of_service = "*.{service}.{domain:dashes}.{provider.suffix}";
+    let found = mistakes(&profile("", of_service), more);
+    let told =
+        "its `*.{service}.{domain:dashes}.{provider.suffix}` covers names of its own `{instance}.instanceid.athenz.";
+    assert!(found.iter().any(|mistake| mistake.starts_with("[profile.p]") && mistake.contains(told)), "{found:#?}");
+    for (parts, wildcard) in [
+        ("parts = { domain = { shape = \"dotted\", none-of = [\"athenz\"] } }", of_service),
+        ("parts = { service = { shape = \"label\", none-of = [\"instanceid\"] } }", of_service),
+        ("", "*.{service}.web.test"),
+    ] {
+        assert_eq!(mistakes(&profile(parts, wildcard), more), Vec::<String>::new(), "{parts} {wildcard}");
+    }
+}

@@ -211,6 +211,9 @@ impl Reader {
 
     /// What follows instances would be worth little if another profile gave the same names without following them.
     pub(super) fn overlaps(&mut self, profiles: &BTreeMap<String, Profile>) {
+        for (one, other) in profiles.values().flat_map(|one| profiles.values().map(move |other| (one, other))) {
+            self.covered_instances(one, other);
+        }
         let (with, without): (Vec<_>, Vec<_>) = profiles.values().partition(|profile| profile.has_instances());
         for loose in without {
             for followed in with.iter().filter(|followed| followed.authority == loose.authority) {
@@ -226,6 +229,22 @@ impl Reader {
                     self.mistake(&format!("profile.{}", loose.name), sentence);
                 }
             }
+        }
+    }
+}
+
+impl Reader {
+    /// A wildcard would answer for every instance below it.
+    fn covered_instances(&mut self, one: &Profile, other: &Profile) {
+        let together = one.authority == other.authority && one.usages.iter().any(|usage| other.usages.contains(usage));
+        if let Some((wildcard, instance)) = overlap::covered_instance(one, other).filter(|_| together) {
+            let whose =
+                if one.name == other.name { "its own".to_owned() } else { format!("profile `{}`'s", other.name) };
+            let sentence = format!(
+                "its `{wildcard}` covers names of {whose} `{instance}`: who has it answers for instances; \
+                 hint: keep the wildcard apart by fixed text or by `none-of` in `parts`"
+            );
+            self.mistake(&format!("profile.{}", one.name), sentence);
         }
     }
 }

@@ -60,6 +60,9 @@ pub(crate) fn all() -> BTreeMap<&'static str, Vec<u8>> {
         ("p256-trailing", trailing),
         ("secp256k1", secp256k1()),
         ("ed25519-short", edwards(&[5; 31])),
+        ("ed25519-off-the-curve", edwards(&[&[2][..], &[0; 31]].concat())),
+        ("ed25519-not-canonical", edwards(&[&[0xf0][..], &[0xff; 30], &[0x7f]].concat())),
+        ("ed25519-not-canonical-other-sign", edwards(&[&[0xf1][..], &[0xff; 31]].concat())),
         ("ed25519-identity", edwards(&[&[1][..], &[0; 31]].concat())),
         ("ed25519-order-8", edwards(&order_8)),
     ])
