@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help deps build demo serve test lint fuzz clean
+.PHONY: help deps build demo serve test crashes lint fuzz clean
 
 CARGO = cargo
 
@@ -10,6 +10,7 @@ help:
 	@echo 'make demo    a certificate minted with a key in a SoftHSM token, from nothing to `demo: ok`'
 	@echo 'make serve   the daemon in the foreground on 127.0.0.1:4443, with its files in run/'
 	@echo 'make test    every test, SoftHSM included'
+	@echo 'make crashes  200 rounds of kill -9 under 64 clients; make test does 20'
 	@echo 'make lint    formatting, clippy without warnings, licences and duplicate crates'
 	@echo 'make build   the programs hallmarkd and hallmark, in target/debug'
 	@echo 'make fuzz    every fuzz target for a minute (needs cargo-fuzz)'
@@ -31,6 +32,9 @@ serve: build
 test: build
 	rm -rf $${CARGO_TARGET_DIR:-target}/softhsm-tokens
 	$(CARGO) test --locked --workspace
+
+crashes: build
+	HALLMARK_CRASH_ROUNDS=200 $(CARGO) test --locked -p hallmark-tests --test crashes -- --nocapture
 
 lint: deps
 	$(CARGO) fmt --all --check

@@ -12,8 +12,9 @@ use std::{
 use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 
 use crate::{
-    error::{BackendError, SignError},
+    error::BackendError,
     reference::{KeyLabel, KeyReference},
+    sign_error::SignError,
 };
 
 /// A place where keys live. All calls block.
@@ -33,10 +34,10 @@ pub(crate) trait Backend: Send + Sync {
     fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError>;
     fn health(&self) -> Result<(), BackendError>;
     fn describe(&self) -> Description;
-    /// A signer for one thread. Called for one after another, so that the first failure can end it.
-    fn signer(&self) -> Result<Box<dyn Signer>, BackendError>;
-    /// A signer that touches the device with its first signature and not before.
-    fn later_signer(&self) -> Box<dyn Signer>;
+    /// Ends what this process has open with the device. What is asked afterwards opens it again.
+    fn close(&self);
+    /// A signer for one thread. It asks the device for nothing yet.
+    fn signer(&self) -> Box<dyn Signer>;
 }
 
 /// What one signing thread owns: a session of a token, or nothing but the way to the keys.
@@ -49,6 +50,10 @@ pub(crate) trait Signer: Send {
         message: &[u8],
         gate: &Gate<'_>,
     ) -> Result<Vec<u8>, SignError>;
+
+    /// Opens what it needs, so that a device that cannot sign is noticed before somebody waits for a signature. Called for
+    /// one after another, so that the first failure can end it.
+    fn connect(&mut self) -> Result<(), BackendError>;
 
     /// Forgets sessions and handles, because the last signature did not verify.
     fn distrust(&mut self);

@@ -1,10 +1,13 @@
-//! What can go wrong with a device, a directory of keys or a signature, told apart.
+//! What can go wrong with a device or a directory of keys, told apart.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
-use hallmark_policy::key::{KeyKind, PublicKeyError, SignatureAlgorithm, SpkiDigest};
+use hallmark_policy::key::{PublicKeyError, SpkiDigest};
 
-use crate::reference::{KeyReference, KeyReferenceError};
+use crate::{
+    class::Failure,
+    reference::{KeyReference, KeyReferenceError},
+};
 
 /// Why a backend did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -91,20 +94,50 @@ pub enum BackendError {
         /// The call and its answer.
         failure: Failure,
     },
-    /// The device answered and said no.
-    #[error("the key device refuses ({failure}); see the device's documentation for this answer")]
+    /// The device has no room or no time now.
+    #[error("the key device is busy ({failure}); it is asked again at the next use")]
+    Busy {
+        /// The call and its answer.
+        failure: Failure,
+    },
+    /// The token does not know a handle any more: its key was destroyed, or the token was loaded anew.
+    #[error("the token does not know this key's handle any more ({failure}); the key is looked for at the next use")]
+    HandleLost {
+        /// The call and its answer.
+        failure: Failure,
+    },
+    /// The device will not do this, whoever asks and however often.
+    #[error("the key device refuses this ({failure}); see the device's documentation for this answer")]
     Refused {
         /// The call and its answer.
         failure: Failure,
     },
-    /// Every thread that signs hangs in the device.
-    #[error("all {threads} signing threads hang in the key device; mend its connection, or restart the daemon")]
-    Hangs {
-        /// How many.
-        threads: usize,
+    /// The device failed, and says no more than that.
+    #[error("the key device failed ({failure}); see its own log, it is tried again at the next use")]
+    Broken {
+        /// The call and its answer.
+        failure: Failure,
+    },
+    /// The device did not answer in time. What it still does is looked at when it comes back.
+    #[error(
+        "the key device did not {operation} within {waited_secs} s; if it stays so, restart the device, then the daemon"
+    )]
+    Hung {
+        /// What it was asked to do.
+        operation: &'static str,
+        /// How long was waited.
+        waited_secs: u64,
+    },
+    /// A fault in this program, not in the device.
+    #[error("this program failed to {operation}, which is in its log; report it")]
+    Panicked {
+        /// What it was doing.
+        operation: &'static str,
     },
     /// The session is not logged in, so that private keys cannot be seen.
-    #[error("the session with the token was logged out; it is logged in again at the next use")]
+    #[error(
+        "the session with the token was logged out (CKR_USER_NOT_LOGGED_IN); it is logged in again at the next use"
+    )]
     LoggedOut,
     /// No key of that name.
     #[error("there is no key `{key}`; restore it or correct the reference")]
@@ -188,90 +221,4 @@ pub enum BackendError {
         /// Why.
         source: std::io::Error,
     },
-}
-
-impl BackendError {
-    /// Whether a new session could make a difference. A wrong PIN or a wrong key stays wrong.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Gone { .. }
-                | Self::Refused { .. }
-                | Self::LoggedOut
-                | Self::SessionsExhausted { .. }
-                | Self::TokenNotFound { .. }
-        )
-    }
-}
-
-/// Why there is no signature.
-#[derive(Debug, thiserror::Error)]
-pub enum SignError {
-    /// The queue in front of the keys is full.
-    #[error("all key sessions are busy and the queue is full; try again later")]
-    Busy,
-    /// The deadline passed before the key was touched.
-    #[error("the deadline passed while the request waited for a key; the key was not touched")]
-    DeadlinePassed,
-    /// The keyring was stopped.
-    #[error("the key backend is stopped; the key was not touched")]
-    Stopped,
-    /// No key with that public key was opened.
-    #[error("the key with SPKI SHA-256 {issuer} is not open; it was destroyed or not opened at the start")]
-    NotOpen {
-        /// The key that was asked for.
-        issuer: SpkiDigest,
-    },
-    /// The key is of another kind.
-    #[error("{algorithm} does not fit key {issuer}, which is {kind}; correct the profile")]
-    WrongAlgorithm {
-        /// The key.
-        issuer: SpkiDigest,
-        /// Its kind.
-        kind: KeyKind,
-        /// What was asked for.
-        algorithm: SignatureAlgorithm,
-    },
-    /// The device gave a signature that does not verify.
-    #[error(
-        "the device's signature does not verify under key {issuer}; nothing was released, have the device examined"
-    )]
-    Lied {
-        /// The key.
-        issuer: SpkiDigest,
-    },
-    /// A fault in this program, not in the device.
-    #[error("signing ended by a fault in this program, which is in its log; nothing was released")]
-    Panicked,
-    /// The backend failed.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-}
-
-/// A PKCS#11 call and what it answered, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    pub(crate) call: String,
-    pub(crate) answer: String,
-}
-
-impl Failure {
-    /// The function, such as `C_SignInit`.
-    #[must_use]
-    pub fn call(&self) -> &str {
-        &self.call
-    }
-
-    /// The answer, such as `CKR_DEVICE_ERROR`.
-    #[must_use]
-    pub fn answer(&self) -> &str {
-        &self.answer
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} answered {}", self.call, self.answer)
-    }
 }

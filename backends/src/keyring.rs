@@ -2,8 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,16 +10,17 @@ use hallmark_ledger::Committed;
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 
 use crate::{
-    backend::{Backend, Description, KeyPurpose, KeyRequest, NewKey, OpenKey},
+    backend::{Backend, Description, KeyPurpose, KeyRequest, NewKey, Signer},
     config::{BackendConfig, SoftwareKeys},
-    crew::SIGNATURE_TIME_MAX,
-    error::{BackendError, SignError},
+    crew::Crew,
+    desk::Desk,
+    error::BackendError,
+    patience::Patience,
     pkcs11,
-    queue::NotQueued,
     reference::{KeyLabel, KeyReference},
+    sign_error::SignError,
     signature::{Message, Signature},
     software,
-    work::{Job, Work},
 };
 
 /// Threads that sign with software keys.
@@ -28,16 +28,20 @@ const SOFTWARE_THREADS: usize = 2;
 
 /// The keys of one token or directory, and the threads that sign with them.
 ///
-/// `sign` takes what the ledger committed; no public function signs anything else.
+/// `sign` takes what the ledger committed; no public function signs anything else. No call waits for the device without a
+/// bound: what hangs is answered with an error, and costs the thread it hangs in.
 pub struct Keyring {
     backend: Arc<dyn Backend>,
+    crew: Arc<Crew>,
+    /// Where keys are made, found and destroyed.
+    keys: Desk,
+    /// Where health and random numbers are asked for.
+    probe: Desk,
+    patience: Patience,
     description: Description,
-    work: Arc<Work>,
-    watch: Mutex<Option<thread::JoinHandle<()>>>,
-    sessions: usize,
 }
 
-/// What `sign` calls once, on a session's thread, or at once on the caller's if nothing was queued. It must not block:
+/// What `sign` calls once, on a thread of the keyring, or at once on the caller's if nothing was queued. It must not block:
 /// the session waits for it.
 pub type Done = Box<dyn FnOnce(Result<Signature, SignError>) + Send>;
 
@@ -46,13 +50,16 @@ pub type Done = Box<dyn FnOnce(Result<Signature, SignError>) + Send>;
 pub struct Health {
     /// Signing threads.
     pub sessions: usize,
-    /// Threads that the device does not let go, beside those that have taken their place.
-    pub hung: usize,
+    /// Of which calls hang in the device. While it is not 0, what the device still does with a key is out of sight.
+    pub hanging: usize,
     /// Jobs that wait.
     pub waiting: usize,
     /// How often a private key was used since the start.
     pub key_uses: u64,
 }
+
+/// A backend and its signers, as they are opened.
+type Opened = (Arc<dyn Backend>, Vec<Box<dyn Signer>>);
 
 impl Keyring {
     /// Opens the backend and its sessions, one after another; the first failure ends it.
@@ -60,20 +67,48 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`]. A wrong PIN is tried once, in all.
     pub fn open_backend(config: BackendConfig, software_keys: SoftwareKeys) -> Result<Self, BackendError> {
-        let (backend, sessions): (Arc<dyn Backend>, _) = match config {
-            BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions } => {
-                (Arc::new(pkcs11::Device::open(module, token_label, token_serial, pin, sessions)?), sessions)
-            }
-            BackendConfig::Software { directory, passphrase } => match software_keys {
-                SoftwareKeys::Refused => return Err(BackendError::SoftwareNotAdmitted),
-                SoftwareKeys::Admitted => {
-                    (Arc::new(software::Directory::open(directory, passphrase)?), SOFTWARE_THREADS)
+        Self::open_patiently(config, software_keys, Patience::default())
+    }
+
+    pub(crate) fn open_patiently(
+        config: BackendConfig,
+        software_keys: SoftwareKeys,
+        patience: Patience,
+    ) -> Result<Self, BackendError> {
+        let open = move || -> Result<Opened, BackendError> {
+            let (backend, sessions): (Arc<dyn Backend>, _) = match config {
+                BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions } => {
+                    (Arc::new(pkcs11::Device::open(module, token_label, token_serial, pin, sessions)?), sessions)
                 }
-            },
+                BackendConfig::Software { directory, passphrase } => match software_keys {
+                    SoftwareKeys::Refused => return Err(BackendError::SoftwareNotAdmitted),
+                    SoftwareKeys::Admitted => {
+                        (Arc::new(software::Directory::open(directory, passphrase)?), SOFTWARE_THREADS)
+                    }
+                },
+            };
+            let mut signers: Vec<_> = (0..sessions).map(|_| backend.signer()).collect();
+            signers.iter_mut().try_for_each(|signer| signer.connect())?;
+            Ok((backend, signers))
         };
-        let keyring = Self::over(backend, sessions, SIGNATURE_TIME_MAX)?;
-        tracing::info!(backend = %keyring.describe(), sessions, "key backend is open");
+        let keyring = Self::over(open, patience)?;
+        tracing::info!(backend = %keyring.describe(), sessions = keyring.crew.size(), "key backend is open");
         Ok(keyring)
+    }
+
+    pub(crate) fn over(
+        open: impl FnOnce() -> Result<Opened, BackendError> + Send + 'static,
+        patience: Patience,
+    ) -> Result<Self, BackendError> {
+        let (keys, probe) = (Desk::open("keys")?, Desk::open("probe")?);
+        let open = move || {
+            let (backend, signers) = open()?;
+            let description = backend.describe();
+            Ok((backend, signers, description))
+        };
+        let (backend, signers, description) = keys.run("open its sessions", patience.start, open, drop)?;
+        let crew = Crew::start(Arc::clone(&backend), signers, patience)?;
+        Ok(Self { backend, crew, keys, probe, patience, description })
     }
 
     /// Makes a key, reads it back and checks it. It signs nothing until [`Keyring::open`] was called.
@@ -81,7 +116,14 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`]; then no key is left behind, as far as the device lets it be removed.
     pub fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
-        self.backend.generate(request)
+        let (backend, request) = (Arc::clone(&self.backend), request.clone());
+        let undoing = Arc::clone(&self.backend);
+        let undo = move |key: NewKey| {
+            if let Err(error) = undoing.destroy(&key.reference, key.public.digest()) {
+                tracing::error!(key = %key.reference, %error, "a key that came too late could not be removed");
+            }
+        };
+        self.keys.run("make a key", self.patience.make, move || backend.generate(&request), undo)
     }
 
     /// Finds a key, compares its public key with the expected digest, checks that it is guarded as a CA key must be, and
@@ -90,18 +132,19 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`]; a key that fails a check does not sign, also if it was open before.
     pub fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {
-        let public = match self.backend.open(reference, expected) {
-            Ok(public) => public,
-            Err(error) => {
-                self.forget(expected);
-                return Err(error);
+        let own = reference.clone();
+        match self.operate("open a key", move |backend| backend.open(&own, expected)) {
+            Ok(public) => {
+                self.crew.admit(reference.clone(), public.clone());
+                Ok(public)
             }
-        };
-        let opening = self.work.openings.fetch_add(1, Ordering::Relaxed);
-        let key =
-            OpenKey { reference: reference.clone(), public: Arc::new(public.clone()), opening, closed: Arc::default() };
-        self.work.open.write().unwrap_or_else(PoisonError::into_inner).insert(expected, key);
-        Ok(public)
+            Err(error) => {
+                if error.is_about_the_key() {
+                    self.crew.forget(expected);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Finds a key that an interrupted start left behind, before its public key was on record, and checks that it is
@@ -110,7 +153,8 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`].
     pub fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError> {
-        self.backend.inspect(reference, purpose)
+        let reference = reference.clone();
+        self.operate("find a key", move |backend| backend.inspect(&reference, purpose))
     }
 
     /// Destroys a key. It is no barrier against what is being signed: that is the ledger's fence.
@@ -118,15 +162,16 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`]; root keys are refused.
     pub fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
-        self.backend.destroy(reference, expected)?;
-        self.forget(expected);
+        let reference = reference.clone();
+        self.operate("destroy a key", move |backend| backend.destroy(&reference, expected))?;
+        self.crew.forget(expected);
         Ok(())
     }
 
-    /// Lets a key sign no longer: what waits for it is answered [`SignError::NotOpen`]. One signature for each session may be in
-    /// the device at this moment; whoever asked for it still gets it.
+    /// Lets a key sign no longer: what waits for it is answered [`SignError::NotOpen`]. One signature for each session may
+    /// be in the device at this moment; whoever asked for it still gets it.
     pub fn close(&self, key: SpkiDigest) {
-        self.forget(key);
+        self.crew.forget(key);
     }
 
     /// Destroys every key of that label: leftovers whose public keys are not on record, and twins. Says how many.
@@ -134,7 +179,8 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`]; nothing is destroyed if one of them is a root's.
     pub fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {
-        self.backend.clear(label)
+        let label = label.clone();
+        self.operate("destroy keys", move |backend| backend.clear(&label))
     }
 
     /// Every private key that the token or directory holds, so that leftovers of an interrupted rotation are found.
@@ -143,15 +189,23 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`].
     pub fn list(&self) -> Result<Vec<KeyReference>, BackendError> {
-        self.backend.list()
+        self.operate("list its keys", |backend| backend.list())
     }
 
     /// Signs what the ledger committed, on a session's thread, and verifies the signature before `done` gets it.
     ///
-    /// A key whose `deadline` passed while the job waited is not touched ([`SignError::DeadlinePassed`]). A full queue
-    /// answers [`SignError::Busy`] at once, on the caller's thread.
+    /// A key whose `deadline` passed while the job waited is not touched ([`SignError::DeadlinePassed`]); one that is being
+    /// used then is answered [`SignError::Overdue`]. A full queue answers [`SignError::Busy`], a key that the device failed
+    /// several times in a row [`SignError::Resting`], both at once and on the caller's thread.
     pub fn sign(&self, committed: Committed, deadline: Instant, done: Done) {
         self.sign_message(committed.into(), deadline, done);
+    }
+
+    /// How long a key is left alone, because the device failed it several times in a row. Whoever asks for a signature
+    /// meanwhile is answered [`SignError::Resting`].
+    #[must_use]
+    pub fn resting(&self, key: SpkiDigest) -> Option<Duration> {
+        self.crew.breakers().resting(key, Instant::now())
     }
 
     /// Random bytes from the device.
@@ -159,78 +213,62 @@ impl Keyring {
     /// # Errors
     /// If the device does not answer.
     pub fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError> {
-        self.backend.random(bytes)
+        let (backend, length) = (Arc::clone(&self.backend), bytes.len());
+        let draw = move || {
+            let mut drawn = vec![0; length];
+            backend.random(&mut drawn).map(|()| drawn)
+        };
+        let drawn = self.probe.run("draw random numbers", self.patience.probe, draw, drop)?;
+        bytes.copy_from_slice(&drawn);
+        Ok(())
     }
 
-    /// What the backend is, as it told when it was opened.
+    /// What the backend was when it was opened.
     #[must_use]
-    pub fn describe(&self) -> &Description {
-        &self.description
+    pub fn describe(&self) -> Description {
+        self.description.clone()
     }
 
     /// Asks the token whether it is there and logged in. Nothing is signed for it.
     ///
     /// # Errors
-    /// If it is not, or if all threads hang in it.
+    /// If it is not.
     pub fn health(&self) -> Result<Health, BackendError> {
-        self.backend.health()?;
-        let (hung, threads) = self.work.crew.hung();
-        if hung == threads {
-            return Err(BackendError::Hangs { threads });
-        }
+        let backend = Arc::clone(&self.backend);
+        self.probe.run("tell its health", self.patience.probe, move || backend.health(), drop)?;
         Ok(Health {
-            sessions: self.sessions,
-            hung,
-            waiting: self.work.queue.waiting(),
-            key_uses: self.work.key_uses.load(Ordering::Relaxed),
+            sessions: self.crew.size(),
+            hanging: self.crew.hanging(),
+            waiting: self.crew.waiting(),
+            key_uses: self.crew.key_uses(),
         })
     }
 
-    /// Takes no further jobs, finishes those that wait, and waits for the threads but for those that hang in the device. Dropping the
-    /// keyring does the same.
+    /// Takes no further jobs, finishes those that wait, and waits until the threads have gone. Dropping the keyring does the
+    /// same. A thread whose call hangs is left behind.
     pub fn stop(&self) {
-        self.work.queue.close();
-        let left = self.work.crew.dismiss();
-        if left > 0 {
-            tracing::error!(left, "threads hang in the key device and are left behind");
+        self.crew.stop();
+        let backend = Arc::clone(&self.backend);
+        let close = move || {
+            backend.close();
+            Ok(())
+        };
+        if let Err(error) = self.keys.run("close its sessions", self.patience.stop, close, drop) {
+            tracing::error!(%error, "the sessions with the key device are left open");
         }
-        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if watch.is_some_and(|watch| watch.join().is_err()) {
-            tracing::error!("the watch over the signing threads ended by a panic");
-        }
-    }
-
-    /// Signs with so many threads; one whose signature takes longer than `signature_time_max` is called hung.
-    pub(crate) fn over(
-        backend: Arc<dyn Backend>,
-        sessions: usize,
-        signature_time_max: Duration,
-    ) -> Result<Self, BackendError> {
-        let signers: Vec<_> = (0..sessions).map(|_| backend.signer()).collect::<Result<_, _>>()?;
-        let work = Arc::new(Work::new(sessions, signature_time_max));
-        let description = backend.describe();
-        let keyring = Self { backend, description, work, watch: Mutex::default(), sessions };
-        signers.into_iter().try_for_each(|signer| keyring.work.start(signer))?;
-        let (work, backend) = (Arc::clone(&keyring.work), Arc::clone(&keyring.backend));
-        let watch = thread::Builder::new().name("sign-watch".to_owned()).spawn(move || work.watch(&*backend));
-        let watch = watch.map_err(|source| BackendError::Thread { source })?;
-        *keyring.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
-        Ok(keyring)
     }
 
     pub(crate) fn sign_message(&self, message: Message, deadline: Instant, done: Done) {
-        match self.work.queue.push(Job { message, deadline, done }) {
-            Ok(()) => {}
-            Err(NotQueued::Full(job)) => (job.done)(Err(SignError::Busy)),
-            Err(NotQueued::Closed(job)) => (job.done)(Err(SignError::Stopped)),
-        }
+        self.crew.sign(message, deadline, done);
     }
 
-    fn forget(&self, key: SpkiDigest) {
-        let open = self.work.open.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        if let Some(open) = open {
-            open.closed.store(true, Ordering::SeqCst);
-        }
+    fn operate<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&dyn Backend) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let backend = Arc::clone(&self.backend);
+        self.keys.run(operation, self.patience.operate, move || work(backend.as_ref()), drop)
     }
 }
 
@@ -242,6 +280,6 @@ impl Drop for Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keyring({})", self.describe())
+        write!(f, "Keyring({})", self.description)
     }
 }

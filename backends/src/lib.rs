@@ -6,26 +6,35 @@
 //! expected: the first two hold by type (`Signature` is made in one place, after verifying), the others are tested in
 //! `conformance/` over every backend.
 
+mod alarm;
 mod backend;
+mod backoff;
+mod breaker;
+mod class;
 mod config;
 mod crew;
+mod desk;
 mod encoding;
 mod error;
 mod keyring;
+mod patience;
 mod pkcs11;
 mod queue;
 mod reference;
+mod seat;
+mod sign_error;
 mod signature;
 mod software;
-mod work;
 
 #[cfg(test)]
 mod conformance;
 
 pub use backend::{Description, KeyPurpose, KeyRequest, NewKey};
+pub use class::{ErrorClass, Failure};
 pub use config::{BackendConfig, SESSIONS_MAX, SoftwareKeys};
-pub use error::{BackendError, Failure, SignError};
+pub use error::BackendError;
 pub use keyring::{Done, Health, Keyring};
 pub use queue::QUEUE_JOBS_MAX;
 pub use reference::{ID_BYTES_MAX, KeyLabel, KeyReference, KeyReferenceError, LABEL_BYTES_MAX};
+pub use sign_error::SignError;
 pub use signature::{Signature, SignatureParts};

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 /// Most jobs that wait for a session. At 200 us a signature and two sessions the last one waits about 0.1 s.
@@ -62,6 +63,26 @@ impl<Job> Queue<Job> {
         }
     }
 
+    /// Takes out the jobs whose deadline has passed, and tells the earliest deadline of the others.
+    pub(crate) fn overdue(&self, now: Instant, deadline: impl Fn(&Job) -> Instant) -> (Vec<Job>, Option<Instant>) {
+        let mut state = self.lock();
+        let earliest = state.jobs.iter().map(&deadline).min();
+        if earliest.is_none_or(|earliest| earliest > now) {
+            return (Vec::new(), earliest);
+        }
+        let (overdue, rest): (Vec<_>, _) = state.jobs.drain(..).partition(|job| deadline(job) <= now);
+        let earliest = rest.iter().map(&deadline).min();
+        state.jobs = rest.into();
+        (overdue, earliest)
+    }
+
+    /// Takes no further jobs, and takes out those that wait.
+    pub(crate) fn clear(&self) -> Vec<Job> {
+        let mut state = self.lock();
+        state.closed = true;
+        state.jobs.drain(..).collect()
+    }
+
     /// Takes no further jobs; those inside are still handed out.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
@@ -80,6 +101,8 @@ impl<Job> Queue<Job> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -90,6 +113,18 @@ mod tests {
         queue.close();
         assert!(matches!(queue.push(3), Err(NotQueued::Closed(3))));
         assert_eq!([queue.pop(), queue.pop(), queue.pop()], [Some(1), Some(2), None]);
+    }
+
+    #[test]
+    fn jobs_whose_deadline_passed_are_taken_out_and_the_others_keep_their_order() {
+        let queue = Queue::new();
+        let start = Instant::now();
+        let deadline = |job: &u64| start + Duration::from_secs(*job);
+        [5, 1, 4, 2, 3].into_iter().for_each(|job| queue.push(job).unwrap());
+        assert_eq!(queue.overdue(start, deadline), (vec![], Some(deadline(&1))));
+        assert_eq!(queue.overdue(deadline(&2), deadline), (vec![1, 2], Some(deadline(&3))));
+        assert_eq!([queue.pop(), queue.pop(), queue.pop()], [Some(5), Some(4), Some(3)]);
+        assert_eq!(queue.overdue(deadline(&9), deadline), (vec![], None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use hallmark_ledger::Committed;
 use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
 
-use crate::error::SignError;
+use crate::sign_error::SignError;
 
 /// A signature over what the ledger committed, verified under the issuer's public key before it left the backend.
 ///
@@ -17,7 +17,7 @@ pub struct Signature {
 /// The parts of a [`Signature`], for whoever assembles and stores them.
 #[derive(Debug)]
 pub struct SignatureParts {
-    /// The message: DER of a TBSCertificate or TBSCertList.
+    /// The message: DER of a TBSCertificate, TBSCertList or CertificationRequestInfo.
     pub to_be_signed: Vec<u8>,
     /// The key that signed it.
     pub issuer: SpkiDigest,
@@ -25,7 +25,7 @@ pub struct SignatureParts {
     pub algorithm: SignatureAlgorithm,
     /// Index of its entry in the decision log.
     pub log_index: u64,
-    /// The signature as it stands in the BIT STRING of a certificate.
+    /// The signature as it stands in the BIT STRING of what was signed.
     pub bytes: Vec<u8>,
 }
 
@@ -39,7 +39,7 @@ impl Signature {
         Ok(Self { message, bytes })
     }
 
-    /// The message: DER of a TBSCertificate or TBSCertList.
+    /// The message: DER of a TBSCertificate, TBSCertList or CertificationRequestInfo.
     #[must_use]
     pub fn to_be_signed(&self) -> &[u8] {
         &self.message.to_be_signed

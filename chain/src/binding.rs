@@ -57,6 +57,12 @@ pub(crate) fn bound(what: &Role, certificate: &Certificate, history: &History) -
     if certificate.extension(EPOCH_BINDING_ARCS).is_some_and(|extension| extension.critical) {
         findings.push(Finding::BindingCritical { what: what() });
     }
+    if binding.transition != history.transition() {
+        findings.push(Finding::OtherTransition { what: what(), found: binding.transition });
+    }
+    if let Some(wanted) = history.newest().filter(|wanted| *wanted != binding.manifest) {
+        findings.push(Finding::OtherManifest { what: what(), found: binding.manifest, wanted });
+    }
     let found = binding.generation;
     match history.generation() {
         Some(wanted) if wanted != found => findings.push(Finding::OtherGeneration { what: what(), found, wanted }),
@@ -65,12 +71,6 @@ pub(crate) fn bound(what: &Role, certificate: &Certificate, history: &History) -
             findings.push(Finding::GenerationTooSmall { what: what(), found, min: history.generation_min() });
         }
         None => {}
-    }
-    if let Some(wanted) = history.newest().filter(|wanted| *wanted != binding.manifest) {
-        findings.push(Finding::OtherManifest { what: what(), found: binding.manifest, wanted });
-    }
-    if binding.transition != history.transition() {
-        findings.push(Finding::OtherTransition { what: what(), found: binding.transition });
     }
     findings
 }

@@ -22,7 +22,7 @@ pub enum Finding {
         found: [u8; 32],
     },
     /// A signature is not by its issuer's key.
-    #[error("{what} is not signed by the key of {by}")]
+    #[error("{what} is not signed by {}", if .what == .by { "its own key".to_owned() } else { format!("the key of {by}") })]
     NotSigned {
         /// Which.
         what: Role,
@@ -30,7 +30,7 @@ pub enum Finding {
         by: Role,
     },
     /// A certificate names another issuer.
-    #[error("{what} names another issuer than the subject of {by}")]
+    #[error("{what} names another issuer than {}", if .what == .by { "itself".to_owned() } else { format!("the subject of {by}") })]
     OtherIssuer {
         /// Which.
         what: Role,
@@ -82,7 +82,7 @@ pub enum Finding {
         what: Role,
     },
     /// The authorityKeyIdentifier is of another key.
-    #[error("the authorityKeyIdentifier of {what} is not the key identifier of {by}")]
+    #[error("the authorityKeyIdentifier of {what} is not the key identifier of {}", if .what == .by { "itself".to_owned() } else { by.to_string() })]
     OtherKeyIdentifier {
         /// Which.
         what: Role,

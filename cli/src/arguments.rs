@@ -1,13 +1,15 @@
 //! What can be typed. The help texts here are the manual pages, too.
 
+mod names;
 mod rotation;
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hallmark_policy::time::{Span, UnixTime};
 
+pub use names::{NameCommand, NameListArguments, NameReleaseArguments};
 pub use rotation::{
     EpochAbortArguments, EpochActivateArguments, EpochBringArguments, EpochCommand, EpochListArguments,
     EpochPrepareArguments, EpochsArguments, EpochsCommand, EpochsListArguments, EpochsShowArguments, RotateArguments,
@@ -21,7 +23,7 @@ Exit codes:
   0  done
   1  the answer is no: the signer refused, or a check failed
   2  not asked: wrong usage, a file that cannot be read or written
-  3  not now: the signer cannot be reached, is not serving or has failed; a log is good but stale
+  3  not now: the signer cannot be reached, is not serving or has failed; a log is good but stale, silent or without quorum
 
 The client configuration file is ~/.config/hallmark/client.toml unless --config names another. It is TOML and can have \
 signer, ca, cert, key, authority, profile, log-key and timeout. Flags go before the environment, and the environment \
@@ -39,6 +41,9 @@ A file of cases is TOML:
   key = \"ecdsa-p256\"                  # a CSR is made; or csr = \"FILE\" beside the cases
   possession = \"csr\"                  # or \"caller\": the key without a CSR
   claims = []                          # such as { oid = \"1.2.3\", value = \"0101ff\" }, DER in hexadecimal
+  manifest = \"manifest.json\"         # beside the cases; also once before all of them
+  policy-hash = \"<64 digits>\"        # where names come from the manifest
+  evidence-jwt = \"FILE\"              # the provider's JWT, beside the cases; it goes with a csr
   lifetime = \"24h\"
   expect = \"approve\"                  # or \"refuse\"
   reasons = []                         # of a refusal: all of its codes
@@ -81,12 +86,15 @@ pub enum Command {
     VerifyChain(Box<VerifyChainArguments>),
     /// Ask a signer whether it is serving.
     Health(HealthArguments),
-    /// Check and read a published decision log, offline.
+    /// Check and read a published decision log; offline, unless a URL is named.
     #[command(subcommand)]
     Log(LogCommand),
     /// Check, explain and test policies offline; as an operator, bring one into force and ask which one is.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// As an operator, list and free written forms of names whose dots are written as dashes.
+    #[command(subcommand)]
+    Name(NameCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.
@@ -96,12 +104,24 @@ pub enum Command {
 /// The commands for decision logs.
 #[derive(Clone, Debug, Subcommand)]
 pub enum LogCommand {
-    /// Check a whole published log: every entry, every hash and the signed root.
-    Verify(VerifyArguments),
+    /// Check a whole published log: every entry, every hash, the signed root, and what was seen before.
+    Verify(Box<VerifyArguments>),
     /// Show entries of a published log, without checking it.
     Show(ShowArguments),
-    /// Check the receipt of one entry.
+    /// Check the receipt of one entry, and that it is about a certificate.
     Receipt(ReceiptArguments),
+    /// Find the entry of a certificate and make a receipt for it.
+    Prove(ProveArguments),
+    /// Find entries by what they say; the whole log is checked on the way.
+    Query(Box<QueryArguments>),
+    /// Show entries from one index to another, each proven to be in the log.
+    Range(RangeArguments),
+    /// Compare certificates, CRLs and a device's counter with what an issuer's entries say.
+    Reconcile(ReconcileArguments),
+    /// Count what was issued, refused and why, over time.
+    Stats(Box<StatsArguments>),
+    /// Copy a published log, with private values or without.
+    Export(ExportArguments),
 }
 
 /// The commands for policies.
@@ -134,7 +154,7 @@ pub struct ConnectionArguments {
     /// Private key (PEM) of the client certificate.
     #[arg(long, help_heading = SIGNER, value_name = "FILE", env = "HALLMARK_KEY", hide_env_values = true)]
     pub key: Option<PathBuf>,
-    /// How long to wait for the answer, connecting included [default: 20s].
+    /// How long to wait for the answer, connecting included [default: 20s, and 2m where a key is made].
     #[arg(long, help_heading = SIGNER, value_name = "SPAN", env = "HALLMARK_TIMEOUT", hide_env_values = true, value_parser = Span::parse)]
     pub timeout: Option<Span>,
 }
@@ -179,9 +199,15 @@ pub struct MintArguments {
     /// Transition of the epoch that is meant, in hexadecimal; another active epoch is refused.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub transition: Option<[u8; 32]>,
+    /// SHA-256 of the workload's policy in hexadecimal: the names are those that the manifest in force has for it.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub policy_hash: Option<[u8; 32]>,
     /// SHA-256 of evidence that was checked, in hexadecimal; logged, not interpreted.
     #[arg(long, value_name = "HEX", value_parser = hex::digest)]
     pub evidence_sha256: Option<[u8; 32]>,
+    /// Evidence that the signer checks: the provider's JWT.
+    #[arg(long, value_name = "FILE")]
+    pub evidence_jwt: Option<PathBuf>,
     /// Name of this request: the same one again gives the same certificate [default: a random one].
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
@@ -232,6 +258,12 @@ pub struct ChainArguments {
     /// Where to write the mesh CA, PEM.
     #[arg(long, value_name = "FILE")]
     pub mesh_ca_out: Option<PathBuf>,
+    /// Where to write the root's newest CRL, PEM: it lists revoked intermediates.
+    #[arg(long, value_name = "FILE")]
+    pub root_crl_out: Option<PathBuf>,
+    /// Where to write the epoch's newest CRL, PEM: it lists revoked leaves.
+    #[arg(long, value_name = "FILE")]
+    pub crl_out: Option<PathBuf>,
     /// Overwrite files that exist.
     #[arg(long)]
     pub force: bool,
@@ -245,29 +277,61 @@ pub struct HealthArguments {
     pub connection: ConnectionArguments,
 }
 
-/// `hallmark log verify`.
+/// Which log, and who speaks for it.
 #[derive(Clone, Debug, Args)]
-pub struct VerifyArguments {
-    /// Directory of the published log: `checkpoint` and `tile/`.
-    #[arg(value_name = "DIR")]
-    pub directory: PathBuf,
+pub struct LogArguments {
+    /// The published log: a directory with `checkpoint` and `tile/`, or the URL of one.
+    #[arg(value_name = "LOG")]
+    pub log: String,
     /// Verifier key of the log, as a file or as text. Get it from whoever runs the signer, not from the log.
     #[arg(long, value_name = "VKEY", env = "HALLMARK_LOG_KEY", hide_env_values = true)]
     pub key: Option<String>,
+    /// CA certificates (PEM) that an https server must chain to [default: those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+/// `hallmark log verify`.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArguments {
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogArguments,
     /// An earlier checkpoint of this log: nothing may have changed before it.
     #[arg(long, value_name = "FILE")]
     pub anchor: Option<PathBuf>,
+    /// Where checkpoints are remembered from run to run [default: ~/.local/state/hallmark/logs].
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Neither use nor remember anything from run to run.
+    #[arg(long, conflicts_with = "state")]
+    pub no_state: bool,
+    /// Verifier key of a witness, as a file or as text; repeatable.
+    #[arg(long, value_name = "VKEY")]
+    pub witness: Vec<String>,
+    /// How many of the witnesses must have co-signed [default: all].
+    #[arg(long, value_name = "N", requires = "witness")]
+    pub quorum: Option<usize>,
     /// Age of the newest entry from which the log counts as stale.
     #[arg(long, value_name = "SPAN", default_value = "25h", value_parser = Span::parse)]
     pub stale_after: Span,
+    /// Longest time without an entry, while the signer runs; it logs a heartbeat every 10 minutes.
+    #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = Span::parse)]
+    pub silence: Span,
+    /// Entries before this one have no bundles any more, by the policy that whoever runs the signer states.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub pruned_before: u64,
 }
 
 /// `hallmark log show`.
 #[derive(Clone, Debug, Args)]
 pub struct ShowArguments {
-    /// Directory of the published log.
-    #[arg(value_name = "DIR")]
-    pub directory: PathBuf,
+    /// The published log: a directory, or a URL.
+    #[arg(value_name = "LOG")]
+    pub log: String,
+    /// CA certificates (PEM) that an https server must chain to [default: those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Index of the first entry, from 0 [default: so that the newest are shown].
     #[arg(long, value_name = "N")]
     pub from: Option<u64>,
@@ -278,16 +342,177 @@ pub struct ShowArguments {
 
 /// `hallmark log receipt`.
 #[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("about").required(true).multiple(true).args(["entry", "log"]))]
 pub struct ReceiptArguments {
     /// The receipt.
     #[arg(value_name = "FILE")]
     pub receipt: PathBuf,
-    /// The entry that it is about, verbatim.
+    /// The certificate that the entry must be about, PEM or DER.
+    #[arg(value_name = "CERT")]
+    pub certificate: Option<PathBuf>,
+    /// The entry that it is about, verbatim, as `mint --entry-out` writes it.
     #[arg(long, value_name = "FILE")]
-    pub entry: PathBuf,
+    pub entry: Option<PathBuf>,
+    /// The published log to take the entry from: a directory, or a URL.
+    #[arg(long, value_name = "LOG", conflicts_with = "entry")]
+    pub log: Option<String>,
+    /// CA certificates (PEM) that an https server must chain to [default: those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Verifier key of the log, as a file or as text.
     #[arg(long, value_name = "VKEY", env = "HALLMARK_LOG_KEY", hide_env_values = true)]
     pub key: Option<String>,
+}
+
+/// `hallmark log prove`.
+#[derive(Clone, Debug, Args)]
+pub struct ProveArguments {
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// The certificate, PEM or DER.
+    #[arg(value_name = "CERT")]
+    pub certificate: PathBuf,
+    /// Where to write the receipt; `-` is stdout [default: -].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Where to write the entry that the receipt is about.
+    #[arg(long, value_name = "FILE")]
+    pub entry_out: Option<PathBuf>,
+    /// Overwrite files that exist.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// How entries are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EntryFormat {
+    /// Columns for people.
+    Table,
+    /// One JSON object a line: index and entry.
+    Json,
+    /// Comma-separated values (RFC 4180).
+    Csv,
+}
+
+/// `hallmark log query`.
+#[derive(Clone, Debug, Args)]
+pub struct QueryArguments {
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// Which entries.
+    #[command(flatten)]
+    pub filter: FilterArguments,
+    /// How they are printed.
+    #[arg(long, value_enum, default_value_t = EntryFormat::Table)]
+    pub format: EntryFormat,
+}
+
+/// Which entries are meant: those to which everything that is given applies.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FilterArguments {
+    /// Type of the entry, such as decision or rotation.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// issued, refused or validated.
+    #[arg(long, value_name = "WORD")]
+    pub decision: Option<String>,
+    /// Code of a reason, such as NAME_OUTSIDE_FORMAT.
+    #[arg(long, value_name = "CODE")]
+    pub reason: Option<String>,
+    /// Caller, by its name in the policy or one of its identities.
+    #[arg(long, value_name = "NAME")]
+    pub caller: Option<String>,
+    /// A name in the certificate or request, with its kind or without; `*` stands for any text.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Instance id: the part before `.instanceid.` of a dNSName, or after the provider of an athenz URI.
+    #[arg(long, value_name = "ID")]
+    pub instance: Option<String>,
+    /// Serial number, in hexadecimal.
+    #[arg(long, value_name = "HEX")]
+    pub serial: Option<String>,
+    /// SHA-256 of the policy that decided, in hexadecimal, or its beginning.
+    #[arg(long, value_name = "HEX")]
+    pub policy: Option<String>,
+    /// Authority.
+    #[arg(long, value_name = "NAME")]
+    pub authority: Option<String>,
+    /// Profile.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Request id.
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
+    /// Not before this moment, such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
+    pub since: Option<UnixTime>,
+    /// Not after this moment.
+    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
+    pub until: Option<UnixTime>,
+}
+
+/// `hallmark log range`.
+#[derive(Clone, Debug, Args)]
+pub struct RangeArguments {
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// Index of the first entry, from 0.
+    #[arg(long, value_name = "N")]
+    pub from: u64,
+    /// Index of the last entry [default: the newest].
+    #[arg(long, value_name = "N")]
+    pub to: Option<u64>,
+    /// How they are printed.
+    #[arg(long, value_enum, default_value_t = EntryFormat::Table)]
+    pub format: EntryFormat,
+}
+
+/// `hallmark log reconcile`.
+#[derive(Clone, Debug, Args)]
+pub struct ReconcileArguments {
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// Certificate of the issuer, PEM or DER.
+    #[arg(long, value_name = "FILE")]
+    pub issuer: PathBuf,
+    /// Certificates at hand: files, PEM with any number of them or DER; or directories of such files. Repeatable.
+    #[arg(long = "certificates", value_name = "PATH")]
+    pub certificates: Vec<PathBuf>,
+    /// CRLs of the issuer, PEM or DER; repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub crl: Vec<PathBuf>,
+    /// How often the device says that it signed with the issuer's key.
+    #[arg(long, value_name = "N")]
+    pub counter: Option<u64>,
+}
+
+/// `hallmark log stats`.
+#[derive(Clone, Debug, Args)]
+pub struct StatsArguments {
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// Which entries.
+    #[command(flatten)]
+    pub filter: FilterArguments,
+}
+
+/// `hallmark log export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArguments {
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// Directory to write the copy to; it must not exist.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Leave the salts of private values out: nobody can tell the values, and the copy still verifies.
+    #[arg(long)]
+    pub redact: bool,
 }
 
 /// `hallmark policy apply`.
@@ -338,6 +563,15 @@ pub struct ExplainArguments {
     /// Caller of the policy by its name, or any identity: uri:URI or dns:NAME.
     #[arg(long, value_name = "NAME")]
     pub caller: String,
+    /// The manifest in force, for profiles whose names come from it.
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// SHA-256 of the workload's policy, in hexadecimal, by which the manifest is asked for names.
+    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
+    pub policy_hash: Option<[u8; 32]>,
+    /// Evidence that the signer checks: the provider's JWT.
+    #[arg(long, value_name = "FILE")]
+    pub evidence_jwt: Option<PathBuf>,
     /// Wished lifetime, such as 24h [default: the profile's].
     #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
     pub lifetime: Option<Span>,

@@ -17,6 +17,8 @@ pub(crate) const ROOT: &str = "root.pem";
 pub(crate) const RECEIPT: &str = "receipt.txt";
 /// That entry.
 pub(crate) const ENTRY: &str = "entry.json";
+/// The root's newest CRL.
+pub(crate) const ROOT_CRL: &str = "root.crl";
 /// What an offline root has to sign.
 pub(crate) const REQUEST: &str = "intermediate.csr";
 
@@ -57,6 +59,11 @@ pub(crate) fn certificates(root: &[u8], intermediate: &[u8], mesh_ca: &[u8]) -> 
 /// What an offline root has to sign, PEM, as a file of a directory.
 pub(crate) fn request(der: &[u8]) -> (&'static str, Vec<u8>) {
     (REQUEST, if der.is_empty() { Vec::new() } else { pem::request(der).into_bytes() })
+}
+
+/// The root's CRL, PEM, as a file of a directory.
+pub(crate) fn root_crl(der: &[u8]) -> (&'static str, Vec<u8>) {
+    (ROOT_CRL, if der.is_empty() { Vec::new() } else { pem::crl(der).into_bytes() })
 }
 
 fn one(der: &[u8]) -> Vec<u8> {

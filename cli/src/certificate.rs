@@ -4,6 +4,7 @@ use der::{Decode as _, Encode as _, Reader as _, SliceReader, asn1::AnyRef};
 use hallmark_policy::key::{PublicKey, SignatureAlgorithm};
 use x509_cert::{
     Certificate,
+    crl::CertificateList,
     ext::{
         Extension,
         pkix::{SubjectAltName, name::GeneralName},
@@ -60,6 +61,39 @@ impl CertificateView {
 
     /// Whether the key of `issuer` made its signature. Says nothing about time, names and constraints.
     pub(crate) fn is_signed_by(&self, issuer: &Self) -> bool {
+        let key = PublicKey::parse(&issuer.spki).ok();
+        let algorithm = algorithm(&self.algorithm);
+        key.zip(algorithm).is_some_and(|(key, algorithm)| key.verifies(algorithm, &self.to_be_signed, &self.signature))
+    }
+}
+
+/// What a CRL says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CrlView {
+    /// Serial numbers of what it revokes, without leading zeros.
+    pub(crate) serials: Vec<Vec<u8>>,
+    /// TBSCertList, as it was signed.
+    pub(crate) to_be_signed: Vec<u8>,
+    algorithm: String,
+    signature: Vec<u8>,
+}
+
+impl CrlView {
+    /// Reads DER; `None` for everything else.
+    pub(crate) fn read(crl: &[u8]) -> Option<Self> {
+        let read: CertificateList = CertificateList::from_der(crl).ok()?;
+        let revoked = read.tbs_cert_list.revoked_certificates.iter().flatten();
+        let serials = revoked.map(|revoked| without_zeros(revoked.serial_number.as_bytes()).to_vec());
+        Some(Self {
+            serials: serials.collect(),
+            to_be_signed: first_element(crl)?.to_vec(),
+            algorithm: read.signature_algorithm.oid.to_string(),
+            signature: read.signature.as_bytes()?.to_vec(),
+        })
+    }
+
+    /// Whether the key of `issuer` made its signature.
+    pub(crate) fn is_signed_by(&self, issuer: &CertificateView) -> bool {
         let key = PublicKey::parse(&issuer.spki).ok();
         let algorithm = algorithm(&self.algorithm);
         key.zip(algorithm).is_some_and(|(key, algorithm)| key.verifies(algorithm, &self.to_be_signed, &self.signature))

@@ -35,6 +35,7 @@ pub(crate) fn chain(arguments: &ChainArguments, config: Option<&Path>, screen: &
     }
     let out = if named_stdout { None } else { target(&arguments.out)? };
     let (root_out, mesh_ca_out) = (target(&arguments.root_out)?, target(&arguments.mesh_ca_out)?);
+    let crls_out = [target(&arguments.root_crl_out)?, target(&arguments.crl_out)?];
 
     let answer = ask(&settings, GetChainRequest { authority, epoch: selector(arguments) })?;
     let views = checks::chain(&answer).map_err(|source| Problem::Check { request_id: None, source })?;
@@ -42,6 +43,13 @@ pub(crate) fn chain(arguments: &ChainArguments, config: Option<&Path>, screen: &
         if let Some(target) = target {
             target.write(pem::certificates([der.as_ref()]).as_bytes())?;
         }
+    }
+    for (target, (whose, crl)) in crls_out.iter().zip([("the root", &answer.root_crl), ("the epoch", &answer.crl)]) {
+        let Some(target) = target else { continue };
+        if crl.is_empty() {
+            return Err(Problem::NoCrl { whose });
+        }
+        target.write(pem::crl(crl).as_bytes())?;
     }
     if out.is_none() && !screen.is_json() {
         screen.data(pem::certificates([answer.intermediate.as_ref()]).as_bytes())?;
@@ -92,6 +100,7 @@ fn describe(answer: &GetChainResponse, views: &[CertificateView; 3], screen: &Sc
 }
 
 fn to_json(answer: &GetChainResponse) -> Value {
+    let crl = |der: &[u8]| if der.is_empty() { Value::Null } else { pem::crl(der).into() };
     json!({
         "result": "chain",
         "epoch": answer.epoch.as_ref().map(epoch_to_json),
@@ -99,5 +108,7 @@ fn to_json(answer: &GetChainResponse) -> Value {
         "root": pem::certificates([answer.root.as_ref()]),
         "intermediate": pem::certificates([answer.intermediate.as_ref()]),
         "mesh-ca": pem::certificates([answer.mesh_ca.as_ref()]),
+        "root-crl": crl(&answer.root_crl),
+        "crl": crl(&answer.crl),
     })
 }

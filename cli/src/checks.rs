@@ -1,8 +1,8 @@
 //! What is checked of a signer's answer before it is called a success.
 //!
-//! Not checked: name constraints, revocation, extensions. `openssl verify -x509_strict` does that with the written files.
+//! Not checked of a minted certificate: name constraints, revocation, extensions. `hallmark verify-chain` does that with the written files.
 
-use hallmark_chain::{Finding, Report};
+use hallmark_chain::{Evidence, Finding, History, Report, Start, verify};
 use hallmark_entry::Summary;
 use hallmark_proto::signer::{Epoch, GetChainResponse, MintCertificateResponse};
 use hallmark_tlog::{
@@ -60,8 +60,6 @@ pub(crate) enum CheckError {
     KeyUnknown,
     #[error("the {what} certificate is not signed by the {issuer} certificate")]
     NotSigned { what: &'static str, issuer: &'static str },
-    #[error("mesh CA and intermediate have different keys")]
-    MeshCaKey,
     #[error("serial number or validity in the answer are not those of the certificate")]
     OtherFields,
     #[error("the epoch is not of the transition that was named")]
@@ -129,18 +127,26 @@ pub(crate) fn minted(answer: &MintCertificateResponse, wanted: &Expectation) -> 
     Ok(Checked { leaf, entry, receipt })
 }
 
-/// Checks an answer to GetChain: root, intermediate, mesh CA.
+/// Checks an answer to GetChain: root, intermediate, mesh CA, and that both are bound to the epoch that it names. That the root
+/// is the right one has to be known from elsewhere.
 pub(crate) fn chain(answer: &GetChainResponse) -> Result<[CertificateView; 3], CheckError> {
-    let root = read(&answer.root, "root")?;
-    let intermediate = read(&answer.intermediate, "intermediate")?;
-    let mesh_ca = read(&answer.mesh_ca, "mesh CA")?;
-    signed("root", &root, "root", &root)?;
-    signed("intermediate", &intermediate, "root", &root)?;
-    signed("mesh CA", &mesh_ca, "mesh CA", &mesh_ca)?;
-    if mesh_ca.spki != intermediate.spki {
-        return Err(CheckError::MeshCaKey);
+    let epoch = answer.epoch.as_ref().ok_or(CheckError::OtherEpoch)?;
+    let transition = epoch.transition.as_ref().try_into().map_err(|_| CheckError::OtherTransition)?;
+    let report = verify(&Evidence {
+        root_sha256: hallmark_entry::sha256(&answer.root),
+        root: &answer.root,
+        intermediate: &answer.intermediate,
+        mesh_ca: &answer.mesh_ca,
+        history: &History::new(Start::Transition(transition)),
+        leaves: &[],
+        root_crl: None,
+        at: None,
+    });
+    CheckError::of_report(&report)?;
+    if report.generation != Some(epoch.generation) {
+        return Err(CheckError::OtherEpoch);
     }
-    Ok([root, intermediate, mesh_ca])
+    Ok([read(&answer.root, "root")?, read(&answer.intermediate, "intermediate")?, read(&answer.mesh_ca, "mesh CA")?])
 }
 
 fn leaf(answer: &MintCertificateResponse, wanted: &Expectation) -> Result<CertificateView, CheckError> {

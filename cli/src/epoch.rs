@@ -73,11 +73,11 @@ fn prepare(arguments: &EpochPrepareArguments, config: &Config, screen: &Screen) 
     };
     let hint = match answer.epoch.as_ref().map(EpochStatus::state) {
         Some(EpochState::Prepared) => Some(format!(
-            "have the callers fetch its chain (`hallmark chain --generation {}`), then `hallmark epoch activate {0}`",
+            "have the callers fetch its chain (`hallmark chain --generation {}`), then `hallmark epoch activate {0} --authority {authority}`",
             generation(&answer)
         )),
         Some(EpochState::Keyed) => Some(format!(
-            "have the offline root sign {}, then `hallmark epoch bring {} --certificate FILE`",
+            "have the offline root sign {}, then `hallmark epoch bring {} --authority {authority} --certificate FILE`",
             bundle::REQUEST,
             generation(&answer)
         )),
@@ -128,7 +128,9 @@ fn bring(arguments: &EpochBringArguments, config: &Config, screen: &Screen) -> R
         BringIntermediateRequest { authority: authority.clone(), generation: arguments.generation, certificate };
     let answer = operate(&settings, request, async |mut client, request| client.bring_intermediate(request).await)?;
     let prepared = answer.epoch.as_ref().is_some_and(|epoch| epoch.state() == EpochState::Prepared);
-    let hint = prepared.then(|| format!("`hallmark epoch activate {}` puts it in force", arguments.generation));
+    let hint = prepared.then(|| {
+        format!("`hallmark epoch activate {} --authority {authority}` puts it in force", arguments.generation)
+    });
     say(&authority, &answer, &[], hint.as_deref(), screen)
 }
 

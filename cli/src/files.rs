@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process,
 };
@@ -19,6 +19,9 @@ pub(crate) const STDOUT: &str = "-";
 /// Permissions of written files: everybody may read certificates, receipts and entries.
 const PUBLIC_FILE_MODE: u32 = 0o644;
 
+/// What group and others may do.
+const OTHERS_MODE: u32 = 0o077;
+
 /// Why a file was not read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
@@ -29,6 +32,14 @@ pub(crate) enum FileError {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// A server does not give it.
+    #[error("`{url}` cannot be fetched: {sentence}")]
+    Fetch {
+        /// Its URL.
+        url: String,
+        /// What went wrong.
+        sentence: String,
     },
     /// It is larger than anything that belongs there.
     #[error("`{}` has more than {bytes_max} bytes, so it is not the file that belongs here", path.display())]
@@ -81,6 +92,7 @@ impl FileError {
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::Read { .. } => "check the path and its permissions".to_owned(),
+            Self::Fetch { .. } => "check the URL, and --ca if it is https".to_owned(),
             Self::TooLarge { .. } => "check that it is the right file".to_owned(),
             Self::Unexpected { expected, .. } => format!("name a file with a {expected}"),
             Self::Write { .. } => "check the directory's permissions and the space that is left".to_owned(),
@@ -129,9 +141,22 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> 
     Ok(bytes)
 }
 
+/// Whether others than its owner may read or write a file.
+pub(crate) fn is_open_to_others(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & OTHERS_MODE != 0)
+}
+
 /// Makes a directory, with those above it, unless it is there.
 pub(crate) fn make_directory(path: &Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+/// A JWT that a user named, without the space around it. Whether it is good the signer says.
+pub(crate) fn read_jwt(path: &Path) -> Result<String, FileError> {
+    let unexpected = || FileError::Unexpected { path: path.to_owned(), expected: "JWT" };
+    let text = String::from_utf8(read(path)?).map_err(|_| unexpected())?;
+    let jwt = text.trim_ascii();
+    if jwt.is_empty() { Err(unexpected()) } else { Ok(jwt.to_owned()) }
 }
 
 /// A file that will be written once its content is known.

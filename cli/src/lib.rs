@@ -27,6 +27,7 @@ mod health;
 mod hex;
 mod log;
 mod mint;
+mod name;
 mod pem;
 mod policy;
 mod problem;
@@ -76,11 +77,18 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Log(LogCommand::Verify(verify)) => log::verify::verify(verify, config, screen),
         Command::Log(LogCommand::Show(show)) => log::show::show(show, screen),
         Command::Log(LogCommand::Receipt(receipt)) => log::receipt::receipt(receipt, config, screen),
+        Command::Log(LogCommand::Prove(prove)) => log::prove::prove(prove, config, screen),
+        Command::Log(LogCommand::Query(query)) => log::query::query(query, config, screen),
+        Command::Log(LogCommand::Range(range)) => log::range::range(range, config, screen),
+        Command::Log(LogCommand::Reconcile(reconcile)) => log::reconcile::reconcile(reconcile, config, screen),
+        Command::Log(LogCommand::Stats(stats)) => log::stats::stats(stats, config, screen),
+        Command::Log(LogCommand::Export(export)) => log::export::export(export, config, screen),
         Command::Policy(PolicyCommand::Check(check)) => policy::check::check(check, screen),
         Command::Policy(PolicyCommand::Explain(explain)) => policy::explain::explain(explain, screen),
         Command::Policy(PolicyCommand::Test(test)) => policy::test::test(test, screen),
         Command::Policy(PolicyCommand::Apply(apply)) => policy::in_force::apply(apply, config, screen),
         Command::Policy(PolicyCommand::Status(status)) => policy::in_force::status(status, config, screen),
+        Command::Name(command) => name::name(command, config, screen),
         Command::Completions(completions) => documents::completions(completions, screen),
         Command::Man(man) => documents::man(man, screen),
     }

@@ -80,8 +80,10 @@ fn request(arguments: &MintArguments, config: &Config) -> Result<(MintCertificat
         request_id,
         subject,
         lifetime_seconds: arguments.lifetime.map_or(0, |lifetime| lifetime.secs()),
-        transition: arguments.transition.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
-        evidence_sha256: arguments.evidence_sha256.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
+        transition: digest(arguments.transition),
+        policy_hash: digest(arguments.policy_hash),
+        evidence_sha256: digest(arguments.evidence_sha256),
+        evidence_jwt: arguments.evidence_jwt.as_deref().map(files::read_jwt).transpose()?.unwrap_or_default(),
         validate_only: arguments.validate_only,
         subject_alt_names: names(arguments).map(|name| SubjectAltName { name: Some(name) }).collect(),
         common_name: arguments.common_name.clone().unwrap_or_default(),
@@ -90,6 +92,10 @@ fn request(arguments: &MintArguments, config: &Config) -> Result<(MintCertificat
     let log_keys = log_key.map(|key| key::read(&key)).transpose()?.unwrap_or_default();
     let (transition, validate_only) = (arguments.transition, arguments.validate_only);
     Ok((request, Expectation { spki, transition, validate_only, log_keys }))
+}
+
+fn digest(typed: Option<[u8; 32]>) -> Bytes {
+    typed.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default()
 }
 
 /// The names beside a bare key.

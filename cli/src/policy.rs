@@ -10,6 +10,7 @@ mod expectation;
 pub(crate) mod explain;
 pub(crate) mod fault;
 pub(crate) mod in_force;
+pub(crate) mod manifest;
 mod rule;
 pub(crate) mod stand_in;
 pub(crate) mod test;

@@ -16,6 +16,7 @@ use crate::{
     refusal::Refused,
     rotate::owner::OwnerError,
     settings::SettingsError,
+    when,
 };
 
 /// A failure of a command.
@@ -69,6 +70,40 @@ pub(crate) enum Problem {
         /// Why.
         source: CheckpointError,
     },
+    /// What was read of the log is not what was signed.
+    #[error("the log is not what was signed: {finding}")]
+    Unclean {
+        /// What was found first.
+        finding: String,
+    },
+    /// An entry cannot be proven from the log.
+    #[error("an entry cannot be proven to be in the log: {sentence}")]
+    Unproven {
+        /// Why.
+        sentence: String,
+    },
+    /// No entry decided on the certificate.
+    #[error("none of the {size} entries of the log decided on the certificate in `{}`", path.display())]
+    NotInLog {
+        /// The certificate.
+        path: PathBuf,
+        /// Entries of the log.
+        size: u64,
+    },
+    /// A receipt is about another certificate.
+    #[error("entry {index}, which the receipt proves, did not decide on the certificate in `{}`", path.display())]
+    OtherCertificate {
+        /// The certificate.
+        path: PathBuf,
+        /// The entry.
+        index: u64,
+    },
+    /// A thread that reads the log ended.
+    #[error("a thread that read the log ended before its time")]
+    Scan,
+    /// No room for what an audit notes down.
+    #[error("the audit's notes cannot be kept in a temporary file")]
+    Scratch(#[source] io::Error),
     /// A receipt does not prove the entry.
     #[error("the receipt does not prove that this entry is in the log")]
     Receipt(#[from] ReceiptError),
@@ -97,20 +132,20 @@ pub(crate) enum Problem {
         source: FileError,
     },
     /// The manifest has mistakes.
-    #[error("`{}` cannot be set: {source}", path.display())]
+    #[error("`{}` cannot be set: it has {}", path.display(), mistakes(error))]
     Manifest {
         /// The file.
         path: PathBuf,
         /// All of them.
-        source: ManifestError,
+        error: ManifestError,
     },
     /// A manifest of old does not read.
-    #[error("`{}` cannot be looked into: {source}", path.display())]
+    #[error("`{}` cannot be looked into: it has {}", path.display(), mistakes(error))]
     ManifestUnread {
         /// The file.
         path: PathBuf,
         /// All that is wrong with it.
-        source: ManifestError,
+        error: ManifestError,
     },
     /// The owner's key or signature does not serve.
     #[error(transparent)]
@@ -130,6 +165,12 @@ pub(crate) enum Problem {
         expected: String,
         /// Why.
         source: FileError,
+    },
+    /// There is no CRL.
+    #[error("{whose} has signed no CRL")]
+    NoCrl {
+        /// Whose it would be.
+        whose: &'static str,
     },
     /// There is no such epoch.
     #[error("authority `{authority}` has no epoch of generation {generation}")]
@@ -190,11 +231,16 @@ impl Problem {
             Self::Manifest { .. }
             | Self::ManifestUnread { .. }
             | Self::Owner(OwnerError::SignatureWrong)
-            | Self::NoSuchEpoch { .. } => Exit::No,
+            | Self::NoSuchEpoch { .. }
+            | Self::NoCrl { .. } => Exit::No,
             Self::RotationUnanswered { source, .. } => source.exit(),
             Self::Settings(SettingsError::NotConfirmed) => Exit::No,
             Self::Check { .. } | Self::Receipt(_) | Self::Checkpoint { .. } | Self::Bundle { .. } => Exit::No,
-            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) | Self::Policy(_) => Exit::No,
+            Self::Audit(AuditError::NoCheckpoint | AuditError::Checkpoint(_)) => Exit::No,
+            Self::Policy(_) => Exit::No,
+            Self::Unclean { .. } | Self::Unproven { .. } | Self::NotInLog { .. } | Self::OtherCertificate { .. } => {
+                Exit::No
+            }
             Self::Connection(error) => error.exit(),
             Self::Unanswered { source, .. } => source.exit(),
             Self::Config(_)
@@ -204,6 +250,8 @@ impl Problem {
             | Self::LogKey(_)
             | Self::Audit(AuditError::Read { .. })
             | Self::NoSuchEntry { .. }
+            | Self::Scan
+            | Self::Scratch(_)
             | Self::MintedNotWritten { .. }
             | Self::RotatedNotWritten { .. }
             | Self::Owner(_)
@@ -214,6 +262,15 @@ impl Problem {
             | Self::NoRandomness
             | Self::Runtime(_)
             | Self::Stdout(_) => Exit::Unusable,
+        }
+    }
+
+    /// Where there are several mistakes, each of them with its place.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are one thing that happened")]
+    pub(crate) fn details(&self) -> Vec<String> {
+        match self {
+            Self::ManifestUnread { error, .. } => error.problems.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -241,6 +298,17 @@ impl Problem {
                 "entry and receipt belong together byte for byte; check that key, entry and receipt are of one log"
                     .to_owned()
             }
+            Self::Unclean { .. } | Self::Unproven { .. } => {
+                "`hallmark log verify` says all that is wrong with the log; what was printed is not to be trusted".to_owned()
+            }
+            Self::NotInLog { .. } => {
+                "fetch the log again if the certificate is new; otherwise it was signed behind the log: tell whoever runs \
+                 the signer, and `hallmark log reconcile` tells how many there are"
+                    .to_owned()
+            }
+            Self::OtherCertificate { .. } => "give the certificate that came with the receipt".to_owned(),
+            Self::Scan => "report this as a defect".to_owned(),
+            Self::Scratch(_) => "make room in the directory for temporary files, or name another with TMPDIR".to_owned(),
             Self::NoSuchEntry { .. } => "give a smaller --from, or none for the newest entries".to_owned(),
             Self::Bundle { .. } => "`hallmark log verify` says what is wrong with the log".to_owned(),
             Self::MintedNotWritten { request_id, .. } => format!(
@@ -249,12 +317,15 @@ impl Problem {
             Self::ManifestUnread { .. } => {
                 "no signer takes such a manifest; check that it is the right file".to_owned()
             }
-            Self::Manifest { .. } => "correct the manifest; the signer reads it in the same way".to_owned(),
+            Self::Manifest { .. } => {
+                "correct all of it; the signer reads a manifest in the same way, and refuses it as a whole".to_owned()
+            }
             Self::Owner(error) => error.hint(),
             Self::RotationUnanswered { expected, .. } => again(expected),
             Self::RotatedNotWritten { expected, .. } => format!(
                 "make room, then run the same command with `--expected {expected} --force`: it gives the same epoch"
             ),
+            Self::NoCrl { .. } => "`crl = { .. }` of the authority in the policy has CRLs signed".to_owned(),
             Self::NoSuchEpoch { .. } => "`hallmark epochs` lists those that there are".to_owned(),
             Self::Policy(fault) => fault.hint(),
             Self::StandIn(error) => error.hint(),
@@ -266,6 +337,10 @@ impl Problem {
             Self::Stdout(_) => "write into a file with --out instead".to_owned(),
         }
     }
+}
+
+fn mistakes(error: &ManifestError) -> String {
+    when::count(u64::try_from(error.count).unwrap_or(u64::MAX), "mistake")
 }
 
 /// How a rotation is asked for again without becoming another one.

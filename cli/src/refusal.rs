@@ -170,6 +170,18 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         }
         "PROFILE_UNKNOWN" | "AUTHORITY_UNKNOWN" => "compare --profile and --authority with the policy file",
         "POSSESSION_NOT_PROVEN" => "send a CSR with --csr: it proves that its sender has the key",
+        "EVIDENCE_MISSING" => "name the provider's JWT with --evidence-jwt",
+        "EVIDENCE_NOT_ALLOWED" => {
+            "leave --evidence-jwt away, or have the policy's owner put `evidence` into the profile"
+        }
+        "EVIDENCE_EXPIRED" => "have the provider make new evidence; compare the clocks if it is new",
+        "EVIDENCE_NOT_YET_VALID" => "compare the provider's clock with the signer's",
+        "EVIDENCE_KEY_UNKNOWN" | "EVIDENCE_ALGORITHM_NOT_ALLOWED" | "EVIDENCE_SIGNATURE_WRONG" => {
+            "the policy's owner compares the keys of `evidence` with those of the provider"
+        }
+        "EVIDENCE_MALFORMED" | "EVIDENCE_CLAIM_WRONG" | "EVIDENCE_OF_OTHER_KEY" => {
+            "have the provider make evidence for these names and this key"
+        }
         "LIFETIME_TOO_LONG" => "leave --lifetime away for the profile's own",
         "TRANSITION_STALE" => "`hallmark chain` shows the active transition",
         "EPOCH_NOT_ACTIVE" => "an operator has to start an epoch of this authority",
@@ -195,9 +207,18 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         "POLICY_STALE" => {
             "`hallmark policy status` shows the policy in force; compare it with yours, then name it with --expect"
         }
+        "NAME_CLAIMED" => "`hallmark name list` shows whose the form is; an operator can release it",
+        "NAME_NOT_CLAIMED" => "`hallmark name list` shows the forms, and whose they are",
+        "NAME_IN_USE" => {
+            "wait until the last certificate with the form has ended, or give --force and say why in --reason"
+        }
         "RATE_EXCEEDED" => "ask less often, or have the policy's owner raise the rate",
         "QUOTA_EXCEEDED" => "wait for the quota's next period, or have the policy's owner raise it",
         "KEY_HAS_OTHER_NAMES" => "make a new key for these names",
+        "CRL_NOT_CONFIGURED" => "the policy's owner gives the authority `crl = { .. }`",
+        "CRL_TOO_LARGE" => "rotate the epoch: a new key begins with an empty list",
+        "CRL_STALE" => "try again: a certificate was revoked, or another CRL made, meanwhile",
+        "CERTIFICATE_UNKNOWN" => "look the serial number up in the log: `hallmark log show`",
         "DRAFT_DISAGREES" => "this is a defect of the signer; tell whoever runs it, with the log index",
         _ => return None,
     })

@@ -16,10 +16,11 @@ use crate::{
     confirm::confirm,
     connection::{self, Connection, ConnectionError},
     exit::Exit,
+    files,
     log::key,
     problem::{Problem, again},
     rotate::{answer::Rotated, owner::Consent, plan::Plan},
-    screen::Screen,
+    screen::{Screen, Tone, printable},
     settings::{ConnectionSettings, first},
 };
 
@@ -32,10 +33,15 @@ pub(crate) fn rotate(arguments: &RotateArguments, config: Option<&Path>, screen:
     let settings = ConnectionSettings::resolve_for_keys(&arguments.connection, &config)?;
     let log_keys =
         first(&arguments.log_key, &config.log_key).map(|key| key::read(&key)).transpose()?.unwrap_or_default();
-    let names = [bundle::INTERMEDIATE, bundle::MESH_CA, bundle::ROOT, bundle::RECEIPT, bundle::ENTRY];
+    let names = [bundle::INTERMEDIATE, bundle::MESH_CA, bundle::ROOT, bundle::ROOT_CRL, bundle::RECEIPT, bundle::ENTRY];
     let out = arguments.out.as_deref().map(|path| Directory::new(path, arguments.force, &names)).transpose()?;
     let plan = Plan::new(arguments, &config)?;
     let consent = Consent::obtain(arguments, &plan.statement()?)?;
+    if let Some(path) = arguments.owner_key.as_ref().filter(|path| files::is_open_to_others(path)) {
+        let path = path.display().to_string();
+        let word = screen.tone(Tone::Doubtful, "warning:");
+        screen.say(&format!("{word} others may read the owner's key `{}`; chmod 600 it", printable(&path)));
+    }
     screen.say(&plan.render(&consent)?);
     if let Some(doubt) = plan.doubt() {
         confirm(screen, arguments.yes, doubt, "Is this what you want?")?;

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::problem::Problem;
+use crate::{policy::manifest, problem::Problem};
 
 const BOLD_GREEN: &str = "\u{1b}[1;32m";
 const BOLD_RED: &str = "\u{1b}[1;31m";
@@ -114,6 +114,13 @@ impl Screen {
             let _ = self.answer(&fault.to_json());
             return;
         }
+        if let Problem::Manifest { path, error: mistakes } = problem {
+            let error = self.tone(Tone::Bad, "error:");
+            let (problems, hint) = (manifest::render(path, mistakes), problem.hint());
+            self.say(&format!("{problems}{error} {}\nhint: {hint}\n", printable(&problem.to_string())));
+            let _ = self.answer(&manifest::to_json(path, mistakes));
+            return;
+        }
         let mut text = format!("{} {}\n", self.tone(Tone::Bad, "error:"), printable(&problem.to_string()));
         let mut causes = Vec::new();
         let mut cause = problem.source();
@@ -123,11 +130,16 @@ impl Screen {
             causes.push(sentence);
             cause = error.source();
         }
+        let details: Vec<String> = problem.details().iter().map(|detail| printable(detail).into_owned()).collect();
+        details.iter().for_each(|detail| text.push_str(&format!("  {detail}\n")));
         let hint = problem.hint();
         text.push_str(&format!("hint: {hint}\n"));
         self.say(&text);
         let sentence = problem.to_string();
-        let answer = json!({ "result": "error", "error": sentence, "causes": causes, "hint": hint });
+        let mut answer = json!({ "result": "error", "error": sentence, "causes": causes, "hint": hint });
+        if let Some(answer) = answer.as_object_mut().filter(|_| !details.is_empty()) {
+            answer.insert("details".to_owned(), details.into());
+        }
         let _ = self.answer(&answer);
     }
 }

@@ -50,7 +50,7 @@ pub(crate) enum SettingsError {
     #[error("--root is a SHA-256, and the root certificate itself is not given")]
     NoRootCertificate,
     /// Nobody is there to ask.
-    #[error("{question}, and nobody can be asked here")]
+    #[error("this needs a yes, because {question}; and nobody can be asked here")]
     NotAsked {
         /// What needs a yes.
         question: &'static str,

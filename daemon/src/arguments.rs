@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -86,6 +86,31 @@ pub struct InitArguments {
     /// Write the CA certificates as PEM and the log's public key to this directory
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Certificate of the offline root of an authority, PEM; once for each such authority that is made
+    #[arg(long = "root", value_name = "NAME=FILE")]
+    pub roots: Vec<RootFile>,
+}
+
+/// An authority, and the file of its root's certificate.
+#[derive(Clone, Debug)]
+pub struct RootFile {
+    /// The authority.
+    pub authority: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl FromStr for RootFile {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((authority, path)) if !authority.is_empty() && !path.is_empty() => {
+                Ok(Self { authority: authority.to_owned(), path: path.into() })
+            }
+            Some(_) | None => Err("write NAME=FILE: the authority, and the file of its root's certificate"),
+        }
+    }
 }
 
 /// `hallmarkd lab`.

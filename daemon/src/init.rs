@@ -1,10 +1,13 @@
 //! Makes what a new daemon lacks: the log key, then roots and first epochs. What is there stays as it is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use aws_lc_rs::{digest, rand};
 use hallmark_signer::{
-    CaCertificate, Core, StartOptions, SystemClock,
+    CaCertificate, Core, Roots, StartOptions, SystemClock,
     config::{LogTable, read_policy},
 };
 use hallmark_tlog::note::SignerKey;
@@ -13,7 +16,7 @@ use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
 use crate::{
-    arguments::{InitArguments, LogFormat},
+    arguments::{InitArguments, LogFormat, RootFile},
     files, hardening, logging,
     run::software_keys,
     settings::Settings,
@@ -36,6 +39,7 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
         accept_clock: false,
         accept_missing_checkpoint: false,
         create_authorities: true,
+        roots: roots(&arguments.roots)?,
         config_sha256: settings.sha256,
         clock: Box::new(SystemClock),
     };
@@ -62,6 +66,17 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
         None => Ok(()),
         Some(directory) => write_out(directory, &certificates, &verifier),
     }
+}
+
+/// The certificates of offline roots, one PEM block each.
+fn roots(named: &[RootFile]) -> Result<Roots, Trouble> {
+    let read = |RootFile { authority, path }: &RootFile| {
+        let unreadable = || Trouble::RootFile { path: path.clone() };
+        let text = fs::read(path).map_err(|source| Trouble::Unreadable { path: path.clone(), source })?;
+        let (label, der) = pem_rfc7468::decode_vec(text.trim_ascii()).map_err(|_| unreadable())?;
+        if label == "CERTIFICATE" { Ok((authority.clone(), der)) } else { Err(unreadable()) }
+    };
+    named.iter().map(read).collect()
 }
 
 /// Makes the log key unless it is there, and its public half beside it. Gives the public half.

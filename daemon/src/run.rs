@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use hallmark_front::{Front, FrontConfig, ReloadHandle};
-use hallmark_signer::{Core, PolicyNews, SoftwareKeys, StartOptions, SystemClock, config::BackendTable};
+use hallmark_signer::{Core, PolicyNews, Roots, SoftwareKeys, StartOptions, SystemClock, config::BackendTable};
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -42,6 +42,7 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
         accept_clock: arguments.accept_clock,
         accept_missing_checkpoint: arguments.accept_missing_checkpoint,
         create_authorities: false,
+        roots: Roots::default(),
         config_sha256: settings.sha256,
         clock: Box::new(SystemClock),
     };

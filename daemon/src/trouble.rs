@@ -12,6 +12,9 @@ pub(crate) enum Trouble {
     /// A file cannot be read.
     #[error("`{}` cannot be read; hint: check the path and its permissions", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+    /// A root's certificate does not read.
+    #[error("`{}` is not one PEM block with a certificate; hint: the root's own certificate alone", path.display())]
+    RootFile { path: PathBuf },
     /// A file cannot be written.
     #[error("`{}` cannot be written; hint: check that its directory exists and who owns it", path.display())]
     Unwritable { path: PathBuf, source: io::Error },

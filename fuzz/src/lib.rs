@@ -39,6 +39,7 @@ static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer {
     algorithm: SignatureAlgorithm::EcdsaSha256,
     validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
     bounds: Bounds::default(),
+    manifest: None,
 });
 
 /// The moment of every decision.

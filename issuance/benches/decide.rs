@@ -95,6 +95,7 @@ fn benches(criterion: &mut Criterion) {
         algorithm: SignatureAlgorithm::EcdsaSha256,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
         bounds: Bounds::of(policy.authority("a").unwrap()),
+        manifest: None,
     };
     let approve = |request: &Request| match decide(&policy, request, &issuer, now(), Serial::from_random([5; 16])) {
         Decision::Approve(approved) => *approved,

@@ -1,4 +1,4 @@
-//! The certificate: a TBSCertificate with its signature, verified under the issuer's key.
+//! The whole: what was committed, with its signature, verified under the key that was to make it.
 
 use der::{
     Encode, Sequence,
@@ -10,11 +10,13 @@ use spki::AlgorithmIdentifierOwned;
 
 use crate::draft::algorithm_identifier;
 
-/// A certificate whose signature verified under the issuer's public key.
+/// A certificate, CRL or certification request whose signature verified under the issuer's public key.
+///
+/// All three have the same parts (RFC 5280, sections 4.1 and 5.1; RFC 2986, section 4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate(Vec<u8>);
+pub struct Signed(Vec<u8>);
 
-impl Certificate {
+impl Signed {
     /// Its DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
@@ -28,7 +30,7 @@ impl Certificate {
     }
 }
 
-/// Why parts make no certificate.
+/// Why parts make no whole.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
     /// The signature was made by another key than the issuer's.
@@ -40,29 +42,29 @@ pub enum AssembleError {
     )]
     SignatureWrong,
     /// The parts cannot be encoded.
-    #[error("the certificate cannot be encoded: {0}")]
+    #[error("the parts cannot be encoded together: {0}")]
     Encoding(#[from] der::Error),
 }
 
 #[derive(Sequence)]
 struct Parts<'a> {
-    tbs_certificate: AnyRef<'a>,
+    to_be_signed: AnyRef<'a>,
     signature_algorithm: AlgorithmIdentifierOwned,
     signature: BitStringRef<'a>,
 }
 
-/// Puts a certificate together. A [`Signature`] was verified by the backend that made it; here it must be the issuer's.
+/// Puts the parts together. A [`Signature`] was verified by the backend that made it; here it must be the issuer's.
 ///
 /// # Errors
 /// See [`AssembleError`].
-pub fn assemble(signature: &Signature, issuer: &PublicKey) -> Result<Certificate, AssembleError> {
+pub fn assemble(signature: &Signature, issuer: &PublicKey) -> Result<Signed, AssembleError> {
     if signature.issuer() != issuer.digest() {
         return Err(AssembleError::WrongIssuer);
     }
     encode(signature.to_be_signed(), signature.algorithm(), signature.bytes())
 }
 
-/// Puts a certificate together again from parts that were stored, verifying the signature.
+/// Puts parts together again that were stored, verifying the signature.
 ///
 /// # Errors
 /// See [`AssembleError`].
@@ -71,18 +73,18 @@ pub fn reassemble(
     algorithm: SignatureAlgorithm,
     signature: &[u8],
     issuer: &PublicKey,
-) -> Result<Certificate, AssembleError> {
+) -> Result<Signed, AssembleError> {
     if !issuer.verifies(algorithm, to_be_signed, signature) {
         return Err(AssembleError::SignatureWrong);
     }
     encode(to_be_signed, algorithm, signature)
 }
 
-fn encode(to_be_signed: &[u8], algorithm: SignatureAlgorithm, signature: &[u8]) -> Result<Certificate, AssembleError> {
+fn encode(to_be_signed: &[u8], algorithm: SignatureAlgorithm, signature: &[u8]) -> Result<Signed, AssembleError> {
     let parts = Parts {
-        tbs_certificate: AnyRef::try_from(to_be_signed)?,
+        to_be_signed: AnyRef::try_from(to_be_signed)?,
         signature_algorithm: algorithm_identifier(algorithm)?,
         signature: BitStringRef::from_bytes(signature)?,
     };
-    Ok(Certificate(parts.to_der()?))
+    Ok(Signed(parts.to_der()?))
 }

@@ -1,4 +1,5 @@
-//! X.509 writing: the TBSCertificate of approved content, and the certificate once it is signed.
+//! X.509 writing: the DER of approved content (a certificate's, a CRL's, a certification request's), and the whole once it is
+//! signed.
 //!
 //! This crate encodes exactly what policy approved and decides nothing. Its encoder is `x509-cert`; policy reads the
 //! result back with another library before anything is committed. It must never see a private key or touch a backend:
@@ -7,5 +8,5 @@
 mod assemble;
 mod draft;
 
-pub use assemble::{AssembleError, Certificate, assemble, reassemble};
+pub use assemble::{AssembleError, Signed, assemble, reassemble};
 pub use draft::{Draft, DraftError, draft};

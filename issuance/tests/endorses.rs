@@ -71,6 +71,7 @@ fn issuer(key: PublicKey, algorithm: SignatureAlgorithm) -> Issuer {
         algorithm,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
         bounds: Bounds::default(),
+        manifest: None,
     }
 }
 
@@ -132,6 +133,7 @@ fn root_intermediate_and_mesh_ca_are_endorsed() {
     let manifest = statement_sha256("athenz", 1);
     let epoch = EpochBinding { generation: u64::MAX, manifest, transition: transition(&manifest, &[0; 32]) };
     let root = Root {
+        key_identifier: root_key.key_identifier(),
         subject: DistinguishedName::common_name("root"),
         key: root_key.clone(),
         algorithm: SignatureAlgorithm::EcdsaSha256,

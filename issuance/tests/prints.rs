@@ -4,13 +4,13 @@
 use std::{
     io::Write as _,
     process::{Command, Stdio},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use hallmark_issuance::draft;
 use hallmark_policy::{
-    Approved, Bounds, Caller, ClaimInput, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput,
-    SubjectInput,
+    Approved, Bounds, Caller, ClaimInput, Decision, EpochId, Issuer, Manifest, NameInput, Policy, Request,
+    RequestInput, SubjectInput,
     authority::{CaRequest, Root, decide_ca},
     content::{EpochBinding, Serial},
     decide, endorse,
@@ -47,10 +47,24 @@ usages = ["time-stamping"]
 possession = "caller"
 parts = { a = { shape = "dotted" } }
 names = [{ dns = "{a}.one.test" }]
+[authority.m]
+root = { common-name = "Root", lifetime = "3650d", key = "ecdsa-p256" }
+epoch = { common-name = "CA", lifetime = "365d", key = "ecdsa-p256" }
+rotates = "manifest"
+owner-keys = []
+manifest-names = { wildcards = true, single-labels = true }
+[profile.workload]
+authority = "m"
+names-from = "manifest"
+workload-secret-id = true
+lifetime = { default = "1d", maximum = "7d" }
+keys = ["ecdsa-p256"]
+usages = ["server-auth", "client-auth"]
+possession = "caller"
 [caller.coordinator]
 uri = "spiffe://lab/coordinator"
 methods = ["MintCertificate"]
-profiles = ["clamped", "stamp"]
+profiles = ["clamped", "stamp", "workload"]
 "#;
 
 /// As many as keep the test within seconds: each starts OpenSSL.
@@ -90,21 +104,37 @@ impl World {
         let input = RequestInput {
             authority: "a".to_owned(),
             profile: profile.to_owned(),
-            request_id: "r-1".to_owned(),
             subject: SubjectInput::Spki { spki, common_name: String::new(), names },
             lifetime_seconds: seconds,
             claims,
             ..RequestInput::default()
         };
+        self.answer(at, input, None)
+    }
+
+    /// A leaf for the workload of that policy hash.
+    fn workload(&self, manifest: &str, hash: [u8; 32]) -> Decision {
+        let subject =
+            SubjectInput::Spki { spki: self.key.spki().to_vec(), common_name: String::new(), names: Vec::new() };
+        let (authority, profile) = ("m".to_owned(), "workload".to_owned());
+        let input = RequestInput { authority, profile, subject, policy_hash: hash.to_vec(), ..RequestInput::default() };
+        let authority = self.policy.authority("m").unwrap();
+        let manifest = Manifest::parse_for(manifest.as_bytes(), &self.policy, authority).unwrap();
+        self.answer(now(), input, Some(Arc::new(manifest)))
+    }
+
+    fn answer(&self, at: UnixTime, input: RequestInput, manifest: Option<Arc<Manifest>>) -> Decision {
         let issuer = Issuer {
-            authority: "a".to_owned(),
+            authority: input.authority.clone(),
             epoch: EpochId { generation: 1, transition: [7; 32] },
             subject: DistinguishedName::common_name("CA"),
             key: self.key.clone(),
             algorithm: SignatureAlgorithm::EcdsaSha256,
             validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
-            bounds: Bounds::of(self.policy.authority("a").unwrap()),
+            bounds: Bounds::of(self.policy.authority(&input.authority).unwrap()),
+            manifest,
         };
+        let input = RequestInput { request_id: "r-1".to_owned(), ..input };
         match Request::parse(self.caller.clone(), input) {
             Ok(request) => decide(&self.policy, &request, &issuer, at, Serial::from_random([0xab; 16])),
             Err(reasons) => Decision::Refuse(reasons),
@@ -189,12 +219,43 @@ proptest! {
     }
 
     #[test]
+    fn openssl_prints_exactly_the_names_that_the_manifest_gives_to_the_policy_hash(
+        hosts in prop::collection::btree_set(prop_oneof![label(), dotted().prop_map(|name| format!("*.{name}.test"))], 1..4),
+        address in any::<[u8; 3]>(), path in label(), other in label(), secret in prop::option::of("[!-~]{1,40}"),
+    ) {
+        let [one, two, three] = address;
+        let address = format!("10.{one}.{two}.{three}");
+        let names: Vec<_> = hosts.iter().cloned().chain([address.clone(), format!("spiffe://zone/{path}")]).collect();
+        let of = |names: &[String], secret: &str| serde_json::json!({ "SANs": names, "WorkloadSecretID": secret });
+        let manifest = serde_json::json!({
+            "Policies": {
+                "ab".repeat(32): of(&names, secret.as_deref().unwrap_or_default()),
+                "cd".repeat(32): of(&[format!("{other}.other.test")], "other"),
+            },
+            "WorkloadOwnerPubKeys": [],
+        });
+        let decision = WORLD.workload(&manifest.to_string(), [0xab; 32]);
+        let Decision::Approve(approved) = decision else { panic!("{decision:?}") };
+        prop_assert_eq!(approved.facts().policy_hash, Some([0xab; 32]));
+        let lines = WORLD.printed(*approved);
+        let hosts = hosts.iter().map(|name| format!("DNS:{name}"));
+        let wanted: Vec<_> = hosts.chain([format!("IP Address:{address}"), format!("URI:spiffe://zone/{path}")]).collect();
+        prop_assert_eq!(after(&lines, "X509v3 Subject Alternative Name: critical"), wanted.join(", "));
+        let printed = lines.iter().find(|line| line.starts_with("1.3.9901.3.1:"));
+        prop_assert_eq!(printed.is_some(), secret.is_some());
+        if let (Some(_), Some(secret)) = (printed, secret) {
+            // OpenSSL shows the DER of what it does not know: the tag and the length of an OCTET STRING, then the id.
+            prop_assert!(after(&lines, "1.3.9901.3.1:").ends_with(&secret), "{lines:#?}");
+        }
+    }
+
+    #[test]
     fn clamping_never_lengthens_and_never_leaves_the_issuer(wish in 60_u64.., late in 0_u32..366 * 86_400) {
         let at = now().after(Span::from_secs(late.into()));
         let decision = WORLD.decide(at, wish, "clamped", vec![NameInput::Dns("a.one.test".to_owned())], Vec::new());
         match decision {
             Decision::Approve(approved) => {
-                let Interval { not_before, not_after } = approved.content().validity;
+                let Interval { not_before, not_after } = approved.certificate().unwrap().validity;
                 prop_assert!(not_after.secs_since(at) <= wish.min(7 * 86_400));
                 prop_assert!(not_after <= now().after(Span::from_days(365)));
                 prop_assert!(now() <= not_before && not_before <= at);
@@ -232,6 +293,7 @@ fn a_time_stamping_usage_is_critical_and_alone() {
 #[test]
 fn both_ca_certificates_of_an_epoch_constrain_every_kind_of_name() {
     let root = Root {
+        key_identifier: WORLD.key.key_identifier(),
         subject: DistinguishedName::common_name("Root"),
         key: WORLD.key.clone(),
         algorithm: SignatureAlgorithm::EcdsaSha256,

@@ -7,6 +7,7 @@ use crate::{
     Answer, UnixMillis,
     request::RequestRow,
     schema::{signed, unsigned},
+    step::OFFLINE,
 };
 
 /// An authority.
@@ -24,6 +25,14 @@ pub struct AuthorityRecord {
     pub key: Option<StoredKey>,
     /// Its root certificate, once signed.
     pub root: Option<Answer>,
+}
+
+impl AuthorityRecord {
+    /// Whether its root's key is elsewhere.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.reference == OFFLINE)
+    }
 }
 
 /// How far an authority is.

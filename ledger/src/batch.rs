@@ -1,8 +1,9 @@
 //! One transaction: what the operations of a batch read and write. Nothing of it counts before the COMMIT.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
-use hallmark_policy::{key::SpkiDigest, profile::PolicyDigest};
+use hallmark_entry::privacy::Private;
+use hallmark_policy::{Facts, key::SpkiDigest, profile::PolicyDigest};
 use hallmark_tlog::{frontier::Frontier, hash::Hash};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
@@ -16,6 +17,8 @@ use crate::{
 /// A transaction in the making.
 pub(crate) struct Batch<'c> {
     pub(crate) connection: &'c Connection,
+    /// What stands as a commitment.
+    pub(crate) private: &'c Private,
     /// The policy in force.
     pub(crate) policy: Option<PolicyDigest>,
     pub(crate) frontier: Frontier,
@@ -29,9 +32,16 @@ pub(crate) struct Batch<'c> {
 
 /// A key that signs, and how much it was asked to sign.
 #[derive(Clone, Copy)]
-struct Issuer {
-    id: i64,
-    issued: u64,
+pub(crate) struct Issuer {
+    pub(crate) id: i64,
+    /// Certificates.
+    pub(crate) issued: u64,
+    /// End of the certificate that lives longest, in seconds; self-signed ones do not count.
+    pub(crate) latest_end: Option<i64>,
+    /// Number of its last CRL; 0 if there is none.
+    pub(crate) last_crl: u64,
+    /// Index of the entry of its newest revocation.
+    pub(crate) newest_revocation: Option<u64>,
 }
 
 /// Why an operation gives no answer of its own.
@@ -51,9 +61,15 @@ impl From<rusqlite::Error> for Fault {
 
 impl<'c> Batch<'c> {
     /// Begins; the transaction is begun already.
-    pub(crate) fn new(connection: &'c Connection, frontier: &Frontier, policy: Option<PolicyDigest>) -> Self {
+    pub(crate) fn new(
+        connection: &'c Connection,
+        private: &'c Private,
+        frontier: &Frontier,
+        policy: Option<PolicyDigest>,
+    ) -> Self {
         Self {
             connection,
+            private,
             policy,
             frontier: frontier.clone(),
             leaves: Vec::new(),
@@ -72,6 +88,7 @@ impl<'c> Batch<'c> {
     /// Appends an entry with its leaf hash and the nodes that it completes.
     pub(crate) fn append(&mut self, entry: Vec<u8>, at: UnixMillis) -> rusqlite::Result<Logged> {
         let index = self.next_index();
+        let entry = self.hide(entry)?;
         let leaf = Hash::of_leaf(&entry);
         let sql = "INSERT INTO entry (log_index, leaf, bytes) VALUES (?1, ?2, ?3)";
         self.connection.prepare_cached(sql)?.execute(params![signed(index), leaf.as_bytes(), entry])?;
@@ -101,6 +118,12 @@ impl<'c> Batch<'c> {
         self.keep_hashed_blob(&hallmark_entry::sha256(bytes), bytes)
     }
 
+    /// Keeps what a request brought: its CSR or SPKI, and its evidence.
+    pub(crate) fn keep_brought(&self, facts: &Facts) -> rusqlite::Result<()> {
+        self.keep_blob(&facts.request)?;
+        facts.evidence.as_ref().map_or(Ok(()), |evidence| self.keep_blob(&evidence.jwt))
+    }
+
     /// Keeps bytes whose SHA-256 is known.
     pub(crate) fn keep_hashed_blob(&self, sha256: &[u8; 32], bytes: &[u8]) -> rusqlite::Result<()> {
         let sql = "INSERT INTO blob (sha256, bytes) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
@@ -108,38 +131,22 @@ impl<'c> Batch<'c> {
         Ok(())
     }
 
-    /// The row of an issuer; a new one if it has none.
-    pub(crate) fn issuer_id(&mut self, key: SpkiDigest) -> rusqlite::Result<i64> {
-        if let Some(issuer) = self.issuers.get(&key) {
-            return Ok(issuer.id);
-        }
-        let sql = "SELECT id, issued FROM issuer WHERE spki_sha256 = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let read = |row: &rusqlite::Row<'_>| Ok(Issuer { id: row.get(0)?, issued: unsigned(row.get(1)?) });
-        let issuer = match statement.query_row([key.as_bytes()], read).optional()? {
-            Some(issuer) => issuer,
-            None => {
-                let sql = "INSERT INTO issuer (spki_sha256, issued) VALUES (?1, 0)";
-                self.connection.prepare_cached(sql)?.execute([key.as_bytes()])?;
-                Issuer { id: self.connection.last_insert_rowid(), issued: 0 }
+    /// An issuer; a new one if it has no row. What is changed of it is written when the batch is finished.
+    pub(crate) fn issuer(&mut self, key: SpkiDigest) -> rusqlite::Result<&mut Issuer> {
+        match self.issuers.entry(key) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(vacant) => {
+                let found = Issuer::find(self.connection, key)?;
+                let issuer = found.map_or_else(|| Issuer::make(self.connection, key), Ok)?;
+                Ok(vacant.insert(issuer))
             }
-        };
-        self.issuers.insert(key, issuer);
-        Ok(issuer.id)
-    }
-
-    /// The number of the next certificate of an issuer whose row is known: 1, 2, 3 and so on.
-    pub(crate) fn next_sequence(&mut self, key: SpkiDigest) -> u64 {
-        let Some(issuer) = self.issuers.get_mut(&key) else { return 0 };
-        issuer.issued += 1;
-        issuer.issued
+        }
     }
 
     /// Writes what holds for the batch as a whole, and how much is published by now.
     pub(crate) fn finish(&self, published: u64) -> rusqlite::Result<()> {
         for issuer in self.issuers.values() {
-            let sql = "UPDATE issuer SET issued = ?2 WHERE id = ?1";
-            self.connection.prepare_cached(sql)?.execute(params![issuer.id, signed(issuer.issued)])?;
+            issuer.write(self.connection)?;
         }
         if !self.leaves.is_empty() {
             let sql = "UPDATE head SET size = ?1, root = ?2, at = ?3, published = max(published, ?4)";
@@ -148,6 +155,43 @@ impl<'c> Batch<'c> {
             let values = params![size, root.as_bytes(), at, signed(published)];
             self.connection.prepare_cached(sql)?.execute(values)?;
         }
+        Ok(())
+    }
+}
+
+impl Issuer {
+    /// The row of an issuer, if it has one.
+    pub(crate) fn find(connection: &Connection, key: SpkiDigest) -> rusqlite::Result<Option<Self>> {
+        let sql = "SELECT id, issued, latest_end, last_crl, newest_revocation FROM issuer WHERE spki_sha256 = ?1";
+        let mut statement = connection.prepare_cached(sql)?;
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Self {
+                id: row.get(0)?,
+                issued: unsigned(row.get(1)?),
+                latest_end: row.get(2)?,
+                last_crl: unsigned(row.get(3)?),
+                newest_revocation: row.get::<_, Option<i64>>(4)?.map(unsigned),
+            })
+        };
+        statement.query_row([key.as_bytes()], read).optional()
+    }
+
+    fn make(connection: &Connection, key: SpkiDigest) -> rusqlite::Result<Self> {
+        let sql = "INSERT INTO issuer (spki_sha256, issued) VALUES (?1, 0)";
+        connection.prepare_cached(sql)?.execute([key.as_bytes()])?;
+        let id = connection.last_insert_rowid();
+        Ok(Self { id, issued: 0, latest_end: None, last_crl: 0, newest_revocation: None })
+    }
+
+    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = "UPDATE issuer SET issued = ?2, latest_end = ?3, last_crl = ?4, newest_revocation = ?5 WHERE id = ?1";
+        connection.prepare_cached(sql)?.execute(params![
+            self.id,
+            signed(self.issued),
+            self.latest_end,
+            signed(self.last_crl),
+            self.newest_revocation.map(signed),
+        ])?;
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// The DER of the TBSCertificate (or TBSCertList): the message, not its digest.
+    /// The DER of the TBSCertificate, TBSCertList or CertificationRequestInfo: the message, not its digest.
     #[must_use]
     pub fn to_be_signed(&self) -> &[u8] {
         &self.to_be_signed

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use hallmark_entry::privacy::Private;
 use hallmark_policy::time::Span;
-use hallmark_tlog::hash::Hash;
+use hallmark_tlog::{
+    hash::Hash,
+    note::{SignerKey, VerifierKey},
+};
 
 use crate::Ledger;
 
@@ -19,8 +23,40 @@ pub struct LedgerConfig {
     /// Whether to start although the published checkpoint is missing that there was before. Nothing tells then whether
     /// the database is an older copy: for an operator who moved the directory, once.
     pub accept_missing_checkpoint: bool,
+    /// A file, on another volume than the database, that gets every published checkpoint. A database that does not continue
+    /// it is not opened.
+    pub anchor: Option<PathBuf>,
+    /// Members of entries in whose place commitments stand.
+    pub private: Private,
     /// Bound on the size of the database, in pages of 4,096 bytes; unbounded without.
     pub pages_max: Option<u32>,
+}
+
+/// The keys that sign checkpoints: the log's own, and for a time of overlap the one before, so that auditors who know only one
+/// of the two find their signature.
+#[derive(Debug)]
+pub struct LogKeys {
+    pub(crate) current: SignerKey,
+    pub(crate) previous: Option<SignerKey>,
+}
+
+impl LogKeys {
+    /// With the key before, which signs beside the current one.
+    #[must_use]
+    pub fn with_previous(current: SignerKey, previous: SignerKey) -> Self {
+        Self { current, previous: Some(previous) }
+    }
+
+    /// What either signature is verified with, the current one first.
+    pub(crate) fn verifiers(&self) -> Vec<VerifierKey> {
+        [Some(&self.current), self.previous.as_ref()].into_iter().flatten().map(|key| key.verifier().clone()).collect()
+    }
+}
+
+impl From<SignerKey> for LogKeys {
+    fn from(current: SignerKey) -> Self {
+        Self { current, previous: None }
+    }
 }
 
 /// Wall-clock time in milliseconds since 1970-01-01T00:00:00Z.

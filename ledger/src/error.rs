@@ -37,15 +37,15 @@ pub enum OpenError {
     },
     /// The database does not continue what was published.
     #[error(
-        "the log in `{}` does not continue the checkpoint in `{}`: {what}; an older or another database \
+        "the log in `{}` does not continue the checkpoint `{}`: {what}; an older or another database \
          was put in place; hint: bring back the newest database, or keep this log for the auditors and begin a new one \
-         with a new log key", .database.display(), .publish.display()
+         with a new log key", .database.display(), .checkpoint.display()
     )]
     Restored {
         /// The database.
         database: PathBuf,
-        /// The directory of the published log.
-        publish: PathBuf,
+        /// The published checkpoint, or its copy on another volume.
+        checkpoint: PathBuf,
         /// What does not agree.
         what: String,
     },
@@ -65,12 +65,12 @@ pub enum OpenError {
     },
     /// The published checkpoint cannot be believed.
     #[error(
-        "the checkpoint in `{}` does not hold under this log key; hint: give the log key that signed it, or move \
-         the directory away if it is another log's", .publish.display()
+        "the checkpoint `{}` does not hold under this log key; hint: give the log key that signed it, as `previous-key` if \
+         a new one takes its place, or move it away if it is another log's", .checkpoint.display()
     )]
     Checkpoint {
-        /// The directory of the published log.
-        publish: PathBuf,
+        /// The published checkpoint, or its copy on another volume.
+        checkpoint: PathBuf,
         /// What does not hold.
         #[source]
         source: hallmark_tlog::checkpoint::CheckpointError,

@@ -2,6 +2,7 @@
 
 use hallmark_policy::{
     key::{KeyKind, SpkiDigest},
+    offline::Brought,
     profile::PolicyDigest,
 };
 
@@ -142,6 +143,26 @@ pub enum Step {
         /// The authority.
         authority: String,
     },
+    /// The root is offline, and its certificate was brought: the authority is ready. Wants that there is none of that name.
+    RootBrought {
+        /// Its name.
+        authority: String,
+        /// Whose signature the first manifest needs; none where it rotates by age.
+        owners: Vec<SpkiDigest>,
+        /// SubjectPublicKeyInfo of the root, DER.
+        spki: Vec<u8>,
+        /// The certificate, taken apart, and as policy checked it.
+        brought: Box<Brought>,
+    },
+    /// The intermediate CA certificate that an offline root signed was brought. Wants an epoch with a key and without one.
+    IntermediateBrought {
+        /// The authority.
+        authority: String,
+        /// The epoch.
+        generation: u64,
+        /// The certificate, taken apart, and as policy checked it.
+        brought: Box<Brought>,
+    },
     /// The next epoch is to be made. Wants a root that is ready, no other epoch in the making, the next generation,
     /// and the transition that follows from `previous` and the manifest.
     EpochIntent(Box<EpochIntent>),
@@ -169,6 +190,8 @@ pub enum Step {
         authority: String,
         /// The epoch.
         generation: u64,
+        /// Whether the intermediate that it replaces goes on the root's CRL, also where the intent did not say so.
+        revoke_previous: bool,
     },
     /// The epoch is given up before it was active. Its number is not used again; its transition may be.
     EpochAborted {

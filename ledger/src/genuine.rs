@@ -2,7 +2,7 @@
 //! they cannot change what is under the root of the tree that is held in memory.
 
 use hallmark_entry::{Summary, sha256, summary::Text};
-use hallmark_policy::hex;
+use hallmark_policy::{Stage, hex, time::UnixTime};
 use hallmark_tlog::{
     frontier::Frontier,
     hash::Hash,
@@ -58,10 +58,10 @@ fn difference(entry: &Summary, row: &RequestRow) -> Option<&'static str> {
         (entry.kind == "decision", "its entry is no decision"),
         (entry.decision.as_deref() == Some("issued"), "its entry is not the decision to issue"),
         (entry.tbs_sha256 == Some(hex(&sha256(&row.to_be_signed))), "the bytes to be signed are others than decided"),
-        (entry.serial == Some(hex(&row.serial)), "the serial number is another than decided"),
+        (entry.serial.as_deref().unwrap_or_default() == hex(&row.serial), "the serial number is another than decided"),
         (issuer.is_some_and(|issuer| issuer.spki_sha256 == hex(row.issuer.as_bytes())), "the issuer is another"),
         (entry.algorithm.as_deref() == Some(row.algorithm.name()), "the signature algorithm is another than decided"),
-        (entry.not_after == Some(row.not_after.secs()), "the end of validity is another than decided"),
+        (end(entry, row.stage) == Some(row.not_after.secs()), "its end is another than decided"),
         (entry.stage.as_deref() == Some(row.stage.name()), "the stage is another than decided"),
         (
             entry_epoch == epoch.map(|id| (id.generation, Some(hex(&id.transition)))),
@@ -72,6 +72,15 @@ fn difference(entry: &Summary, row: &RequestRow) -> Option<&'static str> {
         (says(entry.request_id.as_ref(), &row.id), "the request id is another than decided"),
     ];
     agreements.into_iter().find_map(|(agrees, sentence)| (!agrees).then_some(sentence))
+}
+
+/// The last second that the entry speaks of. A certification request has no end.
+fn end(entry: &Summary, stage: Stage) -> Option<i64> {
+    match stage {
+        Stage::Root | Stage::Intermediate { .. } | Stage::MeshCa { .. } | Stage::Leaf { .. } => entry.not_after,
+        Stage::Crl { .. } => entry.next_update,
+        Stage::Request { .. } => Some(UnixTime::LAST.secs()),
+    }
 }
 
 /// Empty texts are left out of entries.

@@ -5,18 +5,17 @@ use std::{
     time::Instant,
 };
 
-use hallmark_policy::{Refusal, RequestIdentity, Warrant};
-use hallmark_tlog::{
-    hash::Hash,
-    note::{SignerKey, VerifierKey},
-};
+use hallmark_policy::{Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest};
+use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
 use crate::{
-    AuthorityRecord, CaKey, EpochRecord, Epochs, Event, Fetch, Found, Head, Issued, LedgerConfig, LedgerError, Logged,
-    OpenError, Opened, ReceiptHandle, Step, UnixMillis, authority, nodes, open,
+    Answer, AuthorityRecord, CaKey, ClaimedName, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch, Found, Head,
+    Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle,
+    Released, Revoke, Revoked, Step, UnixMillis, authority, claim, crl, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
+    revocation,
     signing::{Job, Waiting},
     threads::{Inner, WRITER_PANICKED},
 };
@@ -34,11 +33,11 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(config: LedgerConfig, log_key: SignerKey) -> Result<Opened, OpenError> {
-        let verifier = log_key.verifier().clone();
-        let checked = open::open(&config, &verifier)?;
+    pub fn open(config: LedgerConfig, keys: impl Into<LogKeys>) -> Result<Opened, OpenError> {
+        let keys = keys.into();
+        let checked = open::open(&config, &keys.verifiers())?;
         let recovery = checked.recovery;
-        let inner = Inner::start(&config, checked, log_key, verifier)?;
+        let inner = Inner::start(&config, checked, keys)?;
         Ok(Opened { ledger: Self { inner: Arc::new(inner) }, recovery })
     }
 
@@ -180,6 +179,22 @@ impl Ledger {
         self.ask(|reply| Operation::KeepFetch { authority, generation, caller, at, reply }).await
     }
 
+    /// Written forms of an authority with the names that have them: those behind `after`, so many at most.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn claimed_names(&self, authority: &str, after: &str, most: u32) -> Result<Vec<ClaimedName>, LedgerError> {
+        self.read(|connection| claim::page(connection, authority, after, most))
+    }
+
+    /// Makes a written form free again, after saying so in the log, in the same transaction.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; a form that is kept is an answer, [`Released::Kept`].
+    pub async fn release_name(&self, release: NameRelease, at: UnixMillis) -> Result<Released, LedgerError> {
+        self.ask(|reply| Operation::ReleaseName { release, at, reply }).await
+    }
+
     /// The bytes of that SHA-256: a manifest, a policy, a request. They are compared with their digest.
     ///
     /// # Errors
@@ -203,6 +218,54 @@ impl Ledger {
     /// See [`LedgerError`]; [`LedgerError::Condition`] where the state is another than the step wants.
     pub async fn advance(&self, step: Step, at: UnixMillis) -> Result<Logged, LedgerError> {
         self.ask(|reply| Operation::Advance { step, at, reply }).await
+    }
+
+    /// Revokes certificates, all in one transaction: at most [`REVOCATIONS_MAX`](crate::REVOCATIONS_MAX).
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; [`LedgerError::Condition`] for more at once. What cannot be revoked is an answer, [`Revoked`].
+    pub async fn revoke(&self, revokes: Vec<Revoke>, at: UnixMillis) -> Result<Vec<Revoked>, LedgerError> {
+        if revokes.len() > REVOCATIONS_MAX {
+            let sentence = format!(
+                "{} certificates are to be revoked at once; hint: ask for {REVOCATIONS_MAX} at most, again and again",
+                revokes.len()
+            );
+            return Err(LedgerError::Condition { sentence });
+        }
+        self.ask(|reply| Operation::Revoke { revokes, at, reply }).await
+    }
+
+    /// The revocation of a certificate, by the key that signed it.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn revocation(&self, issuer: SpkiDigest, serial: Serial) -> Result<Option<Revocation>, LedgerError> {
+        self.read(|connection| revocation::find(connection, issuer, serial))
+    }
+
+    /// Every revocation of an issuer, in any order. Those of ended certificates are forgotten once a CRL after their end
+    /// has listed them.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn revocations(&self, issuer: SpkiDigest) -> Result<Vec<Revocation>, LedgerError> {
+        self.read(|connection| revocation::all(connection, issuer))
+    }
+
+    /// How far the CRLs of an issuer are.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn crl_status(&self, issuer: SpkiDigest) -> Result<CrlStatus, LedgerError> {
+        self.read(|connection| crl::status(connection, issuer))
+    }
+
+    /// The newest CRL of an issuer that is signed, with its parts.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn latest_crl(&self, issuer: SpkiDigest) -> Result<Option<(CrlRecord, Answer)>, LedgerError> {
+        self.read(|connection| crl::latest(connection, issuer))
     }
 
     /// A name that no other ledger has: random bytes that were drawn when the database was made. A copy keeps them.

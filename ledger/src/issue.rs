@@ -1,13 +1,16 @@
 //! Committing a warrant: every condition is looked at inside the transaction, and then all is written, or a refusal.
 
 use hallmark_entry::{Decision, Outcome, Warranted};
-use hallmark_policy::{Conditions, Facts, Reason, ReasonCode, Warrant, content::Content};
+use hallmark_policy::{
+    Conditions, Facts, Numbering, Reason, ReasonCode, Stage, Warrant,
+    content::{CertificateContent, Content},
+};
 use rusqlite::params;
 
 use crate::{
     Committed, Found, Issued, UnixMillis,
     batch::{Batch, Fault},
-    claim, limits,
+    claim, crl, limits,
     request::{self, RequestRow},
     schema::signed,
     stage,
@@ -33,16 +36,18 @@ impl Batch<'_> {
         }
         if warrant.conditions.validate_only {
             let logged = self.append(warrant.entry(Outcome::Validated, at), at)?;
-            self.keep_blob(&warrant.facts.request)?;
+            self.keep_brought(&warrant.facts)?;
             return Ok(Issued::Validated { logged });
         }
-        if !self.take_serial(&warrant.conditions)? {
+        if let Content::Certificate(content) = &warrant.content
+            && !self.take_serial(&warrant.conditions, content)?
+        {
             return self.refuse_warrant(&warrant, vec![serial_taken()], at);
         }
         self.commit_warrant(warrant, at)
     }
 
-    fn objections(&self, conditions: &Conditions, at: UnixMillis) -> rusqlite::Result<Vec<Reason>> {
+    fn objections(&mut self, conditions: &Conditions, at: UnixMillis) -> rusqlite::Result<Vec<Reason>> {
         let mut reasons = Vec::new();
         if self.policy != Some(conditions.policy) {
             let sentence = "another policy came into force since this was decided";
@@ -52,26 +57,58 @@ impl Batch<'_> {
         reasons.extend(stage::objection(self.connection, authority, *stage, *issuer)?);
         reasons.extend(claim::objections(self.connection, authority, &conditions.claims)?);
         reasons.extend(limits::objections(self.connection, conditions, at)?);
+        if let Numbering::Crl { number, newest_revocation } = conditions.numbering {
+            let issuer = *self.issuer(*issuer)?;
+            reasons.extend(crl::objection(self.connection, &issuer, number, newest_revocation)?);
+        }
         if has_passed(conditions.not_after, at) {
-            let sentence = format!("the certificate would have ended at {}", conditions.not_after);
+            let sentence = format!("what was to be signed would have ended at {}", conditions.not_after);
             reasons.push(Reason::new(ReasonCode::DeadlinePassed, "lifetime_seconds", sentence));
         }
         Ok(reasons)
     }
 
     /// Whether the serial number was free; it is taken now.
-    fn take_serial(&mut self, conditions: &Conditions) -> rusqlite::Result<bool> {
-        let issuer = self.issuer_id(conditions.issuer)?;
-        let sql = "INSERT INTO serial (issuer, serial, log_index) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-        let values = params![issuer, conditions.serial.as_bytes(), signed(self.next_index())];
-        Ok(self.connection.prepare_cached(sql)?.execute(values)? == 1)
+    fn take_serial(&mut self, conditions: &Conditions, content: &CertificateContent) -> rusqlite::Result<bool> {
+        let (index, end) = (signed(self.next_index()), content.validity.not_after.secs());
+        let issuer = self.issuer(conditions.issuer)?;
+        let latest_end = match conditions.stage {
+            Stage::Leaf { .. } | Stage::Intermediate { .. } => issuer.latest_end.max(Some(end)),
+            // Nobody looks for what is self-signed on a CRL.
+            Stage::Root | Stage::MeshCa { .. } | Stage::Crl { .. } | Stage::Request { .. } => issuer.latest_end,
+        };
+        let id = issuer.id;
+        let sql =
+            "INSERT INTO serial (issuer, serial, not_after, log_index) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+        let values = params![id, content.serial.as_bytes(), end, index];
+        let is_taken = self.connection.prepare_cached(sql)?.execute(values)? == 1;
+        if is_taken {
+            self.issuer(conditions.issuer)?.latest_end = latest_end;
+        }
+        Ok(is_taken)
+    }
+
+    /// The number of a certificate among those of its issuer; a CRL takes its own, and a request none.
+    fn take_number(&mut self, conditions: &Conditions) -> rusqlite::Result<Option<u64>> {
+        let issuer = self.issuer(conditions.issuer)?;
+        Ok(match conditions.numbering {
+            Numbering::Serial(_) => {
+                issuer.issued += 1;
+                Some(issuer.issued)
+            }
+            Numbering::Crl { number, .. } => {
+                issuer.last_crl = number;
+                None
+            }
+            Numbering::Unnumbered => None,
+        })
     }
 
     fn commit_warrant(&mut self, warrant: Parts, at: UnixMillis) -> Result<Issued, Fault> {
-        let issuer = self.issuer_id(warrant.conditions.issuer)?;
-        let sequence = self.next_sequence(warrant.conditions.issuer);
+        let sequence = self.take_number(&warrant.conditions)?;
+        let issuer = self.issuer(warrant.conditions.issuer)?.id;
         let logged = self.append(warrant.entry(Outcome::Issued { sequence }, at), at)?;
-        self.keep_blob(&warrant.facts.request)?;
+        self.keep_brought(&warrant.facts)?;
         let Conditions { request, stage, .. } = &warrant.conditions;
         let epoch = stage.epoch();
         let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, generation, transition, \
@@ -88,18 +125,22 @@ impl Batch<'_> {
             epoch.map(|epoch| signed(epoch.generation)),
             epoch.map(|epoch| epoch.transition),
             issuer,
-            warrant.conditions.serial.as_bytes(),
-            warrant.content.algorithm.name(),
+            warrant.conditions.numbering.serial().map(|serial| serial.as_bytes().to_vec()).unwrap_or_default(),
+            warrant.content.algorithm().name(),
             warrant.conditions.not_after.secs(),
             warrant.to_be_signed,
         ])?;
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
-        claim::take(self.connection, &warrant.conditions.authority, &warrant.conditions.claims, logged.index)?;
+        if let Content::Crl(content) = &warrant.content {
+            crl::keep(self.connection, issuer, content, warrant.conditions.numbering, logged.index)?;
+        }
+        let Conditions { authority, claims, not_after, .. } = &warrant.conditions;
+        claim::take(self.connection, authority, claims, *not_after, logged.index)?;
         limits::count(self.connection, &warrant.conditions, at, logged.index)?;
         let committed = Committed {
             to_be_signed: warrant.to_be_signed,
             issuer: warrant.conditions.issuer,
-            algorithm: warrant.content.algorithm,
+            algorithm: warrant.content.algorithm(),
             log_index: logged.index,
         };
         Ok(Issued::Committed { committed, logged })
@@ -107,7 +148,7 @@ impl Batch<'_> {
 
     fn refuse_warrant(&mut self, warrant: &Parts, reasons: Vec<Reason>, at: UnixMillis) -> Result<Issued, Fault> {
         let logged = self.append(warrant.entry(Outcome::Refused { reasons: &reasons }, at), at)?;
-        self.keep_blob(&warrant.facts.request)?;
+        self.keep_brought(&warrant.facts)?;
         Ok(Issued::Refused { reasons, logged })
     }
 }

@@ -1,4 +1,4 @@
-//! The durable truth: decision log, serial numbers, request ids, authorities and epochs, in one SQLite database.
+//! The durable truth: decision log, serial numbers, revocations, request ids, authorities and epochs, in one SQLite database.
 //!
 //! A warrant becomes [`Committed`] here and nowhere else: its conditions are checked and its entry, serial and request
 //! id are written in one transaction, which is durable before anybody hears of it.
@@ -8,6 +8,7 @@ mod batch;
 mod claim;
 mod committed;
 mod config;
+mod crl;
 mod error;
 mod event;
 mod genuine;
@@ -16,12 +17,14 @@ mod issue;
 mod limits;
 mod nodes;
 mod open;
+mod opening;
 mod operation;
 mod outcome;
 mod publish;
 mod record;
 mod request;
 mod resume;
+mod revocation;
 mod schema;
 mod shared;
 mod signing;
@@ -32,10 +35,15 @@ mod threads;
 mod wal;
 mod writer;
 
+pub use hallmark_entry::privacy::{NotPrivate, Private};
+
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
+pub use claim::{ClaimedName, NameRelease, Released};
 pub use committed::Committed;
-pub use config::{Head, LedgerConfig, Opened, Recovery, UnixMillis};
+pub use config::{Head, LedgerConfig, LogKeys, Opened, Recovery, UnixMillis};
+pub use crl::{CrlRecord, CrlStatus};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
 pub use event::{Consent, EpochIntent, Event, KeyAction, Statement, Step};
 pub use handle::Ledger;
 pub use outcome::{Answer, Found, Issued, Logged, ReceiptHandle};
+pub use revocation::{REVOCATIONS_MAX, Revoke, Revoked};

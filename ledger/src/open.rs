@@ -36,13 +36,13 @@ pub(crate) struct Checked {
 }
 
 /// Opens and checks. The work does not depend on the number of entries.
-pub(crate) fn open(config: &LedgerConfig, verifier: &VerifierKey) -> Result<Checked, OpenError> {
+pub(crate) fn open(config: &LedgerConfig, verifiers: &[VerifierKey]) -> Result<Checked, OpenError> {
     let lock = lock(&config.database)?;
     let sql = |source| OpenError::Sql { database: config.database.clone(), source };
     let connection = connect(config)?;
     let head = nodes::head(&connection).map_err(sql)?;
     let frontier = check_tree(config, &connection, &head)?;
-    let published = check_published(config, &connection, &head, verifier)?;
+    let published = check_published(config, &connection, &head, verifiers)?;
     let recovery = recovery(&connection, &head).map_err(sql)?;
     let id = connection.query_row("SELECT ledger_id FROM head", [], |row| row.get(0)).map_err(sql)?;
     Ok(Checked { lock, connection, frontier, head, published, id, recovery })
@@ -101,28 +101,44 @@ fn check_published(
     config: &LedgerConfig,
     connection: &Connection,
     head: &Head,
-    verifier: &VerifierKey,
+    verifiers: &[VerifierKey],
 ) -> Result<u64, OpenError> {
-    let LedgerConfig { database, publish, .. } = config;
-    let path = publish.join(CHECKPOINT_PATH);
-    let note = match fs::read(&path) {
+    if let Some(anchor) = &config.anchor {
+        check_anchor(config, connection, head, verifiers, anchor)?;
+    }
+    match check_anchor(config, connection, head, verifiers, &config.publish.join(CHECKPOINT_PATH))? {
+        Some(size) => Ok(size),
+        None => without_checkpoint(config, connection),
+    }
+}
+
+/// The size of the checkpoint in a file, of which this log must be the continuation; nothing where there is no file.
+fn check_anchor(
+    config: &LedgerConfig,
+    connection: &Connection,
+    head: &Head,
+    verifiers: &[VerifierKey],
+    path: &Path,
+) -> Result<Option<u64>, OpenError> {
+    let note = match fs::read(path) {
         Ok(note) => note,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return without_checkpoint(config, connection),
-        Err(source) => return Err(OpenError::Io { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(OpenError::Io { path: path.to_owned(), source }),
     };
-    let checkpoint = Checkpoint::open(&note, std::slice::from_ref(verifier))
-        .map_err(|source| OpenError::Checkpoint { publish: publish.clone(), source })?;
-    let restored = |what: String| OpenError::Restored { database: database.clone(), publish: publish.clone(), what };
+    let database = || config.database.clone();
+    let checkpoint = Checkpoint::open(&note, verifiers)
+        .map_err(|source| OpenError::Checkpoint { checkpoint: path.to_owned(), source })?;
+    let restored = |what: String| OpenError::Restored { database: database(), checkpoint: path.to_owned(), what };
     let size = checkpoint.size();
     if size > head.size {
         return Err(restored(format!("{size} entries were published, and the database has {}", head.size)));
     }
     let then = Frontier::rebuild(size, &StoredNodes(connection))
-        .map_err(|error| OpenError::Broken { database: database.clone(), what: error.to_string() })?;
+        .map_err(|error| OpenError::Broken { database: database(), what: error.to_string() })?;
     if then.root() != checkpoint.root() {
         return Err(restored(format!("the first {size} entries are others than those that were published")));
     }
-    Ok(size)
+    Ok(Some(size))
 }
 
 /// No checkpoint is there: right for a log that was never published, and otherwise an anchor that was taken away.

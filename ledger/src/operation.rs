@@ -6,7 +6,7 @@ use hallmark_policy::{Refusal, RequestIdentity, Warrant};
 use tokio::sync::oneshot;
 
 use crate::{
-    Event, Issued, LedgerError, Logged, Step, UnixMillis, authority,
+    Event, Issued, LedgerError, Logged, NameRelease, Released, Revoke, Revoked, Step, UnixMillis, authority,
     batch::{Batch, Fault},
 };
 
@@ -21,6 +21,8 @@ pub(crate) enum Operation {
     Record { event: Event, at: UnixMillis, reply: Reply<Logged> },
     Advance { step: Step, at: UnixMillis, reply: Reply<Logged> },
     KeepFetch { authority: String, generation: u64, caller: String, at: UnixMillis, reply: Reply<()> },
+    ReleaseName { release: NameRelease, at: UnixMillis, reply: Reply<Released> },
+    Revoke { revokes: Vec<Revoke>, at: UnixMillis, reply: Reply<Vec<Revoked>> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
     Stop,
 }
@@ -61,6 +63,8 @@ impl Operation {
                 let kept = authority::keep_fetch(batch.connection, &authority, generation, &caller, at);
                 defer(reply, kept.map_err(Fault::Sql))
             }
+            Self::ReleaseName { release, at, reply } => defer(reply, batch.release_name(&release, at)),
+            Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
             Self::KeepSignature { log_index, signature, reply } => {
                 defer(reply, batch.keep_signature(log_index, signature))
             }
@@ -75,8 +79,10 @@ impl Operation {
             Self::Refuse { reply, .. } | Self::Record { reply, .. } | Self::Advance { reply, .. } => {
                 answer(reply, Err(error));
             }
+            Self::Revoke { reply, .. } => answer(reply, Err(error)),
             Self::KeepSignature { reply, .. } => answer(reply, Err(error)),
             Self::KeepFetch { reply, .. } => answer(reply, Err(error)),
+            Self::ReleaseName { reply, .. } => answer(reply, Err(error)),
             Self::Stop => {}
         }
     }

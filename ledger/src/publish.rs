@@ -8,15 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hallmark_entry::Summary;
 use hallmark_tlog::{
     bundle,
     proof::NodeSource as _,
     tile::{self, CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath},
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{
+    LedgerConfig,
     nodes::{self, StoredNodes},
+    opening,
     shared::Shared,
     signing::Signed,
 };
@@ -30,6 +33,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How often publishing is tried at the very end.
 const LAST_TRIES: u32 = 3;
+
+/// Where the texts of policies are, each under its SHA-256.
+const POLICIES: &str = "policies";
+
+/// How an entry that loads a policy is told from others without reading it.
+const POLICY_LOADED: &str = "\"type\":\"policy-loaded\"";
 
 /// The newest signed checkpoint, handed from who signs to who publishes. Older ones that were not published are skipped.
 #[derive(Debug, Default)]
@@ -95,6 +104,8 @@ pub(crate) struct Publishing {
     connection: Connection,
     shared: Arc<Shared>,
     files: Files,
+    /// Gets every published checkpoint.
+    anchor: Option<PathBuf>,
     /// Size of the checkpoint that is published; 0 without one.
     published: u64,
     /// Size of the one before.
@@ -103,8 +114,9 @@ pub(crate) struct Publishing {
 
 impl Publishing {
     /// Goes on from a published checkpoint of that size.
-    pub(crate) fn new(connection: Connection, shared: Arc<Shared>, directory: PathBuf, published: u64) -> Self {
-        Self { connection, shared, files: Files::new(directory), published, before: None }
+    pub(crate) fn new(connection: Connection, shared: Arc<Shared>, config: &LedgerConfig, published: u64) -> Self {
+        let (files, anchor) = (Files::new(config.publish.clone()), config.anchor.clone());
+        Self { connection, shared, files, anchor, published, before: None }
     }
 
     /// Works until [`Newest::stop`], to the very end.
@@ -132,10 +144,16 @@ impl Publishing {
         }
         for path in tile::kinds(signed.size).flat_map(|kind| tile::changed(kind, self.published, signed.size)) {
             self.files.write(&path.to_string(), &self.content(path)?)?;
+            if path.kind() == TileKind::Entries {
+                self.publish_openings(path)?;
+            }
         }
         self.files.sync_directories()?;
         self.files.write(CHECKPOINT_PATH, signed.note.to_string().as_bytes())?;
         self.files.sync_directories()?;
+        if let Some(anchor) = &self.anchor {
+            files::write_anchor(anchor, signed.note.to_string().as_bytes())?;
+        }
         self.shared.was_published(signed.size);
         self.remove_partial(signed.size)?;
         self.before = Some(self.published);
@@ -151,6 +169,7 @@ impl Publishing {
             TileKind::Entries => {
                 let entries = nodes::entries(&self.connection, range)?;
                 files::complete(path, entries.len(), wanted)?;
+                entries.iter().try_for_each(|entry| self.publish_policy(entry))?;
                 Ok(bundle::encode(entries)?)
             }
             TileKind::Hashes { level } => {
@@ -161,15 +180,41 @@ impl Publishing {
         }
     }
 
+    /// Publishes the private values of a bundle's entries, if there are any.
+    fn publish_openings(&self, bundle: TilePath) -> Result<(), PublishError> {
+        let start = bundle.index() * TILE_WIDTH;
+        let lines = opening::lines(&self.connection, start..start + u64::from(bundle.width()))?;
+        if lines.is_empty() { Ok(()) } else { self.files.write(&openings_path(bundle), lines.as_bytes()) }
+    }
+
+    /// Publishes the text of a policy that an entry brings into force.
+    fn publish_policy(&self, entry: &[u8]) -> Result<(), PublishError> {
+        if !std::str::from_utf8(entry).is_ok_and(|entry| entry.contains(POLICY_LOADED)) {
+            return Ok(());
+        }
+        let Some(digest) = Summary::parse(entry).ok().and_then(|entry| entry.policy_sha256) else { return Ok(()) };
+        let sql = "SELECT bytes FROM blob WHERE sha256 = unhex(?1)";
+        let text: Option<Vec<u8>> = self.connection.query_row(sql, [&digest], |row| row.get(0)).optional()?;
+        text.map_or(Ok(()), |text| self.files.write(&format!("{POLICIES}/{digest}"), &text))
+    }
+
     /// Removes partial files of sizes that are neither `current` nor the one published before it.
     fn remove_partial(&self, current: u64) -> Result<(), PublishError> {
         let keep: Vec<TilePath> = [self.published, current].into_iter().flat_map(partial).collect();
         let edges = [self.before, Some(self.published), Some(current)];
         for path in edges.into_iter().flatten().flat_map(partial) {
-            self.files.keep_partial(path, &keep)?;
+            self.files.keep_partial(&path.full().to_string(), path, &keep)?;
+            if path.kind() == TileKind::Entries {
+                self.files.keep_partial(&openings_path(path.full()), path, &keep)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Where the private values of a bundle's entries are.
+fn openings_path(bundle: TilePath) -> String {
+    bundle.to_string().replacen("tile/entries", "openings", 1)
 }
 
 /// The partial files that belong to a size.

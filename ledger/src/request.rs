@@ -89,6 +89,8 @@ impl RequestRow {
             ("intermediate", Some(epoch)) => Stage::Intermediate { epoch },
             ("mesh-ca", Some(epoch)) => Stage::MeshCa { epoch },
             ("leaf", Some(epoch)) => Stage::Leaf { epoch },
+            ("crl", epoch) => Stage::Crl { epoch },
+            ("request", Some(epoch)) => Stage::Request { epoch },
             _ => return Err(unknown(2, "stage")),
         };
         Ok(Self {
@@ -110,7 +112,7 @@ impl RequestRow {
     }
 }
 
-/// The column of the certificate's own place among authorities and epochs; none for leaves.
+/// The column of a CA certificate's own place among authorities and epochs; none for all else.
 pub(crate) fn set_place(
     connection: &Connection,
     authority: &str,
@@ -125,7 +127,7 @@ pub(crate) fn set_place(
         Stage::MeshCa { epoch } => {
             ("UPDATE epoch SET mesh_ca = ?1 WHERE authority = ?2 AND generation = ?3", Some(epoch.generation))
         }
-        Stage::Leaf { .. } => return Ok(()),
+        Stage::Leaf { .. } | Stage::Crl { .. } | Stage::Request { .. } => return Ok(()),
     };
     let (index, generation) = (signed(log_index), generation.map(signed));
     let mut values: Vec<&dyn ToSql> = vec![&index, &authority];

@@ -116,7 +116,7 @@ impl Batch<'_> {
         let outcome = Outcome::Refused { reasons: &refusal.reasons };
         let decision = Decision { outcome, policy: Some(refusal.policy), facts: &refusal.facts, warranted: None };
         let logged = self.append(decision.into_entry(at.0), at)?;
-        self.keep_blob(&refusal.facts.request)?;
+        self.keep_brought(&refusal.facts)?;
         Ok(logged)
     }
 

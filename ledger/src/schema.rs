@@ -18,8 +18,13 @@ const STATEMENTS_MAX: usize = 64;
 
 /// Entries are only ever appended. `head` has one row: the tree after the last batch.
 /// Its `published` is at most what was ever published, and over 0 once anything was.
+/// `opening` has the private values of entries; without its rows the entries are what they were.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
-/// `request` forgets leaves after the retention time; `serial`, `name_claim` and `key_names` never do.
+/// `request` forgets leaves after the retention time, and CRLs when newer ones are signed; `serial`, `crl` and `key_names` never
+/// forget. Its `serial` is empty where what is signed has none.
+/// `name_claim` forgets a form when an operator releases it; its `not_after` is the end of the last certificate with the form.
+/// `issuer` has the end of what lives longest among its certificates, the number of its last CRL, and where its newest revocation
+/// stands in the log. `revocation` forgets what has stood on a CRL after its end; times there and in `crl` are in seconds.
 /// `authority.owners` are SHA-256 digests of keys, one after another.
 /// `epoch` keeps aborted ones, so that no generation is used twice; of the others, each transition stands once. `destroyed_at` of an
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
@@ -45,6 +50,13 @@ CREATE TABLE node (
     hash BLOB NOT NULL,
     PRIMARY KEY (level, node_index)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE opening (
+    log_index INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    salt BLOB NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (log_index, key)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE blob (
     sha256 BLOB NOT NULL UNIQUE,
     bytes BLOB NOT NULL
@@ -52,13 +64,36 @@ CREATE TABLE blob (
 CREATE TABLE issuer (
     id INTEGER PRIMARY KEY,
     spki_sha256 BLOB NOT NULL UNIQUE,
-    issued INTEGER NOT NULL
+    issued INTEGER NOT NULL,
+    latest_end INTEGER,
+    last_crl INTEGER NOT NULL DEFAULT 0,
+    newest_revocation INTEGER
 ) STRICT;
 CREATE TABLE serial (
     issuer INTEGER NOT NULL REFERENCES issuer (id),
     serial BLOB NOT NULL,
+    not_after INTEGER NOT NULL,
     log_index INTEGER NOT NULL,
     PRIMARY KEY (issuer, serial)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE revocation (
+    issuer INTEGER NOT NULL REFERENCES issuer (id),
+    serial BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    log_index INTEGER NOT NULL,
+    PRIMARY KEY (issuer, serial)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE crl (
+    issuer INTEGER NOT NULL REFERENCES issuer (id),
+    number INTEGER NOT NULL,
+    log_index INTEGER NOT NULL,
+    this_update INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    newest_revocation INTEGER,
+    PRIMARY KEY (issuer, number)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE request (
     log_index INTEGER PRIMARY KEY REFERENCES entry (log_index),
@@ -85,6 +120,7 @@ CREATE TABLE name_claim (
     form TEXT NOT NULL,
     name TEXT NOT NULL,
     log_index INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
     PRIMARY KEY (authority, form)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE quota (

@@ -13,7 +13,7 @@ use hallmark_tlog::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::{LedgerError, nodes::StoredNodes, publish::Newest};
+use crate::{LedgerError, LogKeys, nodes::StoredNodes, publish::Newest};
 
 /// Somebody who may be waiting for the receipt of an entry.
 pub(crate) struct Waiting {
@@ -42,7 +42,7 @@ pub(crate) struct Signed {
 
 /// What the thread owns.
 pub(crate) struct Signing {
-    pub(crate) key: SignerKey,
+    pub(crate) keys: LogKeys,
     pub(crate) connection: Connection,
     pub(crate) newest: Arc<Newest>,
     pub(crate) last: Option<Signed>,
@@ -81,11 +81,17 @@ impl Signing {
     /// Signs, and verifies what was signed as everybody else will.
     fn sign(&self, size: u64, root: Hash) -> Result<Signed, String> {
         let words = |error: &dyn std::error::Error| error.to_string();
-        let verifier = self.key.verifier();
-        let checkpoint = Checkpoint::new(verifier.name(), size, root).map_err(|error| words(&error))?;
-        let note = checkpoint.sign(&self.key).map_err(|error| words(&error))?;
-        let read = Checkpoint::open_note(&note, std::slice::from_ref(verifier)).map_err(|error| words(&error))?;
-        if read == checkpoint { Ok(Signed { size, root, note }) } else { Err("it reads otherwise".to_owned()) }
+        let LogKeys { current, previous } = &self.keys;
+        let checkpoint = Checkpoint::new(current.verifier().name(), size, root).map_err(|error| words(&error))?;
+        let keys: Vec<&SignerKey> = std::iter::once(current).chain(previous).collect();
+        let note = checkpoint.sign_by(&keys).map_err(|error| words(&error))?;
+        for key in keys {
+            let read = Checkpoint::open_note(&note, std::slice::from_ref(key.verifier()));
+            if read.map_err(|error| words(&error))? != checkpoint {
+                return Err("it reads otherwise".to_owned());
+            }
+        }
+        Ok(Signed { size, root, note })
     }
 
     fn old(&self, waiting: Waiting) {

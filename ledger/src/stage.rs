@@ -18,12 +18,33 @@ pub(crate) fn objection(
             let wanted = root_key(connection, authority, "ready")?;
             Ok(making_objection(connection, authority, epoch)?.or_else(|| key_objection(wanted, issuer)))
         }
-        Stage::MeshCa { epoch } => {
+        Stage::MeshCa { epoch } | Stage::Request { epoch } => {
             let wanted = epoch_key(connection, authority, epoch.generation)?;
             Ok(making_objection(connection, authority, epoch)?.or_else(|| key_objection(wanted, issuer)))
         }
         Stage::Leaf { epoch } => active_objection(connection, authority, epoch, issuer),
+        Stage::Crl { epoch: None } => Ok(key_objection(root_key(connection, authority, "ready")?, issuer)),
+        Stage::Crl { epoch: Some(epoch) } => crl_objection(connection, authority, epoch, issuer),
     }
+}
+
+/// An epoch that has its CA certificates, and may have its key yet. Where that is destroyed, no device signs.
+fn crl_objection(
+    connection: &Connection,
+    authority: &str,
+    epoch: EpochId,
+    issuer: SpkiDigest,
+) -> rusqlite::Result<Option<Reason>> {
+    let sql = "SELECT 1 FROM epoch WHERE authority = ?1 AND generation = ?2 AND transition = ?3 \
+               AND state IN ('prepared', 'active', 'retired')";
+    let mut statement = connection.prepare_cached(sql)?;
+    let values = params![authority, signed(epoch.generation), epoch.transition];
+    if statement.query_row(values, |_| Ok(())).optional()?.is_none() {
+        let sentence =
+            format!("epoch {} signs no CRLs: it has no CA certificates, or no key any more", epoch.generation);
+        return Ok(Some(Reason::new(ReasonCode::EpochNotActive, "authority", sentence)));
+    }
+    Ok(key_objection(epoch_key(connection, authority, epoch.generation)?, issuer))
 }
 
 fn root_objection(connection: &Connection, authority: &str, issuer: SpkiDigest) -> rusqlite::Result<Option<Reason>> {

@@ -1,14 +1,23 @@
 //! Steps of authorities and epochs: each is a compare-and-set and an entry, in the batch's transaction.
 
-use hallmark_entry::Object;
-use hallmark_policy::{authority::transition, key::SpkiDigest};
+use hallmark_entry::{Object, sha256};
+use hallmark_policy::{
+    EpochId, Stage,
+    authority::{OPERATOR, transition},
+    key::SpkiDigest,
+    offline::Brought,
+};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::{
     Consent, EpochIntent, LedgerError, Logged, Step, UnixMillis,
     batch::{Batch, Fault},
+    request,
     schema::{signed, unsigned},
 };
+
+/// What stands in the place of the label and reference of a root's key that is elsewhere.
+pub(crate) const OFFLINE: &str = "offline";
 
 /// Largest generation: what all readers of the entries read alike (RFC 7493, section 2.2).
 const GENERATION_MAX: u64 = 9_007_199_254_740_991;
@@ -20,14 +29,21 @@ impl Batch<'_> {
             Step::RootIntent { authority, label, owners } => root_intent(self.connection, authority, label, owners)?,
             Step::RootKey { authority, reference, spki } => root_key(self.connection, authority, reference, spki)?,
             Step::RootReady { authority } => root_ready(self.connection, authority)?,
+            Step::RootBrought { authority, owners, spki, brought: _ } => {
+                root_intent(self.connection, authority, OFFLINE, owners)?;
+                root_key(self.connection, authority, OFFLINE, spki)?;
+            }
+            Step::IntermediateBrought { authority, generation, brought: _ } => {
+                awaits_intermediate(self.connection, authority, *generation)?;
+            }
             Step::EpochIntent(intent) => self.epoch_intent(intent, at)?,
             Step::EpochKey { authority, generation, reference, spki } => {
                 epoch_key(self.connection, authority, *generation, reference, spki)?;
             }
             Step::EpochPrepared { authority, generation } => epoch_prepared(self.connection, authority, *generation)?,
-            Step::EpochActive { authority, generation } => {
+            Step::EpochActive { authority, generation, revoke_previous } => {
                 let index = self.next_index();
-                epoch_active(self.connection, authority, *generation, index, at)?;
+                epoch_active(self.connection, authority, *generation, *revoke_previous, (index, at))?;
             }
             Step::EpochAborted { authority, generation, reason: _ } => {
                 epoch_aborted(self.connection, authority, *generation)?;
@@ -37,7 +53,30 @@ impl Batch<'_> {
             }
         }
         let entry = entry(self.connection, step, at)?;
-        Ok(self.append(entry, at)?)
+        let logged = self.append(entry, at)?;
+        // Its row says where in the log it stands, so that it comes after the entry.
+        match step {
+            Step::RootBrought { authority, spki, brought, .. } => {
+                let issuer = SpkiDigest::of(spki);
+                self.keep_signed_elsewhere((authority, Stage::Root), (issuer, brought), logged.index, at)?;
+                root_ready(self.connection, authority)?;
+            }
+            Step::IntermediateBrought { authority, generation, brought } => {
+                let (epoch, issuer) = epoch_and_root(self.connection, authority, *generation)?;
+                let stage = Stage::Intermediate { epoch };
+                self.keep_signed_elsewhere((authority, stage), (issuer, brought), logged.index, at)?;
+            }
+            Step::RootIntent { .. }
+            | Step::RootKey { .. }
+            | Step::RootReady { .. }
+            | Step::EpochIntent(_)
+            | Step::EpochKey { .. }
+            | Step::EpochPrepared { .. }
+            | Step::EpochActive { .. }
+            | Step::EpochAborted { .. }
+            | Step::EpochDestroyed { .. } => {}
+        }
+        Ok(logged)
     }
 
     fn epoch_intent(&self, intent: &EpochIntent, at: UnixMillis) -> Result<(), Fault> {
@@ -81,6 +120,75 @@ fn root_ready(connection: &Connection, authority: &str) -> Result<(), Fault> {
                (SELECT 1 FROM request WHERE log_index = authority.root AND signature IS NOT NULL)";
     let changed = connection.execute(sql, [authority])?;
     one(changed, || format!("authority `{authority}` has no kept signature on a root certificate to become ready with"))
+}
+
+/// An epoch that has a key, and no intermediate CA certificate yet.
+fn awaits_intermediate(connection: &Connection, authority: &str, generation: u64) -> Result<(), Fault> {
+    let sql =
+        "SELECT 1 FROM epoch WHERE authority = ?1 AND generation = ?2 AND state = 'keyed' AND intermediate IS NULL";
+    let waits = connection.query_row(sql, params![authority, signed(generation)], |_| Ok(())).optional()?;
+    check(waits.is_some(), || {
+        format!("epoch {generation} of authority `{authority}` is not waiting for an intermediate CA certificate")
+    })
+}
+
+/// Which epoch that is, and the key of its authority's root.
+fn epoch_and_root(
+    connection: &Connection,
+    authority: &str,
+    generation: u64,
+) -> rusqlite::Result<(EpochId, SpkiDigest)> {
+    let sql = "SELECT epoch.transition, authority.spki FROM epoch JOIN authority ON authority.name = epoch.authority \
+               WHERE epoch.authority = ?1 AND epoch.generation = ?2";
+    connection.query_row(sql, params![authority, signed(generation)], |row| {
+        Ok((EpochId { generation, transition: row.get(0)? }, SpkiDigest::of(row.get_ref(1)?.as_blob()?)))
+    })
+}
+
+impl Batch<'_> {
+    /// Keeps a certificate that was signed elsewhere as those are kept that were signed here. Its issuer's numbers are not ours.
+    fn keep_signed_elsewhere(
+        &mut self,
+        (authority, stage): (&str, Stage),
+        (issuer, brought): (SpkiDigest, &Brought),
+        log_index: u64,
+        at: UnixMillis,
+    ) -> Result<(), Fault> {
+        let issuer = self.issuer(issuer)?.id;
+        let (serial, end) = (brought.serial.as_bytes(), brought.validity.not_after.secs());
+        let sql =
+            "INSERT INTO serial (issuer, serial, not_after, log_index) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+        let taken = self.connection.execute(sql, params![issuer, serial, end, signed(log_index)])?;
+        check(taken == 1, || "the root has another certificate with this serial number".to_owned())?;
+        let epoch = stage.epoch();
+        let id =
+            epoch.map_or_else(|| stage.name().to_owned(), |epoch| format!("{}-{}", stage.name(), epoch.generation));
+        let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, generation, transition, \
+                   issuer, serial, algorithm, not_after, tbs, signature) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+        self.connection.execute(
+            sql,
+            params![
+                signed(log_index),
+                at.0,
+                authority,
+                OPERATOR,
+                id,
+                sha256(&brought.to_be_signed),
+                stage.name(),
+                epoch.map(|epoch| signed(epoch.generation)),
+                epoch.map(|epoch| epoch.transition),
+                issuer,
+                serial,
+                brought.algorithm.name(),
+                end,
+                brought.to_be_signed,
+                brought.signature,
+            ],
+        )?;
+        request::set_place(self.connection, authority, stage, log_index)?;
+        Ok(())
+    }
 }
 
 fn check_intent(connection: &Connection, intent: &EpochIntent) -> Result<(), Fault> {
@@ -162,8 +270,8 @@ fn epoch_active(
     connection: &Connection,
     authority: &str,
     generation: u64,
-    index: u64,
-    at: UnixMillis,
+    revoke_previous: bool,
+    (index, at): (u64, UnixMillis),
 ) -> Result<(), Fault> {
     let sql = "SELECT previous = coalesce((SELECT transition FROM epoch WHERE authority = ?1 AND state = 'active'), \
                zeroblob(32)) FROM epoch WHERE authority = ?1 AND generation = ?2 AND state = 'prepared'";
@@ -175,9 +283,9 @@ fn epoch_active(
     })?;
     let sql = "UPDATE epoch SET state = 'retired', retired_at = ?2 WHERE authority = ?1 AND state = 'active'";
     connection.execute(sql, params![authority, at.0])?;
-    let sql =
-        "UPDATE epoch SET state = 'active', active_index = ?3, active_at = ?4 WHERE authority = ?1 AND generation = ?2";
-    connection.execute(sql, params![authority, signed(generation), signed(index), at.0])?;
+    let sql = "UPDATE epoch SET state = 'active', active_index = ?3, active_at = ?4, \
+               revoke_previous = revoke_previous OR ?5 WHERE authority = ?1 AND generation = ?2";
+    connection.execute(sql, params![authority, signed(generation), signed(index), at.0, revoke_previous])?;
     Ok(())
 }
 
@@ -221,6 +329,16 @@ fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Resu
             .text("reference", reference)
             .hex("spki-sha256", SpkiDigest::of(spki).as_bytes()),
         Step::RootReady { authority } => named("root-ready", authority),
+        Step::RootBrought { authority, owners, spki, brought } => named("root-brought", authority)
+            .texts("owners", "owners-omitted", owners.iter().map(ToString::to_string))
+            .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
+            .hex("tbs-sha256", &sha256(&brought.to_be_signed))
+            .hex("serial", brought.serial.as_bytes()),
+        Step::IntermediateBrought { authority, generation, brought } => {
+            epoch(connection, "intermediate-brought", authority, *generation)?
+                .hex("tbs-sha256", &sha256(&brought.to_be_signed))
+                .hex("serial", brought.serial.as_bytes())
+        }
         Step::EpochIntent(intent) => intended(intent),
         Step::EpochKey { authority, generation, reference, spki } => {
             epoch(connection, "epoch-key", authority, *generation)?
@@ -228,12 +346,12 @@ fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Resu
                 .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
         }
         Step::EpochPrepared { authority, generation } => epoch(connection, "epoch-prepared", authority, *generation)?,
-        Step::EpochActive { authority, generation } => {
+        Step::EpochActive { authority, generation, revoke_previous: _ } => {
             let object = epoch(connection, "epoch-active", authority, *generation)?;
-            let sql = "SELECT previous FROM epoch WHERE authority = ?1 AND generation = ?2";
-            let previous: [u8; 32] =
-                connection.query_row(sql, params![authority, signed(*generation)], |row| row.get(0))?;
-            object.hex("previous", &previous)
+            let sql = "SELECT previous, revoke_previous FROM epoch WHERE authority = ?1 AND generation = ?2";
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 32]>(0)?, row.get(1)?));
+            let (previous, revoke) = connection.query_row(sql, params![authority, signed(*generation)], read)?;
+            object.hex("previous", &previous).flag("revoke-previous", revoke)
         }
         Step::EpochAborted { authority, generation, reason } => {
             epoch(connection, "epoch-aborted", authority, *generation)?.text("reason", reason)

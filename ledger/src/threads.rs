@@ -12,10 +12,10 @@ use std::{
     thread::JoinHandle,
 };
 
-use hallmark_tlog::note::{SignerKey, VerifierKey};
+use hallmark_tlog::note::VerifierKey;
 
 use crate::{
-    LedgerConfig, OpenError, QUEUE_OPERATIONS_MAX,
+    LedgerConfig, LogKeys, OpenError, QUEUE_OPERATIONS_MAX,
     open::Checked,
     operation::Operation,
     publish::{Newest, Publishing},
@@ -52,12 +52,8 @@ struct Threads {
 
 impl Inner {
     /// Starts the threads. The first thing signed is the head that was found.
-    pub(crate) fn start(
-        config: &LedgerConfig,
-        checked: Checked,
-        key: SignerKey,
-        verifier: VerifierKey,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn start(config: &LedgerConfig, checked: Checked, keys: LogKeys) -> Result<Self, OpenError> {
+        let verifier = keys.current.verifier().clone();
         let Checked { lock, mut connection, frontier, head, published, id, recovery: _ } = checked;
         let sql = |source| OpenError::Sql { database: config.database.clone(), source };
         let reader = || schema::reader(&config.database).map_err(sql);
@@ -69,10 +65,11 @@ impl Inner {
         let first = Job::Batch { before: frontier.clone(), leaves: Vec::new(), waiting: Vec::new() };
         // The receiver is alive: it is in the next lines.
         drop(jobs.send(first));
-        let signing = Signing { key, connection: reader()?, newest: Arc::clone(&newest), last: None };
-        let publishing = Publishing::new(reader()?, Arc::clone(&shared), config.publish.clone(), published);
+        let signing = Signing { keys, connection: reader()?, newest: Arc::clone(&newest), last: None };
+        let publishing = Publishing::new(reader()?, Arc::clone(&shared), config, published);
         let mover = schema::writer(&config.database).map_err(sql)?;
-        let writer = Writer::new(connection, Arc::clone(&shared), jobs.clone(), growth, frontier, config.retention);
+        let (retention, private) = (config.retention, config.private.clone());
+        let writer = Writer::new(connection, Arc::clone(&shared), jobs.clone(), growth, frontier, retention, private);
         let (offers, known, bound) = (Arc::clone(&newest), Arc::clone(&shared), Arc::clone(&shared));
         let threads = Threads {
             writer: spawn(config, "ledger-writer", move || supervised(&known, || writer.run(&operations)))?,

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use hallmark_entry::privacy::Private;
 use hallmark_policy::{profile::PolicyDigest, time::Span};
 use hallmark_tlog::{frontier::Frontier, hash::Hash};
 use rusqlite::{Connection, ErrorCode};
@@ -36,6 +37,7 @@ const SWEEP_ROWS_EACH: usize = 2;
 /// What the thread owns.
 pub(crate) struct Writer {
     connection: Connection,
+    private: Private,
     shared: Arc<Shared>,
     jobs: Sender<Job>,
     growth: Growth,
@@ -56,10 +58,12 @@ impl Writer {
         growth: Growth,
         frontier: Frontier,
         retention: Span,
+        private: Private,
     ) -> Self {
         let retention_millis = i64::try_from(Duration::from_secs(retention.secs()).as_millis()).unwrap_or(i64::MAX);
         Self {
             connection,
+            private,
             shared,
             jobs,
             growth,
@@ -128,7 +132,7 @@ impl Writer {
         replies: &mut Vec<Deferred>,
     ) -> Result<(), LedgerError> {
         let rows = operations.len() * SWEEP_ROWS_EACH;
-        let mut batch = Batch::new(&self.connection, &self.frontier, self.policy);
+        let mut batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
         for operation in operations {
             let (reply, written) = operation.apply(&mut batch);
             replies.push(reply);
@@ -223,7 +227,7 @@ impl Writer {
             return false;
         }
         let begun = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| self.lost(&error));
-        let batch = Batch::new(&self.connection, &self.frontier, self.policy);
+        let batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
         match begun.and_then(|()| self.finish(batch, IDLE_SWEEP_ROWS)) {
             Ok(written) => {
                 self.adopt(written);
@@ -280,7 +284,15 @@ mod tests {
             let (growth, _, _) = wal::watch(&mut connection).unwrap();
             let (sender, jobs) = mpsc::channel();
             let frontier = Frontier::empty();
-            let writer = Writer::new(connection, Arc::clone(&shared), sender, growth, frontier, Span::from_days(1));
+            let writer = Writer::new(
+                connection,
+                Arc::clone(&shared),
+                sender,
+                growth,
+                frontier,
+                Span::from_days(1),
+                Private::default(),
+            );
             Self { _directory: directory, shared, writer, jobs }
         }
 

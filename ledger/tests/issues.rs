@@ -220,8 +220,8 @@ async fn steps_are_compare_and_set() {
         intent(1, [0; 32]),
         Step::EpochKey { authority: authority(), generation: 2, reference: "x".to_owned(), spki: vec![1] },
         Step::EpochPrepared { authority: authority(), generation: 1 },
-        Step::EpochActive { authority: authority(), generation: 1 },
-        Step::EpochActive { authority: authority(), generation: 2 },
+        Step::EpochActive { authority: authority(), generation: 1, revoke_previous: false },
+        Step::EpochActive { authority: authority(), generation: 2, revoke_previous: false },
     ];
     let size = ledger.head().size;
     for step in wrong {

@@ -27,7 +27,7 @@ impl Visitor for Entries {
         if let Some(issuer) = summary.issuer {
             let last = self.sequences.entry(issuer.spki_sha256).or_default();
             *last += 1;
-            assert_eq!(issuer.sequence, *last);
+            assert_eq!(issuer.sequence, Some(*last));
         }
         self.seen += 1;
     }

@@ -59,7 +59,7 @@ async fn issue_all(ledger: &Ledger, world: &World, warrants: Vec<hallmark_policy
     let mut sequences = Vec::new();
     for warrant in warrants {
         let (_, logged) = committed(ledger.issue(warrant, world.at()).await.unwrap());
-        sequences.push(Summary::parse(&logged.entry).unwrap().issuer.unwrap().sequence);
+        sequences.push(Summary::parse(&logged.entry).unwrap().issuer.unwrap().sequence.unwrap());
         check_receipt(logged).await;
     }
     sequences

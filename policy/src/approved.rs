@@ -2,7 +2,8 @@
 
 use crate::{
     caller::Identity,
-    content::{Content, Serial},
+    content::{CertificateContent, Content, Serial},
+    evidence::EvidenceFacts,
     key::{PublicKey, SpkiDigest},
     limits::{InstanceRate, Limits},
     profile::PolicyDigest,
@@ -30,10 +31,16 @@ pub struct Approved {
 }
 
 impl Approved {
-    /// What the certificate is to say.
+    /// What is to be signed.
     #[must_use]
     pub fn content(&self) -> &Content {
         &self.content
+    }
+
+    /// What the certificate is to say, if it is one that is to be signed.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificateContent> {
+        self.content.certificate()
     }
 
     /// What must hold for it to be committed.
@@ -78,18 +85,45 @@ pub struct Conditions {
     pub stage: Stage,
     /// The request that this answers: no other content may have it.
     pub request: RequestIdentity,
-    /// The issuer's key, under which the serial must be new.
+    /// The issuer's key.
     pub issuer: SpkiDigest,
-    /// The serial number.
-    pub serial: Serial,
-    /// End of the certificate: what is committed and not signed by then is void.
+    /// What must be new under that key.
+    pub numbering: Numbering,
+    /// End of the certificate, or nextUpdate of the CRL: what is committed and not signed by then is void.
     pub not_after: UnixTime,
     /// Quotas, and whose key it is.
     pub limits: Limits,
     /// Decide only: log the decision, commit no serial, sign nothing.
     pub validate_only: bool,
-    /// Written forms that must be free, or this name's already: once per authority, for ever.
+    /// Written forms that must be free, or this name's already: once per authority, until an operator releases them.
     pub claims: Vec<NameClaim>,
+}
+
+/// What numbers a structure among those of its issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// The serial number of a certificate, which no other of the issuer has.
+    Serial(Serial),
+    /// The number of a CRL.
+    Crl {
+        /// The cRLNumber: one more than that of the issuer's CRL before.
+        number: u64,
+        /// Index of the newest revocation that it lists, if there is any: there must be no newer one of this issuer.
+        newest_revocation: Option<u64>,
+    },
+    /// A certification request has no number.
+    Unnumbered,
+}
+
+impl Numbering {
+    /// The serial number, if it is one.
+    #[must_use]
+    pub fn serial(self) -> Option<Serial> {
+        match self {
+            Self::Serial(serial) => Some(serial),
+            Self::Crl { .. } | Self::Unnumbered => None,
+        }
+    }
 }
 
 /// A name whose dots are written as dashes: `a.b-c` and `a-b.c` have the same form, and only one of them can have it.
@@ -121,10 +155,20 @@ pub enum Stage {
         /// The epoch.
         epoch: EpochId,
     },
+    /// Its root, or that epoch, has CA certificates and keeps its key: this is a CRL.
+    Crl {
+        /// The epoch; none for the root.
+        epoch: Option<EpochId>,
+    },
+    /// Its epoch of this generation is being prepared: this is the certification request for its key.
+    Request {
+        /// The epoch.
+        epoch: EpochId,
+    },
 }
 
 impl Stage {
-    /// What is certified at this stage, in one word.
+    /// What is signed at this stage, in one word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -132,6 +176,8 @@ impl Stage {
             Self::Intermediate { .. } => "intermediate",
             Self::MeshCa { .. } => "mesh-ca",
             Self::Leaf { .. } => "leaf",
+            Self::Crl { .. } => "crl",
+            Self::Request { .. } => "request",
         }
     }
 
@@ -140,7 +186,10 @@ impl Stage {
     pub fn epoch(self) -> Option<EpochId> {
         match self {
             Self::Root => None,
-            Self::Intermediate { epoch } | Self::MeshCa { epoch } | Self::Leaf { epoch } => Some(epoch),
+            Self::Crl { epoch } => epoch,
+            Self::Intermediate { epoch } | Self::MeshCa { epoch } | Self::Leaf { epoch } | Self::Request { epoch } => {
+                Some(epoch)
+            }
         }
     }
 }
@@ -190,8 +239,12 @@ pub struct Facts {
     pub spki: Option<SpkiDigest>,
     /// `csr` or `caller`; empty where no possession is in question.
     pub possession: &'static str,
+    /// The policy hash by which names come from the manifest.
+    pub policy_hash: Option<[u8; 32]>,
     /// SHA-256 of evidence that the caller checked.
     pub evidence_sha256: Option<[u8; 32]>,
+    /// Evidence that the signer checked.
+    pub evidence: Option<EvidenceFacts>,
     /// SHA-256 of the manifest that is to be set. Refused ones are not kept: whoever may call could fill the disk.
     pub manifest_sha256: Option<[u8; 32]>,
     /// The CSR or SPKI, as it came: kept as a blob by its digest.

@@ -3,8 +3,8 @@
 //! Intermediate and mesh CA share subject, key and key identifiers; both bind their epoch. Path lengths are 1, 0, 0.
 
 use crate::{
-    approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
-    content::{Content, EpochBinding, Extension, Serial},
+    approved::{Approved, Conditions, Decision, EpochId, Facts, Numbering, RequestIdentity, Stage},
+    content::{CertificateContent, Content, EpochBinding, Extension, Serial},
     decide::check_weak_key,
     key::{PublicKey, SignatureAlgorithm, sha256},
     limits::Limits,
@@ -56,6 +56,8 @@ pub struct Root {
     pub algorithm: SignatureAlgorithm,
     /// Its validity.
     pub validity: Interval,
+    /// Its subjectKeyIdentifier: an offline root's may be made otherwise than ours.
+    pub key_identifier: [u8; 20],
 }
 
 /// The digest that stands for an epoch's place in the chain of transitions.
@@ -98,10 +100,7 @@ pub fn decide_ca(
         CaRequest::Root => &authority.root,
         CaRequest::Intermediate { .. } | CaRequest::MeshCa { .. } => &authority.epoch,
     };
-    if key.kind() != profile.key {
-        let sentence = format!("the key is {}, and the policy wants {}", key.kind(), profile.key);
-        reasons.push(Reason::new(ReasonCode::KeyNotAllowed, "key", sentence).allowing(profile.key.name()));
-    }
+    check_kind(profile, key, &mut reasons);
     check_weak_key(policy, key, &mut reasons);
     let validity = ca_validity(profile, request, now, &mut reasons);
     match validity {
@@ -110,6 +109,26 @@ pub fn decide_ca(
         }
         _ => Decision::Refuse(reasons),
     }
+}
+
+/// Whether a CA key is of the kind that the policy wants.
+pub(crate) fn check_kind(profile: &CaProfile, key: &PublicKey, reasons: &mut Vec<Reason>) {
+    if key.kind() != profile.key {
+        let sentence = format!("the key is {}, and the policy wants {}", key.kind(), profile.key);
+        reasons.push(Reason::new(ReasonCode::KeyNotAllowed, "key", sentence).allowing(profile.key.name()));
+    }
+}
+
+/// What every CA certificate of an epoch says beside its identifiers and path length: the same in the intermediate and in the
+/// mesh CA, since clients that trust the one never see the other.
+pub(crate) fn epoch_extensions(authority: &Authority, binding: EpochBinding) -> Vec<Extension> {
+    let mut extensions: Vec<_> =
+        authority.name_constraints.clone().map(Extension::NameConstraints).into_iter().collect();
+    if !authority.policies.is_empty() {
+        extensions.push(Extension::CertificatePolicies(authority.policies.clone()));
+    }
+    extensions.push(Extension::EpochBinding(binding));
+    extensions
 }
 
 fn ca_validity(
@@ -174,21 +193,24 @@ fn approve(
         Extension::CertificateAuthority { path_len },
         Extension::CertificateAndCrlSigning,
         Extension::SubjectKeyIdentifier(key.key_identifier()),
-        Extension::AuthorityKeyIdentifier(issuer_key.key_identifier()),
+        Extension::AuthorityKeyIdentifier(match request {
+            CaRequest::Root | CaRequest::MeshCa { .. } => issuer_key.key_identifier(),
+            CaRequest::Intermediate { root, .. } => root.key_identifier,
+        }),
     ];
-    if binding.is_some() {
-        // The same in the intermediate and in the mesh CA: clients that trust the one never see the other.
-        extensions.extend(authority.name_constraints.clone().map(Extension::NameConstraints));
-        if !authority.policies.is_empty() {
-            extensions.push(Extension::CertificatePolicies(authority.policies.clone()));
-        }
+    if let (CaRequest::Intermediate { .. }, Some(crl)) = (request, &authority.crl)
+        && !crl.root_urls.is_empty()
+    {
+        extensions.push(Extension::CrlDistributionPoints(crl.root_urls.clone()));
     }
-    extensions.extend(binding.map(Extension::EpochBinding));
+    if let Some(binding) = binding {
+        extensions.extend(epoch_extensions(authority, binding));
+    }
     let request_id = match stage.epoch() {
         None => stage.name().to_owned(),
         Some(epoch) => format!("{}-{}", stage.name(), epoch.generation),
     };
-    let content = Content {
+    let content = Content::Certificate(CertificateContent {
         serial,
         algorithm,
         issuer: issuer.clone(),
@@ -196,7 +218,7 @@ fn approve(
         subject: profile.subject.clone(),
         key: key.clone(),
         extensions,
-    };
+    });
     let content_sha256 = sha256(&[request_id.as_bytes(), key.spki()].concat());
     let conditions = Conditions {
         authority: authority.name.clone(),
@@ -209,7 +231,7 @@ fn approve(
             content_sha256,
         },
         issuer: issuer_key.digest(),
-        serial,
+        numbering: Numbering::Serial(serial),
         not_after: validity.not_after,
         limits: Limits::default(),
         validate_only: false,

@@ -5,7 +5,7 @@ use rasn::types::{Integer, OctetString, Utf8String};
 use crate::{
     content::EPOCH_BINDING_ARCS,
     file::ClaimType,
-    oid::Oid,
+    oid::{Oid, dotted},
     profile::Profile,
     reason::{Reason, ReasonCode, quote},
 };
@@ -15,6 +15,9 @@ pub const CLAIMS_MAX: usize = 64;
 
 /// Longest value of a claim, in bytes of DER.
 pub const CLAIM_BYTES_MAX: usize = 4_096;
+
+/// Where Contrast puts the workload secret id: not a claim of the request, but what the manifest says.
+pub(crate) const WORKLOAD_SECRET_ID_ARCS: &[u32] = &[1, 3, 9901, 3, 1];
 
 /// Where standards put extensions that mean something to relying parties: no claim lies there, whatever a policy says.
 pub(crate) const RESERVED: [&[u32]; 6] = [
@@ -98,6 +101,13 @@ impl Claim {
         })?;
         Ok(Self { oid, value: input.value.clone(), kind })
     }
+}
+
+/// What a certificate says of the workload secret id that a manifest gives. `None` if it cannot be encoded.
+pub(crate) fn workload_secret_id(id: &str) -> Option<Claim> {
+    let oid = Oid::parse(&dotted(WORKLOAD_SECRET_ID_ARCS)).ok()?;
+    let value = rasn::der::encode(&OctetString::from(id.as_bytes().to_vec())).ok()?;
+    Some(Claim { oid, value, kind: ClaimType::OctetString })
 }
 
 /// The type of a value, if it is one value of a known type and its DER is the one that encoding it again gives.

@@ -1,8 +1,10 @@
-//! What a certificate says, as plain data: policy writes it down, `issuance` encodes it, `endorse` compares.
+//! What is signed, as plain data: policy writes it down, `issuance` encodes it, `endorse` compares.
 
 use crate::{
+    certification_request::RequestContent,
     claim::Claim,
     constraint::NameConstraints,
+    crl::CrlContent,
     key::{PublicKey, SignatureAlgorithm},
     name::{DistinguishedName, GeneralName},
     oid::Oid,
@@ -25,35 +27,91 @@ pub const EPOCH_BINDING_VERSION: u8 = 1;
 /// It stands under the enterprise number that IANA keeps for documentation (RFC 5612) until the project has its own.
 pub const EPOCH_BINDING_ARCS: &[u32] = &[1, 3, 6, 1, 4, 1, 32473, 9901, 1];
 
-/// A serial number: positive, 17 octets, 128 random bits (RFC 5280, section 4.1.2.2).
+/// Most octets of a serial number (RFC 5280, section 4.1.2.2).
+const SERIAL_OCTETS_MAX: usize = 20;
+
+/// A serial number: positive, at most 20 octets (RFC 5280, section 4.1.2.2). Those that are given here have 17, 128 bits of them random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Serial([u8; SERIAL_RANDOM_BYTES + 1]);
+pub struct Serial {
+    // Before the octets, so that serial numbers are ordered as numbers.
+    length: usize,
+    octets: [u8; SERIAL_OCTETS_MAX],
+}
 
 impl Serial {
     /// The serial number with these random bytes.
     #[must_use]
     pub fn from_random(random: [u8; SERIAL_RANDOM_BYTES]) -> Self {
-        let mut bytes = [SERIAL_FIRST_BYTE; SERIAL_RANDOM_BYTES + 1];
-        bytes.iter_mut().skip(1).zip(random).for_each(|(to, from)| *to = from);
-        Self(bytes)
+        let mut octets = [0; SERIAL_OCTETS_MAX];
+        let bytes = std::iter::once(SERIAL_FIRST_BYTE).chain(random);
+        octets.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        Self { length: SERIAL_RANDOM_BYTES + 1, octets }
     }
 
-    /// Its 17 octets, big-endian.
+    /// A serial number that was stored, or given by an offline root: the contents of a DER INTEGER that is positive.
+    #[must_use]
+    pub fn from_stored(stored: &[u8]) -> Option<Self> {
+        let is_minimal = match stored {
+            [] | [0] => false,
+            [0, second, ..] => *second >= 0x80,
+            [first, ..] => *first < 0x80,
+        };
+        if !is_minimal || stored.len() > SERIAL_OCTETS_MAX {
+            return None;
+        }
+        let mut octets = [0; SERIAL_OCTETS_MAX];
+        octets.iter_mut().zip(stored).for_each(|(to, from)| *to = *from);
+        Some(Self { length: stored.len(), octets })
+    }
+
+    /// Its octets, big-endian.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.octets.get(..self.length).unwrap_or_default()
     }
 }
 
 impl std::fmt::Display for Serial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&crate::hex(&self.0))
+        f.write_str(&crate::hex(self.as_bytes()))
+    }
+}
+
+/// What a CA key may sign: one of three structures, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A TBSCertificate (RFC 5280, section 4.1).
+    Certificate(CertificateContent),
+    /// A TBSCertList (RFC 5280, section 5.1).
+    Crl(CrlContent),
+    /// A CertificationRequestInfo (RFC 2986, section 4.1) about the very key that signs it.
+    Request(RequestContent),
+}
+
+impl Content {
+    /// What the signature is made with.
+    #[must_use]
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        match self {
+            Self::Certificate(content) => content.algorithm,
+            Self::Crl(content) => content.algorithm,
+            Self::Request(content) => content.algorithm,
+        }
+    }
+
+    /// What the certificate says, if it is one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CertificateContent> {
+        match self {
+            Self::Certificate(content) => Some(content),
+            Self::Crl(_) | Self::Request(_) => None,
+        }
     }
 }
 
 /// Everything that a TBSCertificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Content {
+pub struct CertificateContent {
     /// serialNumber.
     pub serial: Serial,
     /// signature.

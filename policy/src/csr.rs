@@ -18,7 +18,7 @@ pub const CSR_BYTES_MAX: usize = 65_536;
 /// Label of a PEM block that carries a CSR (RFC 7468, section 7).
 const PEM_LABEL: &str = "CERTIFICATE REQUEST";
 
-const EXTENSION_REQUEST: &[u32] = &[1, 2, 840, 113549, 1, 9, 14];
+pub(crate) const EXTENSION_REQUEST: &[u32] = &[1, 2, 840, 113549, 1, 9, 14];
 const SUBJECT_ALT_NAME: &[u32] = &[2, 5, 29, 17];
 const COMMON_NAME: &[u32] = &[2, 5, 4, 3];
 
@@ -30,12 +30,12 @@ struct CertificationRequest {
 }
 
 #[derive(AsnType, Clone, Debug, Decode, Encode, PartialEq, Eq)]
-struct CertificationRequestInfo {
-    version: Integer,
-    subject: Name,
-    subject_pk_info: SubjectPublicKeyInfo,
+pub(crate) struct CertificationRequestInfo {
+    pub(crate) version: Integer,
+    pub(crate) subject: Name,
+    pub(crate) subject_pk_info: SubjectPublicKeyInfo,
     #[rasn(tag(0))]
-    attributes: SetOf<Attribute>,
+    pub(crate) attributes: SetOf<Attribute>,
 }
 
 /// What a CSR asks for, and what it takes to check its signature. Nothing here is approved.

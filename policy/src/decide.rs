@@ -1,15 +1,19 @@
 //! Deciding: a profile reads a request and approves exactly what it asks for, or says every reason why not.
 
+use std::sync::Arc;
+
 use crate::{
-    approved::{Approved, Conditions, Decision, EpochId, Facts, RequestIdentity, Stage},
+    approved::{Approved, Conditions, Decision, EpochId, Facts, Numbering, RequestIdentity, Stage},
     bounds::Bounds,
     caller::Caller,
     claim,
     constraint::NameConstraints,
-    content::{Content, Extension, Serial},
-    file::{OverWord, PossessionWord},
+    content::{CertificateContent, Content, Extension, Serial},
+    evidence::{self, EvidenceFacts},
+    file::{NamesFromWord, OverWord, PossessionWord},
     key::{PublicKey, SignatureAlgorithm},
     limits,
+    manifest::{Manifest, workload},
     name::{DistinguishedName, DnsName, GeneralName, NameKind},
     names::{self, Named},
     profile::{Authority, CallerRule, KeyPurpose, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
@@ -40,6 +44,8 @@ pub struct Issuer {
     pub validity: Interval,
     /// What both certificates bound leaves to.
     pub bounds: Bounds,
+    /// The manifest of the epoch, where its authority rotates by manifest.
+    pub manifest: Option<Arc<Manifest>>,
 }
 
 /// Whether a caller may call a method at all, and under which rule.
@@ -93,7 +99,12 @@ pub fn facts(policy: &Policy, request: &Request) -> Facts {
             Possession::Csr(_) => "csr",
             Possession::Caller => "caller",
         },
+        policy_hash: request.policy_hash,
         evidence_sha256: request.evidence_sha256,
+        evidence: request.evidence.as_ref().map(|jwt| {
+            let jwt = jwt.as_str().as_bytes().to_vec();
+            EvidenceFacts { jwt, verified_by: None }
+        }),
         manifest_sha256: None,
         request: request.raw.clone(),
     }
@@ -118,7 +129,13 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
     }
     check_weak_key(policy, &request.key, &mut reasons);
     let authority = profile.and_then(|profile| policy.authority(&profile.authority));
-    let named = profile.and_then(|profile| names::check(profile, request, &mut reasons));
+    let named = profile.zip(authority).and_then(|(profile, authority)| match profile.names_from {
+        NamesFromWord::Request => {
+            reasons.extend(workload::not_asked_for(profile, request));
+            names::check(profile, request, &mut reasons)
+        }
+        NamesFromWord::Manifest => workload::named(profile, authority, request, issuer, &mut reasons),
+    });
     if let Some(named) = &named {
         check_size(named, request, &mut reasons);
         if let Some(authority) = authority {
@@ -129,12 +146,19 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
             check_provider(rule, named, &mut reasons);
         }
     }
+    let verified_by = profile.and_then(|profile| {
+        let bound = named.as_ref().and_then(|named| named.bound.as_ref());
+        evidence::check(profile.evidence.as_ref(), request, bound, now, &mut reasons)
+    });
     check_transition(request, issuer, &mut reasons);
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
     match (rule, profile.zip(authority), named, validity) {
         (Some(rule), Some((profile, authority)), Some(named), Some(validity)) if reasons.is_empty() => {
             let extensions = extensions(profile, authority, request, &named, issuer);
-            let approved = approve(policy, rule, profile, request, named, issuer, validity, serial, extensions);
+            let mut approved = approve(policy, rule, profile, request, named, issuer, validity, serial, extensions);
+            if let Some(evidence) = &mut approved.facts.evidence {
+                evidence.verified_by = verified_by;
+            }
             Decision::Approve(Box::new(approved))
         }
         _ => Decision::Refuse(reasons),
@@ -186,7 +210,7 @@ pub(crate) fn check_weak_key(policy: &Policy, key: &PublicKey, reasons: &mut Vec
 
 fn check_size(named: &Named, request: &Request, reasons: &mut Vec<Reason>) {
     let names: usize = named.names.iter().map(|name| name.as_str().len()).sum();
-    let claims: usize = request.claims.iter().map(|claim| claim.value.len()).sum();
+    let claims: usize = request.claims.iter().chain(&named.secret_id).map(|claim| claim.value.len()).sum();
     let bytes = names + claims + request.key.spki().len();
     if bytes > CONTENT_BYTES_MAX {
         let field = if claims > names { "claims" } else { "names" };
@@ -382,7 +406,8 @@ fn extensions(
         extensions.push(Extension::CertificatePolicies(asserted));
     }
     if !authority.crl_urls.is_empty() {
-        extensions.push(Extension::CrlDistributionPoints(authority.crl_urls.clone()));
+        let urls = authority.crl_urls.iter().map(|url| url.of(issuer.epoch.generation)).collect();
+        extensions.push(Extension::CrlDistributionPoints(urls));
     }
     if !authority.ca_issuer_urls.is_empty() {
         extensions.push(Extension::CaIssuers(authority.ca_issuer_urls.clone()));
@@ -391,7 +416,7 @@ fn extensions(
         let critical = named.common_name.is_none();
         extensions.push(Extension::SubjectAltName { critical, names: named.names.clone() });
     }
-    extensions.extend(request.claims.iter().cloned().map(Extension::Claim));
+    extensions.extend(request.claims.iter().chain(&named.secret_id).cloned().map(Extension::Claim));
     extensions
 }
 
@@ -409,7 +434,7 @@ fn approve(
 ) -> Approved {
     let facts = Facts { names: named.all(), ..facts(policy, request) };
     let subject = named.common_name.as_deref().map(DistinguishedName::common_name).unwrap_or_default();
-    let content = Content {
+    let content = CertificateContent {
         serial,
         algorithm: issuer.algorithm,
         issuer: issuer.subject.clone(),
@@ -429,12 +454,13 @@ fn approve(
             content_sha256: request.content_sha256,
         },
         issuer: issuer.key.digest(),
-        serial,
+        numbering: Numbering::Serial(serial),
         not_after: validity.not_after,
         limits: limits::limits(policy, profile, &content),
         validate_only: request.validate_only,
         claims: named.claims,
     };
     let instance_rate = limits::instance_rate(profile, &content);
+    let content = Content::Certificate(content);
     Approved { content, issuer: issuer.key.clone(), conditions, facts, instance_rate }
 }

@@ -1,19 +1,21 @@
 //! Endorsing: a draft is read back and compared with what was approved, field by field, before it becomes a warrant.
 
-use num_bigint::BigInt;
-use rasn_pkix::{TbsCertificate, Version};
+mod certificate;
+mod crl;
+mod extensions;
+mod request;
+
+pub use certificate::{TBS_BYTES_MAX, read_back, stored_serial, stored_subject_is, stored_validity};
+pub use crl::read_back_crl;
+pub use request::read_back_request;
+
+use rasn::{Decode, Encode};
 
 use crate::{
     approved::{Approved, Conditions, Facts},
-    content::Content,
-    key::{PublicKey, arcs},
-    name::DistinguishedName,
-    readback::{self, Expected},
-    time::Interval,
+    content::{CertificateContent, Content},
+    key::PublicKey,
 };
-
-/// Largest TBSCertificate that is endorsed, in bytes.
-pub const TBS_BYTES_MAX: usize = 65_535;
 
 /// Bytes that may be signed, once, by one key, if the ledger commits them. Made only by [`endorse`]; not `Clone`.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub struct Warrant {
 }
 
 impl Warrant {
-    /// The DER of the TBSCertificate.
+    /// The DER of the TBSCertificate, TBSCertList or CertificationRequestInfo.
     #[must_use]
     pub fn to_be_signed(&self) -> &[u8] {
         &self.to_be_signed
@@ -81,91 +83,30 @@ pub fn endorse(approved: Approved, draft: Vec<u8>) -> Result<Warrant, Disagreeme
     }
 }
 
-/// The first field in which a TBSCertificate differs from its approved content.
+/// The first field in which a draft differs from its approved content.
 fn difference(content: &Content, draft: &[u8]) -> Option<&'static str> {
-    if draft.len() > TBS_BYTES_MAX {
-        return Some("its length");
+    match content {
+        Content::Certificate(content) => certificate::difference(content, draft),
+        Content::Crl(content) => crl::difference(content, draft),
+        Content::Request(content) => request::difference(content, draft),
     }
-    let Ok(read) = rasn::der::decode::<TbsCertificate>(draft) else { return Some("its syntax") };
-    if rasn::der::encode(&read).ok().as_deref() != Some(draft) {
-        return Some("its encoding");
+}
+
+/// The first field in which a certificate that was made elsewhere differs from what it must say.
+pub(crate) fn stored_difference(content: &CertificateContent, to_be_signed: &[u8]) -> Option<&'static str> {
+    certificate::difference(content, to_be_signed)
+}
+
+/// Reads a structure that is the one encoding of what it says.
+pub(crate) fn read<T: Decode + Encode>(draft: &[u8], bytes_max: usize) -> Result<T, &'static str> {
+    if draft.len() > bytes_max {
+        return Err("its length");
     }
-    let field = |name: &'static str, same: bool| if same { None } else { Some(name) };
-    let encoded = |value: &rasn_pkix::Name| rasn::der::encode(value).ok();
-    field("version", read.version == Version::V3)
-        .or_else(|| field("serialNumber", serial_is(content, &read)))
-        .or_else(|| field("signature", algorithm_is(content, &read)))
-        .or_else(|| field("issuer", encoded(&read.issuer) == readback::name(&content.issuer).ok()))
-        .or_else(|| field("notBefore", readback::says(&read.validity.not_before, content.validity.not_before)))
-        .or_else(|| field("notAfter", readback::says(&read.validity.not_after, content.validity.not_after)))
-        .or_else(|| field("subject", encoded(&read.subject) == readback::name(&content.subject).ok()))
-        .or_else(|| field("subjectPublicKeyInfo", key_is(content, &read)))
-        .or_else(|| field("issuerUniqueID", read.issuer_unique_id.is_none()))
-        .or_else(|| field("subjectUniqueID", read.subject_unique_id.is_none()))
-        .or_else(|| extensions_differ(content, &read))
+    let read: T = rasn::der::decode(draft).map_err(|_| "its syntax")?;
+    if rasn::der::encode(&read).ok().as_deref() == Some(draft) { Ok(read) } else { Err("its encoding") }
 }
 
-fn serial_is(content: &Content, read: &TbsCertificate) -> bool {
-    BigInt::from(read.serial_number.clone()).to_signed_bytes_be() == content.serial.as_bytes()
-}
-
-fn algorithm_is(content: &Content, read: &TbsCertificate) -> bool {
-    rasn::der::encode(&read.signature).is_ok_and(|der| der == readback::algorithm_identifier(content.algorithm))
-}
-
-fn key_is(content: &Content, read: &TbsCertificate) -> bool {
-    rasn::der::encode(&read.subject_public_key_info).is_ok_and(|der| der == content.key.spki())
-}
-
-/// The extensions must be exactly the approved ones, in their order: nothing missing, nothing else, nothing twice.
-fn extensions_differ(content: &Content, read: &TbsCertificate) -> Option<&'static str> {
-    let found: Vec<_> = read.extensions.iter().flat_map(|list| list.iter()).collect();
-    if found.len() != content.extensions.len() {
-        return Some("the number of extensions");
-    }
-    for (found, approved) in found.iter().zip(&content.extensions) {
-        let Ok(Expected { arcs: oid, critical, value }) = readback::extension(approved) else {
-            return Some("an extension that cannot be encoded");
-        };
-        if arcs(&found.extn_id) != &*oid {
-            return Some("which extensions there are");
-        }
-        if found.critical != critical {
-            return Some("whether an extension is critical");
-        }
-        if *found.extn_value != *value {
-            return Some("the value of an extension");
-        }
-    }
-    let twice =
-        found.iter().enumerate().any(|(at, one)| found.iter().take(at).any(|other| other.extn_id == one.extn_id));
-    twice.then_some("an extension that stands twice")
-}
-
-/// Reads any TBSCertificate; for fuzzing the decoder.
-pub fn read_back(draft: &[u8]) -> bool {
-    rasn::der::decode::<TbsCertificate>(draft).is_ok_and(|read| rasn::der::encode(&read).ok().as_deref() == Some(draft))
-}
-
-/// The serial number of a TBSCertificate that was endorsed and stored, big-endian.
-#[must_use]
-pub fn stored_serial(to_be_signed: &[u8]) -> Option<Vec<u8>> {
-    let read: TbsCertificate = rasn::der::decode(to_be_signed).ok()?;
-    Some(BigInt::from(read.serial_number).to_signed_bytes_be())
-}
-
-/// The validity of a TBSCertificate that was endorsed and stored.
-#[must_use]
-pub fn stored_validity(to_be_signed: &[u8]) -> Option<Interval> {
-    let read: TbsCertificate = rasn::der::decode(to_be_signed).ok()?;
-    Some(readback::interval(&read.validity))
-}
-
-/// Whether a TBSCertificate that was endorsed and stored has this subject, byte for byte.
-#[must_use]
-pub fn stored_subject_is(to_be_signed: &[u8], subject: &DistinguishedName) -> bool {
-    rasn::der::decode::<TbsCertificate>(to_be_signed)
-        .ok()
-        .and_then(|read| rasn::der::encode(&read.subject).ok())
-        .is_some_and(|der| Some(der) == readback::name(subject).ok())
+/// The name of a field that is not the same.
+fn field(name: &'static str, same: bool) -> Option<&'static str> {
+    if same { None } else { Some(name) }
 }

@@ -61,7 +61,11 @@ pub struct AuthorityTable {
     /// ip, email) that is not permitted here is wholly excluded. A change shows in the next epoch's certificates; until then
     /// leaves are held to both, and start, reload and `hallmark policy apply` say so.
     pub name_constraints: Option<NameConstraintsTable>,
-    /// Where leaves say that the CRL is: `http://` URLs, at most 8 of at most 1,024 bytes. Default: none.
+    /// CRLs of the root and of every epoch. Default: none are signed, and what is revoked stands in the log alone.
+    pub crl: Option<CrlTable>,
+    /// Where leaves say that the CRL of their epoch is: `http://` URLs, at most 8 of at most 1,024 bytes. `{generation}` in
+    /// one stands for the epoch's generation; without it, all epochs would be looked for in one place, and each has a key
+    /// and a CRL of its own. Default: none.
     #[serde(default)]
     pub crl_urls: Vec<String>,
     /// Where leaves say that their issuer's certificate is: `http://` URLs, at most 8 of at most 1,024 bytes. Default:
@@ -108,6 +112,30 @@ pub struct ManifestNamesTable {
     /// tools give to every workload; `false` if not set.
     #[serde(default)]
     pub single_labels: bool,
+}
+
+/// `crl = { .. }` of an authority (RFC 5280, section 5).
+///
+/// The root's CRL lists intermediates, the CRL of an epoch leaves. Each is complete, numbered, and made again on time or soon after a
+/// revocation. What has expired stands on one more CRL. Newest ones are published as `crl/NAME/root.crl` and
+/// `crl/NAME/epoch-GENERATION.crl` below the directory of the published log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CrlTable {
+    /// From thisUpdate to nextUpdate: from 10 minutes to 398 days, for example `7d`.
+    pub lifetime: String,
+    /// When the next one is made, at the latest: from 1 minute to half of `lifetime`, so that one attempt may fail, for example
+    /// `1d`.
+    pub refresh: String,
+    /// `true`: a CRL says in a critical issuingDistributionPoint that it is about end entities or CAs only, and where it is
+    /// published (`crl-urls`, `root-urls`). Clients that know this extension then refuse to take one for the other; those that do not
+    /// refuse the CRL. `false` if not set.
+    #[serde(default)]
+    pub distribution_point: bool,
+    /// Where intermediates say that the root's CRL is: `http://` URLs, at most 8 of at most 1,024 bytes. A change shows in the
+    /// next epoch's intermediate. Default: none.
+    #[serde(default)]
+    pub root_urls: Vec<String>,
 }
 
 /// `name-constraints = { .. }` of an authority.
@@ -159,6 +187,10 @@ pub struct CaTable {
     pub key: String,
     /// Signature algorithm of this key; what is usual for its kind if not set.
     pub signature: Option<String>,
+    /// Only for a root: `true` where its key is not in this signer's key backend. `hallmarkd init --root NAME=FILE` brings its certificate, and each
+    /// epoch waits for the intermediate CA certificate that the root signs elsewhere. `false` if not set.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// `[provider.NAME]`: who launches instances (Copper Argos), and under which DNS suffixes.
@@ -196,9 +228,21 @@ pub struct ProfileTable {
     /// and a request with claims is refused.
     #[serde(default)]
     pub claims: Vec<ClaimTable>,
+    /// Evidence of the provider that every request must bring, and that the signer checks. Default: none, and a request with
+    /// evidence is refused.
+    pub evidence: Option<EvidenceTable>,
     /// Who proves possession of the key: `csr` (the default) or `caller`.
     #[serde(default)]
     pub possession: PossessionWord,
+    /// Where names come from. `request` (the default): from the request, held to the formats below. `manifest`, under an authority with
+    /// `rotates = "manifest"`: from the active epoch's manifest, by the policy hash that the request names; then the request has no name
+    /// of its own, the profile has no formats, and the subject is empty.
+    #[serde(default)]
+    pub names_from: NamesFromWord,
+    /// Only with `names-from = "manifest"`. `true`: where the manifest gives a workload a `WorkloadSecretID`, its certificates say
+    /// it in the extension 1.3.9901.3.1, not critical, as an OCTET STRING, as Contrast's do. `false` if not set.
+    #[serde(default)]
+    pub workload_secret_id: bool,
     /// Format of the common name. Without it the subject is empty, and a request with a common name is refused.
     pub common_name: Option<String>,
     /// Formats of subjectAltName entries.
@@ -213,7 +257,8 @@ pub struct ProfileTable {
     pub case: CaseWord,
     /// Dashes in parts that some format writes with `:dashes`. `strict` (the default) refuses them, since `a.b-c` and
     /// `a-b.c` are written alike. `claimed` takes them, and the ledger gives each written form to the first name that comes
-    /// with it, once per authority and for ever; the common name must have the part, so that its dots are known.
+    /// with it, once per authority, until an operator frees it (`hallmark name release`); the common name must have the part,
+    /// so that its dots are known.
     #[serde(default)]
     pub dashes: DashesWord,
     /// Shapes of the parts in the formats. `domain`, `service` and `instance` are known without being named.
@@ -236,6 +281,77 @@ pub struct ProfileTable {
     /// says so; `false` if not set.
     #[serde(default)]
     pub one_key_one_name: bool,
+}
+
+/// `[profile.NAME.evidence]`: a JWT by which a provider says which instance of which service has this key.
+///
+/// The JWT is signed (JWS compact serialisation, RFC 7515), has `iss`, `aud`, `iat`, `exp`, and `cnf` with the request's key
+/// (RFC 7800); `nbf` counts where it is there. Its header has `alg`, and may have `kid` and `typ`; anything else there, `crit`
+/// and keys of the sender's choice among it, is refused, as are members that stand twice and numbers that are not whole.
+/// Because it confirms one key it is good for no other: whoever copies it gets, until it ends, the same names over the same
+/// key. A profile has one issuer; providers with issuers of their own have profiles of their own. The policy's text is
+/// kept in the log: no secret belongs here, and shared keys (HMAC) are not taken.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EvidenceTable {
+    /// `iss`, compared byte for byte.
+    pub issuer: String,
+    /// `aud`: this, or a list of at most 16 with this in it.
+    pub audience: String,
+    /// Algorithms that are taken: `ES256`, `ES384`, `EdDSA` (Ed25519), `PS256`, `RS256`. Each fits a key, and each key has one.
+    pub algorithms: Vec<String>,
+    /// Keys of the issuer, each named by its `kid`. With those of `jwks` at least 1 and at most 32.
+    #[serde(default)]
+    pub keys: Vec<EvidenceKeyTable>,
+    /// Keys of the issuer as the text of a JWK set (RFC 7517), at most 65,536 bytes. Nothing is fetched: a new key is a new
+    /// policy.
+    pub jwks: Option<String>,
+    /// The greatest age, counted from `iat`: 1 second to 24 hours, for example `5m`.
+    pub max_age: String,
+    /// How far the issuer's clock may be from the signer's, at most 5 minutes; `30s` if not set.
+    pub clock_skew: Option<String>,
+    /// `typ` of the header, for example `evidence+jwt`, which then is required (RFC 8725, section 3.11). `JWT` or none if not
+    /// set.
+    pub typ: Option<String>,
+    /// The member of `cnf` that says the request's key. It stands there alone. `jkt` if not set.
+    #[serde(default)]
+    pub confirmation: ConfirmationWord,
+    /// Claims that must be what the names say, 1 to 16: the name of a claim, and a format of the profile's parts, such as
+    /// `{ sub = "{domain}.{service}", instance = "{instance}", provider = "{provider}" }`. One of them has `{instance}` where
+    /// the names have it. Other claims are not looked at.
+    pub claims: BTreeMap<String, String>,
+}
+
+/// One entry of `keys` of evidence.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EvidenceKeyTable {
+    /// Its name in headers. One key may have none: it is that of a JWT without `kid`.
+    pub kid: Option<String>,
+    /// The SubjectPublicKeyInfo in PEM, `-----BEGIN PUBLIC KEY-----`.
+    pub spki: String,
+}
+
+/// `confirmation` of evidence.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConfirmationWord {
+    /// Its JWK thumbprint with SHA-256 (RFC 7638), in base64url without padding (RFC 9449, section 6.1).
+    #[default]
+    Jkt,
+    /// SHA-256 of the DER of its SubjectPublicKeyInfo, in 64 lower-case hexadecimal digits, as member `spki_sha256`.
+    SpkiSha256,
+}
+
+impl ConfirmationWord {
+    /// The member of `cnf`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jkt => "jkt",
+            Self::SpkiSha256 => "spki_sha256",
+        }
+    }
 }
 
 /// `quota = { .. }` of a profile. What is minted counts, and what is only validated does not.
@@ -397,6 +513,17 @@ pub struct CallerTable {
     /// How many calls of all methods it may make: 1 to 1,000,000 in a second, minute, hour or day, for example `200/s`. Whoever was
     /// silent for the whole period may make them all at once. Any number if not set.
     pub rate: Option<String>,
+}
+
+/// `names-from`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamesFromWord {
+    /// The request.
+    #[default]
+    Request,
+    /// The manifest.
+    Manifest,
 }
 
 /// `rotates`.

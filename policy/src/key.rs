@@ -400,6 +400,29 @@ fn modulus(parameters: Option<&[u8]>, key: &[u8]) -> Result<KeyKind, PublicKeyEr
     }
 }
 
+/// Modulus and exponent of an RSAPublicKey that was read before, big-endian without leading zeros.
+pub(crate) fn rsa_numbers(key: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let rsa: RsaPublicKey = rasn::der::decode(key).ok()?;
+    let bytes = |number| Some(BigInt::from(number).to_biguint()?.to_bytes_be());
+    Some((bytes(rsa.modulus)?, bytes(rsa.public_exponent)?))
+}
+
+/// The SubjectPublicKeyInfo of an RSA key with these numbers, big-endian without leading zeros.
+pub(crate) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
+    let number = |bytes: &[u8]| {
+        let has_no_zero = bytes.first().is_some_and(|first| *first != 0);
+        has_no_zero.then(|| rasn::types::Integer::from(BigInt::from_bytes_be(Sign::Plus, bytes)))
+    };
+    let rsa = RsaPublicKey { modulus: number(modulus)?, public_exponent: number(exponent)? };
+    let raw = rasn::der::encode(&rsa).ok()?;
+    let algorithm = rasn_pkix::AlgorithmIdentifier {
+        algorithm: ObjectIdentifier::new(RSA_ENCRYPTION.to_vec())?,
+        parameters: Some(rasn::types::Any::new(vec![5, 0])),
+    };
+    let subject_public_key = rasn::types::BitString::from_vec(raw);
+    rasn::der::encode(&SubjectPublicKeyInfo { algorithm, subject_public_key }).ok()
+}
+
 /// The modulus of an RSAPublicKey that was read before.
 pub(crate) fn modulus_of(key: &[u8]) -> Option<num_bigint::BigUint> {
     let rsa: RsaPublicKey = rasn::der::decode(key).ok()?;

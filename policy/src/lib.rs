@@ -1,23 +1,28 @@
-//! What may be certified: requests are read, a profile decides, and a draft is read back before anything is committed.
+//! What may be signed: requests are read, a profile decides, and a draft is read back before anything is committed.
 //!
 //! This crate does no IO, reads no clock and draws no random numbers: time and serials are arguments. `clippy.toml` beside
 //! it makes files, sockets, clocks and environment errors. It depends on no other crate of this project, and its
 //! decoder (`rasn`) is not the encoder that writes certificates (`x509-cert`, in `issuance`).
 //!
-//! The values, each made in one place only: [`Request`] by [`Request::parse`], [`Approved`] by [`decide`] and
-//! [`authority::decide_ca`], [`Warrant`] by [`endorse`]. None of the last two can be cloned.
+//! The values, each made in one place only: [`Request`] by [`Request::parse`], [`Approved`] by [`decide`],
+//! [`authority::decide_ca`], [`decide_crl`] and [`decide_request`], [`Warrant`] by [`endorse`]. None of the last two can be
+//! cloned.
 
 pub mod approved;
 pub mod authority;
 mod bounds;
 pub mod caller;
+pub mod certification_request;
 pub mod claim;
 pub mod constraint;
 pub mod content;
+pub mod crl;
 mod csr;
 mod decide;
+mod decide_crl;
 pub mod email;
 mod endorse;
+pub mod evidence;
 pub mod file;
 pub mod ip;
 pub mod key;
@@ -28,6 +33,7 @@ pub mod meaning;
 mod mistake;
 pub mod name;
 mod names;
+pub mod offline;
 pub mod oid;
 mod overlap;
 pub mod owner;
@@ -43,14 +49,21 @@ pub mod weak;
 pub mod web;
 mod well_formed;
 
-pub use approved::{Approved, Conditions, Decision, EpochId, Facts, NameClaim, Refusal, RequestIdentity, Stage};
+pub use approved::{
+    Approved, Conditions, Decision, EpochId, Facts, NameClaim, Numbering, Refusal, RequestIdentity, Stage,
+};
 pub use bounds::Bounds;
 pub use caller::Caller;
+pub use certification_request::decide_request;
 pub use claim::ClaimInput;
 pub use csr::CSR_BYTES_MAX;
 pub use decide::{Issuer, admit, decide, facts, provider};
+pub use decide_crl::{
+    CrlIssuer, CrlRequest, NEXT_UPDATE_BEYOND_ISSUER_MAX, PreviousCrl, Revocation, SIGNER, decide_crl,
+};
 pub use endorse::{
-    Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back, stored_serial, stored_subject_is, stored_validity,
+    Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back, read_back_crl, read_back_request, stored_serial,
+    stored_subject_is, stored_validity,
 };
 pub use manifest::Manifest;
 pub use profile::{Method, Policy};

@@ -1,7 +1,7 @@
 //! How much and how often: rates that are looked at before any work, and quotas that hold inside the ledger's transaction.
 
 use crate::{
-    content::{Content, Extension},
+    content::{CertificateContent, Extension},
     file::{ProfileTable, QuotaTable},
     key::{SpkiDigest, sha256},
     name::{GeneralName, NameKind},
@@ -163,7 +163,7 @@ pub(crate) fn read(
 }
 
 /// What the ledger has to count for a certificate of this profile.
-pub(crate) fn limits(policy: &Policy, profile: &Profile, content: &Content) -> Limits {
+pub(crate) fn limits(policy: &Policy, profile: &Profile, content: &CertificateContent) -> Limits {
     // Keys are remembered under all profiles of an authority as soon as one of them wants to know.
     let remembered = |other: &Profile| other.authority == profile.authority && other.limits.one_key_one_name;
     let key_names = policy.profiles.values().any(remembered).then(|| KeyNames {
@@ -176,7 +176,7 @@ pub(crate) fn limits(policy: &Policy, profile: &Profile, content: &Content) -> L
 }
 
 /// The rate that an instance has under this profile, if it has one.
-pub(crate) fn instance_rate(profile: &Profile, content: &Content) -> Option<InstanceRate> {
+pub(crate) fn instance_rate(profile: &Profile, content: &CertificateContent) -> Option<InstanceRate> {
     let rate = profile.limits.rate_per_instance?;
     let instance = alternative_names(content).iter().find_map(|name| instance_in(profile, name));
     let instance = instance.or_else(|| instance_in_subject(profile, content));
@@ -196,7 +196,7 @@ fn instance_in(profile: &Profile, name: &GeneralName) -> Option<String> {
     templates.filter(|template| names_instance(template)).find_map(|template| bound(profile, template, name.as_str()))
 }
 
-fn instance_in_subject(profile: &Profile, content: &Content) -> Option<String> {
+fn instance_in_subject(profile: &Profile, content: &CertificateContent) -> Option<String> {
     let template = profile.common_name.as_ref().filter(|template| names_instance(template))?;
     content.subject.attributes().iter().find_map(|(_, value)| bound(profile, template, value))
 }
@@ -207,7 +207,7 @@ fn bound(profile: &Profile, template: &Template, text: &str) -> Option<String> {
     readings.into_iter().find_map(|mut bound| bound.remove(INSTANCE))
 }
 
-fn alternative_names(content: &Content) -> &[GeneralName] {
+fn alternative_names(content: &CertificateContent) -> &[GeneralName] {
     let names = content.extensions.iter().find_map(|extension| match extension {
         Extension::SubjectAltName { names, .. } => Some(names.as_slice()),
         Extension::EndEntity
@@ -228,7 +228,7 @@ fn alternative_names(content: &Content) -> &[GeneralName] {
 }
 
 /// Names are sorted and ended with a NUL, which none of them has.
-fn names_sha256(content: &Content) -> [u8; 32] {
+fn names_sha256(content: &CertificateContent) -> [u8; 32] {
     let common =
         content.subject.attributes().iter().map(|(_, value)| format!("{}:{value}", NameKind::CommonName.short()));
     let mut names: Vec<_> = common.chain(alternative_names(content).iter().map(ToString::to_string)).collect();

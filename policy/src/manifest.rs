@@ -9,6 +9,7 @@ mod names;
 mod problem;
 mod scalar;
 mod shape;
+pub(crate) mod workload;
 
 use std::collections::BTreeMap;
 

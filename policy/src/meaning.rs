@@ -2,7 +2,11 @@
 
 use crate::{
     Method, Policy,
-    file::{CaseWord, ManifestNamesTable, OverWord, OwnerSignatureWord, PossessionWord, RetiredKeyWord, RotatesWord},
+    evidence::EvidenceRule,
+    file::{
+        CaseWord, ManifestNamesTable, NamesFromWord, OverWord, OwnerSignatureWord, PossessionWord, RetiredKeyWord,
+        RotatesWord,
+    },
     key::SignatureAlgorithm,
     limits::ProfileLimits,
     profile::{Authority, CaProfile, CallerRule, Profile},
@@ -102,10 +106,11 @@ fn tell_manifests(authority: &Authority, findings: &mut Findings) {
 }
 
 fn ca(profile: &CaProfile) -> String {
-    let CaProfile { subject, lifetime, key, algorithm } = profile;
+    let CaProfile { subject, lifetime, key, algorithm, offline } = profile;
     let usual = *algorithm == SignatureAlgorithm::default_for(*key);
     let signs = if usual { String::new() } else { format!(", which signs with {algorithm}") };
-    format!("`{subject}`, for {lifetime}, has a key of kind {key}{signs}.")
+    let place = if *offline { " It is offline: its certificates are brought." } else { "" };
+    format!("`{subject}`, for {lifetime}, has a key of kind {key}{signs}.{place}")
 }
 
 fn tell_profile(profile: &Profile, findings: &mut Findings) {
@@ -125,23 +130,16 @@ fn tell_profile(profile: &Profile, findings: &mut Findings) {
         PossessionWord::Caller => "The caller answers for the possession of the key, with or without a CSR.",
     });
     findings.say(format!("Usages: {}.", listed(profile.usages().iter().map(|usage| usage.name()))));
-    findings.say(match profile.common_name() {
-        Some(format) => format!("The common name reads `{format}`."),
-        None => "The subject is empty.".to_owned(),
-    });
-    for (kind, format, at_least, at_most) in profile.names() {
-        let count = if at_least == at_most { at_least.to_string() } else { format!("{at_least} to {at_most}") };
-        findings.say(format!("{count} {}: `{format}`.", kind.standard()));
+    if profile.names_from() == NamesFromWord::Manifest {
+        findings.say(
+            "Names come from the manifest, by the policy hash; a request with names is refused. The subject is empty.",
+        );
+        if profile.workload_secret_id() {
+            findings.say("The workload secret id that the manifest gives stands at 1.3.9901.3.1.");
+        }
+    } else {
+        tell_names(profile, findings);
     }
-    for (kind, at_least, at_most) in profile.per_kind() {
-        let count = if at_least == at_most { at_least.to_string() } else { format!("{at_least} to {at_most}") };
-        findings.say(format!("Of the kind {}, {count} altogether.", kind.standard()));
-    }
-    findings.say(match profile.case() {
-        CaseWord::Exact => "Names in upper case are refused.",
-        CaseWord::Fold => "Upper case in common names, dNSNames and hosts of URIs is made lower case, and signed so.",
-    });
-    tell_parts(profile, findings);
     if let Some(window) = profile.window() {
         findings.say(format!("No certificate lies outside {} to {}.", window.not_before, window.not_after));
     }
@@ -159,10 +157,48 @@ fn tell_profile(profile: &Profile, findings: &mut Findings) {
             types.join(", ")
         ));
     }
+    if let Some(evidence) = profile.evidence() {
+        tell_evidence(evidence, findings);
+    }
     tell_limits(profile.limits(), findings);
     if !profile.ignored().is_empty() {
         findings.say(format!("Of a CSR, {} are ignored.", quoted(profile.ignored())));
     }
+}
+
+fn tell_names(profile: &Profile, findings: &mut Findings) {
+    findings.say(match profile.common_name() {
+        Some(format) => format!("The common name reads `{format}`."),
+        None => "The subject is empty.".to_owned(),
+    });
+    for (kind, format, at_least, at_most) in profile.names() {
+        let count = if at_least == at_most { at_least.to_string() } else { format!("{at_least} to {at_most}") };
+        findings.say(format!("{count} {}: `{format}`.", kind.standard()));
+    }
+    for (kind, at_least, at_most) in profile.per_kind() {
+        let count = if at_least == at_most { at_least.to_string() } else { format!("{at_least} to {at_most}") };
+        findings.say(format!("Of the kind {}, {count} altogether.", kind.standard()));
+    }
+    findings.say(match profile.case() {
+        CaseWord::Exact => "Names in upper case are refused.",
+        CaseWord::Fold => "Upper case in common names, dNSNames and hosts of URIs is made lower case, and signed so.",
+    });
+    tell_parts(profile, findings);
+}
+
+fn tell_evidence(evidence: &EvidenceRule, findings: &mut Findings) {
+    findings.say(format!(
+        "Evidence is required: a JWT of `{}` for `{}`, at most {} old by clocks that differ by {} at most.",
+        evidence.issuer(),
+        evidence.audience(),
+        evidence.age_max(),
+        evidence.clock_skew()
+    ));
+    let keys = evidence.keys().iter().map(|key| format!("{} ({})", key.name(), key.key.kind()));
+    let algorithms = evidence.algorithms().iter().map(|algorithm| algorithm.name());
+    findings.say(format!("It is signed with {} by the key {}.", listed(algorithms), listed(keys)));
+    let claims = evidence.claims().map(|(name, template)| format!("`{name}` as `{template}`"));
+    findings.say(format!("It says {}, and confirms the key as `{}`.", listed(claims), evidence.confirmation().name()));
 }
 
 fn tell_limits(limits: &ProfileLimits, findings: &mut Findings) {

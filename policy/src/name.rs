@@ -62,7 +62,7 @@ impl DnsName {
         if labels.len() < 2 {
             return wrong("a dNSName has at least two labels");
         }
-        if labels.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+        if labels.last().is_some_and(|last| is_number(last)) {
             return wrong("the last label of a dNSName is not a number");
         }
         labels.into_iter().try_for_each(label)?;
@@ -94,7 +94,7 @@ impl DnsName {
             return wrong("a dNSName is written in lower case");
         }
         label(text)?;
-        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if is_number(text) {
             return wrong("the last label of a dNSName is not a number");
         }
         Ok(Self(text.to_owned()))
@@ -124,6 +124,13 @@ impl DnsName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether clients take a name that ends in this label for an IPv4 address (WHATWG URL, "ends in a number"): decimal digits, or
+/// hexadecimal ones behind `0x`.
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    hexadecimal || label.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn label(label: &str) -> Result<(), NameError> {
@@ -352,7 +359,14 @@ mod tests {
 
     #[test]
     fn names_of_hosts_are_taken() {
-        for name in ["a.b", "api.sports.athenz.cloud", "1-a.b-2.example", &format!("{}.example", "a".repeat(63))] {
+        for name in [
+            "a.b",
+            "0x1.b",
+            "a.0xyz",
+            "api.sports.athenz.cloud",
+            "1-a.b-2.example",
+            &format!("{}.example", "a".repeat(63)),
+        ] {
             assert!(DnsName::parse(name).is_ok(), "{name}");
         }
     }
@@ -380,6 +394,8 @@ mod tests {
             "a-.b",
             "10.0.0.1",
             "a.1",
+            "a.0x1f",
+            "a.0x",
             "a/b.c",
             &long,
             "a.b\n",
@@ -409,7 +425,22 @@ mod tests {
             assert!(DnsName::parse_label(name).is_ok_and(|name| name.is_label()), "{name}");
             assert!(DnsName::parse(name).is_err() && DnsName::parse_wildcard(name).is_err(), "{name}");
         }
-        for name in ["", "*", "Web", "1", "42", "-web", "web-", "we_b", "a.b", "xn--e1a", "web.", &"a".repeat(64)] {
+        for name in [
+            "",
+            "*",
+            "Web",
+            "1",
+            "42",
+            "0x7f000001",
+            "0x",
+            "-web",
+            "web-",
+            "we_b",
+            "a.b",
+            "xn--e1a",
+            "web.",
+            &"a".repeat(64),
+        ] {
             assert!(DnsName::parse_label(name).is_err(), "{name}");
         }
         assert!(!DnsName::parse("a.b").unwrap().is_label());

@@ -2,6 +2,7 @@
 
 use crate::{
     approved::NameClaim,
+    claim::Claim,
     name::{GeneralName, NameKind},
     profile::{NameFormat, Profile},
     reason::{Reason, ReasonCode, quote},
@@ -28,6 +29,8 @@ pub(crate) struct Named {
     pub(crate) claims: Vec<NameClaim>,
     /// What the parts are bound to, where there is one way to read all names and nothing to object.
     pub(crate) bound: Option<Bindings>,
+    /// What the manifest says beyond names.
+    pub(crate) secret_id: Option<Claim>,
 }
 
 impl Named {
@@ -44,7 +47,7 @@ pub(crate) fn check(profile: &Profile, request: &Request, reasons: &mut Vec<Reas
     let WellFormed { common_name, names } = well_formed::read(profile, request, reasons)?;
     let bound = readings(profile, common_name.as_deref(), &names, reasons).map(|reading| reading.bound);
     let claims = bound.as_ref().map(|bound| claims(&profile.vocabulary, bound)).unwrap_or_default();
-    Some(Named { common_name, names, claims, bound })
+    Some(Named { common_name, names, claims, bound, secret_id: None })
 }
 
 /// The one way to read all names together, if there is nothing to object.

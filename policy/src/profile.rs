@@ -9,9 +9,10 @@ use crate::{
     caller::{Caller, Identity},
     claim::ClaimRule,
     constraint::NameConstraints,
+    evidence::EvidenceRule,
     file::{
-        CaseWord, ManifestNamesTable, OverWord, OwnerSignatureWord, POLICY_BYTES_MAX, PossessionWord, RetiredKeyWord,
-        RotatesWord,
+        CaseWord, ManifestNamesTable, NamesFromWord, OverWord, OwnerSignatureWord, POLICY_BYTES_MAX, PossessionWord,
+        RetiredKeyWord, RotatesWord,
     },
     ip::IpBlock,
     key::{KeyKind, SignatureAlgorithm, SpkiDigest, sha256},
@@ -22,7 +23,7 @@ use crate::{
     template::{Bindings, INSTANCE, Template, Vocabulary},
     time::{Interval, Span},
     typed::{self, Typed},
-    web::HttpUrl,
+    web::{CrlUrl, HttpUrl},
 };
 
 pub use crate::mistake::{Mistake, PolicyError};
@@ -41,6 +42,12 @@ pub const BACKDATE_MAX: Span = Span::from_secs(3_600);
 
 /// The shortest lifetime of a leaf: shorter ones are unusable between clocks that differ.
 pub const LEAF_LIFETIME_MIN: Span = Span::from_secs(60);
+
+/// The longest that a CRL holds: the root of a laboratory may sign one a year.
+pub const CRL_LIFETIME_MAX: Span = Span::from_days(398);
+
+/// The shortest that a CRL holds: whoever checks has to fetch each.
+pub const CRL_LIFETIME_MIN: Span = Span::from_secs(600);
 
 /// The policy in force: deny by default.
 #[derive(Clone, Debug)]
@@ -94,8 +101,10 @@ pub struct Authority {
     pub epoch: CaProfile,
     /// Name constraints of its epochs' certificates.
     pub name_constraints: Option<NameConstraints>,
+    /// Its CRLs, if it makes any.
+    pub crl: Option<CrlProfile>,
     /// Where leaves say that the CRL is.
-    pub crl_urls: Vec<HttpUrl>,
+    pub crl_urls: Vec<CrlUrl>,
     /// Where leaves say that the issuer's certificate is.
     pub ca_issuer_urls: Vec<HttpUrl>,
     /// Certificate policies of its epochs' certificates.
@@ -153,6 +162,19 @@ impl Authority {
     }
 }
 
+/// What the CRLs of an authority's root and epochs are.
+#[derive(Clone, Debug)]
+pub struct CrlProfile {
+    /// From thisUpdate to nextUpdate.
+    pub lifetime: Span,
+    /// When the next one is made, at the latest.
+    pub refresh: Span,
+    /// Whether a CRL says, critical, which certificates it is about.
+    pub distribution_point: bool,
+    /// Where intermediates say that the root's CRL is.
+    pub root_urls: Vec<HttpUrl>,
+}
+
 /// What one kind of CA certificate says.
 #[derive(Clone, Debug)]
 pub struct CaProfile {
@@ -164,6 +186,8 @@ pub struct CaProfile {
     pub key: KeyKind,
     /// What the key signs with.
     pub algorithm: SignatureAlgorithm,
+    /// Whether the key is elsewhere.
+    pub offline: bool,
 }
 
 /// What leaves of a profile may say.
@@ -175,6 +199,8 @@ pub struct Profile {
     pub(crate) keys: Vec<KeyKind>,
     pub(crate) usages: Vec<KeyPurpose>,
     pub(crate) possession: PossessionWord,
+    pub(crate) names_from: NamesFromWord,
+    pub(crate) workload_secret_id: bool,
     pub(crate) common_name: Option<Template>,
     pub(crate) names: Vec<NameFormat>,
     pub(crate) per_kind: Vec<KindCount>,
@@ -184,6 +210,7 @@ pub struct Profile {
     pub(crate) policies: Vec<Oid>,
     pub(crate) window: Option<Interval>,
     pub(crate) claims: Vec<ClaimRule>,
+    pub(crate) evidence: Option<EvidenceRule>,
     pub(crate) limits: ProfileLimits,
 }
 
@@ -243,6 +270,18 @@ impl Profile {
         self.possession
     }
 
+    /// Where names come from.
+    #[must_use]
+    pub fn names_from(&self) -> NamesFromWord {
+        self.names_from
+    }
+
+    /// Whether certificates say the workload secret id that the manifest gives.
+    #[must_use]
+    pub fn workload_secret_id(&self) -> bool {
+        self.workload_secret_id
+    }
+
     /// Format of the common name; without one the subject is empty.
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
@@ -294,6 +333,12 @@ impl Profile {
     #[must_use]
     pub fn claims(&self) -> &[ClaimRule] {
         &self.claims
+    }
+
+    /// The evidence that a request must bring.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&EvidenceRule> {
+        self.evidence.as_ref()
     }
 
     /// How much and how often.

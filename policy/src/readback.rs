@@ -11,6 +11,7 @@ use rasn_pkix::{AttributeTypeAndValue, GeneralNames, Name, RelativeDistinguished
 use crate::{
     constraint::{NameConstraints, Subtree},
     content::{EPOCH_BINDING_ARCS, EPOCH_BINDING_VERSION, EpochBinding, Extension},
+    crl::{CrlContent, IssuingDistributionPoint, OnlyContains, RevocationReason},
     key::SignatureAlgorithm,
     name::{DistinguishedName, GeneralName, NameAttribute},
     oid::Oid,
@@ -99,6 +100,14 @@ pub(crate) fn algorithm_identifier(algorithm: SignatureAlgorithm) -> &'static [u
     }
 }
 
+/// Whether a value has this encoding.
+pub(crate) fn is_encoded<T: AsRef<[u8]>>(value: &impl Encode, expected: Result<T, Unencodable>) -> bool {
+    match (der(value), expected) {
+        (Ok(found), Ok(expected)) => found == expected.as_ref(),
+        (Err(Unencodable), _) | (_, Err(Unencodable)) => false,
+    }
+}
+
 #[derive(AsnType, Encode)]
 struct Binding {
     version: Integer,
@@ -180,6 +189,41 @@ pub(crate) fn extension(extension: &Extension) -> Result<Expected, Unencodable> 
             expected(EPOCH_BINDING_ARCS, false, der(&binding)?)
         }
     }
+}
+
+/// The extensions of a CRL, in their order.
+pub(crate) fn crl_extensions(content: &CrlContent) -> Result<Vec<Expected>, Unencodable> {
+    let key = extension(&Extension::AuthorityKeyIdentifier(content.authority_key_identifier))?;
+    let number = Integer::from(BigInt::from(content.number));
+    let number = Expected { arcs: Cow::Borrowed(&[2, 5, 29, 20]), critical: false, value: der(&number)? };
+    let mut expected = vec![key, number];
+    if let Some(point) = &content.distribution_point {
+        let value = der(&issuing_distribution_point(point)?)?;
+        expected.push(Expected { arcs: Cow::Borrowed(&[2, 5, 29, 28]), critical: true, value });
+    }
+    Ok(expected)
+}
+
+/// The reasonCode of an entry; none where the reason is left out.
+pub(crate) fn reason_code(reason: RevocationReason) -> Option<Expected> {
+    let value = vec![0x0a, 0x01, reason.number()];
+    let code = || Expected { arcs: Cow::Borrowed(&[2, 5, 29, 21]), critical: false, value };
+    (reason != RevocationReason::Unspecified).then(code)
+}
+
+fn issuing_distribution_point(
+    point: &IssuingDistributionPoint,
+) -> Result<rasn_pkix::IssuingDistributionPoint, Unencodable> {
+    let names: GeneralNames = point.urls.iter().map(url).collect::<Result<_, _>>()?;
+    let distribution_point = (!names.is_empty()).then_some(rasn_pkix::DistributionPointName::FullName(names));
+    Ok(rasn_pkix::IssuingDistributionPoint {
+        distribution_point,
+        only_contains_user_certs: point.only == OnlyContains::UserCerts,
+        only_contains_ca_certs: point.only == OnlyContains::CaCerts,
+        only_some_reasons: None,
+        indirect_crl: false,
+        only_contains_attribute_certs: false,
+    })
 }
 
 fn url(url: &HttpUrl) -> Result<rasn_pkix::GeneralName, Unencodable> {

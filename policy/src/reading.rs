@@ -1,6 +1,7 @@
 //! Reading a policy file: from what was typed to what is meant, with every mistake told at once.
 
 mod content;
+mod evidence;
 mod formats;
 mod rotation;
 
@@ -8,28 +9,34 @@ use std::collections::BTreeMap;
 
 use crate::{
     caller::Identity,
-    file::{AuthorityTable, CaTable, CallerTable, LifetimeTable, PolicyFile, ProfileTable},
+    file::{AuthorityTable, CaTable, CallerTable, CrlTable, LifetimeTable, PolicyFile, ProfileTable},
     key::{KeyKind, SignatureAlgorithm, sha256},
     limits::{self, Rate},
     mistake::Mistake,
     name::{DistinguishedName, DnsName, NameAttribute, Uri},
     profile::{
-        Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CaProfile, CallerRule, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN,
-        LONG_LIVED_LIFETIME_MAX, Lifetime, Method, Policy, PolicyDigest, Profile,
+        Authority, BACKDATE_MAX, CA_LIFETIME_MAX, CRL_LIFETIME_MAX, CRL_LIFETIME_MIN, CaProfile, CallerRule,
+        CrlProfile, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, LONG_LIVED_LIFETIME_MAX, Lifetime, Method, Policy,
+        PolicyDigest, Profile,
     },
     request::LABEL_BYTES_MAX,
     template::Provider,
     time::Span,
+    web::{CrlUrl, GENERATION, HttpUrl},
 };
 
 /// Where notBefore lies if the profile does not say.
 const BACKDATE_DEFAULT: Span = Span::from_secs(300);
 
+/// The shortest that one CRL waits for the next.
+const CRL_REFRESH_MIN: Span = Span::from_secs(60);
+
 /// Longest name of an authority, in bytes: it is part of the labels of its keys, which tokens bound.
 const AUTHORITY_BYTES_MAX: usize = 32;
 
 /// Names that the log gives to others than callers of the policy.
-const RESERVED_CALLERS: [&str; 4] = [crate::authority::OPERATOR, "unnamed", "unreadable", "other"];
+const RESERVED_CALLERS: [&str; 5] =
+    [crate::authority::OPERATOR, crate::decide_crl::SIGNER, "unnamed", "unreadable", "other"];
 
 /// Makes the policy, or tells every mistake.
 pub(crate) fn read(file: &PolicyFile, text: &str) -> Result<Policy, Vec<Mistake>> {
@@ -65,6 +72,7 @@ impl Reader {
             if let Some(authority) = authorities.get(&table.authority) {
                 self.policies_of(&mut profile, table, authority);
                 self.within_constraints(&profile, authority);
+                self.of_a_manifest(&profile, authority);
             }
             profiles.insert(name.clone(), profile);
         }
@@ -119,8 +127,20 @@ impl Reader {
             );
             self.mistake(&format!("authority.{name}"), sentence);
         }
+        if name.bytes().all(|byte| byte == b'.') {
+            self.mistake(
+                &format!("authority.{name}"),
+                "the name of an authority is not made of dots: it is that of a directory",
+            );
+        }
         let root = self.ca(&format!("authority.{name}.root"), &table.root);
         let epoch = self.ca(&format!("authority.{name}.epoch"), &table.epoch);
+        if epoch.offline {
+            self.mistake(
+                &format!("authority.{name}.epoch"),
+                "only a root is offline: the key of an epoch signs leaves",
+            );
+        }
         if root.subject == epoch.subject {
             let place = format!("authority.{name}.epoch");
             self.mistake(&place, "its subject is that of the root: chains could not be told apart");
@@ -129,16 +149,35 @@ impl Reader {
             self.mistake(&format!("authority.{name}.epoch"), "it lives longer than the root");
         }
         let place = format!("authority.{name}");
+        let crl_urls = self.urls(&place, "crl-urls", &table.crl_urls, CrlUrl::parse);
+        if let (Some(_), Some(url)) = (&table.crl, crl_urls.iter().find(|url| !url.names_generation())) {
+            let sentence = format!("`crl-urls`: `{url}` has no `{GENERATION}`, and every epoch signs a CRL of its own");
+            self.mistake(&place, sentence);
+        }
         Authority {
             name: name.to_owned(),
             root,
             epoch,
             name_constraints: self.name_constraints(&place, table.name_constraints.as_ref()),
-            crl_urls: self.urls(&place, "crl-urls", &table.crl_urls),
-            ca_issuer_urls: self.urls(&place, "ca-issuer-urls", &table.ca_issuer_urls),
+            crl: table.crl.as_ref().map(|crl| self.crl(&place, crl)),
+            crl_urls,
+            ca_issuer_urls: self.urls(&place, "ca-issuer-urls", &table.ca_issuer_urls, HttpUrl::parse),
             policies: self.oids(&place, "policies", &table.policies),
             rotation: self.rotation(&place, table),
         }
+    }
+
+    fn crl(&mut self, place: &str, table: &CrlTable) -> CrlProfile {
+        let mistakes = self.mistakes.len();
+        let lifetime = self.span(place, "crl.lifetime", &table.lifetime, CRL_LIFETIME_MIN, CRL_LIFETIME_MAX);
+        let refresh = self.span(place, "crl.refresh", &table.refresh, CRL_REFRESH_MIN, CRL_LIFETIME_MAX);
+        if refresh.secs() > lifetime.secs() / 2 && self.mistakes.len() == mistakes {
+            let sentence =
+                "`crl.refresh` is over half of `crl.lifetime`: where one attempt fails, the next would come too late";
+            self.mistake(place, sentence);
+        }
+        let root_urls = self.urls(place, "crl.root-urls", &table.root_urls, HttpUrl::parse);
+        CrlProfile { lifetime, refresh, distribution_point: table.distribution_point, root_urls }
     }
 
     fn ca(&mut self, place: &str, table: &CaTable) -> CaProfile {
@@ -176,7 +215,7 @@ impl Reader {
             },
         };
         let lifetime = self.span(place, "lifetime", &table.lifetime, LEAF_LIFETIME_MIN, CA_LIFETIME_MAX);
-        CaProfile { subject: DistinguishedName::new(attributes), lifetime, key, algorithm }
+        CaProfile { subject: DistinguishedName::new(attributes), lifetime, key, algorithm, offline: table.offline }
     }
 
     fn key_kind(&mut self, place: &str, name: &str) -> KeyKind {
@@ -208,6 +247,7 @@ impl Reader {
         if keys.is_empty() {
             self.mistake(&place, "`keys` is empty: no request could be approved");
         }
+        self.names_from(&place, table);
         let formats = self.formats(&place, table, providers);
         for oid in &table.ignore {
             let dotted = oid.split('.').count() >= 2 && oid.split('.').all(|arc| arc.parse::<u32>().is_ok());
@@ -215,6 +255,10 @@ impl Reader {
                 self.mistake(&place, format!("`ignore`: `{oid}` is no dotted object identifier"));
             }
         }
+        let templates =
+            formats.common_name.iter().chain(formats.names.iter().filter_map(|name| name.pattern.template()));
+        let evidence =
+            table.evidence.as_ref().and_then(|table| self.evidence(&place, table, &templates.collect::<Vec<_>>()));
         let (limits, mistakes) = limits::read(table, formats.common_name.as_ref(), &formats.names);
         mistakes.into_iter().for_each(|sentence| self.mistake(&place, sentence));
         Profile {
@@ -224,6 +268,8 @@ impl Reader {
             keys,
             usages: self.usages(&place, &table.usages),
             possession: table.possession,
+            names_from: table.names_from,
+            workload_secret_id: table.workload_secret_id,
             common_name: formats.common_name,
             names: formats.names,
             per_kind: formats.per_kind,
@@ -233,6 +279,7 @@ impl Reader {
             policies: Vec::new(),
             window: self.window(&place, table.window.as_ref()),
             claims: self.claims(&place, &table.claims),
+            evidence,
             limits,
         }
     }

@@ -69,12 +69,36 @@ pub enum ReasonCode {
     ClaimMissing,
     /// More claims of an arc than the profile takes.
     ClaimTooMany,
+    /// The evidence is no JWT in the one form that is read.
+    EvidenceMalformed,
+    /// Evidence, where the profile takes none.
+    EvidenceNotAllowed,
+    /// No evidence, where the profile wants it.
+    EvidenceMissing,
+    /// The evidence is signed with an algorithm that the policy or the key does not have, or not at all.
+    EvidenceAlgorithmNotAllowed,
+    /// The policy has no key of the name that the evidence says.
+    EvidenceKeyUnknown,
+    /// The evidence's signature is wrong.
+    EvidenceSignatureWrong,
+    /// The evidence has ended, or is too old.
+    EvidenceExpired,
+    /// The evidence begins later.
+    EvidenceNotYetValid,
+    /// A claim of the evidence is missing, or is another than it must be.
+    EvidenceClaimWrong,
+    /// The evidence confirms another key, or none.
+    EvidenceOfOtherKey,
     /// The caller does not speak for the provider that the names say.
     ProviderNotAllowed,
     /// A name is that of a caller of this signer.
     NameOfCaller,
     /// A name's form with dashes belongs to another name.
     NameClaimed,
+    /// A form with dashes belongs to no name, or to another than was said.
+    NameNotClaimed,
+    /// A form with dashes stands in certificates that have not ended.
+    NameInUse,
     /// The wished lifetime is over the profile's maximum.
     LifetimeTooLong,
     /// The certificate would lie outside the profile's window of time.
@@ -119,6 +143,14 @@ pub enum ReasonCode {
     TransitionStale,
     /// The authority has no active epoch.
     EpochNotActive,
+    /// The policy gives the authority no CRLs.
+    CrlNotConfigured,
+    /// More certificates are revoked than one CRL lists.
+    CrlTooLarge,
+    /// A certificate was revoked, or another CRL made, while this CRL was.
+    CrlStale,
+    /// The certificate that is to be revoked is none of this issuer's.
+    CertificateUnknown,
     /// The policy changed between decision and commit.
     PolicyChanged,
     /// A policy that was to come into force has mistakes.
@@ -139,6 +171,10 @@ pub enum ReasonCode {
     RequestVoid,
     /// The clock cannot be trusted.
     ClockUntrusted,
+    /// A certificate of an offline root is not what it must be.
+    CertificateUnfit,
+    /// The root is offline, so that this signer signs nothing with it.
+    RootOffline,
     /// The serial number is taken.
     SerialTaken,
     /// The same request is being worked on elsewhere.
@@ -222,9 +258,21 @@ impl ReasonCode {
             Self::ClaimNotAllowed => "CLAIM_NOT_ALLOWED",
             Self::ClaimMissing => "CLAIM_MISSING",
             Self::ClaimTooMany => "CLAIM_TOO_MANY",
+            Self::EvidenceMalformed => "EVIDENCE_MALFORMED",
+            Self::EvidenceNotAllowed => "EVIDENCE_NOT_ALLOWED",
+            Self::EvidenceMissing => "EVIDENCE_MISSING",
+            Self::EvidenceAlgorithmNotAllowed => "EVIDENCE_ALGORITHM_NOT_ALLOWED",
+            Self::EvidenceKeyUnknown => "EVIDENCE_KEY_UNKNOWN",
+            Self::EvidenceSignatureWrong => "EVIDENCE_SIGNATURE_WRONG",
+            Self::EvidenceExpired => "EVIDENCE_EXPIRED",
+            Self::EvidenceNotYetValid => "EVIDENCE_NOT_YET_VALID",
+            Self::EvidenceClaimWrong => "EVIDENCE_CLAIM_WRONG",
+            Self::EvidenceOfOtherKey => "EVIDENCE_OF_OTHER_KEY",
             Self::ProviderNotAllowed => "PROVIDER_NOT_ALLOWED",
             Self::NameOfCaller => "NAME_OF_CALLER",
             Self::NameClaimed => "NAME_CLAIMED",
+            Self::NameNotClaimed => "NAME_NOT_CLAIMED",
+            Self::NameInUse => "NAME_IN_USE",
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::OutsideWindow => "OUTSIDE_WINDOW",
             Self::LifetimeBeyondIssuer => "LIFETIME_BEYOND_ISSUER",
@@ -247,6 +295,10 @@ impl ReasonCode {
             Self::MethodUnknown => "METHOD_UNKNOWN",
             Self::TransitionStale => "TRANSITION_STALE",
             Self::EpochNotActive => "EPOCH_NOT_ACTIVE",
+            Self::CrlNotConfigured => "CRL_NOT_CONFIGURED",
+            Self::CrlTooLarge => "CRL_TOO_LARGE",
+            Self::CrlStale => "CRL_STALE",
+            Self::CertificateUnknown => "CERTIFICATE_UNKNOWN",
             Self::PolicyChanged => "POLICY_CHANGED",
             Self::PolicyInvalid => "POLICY_INVALID",
             Self::PolicyDiffers => "POLICY_DIFFERS",
@@ -257,6 +309,8 @@ impl ReasonCode {
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::RequestVoid => "REQUEST_VOID",
             Self::ClockUntrusted => "CLOCK_UNTRUSTED",
+            Self::CertificateUnfit => "CERTIFICATE_UNFIT",
+            Self::RootOffline => "ROOT_OFFLINE",
             Self::SerialTaken => "SERIAL_TAKEN",
             Self::RequestInFlight => "REQUEST_IN_FLIGHT",
             Self::Defect => "DEFECT",
@@ -286,8 +340,10 @@ impl ReasonCode {
             | Self::CsrSignatureWrong
             | Self::KeyMalformed
             | Self::ClaimMalformed
+            | Self::EvidenceMalformed
             | Self::Duplicate
             | Self::PolicyInvalid
+            | Self::CertificateUnfit
             | Self::ManifestInvalid
             | Self::NameMalformed => ReasonClass::Malformed,
             Self::KeyNotAllowed
@@ -307,6 +363,15 @@ impl ReasonCode {
             | Self::ClaimNotAllowed
             | Self::ClaimMissing
             | Self::ClaimTooMany
+            | Self::EvidenceNotAllowed
+            | Self::EvidenceMissing
+            | Self::EvidenceAlgorithmNotAllowed
+            | Self::EvidenceKeyUnknown
+            | Self::EvidenceSignatureWrong
+            | Self::EvidenceExpired
+            | Self::EvidenceNotYetValid
+            | Self::EvidenceClaimWrong
+            | Self::EvidenceOfOtherKey
             | Self::ProviderNotAllowed
             | Self::NameOfCaller
             | Self::KeyHasOtherNames
@@ -329,16 +394,22 @@ impl ReasonCode {
             | Self::EpochNotActive
             | Self::ManifestMissing
             | Self::RotatesByAge
+            | Self::CrlNotConfigured
+            | Self::RootOffline
             | Self::PolicyDiffers
             | Self::PolicyStale
+            | Self::NameInUse
             | Self::RequestVoid
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,
-            Self::AuthorityUnknown => ReasonClass::NotFound,
-            Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded => ReasonClass::Exhausted,
+            Self::AuthorityUnknown | Self::CertificateUnknown | Self::NameNotClaimed => ReasonClass::NotFound,
+            Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded | Self::CrlTooLarge => {
+                ReasonClass::Exhausted
+            }
             Self::DeadlinePassed => ReasonClass::Deadline,
             Self::RequestInFlight
             | Self::PolicyChanged
+            | Self::CrlStale
             | Self::QueueFull
             | Self::DeviceFailed
             | Self::LedgerFailed

@@ -4,6 +4,7 @@ use crate::{
     caller::Caller,
     claim::{self, Claim, ClaimInput},
     csr::Csr,
+    evidence::Jwt,
     ip::IpName,
     key::{PublicKey, SPKI_BYTES_MAX, sha256},
     name::NAMES_MAX,
@@ -31,8 +32,12 @@ pub struct RequestInput {
     pub lifetime_seconds: u64,
     /// Transition digest, 32 bytes, or empty.
     pub transition: Vec<u8>,
+    /// SHA-256 of the workload's policy, 32 bytes, where names come from the manifest; or empty.
+    pub policy_hash: Vec<u8>,
     /// SHA-256 of evidence that the caller checked, or empty.
     pub evidence_sha256: Vec<u8>,
+    /// Evidence that the signer checks: a JWT, or empty.
+    pub evidence_jwt: String,
     /// Attestation claims.
     pub claims: Vec<ClaimInput>,
     /// Whether only to say what would happen.
@@ -103,7 +108,9 @@ pub struct Request {
     pub(crate) possession: Possession,
     pub(crate) lifetime_seconds: u64,
     pub(crate) transition: Option<[u8; 32]>,
+    pub(crate) policy_hash: Option<[u8; 32]>,
     pub(crate) evidence_sha256: Option<[u8; 32]>,
+    pub(crate) evidence: Option<Jwt>,
     pub(crate) claims: Vec<Claim>,
     pub(crate) validate_only: bool,
     pub(crate) raw: Vec<u8>,
@@ -130,7 +137,10 @@ impl Request {
         check_label("profile", &input.profile, &mut reasons);
         check_request_id(&input.request_id, &mut reasons);
         let transition = digest("transition", &input.transition, &mut reasons);
+        let policy_hash = digest("policy_hash", &input.policy_hash, &mut reasons);
         let evidence_sha256 = digest("evidence_sha256", &input.evidence_sha256, &mut reasons);
+        let evidence = (!input.evidence_jwt.is_empty()).then(|| Jwt::parse(&input.evidence_jwt)).transpose();
+        let evidence = evidence.map_err(|reason| reasons.push(reason)).ok().flatten();
         let claims = claim::parse(&input.claims, &mut reasons);
         let content_sha256 = content_digest(&input);
         let subject = subject(input.subject).map_err(|more| reasons.extend(more)).ok();
@@ -146,7 +156,9 @@ impl Request {
                 possession: subject.possession,
                 lifetime_seconds: input.lifetime_seconds,
                 transition,
+                policy_hash,
                 evidence_sha256,
+                evidence,
                 claims,
                 validate_only: input.validate_only,
                 raw: subject.raw,
@@ -290,6 +302,7 @@ fn content_digest(input: &RequestInput) -> [u8; 32] {
     field(input.profile.as_bytes());
     field(&input.lifetime_seconds.to_be_bytes());
     field(&input.transition);
+    field(&input.policy_hash);
     field(&input.evidence_sha256);
     field(&[u8::from(input.validate_only)]);
     match &input.subject {
@@ -316,6 +329,10 @@ fn content_digest(input: &RequestInput) -> [u8; 32] {
     for ClaimInput { oid, value } in &input.claims {
         field(format!("claim:{oid}").as_bytes());
         field(value);
+    }
+    if !input.evidence_jwt.is_empty() {
+        field(b"evidence-jwt");
+        field(input.evidence_jwt.as_bytes());
     }
     sha256(&bytes)
 }

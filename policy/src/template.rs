@@ -288,6 +288,20 @@ impl Template {
         between
     }
 
+    /// The text that comes of it where the parts are bound so. `None`: one of them is not, or it is no plain text.
+    #[must_use]
+    pub fn write(&self, bound: &Bindings) -> Option<String> {
+        self.segments.iter().try_fold(String::new(), |text, segment| {
+            Some(match segment {
+                Segment::Literal(literal) => text + literal,
+                Segment::Part(name) => text + bound.get(name)?,
+                Segment::Dashed(name) => text + &bound.get(name)?.replace('.', "-"),
+                Segment::ProviderName => text + bound.get(PROVIDER)?,
+                Segment::ProviderSuffix => return None,
+            })
+        })
+    }
+
     /// Every way to read `text` in this format that agrees with `bound`. `None`: more ways than may be tried.
     #[must_use]
     pub fn read(&self, text: &str, bound: &Bindings, vocabulary: &Vocabulary) -> Option<Vec<Bindings>> {

@@ -13,6 +13,9 @@ const LAST_SECS: i64 = 253_402_300_799;
 pub struct UnixTime(i64);
 
 impl UnixTime {
+    /// The last moment that certificates can say.
+    pub const LAST: Self = Self(LAST_SECS);
+
     /// That many seconds after (or before) 1970-01-01T00:00:00Z, held within what certificates can say: 1970 to 9999.
     #[must_use]
     pub fn from_secs(secs: i64) -> Self {

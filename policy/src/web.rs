@@ -66,9 +66,59 @@ impl fmt::Display for HttpUrl {
     }
 }
 
+/// What stands for the generation of an epoch in a [`CrlUrl`].
+pub const GENERATION: &str = "{generation}";
+
+/// The URL of an epoch's CRL: each epoch has a key of its own, and so a CRL of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CrlUrl(String);
+
+impl CrlUrl {
+    /// Reads an [`HttpUrl`] in which `{generation}` may stand for the epoch's.
+    ///
+    /// # Errors
+    /// [`UrlError`] names the first rule that the text breaks, whatever the generation.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        for generation in [1, u64::MAX] {
+            HttpUrl::parse(&text.replace(GENERATION, &generation.to_string()))?;
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The URL of that epoch's CRL.
+    #[must_use]
+    pub fn of(&self, generation: u64) -> HttpUrl {
+        HttpUrl(self.0.replace(GENERATION, &generation.to_string()))
+    }
+
+    /// Whether each epoch has a URL of its own.
+    #[must_use]
+    pub fn names_generation(&self) -> bool {
+        self.0.contains(GENERATION)
+    }
+}
+
+impl fmt::Display for CrlUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_generation_stands_where_it_leaves_a_url() {
+        let url = CrlUrl::parse("http://crl.example/mesh/epoch-{generation}.crl").unwrap();
+        assert_eq!(url.of(7).as_str(), "http://crl.example/mesh/epoch-7.crl");
+        assert!(url.names_generation() && !CrlUrl::parse("http://crl.example/a.crl").unwrap().names_generation());
+        for wrong in
+            ["http://crl.example/{gen}", "http://crl.example:{generation}/", "http://a.{generation}/", "{generation}"]
+        {
+            assert!(CrlUrl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn only_plain_http_with_a_host_name_and_a_path_is_taken() {

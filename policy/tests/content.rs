@@ -156,6 +156,7 @@ fn the_two_ca_certificates_of_an_epoch_have_the_same_constraints_and_the_root_ha
     let world = &*WORLD;
     let key = PublicKey::parse(&world.keys["ecdsa-p256"]).unwrap();
     let root = Root {
+        key_identifier: key.key_identifier(),
         subject: DistinguishedName::common_name("Tight Root"),
         key: key.clone(),
         algorithm: SignatureAlgorithm::EcdsaSha256,
@@ -165,7 +166,7 @@ fn the_two_ca_certificates_of_an_epoch_have_the_same_constraints_and_the_root_ha
     let said = |authority: &str, request: &CaRequest<'_>| {
         let decision = decide_ca(&world.policy, authority, request, &key, now(), Serial::from_random([1; 16]));
         let Decision::Approve(approved) = decision else { panic!("{decision:?}") };
-        approved.content().extensions.iter().filter_map(constraining).collect::<Vec<_>>()
+        approved.certificate().unwrap().extensions.iter().filter_map(constraining).collect::<Vec<_>>()
     };
     let wanted = "nameConstraints! permitted dns:in.test uri:zone.test uri:.deep.test email:invalid excluded dns:bad.in.test \
                   uri:no.deep.test ip:0.0.0.0/0 ip:::/0";
@@ -251,7 +252,7 @@ impl World {
                 return (codes != case.refused).then(|| format!("{}: {codes:?} {reasons:?}", case.is));
             }
         };
-        let content = approved.content();
+        let content = approved.certificate().unwrap();
         let Interval { not_before, not_after } = content.validity;
         assert!(issuer.validity.contains(content.validity), "{}: outside its issuer", case.is);
         let said =
@@ -280,6 +281,7 @@ impl World {
             algorithm: SignatureAlgorithm::EcdsaSha256,
             validity,
             bounds: Bounds::of(self.policy.authority(authority_of(case)).unwrap()),
+            manifest: None,
         }
     }
 

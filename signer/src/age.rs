@@ -20,15 +20,12 @@ use crate::{
     answer::{self, Failure},
     authorities::{self, AuthorityError},
     core::Inner,
-    epoch, epochs,
+    crl, epoch, epochs,
     fence::Drained,
     making::MakingError,
-    operate::decode,
+    operate::{check_reason, decode},
     retire,
 };
-
-/// Longest reason of an operator, in bytes.
-const REASON_BYTES_MAX: usize = 200;
 
 impl Inner {
     /// Makes the next epoch, or goes on with the one that is being made.
@@ -59,37 +56,37 @@ impl Inner {
                 prepared.lifetime_secs
             ));
         }
-        self.epoch_response(&authority, generation, said)
+        self.epoch_response(&authority, generation, said).await
     }
 
     /// Puts a prepared epoch in force.
     pub(crate) async fn activate_epoch(self: &Arc<Self>, body: Bytes) -> Result<Reply, Failure> {
         let ActivateEpochRequest { authority, generation, revoke_previous } = decode(body)?;
         let _alone = self.rotating.alone(&authority).await;
-        self.by_age(&self.policy(), &authority)?;
+        let policy = self.policy();
+        let (described, record) = self.by_age(&policy, &authority)?;
+        if revoke_previous {
+            crl::not_configured(described).or_else(|| crl::offline(&record)).map_or(Ok(()), Err)?;
+        }
         let wanted = self.one_epoch(&authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
         let mut said = Vec::new();
         if wanted.state == EpochState::Active {
-            return self.epoch_response(&authority, generation, vec!["it was active already".to_owned()]);
+            return self.epoch_response(&authority, generation, vec!["it was active already".to_owned()]).await;
         }
-        let activated = epoch::activate(self, &authority, generation).await;
+        let activated = epoch::activate(self, &authority, generation, revoke_previous).await;
         let activated = activated.map_err(|error| self.making_failed(&error))?;
         said.push(format!("nothing was decided for {} us", activated.pause.as_micros()));
         if let Drained::Barred(left) = activated.drained {
             said.push(format!("{left} signature(s) with the old key did not come in time and will not be released"));
         }
-        said.extend(self.after_activation(&authority, activated.retired.as_ref(), revoke_previous).await);
-        self.epoch_response(&authority, generation, said)
+        said.extend(self.after_activation(&authority).await);
+        self.epoch_response(&authority, generation, said).await
     }
 
     /// Gives an epoch up that is not active yet.
     pub(crate) async fn abort_epoch(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
         let AbortEpochRequest { authority, generation, reason } = decode(body)?;
-        if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
-            let sentence = format!("`reason` has {} bytes", reason.len());
-            let reason = Reason::new(ReasonCode::FieldOutOfLimits, "reason", sentence);
-            return Err(reason.allowing(format!("1 to {REASON_BYTES_MAX} bytes")).into());
-        }
+        check_reason(&reason)?;
         let _alone = self.rotating.alone(&authority).await;
         epochs::known(self, &authority)?;
         let making = self.one_epoch(&authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
@@ -101,16 +98,11 @@ impl Inner {
             epoch::abort(self, &making, &reason).await.map_err(|error| self.making_failed(&error))?;
         }
         let said = retire::settle(self, &authority).await.unwrap_or_else(|error| vec![later(&error)]);
-        self.epoch_response(&authority, generation, said)
+        self.epoch_response(&authority, generation, said).await
     }
 
     /// What follows an activation. What fails here is said, and tried again every minute.
-    pub(crate) async fn after_activation(
-        self: &Arc<Self>,
-        authority: &str,
-        _retired: Option<&EpochRecord>,
-        _revoke: bool,
-    ) -> Vec<String> {
+    pub(crate) async fn after_activation(self: &Arc<Self>, authority: &str) -> Vec<String> {
         retire::settle(self, authority).await.unwrap_or_else(|error| vec![later(&error)])
     }
 
@@ -162,19 +154,33 @@ impl Inner {
     }
 
     /// How an epoch stands, with its certificates.
-    fn epoch_response(&self, authority: &str, generation: u64, notes: Vec<String>) -> Result<Reply, Failure> {
+    pub(crate) async fn epoch_response(
+        self: &Arc<Self>,
+        authority: &str,
+        generation: u64,
+        notes: Vec<String>,
+    ) -> Result<Reply, Failure> {
         let epoch = self.one_epoch(authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
         let record = self.ledger.authority(authority).map_err(|error| self.ledger_failed(&error))?;
         let chain = record.and_then(|record| authorities::chain(&record, &epoch).ok());
         let (root, intermediate, mesh_ca) =
             chain.map(|chain| (chain.root, chain.intermediate, chain.mesh_ca)).unwrap_or_default();
+        let certification_request = match epoch.state {
+            EpochState::Keyed => self.certification_request(&epoch).await?,
+            EpochState::Intent
+            | EpochState::Prepared
+            | EpochState::Active
+            | EpochState::Retired
+            | EpochState::Destroyed
+            | EpochState::Aborted => Bytes::new(),
+        };
         Ok(answer::success(&EpochResponse {
             epoch: Some(self.epoch_status(&epoch)?),
             log_index: self.ledger.head().size.saturating_sub(1),
             root: root.into(),
             intermediate: intermediate.into(),
             mesh_ca: mesh_ca.into(),
-            certification_request: Bytes::new(),
+            certification_request,
             notes,
         }))
     }
@@ -184,7 +190,7 @@ pub(crate) fn later(error: &MakingError) -> String {
     format!("not everything is done, and is tried again every minute: {error}")
 }
 
-fn no_epoch(generation: u64) -> Failure {
+pub(crate) fn no_epoch(generation: u64) -> Failure {
     Reason::new(ReasonCode::AuthorityUnknown, "generation", format!("there is no epoch {generation}")).into()
 }
 

@@ -6,9 +6,11 @@ use hallmark_backends::{BackendError, KeyReference, KeyReferenceError, Keyring};
 use hallmark_issuance::{AssembleError, reassemble};
 use hallmark_ledger::{Answer, AuthorityRecord, EpochRecord, EpochState, Epochs, Ledger, LedgerError, StoredKey};
 use hallmark_policy::{
-    Bounds, EpochId, Issuer, Policy,
-    authority::Root,
+    Bounds, EpochId, Issuer, Manifest, Policy,
+    authority::{Root, statement_sha256},
+    file::RotatesWord,
     key::{PublicKey, PublicKeyError, SpkiDigest},
+    offline::stored_key_identifier,
     profile::{Authority, CaProfile},
     stored_subject_is, stored_validity,
     time::Interval,
@@ -123,17 +125,18 @@ pub(crate) fn load(
     for record in ledger.authorities()? {
         let active = ledger.epoch(&record.name, Epochs::Active)?;
         let (Some(active), Some(authority)) = (active, policy.authority(&record.name)) else { continue };
-        let key = match keys {
+        let (key, manifest) = match keys {
             Keys::Open(keyring) => {
-                open_key(keyring, &record.name, record.key.as_ref())?;
-                open_key(keyring, &record.name, active.key.as_ref())?
+                open_root(keyring, &record)?;
+                let key = open_key(keyring, &record.name, active.key.as_ref())?;
+                (key, manifest(ledger, authority, &active)?)
             }
             Keys::Opened(opened) => match opened.get(&record.name) {
-                Some(serving) => serving.issuer.key.clone(),
+                Some(serving) => (serving.issuer.key.clone(), serving.issuer.manifest.clone()),
                 None => continue,
             },
         };
-        serving.insert(record.name.clone(), self::serving(&record, &active, authority, key)?);
+        serving.insert(record.name.clone(), self::serving(&record, &active, authority, key, manifest)?);
     }
     if let Keys::Opened(opened) = keys
         && let Some(dropped) = opened.keys().find(|name| !serving.contains_key(*name))
@@ -149,7 +152,12 @@ pub(crate) fn serving(
     epoch: &EpochRecord,
     authority: &Authority,
     key: PublicKey,
+    manifest: Option<Arc<Manifest>>,
 ) -> Result<Serving, AuthorityError> {
+    let by_age = epoch.manifest_sha256 == statement_sha256(&record.name, epoch.generation);
+    if by_age != (authority.rotates() == RotatesWord::Age) {
+        return Err(AuthorityError::PolicyDiffers { authority: record.name.clone(), what: "way of rotating" });
+    }
     let root = root(record, &authority.root)?;
     let chain = Chain { active: true, ..chain(record, epoch)? };
     let own = interval(&record.name, epoch.intermediate.as_ref())?;
@@ -167,20 +175,51 @@ pub(crate) fn serving(
         algorithm: authority.epoch.algorithm,
         validity,
         bounds: bounds(&record.name, epoch)?,
+        manifest,
     };
     Ok(Serving { issuer, chain })
+}
+
+/// The manifest of an epoch, as the ledger keeps it under its digest; none where the authority rotates by age.
+pub(crate) fn manifest(
+    ledger: &Ledger,
+    authority: &Authority,
+    epoch: &EpochRecord,
+) -> Result<Option<Arc<Manifest>>, AuthorityError> {
+    if authority.rotates() == RotatesWord::Age {
+        return Ok(None);
+    }
+    let kept = ledger.blob(&epoch.manifest_sha256)?.and_then(|bytes| Manifest::parse(&bytes).ok());
+    kept.map(|manifest| Some(Arc::new(manifest))).ok_or_else(|| incomplete(&authority.name, "an epoch's manifest"))
 }
 
 /// The root of an authority as its certificate tells it.
 pub(crate) fn root(record: &AuthorityRecord, profile: &CaProfile) -> Result<Root, AuthorityError> {
     let key = stored_key(&record.name, record.key.as_ref())?;
     check_subject(&record.name, "root", profile, &key, record.root.as_ref())?;
+    let key_identifier = match record.root.as_ref().filter(|_| record.is_offline()) {
+        Some(answer) => stored_key_identifier(&answer.to_be_signed)
+            .ok_or_else(|| incomplete(&record.name, "the identifier of its root's key"))?,
+        None => key.key_identifier(),
+    };
     Ok(Root {
         subject: profile.subject.clone(),
+        key_identifier,
         key,
         algorithm: profile.algorithm,
         validity: interval(&record.name, record.root.as_ref())?,
     })
+}
+
+/// The root and the mesh CA certificate of an epoch that waits for its intermediate.
+pub(crate) fn without_intermediate(
+    record: &AuthorityRecord,
+    epoch: &EpochRecord,
+) -> Result<(Vec<u8>, Vec<u8>), AuthorityError> {
+    let root_key = stored_key(&record.name, record.key.as_ref())?;
+    let epoch_key = stored_key(&record.name, epoch.key.as_ref())?;
+    let root = certificate(&record.name, record.root.as_ref(), &root_key)?;
+    Ok((root, certificate(&record.name, epoch.mesh_ca.as_ref(), &epoch_key)?))
 }
 
 /// The certificates of one epoch.
@@ -195,6 +234,11 @@ pub(crate) fn chain(record: &AuthorityRecord, epoch: &EpochRecord) -> Result<Cha
         manifest_sha256: epoch.manifest_sha256,
         active: epoch.state == EpochState::Active,
     })
+}
+
+/// As [`open_key`], for a root's key, unless it is elsewhere.
+fn open_root(keyring: &Keyring, record: &AuthorityRecord) -> Result<(), AuthorityError> {
+    if record.is_offline() { Ok(()) } else { open_key(keyring, &record.name, record.key.as_ref()).map(drop) }
 }
 
 /// Finds a key in its backend, compares its public key and attributes with what they must be, and lets it sign.
@@ -223,16 +267,20 @@ impl Inner {
     }
 }
 
-fn stored_key(authority: &str, stored: Option<&StoredKey>) -> Result<PublicKey, AuthorityError> {
+pub(crate) fn stored_key(authority: &str, stored: Option<&StoredKey>) -> Result<PublicKey, AuthorityError> {
     let stored = stored.ok_or_else(|| incomplete(authority, "a key"))?;
     PublicKey::parse(&stored.spki)
         .map_err(|source| AuthorityError::PublicKey { authority: authority.to_owned(), source })
 }
 
-fn certificate(authority: &str, answer: Option<&Answer>, issuer: &PublicKey) -> Result<Vec<u8>, AuthorityError> {
+pub(crate) fn certificate(
+    authority: &str,
+    answer: Option<&Answer>,
+    issuer: &PublicKey,
+) -> Result<Vec<u8>, AuthorityError> {
     let answer = answer.ok_or_else(|| incomplete(authority, "a CA certificate"))?;
     reassemble(&answer.to_be_signed, answer.algorithm, &answer.signature, issuer)
-        .map(hallmark_issuance::Certificate::into_der)
+        .map(hallmark_issuance::Signed::into_der)
         .map_err(|source| AuthorityError::Certificate { authority: authority.to_owned(), source })
 }
 
@@ -243,7 +291,7 @@ fn interval(authority: &str, answer: Option<&Answer>) -> Result<Interval, Author
 }
 
 /// What both CA certificates of an epoch bound leaves to.
-fn bounds(authority: &str, epoch: &EpochRecord) -> Result<Bounds, AuthorityError> {
+pub(crate) fn bounds(authority: &str, epoch: &EpochRecord) -> Result<Bounds, AuthorityError> {
     const WHAT: &str = "one set of name constraints and policies in both CA certificates";
     let stored = |answer: &Option<Answer>| answer.as_ref().and_then(|answer| Bounds::stored(&answer.to_be_signed));
     let (own, mesh) = (stored(&epoch.intermediate), stored(&epoch.mesh_ca));

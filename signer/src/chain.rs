@@ -13,6 +13,7 @@ use prost::Message;
 use crate::{
     answer::{self, Failure},
     authorities::{self, Chain},
+    ca::Ca,
     core::{CallContext, Inner},
 };
 
@@ -40,7 +41,10 @@ pub(crate) async fn chain(core: &Arc<Inner>, call: CallContext) -> Result<Reply,
             return Err(core.refuse(failure.reasons, facts).await);
         }
     };
+    let ca = Ca::Epoch { generation: chain.epoch.generation };
     Ok(answer::success(&GetChainResponse {
+        root_crl: core.newest_crl(&message.authority, Ca::Root)?,
+        crl: core.newest_crl(&message.authority, ca)?,
         root: chain.root.into(),
         intermediate: chain.intermediate.into(),
         mesh_ca: chain.mesh_ca.into(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hallmark_backends::BackendConfig;
-use hallmark_ledger::LedgerConfig;
+use hallmark_ledger::{LedgerConfig, LogKeys, NotPrivate, Private};
 use hallmark_policy::{
     Policy,
     caller::Identity,
@@ -90,6 +90,13 @@ pub struct LogTable {
     pub key: PathBuf,
     /// Directory in which the log is published.
     pub publish: PathBuf,
+    /// The log key before this one: both sign for a time of overlap.
+    pub previous_key: Option<PathBuf>,
+    /// A file, on another volume than the database, that gets every published checkpoint.
+    pub anchor: Option<PathBuf>,
+    /// Members of entries in whose place salted commitments stand, such as `names`.
+    #[serde(default)]
+    pub private: Vec<String>,
 }
 
 /// `[backend.*]`: exactly one.
@@ -123,7 +130,7 @@ pub enum BackendTable {
 pub struct CoreConfig {
     pub(crate) policy: Policy,
     pub(crate) ledger: LedgerConfig,
-    pub(crate) log_key: SignerKey,
+    pub(crate) log_key: LogKeys,
     pub(crate) backend: BackendConfig,
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) policy_file: PathBuf,
@@ -175,6 +182,9 @@ pub enum ConfigError {
         /// What is wrong.
         source: SecretError,
     },
+    /// A member of entries cannot be private.
+    #[error("`log.private`: {0}")]
+    Private(NotPrivate),
     /// The log key is not there yet.
     #[error("there is no log key at `{}`; hint: run `hallmarkd init` once, which makes it", path.display())]
     NoLogKey {
@@ -224,13 +234,15 @@ impl CoreFile {
             database: directory.join(&self.ledger.database),
             publish: directory.join(&self.log.publish),
             retention: retention.map_err(|source| ConfigError::Span { field: "ledger.retention", source })?,
+            anchor: self.log.anchor.as_ref().map(|path| directory.join(path)),
+            private: Private::new(&self.log.private).map_err(ConfigError::Private)?,
             pages_max: self.ledger.pages_max,
             accept_missing_checkpoint: false,
         };
         Ok(CoreConfig {
             policy,
             ledger,
-            log_key: self.log.read_key(directory)?,
+            log_key: self.log.read_keys(directory)?,
             backend: self.backend.read(directory)?,
             callers_signed_here: self.policy.callers_signed_here.clone(),
             policy_file,
@@ -268,12 +280,27 @@ impl RotationTable {
 }
 
 impl LogTable {
+    /// Reads the log key, and the one before it if there is one.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read_keys(&self, directory: &Path) -> Result<LogKeys, ConfigError> {
+        let current = self.read_key(directory)?;
+        match &self.previous_key {
+            Some(previous) => Ok(LogKeys::with_previous(current, self.read_key_at(directory.join(previous))?)),
+            None => Ok(current.into()),
+        }
+    }
+
     /// Reads the log key.
     ///
     /// # Errors
     /// See [`ConfigError`].
     pub fn read_key(&self, directory: &Path) -> Result<SignerKey, ConfigError> {
-        let path = directory.join(&self.key);
+        self.read_key_at(directory.join(&self.key))
+    }
+
+    fn read_key_at(&self, path: PathBuf) -> Result<SignerKey, ConfigError> {
         if !path.exists() {
             return Err(ConfigError::NoLogKey { path });
         }

@@ -18,6 +18,7 @@ use hallmark_policy::{
     Approved, Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
     caller::Identity,
     content::{SERIAL_RANDOM_BYTES, Serial},
+    key::SpkiDigest,
     reason::quote,
 };
 use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
@@ -30,6 +31,7 @@ use crate::{
     authorities::Serving,
     chain,
     clock::{ClockGuard, Moment},
+    crl::Crls,
     epoch::Rotating,
     epochs,
     expiry::Warned,
@@ -76,6 +78,7 @@ pub(crate) struct Inner {
     serving: RwLock<Arc<HashMap<String, Serving>>>,
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) aggregates: Aggregates,
+    pub(crate) crls: Crls,
     stopping: AtomicBool,
     working: AtomicU64,
     idle: Notify,
@@ -121,6 +124,7 @@ impl Core {
             serving: RwLock::default(),
             callers_signed_here,
             aggregates: Aggregates::default(),
+            crls: Crls::default(),
             stopping: AtomicBool::new(false),
             working: AtomicU64::new(0),
             idle: Notify::new(),
@@ -327,6 +331,15 @@ impl Inner {
             taken.map_err(|wait| Self::over_rate(whose(), wait))?;
         }
         Ok(CallContext { method, caller, deadline, body: unary.body })
+    }
+
+    /// Turns a request away before anything is committed, while its key is left alone because the device failed it.
+    pub(crate) fn check_device(&self, key: SpkiDigest) -> Result<(), Failure> {
+        let Some(retry_after) = self.keyring.resting(key) else { return Ok(()) };
+        let millis = retry_after.as_nanos().div_ceil(1_000_000);
+        let sentence = format!("the key's device failed several times in a row and is asked again in {millis} ms");
+        let reason = Reason::new(ReasonCode::DeviceFailed, "key", sentence);
+        Err(Failure { reasons: vec![reason], logged: None, retry_after: Some(retry_after) })
     }
 
     /// Takes an approved certificate off its instance's rate.

@@ -26,7 +26,7 @@ use crate::{
     core::Inner,
     fence::Drained,
     making::{MakingError, backend, epoch_label, generate, refused, sign_ca},
-    rotate,
+    retire, rotate,
 };
 
 /// Transition before the first epoch.
@@ -52,8 +52,6 @@ impl Rotating {
 /// An epoch that was put in force.
 #[derive(Debug)]
 pub(crate) struct Activated {
-    /// The epoch that it replaced.
-    pub(crate) retired: Option<EpochRecord>,
     /// How those ended who signed with the key before.
     pub(crate) drained: Drained,
     /// How long nothing could be decided.
@@ -105,7 +103,8 @@ pub(crate) async fn begin(
     Ok(generation)
 }
 
-/// Brings an epoch as far as prepared, from wherever it is.
+/// Brings an epoch as far as prepared, from wherever it is; as far as keyed where its root is offline and its certificate was not
+/// brought yet.
 pub(crate) async fn prepare(
     core: &Arc<Inner>,
     authority: &Authority,
@@ -120,6 +119,12 @@ pub(crate) async fn prepare(
             EpochState::Intent => make_key(core, authority, &epoch, said).await?,
             EpochState::Keyed => {
                 sign_both(core, authority, record, &epoch, said).await?;
+                if find(core, name, generation)?.intermediate.is_none() {
+                    said.push(format!(
+                        "epoch {generation} of `{name}` waits for the certificate that its root signs elsewhere"
+                    ));
+                    return find(core, name, generation);
+                }
                 core.advance(Step::EpochPrepared { authority: name.clone(), generation }).await?;
             }
             EpochState::Prepared => return Ok(epoch),
@@ -164,12 +169,14 @@ async fn sign_both(
 ) -> Result<(), MakingError> {
     let name = &authority.name;
     let root = authorities::root(record, &authority.root)?;
-    core.open_key(name, record.key.clone()).await?;
+    if !record.is_offline() {
+        core.open_key(name, record.key.clone()).await?;
+    }
     let key = core.open_key(name, epoch.key.clone()).await?;
     let binding =
         EpochBinding { generation: epoch.generation, manifest: epoch.manifest_sha256, transition: epoch.transition };
     let lifetime = (epoch.lifetime_secs > 0).then(|| Span::from_secs(epoch.lifetime_secs));
-    if epoch.intermediate.is_none() {
+    if epoch.intermediate.is_none() && !record.is_offline() {
         let request = CaRequest::Intermediate { root: &root, epoch: binding, lifetime };
         sign_ca(core, name, &request, &key, "intermediate certificate").await?;
         said.push(format!("signed the intermediate CA certificate of `{name}`: {}", authority.epoch.subject));
@@ -184,7 +191,15 @@ async fn sign_both(
 
 /// Puts a prepared epoch in force: the ledger's transaction is the fence, and then what is in flight with the old key drains. When it
 /// returns, no signature with the old key begins any more, and none is released.
-pub(crate) async fn activate(core: &Arc<Inner>, name: &str, generation: u64) -> Result<Activated, MakingError> {
+pub(crate) async fn activate(
+    core: &Arc<Inner>,
+    name: &str,
+    generation: u64,
+    revoke_previous: bool,
+) -> Result<Activated, MakingError> {
+    if let Some(active) = core.ledger.epoch(name, Epochs::Active)? {
+        retire::last_crl(core, &active).await?;
+    }
     let _no_other_policy = core.in_force.changing().await;
     let policy = core.policy();
     let missing = |what| MakingError::Missing { authority: name.to_owned(), what };
@@ -195,13 +210,14 @@ pub(crate) async fn activate(core: &Arc<Inner>, name: &str, generation: u64) -> 
         return Err(other_state(&epoch, "prepared"));
     }
     let key = core.open_key(name, epoch.key.clone()).await?;
-    let serving = authorities::serving(&record, &epoch, authority, key)?;
+    let manifest = authorities::manifest(&core.ledger, authority, &epoch)?;
+    let serving = authorities::serving(&record, &epoch, authority, key, manifest)?;
     let retired = core.ledger.epoch(name, Epochs::Active)?;
     let old_key = retired.as_ref().and_then(|epoch| epoch.key.as_ref()).map(|key| SpkiDigest::of(&key.spki));
 
     let since = Instant::now();
     let alone = core.in_force.alone().await;
-    core.advance(Step::EpochActive { authority: name.to_owned(), generation }).await?;
+    core.advance(Step::EpochActive { authority: name.to_owned(), generation, revoke_previous }).await?;
     core.serve_one(name, serving);
     drop(alone);
     let pause = since.elapsed();
@@ -219,7 +235,7 @@ pub(crate) async fn activate(core: &Arc<Inner>, name: &str, generation: u64) -> 
         );
     }
     tracing::info!(authority = name, generation, pause_micros = pause.as_micros(), "another epoch is active");
-    Ok(Activated { retired, drained, pause })
+    Ok(Activated { drained, pause })
 }
 
 /// Goes on with an epoch that a crash or a device interrupted, as far as nobody needs to be asked. Says what was done.

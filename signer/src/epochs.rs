@@ -154,7 +154,7 @@ impl Inner {
                 .as_ref()
                 .map(|key| SpkiDigest::of(&key.spki).as_bytes().to_vec().into())
                 .unwrap_or_default(),
-            intermediate_sha256: sha256(epoch.intermediate.as_ref(), root_key),
+            intermediate_sha256: sha256(epoch.intermediate.as_ref(), root_key.clone()),
             mesh_ca_sha256: sha256(epoch.mesh_ca.as_ref(), own_key),
             not_before: validity.map(|validity| validity.not_before.secs()),
             not_after: validity.map(|validity| validity.not_after.secs()),
@@ -162,9 +162,18 @@ impl Inner {
             active_at: epoch.active_at.map(secs),
             retired_at: epoch.retired_at.map(secs),
             destroyed_at: epoch.destroyed_at.map(secs),
-            revoked: false,
+            revoked: self.is_revoked(epoch, root_key.as_ref())?,
             fetched: fetches.into_iter().map(|fetch| Fetched { at: secs(fetch.at), caller: fetch.caller }).collect(),
         })
+    }
+}
+
+impl Inner {
+    /// Whether an epoch's intermediate stands on the root's list.
+    fn is_revoked(&self, epoch: &EpochRecord, root: Option<&PublicKey>) -> Result<bool, Failure> {
+        let (Some(root), Some(intermediate)) = (root, &epoch.intermediate) else { return Ok(false) };
+        let revocations = self.ledger.revocations(root.digest()).map_err(|error| self.ledger_failed(&error))?;
+        Ok(revocations.iter().any(|revoked| revoked.serial.as_bytes() == intermediate.serial.as_slice()))
     }
 }
 

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use hallmark_backends::{BackendError, KeyPurpose, NewKey};
-use hallmark_ledger::{AuthorityRecord, AuthorityState, Consent, Epochs, KeyAction, Step};
+use hallmark_ledger::{AuthorityRecord, AuthorityState, Consent, EpochState, Epochs, KeyAction, Step};
 use hallmark_policy::{authority::CaRequest, file::RotatesWord, profile::Authority};
 
 use crate::{
     authorities,
+    bring::{Roots, bring_root},
     core::Inner,
     epoch,
     making::{self, MakingError, backend, generate, label, refused, sign_ca},
@@ -18,9 +19,13 @@ use crate::{
 const BY_INIT: &str = "init";
 
 /// Brings an authority as far as serving. Says in sentences what was made.
-pub(crate) async fn create(core: &Arc<Inner>, authority: &Authority) -> Result<Vec<String>, MakingError> {
+pub(crate) async fn create(
+    core: &Arc<Inner>,
+    authority: &Authority,
+    roots: &Roots,
+) -> Result<Vec<String>, MakingError> {
     let mut said = Vec::new();
-    let record = root(core, authority, &mut said).await?;
+    let record = root(core, authority, roots, &mut said).await?;
     first_epoch(core, authority, &record, &mut said).await?;
     Ok(said)
 }
@@ -28,11 +33,17 @@ pub(crate) async fn create(core: &Arc<Inner>, authority: &Authority) -> Result<V
 async fn root(
     core: &Arc<Inner>,
     authority: &Authority,
+    roots: &Roots,
     said: &mut Vec<String>,
 ) -> Result<AuthorityRecord, MakingError> {
     let name = &authority.name;
     loop {
         let Some(record) = core.ledger.authority(name)? else {
+            if authority.root.offline {
+                let record = bring_root(core, authority, roots).await?;
+                said.push(format!("took the root certificate of `{name}`, whose key is elsewhere"));
+                return Ok(record);
+            }
             let label = label(name, "root").map_err(|reason| refused(name, "root", reason))?;
             let owners = authority.owner_keys().to_vec();
             core.advance(Step::RootIntent { authority: name.clone(), label, owners }).await?;
@@ -98,8 +109,11 @@ async fn first_epoch(
             epoch::begin_by_age(core, authority, 0, consent).await?
         }
     };
-    epoch::prepare(core, authority, record, generation, said).await?;
-    core.advance(Step::EpochActive { authority: name.clone(), generation }).await?;
+    let prepared = epoch::prepare(core, authority, record, generation, said).await?;
+    if prepared.state != EpochState::Prepared {
+        return Ok(());
+    }
+    core.advance(Step::EpochActive { authority: name.clone(), generation, revoke_previous: false }).await?;
     said.push(format!("epoch {generation} of `{name}` is active"));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The core: the order of events from a caller's bytes to a certificate, and the start that checks every key first.
+//! The core: the order of events from a caller's bytes to a certificate, CRLs, and the start that checks every key first.
 //!
 //! It decodes requests, has them decided by policy, committed by the ledger, signed by a backend, and answers. It listens
 //! on nothing and knows nothing of TLS: bytes come in through [`Core::call`] and [`Core::operate`] and go out the same way. It must never
@@ -10,10 +10,14 @@ mod aggregate;
 mod answer;
 mod apply;
 mod authorities;
+mod bring;
+mod ca;
 mod chain;
+mod claims;
 pub mod clock;
 pub mod config;
 mod core;
+mod crl;
 mod epoch;
 mod epochs;
 mod expiry;
@@ -29,6 +33,7 @@ mod order;
 mod rates;
 mod recording;
 mod retire;
+mod revoke;
 mod rotate;
 pub mod secret;
 mod start;
@@ -36,7 +41,11 @@ mod start;
 pub use self::core::Core;
 pub use apply::{PolicyNews, PolicyNotTaken};
 pub use authorities::AuthorityError;
+pub use bring::Roots;
+pub use ca::Ca;
 pub use clock::{Clock, SystemClock};
+pub use crl::{Crl, NotDone};
 pub use hallmark_backends::SoftwareKeys;
 pub use making::MakingError;
+pub use revoke::RevokedCertificate;
 pub use start::{CaCertificate, StartError, StartOptions, StartReport};

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long a CA signature may take: RSA-4096 in a slow device stays far below.
-const SIGN_SECS_MAX: u64 = 60;
+pub(crate) const SIGN_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long the device may take to make, find or destroy a key. Large RSA keys take small devices minutes.
 const DEVICE_TIME_MAX: Duration = Duration::from_secs(300);
@@ -128,7 +128,11 @@ pub(crate) fn label(authority: &str, what: &str) -> Result<String, Reason> {
 }
 
 pub(crate) fn refused(authority: &str, what: &'static str, reason: Reason) -> MakingError {
-    MakingError::Refused { authority: authority.to_owned(), what, reasons: vec![reason] }
+    refused_all(authority, what, vec![reason])
+}
+
+pub(crate) fn refused_all(authority: &str, what: &'static str, reasons: Vec<Reason>) -> MakingError {
+    MakingError::Refused { authority: authority.to_owned(), what, reasons }
 }
 
 pub(crate) fn backend(authority: &str) -> impl Fn(BackendError) -> MakingError {
@@ -174,7 +178,7 @@ pub(crate) async fn sign_ca(
         Decision::Approve(approved) => *approved,
         Decision::Refuse(reasons) => return Err(refused(reasons)),
     };
-    let deadline = Instant::now() + Duration::from_secs(SIGN_SECS_MAX);
+    let deadline = Instant::now() + SIGN_TIME_MAX;
     certify(core, approved, now, deadline, Keep::BeforeReply, None)
         .await
         .map_err(|failure: Failure| refused(failure.reasons))?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hallmark_policy::{
     ClaimInput, NameInput, Policy, Reason, ReasonCode, Request, RequestIdentity, RequestInput, SubjectInput,
-    stored_serial, stored_validity,
+    evidence::EvidenceFacts, stored_serial, stored_validity,
 };
 use hallmark_proto::{
     link::Reply,
@@ -36,7 +36,7 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
     facts.authority.clone_from(&message.authority);
     facts.profile.clone_from(&message.profile);
     facts.request_id.clone_from(&message.request_id);
-    let raw = subject_bytes(&message);
+    let (raw, evidence) = (subject_bytes(&message), message.evidence_jwt.as_bytes().to_vec());
     let mut reasons = later_versions(&message);
     let input = input(&core.policy(), message);
     let request = match Request::parse(call.caller, input) {
@@ -44,6 +44,7 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
         other => {
             reasons.extend(other.err().unwrap_or_default());
             facts.request = raw;
+            facts.evidence = (!evidence.is_empty()).then_some(EvidenceFacts { jwt: evidence, verified_by: None });
             return Err(core.refuse(reasons, facts).await);
         }
     };
@@ -79,7 +80,8 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
                 passage: None,
             };
             let response = response(&identity.authority, chain, certified);
-            let (not_before, not_after) = (validity.not_before.secs(), validity.not_after.secs());
+            let (not_before, not_after) =
+                validity.map_or((0, 0), |validity| (validity.not_before.secs(), validity.not_after.secs()));
             Ok(answer::success(&MintCertificateResponse { not_before, not_after, ..response }))
         }
     }
@@ -122,7 +124,7 @@ fn later_versions(message: &MintCertificateRequest) -> Vec<Reason> {
         Some(Intent::Register(_) | Intent::Refresh(_)) => true,
         Some(Intent::None(_)) | None => false,
     };
-    let fields = [("policy_hash", !message.policy_hash.is_empty()), ("instance", instance)];
+    let fields = [("instance", instance)];
     let later = |field: &'static str| {
         let sentence = format!("`{field}` is of a later version of this signer");
         Reason::new(ReasonCode::FieldNotSupported, field, sentence).allowing("leave it out")
@@ -158,7 +160,9 @@ fn input(policy: &Policy, message: MintCertificateRequest) -> RequestInput {
         subject,
         lifetime_seconds: message.lifetime_seconds,
         transition: message.transition.to_vec(),
+        policy_hash: message.policy_hash.to_vec(),
         evidence_sha256: message.evidence_sha256.to_vec(),
+        evidence_jwt: message.evidence_jwt,
         claims,
         validate_only: message.validate_only,
     }

@@ -18,6 +18,9 @@ use crate::{
     epochs,
 };
 
+/// Longest reason that an operator gives, in bytes.
+const REASON_BYTES_MAX: usize = 200;
+
 /// The operators' methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OperatorMethod {
@@ -27,6 +30,9 @@ enum OperatorMethod {
     PrepareEpoch,
     ActivateEpoch,
     AbortEpoch,
+    BringIntermediate,
+    ListNameClaims,
+    ReleaseNameClaim,
 }
 
 impl OperatorMethod {
@@ -38,6 +44,9 @@ impl OperatorMethod {
             "PrepareEpoch" => Some(Self::PrepareEpoch),
             "ActivateEpoch" => Some(Self::ActivateEpoch),
             "AbortEpoch" => Some(Self::AbortEpoch),
+            "BringIntermediate" => Some(Self::BringIntermediate),
+            "ListNameClaims" => Some(Self::ListNameClaims),
+            "ReleaseNameClaim" => Some(Self::ReleaseNameClaim),
             _ => None,
         }
     }
@@ -101,15 +110,27 @@ impl Inner {
             Some(OperatorMethod::ListEpochs) => epochs::list_for_operator(self, unary.body),
             Some(OperatorMethod::PrepareEpoch) => {
                 let answered = self.prepare_epoch(&operator, unary.body).await;
-                self.epoch_refused(answered, facts).await
+                self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::ActivateEpoch) => {
                 let answered = self.activate_epoch(unary.body).await;
-                self.epoch_refused(answered, facts).await
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::BringIntermediate) => {
+                let answered = self.bring_intermediate(unary.body).await;
+                self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::AbortEpoch) => {
                 let answered = self.abort_epoch(&operator, unary.body).await;
-                self.epoch_refused(answered, facts).await
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::ListNameClaims) => {
+                let answered = self.list_name_claims(unary.body);
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::ReleaseNameClaim) => {
+                let answered = self.release_name_claim(&operator, unary.body).await;
+                self.logged_if_refused(answered, facts).await
             }
             None => {
                 let sentence = format!("operators have no method {}", quote(&unary.method));
@@ -118,8 +139,8 @@ impl Inner {
         }
     }
 
-    /// A refusal of an operator's wish about an epoch stands in the log; what the device or the ledger could not do is no refusal.
-    async fn epoch_refused(&self, answered: Result<Reply, Failure>, facts: Facts) -> Result<Reply, Failure> {
+    /// A refusal of an operator's wish stands in the log; what the device or the ledger could not do is no refusal.
+    async fn logged_if_refused(&self, answered: Result<Reply, Failure>, facts: Facts) -> Result<Reply, Failure> {
         match answered {
             Err(failure)
                 if failure.logged.is_none() && failure.reasons.iter().all(|reason| reason.code.is_refusal()) =>
@@ -185,6 +206,15 @@ fn expected(sha256: &[u8]) -> Result<Option<PolicyDigest>, Failure> {
         reason.allowing("32 bytes, or empty")
     })?;
     Ok(Some(digest))
+}
+
+/// Whether an operator says why.
+pub(crate) fn check_reason(reason: &str) -> Result<(), Failure> {
+    if (1..=REASON_BYTES_MAX).contains(&reason.len()) {
+        return Ok(());
+    }
+    let reason = Reason::new(ReasonCode::FieldOutOfLimits, "reason", format!("`reason` has {} bytes", reason.len()));
+    Err(reason.allowing(format!("1 to {REASON_BYTES_MAX} bytes")).into())
 }
 
 pub(crate) fn decode<M: Message + Default>(body: Bytes) -> Result<M, Failure> {

@@ -3,6 +3,8 @@
 //! ```text
 //! bytes -> Request -> decide -> Approved -> draft -> endorse -> Warrant -> commit -> Committed -> sign -> assemble -> reply
 //! ```
+//!
+//! Certificates, CRLs and the certification requests of epochs' keys go the same way.
 
 use std::{
     sync::Arc,
@@ -10,10 +12,12 @@ use std::{
 };
 
 use hallmark_backends::{SignError, Signature};
-use hallmark_issuance::{assemble, draft, reassemble};
+use hallmark_issuance::{DraftError, assemble, draft, reassemble};
 use hallmark_ledger::{Answer, Committed, Event, Found, Issued, Logged};
 use hallmark_policy::{
-    Approved, Decision, Reason, ReasonCode, Request, RequestIdentity, decide, endorse, facts,
+    Approved, Decision, Disagreement, Reason, ReasonCode, Request, RequestIdentity, Warrant,
+    content::Content,
+    decide, endorse, facts,
     key::{PublicKey, SpkiDigest},
     time::Interval,
 };
@@ -34,7 +38,7 @@ const SIGN_GRACE: Duration = Duration::from_secs(5);
 /// What a request came to.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// A certificate.
+    /// It is signed.
     Certified(Certified),
     /// It would be minted; nothing was.
     Validated(Validated),
@@ -44,14 +48,15 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Validated {
     pub(crate) issuer: SpkiDigest,
-    pub(crate) validity: Interval,
+    pub(crate) validity: Option<Interval>,
     pub(crate) receipt: Receipt,
 }
 
-/// A certificate with the proof that it was decided.
+/// A certificate, CRL or certification request with the proof that it was decided.
 #[derive(Debug)]
 pub(crate) struct Certified {
     pub(crate) to_be_signed: Vec<u8>,
+    /// All of it, DER.
     pub(crate) certificate: Vec<u8>,
     pub(crate) issuer: SpkiDigest,
     pub(crate) receipt: Receipt,
@@ -96,6 +101,7 @@ pub(crate) async fn mint(
     match decide(&policy, request, &serving.issuer, now.time, core.serial()?) {
         Decision::Approve(approved) => {
             if !request.validate_only() {
+                core.check_device(approved.issuer().digest())?;
                 core.check_instance_rate(&approved)?;
             }
             certify(core, *approved, now, deadline, Keep::InBackground(turn), Some(deciding)).await
@@ -117,15 +123,15 @@ pub(crate) async fn certify(
     deciding: Option<Deciding<'_>>,
 ) -> Result<Outcome, Failure> {
     let issuer = approved.issuer().clone();
-    let draft = draft(&approved).map_err(|error| defect(&error))?;
-    let warrant = match endorse(approved, draft.into_der()) {
+    let warrant = match warrant(approved).await? {
         Ok(warrant) => warrant,
         Err(disagreement) => {
             let reason = Reason::new(ReasonCode::DraftDisagrees, "certificate", disagreement.to_string());
             return Err(core.refuse(vec![reason], *disagreement.facts).await);
         }
     };
-    let (identity, validity) = (warrant.conditions().request.clone(), warrant.content().validity);
+    let identity = warrant.conditions().request.clone();
+    let validity = warrant.content().certificate().map(|content| content.validity);
     let passage = core.fences.enter(issuer.digest());
     let issued = core.ledger.issue_before(warrant, now.millis, deadline).await;
     drop(deciding);
@@ -145,6 +151,21 @@ pub(crate) async fn certify(
     }
 }
 
+/// Writes what was approved, and reads it back. A CRL may have so many entries that a thread for slow work does it.
+async fn warrant(approved: Approved) -> Result<Result<Warrant, Disagreement>, Failure> {
+    let write_and_read = |approved: Approved| {
+        let draft = draft(&approved)?;
+        Ok::<_, DraftError>(endorse(approved, draft.into_der()))
+    };
+    let endorsed = match approved.content() {
+        Content::Certificate(_) | Content::Request(_) => write_and_read(approved),
+        Content::Crl(_) => {
+            tokio::task::spawn_blocking(move || write_and_read(approved)).await.map_err(|error| defect(&error))?
+        }
+    };
+    endorsed.map_err(|error| defect(&error))
+}
+
 /// The same request, decided before: the same answer, or its certificate over the committed bytes. `None`: it is new.
 async fn repeated(
     core: &Arc<Inner>,
@@ -160,7 +181,14 @@ async fn repeated(
 }
 
 /// Signs again what was committed and never signed, if that still may be; the ledger logs it first, or voids it.
-async fn resume(core: &Arc<Inner>, identity: &RequestIdentity, deadline: Instant) -> Result<Outcome, Failure> {
+pub(crate) async fn resume(
+    core: &Arc<Inner>,
+    identity: &RequestIdentity,
+    deadline: Instant,
+) -> Result<Outcome, Failure> {
+    if let Some(serving) = core.all_serving().get(&identity.authority) {
+        core.check_device(serving.issuer.key.digest())?;
+    }
     let now = core.trusted_clock().await?;
     // Held until the passage is taken: no rotation comes between the commit and its drain.
     let deciding = core.in_force.deciding().await;
@@ -263,7 +291,7 @@ pub(crate) async fn answered(core: &Arc<Inner>, authority: &str, answer: Answer)
 }
 
 /// A defect of ours, or a damaged database: the details are for the operator's log, not for the caller.
-fn defect(error: &dyn std::error::Error) -> Failure {
+pub(crate) fn defect(error: &dyn std::error::Error) -> Failure {
     tracing::error!(%error, "a certificate could not be put together");
     let sentence =
         "the signer could not put the certificate together; its operator finds the cause in the daemon's log";
@@ -283,6 +311,12 @@ pub(crate) fn sign_reason(error: &SignError) -> Reason {
         SignError::DeadlinePassed => {
             reason(ReasonCode::DeadlinePassed, &format!("the deadline passed before the key's turn{again}"))
         }
+        SignError::Overdue { .. } => {
+            reason(ReasonCode::DeadlinePassed, &format!("the key's device did not answer by the deadline{again}"))
+        }
+        SignError::Resting { .. } => {
+            reason(ReasonCode::DeviceFailed, &format!("the key's device failed and is left alone for a moment{again}"))
+        }
         SignError::Stopped => reason(ReasonCode::Stopping, &format!("the daemon is stopping{again}")),
         SignError::NotOpen { .. }
         | SignError::WrongAlgorithm { .. }
@@ -299,6 +333,8 @@ pub(crate) fn sign_code(error: &SignError) -> &'static str {
     match error {
         SignError::Busy => "QUEUE_FULL",
         SignError::DeadlinePassed => "DEADLINE_PASSED",
+        SignError::Overdue { .. } => "DEVICE_HANGS",
+        SignError::Resting { .. } => "DEVICE_RESTS",
         SignError::Stopped => "STOPPING",
         SignError::NotOpen { .. } => "KEY_NOT_OPEN",
         SignError::WrongAlgorithm { .. } => "WRONG_ALGORITHM",

@@ -91,7 +91,9 @@ impl Inner {
     pub(crate) async fn signing_failed(&self, index: u64, error: &SignError) -> Failure {
         tracing::warn!(%error, index, "a committed request was not signed");
         self.log(order::signing_failed(index, error)).await;
-        self.not_signed(index, order::sign_reason(error)).await
+        let failure = self.not_signed(index, order::sign_reason(error)).await;
+        let retry_after = if let SignError::Resting { retry_after, .. } = error { Some(*retry_after) } else { None };
+        Failure { retry_after, ..failure }
     }
 
     /// The device did not answer long after the deadline. Whatever it still gives is thrown away.

@@ -6,12 +6,16 @@ use std::{sync::Arc, time::Duration};
 use hallmark_backends::{BackendError, KeyLabel, KeyReference, Keyring};
 use hallmark_ledger::{EpochRecord, EpochState, Epochs, KeyAction, Step, StoredKey};
 use hallmark_policy::{
+    ReasonCode, SIGNER,
+    crl::RevocationReason,
     file::RetiredKeyWord,
     key::{PublicKey, SpkiDigest},
     profile::Authority,
 };
 
 use crate::{
+    answer::Failure,
+    ca::Ca,
     core::Inner,
     epochs,
     making::{self, MakingError, backend},
@@ -22,7 +26,7 @@ const DESTROY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Does what is left to do with an authority's epochs. Gives sentences about what was done. Whoever calls changes its epochs alone.
 pub(crate) async fn settle(core: &Arc<Inner>, authority: &str) -> Result<Vec<String>, MakingError> {
-    let mut said = Vec::new();
+    let mut said = revoke_replaced(core, authority).await?;
     for epoch in core.ledger.epochs(authority, Epochs::Leftover)? {
         if epoch.state == EpochState::Retired && !is_over(core, &epoch) {
             continue;
@@ -31,6 +35,46 @@ pub(crate) async fn settle(core: &Arc<Inner>, authority: &str) -> Result<Vec<Str
         said.push(format!("destroyed the key of epoch {} of `{authority}`", epoch.generation));
     }
     Ok(said)
+}
+
+/// Puts the intermediate that the active epoch replaced on the root's CRL, if that was wanted and is not done.
+async fn revoke_replaced(core: &Arc<Inner>, authority: &str) -> Result<Vec<String>, MakingError> {
+    let none = Ok(Vec::new());
+    let Some(active) = core.ledger.epoch(authority, Epochs::Active)?.filter(|active| active.revoke_previous) else {
+        return none;
+    };
+    let Some(replaced) = core.ledger.epoch(authority, Epochs::Transition(active.previous))? else { return none };
+    let refused = |failure: Failure| making::refused_all(authority, "revocation", failure.reasons);
+    let (generation, reason) = (replaced.generation, RevocationReason::Superseded);
+    let revoked = match core.revoke_epoch(authority, generation, reason, SIGNER).await {
+        Ok(revoked) => revoked,
+        // It has ended meanwhile: nobody takes it any more.
+        Err(failure) if failure.reasons.iter().all(|reason| reason.code == ReasonCode::CertificateUnknown) => {
+            return none;
+        }
+        Err(failure) => return Err(refused(failure)),
+    };
+    let newest = core.crl_status(authority, Ca::Root).map_err(refused)?.newest;
+    if newest.and_then(|crl| crl.newest_revocation).is_some_and(|listed| listed >= revoked.log_index) {
+        return none;
+    }
+    let crl = core.sign_crl(authority, Ca::Root, None).await.map_err(refused)?;
+    Ok(vec![format!("epoch {generation} of `{authority}` stands on the root's CRL number {}", crl.number)])
+}
+
+/// Signs the last CRL of an epoch whose key is to be destroyed: it holds until everything that the key signed has ended.
+pub(crate) async fn last_crl(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingError> {
+    let policy = core.policy();
+    let Some(authority) = policy.authority(&epoch.authority) else { return Ok(()) };
+    let Some(validity) = epochs::validity(epoch) else { return Ok(()) };
+    let ended = core.clock.wall().time > validity.not_after;
+    if authority.crl.is_none() || authority.retired_key() != RetiredKeyWord::Destroy || ended {
+        return Ok(());
+    }
+    let ca = Ca::Epoch { generation: epoch.generation };
+    let signed = core.sign_crl(&epoch.authority, ca, Some(validity.not_after)).await;
+    signed.map_err(|failure| making::refused_all(&epoch.authority, "last CRL", failure.reasons))?;
+    Ok(())
 }
 
 /// Whether the key of a retired epoch is needed no longer: at once, or when its last certificate has ended. An authority that the policy

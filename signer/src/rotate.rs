@@ -26,7 +26,9 @@ use hallmark_proto::{
 use crate::{
     answer::{self, Failure, Receipt},
     authorities,
+    ca::Ca,
     core::{CallContext, Inner},
+    crl,
     epoch::{self, GENESIS},
     epochs, making,
     operate::decode,
@@ -97,10 +99,12 @@ pub(crate) async fn finish(
     said: &mut Vec<String>,
 ) -> Result<Duration, making::MakingError> {
     let prepared = epoch::prepare(core, authority, record, generation, said).await?;
-    let activated = epoch::activate(core, &authority.name, generation).await?;
+    if prepared.state == EpochState::Keyed {
+        return Ok(Duration::ZERO);
+    }
+    let activated = epoch::activate(core, &authority.name, generation, prepared.revoke_previous).await?;
     said.push(format!("epoch {generation} of `{}` is active", authority.name));
-    let revoke = prepared.revoke_previous;
-    said.extend(core.after_activation(&authority.name, activated.retired.as_ref(), revoke).await);
+    said.extend(core.after_activation(&authority.name).await);
     said.iter().for_each(|sentence| tracing::info!(authority = authority.name, "{sentence}"));
     Ok(activated.pause)
 }
@@ -216,6 +220,9 @@ fn reasons(
     let (key, signature) = (&message.owner_key, &message.owner_signature);
     let consent = owner::check(authority, &in_force, statement, key, signature);
     reasons.extend(consent.err().unwrap_or_default());
+    if statement.revoke_previous {
+        reasons.extend(crl::not_configured(authority).or_else(|| crl::offline(record)));
+    }
     if message.lifetime_seconds > 0 {
         reasons.extend(lifetime_objection(&authority.epoch, Span::from_secs(message.lifetime_seconds)));
     }
@@ -295,6 +302,9 @@ async fn response(
     epoch: &EpochRecord,
     replayed: bool,
 ) -> Result<RotateIntermediateResponse, Failure> {
+    if epoch.state == EpochState::Keyed {
+        return waiting(core, record, epoch).await;
+    }
     let chain = authorities::chain(record, epoch).map_err(|error| {
         tracing::error!(%error, "stored CA certificates cannot be read");
         Failure::from(Reason::new(ReasonCode::LedgerFailed, "epoch", error.to_string()))
@@ -320,6 +330,32 @@ async fn response(
         log_entry: receipt.entry.into(),
         certification_request: Bytes::new(),
         pause_micros: 0,
+        root_crl: match epoch.revoke_previous {
+            true => core.newest_crl(&record.name, Ca::Root)?,
+            false => Bytes::new(),
+        },
+    })
+}
+
+/// An epoch whose root is offline: what is there, and what the root is to sign.
+async fn waiting(
+    core: &Arc<Inner>,
+    record: &AuthorityRecord,
+    epoch: &EpochRecord,
+) -> Result<RotateIntermediateResponse, Failure> {
+    let (root, mesh_ca) = authorities::without_intermediate(record, epoch).map_err(|error| crl::unfit(error))?;
+    Ok(RotateIntermediateResponse {
+        root: root.into(),
+        mesh_ca: mesh_ca.into(),
+        epoch: Some(Epoch {
+            authority: record.name.clone(),
+            generation: epoch.generation,
+            transition: epoch.transition.to_vec().into(),
+            manifest_sha256: epoch.manifest_sha256.to_vec().into(),
+        }),
+        state: epochs::state(epoch.state).into(),
+        certification_request: core.certification_request(epoch).await?,
+        ..RotateIntermediateResponse::default()
     })
 }
 

@@ -11,6 +11,7 @@ use hallmark_policy::{Policy, file::RotatesWord, key::PublicKey, profile::Author
 use crate::{
     apply::BY_START,
     authorities::{self, AuthorityError, Keys},
+    bring::Roots,
     clock::{Clock, ClockGuard},
     config::CoreConfig,
     core::{Core, Inner, Setting},
@@ -30,6 +31,8 @@ pub struct StartOptions {
     pub accept_missing_checkpoint: bool,
     /// Make the authorities that the policy describes and the ledger does not have yet.
     pub create_authorities: bool,
+    /// Certificates of offline roots, for the authorities that are made.
+    pub roots: Roots,
     /// SHA-256 of the configuration file, for the log.
     pub config_sha256: [u8; 32],
     /// The clocks.
@@ -125,7 +128,8 @@ impl Core {
         self.inner.ledger.ca_keys()
     }
 
-    /// The CA certificates of every authority that is served.
+    /// The CA certificates of every authority that is served, and the roots of those that wait for their first epoch: whoever sets a
+    /// first manifest signs over its root.
     #[must_use]
     pub fn ca_certificates(&self) -> Vec<CaCertificate> {
         let mut certificates = Vec::new();
@@ -145,7 +149,21 @@ impl Core {
                 der: der.clone(),
             }));
         }
+        certificates.extend(self.waiting_roots());
         certificates
+    }
+
+    /// The roots of authorities that have no active epoch.
+    fn waiting_roots(&self) -> Vec<CaCertificate> {
+        let (policy, serving) = (self.inner.policy(), self.inner.all_serving());
+        let waiting = policy.authorities().filter(|authority| !serving.contains_key(&authority.name));
+        let root = |authority: &Authority| {
+            let record = self.inner.ledger.authority(&authority.name).ok().flatten()?;
+            let key = authorities::stored_key(&record.name, record.key.as_ref()).ok()?;
+            let der = authorities::certificate(&record.name, record.root.as_ref(), &key).ok()?;
+            Some(CaCertificate { authority: record.name, what: "root", spki: key.spki().to_vec(), der })
+        };
+        waiting.filter_map(root).collect()
     }
 }
 
@@ -181,7 +199,7 @@ async fn start(
     }
     if options.create_authorities {
         for authority in policy.authorities() {
-            report.lines.extend(genesis::create(&core.inner, authority).await?);
+            report.lines.extend(genesis::create(&core.inner, authority, &options.roots).await?);
         }
     }
     core.inner.serve(authorities::load(&core.inner.ledger, Keys::Open(&core.inner.keyring), &policy)?);
@@ -250,7 +268,8 @@ async fn log_open_keys(core: &Core) -> Result<(), StartError> {
     for (authority, serving) in inner.all_serving().iter() {
         let record = inner.ledger.authority(authority)?;
         let epoch = inner.ledger.epoch(authority, Epochs::Generation(serving.issuer.epoch.generation))?;
-        let keys = [record.and_then(|record| record.key), epoch.and_then(|epoch| epoch.key)];
+        let root_key = record.filter(|record| !record.is_offline()).and_then(|record| record.key);
+        let keys = [root_key, epoch.and_then(|epoch| epoch.key)];
         for key in keys.into_iter().flatten() {
             let Ok(public) = PublicKey::parse(&key.spki) else { continue };
             let event = Event::KeyEvent {

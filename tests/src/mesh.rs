@@ -9,6 +9,9 @@ use hallmark_proto::signer::{RotateIntermediateRequest, RotateIntermediateRespon
 
 use crate::{AUTHORITY, World, asking::Refused, example_policy, tools};
 
+/// What lets an authority sign CRLs.
+pub const CRL: &str = r#"crl = { lifetime = "7d", refresh = "1d" }"#;
+
 /// Transition before the first.
 pub const GENESIS: [u8; 32] = [0; 32];
 
@@ -65,7 +68,7 @@ impl Owner {
 pub fn policy(owners: &[&Owner]) -> String {
     let owners: Vec<_> = owners.iter().map(|owner| format!("\"{}\"", owner.digest())).collect();
     let head = format!(
-        "[authority.athenz]\nrotates = \"manifest\"\nowner-keys = [{}]\n\n[authority.athenz.root]",
+        "[authority.athenz]\nrotates = \"manifest\"\n{CRL}\nowner-keys = [{}]\n\n[authority.athenz.root]",
         owners.join(", ")
     );
     let methods = r#"methods = ["MintCertificate", "GetChain", "ListEpochs", "WatchEpochs"]"#;

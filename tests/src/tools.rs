@@ -113,3 +113,14 @@ pub fn from_hex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2) && text.is_ascii(), "{text}");
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
 }
+
+/// The DER of one PEM block.
+///
+/// # Panics
+/// If it is none.
+#[must_use]
+pub fn der(label: &str, text: &str) -> Vec<u8> {
+    let (found, der) = pem_rfc7468::decode_vec(text.trim().as_bytes()).expect("PEM");
+    assert_eq!(found, label);
+    der
+}

@@ -17,15 +17,15 @@ use hallmark_policy::{caller::Identity, key::SpkiDigest};
 use hallmark_proto::{
     link::{Call, Reply, TurnedAway, Unary, call::Kind},
     operator::{
-        AbortEpochRequest, ActivateEpochRequest, ApplyPolicyRequest, ApplyPolicyResponse, EpochResponse,
-        PolicyStatusRequest, PolicyStatusResponse, PrepareEpochRequest,
+        AbortEpochRequest, ActivateEpochRequest, ApplyPolicyRequest, ApplyPolicyResponse, BringIntermediateRequest,
+        EpochResponse, PolicyStatusRequest, PolicyStatusResponse, PrepareEpochRequest,
     },
     signer::{
         EpochStatus, GetChainRequest, GetChainResponse, ListEpochsRequest, ListEpochsResponse, MintCertificateRequest,
         MintCertificateResponse, RotateIntermediateRequest, RotateIntermediateResponse, WatchEpochsRequest,
     },
 };
-use hallmark_signer::{Clock, Core, SoftwareKeys, StartError, StartOptions, StartReport, config::CoreFile};
+use hallmark_signer::{Clock, Core, Roots, SoftwareKeys, StartError, StartOptions, StartReport, config::CoreFile};
 use hallmark_test_token::{MODULE, PIN, Token};
 use hallmark_tlog::note::SignerKey;
 use prost::Message;
@@ -72,6 +72,7 @@ pub struct World {
     /// Before the core, so that nothing hangs in the device when the core ends.
     device: Option<Device>,
     core: Option<Core>,
+    roots: Roots,
     caller: Bytes,
     operator: Bytes,
 }
@@ -138,6 +139,11 @@ impl World {
         world
     }
 
+    /// The certificate of an offline root, for the next start that makes its authority.
+    pub fn bring_root(&mut self, der: Vec<u8>) {
+        self.roots.insert(AUTHORITY.to_owned(), der);
+    }
+
     /// Files, and a token behind such a device: nothing is started and no authority made.
     #[must_use]
     pub fn faulty_unmade(policy: &str) -> Self {
@@ -155,7 +161,8 @@ impl World {
         let token = (place == Where::SoftHsm).then(|| Token::make("world"));
         let caller = asking::caller_certificate("spiffe://hallmark.lab/coordinator");
         let operator = asking::caller_certificate(OPERATOR);
-        let world = Self { directory, place, token, clocks, device: None, core: None, caller, operator };
+        let world =
+            Self { directory, place, token, clocks, device: None, core: None, roots: Roots::new(), caller, operator };
         world.write_private("secret", PIN);
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).expect("random bytes");
@@ -292,6 +299,7 @@ impl World {
             accept_clock,
             accept_missing_checkpoint: false,
             create_authorities,
+            roots: self.roots.clone(),
             config_sha256: [0; 32],
             clock: Box::new(self.clocks.clone()),
         };
@@ -404,6 +412,16 @@ impl World {
     pub async fn activate_epoch(&self, generation: u64, revoke_previous: bool) -> Result<EpochResponse, Refused> {
         let request = ActivateEpochRequest { authority: AUTHORITY.to_owned(), generation, revoke_previous };
         asking::decoded(self.operate("ActivateEpoch", &self.operator, request.encode_to_vec()).await)
+    }
+
+    /// Brings the intermediate CA certificate of an epoch as the operator.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn bring_intermediate(&self, generation: u64, certificate: &[u8]) -> Result<EpochResponse, Refused> {
+        let certificate = certificate.to_vec().into();
+        let request = BringIntermediateRequest { authority: AUTHORITY.to_owned(), generation, certificate };
+        asking::decoded(self.operate("BringIntermediate", &self.operator, request.encode_to_vec()).await)
     }
 
     /// Gives up an epoch as the operator.

@@ -100,7 +100,7 @@ async fn where_every_session_hangs_others_take_their_place_and_the_rotation_retu
     let mut hanging = hanging(&world, 3);
     let two = rotate(&world, &owner, one, &manifest("two", &[&owner])).await.unwrap();
     assert_eq!(two.state(), EpochState::Active);
-    assert_eq!(world.core().health().unwrap().hung, 3);
+    assert_eq!(world.core().health().unwrap().hanging, 3);
     let minted = world.mint(Asked::sports_api().request()).await.unwrap();
     assert_eq!(minted.epoch.unwrap().generation, 2);
     world.device().release();

@@ -284,13 +284,24 @@ fn cases(world: &World) -> Vec<Case> {
             &["TRANSITION_STALE"],
         ),
         case(
-            "fields of later versions",
+            "a field of a later version",
             requesting(|r| {
-                r.policy_hash = Bytes::from_static(&[0; 32]);
                 r.instance = Some(InstanceIntent { intent: Some(Intent::Register(InstanceRegister {})) });
             }),
             UNIMPLEMENTED,
-            &["FIELD_NOT_SUPPORTED", "FIELD_NOT_SUPPORTED"],
+            &["FIELD_NOT_SUPPORTED"],
+        ),
+        case(
+            "a policy hash, where names do not come from a manifest",
+            requesting(|r| r.policy_hash = Bytes::from_static(&[0; 32])),
+            PERMISSION_DENIED,
+            &["POLICY_HASH_NOT_ALLOWED"],
+        ),
+        case(
+            "a policy hash of the wrong length",
+            requesting(|r| r.policy_hash = Bytes::from_static(&[0; 31])),
+            INVALID_ARGUMENT,
+            &["FIELD_OUT_OF_LIMITS"],
         ),
         case(
             "a claim that is none",

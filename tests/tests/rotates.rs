@@ -6,8 +6,14 @@ use hallmark_tests::{
     AUTHORITY, EVERYWHERE, Where, World,
     asking::{Asked, join_all},
     mesh::{self, GENESIS, Owner, manifest, policy, rotate, transition_of},
-    tools::{sha256, spki},
+    tools::{attempt, pem, run, sha256, spki},
 };
+
+fn by_generation(generation: u64) -> GetChainRequest {
+    use hallmark_proto::signer::{EpochSelector, epoch_selector::By};
+    let epoch = Some(EpochSelector { by: Some(By::Generation(generation)) });
+    GetChainRequest { authority: AUTHORITY.to_owned(), epoch }
+}
 
 async fn world(place: Where, owner: &Owner) -> World {
     World::with_policy(place, &policy(&[owner])).await
@@ -165,6 +171,83 @@ async fn a_manifest_of_16_mib_is_set_and_one_byte_more_is_not() {
     large.push(b' ');
     let refused = rotate(&world, &owner, GENESIS, &large).await.unwrap_err();
     assert!(refused.reasons.contains(&"FIELD_OUT_OF_LIMITS".to_owned()), "{:?}", refused.reasons);
+}
+
+#[tokio::test]
+async fn a_revoked_predecessor_stands_on_the_root_s_crl_and_openssl_refuses_it() {
+    let owner = Owner::new();
+    let mut world = world(Where::SoftHsm, &owner).await;
+    let one = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    let old = world.mint(Asked::sports_api().request()).await.unwrap();
+    let request = mesh::request(&world, &owner, transition_of(&one), &manifest("two", &[&owner]), 0, true);
+    let two = world.rotate(&request).await.unwrap();
+    let new = world.mint(Asked::sports_api().request()).await.unwrap();
+    assert!(!two.root_crl.is_empty());
+    assert_eq!(world.rotate(&request).await.unwrap().root_crl, two.root_crl, "asking again gives the same list");
+    assert_eq!(world.epochs().await.iter().map(|epoch| epoch.revoked).collect::<Vec<_>>(), [false, true]);
+
+    let write = |name: &str, blocks: &[(&str, &[u8])]| {
+        let text: String = blocks.iter().map(|(label, der)| pem(label, der)).collect();
+        world.write(name, &text);
+        world.path(name).to_str().unwrap().to_owned()
+    };
+    let at = world.clocks().now().to_string();
+    let root = write("r.pem", &[("CERTIFICATE", &two.root)]);
+    let root_crl = write("r.crl", &[("X509 CRL", &two.root_crl)]);
+    let said = run("openssl", &["crl", "-in", &root_crl, "-noout", "-text", "-CAfile", &root]);
+    assert!(said.contains("X509v3 CRL Number") && said.contains("Superseded"), "{said}");
+    // Old leaves under the root stand and fall with their intermediate; the epochs' own lists have no entry for it.
+    for (leaf, intermediate, good) in [(&old, &one.intermediate, false), (&new, &two.intermediate, true)] {
+        let leaf = write("leaf.pem", &[("CERTIFICATE", &leaf.certificate)]);
+        let generation = if good { 2 } else { 1 };
+        let own = world.chain(by_generation(generation)).await.unwrap();
+        let own_crl = own.crl.to_vec();
+        let untrusted = write("i.pem", &[("CERTIFICATE", intermediate)]);
+        let mut arguments = vec!["verify", "-x509_strict", "-attime", &at, "-CAfile", &root, "-CRLfile", &root_crl];
+        let own_crl = (!own_crl.is_empty()).then(|| write("own.crl", &[("X509 CRL", &own_crl)]));
+        // The active epoch has signed no list yet: its leaf is checked against the root's alone.
+        let check = if own_crl.is_some() { "-crl_check_all" } else { "-crl_check" };
+        arguments.extend(own_crl.iter().flat_map(|path| ["-CRLfile", path.as_str()]));
+        let whole =
+            [&arguments[..], &[check, "-untrusted", &untrusted, if good { &untrusted } else { &leaf }]].concat();
+        let (verified, said) = attempt("openssl", &whole);
+        assert_eq!(verified, good, "{said}");
+        assert!(good || said.contains("certificate revoked"), "{said}");
+    }
+    let log = world.log_after_stop().await;
+    let stages: Vec<_> =
+        log.decisions("issued").iter().map(|entry| entry["stage"].as_str().unwrap().to_owned()).collect();
+    let crls = stages.iter().filter(|stage| *stage == "crl").count();
+    assert_eq!(crls, 2, "a last list of the replaced epoch before the fence, and the root's after it: {stages:?}");
+}
+
+#[tokio::test]
+async fn the_last_crl_of_a_destroyed_epoch_holds_until_everything_it_signed_has_ended() {
+    let owner = Owner::new();
+    let world = world(Where::Software, &owner).await;
+    let one = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    world.mint(Asked::sports_api().request()).await.unwrap();
+    rotate(&world, &owner, transition_of(&one), &manifest("two", &[&owner])).await.unwrap();
+    let old = world.chain(by_generation(1)).await.unwrap();
+    let epochs = world.epochs().await;
+    world.write("old.crl", &pem("X509 CRL", &old.crl));
+    let said = run(
+        "openssl",
+        &["crl", "-in", world.path("old.crl").to_str().unwrap(), "-noout", "-nextupdate", "-dateopt", "iso_8601"],
+    );
+    let end = hallmark_policy::time::UnixTime::from_secs(epochs[1].not_after.unwrap()).to_string();
+    assert_eq!(said.trim(), format!("nextUpdate={}", end.replace('T', " ")));
+}
+
+#[tokio::test]
+async fn who_wants_a_predecessor_revoked_where_no_crl_is_configured_is_refused_before_a_key_is_made() {
+    let owner = Owner::new();
+    let without = policy(&[&owner]).replace(mesh::CRL, "");
+    let world = World::with_policy(Where::Software, &without).await;
+    let request = mesh::request(&world, &owner, GENESIS, &manifest("one", &[&owner]), 0, true);
+    let refused = world.rotate(&request).await.unwrap_err();
+    assert_eq!((refused.code, refused.reasons.as_slice()), (9, &["CRL_NOT_CONFIGURED".to_owned()][..]));
+    assert!(world.epochs().await.is_empty());
 }
 
 #[tokio::test]

@@ -99,10 +99,18 @@ impl Checkpoint {
     /// # Errors
     /// When the key has another name.
     pub fn sign(&self, key: &SignerKey) -> Result<Note, CheckpointError> {
-        if key.verifier().name() != self.origin {
+        self.sign_by(&[key])
+    }
+
+    /// Signs it with several keys of the log, as while a new key takes the place of an old one.
+    ///
+    /// # Errors
+    /// When a key has another name, or is named twice.
+    pub fn sign_by(&self, keys: &[&SignerKey]) -> Result<Note, CheckpointError> {
+        if keys.iter().any(|key| key.verifier().name() != self.origin) {
             return Err(CheckpointError::NotSignedByItsLog { origin: self.origin.clone() });
         }
-        Ok(Note::sign(self.to_string(), &[key])?)
+        Ok(Note::sign(self.to_string(), keys)?)
     }
 
     /// Reads and verifies a signed checkpoint.

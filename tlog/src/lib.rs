@@ -16,6 +16,7 @@ pub mod audit;
 mod batch;
 pub mod bundle;
 pub mod checkpoint;
+pub mod cosignature;
 mod decimal;
 pub mod entry;
 pub mod frontier;

@@ -131,7 +131,8 @@ impl TilePath {
     }
 
     /// The file at `index`, the last of which a row of `nodes` nodes or entries fills in part.
-    pub(crate) fn of_row(kind: TileKind, index: u64, nodes: u64) -> Self {
+    #[must_use]
+    pub fn of_row(kind: TileKind, index: u64, nodes: u64) -> Self {
         let width = nodes.saturating_sub(index * TILE_WIDTH);
         Self { kind, index, width: u16::try_from(width).map_or(FULL, |width| width.min(FULL)) }
     }

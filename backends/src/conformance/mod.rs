@@ -2,8 +2,9 @@
 //! everybody else needs a `Committed`.
 
 mod device;
-mod hangs;
+mod faulty;
 mod keys;
+mod ladder;
 mod signing;
 
 use std::{

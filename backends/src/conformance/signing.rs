@@ -14,6 +14,7 @@ use crate::{
     BackendError, Description, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey, QUEUE_JOBS_MAX,
     SignError,
     backend::{Backend, Gate, OpenKey, Signer},
+    patience::Patience,
 };
 
 #[test]
@@ -115,7 +116,12 @@ fn a_signature_that_does_not_verify_is_not_released() {
     let key = world.key("a", KeyKind::EcdsaP256);
     let distrusted = Arc::new(AtomicUsize::new(0));
     let liar = Liar { public: key.public.clone(), distrusted: Arc::clone(&distrusted) };
-    let keyring = Keyring::over(Arc::new(liar), 1, AMPLE).unwrap();
+    let open = move || {
+        let liar: Arc<dyn Backend> = Arc::new(liar);
+        let signers = vec![liar.signer()];
+        Ok((liar, signers))
+    };
+    let keyring = Keyring::over(open, Patience::default()).unwrap();
     keyring.open(&key.reference, key.public.digest()).unwrap();
     let job = message(key.public.digest(), SignatureAlgorithm::EcdsaSha256);
     let error = sign(&keyring, job, AMPLE).unwrap_err();
@@ -157,10 +163,8 @@ impl Backend for Liar {
     fn describe(&self) -> Description {
         Description::default()
     }
-    fn signer(&self) -> Result<Box<dyn Signer>, BackendError> {
-        Ok(self.later_signer())
-    }
-    fn later_signer(&self) -> Box<dyn Signer> {
+    fn close(&self) {}
+    fn signer(&self) -> Box<dyn Signer> {
         Box::new(LyingSigner(Arc::clone(&self.distrusted)))
     }
 }
@@ -171,6 +175,9 @@ impl Signer for LyingSigner {
     fn sign(&mut self, _: &OpenKey, _: SignatureAlgorithm, _: &[u8], gate: &Gate<'_>) -> Result<Vec<u8>, SignError> {
         gate.pass()?;
         Ok(crate::encoding::ecdsa_signature(&[1; 64]))
+    }
+    fn connect(&mut self) -> Result<(), BackendError> {
+        Ok(())
     }
     fn distrust(&mut self) {
         self.0.fetch_add(1, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use cryptoki::{
 };
 use secrecy::SecretString;
 
-use super::{failure::failed, module::Module};
+use super::{failure::failed, module::Module, session::TokenSession};
 use crate::error::BackendError;
 
 /// A token, as the configuration names it, and the PIN to it.
@@ -21,9 +21,17 @@ pub(crate) struct Access {
     label: String,
     serial: Option<String>,
     pin: SecretString,
-    /// True once the PIN was refused: nobody tries again. Held while a session is opened, so that sessions are opened one
-    /// after another.
-    pin_refused: Mutex<bool>,
+    /// Held while a session is opened, so that sessions are opened one after another.
+    opening: Mutex<Opening>,
+}
+
+/// What is known from earlier openings.
+#[derive(Debug, Default)]
+struct Opening {
+    /// The PIN was refused: nobody tries again.
+    pin_refused: bool,
+    /// There was a session before, so that the configuration is right and the module may be initialised anew.
+    succeeded: bool,
 }
 
 /// Whether a session may change what the token stores.
@@ -40,15 +48,34 @@ impl Access {
         serial: Option<String>,
         pin: SecretString,
     ) -> Result<Self, BackendError> {
-        Ok(Self { module: Module::load(module)?, label, serial, pin, pin_refused: Mutex::new(false) })
+        Ok(Self { module: Module::load(module)?, label, serial, pin, opening: Mutex::default() })
     }
 
-    /// Opens a session that is logged in as the user.
-    pub(crate) fn session(&self, mode: Mode) -> Result<Session, BackendError> {
-        let mut pin_refused = self.pin_refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if *pin_refused {
+    /// Opens a session that is logged in as the user. Where that shows that the module lost its state, the module is
+    /// initialised anew, and the session opened then.
+    pub(crate) fn session(&self, mode: Mode) -> Result<TokenSession, BackendError> {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let life = *self.module.life.enter();
+        let mut session = self.open_session(&mut opening, mode);
+        if let Err(error) = &session
+            && opening.succeeded
+            && self.module.life.is_over(error)
+            && self.module.life.renew(&self.module.context, life)
+        {
+            session = self.open_session(&mut opening, mode);
+        }
+        if session.is_ok() {
+            opening.succeeded = true;
+            self.module.life.is_well();
+        }
+        session
+    }
+
+    fn open_session(&self, opening: &mut Opening, mode: Mode) -> Result<TokenSession, BackendError> {
+        if opening.pin_refused {
             return Err(self.wrong_pin());
         }
+        let inside = self.module.life.enter();
         let (slot, token) = self.token()?;
         let context = &self.module.context;
         let session = match mode {
@@ -57,34 +84,52 @@ impl Access {
         }
         .map_err(failed)?;
         if is_user(&session)? {
-            return self.proven(session, &token);
+            self.is_proven(&token)?;
+        } else {
+            self.log_in(opening, &session, &token)?;
         }
-        self.may_try_pin(&token)?;
+        Ok(TokenSession::new(Arc::clone(&self.module), *inside, session))
+    }
+
+    fn log_in(&self, opening: &mut Opening, session: &Session, token: &TokenInfo) -> Result<(), BackendError> {
+        self.may_try_pin(token)?;
         match session.login(UserType::User, Some(&self.pin)) {
             Ok(()) => {
                 self.module.pin_was_right(token.serial_number(), &self.pin);
-                Ok(session)
+                Ok(())
             }
-            Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => self.proven(session, &token),
+            Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => self.is_proven(token),
             Err(Error::Pkcs11(answer, _)) if is_about_the_pin(answer) => {
-                *pin_refused = true;
-                Err(if answer == RvError::PinLocked {
+                opening.pin_refused = true;
+                let error = if answer == RvError::PinLocked {
                     BackendError::PinLocked { token: self.name() }
                 } else {
                     self.wrong_pin()
-                })
+                };
+                tracing::error!(%error, "no log-in is tried any more");
+                Err(error)
             }
             Err(error) => Err(failed(error)),
         }
     }
 
     /// The slot of the one token that has the configured label and serial. Slots renumber, so it is looked up each time.
-    pub(crate) fn token(&self) -> Result<(Slot, TokenInfo), BackendError> {
+    pub(super) fn token(&self) -> Result<(Slot, TokenInfo), BackendError> {
         let context = &self.module.context;
+        let slots = self.module.calls.slots_with_token().map_err(failed)?;
         let mut present = Vec::new();
         let mut fitting = Vec::new();
-        for slot in context.get_slots_with_token().map_err(failed)? {
-            let Ok(token) = context.get_token_info(slot) else { continue };
+        let mut silent = None;
+        for slot in slots {
+            let token = match context.get_token_info(slot) {
+                Ok(token) => token,
+                // What is in this slot is no token of ours.
+                Err(Error::Pkcs11(RvError::TokenNotPresent | RvError::TokenNotRecognized, _)) => continue,
+                Err(error) => {
+                    silent = Some(failed(error));
+                    continue;
+                }
+            };
             if !token.token_initialized() {
                 continue;
             }
@@ -94,10 +139,11 @@ impl Access {
                 fitting.push((slot, token));
             }
         }
-        match (fitting.pop(), fitting.len()) {
-            (Some(token), 0) => Ok(token),
-            (Some(_), others) => Err(BackendError::TokenAmbiguous { token: self.name(), count: others + 1 }),
-            (None, _) => {
+        match (fitting.pop(), fitting.len(), silent) {
+            (Some(token), 0, _) => Ok(token),
+            (Some(_), others, _) => Err(BackendError::TokenAmbiguous { token: self.name(), count: others + 1 }),
+            (None, _, Some(silent)) => Err(silent),
+            (None, _, None) => {
                 present.truncate(TOKENS_NAMED_MAX);
                 let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
                 Err(BackendError::TokenNotFound { token: self.name(), present })
@@ -117,9 +163,9 @@ impl Access {
     }
 
     /// A token that is logged in already says nothing about this PIN; only a log-in that this process saw does.
-    fn proven(&self, session: Session, token: &TokenInfo) -> Result<Session, BackendError> {
+    fn is_proven(&self, token: &TokenInfo) -> Result<(), BackendError> {
         if self.module.pin_is_proven(token.serial_number(), &self.pin) {
-            return Ok(session);
+            return Ok(());
         }
         Err(BackendError::PinNotProven { token: self.name() })
     }

@@ -6,17 +6,19 @@ mod module;
 pub(crate) mod objects;
 #[expect(unsafe_code, reason = "C_Sign into our own buffer saves one of three calls; the file has nothing else")]
 mod raw;
+mod renewal;
+mod session;
 mod signer;
 pub(crate) mod template;
 
 use std::{
+    cell::Cell,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use cryptoki::{
     error::{Error, RvError},
-    object::ObjectHandle,
     session::Session,
 };
 use hallmark_policy::key::{PublicKey, SpkiDigest};
@@ -25,6 +27,7 @@ use secrecy::SecretString;
 use self::{
     access::{Access, Mode},
     failure::failed,
+    session::TokenSession,
     signer::SessionSigner,
 };
 use crate::{
@@ -37,13 +40,21 @@ use crate::{
 /// Random bytes of a new key's CKA_ID.
 const ID_BYTES: usize = 16;
 
+/// Most unfinished keys that are remembered, to be removed when the device lets it.
+const LEFTOVERS_MAX: usize = 16;
+
 /// A token, with a session that makes, opens and destroys keys and one that draws random numbers and answers for the
 /// token's health, so that neither waits for an RSA key in the making.
+///
+/// What fails by the device's fault is tried once more in a new session. Nothing is left half done by that: what an
+/// attempt to make a key may have left is removed before the next.
 pub(crate) struct Device {
     access: Arc<Access>,
     /// Stays open, because the log-in of a token ends with its last session.
-    anchor: Mutex<Option<Session>>,
-    probe: Mutex<Option<Session>>,
+    anchor: Mutex<Option<TokenSession>>,
+    probe: Mutex<Option<TokenSession>>,
+    /// CKA_ID and label of keys whose making failed, so that nobody knows whether they are there.
+    leftovers: Mutex<Vec<KeyReference>>,
 }
 
 impl Device {
@@ -61,7 +72,7 @@ impl Device {
         let access = Arc::new(Access::new(&module, label, serial, pin)?);
         let anchor = Mutex::new(Some(access.session(Mode::Write)?));
         let probe = Mutex::new(Some(access.session(Mode::Read)?));
-        Ok(Self { access, anchor, probe })
+        Ok(Self { access, anchor, probe, leftovers: Mutex::default() })
     }
 
     /// Runs `work` in the anchor session, which is opened anew if it does not answer as a user's session.
@@ -69,42 +80,59 @@ impl Device {
         in_session(&self.access, &self.anchor, Mode::Write, work)
     }
 
-    fn generate_pair(&self, session: &Session, request: &KeyRequest) -> Result<NewKey, BackendError> {
-        if objects::has_label(session, &request.label)? {
-            return Err(BackendError::LabelTaken { label: request.label.to_string() });
-        }
-        let mut id = vec![0; ID_BYTES];
-        session.generate_random_slice(&mut id).map_err(failed)?;
-        let reference = KeyReference::pkcs11(id.clone(), request.label.clone())?;
-        let made = make(session, &id, request)?;
-        let checked = objects::find_unproven(session, &reference)
-            .and_then(|found| objects::check_made(session, &found, &reference, request.purpose).map(|()| found.public));
-        match checked {
-            Ok(public) if public.kind() == request.kind => Ok(NewKey { reference, public }),
-            Ok(public) => {
-                remove(session, &made);
-                Err(BackendError::WrongAttribute {
-                    key: reference,
-                    attribute: "CKA_KEY_TYPE",
-                    found: public.kind().to_string(),
-                    wanted: request.kind.to_string(),
-                })
+    /// The same, for work that may be done twice.
+    fn anchored_twice<T>(&self, work: impl Fn(&Session) -> Result<T, BackendError>) -> Result<T, BackendError> {
+        twice(|| self.anchored(&work))
+    }
+
+    fn generate_once(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
+        self.sweep();
+        let begun = Cell::new(None);
+        let made = self.anchored(|session| generate_pair(session, request, &begun));
+        if made.is_err()
+            && let Some(reference) = begun.take()
+        {
+            let mut leftovers = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
+            if leftovers.len() < LEFTOVERS_MAX {
+                leftovers.push(reference);
             }
+            drop(leftovers);
+            self.sweep();
+        }
+        made
+    }
+
+    /// Removes keys whose making failed. What cannot be removed now is tried again before the next key is made; such a key
+    /// is used by nobody, because nobody was told of it.
+    fn sweep(&self) {
+        let mut leftovers = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
+        leftovers.retain(|reference| match self.anchored(|session| objects::remove(session, reference)) {
+            Ok(()) => false,
             Err(error) => {
-                remove(session, &made);
-                Err(error)
+                tracing::error!(key = %reference, %error, "a key whose making failed could not be removed from the token");
+                error.may_pass()
             }
-        }
+        });
     }
 }
 
 impl Backend for Device {
     fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
-        self.anchored(|session| self.generate_pair(session, request))
+        match self.generate_once(request) {
+            Err(error) if error.may_pass() => {
+                tracing::warn!(label = %request.label, %error, "a key was not made; once more in a new session");
+                match self.generate_once(request) {
+                    // By the first attempt, which could not be undone.
+                    Err(BackendError::LabelTaken { .. }) => Err(error),
+                    result => result,
+                }
+            }
+            result => result,
+        }
     }
 
     fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {
-        self.anchored(|session| {
+        self.anchored_twice(|session| {
             let found = objects::find(session, reference, expected)?;
             objects::check(session, &found, reference)?;
             Ok(found.public)
@@ -112,7 +140,7 @@ impl Backend for Device {
     }
 
     fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError> {
-        self.anchored(|session| {
+        self.anchored_twice(|session| {
             let found = objects::find_unproven(session, reference)?;
             objects::check_made(session, &found, reference, purpose)?;
             Ok(found.public)
@@ -120,18 +148,25 @@ impl Backend for Device {
     }
 
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
-        self.anchored(|session| {
-            let found = objects::find(session, reference, expected)?;
+        let begun = Cell::new(false);
+        self.anchored_twice(|session| {
+            let found = match objects::find(session, reference, expected) {
+                // By the first attempt, whose answer was lost; its public half may be left.
+                Err(BackendError::KeyNotFound { .. }) if begun.get() => return objects::remove(session, reference),
+                found => found?,
+            };
             if !objects::is_destroyable(session, found.private_object)? {
                 return Err(BackendError::NotDestroyable { key: reference.clone() });
             }
+            begun.set(true);
             session.destroy_object(found.private_object).map_err(failed)?;
             session.destroy_object(found.public_object).map_err(failed)
         })
     }
 
     fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {
-        self.anchored(|session| {
+        let cleared = Cell::new(0);
+        self.anchored_twice(|session| {
             let (private, public) = objects::labelled(session, label)?;
             for object in &private {
                 if !objects::is_destroyable(session, *object)? {
@@ -139,28 +174,32 @@ impl Backend for Device {
                     return Err(BackendError::NotDestroyable { key });
                 }
             }
+            // A second attempt finds what the first left.
+            cleared.set(cleared.get().max(private.len()));
             private.iter().chain(&public).try_for_each(|object| session.destroy_object(*object)).map_err(failed)?;
-            Ok(private.len())
+            Ok(cleared.get())
         })
     }
 
     fn list(&self) -> Result<Vec<KeyReference>, BackendError> {
-        self.anchored(objects::list)
+        self.anchored_twice(objects::list)
     }
 
     fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError> {
-        in_session(&self.access, &self.probe, Mode::Read, |session| {
-            session.generate_random_slice(bytes).map_err(failed)
+        twice(|| {
+            in_session(&self.access, &self.probe, Mode::Read, |session| {
+                session.generate_random_slice(bytes).map_err(failed)
+            })
         })
     }
 
     fn health(&self) -> Result<(), BackendError> {
-        self.access.token()?;
-        in_session(&self.access, &self.probe, Mode::Read, |_| Ok(()))
+        twice(|| in_session(&self.access, &self.probe, Mode::Read, |_| self.access.token().map(drop)))
     }
 
     fn describe(&self) -> Description {
         let module = &self.access.module;
+        let _inside = module.life.enter();
         let library = module.context.get_library_info();
         let token = self.access.token().map(|(_, token)| token);
         let of_token = |value: fn(&cryptoki::slot::TokenInfo) -> String| token.as_ref().map(value).unwrap_or_default();
@@ -177,49 +216,91 @@ impl Backend for Device {
         }
     }
 
-    fn signer(&self) -> Result<Box<dyn Signer>, BackendError> {
-        Ok(Box::new(SessionSigner::open(&self.access)?))
+    fn close(&self) {
+        for place in [&self.probe, &self.anchor] {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
-    fn later_signer(&self) -> Box<dyn Signer> {
-        Box::new(SessionSigner::later(&self.access))
+    fn signer(&self) -> Box<dyn Signer> {
+        Box::new(SessionSigner::new(&self.access))
     }
 }
 
-/// Runs `work` in the session of `place`. A session that does not answer as a user's is replaced before; one in which
-/// `work` failed by the device's fault is dropped after, and the work is not done twice.
+/// Does what may be done twice once more, if the device failed.
+fn twice<T>(mut work: impl FnMut() -> Result<T, BackendError>) -> Result<T, BackendError> {
+    match work() {
+        Err(error) if error.may_pass() => {
+            tracing::warn!(%error, "the key device failed; once more in a new session");
+            work()
+        }
+        result => result,
+    }
+}
+
+/// Runs `work` in the session of `place`. A session that does not answer as a user's is replaced before; one in which a call
+/// failed is dropped after.
 fn in_session<T>(
     access: &Access,
-    place: &Mutex<Option<Session>>,
+    place: &Mutex<Option<TokenSession>>,
     mode: Mode,
     work: impl FnOnce(&Session) -> Result<T, BackendError>,
 ) -> Result<T, BackendError> {
     let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-    let usable = place.take_if(|session| !access::is_user(session).unwrap_or(false)).is_none();
-    if !usable {
+    let lost = place.take_if(|session| !session.run(access::is_user).unwrap_or(false));
+    if lost.is_some() {
         tracing::warn!("a session of the token was lost; a new one is opened");
     }
+    drop(lost);
     let session = match place.take() {
         Some(session) => session,
         None => access.session(mode)?,
     };
     let session = place.insert(session);
-    let result = work(session);
-    if result.as_ref().is_err_and(BackendError::may_pass) {
+    let result = session.run(work);
+    if result.as_ref().is_err_and(BackendError::spoils_the_session) {
         *place = None;
     }
     result
 }
 
+/// Makes a pair, reads it back and checks it. `begun` says what may be in the token from when the device was asked.
+fn generate_pair(
+    session: &Session,
+    request: &KeyRequest,
+    begun: &Cell<Option<KeyReference>>,
+) -> Result<NewKey, BackendError> {
+    if objects::has_label(session, &request.label)? {
+        return Err(BackendError::LabelTaken { label: request.label.to_string() });
+    }
+    let mut id = vec![0; ID_BYTES];
+    session.generate_random_slice(&mut id).map_err(failed)?;
+    let reference = KeyReference::pkcs11(id.clone(), request.label.clone())?;
+    begun.set(Some(reference.clone()));
+    make(session, &id, request)?;
+    let found = objects::find_unproven(session, &reference)?;
+    objects::check_made(session, &found, &reference, request.purpose)?;
+    let public = found.public;
+    if public.kind() != request.kind {
+        return Err(BackendError::WrongAttribute {
+            key: reference,
+            attribute: "CKA_KEY_TYPE",
+            found: public.kind().to_string(),
+            wanted: request.kind.to_string(),
+        });
+    }
+    Ok(NewKey { reference, public })
+}
+
 /// Generates a pair, naming the curve in each of the ways that devices take.
-fn make(session: &Session, id: &[u8], request: &KeyRequest) -> Result<[ObjectHandle; 2], BackendError> {
+fn make(session: &Session, id: &[u8], request: &KeyRequest) -> Result<(), BackendError> {
     let (kind, label, purpose) = (request.kind, request.label.as_str(), request.purpose);
     let private = template::private_key(kind, id, label, purpose);
     let mut last = Error::NotSupported;
     for curve in template::curves(kind) {
         let public = template::public_key(kind, curve, id, label, purpose);
         match session.generate_key_pair(&template::generation(kind), &public, &private) {
-            Ok((public, private)) => return Ok([private, public]),
+            Ok(_) => return Ok(()),
             Err(error) if is_about_the_curve(&error) => last = error,
             Err(error) => return Err(failed(error)),
         }
@@ -240,14 +321,4 @@ fn is_about_the_curve(error: &Error) -> bool {
             _
         )
     )
-}
-
-/// Removes a pair that is not what it should be. A device that does not let it says so in the log; the key is used by
-/// nobody, because nobody was told of it.
-fn remove(session: &Session, pair: &[ObjectHandle; 2]) {
-    for object in pair {
-        if let Err(error) = session.destroy_object(*object) {
-            tracing::error!(error = %failed(error), "a key that failed its checks could not be removed from the token");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Loaded modules: one context per module and process, never finalised.
+//! Loaded modules: one context per module and process.
 
 use std::{
     collections::BTreeMap,
@@ -7,24 +7,25 @@ use std::{
 };
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
-use cryptoki::{
-    context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11},
-    error::{Error, RvError},
-};
+use cryptoki::context::Pkcs11;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::raw::SignCalls;
+use super::{
+    raw::RawCalls,
+    renewal::{Life, initialize},
+};
 use crate::error::BackendError;
 
 /// Modules by canonical path. PKCS #11 has one state per process: who finalises it, ends everybody's sessions. So nobody
-/// does; the end of the process closes them.
+/// does but [`Life::renew`], when they are dead anyway; the end of the process closes them.
 static MODULES: Mutex<BTreeMap<PathBuf, Arc<Module>>> = Mutex::new(BTreeMap::new());
 
 /// A module, initialised for use by several threads.
 pub(super) struct Module {
     pub(super) path: PathBuf,
     pub(super) context: Pkcs11,
-    pub(super) calls: SignCalls,
+    pub(super) calls: RawCalls,
+    pub(super) life: Life,
     proof: hmac::Key,
     proven: Mutex<BTreeMap<String, hmac::Tag>>,
 }
@@ -39,14 +40,12 @@ impl Module {
             return Ok(Arc::clone(module));
         }
         let context = Pkcs11::new(&path).map_err(|error| refused(error.to_string()))?;
-        match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => {}
-            Err(error) => return Err(refused(error.to_string())),
-        }
-        let calls = SignCalls::load(&path).map_err(|error| refused(error.to_string()))?;
+        initialize(&context).map_err(|error| refused(error.to_string()))?;
+        let calls = RawCalls::load(&path).map_err(|error| refused(error.to_string()))?;
         let proof = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map_err(|_| BackendError::Library { operation: "draw a random key" })?;
-        let module = Arc::new(Self { path: path.clone(), context, calls, proof, proven: Mutex::default() });
+        let module =
+            Arc::new(Self { path: path.clone(), context, calls, life: Life::new(), proof, proven: Mutex::default() });
         modules.insert(path, Arc::clone(&module));
         Ok(module)
     }

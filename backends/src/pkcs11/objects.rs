@@ -118,6 +118,18 @@ pub(crate) fn labelled(
     Ok((private, of(ObjectClass::PUBLIC_KEY)?))
 }
 
+/// Destroys every object of that id and label, if there is one.
+pub(crate) fn remove(session: &Session, key: &KeyReference) -> Result<(), BackendError> {
+    let id = key.pkcs11_id().ok_or(KeyReferenceError::OtherBackend)?;
+    let label = key.label().as_str().as_bytes().to_vec();
+    let template = [Attribute::Token(true), Attribute::Id(id.to_vec()), Attribute::Label(label)];
+    let objects = search(session, &template, KEYS_LISTED_MAX)?;
+    if objects.is_empty() && !is_user(session)? {
+        return Err(BackendError::LoggedOut);
+    }
+    objects.into_iter().try_for_each(|object| session.destroy_object(object)).map_err(failed)
+}
+
 /// What a private key object is called.
 pub(crate) fn name(session: &Session, object: ObjectHandle, label: &KeyLabel) -> Result<KeyReference, BackendError> {
     let id = bytes(session, object, AttributeType::Id)?.unwrap_or_default();

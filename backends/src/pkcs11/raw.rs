@@ -1,4 +1,6 @@
-//! C_SignInit and C_Sign into a buffer of our own: two calls a signature, where `cryptoki` asks for the length first.
+//! Calls into buffers of our own, where `cryptoki` asks for the length first: C_SignInit and C_Sign, so that a signature
+//! costs two calls, and C_GetSlotList, because SoftHSM 2.6 adds a slot to its list when it is asked for the length, and ends
+//! the process when two threads make it do so.
 
 use std::{path::Path, ptr};
 
@@ -8,24 +10,33 @@ use cryptoki::{
     mechanism::Mechanism,
     object::ObjectHandle,
     session::Session,
+    slot::Slot,
 };
-use cryptoki_sys::{CK_BYTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG};
+use cryptoki_sys::{
+    CK_BBOOL, CK_BYTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CK_TRUE,
+    CK_ULONG,
+};
 
 /// Longest signature, in bytes: RSA with 4096 bits.
 const SIGNATURE_BYTES_MAX: usize = 512;
 
+/// Most slots of a module.
+const SLOTS_MAX: usize = 4_096;
+
+type GetSlotList = unsafe extern "C" fn(CK_BBOOL, *mut CK_SLOT_ID, *mut CK_ULONG) -> CK_RV;
 type SignInit = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
 type Sign = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG) -> CK_RV;
 
-/// The two functions of a loaded module.
-pub(super) struct SignCalls {
+/// The functions of a loaded module.
+pub(super) struct RawCalls {
+    get_slot_list: GetSlotList,
     sign_init: SignInit,
     sign: Sign,
     /// Keeps the functions in memory.
     _library: cryptoki_sys::Pkcs11,
 }
 
-impl SignCalls {
+impl RawCalls {
     /// Takes the functions out of the list that C_GetFunctionList gives (PKCS #11 v2.40, section 5.4). The module is
     /// loaded already, so that this gives the functions of that same instance.
     pub(super) fn load(module: &Path) -> Result<Self, Error> {
@@ -39,9 +50,21 @@ impl SignCalls {
         // SAFETY: the call succeeded, so `list` is null or points to a list that lives as long as the library, which
         // `_library` keeps loaded; nothing writes to it.
         let list = unsafe { list.as_ref() }.ok_or(Error::NullFunctionPointer)?;
+        let get_slot_list = list.C_GetSlotList.ok_or(Error::NullFunctionPointer)?;
         let sign_init = list.C_SignInit.ok_or(Error::NullFunctionPointer)?;
         let sign = list.C_Sign.ok_or(Error::NullFunctionPointer)?;
-        Ok(Self { sign_init, sign, _library: library })
+        Ok(Self { get_slot_list, sign_init, sign, _library: library })
+    }
+
+    /// The slots that hold a token.
+    pub(super) fn slots_with_token(&self) -> Result<Vec<Slot>, Error> {
+        let mut slots: Vec<CK_SLOT_ID> = vec![0; SLOTS_MAX];
+        let mut count = CK_ULONG::try_from(slots.len())?;
+        // SAFETY: the module writes at most `count` numbers at `slots`, which has so many and outlives the call.
+        let answer = unsafe { (self.get_slot_list)(CK_TRUE, slots.as_mut_ptr(), &raw mut count) };
+        Rv::from(answer).into_result(Function::GetSlotList)?;
+        slots.truncate(usize::try_from(count)?);
+        slots.into_iter().map(Slot::try_from).collect()
     }
 
     /// Signs `data`. After an error the session may be in the middle of an operation: drop it.

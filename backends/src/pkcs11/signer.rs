@@ -3,41 +3,43 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lc_rs::digest;
-use cryptoki::{object::ObjectHandle, session::Session};
+use cryptoki::object::ObjectHandle;
 use hallmark_policy::key::{SignatureAlgorithm, SpkiDigest};
 
 use super::{
     access::{Access, Mode},
     failure::failed,
-    objects, template,
+    objects,
+    session::TokenSession,
+    template,
 };
 use crate::{
-    backend::{Gate, OpenKey, Signer},
+    backend::{Gate, OpenKey, Signer, in_time},
     encoding,
-    error::{BackendError, SignError},
+    error::BackendError,
+    sign_error::SignError,
 };
-
-/// How often a signature is tried, each time in a new session. The second attempt finds a device that came back.
-const ATTEMPTS_MAX: usize = 2;
-
-/// Handles that a session remembers: those of the keys that sign now, and of some that did.
-const HANDLES_MAX: usize = 64;
 
 pub(super) struct SessionSigner {
     access: Arc<Access>,
-    session: Option<Session>,
+    session: Option<TokenSession>,
     /// Handles by key, with the opening that they belong to.
     handles: BTreeMap<SpkiDigest, (u64, ObjectHandle)>,
 }
 
 impl SessionSigner {
-    pub(super) fn open(access: &Arc<Access>) -> Result<Self, BackendError> {
-        Ok(Self { session: Some(access.session(Mode::Read)?), ..Self::later(access) })
+    pub(super) fn new(access: &Arc<Access>) -> Self {
+        Self { access: Arc::clone(access), session: None, handles: BTreeMap::new() }
     }
 
-    /// Opens its session when it first signs.
-    pub(super) fn later(access: &Arc<Access>) -> Self {
-        Self { access: Arc::clone(access), session: None, handles: BTreeMap::new() }
+    fn session(&mut self) -> Result<TokenSession, BackendError> {
+        match self.session.take() {
+            Some(session) => Ok(session),
+            None => {
+                self.handles.clear();
+                self.access.session(Mode::Read)
+            }
+        }
     }
 
     fn attempt(
@@ -47,30 +49,27 @@ impl SessionSigner {
         data: &[u8],
         gate: &Gate<'_>,
     ) -> Result<Vec<u8>, SignError> {
-        let session = match self.session.take() {
-            Some(session) => session,
-            None => self.access.session(Mode::Read)?,
-        };
+        in_time(gate.deadline)?;
+        let session = self.session()?;
         let session = self.session.insert(session);
         let digest = key.public.digest();
         let handle = match self.handles.get(&digest).filter(|(opening, _)| *opening == key.opening) {
             Some((_, handle)) => *handle,
             None => {
-                let found = objects::find(session, &key.reference, digest)?;
-                if self.handles.len() >= HANDLES_MAX {
-                    self.handles.clear();
-                }
+                let found = session.run(|session| objects::find(session, &key.reference, digest))?;
                 self.handles.insert(digest, (key.opening, found.private_object));
                 found.private_object
             }
         };
         gate.pass()?;
-        let signed = self.access.module.calls.sign(session, &template::signing(algorithm), handle, data);
-        Ok(signed.map_err(failed)?)
+        let calls = &self.access.module.calls;
+        let mechanism = template::signing(algorithm);
+        Ok(session.run(|session| calls.sign(session, &mechanism, handle, data).map_err(failed))?)
     }
 }
 
 impl Signer for SessionSigner {
+    /// Tries once, and once more in a new session, which finds a device that came back.
     fn sign(
         &mut self,
         key: &OpenKey,
@@ -86,21 +85,25 @@ impl Signer for SessionSigner {
             }
             None => message,
         };
-        let mut attempts = 1;
-        let bytes = loop {
-            match self.attempt(key, algorithm, data, gate) {
-                Ok(bytes) => break bytes,
-                Err(SignError::Backend(error)) => {
-                    // A failure may leave an operation active in the session, so it is not used again.
-                    self.distrust();
-                    if attempts == ATTEMPTS_MAX || !error.may_pass() {
-                        return Err(SignError::Backend(error));
-                    }
-                    tracing::warn!(key = %key.reference, %error, "a signature failed; once more in a new session");
-                    attempts += 1;
+        let bytes = match self.attempt(key, algorithm, data, gate) {
+            Err(SignError::Backend(error)) => {
+                // A failure may leave an operation active in the session, so it is not used again.
+                self.distrust();
+                if !error.may_pass() {
+                    return Err(error.into());
                 }
-                Err(error) => return Err(error),
+                tracing::warn!(key = %key.reference, %error, "a signature failed; once more in a new session");
+                match self.attempt(key, algorithm, data, gate) {
+                    // The device took the time.
+                    Err(SignError::DeadlinePassed) => return Err(error.into()),
+                    Err(SignError::Backend(again)) => {
+                        self.distrust();
+                        return Err(again.into());
+                    }
+                    result => result?,
+                }
             }
+            result => result?,
         };
         match algorithm {
             SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 => Ok(encoding::ecdsa_signature(&bytes)),
@@ -108,6 +111,12 @@ impl Signer for SessionSigner {
                 Ok(bytes)
             }
         }
+    }
+
+    fn connect(&mut self) -> Result<(), BackendError> {
+        let session = self.session()?;
+        self.session = Some(session);
+        Ok(())
     }
 
     fn distrust(&mut self) {

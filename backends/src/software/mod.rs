@@ -16,8 +16,9 @@ use secrecy::SecretString;
 use self::{file::KeyFiles, pair::Pair};
 use crate::{
     backend::{Backend, Description, Gate, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer},
-    error::{BackendError, SignError},
+    error::BackendError,
     reference::{KeyLabel, KeyReference, KeyReferenceError},
+    sign_error::SignError,
 };
 
 /// A directory of keys, and those that are open, in the cryptographic library's own types.
@@ -113,11 +114,9 @@ impl Backend for Directory {
         Description { kind: "software", path: self.files.directory().display().to_string(), ..Description::default() }
     }
 
-    fn signer(&self) -> Result<Box<dyn Signer>, BackendError> {
-        Ok(self.later_signer())
-    }
+    fn close(&self) {}
 
-    fn later_signer(&self) -> Box<dyn Signer> {
+    fn signer(&self) -> Box<dyn Signer> {
         Box::new(SoftwareSigner { open: Arc::clone(&self.open) })
     }
 }
@@ -139,6 +138,10 @@ impl Signer for SoftwareSigner {
         let pair = pair.ok_or(SignError::NotOpen { issuer })?;
         gate.pass()?;
         pair.sign(algorithm, message).ok_or(SignError::Backend(BackendError::Library { operation: "sign" }))
+    }
+
+    fn connect(&mut self) -> Result<(), BackendError> {
+        Ok(())
     }
 
     fn distrust(&mut self) {}

@@ -179,8 +179,8 @@ fn another_manifest_another_order_and_one_manifest_less_are_found() {
         manifests.iter().fold(History::new(Start::Genesis), |history, manifest| history.then(sha256(manifest)))
     };
     for (manifests, codes) in [
-        (vec![&b"manifest-A"[..], b"manifest-B "], vec!["other-manifest", "other-transition"]),
-        (vec![b"manifest-B", b"manifest-A"], vec!["other-manifest", "other-transition"]),
+        (vec![&b"manifest-A"[..], b"manifest-B "], vec!["other-transition", "other-manifest"]),
+        (vec![b"manifest-B", b"manifest-A"], vec!["other-transition", "other-manifest"]),
         (vec![b"manifest-B", b"manifest-B"], vec!["other-transition"]),
         (vec![b"manifest-B"], vec!["other-transition"]),
     ] {

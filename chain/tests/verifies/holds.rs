@@ -72,10 +72,10 @@ fn generations_may_have_gaps_and_statements_must_agree_with_them() {
     });
     let judged = |history: History| failed(&world.judged(|given| given.history = history));
     assert_eq!(judged(history.clone()), []);
-    let codes = ["other-generation", "other-manifest", "other-transition"];
+    let codes = ["other-transition", "other-manifest", "other-generation"];
     assert_eq!(judged(by_age(&[1, 2])), [("bound", [codes, codes].concat())]);
     let manifests = [sha256(b"w"), sha256(b"x"), sha256(b"y"), sha256(b"z")];
     let four = manifests.into_iter().fold(History::new(Start::Genesis), History::then);
-    let codes = ["generation-too-small", "other-manifest", "other-transition"];
+    let codes = ["other-transition", "other-manifest", "generation-too-small"];
     assert_eq!(judged(four), [("bound", [codes, codes].concat())]);
 }

@@ -68,13 +68,15 @@ pub struct RotateArguments {
     /// Put the intermediate that is replaced on the root's CRL.
     #[arg(long)]
     pub revoke_previous: bool,
-    /// Do not ask before replacing the transition that the signer says is active.
+    /// Do not ask: neither whether the transition that the signer says is active may be replaced, nor whether a manifest
+    /// without owners may be set.
     #[arg(long)]
     pub yes: bool,
     /// Verifier key of the decision log, as a file or as text; checks the receipt.
     #[arg(long, value_name = "VKEY", env = "HALLMARK_LOG_KEY", hide_env_values = true)]
     pub log_key: Option<String>,
-    /// Directory for intermediate.pem, mesh-ca.pem, root.pem, receipt.txt and entry.json; made if it is not there.
+    /// Directory for intermediate.pem, mesh-ca.pem, root.pem, receipt.txt and entry.json, and root.crl where there is one; made
+    /// if it is not there.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Overwrite files that exist.

@@ -138,7 +138,7 @@ impl Warning {
             );
             return Some(Self { word: "urgent:", sentence });
         }
-        let (_, word) = WARNINGS_DAYS.into_iter().find(|(days, _)| end - now <= days * SECS_PER_DAY)?;
+        let word = urgency(end - now, epoch.not_before.map(|begin| end - begin))?;
         let sentence = format!(
             "the active epoch, generation {generation}, ends in {}, at {}; no certificate outlives it",
             left(end, now),
@@ -146,6 +146,17 @@ impl Warning {
         );
         Some(Self { word, sentence })
     }
+}
+
+/// How urgent it is that so much time is left of a life. Who gave an epoch 30 days need not hear of it from the first day on: numbers
+/// of days over half of its life do not count, and where none counts, the last tenth does.
+fn urgency(left_secs: i64, life_secs: Option<i64>) -> Option<&'static str> {
+    let counts = |days: i64| life_secs.is_none_or(|life| days * SECS_PER_DAY * 2 <= life);
+    let mut counting = WARNINGS_DAYS.into_iter().filter(|(days, _)| counts(*days)).peekable();
+    if counting.peek().is_none() {
+        return life_secs.filter(|life| left_secs * 10 <= *life).map(|_| "urgent:");
+    }
+    counting.find(|(days, _)| left_secs <= days * SECS_PER_DAY).map(|(_, word)| word)
 }
 
 /// An epoch in JSON.
@@ -234,6 +245,15 @@ mod tests {
         assert_eq!(words(-1), Some("urgent:"));
         let retired = EpochStatus { state: EpochState::Retired.into(), ..active(1) };
         assert!(warnings(&[retired], 0).is_empty(), "nothing ends with it");
+    }
+
+    #[test]
+    fn an_epoch_of_30_days_is_warned_of_from_7_days_on_and_one_of_an_hour_in_its_last_minutes() {
+        let words = |lefts: [i64; 4], life| lefts.map(|left| urgency(left, Some(life)));
+        let days = [30, 14, 7, 1].map(|days| days * SECS_PER_DAY);
+        assert_eq!(words(days, 30 * SECS_PER_DAY), [None, None, Some("warning:"), Some("urgent:")]);
+        let minutes = [60, 7, 6, 1].map(|minutes| minutes * 60);
+        assert_eq!(words(minutes, SECS_PER_HOUR), [None, None, Some("urgent:"), Some("urgent:")]);
     }
 
     #[test]

@@ -1,35 +1,19 @@
-//! What is checked of the entries themselves, beside the tree over them.
+//! What is checked of the entries together, beside the tree over them: their order.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{collections::BTreeMap, io};
 
-use hallmark_entry::{ENTRY_VERSION, Summary};
-use hallmark_tlog::audit::{Progress, Visitor};
-use indicatif::ProgressBar;
+use hallmark_entry::schema::Misfit;
 
-/// Types of entries that this program knows (`docs/log-entries.md`). Others are counted and said.
-const KINDS: [&str; 14] = [
-    "aggregate",
-    "ceremony",
-    "clock-distrusted",
-    "decision",
-    "heartbeat",
-    "key-event",
-    "operator-command",
-    "outcome",
-    "policy-loaded",
-    "recovered",
-    "rotation",
-    "start",
-    "stop",
-    "void",
-];
+use super::{
+    revocations::{RevocationFinding, Revocations},
+    seen::{Issued, Kind, Seen, What},
+    serials::{Fault, Serials},
+};
+use crate::when;
 
 /// How far an entry's time may lie behind that of an earlier one, in milliseconds. Requests are decided at the same time
 /// and committed in another order; a signer whose clock is off by more stops minting.
 pub(crate) const DISORDER_MILLIS_MAX: i64 = 30_000;
-
-/// The operator's word that the clock is right, as the command of an `operator-command` entry.
-const ACCEPT_CLOCK: &str = "accept-clock";
 
 /// Most findings that are kept.
 const FINDINGS_MAX: usize = 1_000;
@@ -37,99 +21,177 @@ const FINDINGS_MAX: usize = 1_000;
 /// What is wrong with an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EntryFinding {
-    #[error("entry {index} is no entry of this log's format: {reason}")]
-    Unreadable { index: u64, reason: String },
-    #[error("entry {index} is not in canonical JSON (RFC 8785)")]
-    NotCanonical { index: u64 },
+    #[error("entry {index} is no entry of this log's format: {misfit}")]
+    Misfit { index: u64, misfit: Misfit },
     #[error("entry {index} lies {behind_secs} s before an earlier entry; the clock was set back, or the order changed")]
     OutOfOrder { index: u64, behind_secs: i64 },
     #[error(
         "entry {index} is number {found} of the issuer {issuer}, but {wanted} comes next; issued certificates are not logged"
     )]
     SequenceGap { index: u64, issuer: String, wanted: u64, found: u64 },
-    #[error("entry {index} issues serial {serial} of the issuer {issuer} a second time")]
-    SerialTwice { index: u64, issuer: String, serial: String },
-    #[error("entry {index} says that a certificate was issued, but not with which serial and by whom")]
+    #[error("entry {index} issues the serial number that entry {earlier} issued, by the same issuer")]
+    SerialTwice { index: u64, earlier: u64 },
+    #[error("entry {index} says that something was issued, but not with which number and by whom")]
     IssuedIncomplete { index: u64 },
+    #[error("entry {index} {what}")]
+    Revocation { index: u64, what: RevocationFinding },
 }
 
-/// Looks at every entry.
+/// A time in which a signer that ran should have logged a heartbeat, and did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Silence {
+    /// The entry after it.
+    pub(crate) index: u64,
+    /// How long it was.
+    pub(crate) secs: u64,
+    /// When the entry before it was logged.
+    pub(crate) since_millis: i64,
+}
+
+impl std::fmt::Display for Silence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (index, since) = (self.index, when::rfc3339_of_millis(self.since_millis));
+        write!(
+            f,
+            "before entry {index} nothing was logged for {} from {since} on, not even a heartbeat",
+            when::span(self.secs)
+        )
+    }
+}
+
+/// Looks at every entry, in order.
 #[derive(Debug)]
 pub(crate) struct Entries {
     pub(crate) kinds: BTreeMap<String, u64>,
     pub(crate) unknown_kinds: u64,
-    pub(crate) later_versions: u64,
+    pub(crate) other_versions: u64,
     pub(crate) issued: u64,
+    pub(crate) crls: u64,
+    pub(crate) revoked: u64,
     pub(crate) refused: u64,
     pub(crate) validated: u64,
-    pub(crate) issuers: BTreeMap<String, u64>,
+    pub(crate) private: u64,
+    pub(crate) opened: u64,
+    pub(crate) issuers: BTreeMap<[u8; 32], u64>,
     pub(crate) first_millis: Option<i64>,
     pub(crate) newest_millis: Option<i64>,
     pub(crate) findings: Vec<EntryFinding>,
     pub(crate) findings_dropped: u64,
+    pub(crate) silences: Vec<Silence>,
+    pub(crate) silences_dropped: u64,
     /// Entries out of order that issue nothing: a signer whose clock runs behind goes on logging, and mints nothing until an
     /// operator has confirmed the clock. They become findings if nobody does.
     unconfirmed: Vec<EntryFinding>,
     unconfirmed_dropped: u64,
-    /// Digests of issuer and serial, cut to 128 bits: 16 bytes for each certificate.
-    serials: HashSet<u128>,
-    bar: ProgressBar,
+    serials: Serials,
+    revocations: Revocations,
+    silence_millis_max: i64,
+    /// The first entries may be gone: numbering begins with what is there.
+    begins_later: bool,
+    stopped: bool,
 }
 
 impl Entries {
-    pub(crate) fn new(bar: ProgressBar) -> Self {
+    /// A silence longer than that is told, unless the signer was stopped or started anew.
+    pub(crate) fn new(silence_secs_max: u64, begins_later: bool) -> Self {
         Self {
             kinds: BTreeMap::new(),
             unknown_kinds: 0,
-            later_versions: 0,
+            other_versions: 0,
             issued: 0,
+            crls: 0,
+            revoked: 0,
             refused: 0,
             validated: 0,
+            private: 0,
+            opened: 0,
             issuers: BTreeMap::new(),
             first_millis: None,
             newest_millis: None,
             findings: Vec::new(),
             findings_dropped: 0,
+            silences: Vec::new(),
+            silences_dropped: 0,
             unconfirmed: Vec::new(),
             unconfirmed_dropped: 0,
-            serials: HashSet::new(),
-            bar,
+            serials: Serials::default(),
+            revocations: Revocations::default(),
+            silence_millis_max: i64::try_from(silence_secs_max).unwrap_or(i64::MAX).saturating_mul(1_000),
+            begins_later,
+            stopped: false,
         }
     }
 
-    fn look_at(&mut self, index: u64, entry: &Summary) {
-        if !KINDS.contains(&entry.kind.as_str()) {
-            self.unknown_kinds += 1;
-        }
-        *self.kinds.entry(entry.kind.clone()).or_default() += 1;
-        self.later_versions += u64::from(i64::try_from(entry.version) != Ok(ENTRY_VERSION));
-        self.look_at_time(index, entry);
-        match (entry.kind.as_str(), entry.decision.as_deref()) {
-            ("decision", Some("issued")) => {
-                self.issued += 1;
-                self.look_at_issued(index, entry);
+    /// The next entry.
+    pub(crate) fn add(&mut self, index: u64, seen: Seen) -> io::Result<()> {
+        let Seen { kind, time, what, misfit, private, opened } = seen;
+        self.private += u64::from(private);
+        self.opened += u64::from(opened);
+        match kind {
+            Kind::Known(name) => self.count(name),
+            Kind::Unknown(name) => {
+                self.unknown_kinds += 1;
+                self.count(&name);
             }
-            ("decision", Some("refused")) => self.refused += 1,
-            ("decision", Some("validated")) => self.validated += 1,
-            (_, _) => {}
+            Kind::OtherVersion(name) => {
+                self.other_versions += 1;
+                self.count(&name);
+            }
+            Kind::None => {}
+        }
+        if let Some(misfit) = misfit {
+            self.find(EntryFinding::Misfit { index, misfit: *misfit });
+        }
+        if let Some(millis) = time {
+            self.look_at_time(index, millis, what);
+        }
+        self.stopped = what == What::Stop;
+        match what {
+            What::Issued(issued) => {
+                self.issued += 1;
+                self.look_at_issued(index, issued)?;
+            }
+            What::Refused => self.refused += 1,
+            What::Validated => self.validated += 1,
+            What::Incomplete => self.find(EntryFinding::IssuedIncomplete { index }),
+            What::Crl(crl) => {
+                self.crls += 1;
+                for what in self.revocations.crl(&crl) {
+                    self.find(EntryFinding::Revocation { index, what });
+                }
+            }
+            What::Revoked { issuer, serial } => {
+                self.revoked += 1;
+                self.revocations.revoked(index, issuer);
+                self.serials.revoke(serial, index)?;
+            }
+            What::ClockAccepted | What::Start | What::Stop | What::Other => {}
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, kind: &str) {
+        match self.kinds.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => drop(self.kinds.insert(kind.to_owned(), 1)),
         }
     }
 
-    fn look_at_time(&mut self, index: u64, entry: &Summary) {
-        let millis = entry.time;
+    fn look_at_time(&mut self, index: u64, millis: i64, what: What) {
         self.first_millis = self.first_millis.or(Some(millis));
-        if is_accepted_clock(entry) {
+        let newest = self.newest_millis.unwrap_or(millis);
+        if what == What::ClockAccepted {
             // From here on time runs from what the operator confirmed.
             self.newest_millis = Some(millis);
             self.unconfirmed.clear();
             self.unconfirmed_dropped = 0;
             return;
         }
-        let newest = self.newest_millis.unwrap_or(millis);
+        self.look_at_silence(index, newest, millis, what);
         let behind = newest.saturating_sub(millis);
         if behind > DISORDER_MILLIS_MAX {
             let finding = EntryFinding::OutOfOrder { index, behind_secs: behind / 1_000 };
-            if entry.decision.as_deref() == Some("issued") {
+            if matches!(what, What::Issued(_)) {
                 self.find(finding);
             } else if self.unconfirmed.len() < FINDINGS_MAX {
                 self.unconfirmed.push(finding);
@@ -140,29 +202,50 @@ impl Entries {
         self.newest_millis = Some(newest.max(millis));
     }
 
-    /// All entries were seen: what nobody confirmed until now is a finding.
-    pub(crate) fn close(&mut self) {
+    /// A signer that runs logs a heartbeat at least; one that was stopped or killed begins with `start`.
+    fn look_at_silence(&mut self, index: u64, newest: i64, millis: i64, what: What) {
+        let silent = millis.saturating_sub(newest);
+        if silent <= self.silence_millis_max || self.stopped || what == What::Start {
+            return;
+        }
+        if self.silences.len() == FINDINGS_MAX {
+            self.silences_dropped += 1;
+        } else {
+            let secs = u64::try_from(silent / 1_000).unwrap_or(0);
+            self.silences.push(Silence { index, secs, since_millis: newest });
+        }
+    }
+
+    /// All entries were seen: what nobody confirmed until now is a finding, and so is a serial number that came twice.
+    pub(crate) fn close(&mut self) -> io::Result<()> {
         for finding in std::mem::take(&mut self.unconfirmed) {
             self.find(finding);
         }
         self.findings_dropped += std::mem::take(&mut self.unconfirmed_dropped);
+        for (index, fault) in std::mem::take(&mut self.serials).faults()? {
+            match fault {
+                Fault::IssuedTwice { earlier } => self.find(EntryFinding::SerialTwice { index, earlier }),
+                // What issued it may be in a bundle that is gone.
+                Fault::NeverIssued if self.begins_later => {}
+                Fault::NeverIssued => {
+                    self.find(EntryFinding::Revocation { index, what: RevocationFinding::NeverIssued });
+                }
+                Fault::RevokedTwice { earlier } => {
+                    self.find(EntryFinding::Revocation { index, what: RevocationFinding::Twice { earlier } });
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn look_at_issued(&mut self, index: u64, entry: &Summary) {
-        let (Some(issuer), Some(serial)) = (&entry.issuer, &entry.serial) else {
-            return self.find(EntryFinding::IssuedIncomplete { index });
-        };
-        let name = &issuer.spki_sha256;
-        let last = self.issuers.insert(name.clone(), issuer.sequence).unwrap_or(0);
-        let (wanted, found) = (last.saturating_add(1), issuer.sequence);
-        if wanted != found {
-            self.find(EntryFinding::SequenceGap { index, issuer: short(name), wanted, found });
+    fn look_at_issued(&mut self, index: u64, issued: Issued) -> io::Result<()> {
+        let Issued { issuer, sequence: found, serial } = issued;
+        let last = self.issuers.insert(issuer, found);
+        let wanted = last.unwrap_or(0).saturating_add(1);
+        if wanted != found && !(self.begins_later && last.is_none()) {
+            self.find(EntryFinding::SequenceGap { index, issuer: short(&issuer), wanted, found });
         }
-        let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, half @ ..] =
-            hallmark_entry::sha256(format!("{name} {serial}").as_bytes());
-        if !self.serials.insert(u128::from_be_bytes(half)) {
-            self.find(EntryFinding::SerialTwice { index, issuer: short(name), serial: serial.clone() });
-        }
+        self.serials.add(serial, index)
     }
 
     fn find(&mut self, finding: EntryFinding) {
@@ -174,48 +257,29 @@ impl Entries {
     }
 }
 
-impl Visitor for Entries {
-    fn entry(&mut self, index: u64, bytes: &[u8]) {
-        match Summary::parse(bytes) {
-            Ok(entry) => {
-                if !hallmark_entry::is_canonical(bytes) {
-                    self.find(EntryFinding::NotCanonical { index });
-                }
-                self.look_at(index, &entry);
-            }
-            Err(error) => self.find(EntryFinding::Unreadable { index, reason: error.to_string() }),
-        }
-    }
-
-    fn progress(&mut self, progress: Progress) {
-        self.bar.set_length(progress.size);
-        self.bar.set_position(progress.entries);
-    }
-}
-
-/// Whether an operator confirmed the clock here (`hallmarkd run --accept-clock`).
-fn is_accepted_clock(entry: &Summary) -> bool {
-    entry.kind == "operator-command"
-        && entry.command.as_ref().is_some_and(|command| command.to_string() == ACCEPT_CLOCK)
-}
-
 /// How people name a digest.
-fn short(digest: &str) -> String {
-    let start: String = digest.chars().take(16).collect();
+pub(super) fn short(digest: &[u8; 32]) -> String {
+    let start: String = hallmark_policy::hex(digest).chars().take(16).collect();
     format!("{start}…")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::seen, *};
+
+    const ISSUER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    fn look(entries: &[&str]) -> Entries {
+        let mut all = Entries::new(900, false);
+        for (entry, index) in entries.iter().zip(0..) {
+            all.add(index, seen::look(index, entry.as_bytes(), &[])).unwrap();
+        }
+        all.close().unwrap();
+        all
+    }
 
     fn findings(entries: &[&str]) -> Vec<String> {
-        let mut seen = Entries::new(ProgressBar::hidden());
-        for (entry, index) in entries.iter().zip(0..) {
-            seen.entry(index, entry.as_bytes());
-        }
-        seen.close();
-        seen.findings.iter().map(ToString::to_string).collect()
+        look(entries).findings.iter().map(ToString::to_string).collect()
     }
 
     fn at(kind: &str, time: i64) -> String {
@@ -228,7 +292,7 @@ mod tests {
 
     fn issued(serial: &str, sequence: u64, time: i64) -> String {
         format!(
-            r#"{{"decision":"issued","issuer":{{"sequence":{sequence},"spki-sha256":"aa"}},"serial":"{serial}","time":{time},"type":"decision","version":1}}"#
+            r#"{{"algorithm":"ed25519","authority":"mesh","decision":"issued","issuer":{{"sequence":{sequence},"spki-sha256":"{ISSUER}"}},"not-after":9,"not-before":1,"serial":"{serial}","stage":"leaf","tbs-sha256":"{ISSUER}","time":{time},"type":"decision","version":1}}"#
         )
     }
 
@@ -237,7 +301,9 @@ mod tests {
         assert_eq!(findings(&[&issued("01", 1, 5), &issued("02", 2, 6)]), [""; 0]);
         assert_eq!(
             findings(&[&issued("01", 1, 5), &issued("02", 3, 6)]),
-            ["entry 1 is number 3 of the issuer aa…, but 2 comes next; issued certificates are not logged"]
+            [
+                "entry 1 is number 3 of the issuer aaaaaaaaaaaaaaaa…, but 2 comes next; issued certificates are not logged"
+            ]
         );
     }
 
@@ -245,7 +311,7 @@ mod tests {
     fn a_serial_issued_twice_is_found() {
         assert_eq!(
             findings(&[&issued("01", 1, 5), &issued("01", 2, 6)]),
-            ["entry 1 issues serial 01 of the issuer aa… a second time"]
+            ["entry 1 issues the serial number that entry 0 issued, by the same issuer"]
         );
     }
 
@@ -260,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_and_confirmed_is_no_finding() {
-        let start = [at("start", 900_000), at("policy-loaded", 900_000), at("clock-distrusted", 901_000)];
+        let start = [at("heartbeat", 900_000), at("stop", 900_000), at("heartbeat", 901_000)];
         let log: Vec<String> = [at("heartbeat", 4_000_000)].into_iter().chain(start).collect();
         let with = |more: &[String]| {
             let all: Vec<String> = log.iter().chain(more).cloned().collect();
@@ -289,16 +355,37 @@ mod tests {
     }
 
     #[test]
+    fn a_silence_is_told_unless_the_signer_was_away() {
+        let silences = |entries: &[String]| {
+            let all: Vec<&str> = entries.iter().map(String::as_str).collect();
+            look(&all).silences.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let start = |time: i64| {
+            format!(
+                r#"{{"config-sha256":"{ISSUER}","program-version":"1","software-keys":false,"time":{time},"type":"start","version":1}}"#
+            )
+        };
+        let beats = [at("heartbeat", 0), at("heartbeat", 600_000), at("heartbeat", 1_500_000)];
+        assert_eq!(silences(&beats), [""; 0]);
+        let silent = [beats[1].clone(), at("heartbeat", 1_500_001)];
+        let told =
+            "before entry 1 nothing was logged for 15 minutes from 1970-01-01T00:10:00Z on, not even a heartbeat";
+        assert_eq!(silences(&silent), [told]);
+        assert_eq!(silences(&[at("stop", 0), at("heartbeat", 9_000_000)]), [""; 0]);
+        assert_eq!(silences(&[at("heartbeat", 0), start(9_000_000)]), [""; 0]);
+    }
+
+    #[test]
     fn entries_of_unknown_type_are_counted_and_no_finding() {
-        let mut seen = Entries::new(ProgressBar::hidden());
-        seen.entry(0, br#"{"time":1,"type":"eclipse","version":2}"#);
-        assert_eq!((seen.unknown_kinds, seen.later_versions, seen.findings.len()), (1, 1, 0));
+        let seen = look(&[r#"{"time":1,"type":"eclipse","version":1}"#, r#"{"time":1,"type":"decision","version":2}"#]);
+        assert_eq!((seen.unknown_kinds, seen.other_versions, seen.findings.len()), (1, 1, 0));
     }
 
     #[test]
     fn what_is_no_canonical_entry_is_found() {
-        let found = findings(&[r#"{"type":"start","time":1,"version":1}"#, "nonsense"]);
-        assert_eq!(found[0], "entry 0 is not in canonical JSON (RFC 8785)");
-        assert!(found[1].starts_with("entry 1 is no entry of this log's format"), "{}", found[1]);
+        let found = findings(&[r#"{"type":"start","time":1,"version":1}"#, "nonsense", &at("recovered", 1)]);
+        let canonical = "is no entry of this log's format: it is not one object in canonical JSON (RFC 8785)";
+        assert_eq!(found[..2], [format!("entry 0 {canonical}"), format!("entry 1 {canonical}")]);
+        assert_eq!(found[2], "entry 2 is no entry of this log's format: it has no `unsigned`, which `recovered` has");
     }
 }

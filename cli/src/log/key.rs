@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use hallmark_tlog::note::{KeyError, VerifierKey};
+use hallmark_tlog::{
+    cosignature::WitnessKey,
+    note::{KeyError, VerifierKey},
+};
 
 use crate::files::{self, FileError};
 
@@ -62,6 +65,18 @@ pub(crate) fn read(text_or_path: &str) -> Result<Vec<VerifierKey>, LogKeyError> 
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let keys: Vec<VerifierKey> = lines.map(parse).collect::<Result<_, _>>()?;
     if keys.is_empty() { Err(LogKeyError::Empty { path: text_or_path.to_owned() }) } else { Ok(keys) }
+}
+
+/// Reads the key of a witness: text, or a file that holds nothing else.
+pub(crate) fn witness(text_or_path: &str) -> Result<WitnessKey, LogKeyError> {
+    let text_or_path = not_secret(text_or_path)?;
+    if let Ok(key) = WitnessKey::parse(text_or_path) {
+        return Ok(key);
+    }
+    let neither = |source| LogKeyError::Neither { text: text_or_path.to_owned(), source };
+    let bytes = files::read(Path::new(text_or_path)).map_err(neither)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    WitnessKey::parse(not_secret(&text)?).map_err(|source| LogKeyError::Malformed { source })
 }
 
 fn parse(line: &str) -> Result<VerifierKey, LogKeyError> {

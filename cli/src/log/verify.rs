@@ -1,25 +1,30 @@
-//! `hallmark log verify`: the whole published log, offline.
-
-use std::path::Path;
+//! `hallmark log verify`: the whole published log.
 
 use hallmark_policy::time::Span;
 use hallmark_tlog::{
-    audit::{Auditor, Report},
+    audit::Report,
     checkpoint::Checkpoint,
-    note::VerifierKey,
+    cosignature::WitnessKey,
+    note::{Note, VerifierKey},
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
+use std::{collections::BTreeMap, path::Path};
 
-use super::{directory::LogDirectory, entries::Entries, key};
+use super::{
+    entries::Entries,
+    entries_of, key,
+    leftovers::{self, Leftovers},
+    opened::Opened,
+    scan::{Scan, Scanned, bar},
+    seen,
+    state::State,
+};
 use crate::{
     arguments::VerifyArguments,
-    config::Config,
     exit::Exit,
     files,
     problem::Problem,
     screen::{Screen, Tone, printable},
-    settings::{SettingsError, first},
     table::Table,
     when,
 };
@@ -27,25 +32,39 @@ use crate::{
 /// Most findings that are printed; JSON has them all.
 const FINDINGS_SHOWN_MAX: usize = 20;
 
-const BAR: &str = "{bar:40} {human_pos} of {human_len} entries, {eta} left";
-
 /// Checks, and says what was not checked.
 pub(crate) fn verify(arguments: &VerifyArguments, config: Option<&Path>, screen: &Screen) -> Result<Exit, Problem> {
-    let config = Config::load(config)?;
-    let key = first(&arguments.key, &config.log_key).ok_or_else(SettingsError::no_log_key)?;
-    let keys = key::read(&key)?;
-    let directory = LogDirectory::open(&arguments.directory)?;
-    let anchor = arguments.anchor.as_deref().map(|path| read_anchor(path, &keys)).transpose()?;
-    let mut auditor = Auditor::new(&keys);
-    if let Some(anchor) = &anchor {
-        auditor = auditor.with_anchor(anchor.clone());
+    let witnesses = arguments.witness.iter().map(|witness| key::witness(witness)).collect::<Result<Vec<_>, _>>()?;
+    let opened = Opened::new(&arguments.log, config)?;
+    let (source, head) = (&opened.source, &opened.head);
+    let anchor = arguments.anchor.as_deref().map(|path| read_anchor(path, &opened.keys)).transpose()?;
+    let state = if arguments.no_state { None } else { State::of(head.origin(), arguments.state.as_deref()) };
+    let remembered = state.as_ref().map(|state| state.load(&opened.keys)).transpose()?.flatten();
+    let anchors = [&anchor, &remembered].into_iter().flatten().cloned().collect();
+    let scan = Scan { source, head, anchors, pruned_before: arguments.pruned_before, bar: bar(screen) };
+    let mut entries = Entries::new(arguments.silence.secs(), arguments.pruned_before > 0);
+    let mut kept = Ok(());
+    let scanned = scan.run(&seen::look, &mut |index, seen| {
+        kept = std::mem::replace(&mut kept, Ok(())).and_then(|()| entries.add(index, seen));
+    })?;
+    kept.and_then(|()| entries.close()).map_err(Problem::Scratch)?;
+    let leftovers = source.directory().map(|directory| leftovers::look(directory, head.size())).transpose()?;
+    let Scanned { report, strays } = scanned;
+    let audit = Audit {
+        report,
+        strays,
+        leftovers,
+        quorum: Quorum::of(&opened.note, &witnesses, arguments.quorum),
+        age_secs: age_secs(&entries),
+        entries,
+        anchor,
+        remembered,
+        stale_after: arguments.stale_after,
+        pruned_before: arguments.pruned_before.min(head.size()),
+    };
+    if let Some(state) = state.filter(|_| audit.exit() != Exit::No) {
+        state.keep(opened.note.to_string().as_bytes())?;
     }
-    let bar = bar(screen);
-    let mut entries = Entries::new(bar.clone());
-    let report = auditor.audit(&directory, &mut entries).map_err(Problem::Audit);
-    entries.close();
-    bar.finish_and_clear();
-    let audit = Audit::new(report?, entries, anchor, arguments.stale_after, when::now_millis());
     screen.say(&audit.render(screen));
     screen.answer(&audit.to_json())?;
     Ok(audit.exit())
@@ -56,63 +75,105 @@ fn read_anchor(path: &Path, keys: &[VerifierKey]) -> Result<Checkpoint, Problem>
     Checkpoint::open(&files::read(path)?, keys).map_err(wrong)
 }
 
-fn bar(screen: &Screen) -> ProgressBar {
-    if !screen.shows_progress() {
-        return ProgressBar::hidden();
+/// Age of the newest entry in seconds; none if there is no entry.
+fn age_secs(entries: &Entries) -> Option<u64> {
+    let age = entries.newest_millis.map(|newest| when::now_millis().saturating_sub(newest) / 1_000);
+    age.map(|secs| u64::try_from(secs).unwrap_or(0))
+}
+
+/// Which witnesses co-signed, of those that were named.
+struct Quorum {
+    cosigned: Vec<(String, u64)>,
+    asked: usize,
+    wanted: usize,
+}
+
+impl Quorum {
+    fn of(note: &Note, witnesses: &[WitnessKey], wanted: Option<usize>) -> Self {
+        let cosigned = |witness: &WitnessKey| Some((witness.name().to_owned(), witness.cosigned(note)?));
+        let wanted = wanted.unwrap_or(witnesses.len());
+        Self { cosigned: witnesses.iter().filter_map(cosigned).collect(), asked: witnesses.len(), wanted }
     }
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template(BAR) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+
+    fn is_there(&self) -> bool {
+        self.cosigned.len() >= self.wanted
     }
 }
 
 /// All that was found out.
 struct Audit {
     report: Report,
+    strays: Vec<String>,
+    leftovers: Option<Leftovers>,
+    quorum: Quorum,
     entries: Entries,
     anchor: Option<Checkpoint>,
-    /// Age of the newest entry in seconds; none if there is no entry.
+    remembered: Option<Checkpoint>,
     age_secs: Option<u64>,
     stale_after: Span,
+    pruned_before: u64,
+}
+
+/// Why a log that holds is not simply good: a word, and a sentence.
+struct Doubt {
+    word: &'static str,
+    sentence: String,
 }
 
 /// How it ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Good,
-    Stale,
+    Doubtful,
     Failed,
 }
 
 impl Audit {
-    fn new(report: Report, entries: Entries, anchor: Option<Checkpoint>, stale_after: Span, now_millis: i64) -> Self {
-        let age = entries.newest_millis.map(|newest| now_millis.saturating_sub(newest) / 1_000);
-        let age_secs = age.map(|secs| u64::try_from(secs).unwrap_or(0));
-        Self { report, entries, anchor, age_secs, stale_after }
-    }
-
     fn verdict(&self) -> Verdict {
-        if !self.report.is_clean() || !self.entries.findings.is_empty() {
+        if !self.report.is_clean() || !self.findings().is_empty() {
             Verdict::Failed
-        } else if self.age_secs.is_none_or(|age| age > self.stale_after.secs()) {
-            Verdict::Stale
-        } else {
+        } else if self.doubts().is_empty() {
             Verdict::Good
+        } else {
+            Verdict::Doubtful
         }
     }
 
     fn exit(&self) -> Exit {
         match self.verdict() {
             Verdict::Good => Exit::Done,
-            Verdict::Stale => Exit::NotNow,
+            Verdict::Doubtful => Exit::NotNow,
             Verdict::Failed => Exit::No,
         }
     }
 
+    fn doubts(&self) -> Vec<Doubt> {
+        let mut doubts = Vec::new();
+        match self.age_secs {
+            Some(age) if age > self.stale_after.secs() => {
+                doubts.push(Doubt { word: "stale", sentence: format!("the newest entry is {} old", when::span(age)) });
+            }
+            Some(_) => {}
+            None => doubts.push(Doubt { word: "stale", sentence: "it has no entry".to_owned() }),
+        }
+        if let Some(first) = self.entries.silences.first() {
+            let others = self.entries.silences.len() as u64 - 1 + self.entries.silences_dropped;
+            let others = if others == 0 { String::new() } else { format!("; {} more", when::number(others)) };
+            doubts.push(Doubt { word: "silent", sentence: format!("{first}{others}") });
+        }
+        if !self.quorum.is_there() {
+            let Quorum { cosigned, asked, wanted } = &self.quorum;
+            let sentence = format!("{} of {asked} witnesses co-signed it, and {wanted} are wanted", cosigned.len());
+            doubts.push(Doubt { word: "without quorum", sentence });
+        }
+        doubts
+    }
+
     fn findings(&self) -> Vec<String> {
         let of_tree = self.report.findings.iter().map(ToString::to_string);
-        of_tree.chain(self.entries.findings.iter().map(ToString::to_string)).collect()
+        let of_entries = self.entries.findings.iter().map(ToString::to_string);
+        let left = self.leftovers.iter().flat_map(|leftovers| leftovers.findings.iter().cloned());
+        of_tree.chain(of_entries).chain(self.strays.iter().cloned()).chain(left).collect()
     }
 
     fn findings_dropped(&self) -> u64 {
@@ -146,13 +207,12 @@ impl Audit {
         let origin = printable(&self.report.origin).into_owned();
         match self.verdict() {
             Verdict::Good => format!("{} every file of the log `{origin}` holds", screen.tone(Tone::Good, "good:")),
-            Verdict::Stale => {
-                let word = screen.tone(Tone::Doubtful, "good, but stale:");
-                let age = match self.age_secs {
-                    Some(age) => format!("the newest entry is {} old", when::span(age)),
-                    None => "it has no entry".to_owned(),
-                };
-                format!("{word} every file of the log `{origin}` holds, and {age}")
+            Verdict::Doubtful => {
+                let doubts = self.doubts();
+                let words: Vec<_> = doubts.iter().map(|doubt| doubt.word).collect();
+                let sentences: Vec<_> = doubts.iter().map(|doubt| doubt.sentence.as_str()).collect();
+                let word = screen.tone(Tone::Doubtful, &format!("good, but {}:", words.join(" and ")));
+                format!("{word} every file of the log `{origin}` holds, and {}", sentences.join("; and "))
             }
             Verdict::Failed => {
                 format!("{} the log `{origin}` is not what was signed", screen.tone(Tone::Bad, "failed:"))
@@ -171,6 +231,10 @@ impl Audit {
         let (issued, refused) = (when::number(entries.issued), when::number(entries.refused));
         let validated = when::number(entries.validated);
         table.row(["decisions", &format!("{issued} issued, {refused} refused, {validated} validated only")]);
+        if entries.revoked > 0 || entries.crls > 0 {
+            let (revoked, crls) = (when::number(entries.revoked), when::number(entries.crls));
+            table.row(["revocation", &format!("{revoked} revoked, {crls} CRLs")]);
+        }
         table.row(["issuers", &when::number(entries.issuers.len() as u64)]);
         if let Some((first, newest)) = entries.first_millis.zip(entries.newest_millis) {
             table.row(["first", &when::rfc3339_of_millis(first)]);
@@ -179,8 +243,21 @@ impl Audit {
         let (bundles, tiles) = (when::count(report.bundles, "bundle"), when::count(report.tiles, "hash tile"));
         let bytes = when::count(report.entries_bytes, "byte");
         table.row(["read", &format!("{bundles} with {bytes} of entries, {tiles}")]);
-        if let Some(anchor) = &self.anchor {
-            table.row(["anchor", &format!("{} entries, {}", when::number(anchor.size()), anchor.root())]);
+        for (name, anchor) in [("anchor", &self.anchor), ("last run", &self.remembered)] {
+            if let Some(anchor) = anchor {
+                table.row([name, &format!("{} entries, {}", when::number(anchor.size()), anchor.root())]);
+            }
+        }
+        for (name, secs) in &self.quorum.cosigned {
+            let at = when::rfc3339(i64::try_from(*secs).unwrap_or(i64::MAX));
+            table.row(["witness", &format!("{name} co-signed at {at}")]);
+        }
+        if entries.private > 0 {
+            let (private, opened) = (when::count(entries.private, "value"), when::number(entries.opened));
+            table.row(["private", &format!("{private}, of which {opened} are opened and are what was committed to")]);
+        }
+        if let Some(leftovers) = self.leftovers.as_ref().filter(|leftovers| leftovers.policies > 0) {
+            table.row(["policies", &format!("{} with the SHA-256 of their names", when::number(leftovers.policies))]);
         }
         if entries.unknown_kinds > 0 {
             table.row([
@@ -188,28 +265,58 @@ impl Audit {
                 &format!("{} of these have a type unknown here", when::number(entries.unknown_kinds)),
             ]);
         }
-        if entries.later_versions > 0 {
-            let count = when::number(entries.later_versions);
+        if entries.other_versions > 0 {
+            let count = when::number(entries.other_versions);
             table.row(["versions", &format!("{count} of these have another version of the format")]);
         }
         table
     }
 
-    fn not_checked(&self) -> Vec<&'static str> {
-        let mut sentences = vec![
-            "Others may be shown another log under the same key: no co-signatures of witnesses were checked.",
-            "Whether what the entries say is true: the certificates themselves were not looked at.",
-        ];
-        if self.anchor.is_none() {
-            sentences.push("Whether this log continues what you saw before: give an earlier checkpoint with --anchor.");
+    fn not_checked(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        let mut say = |sentence: &str| sentences.push(sentence.to_owned());
+        if self.quorum.asked == 0 {
+            say("Others may be shown another log under the same key: no co-signatures of witnesses were checked.");
+        }
+        say(
+            "Whether what the entries say is true: the certificates themselves were not looked at. See `hallmark log reconcile`.",
+        );
+        if self.anchor.is_none() && self.remembered.is_none() {
+            say("Whether this log continues what you saw before: give an earlier checkpoint with --anchor.");
+        }
+        if self.pruned_before > 0 {
+            let pruned = when::number(self.pruned_before);
+            sentences
+                .push(format!("What the first {pruned} entries say: their bundles are pruned, and their hashes hold."));
+        }
+        let (private, opened) = (self.entries.private, self.entries.opened);
+        if private > opened {
+            let hidden = when::number(private - opened);
+            sentences.push(format!("What {hidden} private values are: their salts are not here."));
+        }
+        if let Some(leftovers) = self.leftovers.as_ref().filter(|leftovers| leftovers.others > 0) {
+            let others = when::count(leftovers.others, "file");
+            sentences.push(format!("What {others} beside the log hold: they are no part of one."));
+        }
+        let unknown = self.entries.unknown_kinds + self.entries.other_versions;
+        if unknown > 0 {
+            let unknown = entries_of(unknown);
+            sentences.push(format!("What {unknown} of unknown types or versions say: a newer program knows them."));
         }
         sentences
     }
 
     fn hint(&self) -> Option<&'static str> {
+        let silent = !self.entries.silences.is_empty();
         match self.verdict() {
             Verdict::Good => None,
-            Verdict::Stale => {
+            Verdict::Doubtful if !self.quorum.is_there() => {
+                Some("fetch the log again: witnesses co-sign a little later")
+            }
+            Verdict::Doubtful if silent => {
+                Some("ask whoever runs the signer what happened then; --silence says how long it may be silent")
+            }
+            Verdict::Doubtful => {
                 Some("fetch the log again; if it stays so, ask whoever runs the signer why it stands still")
             }
             Verdict::Failed => {
@@ -222,7 +329,7 @@ impl Audit {
         let (report, entries) = (&self.report, &self.entries);
         let result = match self.verdict() {
             Verdict::Good => "good",
-            Verdict::Stale => "stale",
+            Verdict::Doubtful => self.doubts().first().map_or("good", |doubt| doubt.word),
             Verdict::Failed => "failed",
         };
         json!({
@@ -232,11 +339,13 @@ impl Audit {
             "root": report.root.to_string(),
             "types": entries.kinds,
             "unknown-types": entries.unknown_kinds,
-            "other-versions": entries.later_versions,
+            "other-versions": entries.other_versions,
             "issued": entries.issued,
             "refused": entries.refused,
             "validated": entries.validated,
-            "issuers": entries.issuers,
+            "revoked": entries.revoked,
+            "crls": entries.crls,
+            "issuers": entries.issuers.iter().map(|(issuer, issued)| (hallmark_policy::hex(issuer), issued)).collect::<BTreeMap<_, _>>(),
             "first": entries.first_millis.map(when::rfc3339_of_millis),
             "newest": entries.newest_millis.map(when::rfc3339_of_millis),
             "newest-age-secs": self.age_secs,
@@ -244,6 +353,12 @@ impl Audit {
             "tiles": report.tiles,
             "entries-bytes": report.entries_bytes,
             "anchor-size": self.anchor.as_ref().map(Checkpoint::size),
+            "last-run-size": self.remembered.as_ref().map(Checkpoint::size),
+            "private": entries.private,
+            "opened": entries.opened,
+            "pruned-before": self.pruned_before,
+            "witnesses": self.quorum.cosigned.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            "doubts": self.doubts().iter().map(|doubt| doubt.sentence.clone()).collect::<Vec<_>>(),
             "findings": self.findings(),
             "findings-dropped": self.findings_dropped(),
             "not-checked": self.not_checked(),

@@ -3,10 +3,11 @@
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use hallmark_policy::{
-    NameInput, Policy, SubjectInput,
+    Manifest, NameInput, Policy, SubjectInput,
     claim::ClaimInput,
     file::PossessionWord,
     key::KeyKind,
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 use super::{
     expectation::{Expect, Expectation, sorted},
+    manifest,
     stand_in::{Names, StandInError, StandIns},
     trial::{Question, trial},
 };
@@ -50,6 +52,12 @@ pub(crate) enum CaseError {
         /// What was typed.
         value: String,
     },
+    /// A policy hash that is not written in hexadecimal digits.
+    #[error("`{value}` is no policy hash in hexadecimal digits")]
+    PolicyHash {
+        /// What was typed.
+        value: String,
+    },
     /// A CSR from a file and settings for making one.
     #[error("`csr` names a file, which has its own names and key")]
     TwoRequests,
@@ -61,7 +69,7 @@ impl CaseError {
         match self {
             Self::File(error) => error.hint(),
             Self::StandIn(error) => error.hint(),
-            Self::Span(_) | Self::Time(_) | Self::Claim { .. } | Self::TwoRequests => {
+            Self::Span(_) | Self::Time(_) | Self::Claim { .. } | Self::PolicyHash { .. } | Self::TwoRequests => {
                 "`hallmark policy test --help` shows how cases are written".to_owned()
             }
         }
@@ -73,6 +81,7 @@ impl CaseError {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct CasesTable {
     at: Option<String>,
+    manifest: Option<PathBuf>,
     #[serde(default)]
     case: Vec<Case>,
 }
@@ -100,6 +109,9 @@ pub(crate) struct Case {
     possession: PossessionWord,
     #[serde(default)]
     claims: Vec<ClaimTable>,
+    manifest: Option<PathBuf>,
+    policy_hash: Option<String>,
+    evidence_jwt: Option<PathBuf>,
     lifetime: Option<String>,
     expect: Option<Expect>,
     #[serde(default)]
@@ -124,6 +136,7 @@ pub(crate) struct Cases {
     pub(crate) text: String,
     pub(crate) cases: Vec<Case>,
     at: Option<String>,
+    manifest: Option<PathBuf>,
 }
 
 /// The file beside a policy that has its cases: `x.tests.toml` for `x.toml`.
@@ -144,7 +157,7 @@ impl Cases {
             let sentence = "it has no `[[case]]`".to_owned();
             return Err(Problem::Cases { path: path.to_owned(), line: None, sentence });
         }
-        Ok(Self { path: path.to_owned(), text, cases: table.case, at: table.at })
+        Ok(Self { path: path.to_owned(), text, cases: table.case, at: table.at, manifest: table.manifest })
     }
 
     /// What is decided about a case.
@@ -154,14 +167,27 @@ impl Cases {
         policy: &Policy,
         stand_ins: &mut StandIns,
     ) -> Result<Expectation, Problem> {
-        self.try_decide(case, policy, stand_ins).map_err(|source| Problem::Case {
+        let manifest = case.manifest.as_ref().or(self.manifest.as_ref());
+        let manifest = manifest.map(|path| manifest::read(&self.beside(path), policy, &case.profile)).transpose()?;
+        self.try_decide(case, policy, manifest, stand_ins).map_err(|source| Problem::Case {
             path: self.path.clone(),
             case: case.name.clone(),
             source,
         })
     }
 
-    fn try_decide(&self, case: &Case, policy: &Policy, stand_ins: &mut StandIns) -> Result<Expectation, CaseError> {
+    /// A file that a case names.
+    fn beside(&self, path: &Path) -> PathBuf {
+        self.path.parent().unwrap_or_else(|| Path::new(".")).join(path)
+    }
+
+    fn try_decide(
+        &self,
+        case: &Case,
+        policy: &Policy,
+        manifest: Option<Arc<Manifest>>,
+        stand_ins: &mut StandIns,
+    ) -> Result<Expectation, CaseError> {
         let at = match case.at.as_ref().or(self.at.as_ref()) {
             Some(text) => UnixTime::parse(text)?,
             None => UnixTime::from_secs(when::now_millis() / 1_000),
@@ -172,10 +198,19 @@ impl Cases {
             profile: &case.profile,
             subject: self.subject(case, stand_ins)?,
             claims: case.claims.iter().map(claim).collect::<Result<_, _>>()?,
+            manifest,
+            policy_hash: case.policy_hash.as_deref().map(policy_hash).transpose()?.unwrap_or_default(),
+            evidence_jwt: self.evidence(case)?,
             lifetime_secs: lifetime.map_or(0, Span::secs),
             at,
         };
         Ok(Expectation::of(&trial(policy, &question, stand_ins)?, at))
+    }
+
+    /// The provider's JWT from the file beside the cases.
+    fn evidence(&self, case: &Case) -> Result<String, CaseError> {
+        let jwt = case.evidence_jwt.as_ref().map(|path| files::read_jwt(&self.beside(path))).transpose()?;
+        Ok(jwt.unwrap_or_default())
     }
 
     fn subject(&self, case: &Case, stand_ins: &mut StandIns) -> Result<SubjectInput, CaseError> {
@@ -186,8 +221,7 @@ impl Cases {
             if !own || *possession == PossessionWord::Caller {
                 return Err(CaseError::TwoRequests);
             }
-            let directory = self.path.parent().unwrap_or_else(|| Path::new("."));
-            return Ok(SubjectInput::Csr(files::read(&directory.join(path))?));
+            return Ok(SubjectInput::Csr(files::read(&self.beside(path))?));
         }
         let kind = key.as_deref().unwrap_or_else(|| KeyKind::EcdsaP256.name());
         let kind = KeyKind::from_name(kind).ok_or_else(|| StandInError::NoKeyKind { kind: kind.to_owned() })?;
@@ -210,6 +244,10 @@ impl Cases {
             }
         }
     }
+}
+
+fn policy_hash(text: &str) -> Result<Vec<u8>, CaseError> {
+    hex::bytes(text).ok_or_else(|| CaseError::PolicyHash { value: text.to_owned() })
 }
 
 fn claim(table: &ClaimTable) -> Result<ClaimInput, CaseError> {

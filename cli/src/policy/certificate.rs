@@ -3,7 +3,7 @@
 use hallmark_policy::{
     claim::Claim,
     constraint::{NameConstraints, Subtree},
-    content::{Content, Extension},
+    content::{CertificateContent, Extension},
     hex,
     name::GeneralName,
     profile::KeyPurpose,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{table::Table, when};
 
 /// The names in it: `cn:..` and the subjectAltName's.
-pub(crate) fn names(content: &Content) -> Vec<String> {
+pub(crate) fn names(content: &CertificateContent) -> Vec<String> {
     let mut names: Vec<_> = content.subject.attributes().iter().map(|(_, value)| format!("cn:{value}")).collect();
     for extension in &content.extensions {
         if let Extension::SubjectAltName { names: more, .. } = extension {
@@ -24,7 +24,7 @@ pub(crate) fn names(content: &Content) -> Vec<String> {
 }
 
 /// What it says, for people.
-pub(crate) fn table(content: &Content) -> Table {
+pub(crate) fn table(content: &CertificateContent) -> Table {
     let mut table = Table::new();
     let validity = content.validity;
     let subject = if content.subject.is_empty() { "(empty)".to_owned() } else { content.subject.to_string() };
@@ -45,7 +45,7 @@ pub(crate) fn table(content: &Content) -> Table {
 }
 
 /// What it says, for programs.
-pub(crate) fn to_json(content: &Content) -> Value {
+pub(crate) fn to_json(content: &CertificateContent) -> Value {
     let extension = |extension: &Extension| {
         let Said { name, critical, values } = said(extension);
         json!({ "name": name, "critical": critical, "values": values })

@@ -37,11 +37,10 @@ pub(crate) struct Expectation {
 impl Expectation {
     /// What was decided.
     pub(crate) fn of(trial: &Trial, at: UnixTime) -> Self {
-        let Some(approved) = &trial.approved else {
+        let Some(content) = trial.approved.as_ref().and_then(|approved| approved.certificate()) else {
             let codes = trial.reasons.iter().map(|reason| reason.code.as_str().to_owned()).collect();
             return Self { expect: Some(Expect::Refuse), reasons: sorted(codes), names: None, lifetime_seconds: None };
         };
-        let content = approved.content();
         Self {
             expect: Some(Expect::Approve),
             reasons: Vec::new(),

@@ -1,14 +1,15 @@
 //! `hallmark policy explain`: each rule with what it saw, and the certificate that would come out.
 
 use hallmark_policy::{
-    Policy, Reason, SubjectInput,
+    Policy, Reason, ReasonCode, SubjectInput,
+    evidence::VerifiedBy,
     key::{KeyKind, PublicKey},
     time::{Span, UnixTime},
 };
 use serde_json::{Value, json};
 
 use super::{
-    certificate,
+    certificate, manifest,
     rule::Rule,
     stand_in::StandIns,
     trial::{Question, Trial, trial},
@@ -44,11 +45,15 @@ struct Row {
 pub(crate) fn explain(arguments: &ExplainArguments, screen: &Screen) -> Result<Exit, Problem> {
     let policy = super::read(&arguments.policy)?;
     let csr = files::read_up_to(&arguments.csr, hallmark_policy::CSR_BYTES_MAX)?;
+    let manifest = arguments.manifest.as_ref().map(|path| manifest::read(path, &policy, &arguments.profile));
     let question = Question {
         caller: &arguments.caller,
         profile: &arguments.profile,
         subject: SubjectInput::Csr(csr),
         claims: Vec::new(),
+        manifest: manifest.transpose()?,
+        policy_hash: arguments.policy_hash.map(Vec::from).unwrap_or_default(),
+        evidence_jwt: arguments.evidence_jwt.as_deref().map(files::read_jwt).transpose()?.unwrap_or_default(),
         lifetime_secs: arguments.lifetime.map_or(0, Span::secs),
         at: arguments.at.unwrap_or_else(|| UnixTime::from_secs(when::now_millis() / 1_000)),
     };
@@ -74,8 +79,9 @@ fn row(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> R
         Rule::Transition => read,
         Rule::Signer => false,
         Rule::Provider => trial.provider.is_some(),
+        Rule::Evidence if question.evidence_jwt.is_empty() => false,
         _ if rule.is_the_profiles() => read && profile_is_known,
-        Rule::Key | Rule::Possession | Rule::Extensions | Rule::Names | Rule::Lifetime => true,
+        Rule::Key | Rule::Possession | Rule::Extensions | Rule::Names | Rule::Evidence | Rule::Lifetime => true,
     };
     let verdict = match (reasons.is_empty(), looked_at) {
         (false, _) => Verdict::Fail,
@@ -113,6 +119,11 @@ fn saw(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> S
             Some(asked) => asked.join(", "),
             None => "nothing that reads".to_owned(),
         },
+        Rule::Names if !question.policy_hash.is_empty() => {
+            let names = trial.facts.as_ref().map(|facts| facts.names.join(", ")).unwrap_or_default();
+            let own = if names.is_empty() { String::new() } else { format!("; {names}") };
+            format!("the policy hash {}{own}", hallmark_policy::hex(&question.policy_hash))
+        }
         Rule::Names => match trial.facts.as_ref().map(|facts| facts.names.join(", ")) {
             Some(names) if names.is_empty() => "no names".to_owned(),
             Some(names) => names,
@@ -122,6 +133,10 @@ fn saw(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> S
             Some(provider) => format!("`{provider}`"),
             None => "the names say none".to_owned(),
         },
+        Rule::Evidence => match question.evidence_jwt.len() {
+            0 => "none".to_owned(),
+            bytes => format!("a JWT of {}{}", when::count(bytes as u64, "byte"), verified_by(trial)),
+        },
         Rule::Lifetime => match (question.lifetime_secs, profile) {
             (0, Some(profile)) => format!("no wish, so the profile's {}", profile.lifetime_default()),
             (0, None) => "no wish".to_owned(),
@@ -129,6 +144,16 @@ fn saw(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> S
         },
         Rule::Transition => "none named".to_owned(),
         Rule::Signer => "what only a running signer knows: its epoch, earlier requests, its clock".to_owned(),
+    }
+}
+
+/// The key that verified the evidence, where the request is approved.
+fn verified_by(trial: &Trial) -> String {
+    let facts = trial.approved.as_ref().and_then(|approved| approved.facts().evidence.as_ref());
+    match facts.and_then(|facts| facts.verified_by.as_ref()) {
+        Some(VerifiedBy { kid, spki }) if kid.is_empty() => format!(", verified by the key {spki}"),
+        Some(VerifiedBy { kid, .. }) => format!(", verified by the key `{kid}`"),
+        None => String::new(),
     }
 }
 
@@ -145,14 +170,17 @@ fn render(rows: &[Row], policy: &Policy, question: &Question<'_>, trial: &Trial,
     }
     let mut text = table.render(0);
     text.push('\n');
-    let Some(approved) = &trial.approved else {
+    let Some(content) = trial.approved.as_ref().and_then(|approved| approved.certificate()) else {
         let why = when::count(trial.reasons.len() as u64, "reason");
         text.push_str(&format!("{} for {why}, at {}\n", screen.tone(Tone::Bad, "refused"), question.at));
+        if trial.reasons.iter().any(|reason| reason.code == ReasonCode::ManifestMissing) {
+            text.push_str("hint: name the manifest with --manifest FILE\n");
+        }
         return text;
     };
     let good = screen.tone(Tone::Good, "approved");
     text.push_str(&format!("{good} at {}; the certificate would say:\n", question.at));
-    text.push_str(&certificate::table(approved.content()).render(2));
+    text.push_str(&certificate::table(content).render(2));
     text.push_str(&stand_in_remark(policy, trial));
     text
 }
@@ -191,7 +219,7 @@ fn to_json(rows: &[Row], trial: &Trial) -> Value {
     json!({
         "result": if trial.approved.is_some() { "approved" } else { "refused" },
         "rules": rows.iter().map(row).collect::<Vec<_>>(),
-        "certificate": trial.approved.as_ref().map(|approved| certificate::to_json(approved.content())),
+        "certificate": trial.approved.as_ref().and_then(|approved| approved.certificate()).map(certificate::to_json),
         "issuer-key": { "stand-in": true, "kind": KeyKind::name(trial.issuer.key.kind()) },
     })
 }

@@ -23,6 +23,8 @@ pub(crate) enum Rule {
     Names,
     /// The caller speaks for the provider that the names say.
     Provider,
+    /// The provider's evidence says whose key it is.
+    Evidence,
     /// The lifetime is within its limits.
     Lifetime,
     /// The transition is that of the active epoch.
@@ -33,7 +35,7 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Request,
         Self::Caller,
         Self::Method,
@@ -43,6 +45,7 @@ impl Rule {
         Self::Extensions,
         Self::Names,
         Self::Provider,
+        Self::Evidence,
         Self::Lifetime,
         Self::Transition,
         Self::Signer,
@@ -59,6 +62,7 @@ impl Rule {
             Self::Extensions => "extensions",
             Self::Names => "names",
             Self::Provider => "provider",
+            Self::Evidence => "evidence",
             Self::Lifetime => "lifetime",
             Self::Transition => "transition",
             Self::Signer => "signer",
@@ -68,7 +72,13 @@ impl Rule {
     /// Whether it is the profile that says what is allowed.
     pub(crate) fn is_the_profiles(self) -> bool {
         match self {
-            Self::Key | Self::Possession | Self::Extensions | Self::Names | Self::Provider | Self::Lifetime => true,
+            Self::Key
+            | Self::Possession
+            | Self::Extensions
+            | Self::Names
+            | Self::Provider
+            | Self::Evidence
+            | Self::Lifetime => true,
             Self::Request | Self::Caller | Self::Method | Self::Profile | Self::Transition | Self::Signer => false,
         }
     }
@@ -77,6 +87,7 @@ impl Rule {
     pub(crate) fn of(reason: &Reason) -> Self {
         match reason.code {
             ReasonCode::FieldOutOfLimits if reason.field == "lifetime_seconds" => Self::Lifetime,
+            ReasonCode::FieldOutOfLimits if reason.field == "evidence_jwt" => Self::Evidence,
             ReasonCode::Duplicate if ["csr.extensions", "csr.attributes"].contains(&reason.field) => Self::Extensions,
             ReasonCode::FieldMissing
             | ReasonCode::FieldOutOfLimits
@@ -116,6 +127,16 @@ impl Rule {
             | ReasonCode::PolicyHashNotAllowed
             | ReasonCode::NamesFromManifest => Self::Names,
             ReasonCode::ProviderNotAllowed => Self::Provider,
+            ReasonCode::EvidenceMalformed
+            | ReasonCode::EvidenceNotAllowed
+            | ReasonCode::EvidenceMissing
+            | ReasonCode::EvidenceAlgorithmNotAllowed
+            | ReasonCode::EvidenceKeyUnknown
+            | ReasonCode::EvidenceSignatureWrong
+            | ReasonCode::EvidenceExpired
+            | ReasonCode::EvidenceNotYetValid
+            | ReasonCode::EvidenceClaimWrong
+            | ReasonCode::EvidenceOfOtherKey => Self::Evidence,
             ReasonCode::LifetimeTooLong | ReasonCode::LifetimeBeyondIssuer | ReasonCode::OutsideWindow => {
                 Self::Lifetime
             }
@@ -127,6 +148,12 @@ impl Rule {
             | ReasonCode::OwnerSignatureWrong
             | ReasonCode::OwnerKeyShared
             | ReasonCode::RotatesByAge
+            | ReasonCode::CrlNotConfigured
+            | ReasonCode::CertificateUnfit
+            | ReasonCode::RootOffline
+            | ReasonCode::CrlTooLarge
+            | ReasonCode::CrlStale
+            | ReasonCode::CertificateUnknown
             | ReasonCode::PolicyChanged
             | ReasonCode::PolicyInvalid
             | ReasonCode::PolicyDiffers
@@ -137,6 +164,8 @@ impl Rule {
             | ReasonCode::RequestIdReused
             | ReasonCode::RequestVoid
             | ReasonCode::NameClaimed
+            | ReasonCode::NameNotClaimed
+            | ReasonCode::NameInUse
             | ReasonCode::ClockUntrusted
             | ReasonCode::SerialTaken
             | ReasonCode::RequestInFlight

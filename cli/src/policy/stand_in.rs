@@ -114,6 +114,7 @@ impl StandIns {
                 not_after: at.after(authority.epoch.lifetime),
             },
             bounds: Bounds::of(authority),
+            manifest: None,
         })
     }
 

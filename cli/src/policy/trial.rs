@@ -1,8 +1,10 @@
 //! One request, decided as a signer would decide it, with stand-ins for everything that a signer has.
 
+use std::sync::Arc;
+
 use hallmark_policy::{
-    Approved, Caller, Decision, Facts, Issuer, Method, Policy, Reason, Request, RequestInput, SubjectInput, admit,
-    claim::ClaimInput, content::Serial, decide, facts, provider, time::UnixTime,
+    Approved, Caller, Decision, Facts, Issuer, Manifest, Method, Policy, Reason, Request, RequestInput, SubjectInput,
+    admit, claim::ClaimInput, content::Serial, decide, facts, provider, time::UnixTime,
 };
 
 use super::stand_in::{StandInError, StandIns};
@@ -14,6 +16,12 @@ pub(crate) struct Question<'a> {
     pub(crate) profile: &'a str,
     pub(crate) subject: SubjectInput,
     pub(crate) claims: Vec<ClaimInput>,
+    /// The manifest in force; none if it is not said.
+    pub(crate) manifest: Option<Arc<Manifest>>,
+    /// SHA-256 of the workload's policy, or empty.
+    pub(crate) policy_hash: Vec<u8>,
+    /// The provider's JWT, or empty.
+    pub(crate) evidence_jwt: String,
     /// Wished lifetime; 0 for the profile's own.
     pub(crate) lifetime_secs: u64,
     pub(crate) at: UnixTime,
@@ -38,7 +46,7 @@ pub(crate) fn trial(policy: &Policy, question: &Question<'_>, stand_ins: &mut St
     let caller = stand_ins.caller(policy, question.caller)?;
     let named = policy.profile(question.profile).and_then(|profile| policy.authority(profile.authority()));
     let authority = named.or_else(|| policy.authorities().next()).ok_or(StandInError::NoAuthority)?;
-    let issuer = stand_ins.issuer(authority, question.at)?;
+    let issuer = Issuer { manifest: question.manifest.clone(), ..stand_ins.issuer(authority, question.at)? };
     let input = RequestInput {
         authority: authority.name.clone(),
         profile: question.profile.to_owned(),
@@ -46,6 +54,8 @@ pub(crate) fn trial(policy: &Policy, question: &Question<'_>, stand_ins: &mut St
         subject: question.subject.clone(),
         lifetime_seconds: question.lifetime_secs,
         claims: question.claims.clone(),
+        policy_hash: question.policy_hash.clone(),
+        evidence_jwt: question.evidence_jwt.clone(),
         ..RequestInput::default()
     };
     let request = match Request::parse(caller.clone(), input) {

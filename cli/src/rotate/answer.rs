@@ -77,6 +77,7 @@ impl Rotated {
         let answer = &self.answer;
         let mut files = bundle::certificates(&answer.root, &answer.intermediate, &answer.mesh_ca);
         files.push(bundle::request(&answer.certification_request));
+        files.push(bundle::root_crl(&answer.root_crl));
         files.push((bundle::RECEIPT, answer.receipt.clone().into_bytes()));
         files.push((bundle::ENTRY, answer.log_entry.to_vec()));
         files
@@ -92,6 +93,9 @@ impl Rotated {
             Some(active) => {
                 let (from, to) = (when::rfc3339(active.not_before), when::rfc3339(active.not_after));
                 table.row(["valid", &format!("{from} to {to}")]);
+                if self.answer.pause_micros > 0 {
+                    table.row(["pause", &format!("nothing was decided for {} us", self.answer.pause_micros)]);
+                }
                 table.row(["log index", &self.answer.log_index.unwrap_or_default().to_string()]);
                 table.row(["receipt", receipt_in_words(active.receipt)]);
                 table.row(["checked", "root, intermediate and mesh CA, and that both are bound to this manifest"]);
@@ -137,7 +141,9 @@ impl Rotated {
             "root": one(&answer.root),
             "intermediate": one(&answer.intermediate),
             "mesh-ca": one(&answer.mesh_ca),
+            "root-crl": if answer.root_crl.is_empty() { Value::Null } else { pem::crl(&answer.root_crl).into() },
             "certification-request": if request.is_empty() { Value::Null } else { pem::request(request).into() },
+            "pause-micros": answer.pause_micros,
             "log-index": answer.log_index,
             "log-entry": String::from_utf8_lossy(&answer.log_entry),
             "receipt": answer.receipt,
@@ -156,7 +162,7 @@ fn active(answer: &RotateIntermediateResponse, plan: &Plan, log_keys: &[Verifier
         mesh_ca: &answer.mesh_ca,
         history: &history,
         leaves: &[],
-        root_crl: None,
+        root_crl: Some(answer.root_crl.as_ref()).filter(|crl| !crl.is_empty()),
         at: None,
     });
     CheckError::of_report(&report)?;

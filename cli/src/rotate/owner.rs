@@ -167,8 +167,12 @@ fn der_of(text: &[u8], label: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
     let from = position(text, begin.as_bytes())?;
     let block = text.get(from..)?;
-    let to = position(block, end.as_bytes())? + end.len();
-    pem_rfc7468::decode_vec(block.get(..to)?).ok().map(|(_, der)| Zeroizing::new(der))
+    let block = block.get(..position(block, end.as_bytes())? + end.len())?;
+    // The DER is shorter than its PEM, so that nothing grows and leaves a copy behind.
+    let mut der = Zeroizing::new(vec![0; block.len()]);
+    let length = pem_rfc7468::decode(block, &mut der).ok().map(|(_, der)| der.len())?;
+    der.truncate(length);
+    Some(der)
 }
 
 fn contains(text: &[u8], word: &[u8]) -> bool {

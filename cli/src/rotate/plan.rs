@@ -59,7 +59,7 @@ impl Plan {
         let authority = first(&arguments.authority, &config.authority).ok_or(missing)?;
         let path = arguments.manifest.clone();
         let bytes = files::read_up_to(&path, MANIFEST_BYTES_MAX)?;
-        let manifest = Manifest::parse(&bytes).map_err(|source| Problem::Manifest { path: path.clone(), source })?;
+        let manifest = Manifest::parse(&bytes).map_err(|error| Problem::Manifest { path: path.clone(), error })?;
         Ok(Self {
             place: Place::find(arguments, &authority, config)?,
             authority,
@@ -113,7 +113,7 @@ impl Plan {
         if self.manifest.owners().is_empty() {
             return Some("the manifest names no owner, so that nobody could ever replace it");
         }
-        self.place.asked.map(|_| "the transition that is replaced is the one that the signer says is active")
+        self.place.asked.map(|_| "what is replaced is the transition that the signer says is active")
     }
 
     /// What is asked of the signer.

@@ -23,6 +23,12 @@ use crate::{
 const CERTIFICATE_FILE_BYTES_MAX: usize = 8 * CERTIFICATE_BYTES_MAX;
 const CRL_FILE_BYTES_MAX: usize = 2 * CRL_BYTES_MAX;
 
+/// A file and its content.
+type File = (PathBuf, Vec<u8>);
+
+/// A policy hash, and the names that the last manifest has for it: none where it has no such policy.
+type Entry = ([u8; 32], Option<Vec<GeneralName>>);
+
 /// Everything that was given.
 #[derive(Debug)]
 pub(super) struct Given {
@@ -33,8 +39,7 @@ pub(super) struct Given {
     mesh_ca: Vec<u8>,
     /// Each with its name.
     leaves: Vec<(String, Vec<u8>)>,
-    /// The policy hash, and the names that the last manifest has for it.
-    entry: Option<([u8; 32], Option<Vec<GeneralName>>)>,
+    entry: Option<Entry>,
     root_crl: Option<Vec<u8>>,
     at: UnixTime,
 }
@@ -84,7 +89,7 @@ impl Given {
 }
 
 /// The chain of manifests, and the last one with its path.
-fn history(arguments: &VerifyChainArguments) -> Result<(History, Option<(PathBuf, Vec<u8>)>), Problem> {
+fn history(arguments: &VerifyChainArguments) -> Result<(History, Option<File>), Problem> {
     let mut history = History::new(arguments.from_transition.map_or(Start::Genesis, Start::Transition));
     let authority = arguments.authority.as_deref().unwrap_or_default();
     for generation in &arguments.generations {
@@ -114,9 +119,9 @@ fn root(arguments: &VerifyChainArguments) -> Result<([u8; 32], Vec<u8>), Problem
 }
 
 /// The names that the last manifest has for a policy hash; none if it has no such policy.
-fn entry(hash: [u8; 32], last: Option<(PathBuf, Vec<u8>)>) -> Result<([u8; 32], Option<Vec<GeneralName>>), Problem> {
+fn entry(hash: [u8; 32], last: Option<File>) -> Result<Entry, Problem> {
     let Some((path, bytes)) = last else { return Ok((hash, None)) };
-    let manifest = Manifest::parse(&bytes).map_err(|source| Problem::ManifestUnread { path, source })?;
+    let manifest = Manifest::parse(&bytes).map_err(|error| Problem::ManifestUnread { path, error })?;
     Ok((hash, manifest.workload(&hash).map(|workload| workload.names().to_vec())))
 }
 

@@ -21,7 +21,7 @@ fn the_users_own_file_is_enough() {
     let run = world.run(["mint", "--csr", "service.csr"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("proves that the decision is in the log"), "{}", run.stderr);
-    let seen = signer.seen.lock().unwrap().pop().unwrap();
+    let seen = signer.state.minted.lock().unwrap().pop().unwrap();
     assert_eq!((seen.authority.as_str(), seen.profile.as_str()), ("of-file", "of-file"));
 }
 
@@ -34,7 +34,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
     let profile = |arguments: &[&str]| {
         let run = world.run([&["mint", "--csr", "service.csr"], arguments].concat());
         assert_eq!(run.code, 0, "{}", run.stderr);
-        signer.seen.lock().unwrap().pop().unwrap().profile
+        signer.state.minted.lock().unwrap().pop().unwrap().profile
     };
     assert_eq!(profile(&[]), "of-environment");
     assert_eq!(profile(&["--profile", "of-flag"]), "of-flag");
@@ -48,7 +48,7 @@ fn another_file_can_be_named() {
     assert_eq!(world.run(["mint", "--csr", "service.csr", "--config", &path]).code, 0);
     world.set("HALLMARK_CONFIG", &path);
     assert_eq!(world.run(["mint", "--csr", "service.csr"]).code, 0);
-    let seen: Vec<_> = signer.seen.lock().unwrap().drain(..).map(|request| request.profile).collect();
+    let seen: Vec<_> = signer.state.minted.lock().unwrap().drain(..).map(|request| request.profile).collect();
     assert_eq!(seen, ["of-other", "of-other"]);
 }
 

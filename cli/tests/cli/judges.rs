@@ -136,6 +136,33 @@ fn the_provider_that_the_names_say_is_one_that_the_caller_speaks_for() {
 }
 
 #[test]
+fn evidence_is_explained_with_the_key_that_verified_it() {
+    const COOKBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/cookbook");
+    let world = World::new();
+    world.write("host.csr", std::fs::read(format!("{COOKBOOK}/evidence/api.csr")).unwrap());
+    world.write("policy.toml", std::fs::read(format!("{COOKBOOK}/athenz-all-shapes.toml")).unwrap());
+    let jwt = std::fs::read_to_string(format!("{COOKBOOK}/evidence/api.jwt")).unwrap();
+    world.write("good.jwt", &jwt);
+    world.write("unsigned.jwt", format!("{}.", jwt.rsplit_once('.').unwrap().0));
+    world.write("empty.jwt", "\n");
+    let row = |more: &[&str]| {
+        let run = explain(&world, &[&["--profile", "attested-service", "--caller", "zts"], more].concat());
+        let rows: Vec<_> = run.stdout.lines().skip_while(|line| !line.contains("  evidence  ")).take(2).collect();
+        (run.code, rows.join("\n"))
+    };
+    let bytes = jwt.trim().len();
+    let (code, told) = row(&["--evidence-jwt", "good.jwt"]);
+    let good = format!("pass  evidence    a JWT of {bytes} bytes, verified by the key `2026-01`\n");
+    assert!(code == 0 && told.starts_with(&good), "{told}");
+    let (code, told) = row(&[]);
+    assert!(code == 1 && told.ends_with("EVIDENCE_MISSING: there is no evidence"), "{told}");
+    let (code, told) = row(&["--evidence-jwt", "unsigned.jwt"]);
+    assert!(code == 1 && told.ends_with("its signature does not verify under the key `2026-01`"), "{told}");
+    let run = explain(&world, &["--profile", "attested-service", "--caller", "zts", "--evidence-jwt", "empty.jwt"]);
+    assert!(run.code == 2 && run.stderr.contains("`empty.jwt` holds no JWT"), "{}", run.told());
+}
+
+#[test]
 fn a_good_policy_is_said_in_sentences() {
     assert_snapshot!(world().run(["policy", "check", "policy.toml"]).told());
 }
@@ -222,6 +249,89 @@ fn an_explanation_is_json_where_json_was_asked_for() {
     assert_eq!(json["rules"][2]["reasons"][0]["code"], "METHOD_NOT_ALLOWED");
 }
 
+const MANIFEST_POLICY: &str = r#"version = 1
+
+[authority.mesh]
+rotates = "manifest"
+owner-keys = ["2202e1c361f8287021ffd4f1697a1a820414bb2d6c7f7fa7b8da1db29a86fe4e"]
+root = { common-name = "Mesh Root CA", lifetime = "3650d", key = "ecdsa-p256" }
+epoch = { common-name = "Mesh CA", lifetime = "365d", key = "ecdsa-p256" }
+
+[profile.workload]
+authority = "mesh"
+names-from = "manifest"
+workload-secret-id = true
+lifetime = { default = "24h", maximum = "30d" }
+keys = ["ecdsa-p256"]
+usages = ["server-auth"]
+
+[caller.me]
+uri = "spiffe://lab.example/me"
+methods = ["MintCertificate"]
+profiles = ["workload"]
+"#;
+
+const HASH: &str = "1c24233516f95303d174b7d61dd4bb447a141468186dbcb9eed696cef4461dfc";
+
+fn manifest_world() -> World {
+    let world = world();
+    world.write("policy.toml", MANIFEST_POLICY);
+    let manifest = format!(
+        "{{\"Policies\":{{\"{HASH}\":{{\"SANs\":[\"cart.shop.example\",\"10.1.2.3\"],\"WorkloadSecretID\":\"apps/cart\"}}}},\
+         \"WorkloadOwnerPubKeys\":[]}}"
+    );
+    world.write("manifest.json", manifest);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let request = params.serialize_request(&KeyPair::generate().unwrap()).unwrap();
+    world.write("host.csr", request.pem().unwrap());
+    world
+}
+
+#[test]
+fn a_policy_with_manifests_is_said_in_sentences() {
+    assert_snapshot!(manifest_world().run(["policy", "check", "policy.toml"]).told());
+}
+
+#[test]
+fn a_workload_is_shown_with_the_names_of_its_manifest() {
+    let world = manifest_world();
+    let of = ["--profile", "workload", "--caller", "me"];
+    let with = ["--manifest", "manifest.json", "--policy-hash", HASH];
+    assert_snapshot!(told(&explain(&world, &[of, with].concat())));
+    let json = explain(&world, &[&of[..], &with, &["--json"]].concat()).json();
+    assert_eq!(json["certificate"]["names"], serde_json::json!(["dns:cart.shop.example", "ip:10.1.2.3"]));
+    assert_snapshot!(told(&explain(&world, &[&of[..], &["--policy-hash", HASH]].concat())));
+    let other = "0".repeat(64);
+    let json =
+        explain(&world, &[&of[..], &["--manifest", "manifest.json", "--policy-hash", &other, "--json"]].concat());
+    assert_eq!(json.json()["rules"][7]["reasons"][0]["code"], "POLICY_HASH_UNKNOWN");
+}
+
+#[test]
+fn a_manifest_that_cannot_be_set_is_told_problem_by_problem() {
+    let world = manifest_world();
+    world.write(
+        "manifest.json",
+        format!("{{\n  \"Policies\": {{\"{HASH}\": {{\"SANs\": [\"cart\", \"*\"]}}}},\n  \"WorkloadOwnerPubKeys\": null\n}}\n"),
+    );
+    let arguments = ["--profile", "workload", "--caller", "me", "--manifest", "manifest.json", "--policy-hash", HASH];
+    let run = explain(&world, &arguments);
+    assert_eq!(run.code, 1);
+    assert_snapshot!(run.told());
+    let json = explain(&world, &[&arguments[..], &["--json"]].concat()).json();
+    assert_eq!((&json["result"], &json["problems"][0]["line"]), (&"bad".into(), &2.into()));
+    assert_eq!(json["problems"][0]["pointer"], format!("/Policies/{HASH}/SANs/0"));
+    assert_eq!(json["problems"].as_array().unwrap().len(), 3);
+    let case = format!(
+        "manifest = \"manifest.json\"\n[[case]]\nname = \"x\"\ncaller = \"me\"\nprofile = \"workload\"\npolicy-hash = \"{HASH}\"\n"
+    );
+    world.write("policy.tests.toml", case);
+    let run = world.run(["policy", "test", "policy.toml"]);
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("manifest.json:2:") && run.stderr.contains("has 3 mistakes"), "{}", run.stderr);
+}
+
 #[test]
 fn cases_that_differ_are_shown_and_can_be_blessed() {
     let world = world();
@@ -259,6 +369,7 @@ fn cases_that_cannot_be_run_are_said() {
         ("csr = \"no.csr\"", "no.csr` cannot be read"),
         ("csr = \"no.csr\"\nkey = \"ed25519\"", "`csr` names a file"),
         ("possession = \"caller\"\nip = [\"::g\"]", "`::g` cannot be written"),
+        ("policy-hash = \"0x\"", "`0x` is no policy hash"),
     ] {
         world.write("policy.tests.toml", format!("{case}{more}\n"));
         let run = world.run(["policy", "test", "policy.toml"]);

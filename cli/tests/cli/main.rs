@@ -1,6 +1,8 @@
 //! What people see of `hallmark`: the program is run, over real TLS and real files. Every file is a verb.
 
 #[cfg(test)]
+mod audits;
+#[cfg(test)]
 mod configures;
 #[cfg(test)]
 mod connects;
@@ -11,12 +13,22 @@ mod documents;
 #[cfg(test)]
 mod judges;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod mints;
+#[cfg(test)]
+mod operates;
+#[cfg(test)]
+mod proves;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod refuses;
 #[cfg(test)]
+mod rotates;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod verifies;
+#[cfg(test)]
+mod watches;

@@ -40,13 +40,14 @@ fn everything_that_was_typed_is_sent() {
     let digest = "c0".repeat(32);
     let words = format!(
         "mint --profile mesh/workload --spki service.pub --dns a.example --dns b.example --uri spiffe://x/y \
-         --ip 10.0.0.1 --ip 2001:db8::1 --email a@b.example --common-name x --lifetime 24h --transition {digest} --evidence-sha256 {digest}"
+         --ip 10.0.0.1 --ip 2001:db8::1 --email a@b.example --common-name x --lifetime 24h --transition {digest} --evidence-sha256 {digest} --policy-hash {digest}"
     );
     assert_eq!(world.run(signer.command(&words)).code, 0);
-    let seen = signer.seen.lock().unwrap().pop().unwrap();
+    let seen = signer.state.minted.lock().unwrap().pop().unwrap();
     assert_eq!((seen.authority.as_str(), seen.profile.as_str()), ("mesh", "workload"));
     assert_eq!((seen.lifetime_seconds, seen.common_name.as_str()), (86_400, "x"));
     assert_eq!((seen.transition.as_ref(), seen.evidence_sha256.as_ref()), ([0xc0; 32].as_ref(), [0xc0; 32].as_ref()));
+    assert_eq!(seen.policy_hash.as_ref(), [0xc0; 32]);
     let names: Vec<_> = seen.subject_alt_names.into_iter().map(|name| name.name.unwrap()).collect();
     let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     let wanted = [
@@ -64,6 +65,17 @@ fn everything_that_was_typed_is_sent() {
 }
 
 #[test]
+fn evidence_is_sent_as_it_stands_in_its_file_without_the_space_around_it() {
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    world.write("api.jwt", "e30.e30.AA\n");
+    assert_eq!(world.run(signer.command(&format!("{MINT} --evidence-jwt api.jwt"))).code, 0);
+    assert_eq!(signer.state.minted.lock().unwrap().pop().unwrap().evidence_jwt, "e30.e30.AA");
+    let run = world.run(signer.command(&format!("{MINT} --evidence-jwt missing.jwt")));
+    assert!(run.code == 2 && run.stderr.contains("`missing.jwt` cannot be read"), "{}", run.told());
+}
+
+#[test]
 fn names_go_with_a_bare_key_and_an_address_is_one() {
     let world = World::new();
     let signer = FakeSigner::start(&world);
@@ -76,7 +88,7 @@ fn names_go_with_a_bare_key_and_an_address_is_one() {
         let run = world.run(signer.command(&format!("mint --profile mesh {flags}")));
         assert!(run.code == 2 && run.stderr.contains(told), "{flags}: {}", run.told());
     }
-    assert!(signer.seen.lock().unwrap().is_empty(), "nothing was asked");
+    assert!(signer.state.minted.lock().unwrap().is_empty(), "nothing was asked");
 }
 
 #[test]
@@ -99,7 +111,7 @@ fn a_file_that_exists_is_not_overwritten_and_nothing_is_asked() {
     world.write("leaf.pem", "theirs");
     let run = world.run(signer.command(&format!("{MINT} --out leaf.pem")));
     assert_snapshot!(run.told());
-    assert_eq!((world.read("leaf.pem").as_str(), signer.seen.lock().unwrap().len()), ("theirs", 0));
+    assert_eq!((world.read("leaf.pem").as_str(), signer.state.minted.lock().unwrap().len()), ("theirs", 0));
     assert_eq!(world.run(signer.command(&format!("{MINT} --out leaf.pem --force"))).code, 0);
     assert!(world.read("leaf.pem").starts_with("-----BEGIN"));
 }
@@ -239,6 +251,10 @@ fn chains_are_checked_and_written() {
     for name in ["intermediate.pem", "root.pem", "mesh-ca.pem"] {
         assert_eq!(world.read(name).matches("BEGIN CERTIFICATE").count(), 1, "{name}");
     }
+    assert_eq!(world.run(signer.command("chain --authority athenz --root-crl-out root.crl")).code, 0);
+    world.openssl("crl -in root.crl -noout -CAfile root.pem");
+    let run = world.run(signer.command("chain --authority athenz --crl-out epoch.crl"));
+    assert!(run.code == 1 && run.stderr.contains("the epoch has signed no CRL"), "{}", run.told());
     let run = world.run(signer.command("chain --authority nobody"));
     assert!(run.code == 1 && run.stderr.contains("NOT_FOUND, there is no such authority"), "{}", run.told());
 }

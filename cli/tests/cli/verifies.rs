@@ -40,6 +40,7 @@ fn a_log_that_grows_is_good_and_one_that_stands_still_is_stale() {
     let world = World::new();
     publish(&world, &entries(now_millis()));
     assert_eq!(world.run(VERIFY).code, 0);
+    let world = World::new();
     publish(&world, &entries(now_millis() - 26 * 3_600_000));
     let run = world.run(VERIFY);
     assert_eq!(run.code, 3);
@@ -122,7 +123,7 @@ fn a_clock_that_was_set_back_and_confirmed_does_not_spoil_the_log() {
     let world = World::new();
     let mut log = entries(THEN_MILLIS);
     let back_millis = THEN_MILLIS - 3_600_000;
-    log.push(Object::new().text("program-version", "0.1.0").into_entry("start", back_millis));
+    log.push(log::start(back_millis));
     let verify = [&VERIFY[..], &[NEVER_STALE]].concat();
     publish(&world, &log);
     let run = world.run(&verify);
@@ -169,6 +170,26 @@ fn entries_are_shown_as_a_table_or_as_json_lines() {
     assert_eq!(lines.iter().map(|line| line["index"].as_u64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
     assert_eq!(lines[0]["entry"]["decision"], "issued");
     assert_eq!(world.run(["log", "show", "log", "--from", "5"]).code, 2);
+}
+
+#[test]
+fn revocations_and_crls_are_shown_counted_and_compared() {
+    let world = World::new();
+    let mut entries = entries(THEN_MILLIS);
+    entries.extend(log::revocation(THEN_MILLIS));
+    log::publish(&world, &entries);
+    assert_snapshot!(world.run(["log", "show", "log", "--from", "5"]).told());
+    assert_snapshot!(world.run([&VERIFY[..], &[NEVER_STALE]].concat()).told());
+    let said = world.run([&VERIFY[..], &[NEVER_STALE, "--json"]].concat()).json();
+    assert_eq!((&said["revoked"], &said["crls"], &said["issued"]), (&1.into(), &1.into(), &2.into()));
+    assert_eq!(said["findings"], serde_json::json!([]));
+    // Without its revocation, the CRL lists what was never revoked.
+    entries.remove(5);
+    let other = World::new();
+    log::publish(&other, &entries);
+    let run = other.run([&VERIFY[..], &[NEVER_STALE]].concat());
+    assert_eq!(run.code, 1, "{}", run.told());
+    assert!(run.told().contains("lists 1 certificates, but only 0 were ever revoked"), "{}", run.told());
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! The entry of a decision.
 
 use hallmark_policy::{
-    Conditions, EpochId, Facts, Reason, content::Content, profile::PolicyDigest, reason::REASONS_MAX,
+    Conditions, EpochId, Facts, Numbering, Reason,
+    content::{CertificateContent, Content, Serial},
+    crl::CrlContent,
+    evidence::{EvidenceFacts, VerifiedBy},
+    profile::PolicyDigest,
+    reason::REASONS_MAX,
 };
 
 use crate::{Object, sha256};
@@ -24,8 +29,9 @@ pub struct Decision<'a> {
 pub enum Outcome<'a> {
     /// The signature may be made.
     Issued {
-        /// The number of this certificate among those of its issuer, from 1 without gaps.
-        sequence: u64,
+        /// The number of this certificate among those of its issuer, from 1 without gaps. CRLs have numbers of their own, and
+        /// certification requests none.
+        sequence: Option<u64>,
     },
     /// It would be issued; only that was asked.
     Validated,
@@ -41,9 +47,9 @@ pub enum Outcome<'a> {
 pub struct Warranted<'a> {
     /// Under which conditions.
     pub conditions: &'a Conditions,
-    /// What the certificate says.
+    /// What is to be signed.
     pub content: &'a Content,
-    /// The DER of the TBSCertificate.
+    /// Its DER.
     pub to_be_signed: &'a [u8],
 }
 
@@ -78,9 +84,23 @@ fn request(facts: &Facts) -> Object {
         .texts("names", "names-omitted", &facts.names)
         .maybe_hex("caller-certificate-sha256", facts.certificate_sha256.as_ref().map(<[u8; 32]>::as_slice))
         .maybe_hex("manifest-sha256", facts.manifest_sha256.as_ref().map(<[u8; 32]>::as_slice))
+        .maybe_hex("policy-hash", facts.policy_hash.as_ref().map(<[u8; 32]>::as_slice))
         .maybe_hex("evidence-sha256", facts.evidence_sha256.as_ref().map(<[u8; 32]>::as_slice))
         .maybe_hex("spki-sha256", facts.spki.as_ref().map(|spki| spki.as_bytes().as_slice()));
+    let object = match &facts.evidence {
+        Some(facts) => object.object("evidence", evidence(facts)),
+        None => object,
+    };
     if facts.request.is_empty() { object } else { object.hex("request-sha256", &sha256(&facts.request)) }
+}
+
+/// Only what the signer verified has a key.
+fn evidence(facts: &EvidenceFacts) -> Object {
+    let object = Object::new().hex("jwt-sha256", &sha256(&facts.jwt));
+    match &facts.verified_by {
+        Some(VerifiedBy { kid, spki }) => object.text("kid", kid).hex("spki-sha256", spki.as_bytes()),
+        None => object,
+    }
 }
 
 impl Warranted<'_> {
@@ -89,16 +109,39 @@ impl Warranted<'_> {
         let object = object
             .text("authority", &conditions.authority)
             .text("stage", conditions.stage.name())
-            .text("subject", &content.subject.to_string())
-            .text("algorithm", content.algorithm.name())
-            .integer("not-before", content.validity.not_before.secs())
-            .integer("not-after", content.validity.not_after.secs())
-            .hex("spki-sha256", content.key.digest().as_bytes())
+            .text("algorithm", content.algorithm().name())
             .hex("tbs-sha256", &sha256(to_be_signed));
+        let object = match content {
+            Content::Certificate(content) => certificate(object, content),
+            Content::Crl(content) => crl(object, content, conditions.numbering),
+            Content::Request(content) => {
+                object.text("subject", &content.subject.to_string()).hex("spki-sha256", content.key.digest().as_bytes())
+            }
+        };
         match conditions.stage.epoch() {
             Some(id) => object.object("epoch", epoch(id)),
             None => object,
         }
+    }
+}
+
+fn certificate(object: Object, content: &CertificateContent) -> Object {
+    object
+        .text("subject", &content.subject.to_string())
+        .integer("not-before", content.validity.not_before.secs())
+        .integer("not-after", content.validity.not_after.secs())
+        .hex("spki-sha256", content.key.digest().as_bytes())
+}
+
+fn crl(object: Object, content: &CrlContent, numbering: Numbering) -> Object {
+    let object = object
+        .count("crl-number", content.number)
+        .count("entries", content.revoked.len() as u64)
+        .integer("this-update", content.this_update.secs())
+        .integer("next-update", content.next_update.secs());
+    match numbering {
+        Numbering::Crl { newest_revocation: Some(index), .. } => object.count("newest-revocation", index),
+        Numbering::Crl { newest_revocation: None, .. } | Numbering::Serial(_) | Numbering::Unnumbered => object,
     }
 }
 
@@ -107,11 +150,16 @@ fn epoch(id: EpochId) -> Object {
 }
 
 /// Only what is issued takes a serial number and a place among what its issuer signed.
-fn issued(object: Object, warranted: Option<&Warranted<'_>>, sequence: u64) -> Object {
+fn issued(object: Object, warranted: Option<&Warranted<'_>>, sequence: Option<u64>) -> Object {
     let object = object.text("decision", "issued");
     let Some(Warranted { conditions, .. }) = warranted else { return object };
-    let issuer = Object::new().hex("spki-sha256", conditions.issuer.as_bytes()).count("sequence", sequence);
-    object.object("issuer", issuer).hex("serial", conditions.serial.as_bytes())
+    let issuer = Object::new().hex("spki-sha256", conditions.issuer.as_bytes());
+    let issuer = match sequence {
+        Some(sequence) => issuer.count("sequence", sequence),
+        None => issuer,
+    };
+    let serial = conditions.numbering.serial();
+    object.object("issuer", issuer).maybe_hex("serial", serial.as_ref().map(Serial::as_bytes))
 }
 
 fn refused(object: Object, reasons: &[Reason]) -> Object {

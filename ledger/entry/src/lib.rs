@@ -12,10 +12,11 @@
 //! | `decision` | `issued`, `refused` or `validated` |
 //! | `stage`, `authority`, `profile`, `method` | what was asked of whom |
 //! | `caller`, `caller-identities`, `caller-certificate-sha256` | who asked |
-//! | `request-id`, `request-sha256`, `possession`, `names`, `spki-sha256`, `evidence-sha256` | what was asked |
+//! | `request-id`, `request-sha256`, `possession`, `names`, `spki-sha256`, `policy-hash`, `evidence-sha256`, `evidence` | what was asked |
 //! | `policy-sha256` | the policy that decided |
 //! | `epoch` | `generation`, `transition` |
-//! | `issuer` | `spki-sha256`, and the gapless `sequence` number of what it issued |
+//! | `issuer` | `spki-sha256`, and the gapless `sequence` number of its certificates |
+//! | `crl-number`, `entries`, `this-update`, `next-update`, `newest-revocation` | of a CRL |
 //! | `serial`, `not-before`, `not-after`, `subject`, `algorithm`, `tbs-sha256` | what is to be signed; seconds since 1970 |
 //! | `reasons`, `reasons-omitted` | why not: `code`, `field`, `sentence`, `allowed` |
 //!

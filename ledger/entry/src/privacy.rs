@@ -17,11 +17,13 @@ pub const COMMITMENT: &str = "commitment";
 pub const SALT_BYTES: usize = 32;
 
 /// Members that can be private. All others are needed to check a log, or to find what was asked.
-pub const PRIVATE_KEYS: [&str; 10] = [
+pub const PRIVATE_KEYS: [&str; 12] = [
     "caller-certificate-sha256",
     "caller-identities",
+    "evidence",
     "evidence-sha256",
     "names",
+    "policy-hash",
     "reasons",
     "request-sha256",
     "sentence",

@@ -12,7 +12,7 @@ use crate::{ENTRY_VERSION, Value};
 
 pub use draft::json_schema;
 pub use forms::{Form, Member};
-pub use kinds::{KINDS, Kind};
+pub use kinds::{KINDS, Kind, Variant, Variants};
 
 /// What an entry is to this version of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,11 @@ pub fn check(entry: &Value<'_>) -> Result<Fit, Misfit> {
         check_members(entry, OMITTED, name, true)?;
     } else {
         check_members(entry, kind.members, name, true)?;
-        let variant = kind.variant(entry);
-        check_members(entry, variant, name, true)?;
+        let mut variants = kind.variants;
+        while let Some(variant) = kinds::variant(variants, entry) {
+            check_members(entry, variant.members, name, true)?;
+            variants = variant.variants;
+        }
     }
     Ok(Fit::Known(kind))
 }

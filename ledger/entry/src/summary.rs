@@ -10,14 +10,14 @@ use crate::ENTRY_BYTES_MAX;
 pub struct Summary {
     /// Version of the format.
     pub version: u64,
-    /// Its type: `decision`, `outcome`, `void`, `rotation` and so on.
+    /// Its type: `decision`, `outcome`, `void`, `revocation`, `rotation` and so on.
     #[serde(rename = "type")]
     pub kind: String,
     /// Its time in milliseconds since 1970.
     pub time: i64,
     /// `issued`, `refused` or `validated`.
     pub decision: Option<String>,
-    /// `root`, `intermediate`, `mesh-ca` or `leaf`.
+    /// `root`, `intermediate`, `mesh-ca`, `leaf`, `crl` or `request`.
     pub stage: Option<String>,
     /// The authority.
     pub authority: Option<Text>,
@@ -35,7 +35,7 @@ pub struct Summary {
     pub policy_sha256: Option<String>,
     /// SHA-256 of the subject's SPKI, in hexadecimal.
     pub spki_sha256: Option<Text>,
-    /// SHA-256 of the TBSCertificate, in hexadecimal.
+    /// SHA-256 of what is to be signed, in hexadecimal.
     pub tbs_sha256: Option<String>,
     /// The serial number, in hexadecimal.
     pub serial: Option<String>,
@@ -53,6 +53,16 @@ pub struct Summary {
     pub not_before: Option<i64>,
     /// Last second of validity, since 1970.
     pub not_after: Option<i64>,
+    /// Number of a CRL.
+    pub crl_number: Option<u64>,
+    /// How many certificates a CRL lists.
+    pub entries: Option<u64>,
+    /// thisUpdate of a CRL, in seconds since 1970.
+    pub this_update: Option<i64>,
+    /// nextUpdate of a CRL, in seconds since 1970.
+    pub next_update: Option<i64>,
+    /// Index of the newest revocation that a CRL takes into account.
+    pub newest_revocation: Option<u64>,
     /// The epoch.
     pub epoch: Option<Epoch>,
     /// The issuer.
@@ -62,8 +72,12 @@ pub struct Summary {
     pub reasons: Listed<Reason>,
     /// The result of an outcome, `signing-failed` or `signing-again`; of a void entry, `forgotten` or `tampered`.
     pub result: Option<String>,
-    /// Index of the decision that an outcome or a void entry is about.
+    /// Index of the decision that an outcome, a void entry or a revocation is about.
     pub decision_index: Option<u64>,
+    /// Why: a certificate is revoked, or calls are not logged one by one.
+    pub reason: Option<Text>,
+    /// Who asked, where no caller did.
+    pub by: Option<Text>,
     /// The step of a rotation.
     pub step: Option<String>,
     /// What happened to a key.
@@ -174,8 +188,8 @@ pub struct Epoch {
 pub struct Issuer {
     /// SHA-256 of its SPKI, in hexadecimal.
     pub spki_sha256: String,
-    /// From 1 without gaps.
-    pub sequence: u64,
+    /// Number of a certificate among those of its issuer, from 1 without gaps.
+    pub sequence: Option<u64>,
 }
 
 /// A reason.

@@ -4,13 +4,15 @@ use std::{fs, path::Path};
 
 use hallmark_entry::{
     Object, Value, is_canonical,
-    schema::{Fit, KINDS, Misfit, check, json_schema},
+    schema::{Fit, KINDS, Misfit, Variant, check, json_schema},
 };
 
+#[cfg(test)]
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)).unwrap()
 }
 
+#[cfg(test)]
 fn checked(entry: &[u8]) -> Result<Fit, Misfit> {
     check(&Value::read(entry).expect("canonical"))
 }
@@ -26,7 +28,7 @@ fn the_page_for_people_names_every_type_and_member() {
     let page = read("log-entries.md");
     for kind in KINDS {
         assert!(page.contains(&format!("\n| `{}` |", kind.name)), "the type `{}`", kind.name);
-        let variants = kind.variants.iter().flat_map(|(_, variants)| variants.iter());
+        let variants = kind.variants.iter().flat_map(|(_, variants)| variants.iter()).flat_map(Variant::all);
         let members = kind.members.iter().chain(variants.flat_map(|variant| variant.members));
         for member in members.filter(|member| !member.key.ends_with("-omitted")) {
             assert!(page.contains(&format!("`{}`", member.key)), "`{}` of `{}`", member.key, kind.name);
@@ -62,6 +64,26 @@ fn types_of_the_future_pass_and_what_is_known_must_fit() {
     for (entry, sentence) in cases {
         assert_eq!(checked(entry).unwrap_err().to_string(), sentence);
     }
+}
+
+#[test]
+fn what_is_issued_has_the_members_of_its_stage() {
+    let issued = |stage: &str, more: &str| {
+        format!(
+            r#"{{"algorithm":"ed25519","authority":"a",{more}"issuer":{{"spki-sha256":"{0}"}},"stage":"{stage}","tbs-sha256":"{0}","time":1,"type":"decision","version":1}}"#,
+            "ab".repeat(32)
+        )
+        .replacen(r#""issuer""#, r#""decision":"issued","issuer""#, 1)
+    };
+    let missing = |entry: String| checked(entry.as_bytes()).unwrap_err().to_string();
+    assert_eq!(missing(issued("leaf", "")), "it has no `issuer.sequence`, which `decision` has");
+    assert_eq!(missing(issued("crl", "")), "it has no `crl-number`, which `decision` has");
+    assert_eq!(missing(issued("request", "")), "it has no `spki-sha256`, which `decision` has");
+    assert!(matches!(checked(issued("moon", "").as_bytes()), Ok(Fit::Known(_))), "a stage of the future");
+    let crl = issued("crl", r#""crl-number":1,"#).replacen(r#""issuer""#, r#""entries":0,"issuer""#, 1);
+    let crl = crl.replacen(r#""stage""#, r#""next-update":2,"stage""#, 1);
+    let crl = crl.replacen(r#""time""#, r#""this-update":1,"time""#, 1);
+    assert!(matches!(checked(crl.as_bytes()), Ok(Fit::Known(_))), "{crl}");
 }
 
 #[test]

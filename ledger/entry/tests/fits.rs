@@ -1,7 +1,12 @@
 //! Whatever is asked, the entry about it fits, has one spelling, and reads back.
 
 use hallmark_entry::{Decision, ENTRY_BYTES_MAX, Outcome, Summary, is_canonical};
-use hallmark_policy::{Facts, Policy, Reason, ReasonCode, caller::Identity, key::SpkiDigest};
+use hallmark_policy::{
+    Facts, Policy, Reason, ReasonCode,
+    caller::Identity,
+    evidence::{EvidenceFacts, VerifiedBy},
+    key::SpkiDigest,
+};
 use proptest::{collection::vec, prelude::*};
 
 /// Texts with control characters, long ones among them.
@@ -33,8 +38,13 @@ fn facts() -> impl Strategy<Value = Facts> {
             certificate_sha256: Some([1; 32]),
             spki: Some(SpkiDigest::from_bytes([2; 32])),
             possession: "csr",
+            policy_hash: Some([5; 32]),
+            manifest_sha256: Some([6; 32]),
             evidence_sha256: Some([3; 32]),
-            manifest_sha256: Some([4; 32]),
+            evidence: Some(EvidenceFacts {
+                jwt: vec![5; 100],
+                verified_by: Some(VerifiedBy { kid: "k".repeat(2_000), spki: SpkiDigest::from_bytes([6; 32]) }),
+            }),
             request: vec![4; 100],
         },
     )

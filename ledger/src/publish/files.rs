@@ -72,10 +72,10 @@ impl Files {
         })
     }
 
-    /// Removes the partial files beside `path`, except those of `keep`.
-    pub(super) fn keep_partial(&self, path: TilePath, keep: &[TilePath]) -> Result<(), PublishError> {
+    /// Removes the partial files of the full one named `full`, which belongs to `path`, except those of `keep`.
+    pub(super) fn keep_partial(&self, full: &str, path: TilePath, keep: &[TilePath]) -> Result<(), PublishError> {
         let kept = |width: u16| keep.iter().any(|one| (one.full(), one.width()) == (path.full(), width));
-        let directory = self.directory.join(format!("{}.p", path.full()));
+        let directory = self.directory.join(format!("{full}.p"));
         let listed = match fs::read_dir(&directory) {
             Ok(listed) => listed,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -105,6 +105,13 @@ impl Files {
         self.unsynced.borrow_mut().extend(above.map(Path::to_owned));
         Ok(())
     }
+}
+
+/// Writes the checkpoint to a file on another volume.
+pub(super) fn write_anchor(place: &Path, checkpoint: &[u8]) -> Result<(), PublishError> {
+    let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let written = write_whole(place, checkpoint).and_then(|()| File::open(directory)?.sync_all());
+    written.map_err(failed(place))
 }
 
 fn write_whole(place: &Path, content: &[u8]) -> io::Result<()> {

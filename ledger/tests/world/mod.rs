@@ -33,6 +33,9 @@ pub(crate) const NOW_SECS: i64 = 1_800_000_000;
 const POLICY: &str = r#"
 version = 1
 
+[authority.mesh]
+crl = { lifetime = "7d", refresh = "1d" }
+
 [authority.mesh.root]
 common-name = "Mesh Root"
 lifetime = "3650d"
@@ -91,6 +94,8 @@ impl World {
             publish: directory.path().join("log"),
             retention: Span::from_days(1),
             accept_missing_checkpoint: false,
+            anchor: None,
+            private: hallmark_entry::privacy::Private::default(),
             pages_max: None,
         };
         let policy = Policy::parse(POLICY).expect("the policy is good");
@@ -151,6 +156,7 @@ impl World {
         self.step(ledger, Step::RootReady { authority }).await;
         let profile = &self.policy.authority(AUTHORITY).expect("it is there").root;
         Root {
+            key_identifier: key.key_identifier(),
             subject: profile.subject.clone(),
             key,
             algorithm: SignatureAlgorithm::Ed25519,
@@ -161,7 +167,8 @@ impl World {
     /// The next epoch, made and active.
     pub(crate) async fn rotate(&self, ledger: &Ledger, root: &Root, generation: u64, previous: [u8; 32]) -> Mesh {
         let mesh = self.prepare(ledger, root, generation, previous).await;
-        self.step(ledger, Step::EpochActive { authority: AUTHORITY.to_owned(), generation }).await;
+        self.step(ledger, Step::EpochActive { authority: AUTHORITY.to_owned(), generation, revoke_previous: false })
+            .await;
         mesh
     }
 
@@ -191,6 +198,7 @@ impl World {
             algorithm: SignatureAlgorithm::Ed25519,
             validity: Interval { not_before: now(), not_after: now().after(profile.lifetime) },
             bounds: Bounds::default(),
+            manifest: None,
         };
         Mesh { root: root.clone(), issuer }
     }

@@ -42,8 +42,12 @@ pub(super) fn read(reader: &mut Reader<'_>, rules: Option<Rules<'_>>) -> Result<
                 reader.note(at, format!("the name {} stands twice", quote(text)), None);
             }
             Ok(name) => {
-                for Reason { sentence, allowed, .. } in rules.into_iter().flat_map(|rules| rules.objections(&name)) {
-                    reader.note(at, sentence, allowed.map(|allowed| format!("allowed: {allowed}")).as_deref());
+                for Reason { code, sentence, allowed, .. } in
+                    rules.into_iter().flat_map(|rules| rules.objections(&name))
+                {
+                    let permitted = code == ReasonCode::NameConstrained;
+                    let hint = allowed.map(|allowed| if permitted { format!("permitted: {allowed}") } else { allowed });
+                    reader.note(at, sentence, hint.as_deref());
                 }
                 found.push(name);
             }
@@ -94,29 +98,29 @@ fn dns_name(text: &str) -> Result<DnsName, NameError> {
 }
 
 impl Rules<'_> {
+    /// Everything that the policy has against a name when a manifest is set.
     fn objections(self, name: &GeneralName) -> Vec<Reason> {
-        objections(self.policy, self.authority, name)
+        let Self { policy, authority } = self;
+        let shape = objection(authority, name).into_iter();
+        shape.chain(decide::constrained(authority, name)).chain(decide::callers_name(policy, name)).collect()
     }
 }
 
-/// Everything that a policy has against a name of a manifest: what holds when the manifest is set and for every certificate.
-pub(crate) fn objections(policy: &Policy, authority: &Authority, name: &GeneralName) -> Vec<Reason> {
+/// What an authority has against the shape of a manifest's name: when the manifest is set, and for every certificate, since the
+/// policy may have changed in between.
+pub(super) fn objection(authority: &Authority, name: &GeneralName) -> Option<Reason> {
     let taken = authority.manifest_names();
-    let refused = |what: &str, setting: &str| {
-        let sentence =
-            format!("authority `{}` takes no {what} from manifests: {}", authority.name, quote(name.as_str()));
-        let allowed = format!("another name, or `manifest-names = {{ {setting} = true }}` of the authority");
-        Reason::new(ReasonCode::NameKindNotAllowed, "names", sentence).allowing(allowed)
-    };
-    let shape = match name {
-        GeneralName::Dns(name) if name.is_wildcard() && !taken.wildcards => Some(refused("wildcard", "wildcards")),
+    let (what, setting) = match name {
+        GeneralName::Dns(name) if name.is_wildcard() && !taken.wildcards => ("wildcard", "wildcards"),
         GeneralName::Dns(name) if name.is_label() && !taken.single_labels => {
-            Some(refused("name of a single label", "single-labels"))
+            ("name of a single label", "single-labels")
         }
-        GeneralName::Dns(_) | GeneralName::Uri(_) | GeneralName::Ip(_) | GeneralName::Email(_) => None,
+        GeneralName::Dns(_) | GeneralName::Uri(_) | GeneralName::Ip(_) | GeneralName::Email(_) => return None,
     };
-    let constrained = decide::constrained(authority, name);
-    shape.into_iter().chain(constrained).chain(decide::callers_name(policy, name)).collect()
+    let name = quote(name.as_str());
+    let sentence = format!("authority `{}` takes no {what} from manifests: {name}", authority.name);
+    let allowed = format!("another name, or `manifest-names = {{ {setting} = true }}` of the authority");
+    Some(Reason::new(ReasonCode::NameKindNotAllowed, "names", sentence).allowing(allowed))
 }
 
 #[cfg(test)]

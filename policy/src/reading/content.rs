@@ -12,7 +12,7 @@ use crate::{
     oid::{Oid, dotted},
     profile::{Authority, KeyPurpose, LEAF_LIFETIME_MIN, Pattern, Profile},
     time::{Interval, UnixTime},
-    web::{HttpUrl, URLS_MAX},
+    web::{URLS_MAX, UrlError},
 };
 
 /// Most extended key usages of a profile.
@@ -90,13 +90,19 @@ impl Reader {
         Some(KeyPurpose::Other(oid))
     }
 
-    pub(super) fn urls(&mut self, place: &str, field: &str, texts: &[String]) -> Vec<HttpUrl> {
+    pub(super) fn urls<U: PartialEq>(
+        &mut self,
+        place: &str,
+        field: &str,
+        texts: &[String],
+        parse: impl Fn(&str) -> Result<U, UrlError>,
+    ) -> Vec<U> {
         if texts.len() > URLS_MAX {
             self.mistake(place, format!("`{field}` has {} entries; at most {URLS_MAX} are taken", texts.len()));
         }
         let mut urls = Vec::new();
         for text in texts {
-            match HttpUrl::parse(text) {
+            match parse(text) {
                 Ok(url) if urls.contains(&url) => self.mistake(place, format!("`{field}` has `{text}` twice")),
                 Ok(url) => urls.push(url),
                 Err(error) => self.mistake(place, format!("`{field}`: `{text}` is not taken: {error}")),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Reader;
 use crate::{
-    file::{DashesWord, NameTable, PartTable, PerKindTable, ProfileTable, ShapeWord},
+    file::{DashesWord, NameTable, NamesFromWord, PartTable, PerKindTable, ProfileTable, ShapeWord},
     ip::IpBlock,
     name::{NAMES_MAX, NameKind},
     overlap,
@@ -35,7 +35,8 @@ impl Reader {
             self.mistake(place, "`common-name`: a wildcard stands in a dNSName only");
         }
         let names: Vec<_> = table.names.iter().filter_map(|entry| self.name_format(place, entry)).collect();
-        if common_name.is_none() && !names.iter().any(|format| format.at_least > 0) {
+        let from_request = table.names_from == NamesFromWord::Request;
+        if from_request && common_name.is_none() && !names.iter().any(|format| format.at_least > 0) {
             self.mistake(place, "no name is required: a certificate without a name says nothing");
         }
         let per_kind = self.per_kind(place, &table.per_kind, &names);

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use super::Reader;
 use crate::{
-    file::{AuthorityTable, OwnerSignatureWord, RetiredKeyWord, RotatesWord},
+    claim::{ClaimRule, WORKLOAD_SECRET_ID_ARCS},
+    file::{
+        AuthorityTable, CaseWord, DashesWord, NamesFromWord, OwnerSignatureWord, PerKindTable, ProfileTable,
+        RetiredKeyWord, RotatesWord,
+    },
     key::{SpkiDigest, digest_from_hex},
     manifest::OWNERS_MAX,
+    oid::dotted,
     owner,
-    profile::{Authority, Rotation},
+    profile::{Authority, Profile, Rotation},
 };
 
 impl Reader {
@@ -82,6 +87,58 @@ impl Reader {
             }
         }
         owners
+    }
+
+    /// What is said about the names of requests is said for nothing where they come from a manifest.
+    pub(super) fn names_from(&mut self, place: &str, table: &ProfileTable) {
+        let PerKindTable { dns, uri, ip, email } = &table.per_kind;
+        let settings = [
+            ("common-name", table.common_name.is_some()),
+            ("names", !table.names.is_empty()),
+            ("per-kind", [dns, uri, ip, email].iter().any(|count| count.is_some())),
+            ("case", table.case != CaseWord::Exact),
+            ("dashes", table.dashes != DashesWord::Strict),
+            ("parts", !table.parts.is_empty()),
+            ("providers", !table.providers.is_empty()),
+        ];
+        let from_manifest = table.names_from == NamesFromWord::Manifest;
+        for (setting, _) in settings.into_iter().filter(|(_, set)| *set && from_manifest) {
+            let sentence = format!(
+                "`{setting}` says something about the names of requests, and they come from the manifest; hint: leave it \
+                 out, or leave out `names-from`"
+            );
+            self.mistake(place, sentence);
+        }
+        if table.workload_secret_id && !from_manifest {
+            self.mistake(
+                place,
+                "`workload-secret-id` is the manifest's to give; hint: leave it out, or write `names-from = \"manifest\"`",
+            );
+        }
+    }
+
+    pub(super) fn of_a_manifest(&mut self, profile: &Profile, authority: &Authority) {
+        let place = format!("profile.{}", profile.name);
+        if profile.names_from == NamesFromWord::Manifest && authority.rotates() == RotatesWord::Age {
+            let sentence = format!(
+                "`names-from = \"manifest\"`, and authority `{}` has no manifests; hint: give it \
+                 `rotates = \"manifest\"`",
+                authority.name
+            );
+            self.mistake(&place, sentence);
+        }
+        let overlaps = |rule: &&ClaimRule| {
+            let arc = rule.arc.arcs();
+            arc.starts_with(WORKLOAD_SECRET_ID_ARCS) || WORKLOAD_SECRET_ID_ARCS.starts_with(arc)
+        };
+        if let Some(rule) = profile.claims.iter().find(overlaps).filter(|_| profile.workload_secret_id) {
+            let sentence = format!(
+                "`claims`: `{}` and {} overlap, where `workload-secret-id` puts what the manifest says",
+                rule.arc,
+                dotted(WORKLOAD_SECRET_ID_ARCS)
+            );
+            self.mistake(&place, sentence);
+        }
     }
 
     /// A signature over a bare transition is good for every authority whose manifests had the same history.

@@ -9,6 +9,12 @@ mod forward;
 
 #[test]
 fn values_only_move_forward_and_each_is_made_in_one_place() {
-    let _compiled = (forward::decide_and_endorse, forward::commit_and_sign, forward::finish);
+    let _compiled = (
+        forward::decide_and_endorse,
+        forward::decide_and_endorse_a_crl,
+        forward::decide_and_endorse_a_certification_request,
+        forward::commit_and_sign,
+        forward::finish,
+    );
     trybuild::TestCases::new().compile_fail("cases/*.rs");
 }

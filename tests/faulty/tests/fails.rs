@@ -176,18 +176,19 @@ fn a_call_is_delayed_by_what_was_asked_for() {
 }
 
 #[test]
-fn a_call_that_hangs_goes_on_when_it_is_released_and_holds_up_nobody_else() {
+fn calls_that_hang_go_on_when_they_are_released_and_hold_up_nobody_else() {
     let world = World::new("hang");
-    let (hung, other) = (world.session(), world.session());
+    let other = world.session();
     let key = pair(&other, "a").private;
-    let fault = world.device.fault(Function::Sign, When::Nth(1), Effect::Hang);
+    let fault = world.device.fault(Function::Sign, When::First(3), Effect::Hang);
     thread::scope(|scope| {
-        let signing = scope.spawn(move || sign(&hung, key));
-        world.device.await_hanging(1, AMPLE);
+        let signing: Vec<_> =
+            (0..3).map(|_| world.session()).map(|hung| scope.spawn(move || sign(&hung, key))).collect();
+        world.device.await_hanging(3, AMPLE);
         sign(&other, key).unwrap();
-        assert!(!signing.is_finished());
+        assert!(signing.iter().all(|each| !each.is_finished()));
         fault.clear();
-        signing.join().unwrap().unwrap();
+        signing.into_iter().for_each(|each| drop(each.join().unwrap().unwrap()));
     });
     assert_eq!(world.device.hanging(), 0);
 }

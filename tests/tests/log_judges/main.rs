@@ -5,7 +5,7 @@
 mod forge;
 mod judge;
 
-use std::{fs, path::Path, sync::OnceLock};
+use std::{fs, path::Path, process::Command, sync::OnceLock};
 
 use forge::Forgery;
 use hallmark_proto::signer::MintCertificateRequest;
@@ -97,7 +97,7 @@ fn openssl_verifies_the_signature_of_a_checkpoint_and_no_other() {
     let verify = |text: &str, signature: &[u8]| {
         let (message, signature) = (file("message", text.as_bytes()), file("signature", signature));
         let verify = ["pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-rawin"];
-        let mut openssl = std::process::Command::new("openssl");
+        let mut openssl = Command::new("openssl");
         openssl.args(verify).args(["-inkey", &key, "-in", &message, "-sigfile", &signature]);
         openssl.output().unwrap().status.success()
     };
@@ -156,6 +156,18 @@ fn any_one_byte_change_anywhere_in_a_published_log_is_found_and_the_message_name
     });
     found.unwrap();
     assert_eq!(Judge::Hallmark.judge(&log, &published.vkey, &published.earlier()), Ok(()));
+}
+
+#[test]
+fn every_entry_of_a_published_log_fits_the_json_schema_by_a_validator_that_nobody_here_wrote() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = succeed(&mut Command::new(here.join("../scripts/entry-judge")));
+    let mut judge = Command::new(python.trim());
+    judge.arg(here.join("judges/entries.py")).arg(here.join("../docs/log-entries.schema.json"));
+    let said = succeed(judge.arg(published().log()));
+    for kind in ["decision", "key-event", "policy-loaded", "rotation", "start", "stop"] {
+        assert!(said.contains(kind), "{said}");
+    }
 }
 
 /// A path as it is named below a directory.

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Form, HEAD, KINDS, Kind, Member, OMITTED};
+use super::{Form, HEAD, KINDS, Kind, Member, OMITTED, Variants};
 use crate::ENTRY_VERSION;
 
 /// The text of `docs/log-entries.schema.json`.
 #[must_use]
 pub fn json_schema() -> String {
-    let kinds = KINDS.iter().map(|kind| rule(kind)).collect::<Vec<_>>();
+    let kinds = KINDS.iter().map(rule).collect::<Vec<_>>();
     let mut definitions = definitions();
     for kind in KINDS {
         definitions.insert(kind.name.to_owned(), definition(kind));
@@ -43,11 +43,15 @@ fn rule(kind: &Kind) -> Value {
 fn definition(kind: &Kind) -> Value {
     let mut definition = object(kind.members, true);
     definition.insert("description".to_owned(), kind.about.into());
-    if let Some((key, variants)) = kind.variants {
+    with_variants(definition, kind.variants)
+}
+
+fn with_variants(mut definition: Map<String, Value>, variants: Variants) -> Value {
+    if let Some((key, variants)) = variants {
         let rules = variants.iter().map(|variant| {
             json!({
                 "if": { "properties": { key: { "const": variant.word } } },
-                "then": object(variant.members, true),
+                "then": with_variants(object(variant.members, true), variant.variants),
             })
         });
         definition.insert("allOf".to_owned(), rules.collect());

@@ -16,8 +16,11 @@ pub struct Kind {
     /// Members of all of them.
     pub members: &'static [Member],
     /// The member by whose word some have further ones, and these.
-    pub variants: Option<(&'static str, &'static [Variant])>,
+    pub variants: Variants,
 }
+
+/// The member by whose word some entries have further members, and these.
+pub type Variants = Option<(&'static str, &'static [Variant])>;
 
 /// Members that entries with a word have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +29,26 @@ pub struct Variant {
     pub word: &'static str,
     /// What comes with it.
     pub members: &'static [Member],
+    /// What comes on top by another member's word.
+    pub variants: Variants,
 }
 
-impl Kind {
-    /// The further members of this entry.
-    #[must_use]
-    pub fn variant(&self, entry: &Value<'_>) -> &'static [Member] {
-        let Some((key, variants)) = self.variants else { return &[] };
-        let word = entry.member(key).and_then(Value::text);
-        variants.iter().find(|variant| Some(variant.word) == word).map_or(&[], |variant| variant.members)
+impl Variant {
+    const fn new(word: &'static str, members: &'static [Member]) -> Self {
+        Self { word, members, variants: None }
     }
+
+    /// Every variant in there, itself first.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.variants.iter().flat_map(|(_, variants)| variants.iter()))
+    }
+}
+
+/// The variant of a list that an entry is of.
+pub(super) fn variant(variants: Variants, entry: &Value<'_>) -> Option<&'static Variant> {
+    let (key, variants) = variants?;
+    let word = entry.member(key).and_then(Value::text)?;
+    variants.iter().find(|variant| variant.word == word)
 }
 
 const fn needed(key: &'static str, form: super::Form) -> Member {
@@ -48,12 +61,43 @@ const fn maybe(key: &'static str, form: super::Form) -> Member {
 
 const EPOCH: &[Member] = &[needed("generation", Count), maybe("transition", Digest)];
 
-const ISSUER: &[Member] = &[needed("sequence", Count), needed("spki-sha256", Digest)];
+const EVIDENCE: &[Member] = &[needed("jwt-sha256", Digest), maybe("kid", Text), maybe("spki-sha256", Digest)];
+
+const ISSUER: &[Member] = &[maybe("sequence", Count), needed("spki-sha256", Digest)];
+
+const NUMBERED_ISSUER: &[Member] = &[needed("sequence", Count), needed("spki-sha256", Digest)];
 
 const REASON: &[Member] =
     &[needed("code", Name), maybe("allowed", Text), maybe("field", Text), maybe("sentence", Text)];
 
-const STAGES: &[&str] = &["crl", "intermediate", "leaf", "mesh-ca", "root"];
+const STAGES: &[&str] = &["crl", "intermediate", "leaf", "mesh-ca", "request", "root"];
+
+const CERTIFICATE: &[Member] = &[
+    needed("issuer", Object(NUMBERED_ISSUER)),
+    needed("not-after", Integer),
+    needed("not-before", Integer),
+    needed("serial", Bytes),
+    maybe("subject", Text),
+];
+
+const CRL: &[Member] = &[
+    needed("crl-number", Count),
+    needed("entries", Count),
+    maybe("newest-revocation", Count),
+    needed("next-update", Integer),
+    needed("this-update", Integer),
+];
+
+const REASONS_OF_REVOCATION: &[&str] = &[
+    "aa-compromise",
+    "affiliation-changed",
+    "ca-compromise",
+    "cessation-of-operation",
+    "key-compromise",
+    "privilege-withdrawn",
+    "superseded",
+    "unspecified",
+];
 
 const DECISIONS: &[&str] = &["issued", "refused", "validated"];
 
@@ -70,6 +114,8 @@ const STEPS: &[&str] = &[
     "epoch-intent",
     "epoch-key",
     "epoch-prepared",
+    "intermediate-brought",
+    "root-brought",
     "root-intent",
     "root-key",
     "root-ready",
@@ -80,7 +126,7 @@ const SIGNED_AGAIN: &[Member] = &[
     maybe("authority", Text),
     maybe("caller", Text),
     maybe("request-id", Text),
-    needed("serial", Bytes),
+    maybe("serial", Bytes),
     needed("stage", Word(STAGES)),
 ];
 
@@ -118,10 +164,13 @@ pub const KINDS: &[Kind] = &[
             maybe("caller-identities-omitted", Count),
             needed("decision", Word(DECISIONS)),
             maybe("epoch", Object(EPOCH)),
+            maybe("evidence", Object(EVIDENCE)),
             maybe("evidence-sha256", Digest),
+            maybe("manifest-sha256", Digest),
             maybe("method", Text),
             maybe("names", Texts),
             maybe("names-omitted", Count),
+            maybe("policy-hash", Digest),
             maybe("policy-sha256", Digest),
             maybe("possession", Name),
             maybe("profile", Text),
@@ -139,25 +188,32 @@ pub const KINDS: &[Kind] = &[
                         needed("algorithm", Name),
                         needed("authority", Text),
                         needed("issuer", Object(ISSUER)),
-                        needed("serial", Bytes),
                         needed("stage", Word(STAGES)),
                         needed("tbs-sha256", Digest),
-                        maybe("not-after", Integer),
-                        maybe("not-before", Integer),
-                        maybe("subject", Text),
                     ],
+                    variants: Some((
+                        "stage",
+                        &[
+                            Variant::new("crl", CRL),
+                            Variant::new("intermediate", CERTIFICATE),
+                            Variant::new("leaf", CERTIFICATE),
+                            Variant::new("mesh-ca", CERTIFICATE),
+                            Variant::new("request", &[needed("spki-sha256", Digest), needed("subject", Text)]),
+                            Variant::new("root", CERTIFICATE),
+                        ],
+                    )),
                 },
-                Variant { word: "refused", members: &[needed("reasons", Objects(REASON))] },
-                Variant {
-                    word: "validated",
-                    members: &[
+                Variant::new("refused", &[needed("reasons", Objects(REASON))]),
+                Variant::new(
+                    "validated",
+                    &[
                         needed("stage", Word(STAGES)),
                         maybe("not-after", Integer),
                         maybe("not-before", Integer),
                         maybe("subject", Text),
                         maybe("tbs-sha256", Digest),
                     ],
-                },
+                ),
             ],
         )),
     },
@@ -179,7 +235,21 @@ pub const KINDS: &[Kind] = &[
         name: "operator-command",
         about: "an operator did something",
         members: &[needed("command", Text)],
-        variants: None,
+        variants: Some((
+            "command",
+            &[Variant::new(
+                "release-name",
+                &[
+                    needed("authority", Text),
+                    needed("by", Text),
+                    needed("forced", Flag),
+                    needed("form", Text),
+                    needed("name", Text),
+                    needed("not-after", Integer),
+                    needed("reason", Text),
+                ],
+            )],
+        )),
     },
     Kind {
         name: "outcome",
@@ -188,8 +258,8 @@ pub const KINDS: &[Kind] = &[
         variants: Some((
             "result",
             &[
-                Variant { word: "signing-again", members: SIGNED_AGAIN },
-                Variant { word: "signing-failed", members: &[needed("code", Text), maybe("sentence", Text)] },
+                Variant::new("signing-again", SIGNED_AGAIN),
+                Variant::new("signing-failed", &[needed("code", Text), maybe("sentence", Text)]),
             ],
         )),
     },
@@ -217,6 +287,22 @@ pub const KINDS: &[Kind] = &[
         variants: None,
     },
     Kind {
+        name: "revocation",
+        about: "a certificate is revoked; the next CRL of its issuer lists it",
+        members: &[
+            needed("authority", Text),
+            needed("by", Text),
+            needed("decision-index", Count),
+            maybe("epoch", Object(EPOCH)),
+            needed("issuer", Object(ISSUER)),
+            needed("not-after", Integer),
+            needed("reason", Word(REASONS_OF_REVOCATION)),
+            needed("serial", Bytes),
+            maybe("stage", Word(STAGES)),
+        ],
+        variants: None,
+    },
+    Kind {
         name: "rotation",
         about: "a step in the life of an authority",
         members: &[
@@ -232,31 +318,25 @@ pub const KINDS: &[Kind] = &[
             maybe("reason", Text),
             maybe("reference", Text),
             maybe("revoke-previous", Flag),
+            maybe("serial", Bytes),
             maybe("spki-sha256", Digest),
             needed("step", Word(STEPS)),
+            maybe("tbs-sha256", Digest),
         ],
         variants: Some((
             "step",
             &[
-                Variant { word: "epoch-active", members: &[needed("epoch", Object(EPOCH))] },
-                Variant {
-                    word: "epoch-intent",
-                    members: &[
-                        needed("epoch", Object(EPOCH)),
-                        needed("label", Text),
-                        needed("manifest-sha256", Digest),
-                    ],
-                },
-                Variant {
-                    word: "epoch-key",
-                    members: &[
-                        needed("epoch", Object(EPOCH)),
-                        needed("reference", Text),
-                        needed("spki-sha256", Digest),
-                    ],
-                },
-                Variant { word: "root-intent", members: &[needed("label", Text)] },
-                Variant { word: "root-key", members: &[needed("reference", Text), needed("spki-sha256", Digest)] },
+                Variant::new("epoch-active", &[needed("epoch", Object(EPOCH))]),
+                Variant::new(
+                    "epoch-intent",
+                    &[needed("epoch", Object(EPOCH)), needed("label", Text), needed("manifest-sha256", Digest)],
+                ),
+                Variant::new(
+                    "epoch-key",
+                    &[needed("epoch", Object(EPOCH)), needed("reference", Text), needed("spki-sha256", Digest)],
+                ),
+                Variant::new("root-intent", &[needed("label", Text)]),
+                Variant::new("root-key", &[needed("reference", Text), needed("spki-sha256", Digest)]),
             ],
         )),
     },
@@ -283,7 +363,7 @@ pub const KINDS: &[Kind] = &[
             maybe("reasons", Objects(REASON)),
             maybe("request-id", Text),
             maybe("result", Word(VOID_RESULTS)),
-            needed("serial", Bytes),
+            maybe("serial", Bytes),
             needed("stage", Word(STAGES)),
         ],
         variants: None,

@@ -3,10 +3,14 @@
 use std::time::Instant;
 
 use hallmark_backends::{Done, Keyring, Signature};
-use hallmark_issuance::{AssembleError, Certificate, assemble, draft};
+use hallmark_issuance::{AssembleError, Signed, assemble, draft};
 use hallmark_ledger::{Issued, Ledger, LedgerError, UnixMillis};
 use hallmark_policy::{
-    Decision, Issuer, Policy, Request, Warrant, content::Serial, decide, endorse, key::PublicKey, time::UnixTime,
+    CrlRequest, Decision, Issuer, Policy, Request, Warrant,
+    content::{EpochBinding, Serial},
+    decide, decide_crl, decide_request, endorse,
+    key::PublicKey,
+    time::UnixTime,
 };
 
 /// Policy: a request becomes an approval, and a draft of it a warrant.
@@ -17,7 +21,31 @@ pub(crate) fn decide_and_endorse(
     now: UnixTime,
     serial: Serial,
 ) -> Option<Warrant> {
-    match decide(policy, request, issuer, now, serial) {
+    draft_and_endorse(decide(policy, request, issuer, now, serial))
+}
+
+/// The same, of a CRL.
+pub(crate) fn decide_and_endorse_a_crl(
+    policy: &Policy,
+    authority: &str,
+    request: CrlRequest<'_>,
+    now: UnixTime,
+) -> Option<Warrant> {
+    draft_and_endorse(decide_crl(policy, authority, request, now))
+}
+
+/// The same, of the certification request of an epoch's key.
+pub(crate) fn decide_and_endorse_a_certification_request(
+    policy: &Policy,
+    authority: &str,
+    epoch: EpochBinding,
+    key: &PublicKey,
+) -> Option<Warrant> {
+    draft_and_endorse(decide_request(policy, authority, epoch, key))
+}
+
+fn draft_and_endorse(decision: Decision) -> Option<Warrant> {
+    match decision {
         Decision::Approve(approved) => {
             let draft = draft(&approved).ok()?;
             endorse(*approved, draft.into_der()).ok()
@@ -46,7 +74,7 @@ pub(crate) async fn commit_and_sign(
     Ok(())
 }
 
-/// Issuance: a signature becomes a certificate.
-pub(crate) fn finish(signature: &Signature, issuer: &PublicKey) -> Result<Certificate, AssembleError> {
+/// Issuance: a signature becomes a certificate, CRL or certification request.
+pub(crate) fn finish(signature: &Signature, issuer: &PublicKey) -> Result<Signed, AssembleError> {
     assemble(signature, issuer)
 }

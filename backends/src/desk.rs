@@ -1,0 +1,134 @@
+//! A thread that does one thing after another with a device, for callers who wait so long and no longer.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use crate::error::BackendError;
+
+/// One thread, and the way to it. A call that hangs costs this thread until it comes back; those who come meanwhile wait
+/// their time and are told so.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    errands: Mutex<mpsc::Sender<Errand>>,
+}
+
+type Errand = Box<dyn FnOnce() + Send>;
+
+/// Whether somebody still waits for an errand.
+#[derive(Debug, PartialEq, Eq)]
+enum Waits {
+    Yes,
+    /// The result is on its way.
+    Answered,
+    Gone,
+}
+
+impl Desk {
+    pub(crate) fn open(name: &str) -> Result<Self, BackendError> {
+        let (errands, work) = mpsc::channel::<Errand>();
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work.into_iter().for_each(|errand| errand()))
+            .map_err(|source| BackendError::Thread { source })?;
+        Ok(Self { errands: Mutex::new(errands) })
+    }
+
+    /// Does `work` on the desk's thread, for a caller who waits for `within`; `operation` says in words what it is. Work that
+    /// nobody waits for any more is not begun; what it gives when its caller has gone is given to `undo`.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        within: Duration,
+        work: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
+        undo: impl FnOnce(T) + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let waits = Arc::new(Mutex::new(Waits::Yes));
+        let still = Arc::clone(&waits);
+        let (answer, answered) = mpsc::sync_channel(1);
+        let errand = move || {
+            if *still.lock().unwrap_or_else(PoisonError::into_inner) != Waits::Yes {
+                return;
+            }
+            let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(BackendError::Panicked { operation }));
+            let mut waits = still.lock().unwrap_or_else(PoisonError::into_inner);
+            if *waits == Waits::Yes {
+                *waits = Waits::Answered;
+                // There is room for it, and the caller holds the other end.
+                let _ = answer.send(result);
+                return;
+            }
+            drop(waits);
+            tracing::warn!(operation, "the key device came back after its caller had gone");
+            if let Ok(result) = result
+                && catch_unwind(AssertUnwindSafe(|| undo(result))).is_err()
+            {
+                tracing::error!(operation, "undoing it ended by a fault in this program");
+            }
+        };
+        let sent = self.errands.lock().unwrap_or_else(PoisonError::into_inner).send(Box::new(errand));
+        let hung = BackendError::Hung { operation, waited_secs: within.as_secs() };
+        if sent.is_err() {
+            return Err(BackendError::Panicked { operation });
+        }
+        if let Ok(result) = answered.recv_timeout(within) {
+            return result;
+        }
+        let mut waits = waits.lock().unwrap_or_else(PoisonError::into_inner);
+        if *waits == Waits::Answered {
+            drop(waits);
+            return answered.recv().unwrap_or(Err(BackendError::Panicked { operation }));
+        }
+        *waits = Waits::Gone;
+        tracing::error!(operation, ?within, "the key device does not answer");
+        Err(hung)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        time::Instant,
+    };
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const AMPLE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn work_is_done_on_the_desk_s_thread_and_its_panics_stay_there() {
+        let desk = Desk::open("desk").unwrap();
+        let name = || Ok(thread::current().name().map(str::to_owned));
+        assert_eq!(desk.run("work", AMPLE, name, drop).unwrap().as_deref(), Some("desk"));
+        let error = desk.run::<()>("fall", AMPLE, || panic!("on purpose"), drop).unwrap_err();
+        assert!(matches!(error, BackendError::Panicked { operation: "fall" }), "{error}");
+        desk.run("work", AMPLE, || Ok(()), drop).unwrap();
+    }
+
+    #[test]
+    fn who_waits_for_a_desk_that_hangs_is_answered_in_time_and_what_comes_late_is_undone() {
+        let desk = Desk::open("desk").unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let (undo, undone) = mpsc::channel();
+        let began = Instant::now();
+        let hangs = move || {
+            released.recv().unwrap();
+            Ok(())
+        };
+        let error = desk.run("hang", SHORT, hangs, move |()| undo.send(()).unwrap()).unwrap_err();
+        assert!(matches!(error, BackendError::Hung { .. }) && began.elapsed() >= SHORT, "{error}");
+        let begun = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&begun);
+        let behind = desk.run("wait", SHORT, move || Ok(count.fetch_add(1, SeqCst)), drop);
+        assert!(matches!(behind, Err(BackendError::Hung { .. })));
+        release.send(()).unwrap();
+        desk.run("work", AMPLE, || Ok(()), drop).unwrap();
+        undone.try_recv().unwrap();
+        assert_eq!(begun.load(SeqCst), 0, "what nobody waits for is not begun");
+    }
+}

@@ -1,0 +1,88 @@
+//! Why there is no signature.
+
+use std::time::Duration;
+
+use hallmark_policy::key::{KeyKind, SignatureAlgorithm, SpkiDigest};
+
+use crate::{class::ErrorClass, error::BackendError};
+
+/// Why there is no signature.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The queue in front of the keys is full.
+    #[error("all key sessions are busy and the queue is full; try again later")]
+    Busy,
+    /// The deadline passed before the key was touched.
+    #[error("the deadline passed while the request waited for a key; the key was not touched")]
+    DeadlinePassed,
+    /// The keyring was stopped.
+    #[error("the key backend is stopped; the key was not touched")]
+    Stopped,
+    /// No key with that public key was opened.
+    #[error("the key with SPKI SHA-256 {issuer} is not open; it was destroyed or not opened at the start")]
+    NotOpen {
+        /// The key that was asked for.
+        issuer: SpkiDigest,
+    },
+    /// The key is of another kind.
+    #[error("{algorithm} does not fit key {issuer}, which is {kind}; correct the profile")]
+    WrongAlgorithm {
+        /// The key.
+        issuer: SpkiDigest,
+        /// Its kind.
+        kind: KeyKind,
+        /// What was asked for.
+        algorithm: SignatureAlgorithm,
+    },
+    /// The device gave a signature that does not verify.
+    #[error(
+        "the device's signature does not verify under key {issuer}; nothing was released, have the device examined"
+    )]
+    Lied {
+        /// The key.
+        issuer: SpkiDigest,
+    },
+    /// The device did not answer until the deadline.
+    #[error(
+        "the device did not sign with key {issuer} until the deadline; nothing was released, and what it still gives is thrown away"
+    )]
+    Overdue {
+        /// The key.
+        issuer: SpkiDigest,
+    },
+    /// The device failed this key several times in a row, so that it is left alone for a while.
+    #[error("the device failed key {issuer} {failures} times in a row; it is asked again in {} ms", retry_after.as_millis())]
+    Resting {
+        /// The key.
+        issuer: SpkiDigest,
+        /// How often in a row.
+        failures: u32,
+        /// When a request would be let through again.
+        retry_after: Duration,
+    },
+    /// A fault in this program, not in the device.
+    #[error("signing ended by a fault in this program, which is in its log; nothing was released")]
+    Panicked,
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+impl SignError {
+    /// Whether the device is at fault, and not whoever asked, the deadline or this program. Only such errors open a breaker.
+    pub(crate) fn is_the_device_s(&self) -> bool {
+        match self {
+            Self::Lied { .. } => true,
+            Self::Backend(error) => error.class() != ErrorClass::Refused,
+            // An overdue signature may have had a short deadline. Whether the device hangs, who watches it decides.
+            Self::Overdue { .. }
+            | Self::Busy
+            | Self::DeadlinePassed
+            | Self::Stopped
+            | Self::NotOpen { .. }
+            | Self::WrongAlgorithm { .. }
+            | Self::Resting { .. }
+            | Self::Panicked => false,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One entry, looked at apart from all others: on any thread.
+
+use hallmark_entry::{
+    Value,
+    privacy::{COMMITMENT, Opening},
+    schema::{self, Fit, Misfit},
+    sha256,
+};
+
+/// The operator's word that the clock is right, as the command of an `operator-command` entry.
+const ACCEPT_CLOCK: &str = "accept-clock";
+
+/// What was seen of an entry.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Its type, as far as it reads.
+    pub(crate) kind: Kind,
+    /// Its time in milliseconds since 1970; none if it does not read.
+    pub(crate) time: Option<i64>,
+    /// What it does.
+    pub(crate) what: What,
+    /// What does not fit the contract.
+    pub(crate) misfit: Option<Box<Misfit>>,
+    /// Private values, and those of them that are opened.
+    pub(crate) private: u32,
+    pub(crate) opened: u32,
+}
+
+/// A type of entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One that this program knows.
+    Known(&'static str),
+    /// A type that is not known here.
+    Unknown(String),
+    /// A type of another version of the format.
+    OtherVersion(String),
+    /// Not an entry.
+    None,
+}
+
+/// What an entry does, as far as the order of entries has a say in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A certificate may be signed.
+    Issued(Issued),
+    /// Something may be signed, and it does not say enough.
+    Incomplete,
+    /// A CRL may be signed.
+    Crl(Crl),
+    /// A certificate is revoked.
+    Revoked {
+        /// SHA-256 of its issuer's SPKI.
+        issuer: [u8; 32],
+        /// 128 bits that stand for issuer and serial.
+        serial: u128,
+    },
+    /// Nothing may be signed.
+    Refused,
+    /// It would be issued.
+    Validated,
+    /// An operator confirmed the clock: time runs from here.
+    ClockAccepted,
+    /// The daemon came or went.
+    Start,
+    Stop,
+    Other,
+}
+
+/// A certificate that may be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Issued {
+    /// SHA-256 of its issuer's SPKI.
+    pub(crate) issuer: [u8; 32],
+    /// Its number among those of its issuer.
+    pub(crate) sequence: u64,
+    /// 128 bits that stand for issuer and serial.
+    pub(crate) serial: u128,
+}
+
+/// A CRL that may be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Crl {
+    /// SHA-256 of its issuer's SPKI.
+    pub(crate) issuer: [u8; 32],
+    /// Its number.
+    pub(crate) number: u64,
+    /// How many certificates it lists.
+    pub(crate) entries: u64,
+    /// The newest revocation that it takes into account.
+    pub(crate) newest_revocation: Option<u64>,
+}
+
+/// Looks at an entry.
+pub(crate) fn look(_: u64, bytes: &[u8], openings: &[Opening]) -> Seen {
+    let none = |misfit| Seen {
+        kind: Kind::None,
+        time: None,
+        what: What::Other,
+        misfit: Some(Box::new(misfit)),
+        private: 0,
+        opened: 0,
+    };
+    let Some(entry) = Value::read(bytes) else { return none(Misfit::NotCanonical) };
+    let fit = schema::check(&entry);
+    let name = entry.member("type").and_then(Value::text).unwrap_or_default();
+    let (kind, misfit) = match fit {
+        Ok(Fit::Known(kind)) => (Kind::Known(kind.name), None),
+        Ok(Fit::UnknownKind) => (Kind::Unknown(name.to_owned()), None),
+        Ok(Fit::OtherVersion) => (Kind::OtherVersion(name.to_owned()), None),
+        Err(Misfit::NotCanonical) => return none(Misfit::NotCanonical),
+        Err(misfit) => (schema::kind(name).map_or(Kind::None, |kind| Kind::Known(kind.name)), Some(Box::new(misfit))),
+    };
+    let what = if matches!(kind, Kind::Known(_)) && misfit.is_none() { what(&entry) } else { What::Other };
+    let opened = u32::try_from(openings.len()).unwrap_or(u32::MAX);
+    let time = entry.member("time").and_then(Value::integer);
+    Seen { kind, time, what, misfit, private: private(&entry), opened }
+}
+
+fn what(entry: &Value<'_>) -> What {
+    let text = |key| entry.member(key).and_then(Value::text);
+    match (text("type"), text("decision")) {
+        (Some("decision"), Some("issued")) => match text("stage") {
+            Some("crl") => crl(entry).map_or(What::Incomplete, What::Crl),
+            // It is signed by the key that it is about, and numbered by nobody.
+            Some("request") => What::Other,
+            Some(_) | None => issued(entry).map_or(What::Incomplete, What::Issued),
+        },
+        (Some("revocation"), _) => revoked(entry).unwrap_or(What::Incomplete),
+        (Some("decision"), Some("refused")) => What::Refused,
+        (Some("decision"), Some("validated")) => What::Validated,
+        (Some("start"), _) => What::Start,
+        (Some("stop"), _) => What::Stop,
+        (Some("operator-command"), _) if text("command") == Some(ACCEPT_CLOCK) => What::ClockAccepted,
+        (_, _) => What::Other,
+    }
+}
+
+fn issued(entry: &Value<'_>) -> Option<Issued> {
+    let issuer = entry.member("issuer")?;
+    let name = issuer.member("spki-sha256").and_then(Value::text)?;
+    let sequence = issuer.member("sequence").and_then(Value::integer)?;
+    let serial = entry.member("serial").and_then(Value::text)?;
+    Some(Issued {
+        issuer: crate::hex::digest(name).ok()?,
+        sequence: u64::try_from(sequence).ok()?,
+        serial: serial_mark(name, serial),
+    })
+}
+
+fn crl(entry: &Value<'_>) -> Option<Crl> {
+    let count = |key| entry.member(key).and_then(Value::integer).and_then(|count| u64::try_from(count).ok());
+    let name = entry.member("issuer")?.member("spki-sha256").and_then(Value::text)?;
+    Some(Crl {
+        issuer: crate::hex::digest(name).ok()?,
+        number: count("crl-number")?,
+        entries: count("entries")?,
+        newest_revocation: count("newest-revocation"),
+    })
+}
+
+fn revoked(entry: &Value<'_>) -> Option<What> {
+    let name = entry.member("issuer")?.member("spki-sha256").and_then(Value::text)?;
+    let serial = entry.member("serial").and_then(Value::text)?;
+    Some(What::Revoked { issuer: crate::hex::digest(name).ok()?, serial: serial_mark(name, serial) })
+}
+
+/// 128 bits of a digest over issuer and serial, both in hexadecimal.
+fn serial_mark(issuer: &str, serial: &str) -> u128 {
+    let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, half @ ..] = sha256(format!("{issuer} {serial}").as_bytes());
+    u128::from_be_bytes(half)
+}
+
+fn private(entry: &Value<'_>) -> u32 {
+    let Value::Object(members) = entry else { return 0 };
+    let count = members.iter().filter(|(_, value)| value.member(COMMITMENT).is_some()).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,370 @@
+//! Auditors: finding, proving, comparing, counting and copying, over logs that hold and logs that do not.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    path::Path,
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use der::{Decode as _, Encode as _};
+use hallmark_entry::{Object, privacy::Private, sha256};
+use hallmark_tlog::{bundle, cosignature::Witness, note::Note};
+use insta::assert_snapshot;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SerialNumber};
+
+use crate::support::{
+    Run, World,
+    log::{self, THEN_MILLIS, entries, publish},
+};
+
+const NEVER_STALE: &str = "--stale-after=99999d";
+
+fn published() -> World {
+    let world = World::new();
+    publish(&world, &entries(THEN_MILLIS));
+    world
+}
+
+fn log_run(world: &World, command: &str, more: &[&str]) -> Run {
+    world.run([&["log", command, "log", "--key", "log.vkey"][..], more].concat())
+}
+
+/// An issuer with certificates, and a log that decided on them.
+struct Issued {
+    world: World,
+    entries: Vec<Vec<u8>>,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Issued {
+    /// Leaves with the serial numbers 1 to `count`, written as `leaf-1.pem` and so on.
+    fn new(count: u64) -> Self {
+        let mut authority = CertificateParams::default();
+        authority.distinguished_name.push(DnType::CommonName, "Issuer");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+        let world = World::new();
+        world.write("issuer.pem", issuer.pem());
+        let mut issued = Self { world, entries: vec![log::start(THEN_MILLIS)], issuer };
+        for number in 1..=count {
+            let der = issued.leaf(number);
+            let entry = issued.entry(number, &der);
+            issued.entries.push(entry);
+        }
+        issued
+    }
+
+    fn leaf(&self, number: u64) -> Vec<u8> {
+        let mut leaf = CertificateParams::new(vec![format!("leaf-{number}.example")]).unwrap();
+        leaf.serial_number = Some(SerialNumber::from(vec![0x5a, u8::try_from(number).unwrap()]));
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap();
+        self.world.write(&format!("leaf-{number}.pem"), leaf.pem());
+        leaf.der().to_vec()
+    }
+
+    fn entry(&self, number: u64, certificate: &[u8]) -> Vec<u8> {
+        let read = x509_cert::Certificate::from_der(certificate).unwrap();
+        let of_issuer = x509_cert::Certificate::from_der(self.issuer.der()).unwrap();
+        let spki = of_issuer.tbs_certificate().subject_public_key_info().to_der().unwrap();
+        Object::new()
+            .text("decision", "issued")
+            .text("stage", "leaf")
+            .text("algorithm", "ecdsa-sha256")
+            .text("authority", "athenz")
+            .object("issuer", Object::new().count("sequence", number).hex("spki-sha256", &sha256(&spki)))
+            .hex("serial", &[0x5a, u8::try_from(number).unwrap()])
+            .integer("not-before", THEN_MILLIS / 1_000)
+            .integer("not-after", THEN_MILLIS / 1_000 + 86_400)
+            .hex("tbs-sha256", &sha256(&read.tbs_certificate().to_der().unwrap()))
+            .into_entry("decision", THEN_MILLIS + i64::try_from(number).unwrap())
+    }
+
+    fn publish(&self) {
+        publish(&self.world, &self.entries);
+    }
+
+    fn reconcile(&self, more: &[&str]) -> Run {
+        log_run(&self.world, "reconcile", &[&["--issuer", "issuer.pem"], more].concat())
+    }
+}
+
+#[test]
+fn entries_are_found_by_what_they_say() {
+    let world = published();
+    assert_snapshot!(log_run(&world, "query", &["--decision", "issued"]).told());
+    let indexes = |more: &[&str]| -> Vec<u64> {
+        let run = log_run(&world, "query", &[more, &["--format", "json"]].concat());
+        assert_eq!(run.code, 0, "{}", run.told());
+        let lines = run.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.map(|line| line["index"].as_u64().unwrap()).collect()
+    };
+    for (filter, found) in [
+        (&["--reason", "NAME_OUTSIDE_FORMAT"][..], &[2_u64][..]),
+        (&["--caller", "zts", "--decision", "refused"], &[2]),
+        (&["--name", "api.sports.lab.athenz.cloud"], &[1, 3]),
+        (&["--name", "dns:*.lab.athenz.cloud"], &[1, 3]),
+        (&["--name", "sports"], &[]),
+        (&["--serial", "5A:02"], &[3]),
+        (&["--type", "eclipse"], &[4]),
+        (&["--since", "2026-11-22T06:00:02Z", "--until", "2026-11-22T06:00:03Z"], &[2, 3]),
+        (&["--policy", "ab"], &[]),
+        (&["--authority", "athenz", "--profile", "athenz-service"], &[1, 2, 3]),
+    ] {
+        assert_eq!(indexes(filter), found, "{filter:?}");
+    }
+    let csv = log_run(&world, "query", &["--format", "csv", "--decision", "refused"]).stdout;
+    assert_snapshot!(csv.replace('\r', ""));
+}
+
+#[test]
+fn what_is_found_in_a_log_that_does_not_hold_is_not_to_be_trusted() {
+    let world = published();
+    let path = world.path("log/tile/entries/000.p/5");
+    let mut bytes = fs::read(&path).unwrap();
+    let at = String::from_utf8_lossy(&bytes).find("zts").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    for command in ["query", "stats"] {
+        let run = log_run(&world, command, &[]);
+        assert_eq!(run.code, 1, "{}", run.told());
+        assert!(run.stderr.contains("entry 1 in `tile/entries/000.p/5`"), "{}", run.stderr);
+    }
+    let run = log_run(&world, "range", &["--from", "1", "--to", "1"]);
+    assert_eq!(run.code, 1, "{}", run.told());
+    assert_eq!(log_run(&world, "range", &["--from", "2"]).code, 0, "the others are what was signed");
+    let run = log_run(&world, "export", &["--out", "copy"]);
+    assert_eq!(run.code, 1, "{}", run.told());
+}
+
+#[test]
+fn a_range_is_proven_entry_by_entry() {
+    let world = published();
+    assert_snapshot!(log_run(&world, "range", &["--from", "1", "--to", "2"]).told());
+    assert_eq!(log_run(&world, "range", &["--from", "5"]).code, 2);
+    assert_eq!(log_run(&world, "range", &["--from", "3", "--to", "2"]).code, 2);
+}
+
+#[test]
+fn a_certificate_is_proven_from_the_log_and_the_receipt_is_about_it_alone() {
+    let issued = Issued::new(3);
+    issued.publish();
+    let world = &issued.world;
+    let run = log_run(world, "prove", &["leaf-2.pem", "--out", "receipt", "--entry-out", "entry"]);
+    assert_eq!(run.code, 0, "{}", run.told());
+    let check = |more: &[&str]| world.run([&["log", "receipt", "receipt"][..], more, &["--key", "log.vkey"]].concat());
+    assert_snapshot!(check(&["leaf-2.pem", "--entry", "entry"]).told());
+    assert_eq!(check(&["leaf-2.pem", "--log", "log"]).code, 0);
+    assert_snapshot!(check(&["leaf-1.pem", "--entry", "entry"]).told());
+    issued.leaf(9);
+    assert_snapshot!(log_run(world, "prove", &["leaf-9.pem"]).told());
+}
+
+#[test]
+fn what_is_outside_is_compared_with_what_an_issuer_s_entries_say() {
+    let mut issued = Issued::new(3);
+    let void = |of: u64| {
+        let object = Object::new().count("decision-index", of).text("serial", "5a03").text("stage", "leaf");
+        object.into_entry("void", THEN_MILLIS + 10)
+    };
+    issued.entries.push(void(3));
+    issued.publish();
+    let all = ["--certificates", "leaf-1.pem", "--certificates", "leaf-2.pem"];
+    let run = issued.reconcile(&[&all[..], &["--counter", "2"]].concat());
+    assert_snapshot!(run.told());
+    for (counter, code) in [("1", 1), ("2", 0), ("3", 0), ("4", 1)] {
+        assert_eq!(issued.reconcile(&["--counter", counter]).code, code, "{counter}");
+    }
+    issued.leaf(9);
+    let run = issued.reconcile(&["--certificates", "leaf-9.pem", "--counter", "4"]);
+    assert_snapshot!(run.told());
+}
+
+#[test]
+fn counts_are_drawn() {
+    let world = published();
+    assert_snapshot!(log_run(&world, "stats", &[]).told());
+    let json = world.run(["--json", "log", "stats", "log", "--key", "log.vkey"]).json();
+    assert_eq!((&json["entries"], &json["periods"][0]["issued"]), (&5.into(), &2.into()));
+}
+
+#[test]
+fn a_copy_without_salts_still_verifies_and_hides_what_is_private() {
+    let world = World::new();
+    let private = Private::new(["names"]).unwrap();
+    let mut openings = String::new();
+    let entries: Vec<Vec<u8>> = entries(THEN_MILLIS)
+        .into_iter()
+        .zip(0..)
+        .map(|(entry, index)| {
+            let (entry, of_entry) = private.commit(entry, || Ok::<_, ()>([u8::try_from(index).unwrap(); 32])).unwrap();
+            openings.extend(of_entry.iter().map(|opening| opening.to_line(index)));
+            entry
+        })
+        .collect();
+    publish(&world, &entries);
+    world.write("log/openings/000.p/5", &openings);
+    let found = |log: &str| {
+        let run = world.run(["log", "query", log, "--key", "log.vkey", "--name", "*sports*", "--format", "json"]);
+        assert_eq!(run.code, 0, "{}", run.told());
+        run.stdout.lines().count()
+    };
+    assert_eq!(found("log"), 2);
+    assert_eq!(log_run(&world, "export", &["--out", "whole"]).code, 0);
+    assert_snapshot!(log_run(&world, "export", &["--out", "redacted", "--redact"]).told());
+    assert_eq!((found("whole"), found("redacted")), (2, 0));
+    for (log, hidden) in [("whole", false), ("redacted", true)] {
+        let run = world.run(["log", "verify", log, "--key", "log.vkey", NEVER_STALE]);
+        assert_eq!(run.code, 0, "{}", run.told());
+        assert_eq!(
+            run.stderr.contains("What 2 private values are: their salts are not here."),
+            hidden,
+            "{}",
+            run.stderr
+        );
+    }
+    for (old, new) in [("sports", "spurts"), ("\"salt\":\"01", "\"salt\":\"02")] {
+        world.write("log/openings/000.p/5", openings.replacen(old, new, 1));
+        let run = log_run(&world, "verify", &[NEVER_STALE]);
+        assert_eq!(run.code, 1, "{}", run.told());
+        assert!(run.stderr.contains("`openings/000.p/5` has an opening of `names`"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn what_was_seen_is_remembered_and_must_be_continued() {
+    let world = published();
+    let verify = || log_run(&world, "verify", &[NEVER_STALE]);
+    assert_eq!(verify().code, 0);
+    let second = verify();
+    assert!(
+        second.stderr.contains("last run") && !second.stderr.contains("continues what you saw"),
+        "{}",
+        second.stderr
+    );
+    let mut shorter = entries(THEN_MILLIS);
+    shorter.truncate(4);
+    publish(&world, &shorter);
+    fs::remove_file(world.path("log/tile/entries/000.p/5")).unwrap();
+    fs::remove_file(world.path("log/tile/0/000.p/5")).unwrap();
+    let run = verify();
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("entries were removed"), "{}", run.stderr);
+    assert_eq!(log_run(&world, "verify", &[NEVER_STALE, "--no-state"]).code, 0);
+    assert_eq!(log_run(&world, "verify", &[NEVER_STALE, "--state", "elsewhere"]).code, 0);
+    let mut other = entries(THEN_MILLIS);
+    other.swap(1, 2);
+    other.push(log::refused(THEN_MILLIS + 5_000));
+    publish(&world, &other);
+    let run = verify();
+    assert!(run.code == 1 && run.stderr.contains("the log was rewritten before that"), "{}", run.told());
+}
+
+#[test]
+fn a_log_is_without_quorum_until_enough_witnesses_have_cosigned() {
+    let world = published();
+    let witnesses = [1_u8, 2].map(|seed| Witness::new(&format!("witness-{seed}.example"), [seed; 32]).unwrap());
+    let keys = witnesses.each_ref().map(|witness| witness.verifier().to_string());
+    let note = Note::parse(world.read("log/checkpoint").as_bytes()).unwrap();
+    let line = witnesses[0].cosign(&note, 1_795_327_300).unwrap();
+    world.write("log/checkpoint", note.with_signature(line).unwrap().to_string());
+    let verify = |more: &[&str]| log_run(&world, "verify", &[&[NEVER_STALE], more].concat());
+    let both = ["--witness", &keys[0], "--witness", &keys[1]];
+    assert_snapshot!(verify(&both).told());
+    assert_eq!(verify(&both).code, 3);
+    assert_eq!(verify(&[&both[..], &["--quorum", "1"]].concat()).code, 0);
+    assert_eq!(verify(&both[..2]).code, 0);
+    assert_eq!(verify(&both[2..]).code, 3);
+}
+
+#[test]
+fn a_silence_is_told_and_a_longer_one_can_be_allowed() {
+    let world = World::new();
+    let mut log = entries(THEN_MILLIS);
+    log.push(Object::new().into_entry("heartbeat", THEN_MILLIS + 3_600_000));
+    publish(&world, &log);
+    let run = log_run(&world, "verify", &[NEVER_STALE]);
+    assert_eq!(run.code, 3, "{}", run.told());
+    assert!(run.stderr.contains("good, but silent:"), "{}", run.stderr);
+    assert_eq!(log_run(&world, "verify", &[NEVER_STALE, "--silence", "2h"]).code, 0);
+}
+
+#[test]
+fn pruned_bundles_are_missing_unless_a_policy_says_so_and_what_is_left_is_checked() {
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    let world = World::new();
+    let all: Vec<Vec<u8>> = (0..300).map(|_| Object::new().into_entry("heartbeat", now)).collect();
+    log::publish_any(&world, &all);
+    assert_eq!(log_run(&world, "verify", &["--no-state"]).code, 0);
+    fs::remove_file(world.path("log/tile/entries/000")).unwrap();
+    let run = log_run(&world, "verify", &["--no-state"]);
+    assert!(run.code == 1 && run.stderr.contains("`tile/entries/000` is missing"), "{}", run.told());
+    let run = log_run(&world, "verify", &["--no-state", "--pruned-before", "256"]);
+    assert_eq!(run.code, 0, "{}", run.told());
+    assert!(run.stderr.contains("What the first 256 entries say"), "{}", run.stderr);
+    let path = world.path("log/tile/0/000");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[33] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(log_run(&world, "verify", &["--no-state", "--pruned-before", "256"]).code, 1, "hashes still count");
+}
+
+#[test]
+fn a_partial_file_that_was_left_must_be_the_beginning_of_what_came_after() {
+    let world = published();
+    let early = entries(THEN_MILLIS);
+    world.write("log/tile/entries/000.p/3", bundle::encode(&early[..3]).unwrap());
+    assert_eq!(log_run(&world, "verify", &[NEVER_STALE]).code, 0);
+    world.write("log/tile/entries/000.p/3", bundle::encode(&early[1..4]).unwrap());
+    let run = log_run(&world, "verify", &[NEVER_STALE]);
+    assert!(run.code == 1 && run.stderr.contains("`tile/entries/000.p/3` is left from another size"), "{}", run.told());
+    fs::remove_file(world.path("log/tile/entries/000.p/3")).unwrap();
+    world.write(&format!("log/policies/{}", hallmark_policy::hex(&sha256(b"version = 1"))), "version = 2");
+    let run = log_run(&world, "verify", &[NEVER_STALE]);
+    assert!(run.code == 1 && run.stderr.contains("does not have the SHA-256 that its name says"), "{}", run.told());
+}
+
+/// Serves a directory over HTTP/1.1, one answer a connection, until the test ends.
+fn serve(directory: &Path) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let directory = directory.to_owned();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            // A client that went away asked for nothing.
+            let Some(Ok(request)) = lines.next() else { continue };
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let path = request.split(' ').nth(1).unwrap().trim_start_matches("/some/log/");
+            let (status, body) = match fs::read(directory.join(path)) {
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+        }
+    });
+    format!("http://{address}/some/log")
+}
+
+#[test]
+fn a_log_on_a_server_is_checked_like_one_in_a_directory() {
+    let world = published();
+    let url = serve(&world.path("log"));
+    let verify = |url: &str| world.run(["log", "verify", url, "--key", "log.vkey", NEVER_STALE, "--no-state"]);
+    let run = verify(&url);
+    assert_eq!(run.code, 0, "{}", run.told());
+    assert_eq!(world.run(["log", "range", &url, "--key", "log.vkey", "--from", "2"]).code, 0);
+    world.write("log/tile/0/000.p/5", "short");
+    assert_eq!(verify(&url).code, 1);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let run = verify(&format!("http://{nobody}/log"));
+    assert_eq!(run.code, 2, "{}", run.told());
+    assert!(run.stderr.contains("cannot be fetched"), "{}", run.stderr);
+    for wrong in ["http://", "https://user@host/log", "http://host/log?x=1"] {
+        assert_eq!(verify(wrong).code, 2, "{wrong}");
+    }
+}

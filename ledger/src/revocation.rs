@@ -1,0 +1,154 @@
+//! Revoking certificates: an entry and a row, inside the transaction.
+
+use hallmark_entry::{Object, Summary};
+use hallmark_policy::{Revocation, content::Serial, crl::RevocationReason, key::SpkiDigest, time::UnixTime};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::{
+    Logged, UnixMillis,
+    batch::{Batch, Fault, Issuer},
+    issue::has_passed,
+    schema::{signed, unsigned},
+};
+
+/// Most certificates that one operation revokes: they share one transaction, and everybody else waits for it.
+pub const REVOCATIONS_MAX: usize = 1_000;
+
+/// A certificate that is to be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoke {
+    /// The authority.
+    pub authority: String,
+    /// The key that signed it.
+    pub issuer: SpkiDigest,
+    /// Its serial number.
+    pub serial: Serial,
+    /// Why.
+    pub reason: RevocationReason,
+    /// Who asked.
+    pub by: String,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum Revoked {
+    /// It is revoked from this entry on.
+    Now(Logged),
+    /// It was revoked before; nothing was written, and the first reason stands.
+    Before(Revocation),
+    /// It has ended, so that nobody takes it any more; nothing was written.
+    Ended(UnixTime),
+    /// The issuer never signed it; nothing was written.
+    Unknown,
+}
+
+/// A certificate that was committed, found by its issuer and serial number.
+struct Found {
+    not_after: UnixTime,
+    log_index: u64,
+}
+
+impl Batch<'_> {
+    /// Revokes certificates, each with an entry of its own.
+    pub(crate) fn revoke_all(&mut self, revokes: &[Revoke], at: UnixMillis) -> Result<Vec<Revoked>, Fault> {
+        revokes.iter().map(|revoke| self.revoke(revoke, at)).collect()
+    }
+
+    /// Revokes one certificate.
+    pub(crate) fn revoke(&mut self, revoke: &Revoke, at: UnixMillis) -> Result<Revoked, Fault> {
+        let Some(issuer) = Issuer::find(self.connection, revoke.issuer)? else { return Ok(Revoked::Unknown) };
+        let Some(found) = Found::of(self.connection, &issuer, revoke.serial)? else { return Ok(Revoked::Unknown) };
+        if let Some(before) = one(self.connection, &issuer, revoke.serial)? {
+            return Ok(Revoked::Before(before));
+        }
+        if has_passed(found.not_after, at) {
+            return Ok(Revoked::Ended(found.not_after));
+        }
+        let entry = entry(self.connection, revoke, &found, at)?;
+        let logged = self.append(entry, at)?;
+        let sql =
+            "INSERT INTO revocation (issuer, serial, at, reason, not_after, log_index) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            issuer.id,
+            revoke.serial.as_bytes(),
+            at.0.div_euclid(1_000),
+            revoke.reason.number(),
+            found.not_after.secs(),
+            signed(logged.index),
+        ])?;
+        self.issuer(revoke.issuer)?.newest_revocation = Some(logged.index);
+        Ok(Revoked::Now(logged))
+    }
+}
+
+impl Found {
+    fn of(connection: &Connection, issuer: &Issuer, serial: Serial) -> rusqlite::Result<Option<Self>> {
+        let sql = "SELECT not_after, log_index FROM serial WHERE issuer = ?1 AND serial = ?2";
+        let mut statement = connection.prepare_cached(sql)?;
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Self { not_after: UnixTime::from_secs(row.get(0)?), log_index: unsigned(row.get(1)?) })
+        };
+        statement.query_row(params![issuer.id, serial.as_bytes()], read).optional()
+    }
+}
+
+/// The entry repeats what the certificate's decision says, where that can still be read.
+fn entry(connection: &Connection, revoke: &Revoke, found: &Found, at: UnixMillis) -> rusqlite::Result<Vec<u8>> {
+    let sql = "SELECT bytes FROM entry WHERE log_index = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let decision = statement.query_row([signed(found.log_index)], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    let decision = decision.and_then(|bytes| Summary::parse(&bytes).ok());
+    let stage = decision.as_ref().and_then(|decision| decision.stage.clone()).unwrap_or_default();
+    let object = Object::new()
+        .text("authority", &revoke.authority)
+        .object("issuer", Object::new().hex("spki-sha256", revoke.issuer.as_bytes()))
+        .hex("serial", revoke.serial.as_bytes())
+        .text("stage", &stage)
+        .text("reason", revoke.reason.name())
+        .text("by", &revoke.by)
+        .integer("not-after", found.not_after.secs())
+        .count("decision-index", found.log_index);
+    let object = match decision.and_then(|decision| decision.epoch) {
+        Some(epoch) => {
+            let id = Object::new().count("generation", epoch.generation);
+            object.object("epoch", id.text("transition", epoch.transition.as_deref().unwrap_or_default()))
+        }
+        None => object,
+    };
+    Ok(object.into_entry("revocation", at.0))
+}
+
+const COLUMNS: &str = "SELECT serial, at, reason, not_after, log_index FROM revocation WHERE issuer = ?1";
+
+/// The revocation of one certificate.
+fn one(connection: &Connection, issuer: &Issuer, serial: Serial) -> rusqlite::Result<Option<Revocation>> {
+    let mut statement = connection.prepare_cached(&format!("{COLUMNS} AND serial = ?2"))?;
+    statement.query_row(params![issuer.id, serial.as_bytes()], read).optional()
+}
+
+/// The revocation of a certificate by its issuer's key.
+pub(crate) fn find(connection: &Connection, key: SpkiDigest, serial: Serial) -> rusqlite::Result<Option<Revocation>> {
+    match Issuer::find(connection, key)? {
+        Some(issuer) => one(connection, &issuer, serial),
+        None => Ok(None),
+    }
+}
+
+/// Every revocation of an issuer that is remembered.
+pub(crate) fn all(connection: &Connection, key: SpkiDigest) -> rusqlite::Result<Vec<Revocation>> {
+    let Some(issuer) = Issuer::find(connection, key)? else { return Ok(Vec::new()) };
+    let mut statement = connection.prepare_cached(COLUMNS)?;
+    let rows = statement.query_map([issuer.id], read)?;
+    rows.collect()
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Revocation> {
+    let unreadable = |name: &str| rusqlite::Error::InvalidColumnName(format!("revocation.{name}"));
+    Ok(Revocation {
+        serial: Serial::from_stored(row.get_ref(0)?.as_blob()?).ok_or_else(|| unreadable("serial"))?,
+        at: UnixTime::from_secs(row.get(1)?),
+        reason: RevocationReason::from_number(row.get(2)?).ok_or_else(|| unreadable("reason"))?,
+        not_after: UnixTime::from_secs(row.get(3)?),
+        log_index: unsigned(row.get(4)?),
+    })
+}

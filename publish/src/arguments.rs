@@ -1,0 +1,80 @@
+//! What can be typed.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  refused: what is at the target or at a witness is no beginning of this log
+  2  wrong usage, or something cannot be read, written or reached
+
+S3 is configured with the variables that its tools share: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT.";
+
+/// Carries a published decision log to an object store, has witnesses co-sign it, and serves it read-only.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "hallmark-publish", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Carry what is new to the target, again and again.
+    Push(PushArguments),
+    /// Only ask target and witnesses whether this log continues what they have: before a daemon is started.
+    Check(PushArguments),
+    /// Serve a published log over HTTP, read-only.
+    Serve(ServeArguments),
+}
+
+/// `hallmark-publish push`.
+#[derive(Clone, Debug, Args)]
+pub struct PushArguments {
+    /// Directory in which the daemon publishes its log.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Verifier key of the log: a file with one a line.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Where to carry it: s3://BUCKET/PREFIX or file:///PATH.
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// Carry once what is there, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// How often the directory is looked at, in milliseconds.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub every_millis: u64,
+    /// Keep the bundles of that many newest entries at the target and remove older ones; hashes stay. State it to auditors,
+    /// who give `hallmark log verify --pruned-before` what the file `pruned-before` says [default: keep all].
+    #[arg(long, value_name = "N")]
+    pub keep_entries: Option<u64>,
+    /// A witness to ask for a co-signature: URL=VKEY, repeatable.
+    #[arg(long, value_name = "URL=VKEY")]
+    pub witness: Vec<String>,
+}
+
+/// `hallmark-publish serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArguments {
+    /// Directory of the published log.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Certificate of the server with its chain, PEM; with it, HTTPS is served.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Write the address to this file when it is served.
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+}

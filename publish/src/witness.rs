@@ -1,0 +1,112 @@
+//! Witnesses (C2SP `tlog-witness`): each is shown that the log grew, and co-signs what it has seen to be consistent.
+
+use std::time::Duration;
+
+use hallmark_tlog::{
+    checkpoint::Checkpoint,
+    cosignature::WitnessKey,
+    note::{Note, NoteSignature},
+    proof::prove_consistency,
+};
+use reqwest::{Client, StatusCode};
+
+use crate::problem::{Nodes, Problem};
+
+/// How long a witness may take.
+const ANSWER_SECS_MAX: u64 = 5;
+
+/// A witness, and the size that it saw last.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    url: String,
+    key: WitnessKey,
+    seen: u64,
+}
+
+/// What a witness says.
+enum Answer {
+    Cosigned(Vec<NoteSignature>),
+    /// It has another size than was said.
+    Has(u64),
+    /// It is not there, or does not want to.
+    No(String),
+}
+
+impl Witness {
+    /// The one that `URL=VKEY` names. Keys hold `=` at their end only, URLs may hold it anywhere.
+    pub(crate) fn named(text: &str) -> Result<Self, Problem> {
+        let at = text.find("=").ok_or(Problem::WitnessNamed)?;
+        let candidates = text.match_indices('=').map(|(at, _)| at).chain([at]);
+        for at in candidates {
+            let (url, key) = (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
+            if let Ok(key) = WitnessKey::parse(key) {
+                return Ok(Self { url: url.trim_end_matches('/').to_owned(), key, seen: 0 });
+            }
+        }
+        Err(Problem::WitnessNamed)
+    }
+
+    /// Asks for a co-signature; nothing if it gives none. A witness that saw more than there is now is an error.
+    pub(crate) async fn cosign(
+        &mut self,
+        client: &Client,
+        nodes: &Nodes<'_>,
+        note: &Note,
+        head: &Checkpoint,
+    ) -> Result<Option<NoteSignature>, Problem> {
+        let mut old = self.seen;
+        for _ in 0..2 {
+            let proof = prove_consistency(nodes, old, head.size())?;
+            let proof: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
+            match self.ask(client, format!("old {old}\n{proof}\n{note}")).await {
+                Answer::Cosigned(lines) => {
+                    self.seen = head.size();
+                    return Ok(lines.into_iter().find(|line| self.is_its(note, line)));
+                }
+                Answer::Has(theirs) if theirs > head.size() => {
+                    let (who, what) = (format!("the witness `{}`", self.key.name()), "the log was cut back");
+                    return Err(Problem::Rolled { who, theirs, ours: head.size(), what });
+                }
+                Answer::Has(theirs) => old = theirs,
+                Answer::No(why) => {
+                    eprintln!(
+                        "warning: the witness `{}` did not co-sign {} entries: {why}",
+                        self.key.name(),
+                        head.size()
+                    );
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_its(&self, note: &Note, line: &NoteSignature) -> bool {
+        let with = note.clone().with_signature(line.clone());
+        with.is_ok_and(|note| self.key.cosigned(&note).is_some())
+    }
+
+    async fn ask(&self, client: &Client, question: String) -> Answer {
+        let request = client.post(format!("{}/add-checkpoint", self.url)).body(question);
+        let answered = request.timeout(Duration::from_secs(ANSWER_SECS_MAX)).send().await;
+        let response = match answered {
+            Ok(response) => response,
+            Err(error) => return Answer::No(error.to_string()),
+        };
+        let status = response.status();
+        let text = match response.text().await {
+            Ok(text) => text,
+            Err(error) => return Answer::No(error.to_string()),
+        };
+        match status {
+            StatusCode::OK => Answer::Cosigned(text.lines().filter_map(NoteSignature::parse).collect()),
+            StatusCode::CONFLICT => {
+                text.trim().parse().map_or_else(|_| Answer::No("it says no size".to_owned()), Answer::Has)
+            }
+            StatusCode::UNPROCESSABLE_ENTITY => {
+                Answer::No("it does not accept the proof: it may have seen another log".to_owned())
+            }
+            other => Answer::No(format!("it answered {other}")),
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What is carried: all of it, in order, to a directory and to S3; co-signed; and never an older log over a newer one.
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "all of this file is tests")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use hallmark_tlog::{
+    audit::{Auditor, LogFiles},
+    bundle,
+    checkpoint::Checkpoint,
+    cosignature::Witness,
+    frontier::Frontier,
+    hash::Hash,
+    note::{Note, SignerKey},
+    tile::{self, TileKind},
+};
+use tempfile::TempDir;
+
+const ORIGIN: &str = "example.com/log";
+
+/// A directory as a daemon publishes into, and a target beside it.
+struct World {
+    directory: TempDir,
+}
+
+struct Files(PathBuf);
+
+impl LogFiles for Files {
+    type Error = std::io::Error;
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, std::io::Error> {
+        match fs::read(self.0.join(path)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn key() -> SignerKey {
+    SignerKey::generate(ORIGIN, [1; 32]).unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { directory: TempDir::new().unwrap() };
+        fs::write(world.path("log.vkey"), format!("{}\n", key().verifier())).unwrap();
+        fs::create_dir(world.path("target")).unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Publishes entries; the others that are there are those of earlier sizes.
+    fn publish(&self, entries: &[Vec<u8>]) {
+        let mut frontier = Frontier::empty();
+        let mut levels: Vec<Vec<Hash>> = vec![Vec::new(); 3];
+        for entry in entries {
+            levels[0].push(Hash::of_leaf(entry));
+            for node in frontier.append(Hash::of_leaf(entry)) {
+                levels[usize::from(node.level)].push(node.hash);
+            }
+        }
+        for path in tile::kinds(frontier.size()).flat_map(|kind| tile::changed(kind, 0, frontier.size())) {
+            let start = usize::try_from(path.index() * 256).unwrap();
+            let range = start..start + usize::from(path.width());
+            let bytes = match path.kind() {
+                TileKind::Entries => bundle::encode(&entries[range]).unwrap(),
+                TileKind::Hashes { level } => tile::encode_hashes(&levels[usize::from(level)][range]),
+            };
+            self.write(&path.to_string(), &bytes);
+        }
+        let head = Checkpoint::new(ORIGIN, frontier.size(), frontier.root()).unwrap().sign(&key()).unwrap();
+        self.write("checkpoint", head.to_string().as_bytes());
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        let place = self.path("log").join(name);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, content).unwrap();
+    }
+
+    fn program(&self, command: &str, to: &str) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_hallmark-publish"));
+        program.arg(command).arg(self.path("log")).arg("--key").arg(self.path("log.vkey")).args(["--to", to, "--once"]);
+        program
+    }
+
+    fn to_files(&self) -> String {
+        format!("file://{}", self.path("target").display())
+    }
+
+    fn push(&self, more: &[&str]) -> Output {
+        self.program("push", &self.to_files()).args(more).output().unwrap()
+    }
+
+    /// Size of the log at the target, which must hold to the last byte.
+    fn carried(&self) -> u64 {
+        let keys = [key().verifier().clone()];
+        let report = Auditor::new(&keys).audit(&Files(self.path("target")), &mut ()).unwrap();
+        assert!(report.is_clean(), "{:?}", report.findings);
+        report.size
+    }
+}
+
+fn entries(count: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|number| format!("entry {number}").into_bytes()).collect()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn done(output: &Output) {
+    assert!(output.status.success(), "{}", said(output));
+}
+
+#[test]
+fn a_log_that_grows_is_carried_and_old_partial_files_leave() {
+    let world = World::new();
+    let all = entries(700);
+    for size in [3, 250, 300, 301, 700] {
+        world.publish(&all[..size]);
+        done(&world.push(&[]));
+        assert_eq!(world.carried(), size as u64);
+    }
+    let digest = "ab".repeat(32);
+    world.write(&format!("policies/{digest}"), b"version = 1");
+    world.write("openings/002.p/190", b"a line\n");
+    world.publish(&entries(702));
+    world.write("openings/002.p/190", b"a line\n");
+    done(&world.push(&[]));
+    assert_eq!(fs::read(world.path("target/policies").join(digest)).unwrap(), b"version = 1");
+    assert_eq!(fs::read(world.path("target/openings/002.p/190")).unwrap(), b"a line\n");
+    assert!(!world.path("target/checkpoint.tmp").exists());
+}
+
+#[test]
+fn an_older_or_another_log_never_takes_the_place_of_a_newer_one() {
+    let world = World::new();
+    world.publish(&entries(300));
+    done(&world.push(&[]));
+    world.publish(&entries(280));
+    for command in ["push", "check"] {
+        let output = world.program(command, &world.to_files()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(
+            said(&output).contains("the target has 300 entries of this log, and the directory 280"),
+            "{}",
+            said(&output)
+        );
+        assert!(said(&output).contains("hint: the daemon's database is older"), "{}", said(&output));
+    }
+    let mut other = entries(310);
+    other[5] = b"another".to_vec();
+    world.publish(&other);
+    let output = world.push(&[]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("the two are different logs"), "{}", said(&output));
+    assert_eq!(world.carried(), 300);
+}
+
+#[test]
+fn pruned_bundles_leave_the_target_and_it_says_how_many() {
+    let world = World::new();
+    world.publish(&entries(1_000));
+    done(&world.push(&["--keep-entries", "300"]));
+    assert_eq!(fs::read_to_string(world.path("target/pruned-before")).unwrap(), "512\n");
+    assert!(!world.path("target/tile/entries/001").exists() && world.path("target/tile/entries/002").exists());
+    assert!(world.path("target/tile/0/000").exists(), "hashes stay");
+}
+
+/// A witness behind HTTP/1.1; it remembers the size that it saw.
+struct WitnessServer {
+    url: String,
+    seen: Arc<Mutex<u64>>,
+}
+
+impl WitnessServer {
+    fn start(witness: Witness, seen: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/w", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(seen));
+        let remembered = Arc::clone(&seen);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut length = 0;
+                loop {
+                    let mut line = String::new();
+                    if reader.read_line(&mut line).unwrap() == 0 || line == "\r\n" {
+                        break;
+                    }
+                    if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                }
+                let mut body = vec![0; length];
+                reader.read_exact(&mut body).unwrap();
+                let (status, answer) = judge(&witness, &String::from_utf8(body).unwrap(), &remembered);
+                let head =
+                    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+                let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer.as_bytes()));
+            }
+        });
+        Self { url, seen }
+    }
+}
+
+/// What a witness does (C2SP `tlog-witness`): the old size must be its own, and the proof must hold.
+fn judge(witness: &Witness, question: &str, seen: &Mutex<u64>) -> (&'static str, String) {
+    let (proof, note) = question.split_once("\n\n").unwrap();
+    let mut lines = proof.lines();
+    let old: u64 = lines.next().unwrap().strip_prefix("old ").unwrap().parse().unwrap();
+    let proof: Vec<Hash> = lines.map(|line| Hash::from_base64(line).unwrap()).collect();
+    let note = Note::parse(note.as_bytes()).unwrap();
+    let head = Checkpoint::open_note(&note, &[key().verifier().clone()]).unwrap();
+    let mut seen = seen.lock().unwrap();
+    if old != *seen {
+        return ("409 Conflict", format!("{seen}\n"));
+    }
+    let mut before = Frontier::empty();
+    before.append_all(entries(usize::try_from(old).unwrap()).iter().map(|entry| Hash::of_leaf(entry)));
+    let held = hallmark_tlog::proof::verify_consistency(old, &before.root(), head.size(), &head.root(), &proof);
+    if held.is_err() {
+        return ("422 Unprocessable Entity", String::new());
+    }
+    *seen = head.size();
+    ("200 OK", format!("{}\n", witness.cosign(&note, 1_800_000_000).unwrap()))
+}
+
+#[test]
+fn witnesses_cosign_what_is_carried_and_one_that_saw_more_stops_it() {
+    let world = World::new();
+    let witness = Witness::new("witness.example/w", [7; 32]).unwrap();
+    let verifier = witness.verifier().clone();
+    let server = WitnessServer::start(witness, 100);
+    let named = format!("{}={verifier}", server.url);
+    world.publish(&entries(300));
+    done(&world.push(&["--witness", &named]));
+    let note = Note::parse(&fs::read(world.path("target/checkpoint")).unwrap()).unwrap();
+    assert_eq!(verifier.cosigned(&note), Some(1_800_000_000));
+    assert_eq!((world.carried(), *server.seen.lock().unwrap()), (300, 300));
+    *server.seen.lock().unwrap() = 400;
+    world.publish(&entries(350));
+    let output = world.push(&["--witness", &named]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("the witness `witness.example/w` has 400 entries"), "{}", said(&output));
+    assert_eq!(world.carried(), 300, "nothing was made public that a witness contradicts");
+    let nobody = format!("http://127.0.0.1:9/={verifier}");
+    done(&world.push(&["--witness", &nobody]));
+    assert_eq!(world.carried(), 350, "a witness that is away holds nothing up");
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// moto, which plays S3, and its address.
+fn s3() -> (Running, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/moto");
+    let output = Command::new(script).output().unwrap();
+    done(&output);
+    let program = String::from_utf8(output.stdout).unwrap();
+    let mut server = Command::new(program.trim());
+    let mut child =
+        server.args(["-H", "127.0.0.1", "-p", "0"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut lines = lines.map_while(Result::ok);
+    let address = lines.find_map(|line| line.split_once("Running on ").map(|(_, address)| address.trim().to_owned()));
+    // Whoever writes on must find a reader.
+    thread::spawn(move || lines.for_each(drop));
+    (Running(child), address.expect("moto says where it runs"))
+}
+
+fn curl(arguments: &[&str]) -> String {
+    let output =
+        Command::new("curl").args(["--silent", "--show-error", "--fail-with-body"]).args(arguments).output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), said(&output))
+}
+
+#[test]
+fn s3_gets_the_log_with_headers_that_say_how_long_it_may_be_kept() {
+    let world = World::new();
+    let (_running, endpoint) = s3();
+    curl(&["-X", "PUT", &format!("{endpoint}/bucket")]);
+    let push = || {
+        let mut program = world.program("push", "s3://bucket/some/log");
+        program.env("AWS_ENDPOINT", &endpoint).env("AWS_ALLOW_HTTP", "true").env("AWS_REGION", "us-east-1");
+        program.env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b").output().unwrap()
+    };
+    for size in [200, 300] {
+        world.publish(&entries(size));
+        done(&push());
+    }
+    let url = |path: &str| format!("{endpoint}/bucket/some/log/{path}");
+    let signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "a:b"];
+    let head = |path: &str| curl(&[&signed[..], &["--head", &url(path)]].concat()).to_lowercase();
+    let (full, checkpoint) = (head("tile/0/000"), head("checkpoint"));
+    assert!(full.contains("cache-control: public, max-age=31536000, immutable"), "{full}");
+    assert!(
+        checkpoint.contains("cache-control: no-cache") && checkpoint.contains("content-type: text/plain"),
+        "{checkpoint}"
+    );
+    let mut fetched = BTreeMap::new();
+    for path in
+        ["checkpoint", "tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"]
+    {
+        let out = world.path("fetched").join(path);
+        fs::create_dir_all(out.parent().unwrap()).unwrap();
+        curl(&[&signed[..], &["--output", out.to_str().unwrap(), &url(path)]].concat());
+        fetched.insert(path, fs::read(out).unwrap());
+    }
+    for (path, content) in fetched {
+        assert_eq!(content, fs::read(world.path("log").join(path)).unwrap(), "{path}");
+    }
+    world.publish(&entries(250));
+    assert_eq!(push().status.code(), Some(1), "an older log is refused there, too");
+}
+
+#[test]
+fn a_log_is_served_over_https_read_only() {
+    let world = World::new();
+    world.publish(&entries(300));
+    world.write("log.key", b"not for others");
+    let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key, ready) = (world.path("server.pem"), world.path("server.key"), world.path("ready"));
+    fs::write(&cert, server.cert.pem()).unwrap();
+    fs::write(&key, server.signing_key.serialize_pem()).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_hallmark-publish"));
+    program.arg("serve").arg(world.path("log")).args(["--listen", "127.0.0.1:0"]).arg("--ready-file").arg(&ready);
+    let mut child = program.arg("--cert").arg(&cert).arg("--key").arg(&key).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim().rsplit(':').next().unwrap().to_owned();
+    let _running = Running(child);
+    let (cert, url) = (cert.to_str().unwrap(), |path: &str| format!("https://localhost:{port}/{path}"));
+    let get = |path: &str| curl(&["--cacert", cert, "--include", &url(path)]);
+    assert!(get("tile/0/000").contains("immutable"), "{}", get("tile/0/000"));
+    let checkpoint = get("checkpoint");
+    assert!(checkpoint.contains("no-cache") && checkpoint.contains("example.com/log\n300\n"), "{checkpoint}");
+    for path in ["log.key", "", "tile/0", "..%2flog.vkey", "tile/0/009"] {
+        assert!(get(path).contains("404"), "{path}: {}", get(path));
+    }
+    assert!(curl(&["--cacert", cert, "-X", "DELETE", "--include", &url("checkpoint")]).contains("405"));
+}

@@ -1,0 +1,135 @@
+//! Roots whose keys are elsewhere: their certificate is brought when the authority is made, and for each epoch the intermediate that they
+//! sign from a request of ours.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use hallmark_issuance::reassemble;
+use hallmark_ledger::{AuthorityRecord, EpochRecord, EpochState, Epochs, Step};
+use hallmark_policy::{
+    Decision, Reason, ReasonCode,
+    content::EpochBinding,
+    decide_request,
+    file::RotatesWord,
+    offline::{self, CERTIFICATE_BYTES_MAX},
+    profile::Authority,
+    time::Span,
+};
+use hallmark_proto::{link::Reply, operator::BringIntermediateRequest};
+
+use crate::{
+    age::no_epoch,
+    answer::Failure,
+    authorities,
+    core::Inner,
+    crl::unfit,
+    epoch,
+    making::{self, MakingError, SIGN_TIME_MAX},
+    operate::decode,
+    order::{Keep, Outcome, certify},
+    rotate,
+};
+
+/// Certificates of offline roots, DER, by the name of their authority.
+pub type Roots = BTreeMap<String, Vec<u8>>;
+
+/// Makes an authority of a root whose certificate was brought.
+pub(crate) async fn bring_root(
+    core: &Arc<Inner>,
+    authority: &Authority,
+    roots: &Roots,
+) -> Result<AuthorityRecord, MakingError> {
+    let name = &authority.name;
+    let Some(der) = roots.get(name) else {
+        let sentence = format!(
+            "the root of authority `{name}` is offline; hint: bring its certificate with `hallmarkd init --root {name}=FILE`"
+        );
+        return Err(making::refused(
+            name,
+            "root certificate",
+            Reason::new(ReasonCode::RootOffline, "certificate", sentence),
+        ));
+    };
+    let now = core.trusted_clock().await.map_err(MakingError::Clock)?;
+    let (brought, root) = offline::root(&authority.root, der, now.time)
+        .map_err(|reasons| making::refused_all(name, "root certificate", reasons))?;
+    core.advance(Step::RootBrought {
+        authority: name.clone(),
+        owners: authority.owner_keys().to_vec(),
+        spki: root.key.spki().to_vec(),
+        brought: Box::new(brought),
+    })
+    .await?;
+    core.ledger.authority(name)?.ok_or_else(|| MakingError::Missing { authority: name.clone(), what: "root" })
+}
+
+impl Inner {
+    /// What the offline root of an epoch is to sign: a PKCS#10 request, signed once and the same ever after.
+    pub(crate) async fn certification_request(self: &Arc<Self>, epoch: &EpochRecord) -> Result<Bytes, Failure> {
+        let stored = epoch.key.as_ref().map(|key| hallmark_policy::key::PublicKey::parse(&key.spki));
+        let Some(Ok(key)) = stored else { return Ok(Bytes::new()) };
+        let approved = match decide_request(&self.policy(), &epoch.authority, binding(epoch), &key) {
+            Decision::Approve(approved) => *approved,
+            Decision::Refuse(reasons) => return Err(Failure { reasons, logged: None, retry_after: None }),
+        };
+        self.open_key(&epoch.authority, epoch.key.clone()).await.map_err(|error| self.making_failed(&error))?;
+        let now = self.trusted_clock().await?;
+        let deadline = std::time::Instant::now() + SIGN_TIME_MAX;
+        match certify(self, approved, now, deadline, Keep::BeforeReply, None).await? {
+            Outcome::Certified(certified) => Ok(certified.certificate.into()),
+            Outcome::Validated(_) => Ok(Bytes::new()),
+        }
+    }
+
+    /// Takes the intermediate CA certificate that an offline root has signed, and goes on with its epoch.
+    pub(crate) async fn bring_intermediate(self: &Arc<Self>, body: Bytes) -> Result<Reply, Failure> {
+        let BringIntermediateRequest { authority: name, generation, certificate } = decode(body)?;
+        crate::epochs::known(self, &name)?;
+        if certificate.is_empty() || certificate.len() > CERTIFICATE_BYTES_MAX {
+            let sentence = format!("`certificate` has {} bytes", certificate.len());
+            let reason = Reason::new(ReasonCode::FieldOutOfLimits, "certificate", sentence);
+            return Err(reason.allowing(format!("1 to {CERTIFICATE_BYTES_MAX} bytes")).into());
+        }
+        let _alone = self.rotating.alone(&name).await;
+        let policy = self.policy();
+        let record = self.ledger.authority(&name).map_err(|error| self.ledger_failed(&error))?;
+        let epoch = self.one_epoch(&name, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
+        let (Some(record), Some(authority)) = (record, policy.authority(&name)) else {
+            return Err(no_epoch(generation));
+        };
+        if self.has_brought(&record, &epoch, &certificate)? {
+            return self.epoch_response(&name, generation, vec!["it was brought before".to_owned()]).await;
+        }
+        if epoch.state != EpochState::Keyed || !record.is_offline() {
+            return Err(self.making_failed(&epoch::other_state(&epoch, "waiting for a certificate of an offline root")));
+        }
+        let now = self.trusted_clock().await?;
+        let root = authorities::root(&record, &authority.root).map_err(unfit)?;
+        let key = self.open_key(&name, epoch.key.clone()).await.map_err(|error| self.making_failed(&error))?;
+        let lifetime = (epoch.lifetime_secs > 0).then(|| Span::from_secs(epoch.lifetime_secs));
+        let wanted = (binding(&epoch), lifetime);
+        let brought = offline::intermediate(&policy, &name, &root, wanted, &key, &certificate, now.time)
+            .map_err(|reasons| Failure { reasons, logged: None, retry_after: None })?;
+        let step = Step::IntermediateBrought { authority: name.clone(), generation, brought: Box::new(brought) };
+        self.advance(step).await.map_err(|error| self.ledger_failed(&error))?;
+        let mut said = Vec::new();
+        let done = match authority.rotates() {
+            RotatesWord::Manifest => rotate::finish(self, authority, &record, generation, &mut said).await.map(drop),
+            RotatesWord::Age => epoch::prepare(self, authority, &record, generation, &mut said).await.map(drop),
+        };
+        done.map_err(|error| self.making_failed(&error))?;
+        self.epoch_response(&name, generation, said).await
+    }
+
+    /// Whether this certificate is the epoch's already.
+    fn has_brought(&self, record: &AuthorityRecord, epoch: &EpochRecord, certificate: &[u8]) -> Result<bool, Failure> {
+        let Some(answer) = &epoch.intermediate else { return Ok(false) };
+        let key = authorities::stored_key(&record.name, record.key.as_ref()).map_err(unfit)?;
+        let stored = reassemble(&answer.to_be_signed, answer.algorithm, &answer.signature, &key);
+        Ok(stored.is_ok_and(|stored| stored.der() == certificate))
+    }
+}
+
+fn binding(epoch: &EpochRecord) -> EpochBinding {
+    EpochBinding { generation: epoch.generation, manifest: epoch.manifest_sha256, transition: epoch.transition }
+}

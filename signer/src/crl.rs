@@ -1,0 +1,263 @@
+//! CRLs: one at a time, each numbered after the one before, durable before anybody sees it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hallmark_issuance::reassemble;
+use hallmark_ledger::{Answer, AuthorityRecord, CrlRecord, CrlStatus};
+use hallmark_policy::{
+    Approved, CrlRequest, Decision, Facts, Reason, ReasonCode, Revocation, SIGNER, decide_crl, profile::Authority,
+    time::UnixTime,
+};
+use tokio::sync::Mutex;
+
+use crate::{
+    answer::Failure,
+    authorities::{self, AuthorityError},
+    ca::{Ca, described},
+    core::{Core, Inner},
+    order::{self, Keep},
+};
+
+/// How long the signature on a CRL may take.
+const SIGN_SECS_MAX: u64 = 60;
+
+/// How often a CRL is begun again because a certificate was revoked, or the policy changed, while it was made.
+const ATTEMPTS_MAX: usize = 4;
+
+/// A CRL that is signed and durable.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Crl {
+    /// cRLNumber.
+    pub number: u64,
+    /// thisUpdate.
+    pub this_update: UnixTime,
+    /// nextUpdate.
+    pub next_update: UnixTime,
+    /// How many certificates it lists.
+    pub entries: u64,
+    /// Index of its decision in the log.
+    pub log_index: u64,
+    /// The CertificateList, DER.
+    pub der: Vec<u8>,
+}
+
+impl std::fmt::Debug for Crl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { number, this_update, next_update, entries, .. } = self;
+        write!(f, "Crl(number {number}, {this_update} to {next_update}, {entries} entries)")
+    }
+}
+
+/// Why something was not done: all the reasons.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct NotDone {
+    /// The reasons, at least one.
+    pub reasons: Vec<Reason>,
+}
+
+impl From<Failure> for NotDone {
+    fn from(failure: Failure) -> Self {
+        Self { reasons: failure.reasons }
+    }
+}
+
+/// What the core keeps for CRLs.
+#[derive(Default)]
+pub(crate) struct Crls {
+    /// One CRL at a time: their numbers follow each other.
+    making: Mutex<()>,
+}
+
+impl Core {
+    /// Signs a new CRL of that CA. `reaching`: what nextUpdate is to reach, where that is later than the policy's lifetime.
+    ///
+    /// # Errors
+    /// See [`NotDone`].
+    pub async fn sign_crl(&self, authority: &str, ca: Ca, reaching: Option<UnixTime>) -> Result<Crl, NotDone> {
+        let (inner, authority) = (Arc::clone(&self.inner), authority.to_owned());
+        let work = inner.begin();
+        // Not cancelled with whoever waits: what is committed is signed.
+        let signing = tokio::spawn(async move {
+            let signed = inner.sign_crl(&authority, ca, reaching).await;
+            drop(work);
+            signed
+        });
+        signing.await.unwrap_or_else(|_| Err(interrupted())).map_err(NotDone::from)
+    }
+
+    /// The newest CRL of that CA that is signed.
+    ///
+    /// # Errors
+    /// See [`NotDone`].
+    pub fn latest_crl(&self, authority: &str, ca: Ca) -> Result<Option<Crl>, NotDone> {
+        self.inner.latest_crl(authority, ca).map_err(NotDone::from)
+    }
+}
+
+impl Inner {
+    /// Signs a new CRL of that CA: for a rotation, an operator, or the background.
+    pub(crate) async fn sign_crl(
+        self: &Arc<Self>,
+        authority: &str,
+        ca: Ca,
+        reaching: Option<UnixTime>,
+    ) -> Result<Crl, Failure> {
+        if ca == Ca::Root {
+            offline(&self.ca(authority, ca)?.authority).map_or(Ok(()), Err)?;
+        }
+        let _one_at_a_time = self.crls.making.lock().await;
+        self.finish_pending(authority, ca).await?;
+        for _ in 1..ATTEMPTS_MAX {
+            match self.next_crl(authority, ca, reaching).await {
+                Err(failure) if is_overtaken(&failure) => {}
+                other => return other,
+            }
+        }
+        self.next_crl(authority, ca, reaching).await
+    }
+
+    /// Signs the CRL that an interrupted run committed: the next one has the next number. It is signed again as any request is,
+    /// or void if its end has passed.
+    async fn finish_pending(self: &Arc<Self>, authority: &str, ca: Ca) -> Result<(), Failure> {
+        let Some(identity) = self.crl_status(authority, ca)?.pending else { return Ok(()) };
+        self.open_ca(authority, ca).await?;
+        match order::resume(self, &identity, deadline()).await {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.reasons.iter().any(|reason| reason.code == ReasonCode::RequestVoid) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn next_crl(self: &Arc<Self>, authority: &str, ca: Ca, reaching: Option<UnixTime>) -> Result<Crl, Failure> {
+        let now = self.trusted_clock().await?;
+        let (deciding, name) = (Arc::clone(self), authority.to_owned());
+        let decided = tokio::task::spawn_blocking(move || deciding.decide_crl(&name, ca, reaching, now.time)).await;
+        let approved = match decided.map_err(|_| interrupted())?? {
+            Ok(approved) => approved,
+            Err(reasons) => return Err(self.refuse(reasons, facts(authority)).await),
+        };
+        self.open_ca(authority, ca).await?;
+        order::certify(self, *approved, now, deadline(), Keep::BeforeReply, None).await?;
+        let crl = self.latest_crl(authority, ca)?.ok_or_else(interrupted)?;
+        tracing::info!(authority, %ca, number = crl.number, entries = crl.entries, "a CRL is signed");
+        Ok(crl)
+    }
+
+    /// Reads what the ledger knows, and has it decided.
+    fn decide_crl(
+        &self,
+        authority: &str,
+        ca: Ca,
+        reaching: Option<UnixTime>,
+        now: UnixTime,
+    ) -> Result<Result<Box<Approved>, Vec<Reason>>, Failure> {
+        let failed = |error| self.ledger_failed(&error);
+        let policy = self.policy();
+        let issuer = self.ca(authority, ca)?.issuer(described(&policy, authority)?).map_err(unfit)?;
+        let key = issuer.for_crl().key().digest();
+        // The number is read before the list: what is revoked in between is found out when it is committed.
+        let status = self.ledger.crl_status(key).map_err(failed)?;
+        let revocations: Vec<Revocation> = self.ledger.revocations(key).map_err(failed)?;
+        let request = CrlRequest {
+            issuer: issuer.for_crl(),
+            number: status.last_number.saturating_add(1),
+            revocations,
+            newest_revocation: status.newest_revocation,
+            previous: status.newest.as_ref().map(CrlRecord::previous),
+            reaching,
+        };
+        Ok(match decide_crl(&policy, authority, request, now) {
+            Decision::Approve(approved) => Ok(approved),
+            Decision::Refuse(reasons) => Err(reasons),
+        })
+    }
+
+    /// Finds the key of a CA and lets it sign; for the root's and the active epoch's it was done at the start.
+    async fn open_ca(self: &Arc<Self>, authority: &str, ca: Ca) -> Result<(), Failure> {
+        let (inner, name) = (Arc::clone(self), authority.to_owned());
+        let opened = tokio::task::spawn_blocking(move || {
+            let record = inner.ca(&name, ca)?;
+            authorities::open_key(&inner.keyring, &name, record.key()).map_err(unfit)?;
+            Ok(())
+        });
+        opened.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+
+    /// How far the CRLs of a CA are.
+    pub(crate) fn crl_status(&self, authority: &str, ca: Ca) -> Result<CrlStatus, Failure> {
+        let key = self.ca(authority, ca)?.public_key().map_err(unfit)?;
+        self.ledger.crl_status(key.digest()).map_err(|error| self.ledger_failed(&error))
+    }
+
+    /// The newest CRL of a CA, DER; nothing where it has signed none.
+    pub(crate) fn newest_crl(&self, authority: &str, ca: Ca) -> Result<Bytes, Failure> {
+        Ok(self.latest_crl(authority, ca)?.map(|crl| crl.der.into()).unwrap_or_default())
+    }
+
+    /// The newest CRL of a CA that is signed.
+    pub(crate) fn latest_crl(&self, authority: &str, ca: Ca) -> Result<Option<Crl>, Failure> {
+        let key = self.ca(authority, ca)?.public_key().map_err(unfit)?;
+        let latest = self.ledger.latest_crl(key.digest()).map_err(|error| self.ledger_failed(&error))?;
+        let Some((record, Answer { to_be_signed, algorithm, signature, .. })) = latest else { return Ok(None) };
+        let signed = reassemble(&to_be_signed, algorithm, &signature, &key).map_err(|error| order::defect(&error))?;
+        let CrlRecord { number, this_update, next_update, entries, log_index, newest_revocation: _ } = record;
+        Ok(Some(Crl { number, this_update, next_update, entries, log_index, der: signed.into_der() }))
+    }
+}
+
+/// Why an authority signs no CRLs.
+pub(crate) fn not_configured(authority: &Authority) -> Option<Reason> {
+    let sentence = format!("the policy has no `crl` for authority `{}`", authority.name);
+    let reason = Reason::new(ReasonCode::CrlNotConfigured, "revoke_previous", sentence);
+    authority.crl.is_none().then(|| reason.allowing("crl = { lifetime = \"7d\", refresh = \"1d\" } in the authority"))
+}
+
+/// Why nothing can be put on the root's list.
+pub(crate) fn offline(record: &AuthorityRecord) -> Option<Reason> {
+    let sentence =
+        format!("the root of authority `{}` is offline, so that this signer signs no CRL of it", record.name);
+    let reason = Reason::new(ReasonCode::RootOffline, "revoke_previous", sentence);
+    record.is_offline().then(|| reason.allowing("a CRL that is signed where the root's key is"))
+}
+
+fn facts(authority: &str) -> Facts {
+    Facts {
+        method: "SignCrl".to_owned(),
+        authority: authority.to_owned(),
+        caller: SIGNER.to_owned(),
+        ..Facts::default()
+    }
+}
+
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(SIGN_SECS_MAX)
+}
+
+/// Whether something else came first, so that it is worth another attempt at once.
+fn is_overtaken(failure: &Failure) -> bool {
+    let overtaken = |reason: &Reason| matches!(reason.code, ReasonCode::CrlStale | ReasonCode::PolicyChanged);
+    failure.reasons.iter().all(overtaken)
+}
+
+/// What is stored of the CA, or its key, is not as it must be.
+pub(crate) fn unfit(error: AuthorityError) -> Failure {
+    let code = match &error {
+        AuthorityError::PolicyDiffers { .. } | AuthorityError::Dropped { .. } => ReasonCode::PolicyDiffers,
+        AuthorityError::Key { .. } => ReasonCode::DeviceFailed,
+        AuthorityError::Ledger(_)
+        | AuthorityError::Reference { .. }
+        | AuthorityError::PublicKey { .. }
+        | AuthorityError::Certificate { .. }
+        | AuthorityError::Incomplete { .. } => ReasonCode::LedgerFailed,
+    };
+    Reason::new(code, "authority", error.to_string()).into()
+}
+
+pub(crate) fn interrupted() -> Failure {
+    Reason::new(ReasonCode::LedgerFailed, "authority", "the work was interrupted; ask again").into()
+}

@@ -1,0 +1,134 @@
+//! docs/epochs.md, with every command in it executed: in one laboratory that rotates by manifest, and in one that rotates by age.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use hallmark_tests::{
+    by_manifest::Mesh,
+    daemon::{Daemon, Laboratory, program},
+};
+
+/// The section whose commands are for an authority that rotates by age.
+const BY_AGE: &str = "By age";
+
+/// What stands for text that differs.
+const DIFFERS: char = '…';
+
+/// What is printed between two blocks.
+const BETWEEN: &str = "@@ the next block @@";
+
+/// A block of commands, with lines that are expected in what they say.
+#[derive(Debug, Default)]
+struct Block {
+    /// Where it begins in the page, from 1.
+    line: usize,
+    commands: String,
+    expected: Vec<String>,
+}
+
+#[test]
+fn every_command_of_the_page_about_epochs_does_what_the_page_says() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/epochs.md")).unwrap();
+    let (by_manifest, by_age) = blocks(&page);
+    assert!(by_manifest.len() > 5 && by_age.len() > 2, "the page has lost its examples");
+
+    let mesh = Mesh::new();
+    let daemon = mesh.laboratory().start();
+    hold(&by_manifest, mesh.laboratory(), &daemon);
+    let laboratory = Laboratory::new();
+    let daemon = laboratory.start();
+    hold(&by_age, &laboratory, &daemon);
+}
+
+/// The blocks of the page: of an authority that rotates by manifest, and of one that rotates by age.
+fn blocks(page: &str) -> (Vec<Block>, Vec<Block>) {
+    let (mut by_manifest, mut by_age) = (Vec::new(), Vec::new());
+    let (mut section, mut block) = ("", None);
+    for (number, line) in page.lines().enumerate() {
+        match (&mut block, line) {
+            (None, "```console") => block = Some(Block { line: number + 1, ..Block::default() }),
+            (None, _) => section = line.strip_prefix("## ").unwrap_or(section),
+            (Some(_), "```") => {
+                let blocks = if section == BY_AGE { &mut by_age } else { &mut by_manifest };
+                blocks.extend(block.take());
+            }
+            (Some(block), _) => match line.strip_prefix("$ ").or_else(|| line.strip_prefix("> ")) {
+                Some(command) => writeln!(block.commands, "{command}").unwrap(),
+                None => block.expected.push(line.to_owned()),
+            },
+        }
+    }
+    (by_manifest, by_age)
+}
+
+/// Runs the blocks one after the other in one shell, and holds what they say against the page.
+fn hold(blocks: &[Block], laboratory: &Laboratory, daemon: &Daemon) {
+    let said = run(blocks, laboratory, daemon);
+    let mut parts = said.split(BETWEEN);
+    for block in blocks {
+        let said = parts.next().unwrap_or_else(|| panic!("the commands end before line {}", block.line));
+        let mut lines = said.lines();
+        for expected in &block.expected {
+            assert!(
+                lines.any(|line| matches(line, expected)),
+                "docs/epochs.md, block at line {}: `{expected}` is missing in\n{said}",
+                block.line
+            );
+        }
+    }
+    assert_eq!(parts.count(), 1, "the last block ran to its end:\n{said}");
+}
+
+fn run(blocks: &[Block], laboratory: &Laboratory, daemon: &Daemon) -> String {
+    let mut script = "set -eu\nexec 2>&1\n".to_owned();
+    for block in blocks {
+        write!(script, "{}echo '{BETWEEN}'\n", block.commands).unwrap();
+    }
+    let client = |signer: &str, who: &str| {
+        format!("signer = \"https://{signer}\"\nca = \"server-ca.pem\"\ncert = \"{who}.pem\"\nkey = \"{who}.key\"\n")
+    };
+    fs::write(laboratory.path("client.toml"), client(daemon.address(), "coordinator")).unwrap();
+    fs::write(laboratory.path("operator.toml"), client(daemon.operators(), "operator")).unwrap();
+    let programs = program("hallmark").parent().unwrap().to_owned();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(laboratory.path("."))
+        .env("PATH", path)
+        .env("HALLMARK_CONFIG", "client.toml")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+/// Whether a line is the expected one, text that differs left out.
+fn matches(line: &str, expected: &str) -> bool {
+    let mut parts = expected.split(DIFFERS);
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = line.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    false
+}
+
+#[test]
+fn lines_with_a_gap_stand_for_many_and_others_for_themselves() {
+    assert!(matches("a b c", "a b c") && matches("a b c", "a…c") && matches("a b c", "a…") && matches("a b c", "…b…"));
+    assert!(!matches("a b c", "a b") && !matches("a b c", "…b") && !matches("a b c", "b…") && !matches("ab", "a…bb"));
+}

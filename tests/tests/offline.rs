@@ -1,0 +1,198 @@
+//! A root whose key is elsewhere: its certificate is brought, and each epoch waits for the intermediate that it signs.
+
+use hallmark_proto::signer::{EpochState, RotateIntermediateResponse};
+use hallmark_tests::{
+    Where, World,
+    asking::Asked,
+    example_policy,
+    mesh::{self, GENESIS, Owner, manifest, rotate, transition_of},
+    tools::{der, pem, run},
+};
+
+/// The example policy with its root elsewhere.
+fn offline(policy: &str) -> String {
+    policy.replacen("lifetime = \"3650d\"", "lifetime = \"3650d\"\noffline = true", 1)
+}
+
+/// An offline CA: openssl, with its key in a file of the world.
+struct OfflineCa<'a> {
+    world: &'a World,
+    at: i64,
+}
+
+impl OfflineCa<'_> {
+    fn path(&self, name: &str) -> String {
+        self.world.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// openssl knows no other clock than the machine's, so that the world's is told to it by faketime's means: dates in full.
+    fn date(&self, days: i64) -> String {
+        let text = hallmark_policy::time::UnixTime::from_secs(self.at + days * 86_400).to_string();
+        text.chars().filter(char::is_ascii_digit).chain(['Z']).collect()
+    }
+
+    fn lay_out(&self) {
+        for name in ["index.txt", "index.txt.attr"] {
+            self.world.write(name, "");
+        }
+        self.world.write("serial.txt", "4711aabbccddeeff00112233445566778899aabb\n");
+        let database = self.path("index.txt");
+        let (serial, out) = (self.path("serial.txt"), self.world.path("").display().to_string());
+        self.world.write(
+            "ca.cnf",
+            &format!(
+                "[ca]\ndefault_ca=own\n[own]\ndatabase={database}\nserial={serial}\nnew_certs_dir={out}\ndefault_md=sha256\n\
+                 policy=any\ncopy_extensions=copyall\nunique_subject=no\nstring_mask=utf8only\npreserve=yes\n\
+                 [any]\norganizationName=optional\ncommonName=supplied\n\
+                 [root]\nbasicConstraints=critical,CA:TRUE,pathlen:1\nkeyUsage=critical,keyCertSign,cRLSign\n\
+                 subjectKeyIdentifier=hash\n[intermediate]\nauthorityKeyIdentifier=keyid:always\n\
+                 [wide]\nauthorityKeyIdentifier=keyid:always\nextendedKeyUsage=serverAuth\n"
+            ),
+        );
+    }
+
+    /// The root's certificate, DER.
+    fn root(&self, subject: &str) -> Vec<u8> {
+        self.lay_out();
+        let (key, csr, out) = (self.path("root.key"), self.path("root.csr"), self.path("root.pem"));
+        let new = [
+            "req",
+            "-new",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-noenc",
+            "-utf8",
+            "-subj",
+            subject,
+        ];
+        run("openssl", &[&new[..], &["-keyout", &key, "-out", &csr]].concat());
+        self.sign(&["-selfsign", "-keyfile", &key, "-in", &csr, "-out", &out, "-extensions", "root"], 0, 3_000);
+        der("CERTIFICATE", &std::fs::read_to_string(out).unwrap())
+    }
+
+    /// What the root signs for a request, DER.
+    fn intermediate(&self, request: &[u8], extensions: &str, days: i64) -> Vec<u8> {
+        self.world.write("epoch.csr", &pem("CERTIFICATE REQUEST", request));
+        let said = run("openssl", &["req", "-in", &self.path("epoch.csr"), "-noout", "-verify"]);
+        assert!(said.contains("verify OK"), "{said}");
+        let (key, root, csr, out) =
+            (self.path("root.key"), self.path("root.pem"), self.path("epoch.csr"), self.path("i.pem"));
+        let whole = ["-keyfile", &key, "-cert", &root, "-in", &csr, "-out", &out, "-extensions", extensions];
+        self.sign(&whole, 0, days);
+        der("CERTIFICATE", &std::fs::read_to_string(out).unwrap())
+    }
+
+    fn sign(&self, arguments: &[&str], from: i64, days: i64) {
+        let (config, from, until) = (self.path("ca.cnf"), self.date(from), self.date(days));
+        let fixed = ["ca", "-batch", "-notext", "-config", &config, "-startdate", &from, "-enddate", &until];
+        run("openssl", &[&fixed[..], arguments].concat());
+    }
+}
+
+const SUBJECT: &str = "/O=Hallmark Lab/CN=Athenz Lab Root CA";
+
+#[tokio::test]
+async fn a_rotation_stops_with_a_request_and_goes_on_when_the_signed_certificate_is_brought() {
+    let owner = Owner::new();
+    let mut world = World::unmade(Where::SoftHsm, &offline(&mesh::policy(&[&owner])));
+    let error = world.start(true).await.expect_err("the root's certificate is missing").to_string();
+    assert!(error.contains("offline") && error.contains("--root athenz=FILE"), "{error}");
+    let at = world.clocks().now();
+    let root = OfflineCa { world: &world, at }.root(SUBJECT);
+    world.bring_root(root.clone());
+    world.start(true).await.unwrap();
+
+    let first = manifest("one", &[&owner]);
+    let waiting = rotate(&world, &owner, GENESIS, &first).await.unwrap();
+    assert_eq!((waiting.state(), waiting.root.as_ref()), (EpochState::Keyed, root.as_slice()));
+    assert!(waiting.intermediate.is_empty() && !waiting.mesh_ca.is_empty() && waiting.log_index.is_none());
+    assert_eq!(world.mint(Asked::sports_api().request()).await.unwrap_err().reasons, ["EPOCH_NOT_ACTIVE"]);
+    world.restart().await;
+    let again = rotate(&world, &owner, GENESIS, &first).await.unwrap();
+    assert_eq!((&again.certification_request, &again.mesh_ca), (&waiting.certification_request, &waiting.mesh_ca));
+
+    let (request, offline_ca) = (waiting.certification_request, OfflineCa { world: &world, at });
+    let wide = offline_ca.intermediate(&request, "wide", 300);
+    let long = offline_ca.intermediate(&request, "intermediate", 400);
+    let good = offline_ca.intermediate(&request, "intermediate", 300);
+    for (bad, why) in
+        [(wide, "extensions"), (long, "lives longer"), (root.clone(), "differs"), (vec![0x30, 0], "does not read")]
+    {
+        let refused = world.bring_intermediate(1, &bad).await.unwrap_err();
+        assert_eq!((refused.code, refused.reasons.as_slice()), (3, &["CERTIFICATE_UNFIT".to_owned()][..]));
+        assert!(refused.message.contains(why) && refused.logged.is_some(), "{why}: {}", refused.message);
+    }
+    let brought = world.bring_intermediate(1, &good).await.unwrap();
+    assert_eq!(brought.epoch.as_ref().unwrap().state(), EpochState::Active);
+    assert_eq!(brought.intermediate, good.as_slice());
+    assert!(world.bring_intermediate(1, &good).await.unwrap().notes[0].contains("before"));
+    let active = rotate(&world, &owner, GENESIS, &first).await.unwrap();
+    assert!(active.replayed && active.intermediate == good.as_slice() && active.mesh_ca == waiting.mesh_ca);
+    verify_leaf(&world, &active, at).await;
+
+    world.restart().await;
+    verify_leaf(&world, &active, at).await;
+    let two = rotate(&world, &owner, transition_of(&active), &manifest("two", &[&owner])).await.unwrap();
+    assert_eq!(two.state(), EpochState::Keyed);
+    verify_leaf(&world, &active, at).await;
+    let revoking = mesh::request(&world, &owner, transition_of(&active), &manifest("two", &[&owner]), 0, true);
+    assert_eq!(world.rotate(&revoking).await.unwrap_err().reasons, ["ROOT_OFFLINE"]);
+    assert_eq!(world.token().labels().iter().filter(|label| label.contains("root")).count(), 0);
+    let log = world.log_after_stop().await;
+    let steps: Vec<_> = log.of_type("rotation").map(|entry| entry["step"].as_str().unwrap()).collect();
+    assert_eq!(steps[..3], ["root-brought", "epoch-intent", "epoch-key"]);
+    assert!(steps.contains(&"intermediate-brought"));
+}
+
+async fn verify_leaf(world: &World, active: &RotateIntermediateResponse, at: i64) {
+    let leaf = world.mint(Asked::sports_api().request()).await.unwrap();
+    assert_eq!(leaf.epoch, active.epoch);
+    for (name, certificate) in
+        [("v-root.pem", &active.root), ("v-i.pem", &active.intermediate), ("v-leaf.pem", &leaf.certificate)]
+    {
+        world.write(name, &pem("CERTIFICATE", certificate));
+    }
+    let path = |name: &str| world.path(name).to_str().unwrap().to_owned();
+    let at = (at + 60).to_string();
+    let arguments = [
+        "verify",
+        "-x509_strict",
+        "-attime",
+        &at,
+        "-CAfile",
+        &path("v-root.pem"),
+        "-untrusted",
+        &path("v-i.pem"),
+        &path("v-leaf.pem"),
+    ];
+    run("openssl", &arguments);
+}
+
+#[tokio::test]
+async fn an_authority_that_rotates_by_age_waits_for_its_offline_root_too() {
+    let mut world = World::unmade(Where::Software, &offline(&example_policy()));
+    let at = world.clocks().now();
+    let root = OfflineCa { world: &world, at }.root(SUBJECT);
+    world.bring_root(root);
+    world.start(true).await.unwrap();
+    let waiting = world.prepare_epoch(0).await.unwrap();
+    assert_eq!(waiting.epoch.as_ref().unwrap().state(), EpochState::Keyed);
+    let good = OfflineCa { world: &world, at }.intermediate(&waiting.certification_request, "intermediate", 300);
+    let prepared = world.bring_intermediate(1, &good).await.unwrap();
+    assert_eq!(prepared.epoch.unwrap().state(), EpochState::Prepared);
+    world.activate_epoch(1, false).await.unwrap();
+    assert!(world.mint(Asked::sports_api().request()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_root_that_is_not_the_one_of_the_policy_is_not_taken() {
+    let mut world = World::unmade(Where::Software, &offline(&example_policy()));
+    let at = world.clocks().now();
+    let offline_ca = OfflineCa { world: &world, at };
+    let other = offline_ca.root("/O=Hallmark Lab/CN=Another Root CA");
+    world.bring_root(other);
+    let error = world.start(true).await.expect_err("another root").to_string();
+    assert!(error.contains("its subject is not the one that the policy describes"), "{error}");
+}
