@@ -9,7 +9,11 @@ use std::{fs, path::Path, process::Command, sync::OnceLock};
 
 use forge::Forgery;
 use hallmark_proto::signer::MintCertificateRequest;
-use hallmark_tests::{asking::Asked, client::connect, daemon::Laboratory};
+use hallmark_tests::{
+    asking::Asked,
+    client::connect,
+    daemon::{Laboratory, succeed},
+};
 use judge::{JUDGES, Judge};
 use proptest::{prelude::*, test_runner::TestRunner};
 use tokio::task::JoinSet;
