@@ -11,6 +11,7 @@ help:
 	@echo 'make serve   the daemon in the foreground on 127.0.0.1:4443, with its files in run/'
 	@echo 'make test    every test, SoftHSM included'
 	@echo 'make crashes  200 rounds of kill -9 under 64 clients; make test does 20'
+	@echo 'make test-rotation  a minute of minting and rotating at once, with its numbers, on a machine that does nothing else'
 	@echo 'make lint    formatting, clippy without warnings, licences and duplicate crates'
 	@echo 'make build   the programs hallmarkd and hallmark, in target/debug'
 	@echo 'make fuzz    every fuzz target for a minute (needs cargo-fuzz)'
@@ -35,6 +36,9 @@ test: build
 
 crashes: build
 	HALLMARK_CRASH_ROUNDS=200 $(CARGO) test --locked -p hallmark-tests --test crashes -- --nocapture
+
+test-rotation: deps
+	HALLMARK_ROTATION_SECONDS=60 $(CARGO) test --locked -p hallmark-tests --test fences -- --nocapture
 
 lint: deps
 	$(CARGO) fmt --all --check

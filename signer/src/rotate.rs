@@ -343,7 +343,7 @@ async fn waiting(
     record: &AuthorityRecord,
     epoch: &EpochRecord,
 ) -> Result<RotateIntermediateResponse, Failure> {
-    let (root, mesh_ca) = authorities::without_intermediate(record, epoch).map_err(|error| crl::unfit(error))?;
+    let (root, mesh_ca) = authorities::without_intermediate(record, epoch).map_err(crl::unfit)?;
     Ok(RotateIntermediateResponse {
         root: root.into(),
         mesh_ca: mesh_ca.into(),

@@ -86,7 +86,7 @@ fn hold(blocks: &[Block], laboratory: &Laboratory, daemon: &Daemon) {
 fn run(blocks: &[Block], laboratory: &Laboratory, daemon: &Daemon) -> String {
     let mut script = "set -eu\nexec 2>&1\n".to_owned();
     for block in blocks {
-        write!(script, "{}echo '{BETWEEN}'\n", block.commands).unwrap();
+        writeln!(script, "{}echo '{BETWEEN}'", block.commands).unwrap();
     }
     let client = |signer: &str, who: &str| {
         format!("signer = \"https://{signer}\"\nca = \"server-ca.pem\"\ncert = \"{who}.pem\"\nkey = \"{who}.key\"\n")

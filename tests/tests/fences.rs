@@ -27,8 +27,12 @@ const MINTERS: usize = 8;
 /// How often a manifest is set, or as often as the last one is done.
 const ROTATE_EVERY: Duration = Duration::from_millis(200);
 
-/// How much later than it was given a minter's task may see its answer, on a machine that others use, too.
+/// How much later than it was given a minter's task may see its answer, where several threads run the tasks of a machine that others use,
+/// too. Where one thread runs them, they see their answers in the order in which these were given.
 const SEEN_LATE_MAX: Duration = Duration::from_secs(2);
+
+/// How long the slow device takes for each signature, one at a time.
+const SLOW: Duration = Duration::from_millis(50);
 
 /// The target for the time in which nothing can be decided, and a bound for machines that do other things meanwhile.
 const PAUSE_P99_TARGET: Duration = Duration::from_millis(50);
@@ -45,57 +49,153 @@ struct Rotation {
     pause: Duration,
 }
 
+/// What came of minting beside rotations.
+struct Run {
+    rotations: Vec<Rotation>,
+    rotated_for: Duration,
+    /// Until then, nobody rotated.
+    quiet_until: Instant,
+    /// Of each minter, in order.
+    calls: Vec<Vec<Call>>,
+    log: Log,
+    epochs: Vec<Replayed>,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retired_key_signs_nothing_and_nothing_of_it_is_released_while_eight_mint_and_manifests_are_set() {
     let seconds = std::env::var(SECONDS_VARIABLE).map_or(SECONDS, |text| text.parse().expect("seconds"));
     let owner = Owner::new();
-    let mut world = Arc::new(World::faulty_with_policy(&policy(&[&owner])).await);
-    let mut keys = Keys::new(&world);
-    let mut rotations = vec![set(&world, &owner, &mut keys, GENESIS).await];
-    let mut minters = Minters::start(&world, MINTERS, rotations[0].transition);
-    tokio::time::sleep(Duration::from_secs((seconds / 5).max(1))).await;
-    let quiet_until = Instant::now();
-    let mut ticks = tokio::time::interval(ROTATE_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while quiet_until.elapsed() < Duration::from_secs(seconds) && minters.go_on() {
-        ticks.tick().await;
-        let active = rotations.last().map_or(GENESIS, |rotation| rotation.transition);
-        rotations.push(set(&world, &owner, &mut keys, active).await);
-    }
-    let rotated_for = quiet_until.elapsed();
-    let calls = minters.stop().await;
-    let uses = keys.finish();
-    let log = Arc::get_mut(&mut world).expect("the minters have ended").log_after_stop().await;
-
-    let replayed = replay(&log, AUTHORITY);
-    assert!(replayed.iter().map(|epoch| epoch.transition).eq(rotations.iter().map(|rotation| rotation.transition)));
-    for (rotation, epoch) in rotations.iter().zip(&replayed) {
-        assert_eq!(rotation.generation, epoch.generation);
-        // The mesh CA certificate, and each leaf once.
-        assert_eq!(uses[&rotation.key], 1 + epoch.leaves, "uses of the key of epoch {}", epoch.generation);
-    }
-    assert!(calls.iter().all(|calls| !calls.is_empty()));
-    let (mut stale, mut seen_late) = (0, Duration::ZERO);
-    for minter in &calls {
-        for call in minter {
-            match &call.came {
-                Came::Certificate(_) => seen_late = seen_late.max(check_certificate(call, &rotations, &log)),
-                Came::Stale { active } => {
-                    check_stale(call, *active, &rotations);
-                    stale += 1;
-                }
-            }
-        }
-    }
-    assert!(stale > rotations.len(), "those who named a transition met the fence {stale} times");
-    tell(&rotations, rotated_for, &calls, quiet_until, seen_late, stale, &replayed);
+    let world = World::faulty_with_policy(&policy(&[&owner])).await;
+    let run = Run::new(world, owner, Duration::from_secs(seconds)).await;
+    let seen_late = run.check(SEEN_LATE_MAX);
+    run.tell(seen_late);
     let bound = if seconds >= SECONDS_LONG { PAUSE_P99_TARGET } else { PAUSE_P99_LENIENT };
-    let pause = percentile(rotations.iter().skip(1).map(|rotation| rotation.pause), 99);
+    let pause = percentile(run.rotations.iter().skip(1).map(|rotation| rotation.pause), 99);
     assert!(pause <= bound, "nothing could be decided for {pause:?} (p99), over {bound:?}");
 }
 
+#[tokio::test]
+async fn nothing_begins_and_nothing_is_released_after_a_rotation_where_all_minters_wait_for_the_old_key() {
+    let owner = Owner::new();
+    let world = World::faulty_with_policy(&policy(&[&owner])).await;
+    world.device().pace(SLOW, 1);
+    let run = Run::new(world, owner, Duration::from_secs(SECONDS)).await;
+    run.check(Duration::ZERO);
+}
+
+impl Run {
+    async fn new(world: World, owner: Owner, rotate_for: Duration) -> Self {
+        let mut world = Arc::new(world);
+        let mut keys = Keys::new(&world);
+        let mut rotations = vec![set(&world, &owner, &mut keys, GENESIS).await];
+        let mut minters = Minters::start(&world, MINTERS, rotations[0].transition);
+        tokio::time::sleep((rotate_for / 5).max(Duration::from_secs(1))).await;
+        let quiet_until = Instant::now();
+        // A task among the minters' tasks, so that it sees its answers in order with theirs.
+        let rotating = tokio::spawn({
+            let world = Arc::clone(&world);
+            async move {
+                let mut ticks = tokio::time::interval(ROTATE_EVERY);
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                while quiet_until.elapsed() < rotate_for && minters.go_on() {
+                    ticks.tick().await;
+                    let active = rotations.last().map_or(GENESIS, |rotation| rotation.transition);
+                    rotations.push(set(&world, &owner, &mut keys, active).await);
+                }
+                (rotations, keys, minters)
+            }
+        });
+        let (rotations, keys, minters) = rotating.await.expect("every manifest is set");
+        let rotated_for = quiet_until.elapsed();
+        let calls = minters.stop().await;
+        let uses = keys.finish(&world);
+        let log = Arc::get_mut(&mut world).expect("the minters have ended").log_after_stop().await;
+        let epochs = replay(&log, AUTHORITY);
+        assert!(epochs.iter().map(|epoch| epoch.transition).eq(rotations.iter().map(|rotation| rotation.transition)));
+        for (rotation, epoch) in rotations.iter().zip(&epochs) {
+            assert_eq!(rotation.generation, epoch.generation);
+            // The mesh CA certificate, and each leaf once.
+            assert_eq!(uses[&rotation.key], 1 + epoch.leaves, "uses of the key of epoch {}", epoch.generation);
+        }
+        Self { rotations, rotated_for, quiet_until, calls, log, epochs }
+    }
+
+    /// Looks at every answer. Gives how long after the end of its epoch one was seen at the latest.
+    fn check(&self, seen_late_max: Duration) -> Duration {
+        assert!(self.calls.iter().all(|calls| !calls.is_empty()));
+        let mut seen_late = Duration::ZERO;
+        for call in self.calls.iter().flatten() {
+            match &call.came {
+                Came::Certificate(_) => seen_late = seen_late.max(self.check_certificate(call)),
+                Came::Stale { active } => self.check_stale(call, *active),
+            }
+        }
+        assert!(seen_late <= seen_late_max, "a certificate was released {seen_late:?} after its epoch had ended");
+        assert!(self.rotations.len() > 2, "several manifests were set");
+        assert!(
+            self.stale() >= self.rotations.len(),
+            "those who named a transition met the fence {} times",
+            self.stale()
+        );
+        seen_late
+    }
+
+    fn stale(&self) -> usize {
+        self.calls.iter().flatten().filter(|call| matches!(call.came, Came::Stale { .. })).count()
+    }
+
+    /// A certificate is of an epoch that was active at some moment between call and answer, and of the transition that was named.
+    /// Gives how long after the end of its epoch the answer was seen.
+    fn check_certificate(&self, call: &Call) -> Duration {
+        let Came::Certificate(minted) = &call.came else { return Duration::ZERO };
+        self.log.proves_entry(minted.log_index, &minted.receipt, &minted.log_entry);
+        assert!(call.named.is_none_or(|named| named == minted.transition), "a certificate under another transition");
+        let at = self.rotations.iter().position(|rotation| rotation.generation == minted.generation);
+        let at = at.expect("an epoch of ours");
+        assert_eq!(self.rotations[at].transition, minted.transition);
+        assert!(self.rotations[at].called <= call.ended, "a certificate of an epoch that nobody had asked for");
+        let Some(next) = self.rotations.get(at + 1) else { return Duration::ZERO };
+        let generation = minted.generation;
+        assert!(
+            call.begun <= next.returned,
+            "epoch {generation} was retired before this mint was called, and signed it"
+        );
+        call.ended.saturating_duration_since(next.returned)
+    }
+
+    /// A refusal for another transition than the named one names one that was active between call and answer.
+    fn check_stale(&self, call: &Call, active: [u8; 32]) {
+        let find =
+            |wanted| self.rotations.iter().position(|rotation| rotation.transition == wanted).expect("one of ours");
+        let (named, active) = (find(call.named.expect("only who names one is refused")), find(active));
+        assert!(named < active, "the refusal calls active what came before");
+        assert!(self.rotations[active].called <= call.ended);
+        assert!(self.rotations.get(active + 1).is_none_or(|next| call.begun <= next.returned));
+    }
+
+    fn tell(&self, seen_late: Duration) {
+        let line = |what: &str, times: Vec<Duration>| {
+            let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(times.iter().copied(), percent));
+            println!("{what}: {} times, p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?}", times.len());
+        };
+        let Self { rotations, rotated_for, quiet_until, calls, .. } = self;
+        println!("{} manifests in {rotated_for:.1?}, {} stale refusals", rotations.len() - 1, self.stale());
+        line("nothing could be decided for", rotations.iter().skip(1).map(|rotation| rotation.pause).collect());
+        let took = |rotation: &Rotation| rotation.returned - rotation.called;
+        line("a rotation took", rotations.iter().skip(1).map(took).collect());
+        let mints = |quiet: bool| -> Vec<Duration> {
+            let of = calls.iter().flatten().filter(|call| matches!(call.came, Came::Certificate(_)));
+            of.filter(|call| (call.ended < *quiet_until) == quiet).map(|call| call.ended - call.begun).collect()
+        };
+        line("a mint without rotations took", mints(true));
+        line("a mint beside rotations took", mints(false));
+        let leaves: u64 = self.epochs.iter().map(|epoch| epoch.leaves).sum();
+        println!("{leaves} certificates; one of a retired epoch was seen {seen_late:.1?} after its end at the latest");
+    }
+}
+
 /// Sets a manifest, and looks at what was signed with which key.
-async fn set(world: &World, owner: &Owner, keys: &mut Keys<'_>, active: [u8; 32]) -> Rotation {
+async fn set(world: &World, owner: &Owner, keys: &mut Keys, active: [u8; 32]) -> Rotation {
     let called = Instant::now();
     let response = rotate(world, owner, active, &manifest("stress", &[owner])).await.expect("the manifest is set");
     let returned = Instant::now();
@@ -104,62 +204,31 @@ async fn set(world: &World, owner: &Owner, keys: &mut Keys<'_>, active: [u8; 32]
         returned,
         generation: response.epoch.as_ref().expect("an epoch").generation,
         transition: transition_of(&response),
-        key: keys.rotated(),
+        key: keys.rotated(world),
         pause: Duration::from_micros(response.pause_micros),
     }
 }
 
-/// A certificate is of an epoch that was active at some moment between call and answer, and of the transition that was named.
-/// Gives how long after the end of its epoch the answer was seen.
-fn check_certificate(call: &Call, rotations: &[Rotation], log: &Log) -> Duration {
-    let Came::Certificate(minted) = &call.came else { return Duration::ZERO };
-    log.proves_entry(minted.log_index, &minted.receipt, &minted.log_entry);
-    assert!(call.named.is_none_or(|named| named == minted.transition), "a certificate under another transition");
-    let at = rotations.iter().position(|rotation| rotation.generation == minted.generation).expect("an epoch of ours");
-    assert_eq!(rotations[at].transition, minted.transition);
-    assert!(rotations[at].called <= call.ended, "a certificate of an epoch that nobody had asked for");
-    let Some(next) = rotations.get(at + 1) else { return Duration::ZERO };
-    assert!(
-        call.begun <= next.returned,
-        "epoch {} was retired {:?} before this mint was called, and signed it",
-        minted.generation,
-        call.begun - next.returned
-    );
-    let late = call.ended.saturating_duration_since(next.returned);
-    assert!(late <= SEEN_LATE_MAX, "a certificate of epoch {} was released {late:?} after its end", minted.generation);
-    late
-}
-
-/// A refusal for another transition than the named one names one that was active between call and answer.
-fn check_stale(call: &Call, active: [u8; 32], rotations: &[Rotation]) {
-    let find = |wanted| rotations.iter().position(|rotation| rotation.transition == wanted).expect("one of ours");
-    let (named, active) = (find(call.named.expect("only who names one is refused")), find(active));
-    assert!(named < active, "the refusal calls active what came before");
-    assert!(rotations[active].called <= call.ended);
-    assert!(rotations.get(active + 1).is_none_or(|next| call.begun <= next.returned));
-}
-
 /// How often each key was used, as the device counts C_SignInit by handle. A handle that first appears while a manifest is set is that
 /// of its epoch's key; SoftHSM gives none twice.
-struct Keys<'a> {
-    world: &'a World,
+struct Keys {
     root: u64,
     /// Keys of retired epochs, with their uses when the rotation that retired them returned.
     retired: BTreeMap<u64, u64>,
     active: Option<u64>,
 }
 
-impl<'a> Keys<'a> {
-    fn new(world: &'a World) -> Self {
+impl Keys {
+    fn new(world: &World) -> Self {
         let uses = world.signatures_begun();
         assert_eq!(uses.len(), 1, "before the first manifest, the root's key alone was used");
         let root = uses.into_keys().next().expect("the root's key");
-        Self { world, root, retired: BTreeMap::new(), active: None }
+        Self { root, retired: BTreeMap::new(), active: None }
     }
 
     /// A rotation returned. Gives its key.
-    fn rotated(&mut self) -> u64 {
-        let uses = self.world.signatures_begun();
+    fn rotated(&mut self, world: &World) -> u64 {
+        let uses = world.signatures_begun();
         self.check_retired(&uses);
         if let Some(before) = self.active {
             self.retired.insert(before, uses[&before]);
@@ -172,8 +241,8 @@ impl<'a> Keys<'a> {
     }
 
     /// The uses of every key, at last.
-    fn finish(self) -> BTreeMap<u64, u64> {
-        let uses = self.world.signatures_begun();
+    fn finish(self, world: &World) -> BTreeMap<u64, u64> {
+        let uses = world.signatures_begun();
         self.check_retired(&uses);
         uses
     }
@@ -184,33 +253,6 @@ impl<'a> Keys<'a> {
             assert_eq!(more, 0, "key {key} began {more} signatures after the rotation that retired it had returned");
         }
     }
-}
-
-fn tell(
-    rotations: &[Rotation],
-    rotated_for: Duration,
-    calls: &[Vec<Call>],
-    quiet_until: Instant,
-    seen_late: Duration,
-    stale: usize,
-    epochs: &[Replayed],
-) {
-    let line = |what: &str, times: Vec<Duration>| {
-        let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(times.iter().copied(), percent));
-        println!("{what}: {} times, p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?}", times.len());
-    };
-    let since = |rotation: &Rotation| rotation.returned - rotation.called;
-    println!("{} manifests in {rotated_for:.1?}, {stale} stale refusals", rotations.len() - 1);
-    line("nothing could be decided for", rotations.iter().skip(1).map(|rotation| rotation.pause).collect());
-    line("a rotation took", rotations.iter().skip(1).map(since).collect());
-    let mints = |quiet: bool| -> Vec<Duration> {
-        let of = calls.iter().flatten().filter(|call| matches!(call.came, Came::Certificate(_)));
-        of.filter(|call| (call.ended < quiet_until) == quiet).map(|call| call.ended - call.begun).collect()
-    };
-    line("a mint without rotations took", mints(true));
-    line("a mint beside rotations took", mints(false));
-    let leaves: u64 = epochs.iter().map(|epoch| epoch.leaves).sum();
-    println!("{leaves} certificates; one of a retired epoch was seen {seen_late:.1?} after its end at the latest");
 }
 
 /// The time that so many per cent of them do not exceed.
