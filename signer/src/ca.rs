@@ -4,8 +4,8 @@ use std::fmt;
 
 use hallmark_ledger::{AuthorityRecord, EpochRecord, EpochState, Epochs, StoredKey};
 use hallmark_policy::{
-    CrlIssuer, EpochId, Issuer, Policy, Reason, ReasonCode, authority::Root, key::PublicKey, profile::Authority,
-    reason::quote, time::Interval,
+    CrlIssuer, Issuer, Policy, Reason, ReasonCode, authority::Root, key::PublicKey, profile::Authority, reason::quote,
+    time::Interval,
 };
 
 use crate::{

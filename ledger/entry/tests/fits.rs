@@ -40,7 +40,6 @@ fn facts() -> impl Strategy<Value = Facts> {
             spki: Some(SpkiDigest::from_bytes([2; 32])),
             possession: "csr",
             policy_hash: Some([5; 32]),
-            manifest_sha256: Some([6; 32]),
             evidence_sha256: Some([3; 32]),
             evidence: Some(EvidenceFacts {
                 jwt: vec![5; 100],
