@@ -25,6 +25,8 @@ pub struct AuthorityRecord {
     pub key: Option<StoredKey>,
     /// Its root certificate, once signed.
     pub root: Option<Answer>,
+    /// Index of the entry by which it began.
+    pub intent_index: Option<u64>,
 }
 
 impl AuthorityRecord {
@@ -75,6 +77,8 @@ pub struct EpochRecord {
     pub mesh_ca: Option<Answer>,
     /// When it became wanted.
     pub intent_at: UnixMillis,
+    /// Index of the entry by which it became wanted.
+    pub intent_index: Option<u64>,
     /// Index of the entry from which on it was active, once it was.
     pub active_index: Option<u64>,
     /// When it became active, once it was.
@@ -171,7 +175,7 @@ pub struct StoredKey {
 impl AuthorityRecord {
     /// All authorities, by name; or the one of that name.
     pub(crate) fn read(connection: &Connection, name: Option<&str>) -> rusqlite::Result<Vec<Self>> {
-        let sql = "SELECT name, state, label, reference, spki, root, owners FROM authority WHERE ?1 IS NULL OR name = ?1 \
+        let sql = "SELECT name, state, label, reference, spki, root, owners, intent_index FROM authority WHERE ?1 IS NULL OR name = ?1 \
                    ORDER BY name";
         let mut statement = connection.prepare_cached(sql)?;
         let rows = statement.query_map([name], |row| {
@@ -182,6 +186,7 @@ impl AuthorityRecord {
                 owners: owners(row.get_ref(6)?.as_blob()?),
                 key: StoredKey::read(row, 3)?,
                 root: answer(connection, row.get(5)?)?,
+                intent_index: row.get::<_, Option<i64>>(7)?.map(unsigned),
             })
         })?;
         rows.collect()
@@ -207,7 +212,7 @@ impl EpochRecord {
         let sql = format!(
             "SELECT authority, generation, state, manifest_sha256, transition, previous, label, reference, spki, \
              intermediate, mesh_ca, lifetime, revoke_previous, intent_at, active_index, active_at, retired_at, \
-             destroyed_at FROM epoch WHERE authority = ?1 AND {condition} ORDER BY generation DESC LIMIT ?3"
+             destroyed_at, intent_index FROM epoch WHERE authority = ?1 AND {condition} ORDER BY generation DESC LIMIT ?3"
         );
         let mut statement = connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params![authority, value, most], |row| {
@@ -226,6 +231,7 @@ impl EpochRecord {
                 lifetime_secs: unsigned(row.get(11)?),
                 revoke_previous: row.get(12)?,
                 intent_at: UnixMillis(row.get(13)?),
+                intent_index: row.get::<_, Option<i64>>(18)?.map(unsigned),
                 active_index: row.get::<_, Option<i64>>(14)?.map(unsigned),
                 active_at: moment(15)?,
                 retired_at: moment(16)?,

@@ -26,11 +26,11 @@ impl Batch<'_> {
     /// Takes a step, or says which state it would have wanted.
     pub(crate) fn advance(&mut self, step: &Step, at: UnixMillis) -> Result<Logged, Fault> {
         match step {
-            Step::RootIntent { authority, label, owners } => root_intent(self.connection, authority, label, owners)?,
+            Step::RootIntent { authority, label, owners } => self.root_intent(authority, label, owners)?,
             Step::RootKey { authority, reference, spki } => root_key(self.connection, authority, reference, spki)?,
             Step::RootReady { authority } => root_ready(self.connection, authority)?,
             Step::RootBrought { authority, owners, spki, brought: _ } => {
-                root_intent(self.connection, authority, OFFLINE, owners)?;
+                self.root_intent(authority, OFFLINE, owners)?;
                 root_key(self.connection, authority, OFFLINE, spki)?;
             }
             Step::IntermediateBrought { authority, generation, brought: _ } => {
@@ -82,7 +82,7 @@ impl Batch<'_> {
     fn epoch_intent(&self, intent: &EpochIntent, at: UnixMillis) -> Result<(), Fault> {
         check_intent(self.connection, intent)?;
         let sql = "INSERT INTO epoch (authority, generation, state, manifest_sha256, transition, previous, lifetime, \
-                   revoke_previous, label, intent_at) VALUES (?1, ?2, 'intent', ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+                   revoke_previous, label, intent_at, intent_index) VALUES (?1, ?2, 'intent', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         self.connection.execute(
             sql,
             params![
@@ -95,17 +95,24 @@ impl Batch<'_> {
                 intent.revoke_previous,
                 intent.label,
                 at.0,
+                signed(self.next_index()),
             ],
         )?;
         Ok(self.keep_hashed_blob(intent.statement.sha256(), intent.statement.bytes())?)
     }
+
+    fn root_intent(&self, authority: &str, label: &str, owners: &[SpkiDigest]) -> Result<(), Fault> {
+        let sql = "INSERT INTO authority (name, state, label, owners, intent_index) VALUES (?1, 'intent', ?2, ?3, ?4) \
+                   ON CONFLICT DO NOTHING";
+        let values = params![authority, label, joined(owners), signed(self.next_index())];
+        let changed = self.connection.execute(sql, values)?;
+        one(changed, || format!("authority `{authority}` exists already; hint: go on from the step where it is"))
+    }
 }
 
-fn root_intent(connection: &Connection, authority: &str, label: &str, owners: &[SpkiDigest]) -> Result<(), Fault> {
-    let sql = "INSERT INTO authority (name, state, label, owners) VALUES (?1, 'intent', ?2, ?3) ON CONFLICT DO NOTHING";
-    let owners: Vec<u8> = owners.iter().flat_map(|owner| *owner.as_bytes()).collect();
-    let changed = connection.execute(sql, params![authority, label, owners])?;
-    one(changed, || format!("authority `{authority}` exists already; hint: go on from the step where it is"))
+/// Digests one after another.
+pub(crate) fn joined(owners: &[SpkiDigest]) -> Vec<u8> {
+    owners.iter().flat_map(|owner| *owner.as_bytes()).collect()
 }
 
 fn root_key(connection: &Connection, authority: &str, reference: &str, spki: &[u8]) -> Result<(), Fault> {
@@ -320,17 +327,14 @@ fn check(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), Fault> {
 
 fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Result<Vec<u8>> {
     let object = match step {
-        Step::RootIntent { authority, label, owners } => named("root-intent", authority).text("label", label).texts(
-            "owners",
-            "owners-omitted",
-            owners.iter().map(ToString::to_string),
-        ),
+        Step::RootIntent { authority, label, owners } => {
+            with_owners(named("root-intent", authority).text("label", label), owners)
+        }
         Step::RootKey { authority, reference, spki } => named("root-key", authority)
             .text("reference", reference)
             .hex("spki-sha256", SpkiDigest::of(spki).as_bytes()),
         Step::RootReady { authority } => named("root-ready", authority),
-        Step::RootBrought { authority, owners, spki, brought } => named("root-brought", authority)
-            .texts("owners", "owners-omitted", owners.iter().map(ToString::to_string))
+        Step::RootBrought { authority, owners, spki, brought } => with_owners(named("root-brought", authority), owners)
             .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
             .hex("tbs-sha256", &sha256(&brought.to_be_signed))
             .hex("serial", brought.serial.as_bytes()),
@@ -359,6 +363,12 @@ fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Resu
         Step::EpochDestroyed { authority, generation } => epoch(connection, "epoch-destroyed", authority, *generation)?,
     };
     Ok(object.into_entry("rotation", at.0))
+}
+
+/// The digests may be too many for a list: theirs stands for all of them.
+fn with_owners(object: Object, owners: &[SpkiDigest]) -> Object {
+    let texts = owners.iter().map(ToString::to_string);
+    object.texts("owners", "owners-omitted", texts).hex("owners-sha256", &sha256(&joined(owners)))
 }
 
 fn intended(intent: &EpochIntent) -> Object {

@@ -129,7 +129,9 @@ impl Inner {
     pub(crate) fn making_failed(&self, error: &MakingError) -> Failure {
         tracing::error!(%error, "an epoch could not be made");
         match error {
-            MakingError::Ledger(error) => self.ledger_failed(error),
+            MakingError::Ledger(error) | MakingError::Authority(AuthorityError::Ledger(error)) => {
+                self.ledger_failed(error)
+            }
             MakingError::Refused { reasons, .. } => {
                 Failure { reasons: reasons.clone(), logged: None, retry_after: None }
             }
@@ -151,6 +153,11 @@ impl Inner {
                 Reason::new(ReasonCode::LedgerFailed, "authority", error.to_string()).into()
             }
         }
+    }
+
+    /// What a caller hears when what is stored of an authority does not hold.
+    pub(crate) fn authority_failed(&self, error: AuthorityError) -> Failure {
+        self.making_failed(&MakingError::Authority(error))
     }
 
     /// How an epoch stands, with its certificates.

@@ -26,7 +26,7 @@ use crate::{
     core::Inner,
     fence::Drained,
     making::{MakingError, backend, epoch_label, generate, refused, sign_ca},
-    retire, rotate,
+    proven, retire, rotate,
 };
 
 /// Transition before the first epoch.
@@ -113,8 +113,10 @@ pub(crate) async fn prepare(
     said: &mut Vec<String>,
 ) -> Result<EpochRecord, MakingError> {
     let name = &authority.name;
+    proven::making(core, authority, record, &find(core, name, generation)?)?;
     loop {
         let epoch = find(core, name, generation)?;
+        proven::intent(&core.ledger, &epoch)?;
         match epoch.state {
             EpochState::Intent => make_key(core, authority, &epoch, said).await?,
             EpochState::Keyed => {
@@ -209,6 +211,7 @@ pub(crate) async fn activate(
     if epoch.state != EpochState::Prepared {
         return Err(other_state(&epoch, "prepared"));
     }
+    proven::making(core, authority, &record, &epoch)?;
     let key = core.open_key(name, epoch.key.clone()).await?;
     let manifest = authorities::manifest(&core.ledger, authority, &epoch)?;
     let serving = authorities::serving(&record, &epoch, authority, key, manifest)?;

@@ -13,6 +13,7 @@ use crate::{
     core::Inner,
     epoch,
     making::{self, MakingError, backend, generate, label, refused, sign_ca},
+    proven,
 };
 
 /// Who begins the first epoch, in the log.
@@ -49,6 +50,7 @@ async fn root(
             core.advance(Step::RootIntent { authority: name.clone(), label, owners }).await?;
             continue;
         };
+        proven::authority(&core.ledger, &record)?;
         match record.state {
             AuthorityState::Intent => {
                 let (key, done) = root_key(core, authority, &record.label).await?;

@@ -33,6 +33,7 @@ mod making;
 mod mint;
 mod operate;
 mod order;
+mod proven;
 mod rates;
 mod recording;
 mod retire;

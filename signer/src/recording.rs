@@ -158,6 +158,9 @@ impl Inner {
         let (code, sentence) = match error {
             LedgerError::Busy => (ReasonCode::QueueFull, "too many requests wait for the decision log"),
             LedgerError::Stopped => (ReasonCode::Stopping, "the daemon is stopping"),
+            LedgerError::Tampered { .. } => {
+                return Reason::new(ReasonCode::LedgerFailed, "ledger", error.to_string()).into();
+            }
             LedgerError::Full
             | LedgerError::Poisoned { .. }
             | LedgerError::Condition { .. }
@@ -180,6 +183,7 @@ impl Inner {
             LedgerError::Busy
             | LedgerError::Full
             | LedgerError::Condition { .. }
+            | LedgerError::Tampered { .. }
             | LedgerError::UnknownIndex { .. }
             | LedgerError::UnknownRequest
             | LedgerError::Database { .. }

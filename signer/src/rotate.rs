@@ -6,7 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hallmark_ledger::{AuthorityRecord, AuthorityState, Consent, EpochRecord, EpochState, Epochs, Statement};
+use hallmark_ledger::{
+    AuthorityRecord, AuthorityState, Consent, EpochRecord, EpochState, Epochs, LedgerError, Statement,
+};
 use hallmark_policy::{
     Facts, Policy, Reason, ReasonCode,
     authority::{lifetime_objection, transition},
@@ -30,8 +32,10 @@ use crate::{
     core::{CallContext, Inner},
     crl,
     epoch::{self, GENESIS},
-    epochs, making,
+    epochs,
+    making::{self, MakingError},
     operate::decode,
+    proven,
 };
 
 /// A rotation that is wanted, with everything that was looked at.
@@ -80,8 +84,8 @@ async fn rotate_alone(
         return response(core, &wanted.record, active, true).await;
     }
     check(core, message, &wanted, active.as_ref()).await?;
-    let generation = generation(core, &wanted).await?;
     let Some(authority) = wanted.policy.authority(name) else { return Err(no_root(name).into()) };
+    let generation = generation(core, authority, &wanted).await?;
     let mut said = Vec::new();
     let done = finish(core, authority, &wanted.record, generation, &mut said).await;
     let pause = done.map_err(|error| core.making_failed(&error))?;
@@ -216,7 +220,7 @@ fn reasons(
     message: &RotateIntermediateRequest,
 ) -> Result<Vec<Reason>, Failure> {
     let mut reasons = Vec::new();
-    let in_force = owners_in_force(core, record, active)?;
+    let in_force = core.owners_in_force(record, active).map_err(|error| core.authority_failed(error))?;
     let (key, signature) = (&message.owner_key, &message.owner_signature);
     let consent = owner::check(authority, &in_force, statement, key, signature);
     reasons.extend(consent.err().unwrap_or_default());
@@ -237,18 +241,6 @@ fn reasons(
     Ok(reasons)
 }
 
-/// Whose signature counts: the owners of the manifest in force, or the ceremony's where there is none yet.
-fn owners_in_force(
-    core: &Inner,
-    record: &AuthorityRecord,
-    active: Option<&EpochRecord>,
-) -> Result<Vec<SpkiDigest>, Failure> {
-    match active {
-        None => Ok(record.owners.clone()),
-        Some(active) => Ok(core.manifest(active)?.owners().to_vec()),
-    }
-}
-
 fn owners_of_others(
     core: &Inner,
     policy: &Policy,
@@ -262,33 +254,30 @@ fn owners_of_others(
         let record = core.ledger.authority(&other.name).map_err(|error| core.ledger_failed(&error))?;
         let active = core.one_epoch(&other.name, Epochs::Active)?;
         if let Some(record) = record {
-            owners.push((other.name.clone(), owners_in_force(core, &record, active.as_ref())?));
+            let in_force = core.owners_in_force(&record, active.as_ref());
+            owners.push((other.name.clone(), in_force.map_err(|error| core.authority_failed(error))?));
         }
     }
     Ok(owners)
 }
 
-impl Inner {
-    /// The manifest of an epoch, as the ledger keeps it under its digest.
-    pub(crate) fn manifest(&self, epoch: &EpochRecord) -> Result<Manifest, Failure> {
-        let broken = |what: &str| {
-            let sentence = format!("the manifest of epoch {} {what}", epoch.generation);
-            Failure::from(Reason::new(ReasonCode::LedgerFailed, "manifest", sentence))
-        };
-        let bytes = self.ledger.blob(&epoch.manifest_sha256).map_err(|error| self.ledger_failed(&error))?;
-        let bytes = bytes.ok_or_else(|| broken("is not in the database, or was changed there"))?;
-        Manifest::parse(&bytes).map_err(|error| broken(&format!("does not read: {error}")))
-    }
-}
-
 /// The epoch to go on with: the one in the making, if it is the wanted one, else a new one.
-async fn generation(core: &Arc<Inner>, wanted: &Wanted) -> Result<u64, Failure> {
+async fn generation(core: &Arc<Inner>, authority: &Authority, wanted: &Wanted) -> Result<u64, Failure> {
     let name = &wanted.record.name;
     if let Some(making) = core.one_epoch(name, Epochs::Making)? {
-        if wanted.is(&making) {
-            return Ok(making.generation);
-        }
-        let aborted = epoch::abort(core, &making, "another manifest is set in its place").await;
+        let proof = match wanted.is(&making) {
+            true => proven::making(core, authority, &wanted.record, &making),
+            false => Ok(()),
+        };
+        let reason = match proof {
+            Ok(()) if wanted.is(&making) => return Ok(making.generation),
+            Ok(()) => "another manifest is set in its place",
+            Err(MakingError::Ledger(LedgerError::Tampered { .. }) | MakingError::Refused { .. }) => {
+                "the log, or its owner's signature, does not stand behind it"
+            }
+            Err(error) => return Err(core.making_failed(&error)),
+        };
+        let aborted = epoch::abort(core, &making, reason).await;
         aborted.map_err(|error| core.making_failed(&error))?;
     }
     let Wanted { statement, lifetime_secs, revoke_previous, consent, .. } = wanted;
