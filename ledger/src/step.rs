@@ -33,7 +33,7 @@ impl Batch<'_> {
                 self.root_intent(authority, OFFLINE, owners)?;
                 root_key(self.connection, authority, OFFLINE, spki)?;
             }
-            Step::IntermediateBrought { authority, generation, brought: _ } => {
+            Step::IntermediateBrought { authority, generation, .. } => {
                 awaits_intermediate(self.connection, authority, *generation)?;
             }
             Step::EpochIntent(intent) => self.epoch_intent(intent, at)?,
@@ -41,11 +41,11 @@ impl Batch<'_> {
                 epoch_key(self.connection, authority, *generation, reference, spki)?;
             }
             Step::EpochPrepared { authority, generation } => epoch_prepared(self.connection, authority, *generation)?,
-            Step::EpochActive { authority, generation, revoke_previous } => {
+            Step::EpochActive { authority, generation, revoke_previous, by: _ } => {
                 let index = self.next_index();
                 epoch_active(self.connection, authority, *generation, *revoke_previous, (index, at))?;
             }
-            Step::EpochAborted { authority, generation, reason: _ } => {
+            Step::EpochAborted { authority, generation, .. } => {
                 epoch_aborted(self.connection, authority, *generation)?;
             }
             Step::EpochDestroyed { authority, generation } => {
@@ -61,7 +61,7 @@ impl Batch<'_> {
                 self.keep_signed_elsewhere((authority, Stage::Root), (issuer, brought), logged.index, at)?;
                 root_ready(self.connection, authority)?;
             }
-            Step::IntermediateBrought { authority, generation, brought } => {
+            Step::IntermediateBrought { authority, generation, brought, by: _ } => {
                 let (epoch, issuer) = epoch_and_root(self.connection, authority, *generation)?;
                 let stage = Stage::Intermediate { epoch };
                 self.keep_signed_elsewhere((authority, stage), (issuer, brought), logged.index, at)?;
@@ -338,10 +338,11 @@ fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Resu
             .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
             .hex("tbs-sha256", &sha256(&brought.to_be_signed))
             .hex("serial", brought.serial.as_bytes()),
-        Step::IntermediateBrought { authority, generation, brought } => {
+        Step::IntermediateBrought { authority, generation, brought, by } => {
             epoch(connection, "intermediate-brought", authority, *generation)?
                 .hex("tbs-sha256", &sha256(&brought.to_be_signed))
                 .hex("serial", brought.serial.as_bytes())
+                .text("by", by)
         }
         Step::EpochIntent(intent) => intended(intent),
         Step::EpochKey { authority, generation, reference, spki } => {
@@ -350,15 +351,15 @@ fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Resu
                 .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
         }
         Step::EpochPrepared { authority, generation } => epoch(connection, "epoch-prepared", authority, *generation)?,
-        Step::EpochActive { authority, generation, revoke_previous: _ } => {
+        Step::EpochActive { authority, generation, revoke_previous: _, by } => {
             let object = epoch(connection, "epoch-active", authority, *generation)?;
             let sql = "SELECT previous, revoke_previous FROM epoch WHERE authority = ?1 AND generation = ?2";
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 32]>(0)?, row.get(1)?));
             let (previous, revoke) = connection.query_row(sql, params![authority, signed(*generation)], read)?;
-            object.hex("previous", &previous).flag("revoke-previous", revoke)
+            object.hex("previous", &previous).flag("revoke-previous", revoke).text("by", by)
         }
-        Step::EpochAborted { authority, generation, reason } => {
-            epoch(connection, "epoch-aborted", authority, *generation)?.text("reason", reason)
+        Step::EpochAborted { authority, generation, reason, by } => {
+            epoch(connection, "epoch-aborted", authority, *generation)?.text("reason", reason).text("by", by)
         }
         Step::EpochDestroyed { authority, generation } => epoch(connection, "epoch-destroyed", authority, *generation)?,
     };

@@ -60,7 +60,7 @@ impl Inner {
     }
 
     /// Puts a prepared epoch in force.
-    pub(crate) async fn activate_epoch(self: &Arc<Self>, body: Bytes) -> Result<Reply, Failure> {
+    pub(crate) async fn activate_epoch(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
         let ActivateEpochRequest { authority, generation, revoke_previous } = decode(body)?;
         let _alone = self.rotating.alone(&authority).await;
         let policy = self.policy();
@@ -73,7 +73,7 @@ impl Inner {
         if wanted.state == EpochState::Active {
             return self.epoch_response(&authority, generation, vec!["it was active already".to_owned()]).await;
         }
-        let activated = epoch::activate(self, &authority, generation, revoke_previous).await;
+        let activated = epoch::activate(self, &authority, generation, revoke_previous, operator).await;
         let activated = activated.map_err(|error| self.making_failed(&error))?;
         said.push(format!("nothing was decided for {} us", activated.pause.as_micros()));
         if let Drained::Barred(left) = activated.drained {
@@ -94,8 +94,7 @@ impl Inner {
             return Err(self.making_failed(&epoch::other_state(&making, "in the making")));
         }
         if making.state != EpochState::Aborted {
-            let reason = format!("{operator}: {reason}");
-            epoch::abort(self, &making, &reason).await.map_err(|error| self.making_failed(&error))?;
+            epoch::abort(self, &making, &reason, operator).await.map_err(|error| self.making_failed(&error))?;
         }
         let said = retire::settle(self, &authority).await.unwrap_or_else(|error| vec![later(&error)]);
         self.epoch_response(&authority, generation, said).await

@@ -82,7 +82,7 @@ impl Inner {
     }
 
     /// Takes the intermediate CA certificate that an offline root has signed, and goes on with its epoch.
-    pub(crate) async fn bring_intermediate(self: &Arc<Self>, body: Bytes) -> Result<Reply, Failure> {
+    pub(crate) async fn bring_intermediate(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
         let BringIntermediateRequest { authority: name, generation, certificate } = decode(body)?;
         crate::epochs::known(self, &name)?;
         if certificate.is_empty() || certificate.len() > CERTIFICATE_BYTES_MAX {
@@ -110,11 +110,18 @@ impl Inner {
         let wanted = (binding(&epoch), lifetime);
         let brought = offline::intermediate(&policy, &name, &root, wanted, &key, &certificate, now.time)
             .map_err(|reasons| Failure { reasons, logged: None, retry_after: None })?;
-        let step = Step::IntermediateBrought { authority: name.clone(), generation, brought: Box::new(brought) };
+        let step = Step::IntermediateBrought {
+            authority: name.clone(),
+            generation,
+            brought: Box::new(brought),
+            by: operator.to_owned(),
+        };
         self.advance(step).await.map_err(|error| self.ledger_failed(&error))?;
         let mut said = Vec::new();
         let done = match authority.rotates() {
-            RotatesWord::Manifest => rotate::finish(self, authority, &record, generation, &mut said).await.map(drop),
+            RotatesWord::Manifest => {
+                rotate::finish(self, authority, &record, generation, operator, &mut said).await.map(drop)
+            }
             RotatesWord::Age => epoch::prepare(self, authority, &record, generation, &mut said).await.map(drop),
         };
         done.map_err(|error| self.making_failed(&error))?;

@@ -22,6 +22,7 @@ use hallmark_policy::{
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::{
+    apply::BY_START,
     authorities,
     core::Inner,
     fence::Drained,
@@ -198,6 +199,7 @@ pub(crate) async fn activate(
     name: &str,
     generation: u64,
     revoke_previous: bool,
+    by: &str,
 ) -> Result<Activated, MakingError> {
     if let Some(active) = core.ledger.epoch(name, Epochs::Active)? {
         retire::last_crl(core, &active).await?;
@@ -220,7 +222,8 @@ pub(crate) async fn activate(
 
     let since = Instant::now();
     let alone = core.in_force.alone().await;
-    core.advance(Step::EpochActive { authority: name.to_owned(), generation, revoke_previous }).await?;
+    core.advance(Step::EpochActive { authority: name.to_owned(), generation, revoke_previous, by: by.to_owned() })
+        .await?;
     core.serve_one(name, serving);
     drop(alone);
     let pause = since.elapsed();
@@ -249,7 +252,7 @@ pub(crate) async fn resume(core: &Arc<Inner>, authority: &Authority) -> Result<V
     let Some(making) = core.ledger.epoch(name, Epochs::Making)? else { return Ok(said) };
     let Some(record) = core.ledger.authority(name)? else { return Ok(said) };
     if authority.rotates() == RotatesWord::Manifest {
-        rotate::finish(core, authority, &record, making.generation, &mut said).await?;
+        rotate::finish(core, authority, &record, making.generation, BY_START, &mut said).await?;
     } else if making.state < EpochState::Prepared {
         prepare(core, authority, &record, making.generation, &mut said).await?;
         said.push(format!("epoch {} of `{name}` was interrupted in the making and is prepared now", making.generation));
@@ -258,9 +261,16 @@ pub(crate) async fn resume(core: &Arc<Inner>, authority: &Authority) -> Result<V
 }
 
 /// Gives up an epoch that is in the making. Its key is destroyed with the leftovers.
-pub(crate) async fn abort(core: &Arc<Inner>, epoch: &EpochRecord, reason: &str) -> Result<Logged, MakingError> {
+pub(crate) async fn abort(
+    core: &Arc<Inner>,
+    epoch: &EpochRecord,
+    reason: &str,
+    by: &str,
+) -> Result<Logged, MakingError> {
     let (authority, generation) = (epoch.authority.clone(), epoch.generation);
-    let logged = core.advance(Step::EpochAborted { authority, generation, reason: reason.to_owned() }).await?;
+    let logged = core
+        .advance(Step::EpochAborted { authority, generation, reason: reason.to_owned(), by: by.to_owned() })
+        .await?;
     if let Some(key) = &epoch.key {
         core.keyring.close(SpkiDigest::of(&key.spki));
     }

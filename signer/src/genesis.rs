@@ -16,7 +16,7 @@ use crate::{
     proven,
 };
 
-/// Who begins the first epoch, in the log.
+/// Who begins the first epoch and puts it in force, in the log.
 const BY_INIT: &str = "init";
 
 /// Brings an authority as far as serving. Says in sentences what was made.
@@ -115,7 +115,8 @@ async fn first_epoch(
     if prepared.state != EpochState::Prepared {
         return Ok(());
     }
-    core.advance(Step::EpochActive { authority: name.clone(), generation, revoke_previous: false }).await?;
+    let by = BY_INIT.to_owned();
+    core.advance(Step::EpochActive { authority: name.clone(), generation, revoke_previous: false, by }).await?;
     said.push(format!("epoch {generation} of `{name}` is active"));
     Ok(())
 }

@@ -113,11 +113,11 @@ impl Inner {
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::ActivateEpoch) => {
-                let answered = self.activate_epoch(unary.body).await;
+                let answered = self.activate_epoch(&operator, unary.body).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::BringIntermediate) => {
-                let answered = self.bring_intermediate(unary.body).await;
+                let answered = self.bring_intermediate(&operator, unary.body).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::AbortEpoch) => {

@@ -87,7 +87,7 @@ async fn rotate_alone(
     let Some(authority) = wanted.policy.authority(name) else { return Err(no_root(name).into()) };
     let generation = generation(core, authority, &wanted).await?;
     let mut said = Vec::new();
-    let done = finish(core, authority, &wanted.record, generation, &mut said).await;
+    let done = finish(core, authority, &wanted.record, generation, &wanted.consent.by, &mut said).await;
     let pause = done.map_err(|error| core.making_failed(&error))?;
     let epoch = core.one_epoch(name, Epochs::Generation(generation))?.ok_or_else(|| no_root(name))?;
     let pause_micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
@@ -100,13 +100,14 @@ pub(crate) async fn finish(
     authority: &Authority,
     record: &AuthorityRecord,
     generation: u64,
+    by: &str,
     said: &mut Vec<String>,
 ) -> Result<Duration, making::MakingError> {
     let prepared = epoch::prepare(core, authority, record, generation, said).await?;
     if prepared.state == EpochState::Keyed {
         return Ok(Duration::ZERO);
     }
-    let activated = epoch::activate(core, &authority.name, generation, prepared.revoke_previous).await?;
+    let activated = epoch::activate(core, &authority.name, generation, prepared.revoke_previous, by).await?;
     said.push(format!("epoch {generation} of `{}` is active", authority.name));
     said.extend(core.after_activation(&authority.name).await);
     said.iter().for_each(|sentence| tracing::info!(authority = authority.name, "{sentence}"));
@@ -277,7 +278,7 @@ async fn generation(core: &Arc<Inner>, authority: &Authority, wanted: &Wanted) -
             }
             Err(error) => return Err(core.making_failed(&error)),
         };
-        let aborted = epoch::abort(core, &making, reason).await;
+        let aborted = epoch::abort(core, &making, reason, &wanted.consent.by).await;
         aborted.map_err(|error| core.making_failed(&error))?;
     }
     let Wanted { statement, lifetime_secs, revoke_previous, consent, .. } = wanted;

@@ -1,7 +1,7 @@
 //! Rotation by age: an epoch is prepared, its chain is fetched, and it takes the place of the active one.
 
 use hallmark_proto::signer::{EpochState, EpochStatus, GetChainRequest, WatchEpochsRequest, WatchEpochsResponse};
-use hallmark_tests::{AUTHORITY, EVERYWHERE, Where, World, asking::Asked, example_policy};
+use hallmark_tests::{AUTHORITY, EVERYWHERE, OPERATOR, Where, World, asking::Asked, example_policy};
 use prost::Message;
 
 fn state(epoch: &EpochStatus) -> EpochState {
@@ -78,6 +78,12 @@ async fn an_epoch_is_prepared_fetched_and_activated_and_the_old_key_is_destroyed
 
         let log = world.log_after_stop().await;
         let steps: Vec<_> = log.of_type("rotation").map(|entry| entry["step"].as_str().unwrap()).collect();
+        let active: Vec<_> = log.of_type("rotation").filter(|entry| entry["step"] == "epoch-active").collect();
+        let by_operator = format!("uri:{OPERATOR}");
+        assert_eq!(
+            active.iter().map(|entry| &entry["by"]).collect::<Vec<_>>(),
+            [&"init".into(), &serde_json::Value::from(by_operator)]
+        );
         let each = ["epoch-intent", "epoch-key", "epoch-prepared", "epoch-active"];
         assert_eq!(
             steps,
@@ -119,7 +125,7 @@ async fn asking_again_gives_the_same_epoch() {
 #[tokio::test]
 async fn an_aborted_epoch_is_gone_and_its_number_is_not_used_again() {
     for place in EVERYWHERE {
-        let world = World::new(place).await;
+        let mut world = World::new(place).await;
         world.prepare_epoch(0).await.unwrap();
         let aborted = world.abort_epoch(2, "the wrong day").await.unwrap().epoch.unwrap();
         assert_eq!(state(&aborted), EpochState::Aborted);
@@ -130,6 +136,10 @@ async fn an_aborted_epoch_is_gone_and_its_number_is_not_used_again() {
         assert_eq!((generation(&next), state(&next)), (3, EpochState::Prepared));
         world.activate_epoch(3, false).await.unwrap();
         assert_eq!(world.mint(Asked::sports_api().request()).await.unwrap().epoch.unwrap().generation, 3);
+        let log = world.log_after_stop().await;
+        let by_operator = format!("uri:{OPERATOR}");
+        let given_up = log.of_type("rotation").find(|entry| entry["step"] == "epoch-aborted").unwrap();
+        assert_eq!((&given_up["by"], &given_up["reason"]), (&by_operator.into(), &"the wrong day".into()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hallmark_proto::signer::{EpochState, RotateIntermediateResponse};
 use hallmark_tests::{
-    Where, World,
+    OPERATOR, Where, World,
     asking::Asked,
     example_policy,
     mesh::{self, GENESIS, Owner, manifest, rotate, transition_of},
@@ -143,7 +143,10 @@ async fn a_rotation_stops_with_a_request_and_goes_on_when_the_signed_certificate
     let log = world.log_after_stop().await;
     let steps: Vec<_> = log.of_type("rotation").map(|entry| entry["step"].as_str().unwrap()).collect();
     assert_eq!(steps[..3], ["root-brought", "epoch-intent", "epoch-key"]);
-    assert!(steps.contains(&"intermediate-brought"));
+    for step in ["intermediate-brought", "epoch-active"] {
+        let entry = log.of_type("rotation").find(|entry| entry["step"] == step).unwrap();
+        assert_eq!(entry["by"], format!("uri:{OPERATOR}"), "{step}");
+    }
 }
 
 /// Extension by extension, as a library that nobody here wrote reads both: the mesh CA says what its sibling is to say.
