@@ -9,9 +9,10 @@ use std::{
 
 use hallmark_backends::{KeyLabel, KeyPurpose};
 use hallmark_ledger::{
-    AuthorityRecord, Consent, EpochIntent, EpochRecord, EpochState, Epochs, Logged, Statement, Step,
+    Answer, AuthorityRecord, Consent, EpochIntent, EpochRecord, EpochState, Epochs, Logged, Statement, Step,
 };
 use hallmark_policy::{
+    Bounds, Reason, ReasonCode,
     authority::{CaRequest, statement, transition},
     content::EpochBinding,
     file::RotatesWord,
@@ -25,6 +26,7 @@ use crate::{
     apply::BY_START,
     authorities,
     core::Inner,
+    epochs,
     fence::Drained,
     making::{MakingError, backend, epoch_label, generate, refused, sign_ca},
     proven, retire, rotate,
@@ -47,6 +49,15 @@ impl Rotating {
             Arc::clone(authorities.entry(authority.to_owned()).or_default())
         };
         lock.lock_owned().await
+    }
+
+    /// As [`alone`](Self::alone), for a caller who waits until then and no longer.
+    pub(crate) async fn alone_before(&self, authority: &str, deadline: Instant) -> Result<OwnedMutexGuard<()>, Reason> {
+        tokio::time::timeout_at(deadline.into(), self.alone(authority)).await.map_err(|_| {
+            let sentence =
+                "something else changed the epochs of this authority until the deadline; make the same call again";
+            Reason::new(ReasonCode::DeadlinePassed, "authority", sentence)
+        })
     }
 }
 
@@ -121,12 +132,15 @@ pub(crate) async fn prepare(
         match epoch.state {
             EpochState::Intent => make_key(core, authority, &epoch, said).await?,
             EpochState::Keyed => {
+                same_policy(authority, &epoch)?;
                 sign_both(core, authority, record, &epoch, said).await?;
-                if find(core, name, generation)?.intermediate.is_none() {
+                let signed = find(core, name, generation)?;
+                same_policy(authority, &signed)?;
+                if signed.intermediate.is_none() {
                     said.push(format!(
                         "epoch {generation} of `{name}` waits for the certificate that its root signs elsewhere"
                     ));
-                    return find(core, name, generation);
+                    return Ok(signed);
                 }
                 core.advance(Step::EpochPrepared { authority: name.clone(), generation }).await?;
             }
@@ -192,6 +206,42 @@ async fn sign_both(
     Ok(())
 }
 
+/// Whether both certificates of an epoch say the same of names and policies. Where one is still to come, it will say what the policy says
+/// now, and the other one has to.
+pub(crate) fn same_policy(authority: &Authority, epoch: &EpochRecord) -> Result<(), MakingError> {
+    let stored = |answer: &Option<Answer>| answer.as_ref().map(|answer| Bounds::stored(&answer.to_be_signed));
+    let wanted = Some(Some(Bounds::of(authority)));
+    let same = match (stored(&epoch.intermediate), stored(&epoch.mesh_ca)) {
+        (None, None) => true,
+        (Some(own), Some(mesh)) => own.is_some() && own == mesh,
+        (one, None) | (None, one) => one == wanted,
+    };
+    if same {
+        return Ok(());
+    }
+    let sentence = format!(
+        "the policy's name constraints or certificate policies changed since epoch {} was begun, so that its two certificates \
+         would differ: abort it and prepare another",
+        epoch.generation
+    );
+    let reason = Reason::new(ReasonCode::StateDiffers, "generation", sentence);
+    Err(refused(&authority.name, "epoch", reason.allowing("`hallmark epoch abort`, then begin again")))
+}
+
+/// Whether an epoch may be put in force now: it has begun, and has not ended, by a clock that can be trusted.
+pub(crate) async fn not_ended(core: &Inner, epoch: &EpochRecord) -> Result<(), MakingError> {
+    let now = core.trusted_clock().await.map_err(MakingError::Clock)?.time;
+    let Some(validity) = epochs::validity(epoch).filter(|validity| !validity.contains_moment(now)) else {
+        return Ok(());
+    };
+    let sentence = format!(
+        "epoch {} is valid from {} to {}, and it is {now}: abort it and prepare another",
+        epoch.generation, validity.not_before, validity.not_after
+    );
+    let reason = Reason::new(ReasonCode::StateDiffers, "generation", sentence);
+    Err(refused(&epoch.authority, "epoch", reason.allowing("`hallmark epoch abort`, then begin again")))
+}
+
 /// Puts a prepared epoch in force: the ledger's transaction is the fence, and then what is in flight with the old key drains. When it
 /// returns, no signature with the old key begins any more, and none is released.
 pub(crate) async fn activate(
@@ -201,6 +251,7 @@ pub(crate) async fn activate(
     revoke_previous: bool,
     by: &str,
 ) -> Result<Activated, MakingError> {
+    not_ended(core, &find(core, name, generation)?).await?;
     if let Some(active) = core.ledger.epoch(name, Epochs::Active)? {
         retire::last_crl(core, &active).await?;
     }

@@ -115,6 +115,7 @@ async fn first_epoch(
     if prepared.state != EpochState::Prepared {
         return Ok(());
     }
+    epoch::not_ended(core, &prepared).await?;
     let by = BY_INIT.to_owned();
     core.advance(Step::EpochActive { authority: name.clone(), generation, revoke_previous: false, by }).await?;
     said.push(format!("epoch {generation} of `{name}` is active"));

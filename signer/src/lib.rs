@@ -33,6 +33,7 @@ mod making;
 mod mint;
 mod operate;
 mod order;
+mod owners;
 mod proven;
 mod rates;
 mod recording;
@@ -41,6 +42,7 @@ mod revoke;
 mod rotate;
 pub mod secret;
 mod start;
+mod waits;
 
 pub use self::core::Core;
 pub use apply::{PolicyNews, PolicyNotTaken};

@@ -60,11 +60,7 @@ pub(crate) async fn rotate(core: &Arc<Inner>, call: CallContext) -> Result<Reply
     if let Err(failure) = epochs::known(core, &name).and_then(|()| limits(&message)) {
         return Err(epochs::refused(core, failure, facts, name).await);
     }
-    let patience = tokio::time::Instant::from_std(call.deadline);
-    let Ok(_alone) = tokio::time::timeout_at(patience, core.rotating.alone(&name)).await else {
-        let sentence = "another rotation of this authority was under way until the deadline";
-        return Err(Reason::new(ReasonCode::DeadlinePassed, "authority", sentence).into());
-    };
+    let _alone = core.rotating.alone_before(&name, call.deadline).await?;
     match rotate_alone(core, &message, statement, by).await {
         Ok(response) => Ok(answer::success(&response)),
         Err(failure) => Err(epochs::refused(core, failure, facts, name).await),
@@ -205,7 +201,13 @@ async fn check(
         let authority = policy.authority(&name).ok_or_else(|| no_root(&name))?;
         reasons(&checking, &policy, authority, &record, active.as_ref(), &statement, &message)
     });
-    let interrupted = |_| Reason::new(ReasonCode::LedgerFailed, "manifest", "reading the manifest was interrupted");
+    let interrupted = |_| {
+        Reason::new(
+            ReasonCode::LedgerFailed,
+            "manifest",
+            "reading the manifest was interrupted; make the same call again",
+        )
+    };
     let reasons = checked.await.map_err(interrupted)??;
     if reasons.is_empty() { Ok(()) } else { Err(failed(reasons)) }
 }
@@ -233,33 +235,11 @@ fn reasons(
     }
     match Manifest::parse_for(&message.manifest, policy, authority) {
         Ok(manifest) => {
-            let others = owners_of_others(core, policy, authority)?;
-            let others = others.iter().map(|(name, owners)| (name.as_str(), owners.as_slice()));
-            reasons.extend(owner::check_shared(policy, authority, manifest.owners(), others).err().unwrap_or_default());
+            reasons.extend(core.owners_shared(policy, authority, manifest.owners())?);
         }
         Err(error) => reasons.extend(error.reasons()),
     }
     Ok(reasons)
-}
-
-fn owners_of_others(
-    core: &Inner,
-    policy: &Policy,
-    authority: &Authority,
-) -> Result<Vec<(String, Vec<SpkiDigest>)>, Failure> {
-    let mut owners = Vec::new();
-    for other in policy.authorities().filter(|other| other.name != authority.name) {
-        if other.rotates() == RotatesWord::Age {
-            continue;
-        }
-        let record = core.ledger.authority(&other.name).map_err(|error| core.ledger_failed(&error))?;
-        let active = core.one_epoch(&other.name, Epochs::Active)?;
-        if let Some(record) = record {
-            let in_force = core.owners_in_force(&record, active.as_ref());
-            owners.push((other.name.clone(), in_force.map_err(|error| core.authority_failed(error))?));
-        }
-    }
-    Ok(owners)
 }
 
 /// The epoch to go on with: the one in the making, if it is the wanted one, else a new one.

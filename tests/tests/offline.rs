@@ -241,3 +241,83 @@ async fn a_root_that_is_not_the_one_of_the_policy_is_not_taken() {
     let error = world.start(true).await.expect_err("another root").to_string();
     assert!(error.contains("its subject is not the one that the policy describes"), "{error}");
 }
+
+/// The example policy with its root elsewhere, and these name constraints.
+fn constrained(dns: &str) -> String {
+    let more = format!(
+        "[authority.athenz]\nname-constraints = {{ permitted = {{ dns = [{dns}], uri = [\"instanceid\", \"mesh.internal\"] }} }}"
+    );
+    offline(&example_policy()).replacen("[authority.athenz.root]", &format!("{more}\n\n[authority.athenz.root]"), 1)
+}
+
+#[tokio::test]
+async fn a_policy_that_changes_while_the_root_signs_makes_no_siblings_that_differ() {
+    let mut world = World::unmade(Where::Software, &constrained(r#""athenz.cloud", "mesh.internal""#));
+    let at = world.clocks().now();
+    let root = OfflineCa { world: &world, at }.root(SUBJECT);
+    world.bring_root(root);
+    world.start(true).await.unwrap();
+    let waiting = world.prepare_epoch(0).await.unwrap();
+    let late = OfflineCa { world: &world, at }.intermediate(&waiting.certification_request, "intermediate", 300);
+    let other = constrained(r#""athenz.cloud", "mesh.internal", "more.internal""#);
+    world.apply(&other, false).await.unwrap();
+    for refused in [world.bring_intermediate(1, &late).await.unwrap_err(), world.prepare_epoch(0).await.unwrap_err()] {
+        assert_eq!((refused.code, refused.reasons.as_slice()), (9, &["STATE_DIFFERS".to_owned()][..]));
+        let sentence = "abort it and prepare another";
+        assert!(refused.message.contains("changed since epoch 1 was begun") && refused.message.contains(sentence));
+    }
+    world.abort_epoch(1, "the policy changed").await.unwrap();
+    let again = world.prepare_epoch(0).await.unwrap();
+    let good = OfflineCa { world: &world, at }.intermediate(&again.certification_request, "intermediate", 300);
+    world.bring_intermediate(2, &good).await.unwrap();
+    assert_eq!(world.activate_epoch(2, false).await.unwrap().epoch.unwrap().state(), EpochState::Active);
+}
+
+#[tokio::test]
+async fn bringing_goes_on_where_a_failure_stopped_it() {
+    let owner = Owner::new();
+    let mut world = World::unmade(Where::Software, &offline(&mesh::policy(&[&owner])));
+    let at = world.clocks().now();
+    let root = OfflineCa { world: &world, at }.root(SUBJECT);
+    world.bring_root(root);
+    world.start(true).await.unwrap();
+    let refused = world.mint(Asked::sports_api().request()).await.unwrap_err();
+    assert!(refused.allowed[0].1.contains("hallmark rotate --genesis"), "{:?}", refused.allowed);
+    let waiting = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    let refused = world.mint(Asked::sports_api().request()).await.unwrap_err();
+    assert!(refused.allowed[0].1.contains("hallmark epoch bring 1 --authority athenz"), "{:?}", refused.allowed);
+    let good = OfflineCa { world: &world, at }.intermediate(&waiting.certification_request, "intermediate", 300);
+    let database = rusqlite::Connection::open(world.path("ledger.sqlite")).unwrap();
+    for state in ["prepared", "active"] {
+        let fault = format!(
+            "CREATE TRIGGER fault BEFORE UPDATE OF state ON epoch WHEN new.state = '{state}' BEGIN SELECT RAISE(ABORT, 'injected'); END"
+        );
+        database.execute_batch(&fault).unwrap();
+        assert_eq!(world.bring_intermediate(1, &good).await.unwrap_err().reasons, ["LEDGER_FAILED"], "{state}");
+        database.execute_batch("DROP TRIGGER fault").unwrap();
+    }
+    let brought = world.bring_intermediate(1, &good).await.unwrap();
+    assert_eq!(brought.epoch.unwrap().state(), EpochState::Active);
+    assert!(world.bring_intermediate(1, &good).await.unwrap().notes[0].contains("brought before"));
+}
+
+#[tokio::test]
+async fn an_owner_s_consent_is_looked_at_again_when_the_root_has_signed() {
+    let owner = Owner::new();
+    let policy = offline(&mesh::policy(&[&owner]));
+    let mut world = World::unmade(Where::Software, &policy);
+    let at = world.clocks().now();
+    let root = OfflineCa { world: &world, at }.root(SUBJECT);
+    world.bring_root(root);
+    world.start(true).await.unwrap();
+    let waiting = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    let good = OfflineCa { world: &world, at }.intermediate(&waiting.certification_request, "intermediate", 300);
+    // Now an owner would have signed something else.
+    let contrast = policy.replacen("owner-keys", "owner-signature = \"contrast\"\nowner-keys", 1);
+    world.apply(&contrast, false).await.unwrap();
+    let refused = world.bring_intermediate(1, &good).await.unwrap_err();
+    assert_eq!(refused.reasons, ["OWNER_SIGNATURE_WRONG"], "{}", refused.message);
+    world.apply(&policy, false).await.unwrap();
+    let brought = world.bring_intermediate(1, &good).await.unwrap();
+    assert_eq!(brought.epoch.unwrap().state(), EpochState::Active);
+}
