@@ -4,9 +4,10 @@ use hallmark_proto::signer::{EpochState, RotateIntermediateResponse};
 use hallmark_tests::{
     OPERATOR, Where, World,
     asking::Asked,
+    daemon::program,
     example_policy,
     mesh::{self, GENESIS, Owner, manifest, rotate, transition_of},
-    tools::{der, judge, pem, run, tbs},
+    tools::{attempt, der, judge, pem, run, tbs},
 };
 
 /// The example policy with its root elsewhere.
@@ -46,7 +47,9 @@ impl OfflineCa<'_> {
                  [any]\norganizationName=optional\ncommonName=supplied\n\
                  [root]\nbasicConstraints=critical,CA:TRUE,pathlen:1\nkeyUsage=critical,keyCertSign,cRLSign\n\
                  subjectKeyIdentifier=hash\n[intermediate]\nauthorityKeyIdentifier=keyid:always\n\
-                 [wide]\nauthorityKeyIdentifier=keyid:always\nextendedKeyUsage=serverAuth\n"
+                 [wide]\nauthorityKeyIdentifier=keyid:always\nextendedKeyUsage=serverAuth\n\
+                 [deep]\nauthorityKeyIdentifier=keyid:always\nbasicConstraints=critical,CA:TRUE,pathlen:1\n\
+                 [bound]\nauthorityKeyIdentifier=keyid:always\nnameConstraints=critical,permitted;DNS:example.com\n"
             ),
         );
     }
@@ -74,13 +77,26 @@ impl OfflineCa<'_> {
 
     /// What the root signs for a request, DER.
     fn intermediate(&self, request: &[u8], extensions: &str, days: i64) -> Vec<u8> {
+        self.otherwise(request, extensions, days, &[])
+    }
+
+    /// What the root signs for a request in which its own extensions come first, or its own words.
+    fn overriding(&self, request: &[u8], extensions: &str, words: &[&str]) -> Vec<u8> {
+        let config = std::fs::read_to_string(self.path("ca.cnf")).unwrap();
+        self.world.write("ca.cnf", &config.replace("copyall", "copy"));
+        let signed = self.otherwise(request, extensions, 300, words);
+        self.world.write("ca.cnf", &config);
+        signed
+    }
+
+    fn otherwise(&self, request: &[u8], extensions: &str, days: i64, words: &[&str]) -> Vec<u8> {
         self.world.write("epoch.csr", &pem("CERTIFICATE REQUEST", request));
         let said = run("openssl", &["req", "-in", &self.path("epoch.csr"), "-noout", "-verify"]);
         assert!(said.contains("verify OK"), "{said}");
         let (key, root, csr, out) =
             (self.path("root.key"), self.path("root.pem"), self.path("epoch.csr"), self.path("i.pem"));
         let whole = ["-keyfile", &key, "-cert", &root, "-in", &csr, "-out", &out, "-extensions", extensions];
-        self.sign(&whole, 0, days);
+        self.sign(&[&whole[..], words].concat(), 0, days);
         der("CERTIFICATE", &std::fs::read_to_string(out).unwrap())
     }
 
@@ -131,6 +147,7 @@ async fn a_rotation_stops_with_a_request_and_goes_on_when_the_signed_certificate
     let active = rotate(&world, &owner, GENESIS, &first).await.unwrap();
     assert!(active.replayed && active.intermediate == good.as_slice() && active.mesh_ca == waiting.mesh_ca);
     verify_leaf(&world, &active, at).await;
+    verify_chain(&world, &first, &active.mesh_ca, at);
 
     world.restart().await;
     verify_leaf(&world, &active, at).await;
@@ -213,6 +230,65 @@ async fn verify_leaf(world: &World, active: &RotateIntermediateResponse, at: i64
         &path("v-leaf.pem"),
     ];
     run("openssl", &arguments);
+}
+
+/// What a data owner sees: the root is pinned, and made by somebody else than the signer.
+fn verify_chain(world: &World, manifest: &[u8], mesh_ca: &[u8], at: i64) {
+    world.write("one.json", std::str::from_utf8(manifest).unwrap());
+    world.write("v-mesh.pem", &pem("CERTIFICATE", mesh_ca));
+    let path = |name: &str| world.path(name).to_str().unwrap().to_owned();
+    let at = hallmark_policy::time::UnixTime::from_secs(at + 60).to_string();
+    let arguments = [
+        "verify-chain",
+        "--root",
+        &path("v-root.pem"),
+        "--manifest",
+        &path("one.json"),
+        "--intermediate",
+        &path("v-i.pem"),
+        "--mesh-ca",
+        &path("v-mesh.pem"),
+        "--leaf",
+        &path("v-leaf.pem"),
+        "--at",
+        &at,
+    ];
+    let (good, said) = attempt(program("hallmark").to_str().unwrap(), &arguments);
+    assert!(good, "{said}");
+}
+
+#[tokio::test]
+async fn only_what_the_policy_would_have_had_signed_is_taken_from_the_root() {
+    let owner = Owner::new();
+    let policy = offline(&mesh::policy(&[&owner]));
+    let (mut world, elsewhere) = (World::unmade(Where::Software, &policy), World::unmade(Where::Software, &policy));
+    let at = world.clocks().now();
+    let root = OfflineCa { world: &world, at }.root(SUBJECT);
+    world.bring_root(root);
+    world.start(true).await.unwrap();
+    let one = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    let ours = OfflineCa { world: &world, at };
+    let of_one = ours.intermediate(&one.certification_request, "intermediate", 300);
+    world.bring_intermediate(1, &of_one).await.unwrap();
+    let active = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    let two = rotate(&world, &owner, transition_of(&active), &manifest("two", &[&owner])).await.unwrap();
+    let request = &two.certification_request;
+    let theirs = OfflineCa { world: &elsewhere, at };
+    theirs.root(SUBJECT);
+    let subject = ["-subj", "/O=Hallmark Lab/CN=Another Issuing CA"];
+    for (what, certificate, why) in [
+        ("another key", of_one, "subjectPublicKeyInfo"),
+        ("another subject", ours.overriding(request, "intermediate", &subject), "in subject from"),
+        ("a longer path", ours.overriding(request, "deep", &[]), "extension"),
+        ("other constraints", ours.overriding(request, "bound", &[]), "extension"),
+        ("another root", theirs.intermediate(request, "intermediate", 300), "not signed by the root of this authority"),
+    ] {
+        let refused = world.bring_intermediate(2, &certificate).await.unwrap_err();
+        assert_eq!(refused.reasons, ["CERTIFICATE_UNFIT"], "{what}");
+        assert!(refused.message.contains(why) && refused.logged.is_some(), "{what}: {}", refused.message);
+    }
+    let good = ours.intermediate(request, "intermediate", 300);
+    assert_eq!(world.bring_intermediate(2, &good).await.unwrap().epoch.unwrap().state(), EpochState::Active);
 }
 
 #[tokio::test]
