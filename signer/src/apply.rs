@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use hallmark_ledger::Event;
 use hallmark_policy::{
     Policy, Reason, ReasonCode,
-    profile::{PolicyDigest, PolicyError},
+    profile::{Authority, PolicyDigest, PolicyError},
     reason::REASONS_MAX,
 };
 
@@ -186,7 +186,11 @@ impl Inner {
     fn notes(&self, policy: &Policy) -> Vec<String> {
         let serving = self.all_serving();
         let idle = policy.authorities().filter(|authority| !serving.contains_key(&authority.name));
-        idle.map(|authority| self.waits(authority).sentence(&authority.name)).collect()
+        let note = |authority: &Authority| {
+            let waits = self.waits(authority);
+            format!("authority `{}` is not served by this run: it {}; hint: {}", authority.name, waits.what, waits.hint)
+        };
+        idle.map(note).collect()
     }
 }
 

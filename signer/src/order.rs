@@ -1,4 +1,5 @@
-//! The order of events. Every CA signature of this system is made by [`certify`], and by nothing else.
+//! The order of events. Every CA signature of this system is made here: by [`certify`], or by [`resume`] where it was committed before and
+//! never signed.
 //!
 //! ```text
 //! bytes -> Request -> decide -> Approved -> draft -> endorse -> Warrant -> commit -> Committed -> sign -> assemble -> reply
@@ -114,7 +115,7 @@ pub(crate) async fn mint(
     }
 }
 
-/// Draft, endorse, commit, sign, assemble: the only way to a CA signature. Until the commit, the policy stays what it was.
+/// Draft, endorse, commit, sign, assemble: the only way to a new CA signature. Until the commit, the policy stays what it was.
 pub(crate) async fn certify(
     core: &Arc<Inner>,
     approved: Approved,

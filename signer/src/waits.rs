@@ -34,7 +34,7 @@ impl Inner {
                 format!("an operator brings it with `hallmarkd init --root {name}=FILE`"),
             ),
             _ if !ready => waits("is not made yet", "an operator runs `hallmarkd init`, which makes it".to_owned()),
-            (Some(_), _) => waits("is not served by this run", "a start serves it".to_owned()),
+            (Some(_), _) => waits("has an active epoch that is not opened", "a start opens it".to_owned()),
             (None, Some(making)) => Self::waits_in_the_making(authority, &making),
             (None, None) if authority.rotates() == RotatesWord::Manifest => {
                 waits("waits for its first manifest", "an owner sets it with `hallmark rotate --genesis`".to_owned())

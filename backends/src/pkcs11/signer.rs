@@ -137,10 +137,10 @@ impl Signer for SessionSigner {
                 tracing::warn!(key = %key.reference, %error, "a signature failed; once more in a new session");
                 match self.attempt(key, algorithm, (message, data), gate) {
                     // The device took the time.
-                    Err(SignError::DeadlinePassed) => return Err(error.into()),
+                    Err(SignError::DeadlinePassed) => Err(error.into()),
                     Err(SignError::Backend(again)) => {
                         self.distrust();
-                        return Err(again.into());
+                        Err(again.into())
                     }
                     result => result,
                 }

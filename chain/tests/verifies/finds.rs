@@ -13,6 +13,8 @@ type Failed<'a> = &'a [(&'a str, &'a [&'a str])];
 
 type LeafMistake<'a> = (&'a str, &'a dyn Fn(&mut CertificateParams), Failed<'a>);
 
+type RootChange<'a> = (&'a str, &'a dyn Fn(&mut CertificateParams), Failed<'a>);
+
 type Mistake<'a> = (&'a str, Which, &'a dyn Fn(&mut CertificateParams), Failed<'a>);
 
 fn critical(arcs: &[u32], der: Vec<u8>) -> CustomExtension {
@@ -226,7 +228,7 @@ fn a_root_that_the_signer_takes_is_a_root_here_too() {
         let identifier = [&[0x30, 0x16, 0x80, 0x14], [7; 20].as_slice()].concat();
         params.custom_extensions.push(custom(&[2, 5, 29, 35], identifier));
     };
-    let cases: [(&str, &dyn Fn(&mut CertificateParams), Failed<'_>); 7] = [
+    let cases: [RootChange<'_>; 7] = [
         ("no path length", &unconstrained, &[]),
         ("a longer path", &roomy, &[]),
         ("more usages", &usages, &[]),
