@@ -286,6 +286,7 @@ async fn a_database_of_an_older_program_is_refused() {
     assert!(matches!(world.try_open(), Err(OpenError::Older { found: 2, known: 3, .. })));
 }
 
+#[cfg(test)]
 fn set_schema_version(world: &World, version: i64) {
     let connection = rusqlite::Connection::open(&world.config.database).expect("it opens");
     connection.pragma_update(None, "user_version", version).expect("it is set");

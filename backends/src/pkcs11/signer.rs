@@ -69,10 +69,13 @@ impl SessionSigner {
                 }
             }
         };
-        gate.pass()?;
         let calls = &self.access.module.calls;
         let mechanism = template::signing(algorithm);
-        let bytes = session.run(|session| calls.sign(session, &mechanism, handle, data).map_err(failed))?;
+        // Inside, because it may have been waited for the module, and the key closed meanwhile.
+        let bytes = session.run(|session| match gate.pass() {
+            Ok(()) => calls.sign(session, &mechanism, handle, data).map_err(failed).map(Ok),
+            Err(error) => Ok(Err(error)),
+        })??;
         Ok(encoded(algorithm, bytes))
     }
 
@@ -91,8 +94,10 @@ impl SessionSigner {
         let mechanism = template::signing(algorithm);
         let mut good = Vec::new();
         for handle in twins {
-            gate.pass()?;
-            let signed = session.run(|session| calls.sign(session, &mechanism, handle, data).map_err(failed))?;
+            let signed = session.run(|session| match gate.pass() {
+                Ok(()) => calls.sign(session, &mechanism, handle, data).map_err(failed).map(Ok),
+                Err(error) => Ok(Err(error)),
+            })??;
             let signed = encoded(algorithm, signed);
             if key.public.verifies(algorithm, message, &signed) {
                 good.push((handle, signed));
