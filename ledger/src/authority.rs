@@ -81,6 +81,8 @@ pub struct EpochRecord {
     pub intent_index: Option<u64>,
     /// Index of the entry from which on it was active, once it was.
     pub active_index: Option<u64>,
+    /// Index of the entry by which it was given up, if it was.
+    pub aborted_index: Option<u64>,
     /// When it became active, once it was.
     pub active_at: Option<UnixMillis>,
     /// When another took its place.
@@ -150,6 +152,8 @@ pub enum Epochs {
     Generation(u64),
     /// The one that came by this transition; not an aborted one.
     Transition([u8; 32]),
+    /// The one that follows this transition; not an aborted one.
+    After([u8; 32]),
     /// The one with this key.
     Key(SpkiDigest),
     /// Those whose key may still be in its backend although they are not active: retired and aborted ones.
@@ -203,6 +207,7 @@ impl EpochRecord {
             Epochs::Transition(transition) => {
                 ("transition = ?2 AND state <> 'aborted'", Value::Blob(transition.to_vec()), 1)
             }
+            Epochs::After(transition) => ("previous = ?2 AND state <> 'aborted'", Value::Blob(transition.to_vec()), 1),
             Epochs::Key(key) => ("spki_sha256 = ?2", Value::Blob(key.as_bytes().to_vec()), 1),
             Epochs::Leftover => {
                 ("state IN ('retired', 'aborted') AND destroyed_at IS NULL AND ?2 IS NULL", Value::Null, u32::MAX)
@@ -212,7 +217,7 @@ impl EpochRecord {
         let sql = format!(
             "SELECT authority, generation, state, manifest_sha256, transition, previous, label, reference, spki, \
              intermediate, mesh_ca, lifetime, revoke_previous, intent_at, active_index, active_at, retired_at, \
-             destroyed_at, intent_index FROM epoch WHERE authority = ?1 AND {condition} ORDER BY generation DESC LIMIT ?3"
+             destroyed_at, intent_index, aborted_index FROM epoch WHERE authority = ?1 AND {condition} ORDER BY generation DESC LIMIT ?3"
         );
         let mut statement = connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params![authority, value, most], |row| {
@@ -233,6 +238,7 @@ impl EpochRecord {
                 intent_at: UnixMillis(row.get(13)?),
                 intent_index: row.get::<_, Option<i64>>(18)?.map(unsigned),
                 active_index: row.get::<_, Option<i64>>(14)?.map(unsigned),
+                aborted_index: row.get::<_, Option<i64>>(19)?.map(unsigned),
                 active_at: moment(15)?,
                 retired_at: moment(16)?,
                 destroyed_at: moment(17)?,

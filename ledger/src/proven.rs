@@ -4,7 +4,7 @@
 use hallmark_entry::{Summary, sha256, summary::Text};
 use hallmark_policy::{hex, key::SpkiDigest};
 
-use crate::{AuthorityRecord, Consent, EpochRecord, Ledger, LedgerError, genuine, step::joined};
+use crate::{AuthorityRecord, Consent, EpochRecord, EpochState, Epochs, Ledger, LedgerError, genuine, step::joined};
 
 impl Ledger {
     /// Whether an authority is the one that the log says was made: its label or its offline root, and its owners.
@@ -86,6 +86,21 @@ impl Ledger {
                 ),
             ],
         )
+    }
+
+    /// Whether an epoch is over, as the log says: it was given up, or another one took its place.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; [`LedgerError::Tampered`] where it is not.
+    pub fn prove_over(&self, epoch: &EpochRecord) -> Result<(), LedgerError> {
+        let whose = || format!("epoch {} of authority `{}`", epoch.generation, epoch.authority);
+        if epoch.state == EpochState::Aborted {
+            let entry = self.proven(whose, epoch.aborted_index)?;
+            return agree(whose, [(is_step(&entry, "epoch-aborted", epoch), "its entry does not give it up")]);
+        }
+        let next = self.epoch(&epoch.authority, Epochs::After(epoch.transition))?;
+        let next = next.ok_or_else(|| tampered(&whose, "nothing took its place"))?;
+        self.prove_active(&next)
     }
 
     /// An entry that is under the root of the tree.

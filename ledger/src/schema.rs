@@ -167,6 +167,7 @@ CREATE TABLE epoch (
     intent_at INTEGER NOT NULL,
     intent_index INTEGER,
     active_index INTEGER,
+    aborted_index INTEGER,
     active_at INTEGER,
     retired_at INTEGER,
     destroyed_at INTEGER,

@@ -46,7 +46,7 @@ impl Batch<'_> {
                 epoch_active(self.connection, authority, *generation, *revoke_previous, (index, at))?;
             }
             Step::EpochAborted { authority, generation, .. } => {
-                epoch_aborted(self.connection, authority, *generation)?;
+                epoch_aborted(self.connection, authority, *generation, self.next_index())?;
             }
             Step::EpochDestroyed { authority, generation } => {
                 epoch_destroyed(self.connection, authority, *generation, at)?;
@@ -296,10 +296,10 @@ fn epoch_active(
     Ok(())
 }
 
-fn epoch_aborted(connection: &Connection, authority: &str, generation: u64) -> Result<(), Fault> {
-    let sql = "UPDATE epoch SET state = 'aborted' WHERE authority = ?1 AND generation = ?2 \
+fn epoch_aborted(connection: &Connection, authority: &str, generation: u64, index: u64) -> Result<(), Fault> {
+    let sql = "UPDATE epoch SET state = 'aborted', aborted_index = ?3 WHERE authority = ?1 AND generation = ?2 \
                AND state IN ('intent', 'keyed', 'prepared')";
-    let changed = connection.execute(sql, params![authority, signed(generation)])?;
+    let changed = connection.execute(sql, params![authority, signed(generation), signed(index)])?;
     one(changed, || format!("epoch {generation} of authority `{authority}` is not in the making"))
 }
 

@@ -133,6 +133,7 @@ async fn is_over(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<bool, MakingE
 async fn destroy(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingError> {
     // Before anything under its label is destroyed.
     proven::intent(&core.ledger, epoch)?;
+    core.ledger.prove_over(epoch)?;
     let (authority, generation) = (epoch.authority.clone(), epoch.generation);
     let destroyed = match &epoch.key {
         Some(key) => destroy_key(core, &authority, key).await?,

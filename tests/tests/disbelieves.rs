@@ -155,3 +155,16 @@ async fn owners_of_the_first_manifest_are_those_of_the_log() {
     let error = world.start(false).await.expect_err("other owners").to_string();
     assert!(error.contains(BEHIND), "{error}");
 }
+
+#[tokio::test]
+async fn the_key_of_an_epoch_is_not_destroyed_because_the_database_says_that_it_is_over() {
+    for state in ["state = 'retired'", "state = 'aborted'", "state = 'aborted', active_index = NULL, aborted_index = 3"]
+    {
+        let owner = Owner::new();
+        let (mut world, _) = stopped(Where::Software, &owner).await;
+        database(&world).execute(&format!("UPDATE epoch SET {state}"), []).unwrap();
+        let lines = world.start(false).await.unwrap().lines;
+        assert!(lines.iter().any(|line| line.contains(BEHIND)), "{state}: {lines:?}");
+        assert_eq!(world.epoch_keys(), ["1"], "{state}");
+    }
+}
