@@ -33,6 +33,8 @@ mod making;
 mod mint;
 mod operate;
 mod order;
+mod owners;
+mod proven;
 mod rates;
 mod recording;
 mod retire;
@@ -40,6 +42,7 @@ mod revoke;
 mod rotate;
 pub mod secret;
 mod start;
+mod waits;
 
 pub use self::core::Core;
 pub use apply::{PolicyNews, PolicyNotTaken};
