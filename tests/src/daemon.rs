@@ -138,6 +138,7 @@ impl Laboratory {
             .env("HALLMARK_CERT", self.path("coordinator.pem"))
             .env("HALLMARK_KEY", self.path("coordinator.key"))
             .env("HALLMARK_LOG_KEY", self.path("log.vkey"))
+            .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("HALLMARK_CONFIG");
         command
     }

@@ -19,36 +19,45 @@ const PLACE: &str = "hallmark/logs";
 /// Digits of a digest in a file's name.
 const NAME_DIGITS: usize = 32;
 
-/// Where the state of one log is kept.
+/// Where the state of one log is kept: a file for each key that signs it. A log of the same origin under another key is another log.
 #[derive(Debug)]
 pub(crate) struct State {
-    path: PathBuf,
+    places: Vec<(VerifierKey, PathBuf)>,
 }
 
 impl State {
-    /// That of the log of this origin: below the directory that was named, or the user's own.
-    pub(crate) fn of(origin: &str, named: Option<&Path>) -> Option<Self> {
+    /// That of the log of this origin and these keys: below the directory that was named, or the user's own.
+    pub(crate) fn of(origin: &str, keys: &[VerifierKey], named: Option<&Path>) -> Option<Self> {
         let directory = named.map(Path::to_owned).or_else(place)?;
-        let digest: String = hallmark_policy::hex(&sha256(origin.as_bytes())).chars().take(NAME_DIGITS).collect();
-        Some(Self { path: directory.join(format!("{digest}.checkpoint")) })
+        let path = |key: &VerifierKey| {
+            let digest = hallmark_policy::hex(&sha256(format!("{origin}\n{key}").as_bytes()));
+            directory.join(format!("{}.checkpoint", digest.chars().take(NAME_DIGITS).collect::<String>()))
+        };
+        Some(Self { places: keys.iter().map(|key| (key.clone(), path(key))).collect() })
     }
 
     /// The checkpoint of the last run, verified again; none before the first.
-    pub(crate) fn load(&self, keys: &[VerifierKey]) -> Result<Option<Checkpoint>, Problem> {
-        if !self.path.exists() {
-            return Ok(None);
+    pub(crate) fn load(&self) -> Result<Option<Checkpoint>, Problem> {
+        let mut newest: Option<Checkpoint> = None;
+        for (key, path) in self.places.iter().filter(|(_, path)| path.exists()) {
+            let wrong = |source| Problem::Checkpoint { what: path.display().to_string(), source };
+            let found = Checkpoint::open(&files::read(path)?, std::slice::from_ref(key)).map_err(wrong)?;
+            newest = newest.filter(|newest| newest.size() >= found.size()).or(Some(found));
         }
-        let wrong = |source| Problem::Checkpoint { what: self.path.display().to_string(), source };
-        Checkpoint::open(&files::read(&self.path)?, keys).map(Some).map_err(wrong)
+        Ok(newest)
     }
 
-    /// Remembers a checkpoint whose log was found good.
+    /// Remembers a checkpoint whose log was found good, under each key that signed it.
     pub(crate) fn keep(&self, checkpoint: &[u8]) -> Result<(), FileError> {
-        if let Some(directory) = self.path.parent() {
-            let failed = |source| FileError::Write { path: directory.to_owned(), source };
-            std::fs::create_dir_all(directory).map_err(failed)?;
+        let signed = |key: &VerifierKey| Checkpoint::open(checkpoint, std::slice::from_ref(key)).is_ok();
+        for (_, path) in self.places.iter().filter(|(key, _)| signed(key)) {
+            if let Some(directory) = path.parent() {
+                let failed = |source| FileError::Write { path: directory.to_owned(), source };
+                std::fs::create_dir_all(directory).map_err(failed)?;
+            }
+            Target::new(path, true)?.write(checkpoint)?;
         }
-        Target::new(&self.path, true)?.write(checkpoint)
+        Ok(())
     }
 }
 

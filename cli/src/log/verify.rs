@@ -38,8 +38,9 @@ pub(crate) fn verify(arguments: &VerifyArguments, config: Option<&Path>, screen:
     let opened = Opened::new(&arguments.log, config)?;
     let (source, head) = (&opened.source, &opened.head);
     let anchor = arguments.anchor.as_deref().map(|path| read_anchor(path, &opened.keys)).transpose()?;
-    let state = if arguments.no_state { None } else { State::of(head.origin(), arguments.state.as_deref()) };
-    let remembered = state.as_ref().map(|state| state.load(&opened.keys)).transpose()?.flatten();
+    let state = || State::of(head.origin(), &opened.keys, arguments.state.as_deref());
+    let state = if arguments.no_state { None } else { state() };
+    let remembered = state.as_ref().map(State::load).transpose()?.flatten();
     let anchors = [&anchor, &remembered].into_iter().flatten().cloned().collect();
     let scan = Scan { source, head, anchors, pruned_before: arguments.pruned_before, bar: bar(screen) };
     let mut entries = Entries::new(arguments.silence.secs(), arguments.pruned_before > 0);

@@ -17,7 +17,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use crate::support::{
     Run, World,
-    log::{self, THEN_MILLIS, entries, publish},
+    log::{self, THEN_MILLIS, entries, publish, sign_anew},
 };
 
 const NEVER_STALE: &str = "--stale-after=99999d";
@@ -234,6 +234,16 @@ fn a_copy_without_salts_still_verifies_and_hides_what_is_private() {
         assert_eq!(run.code, 1, "{}", run.told());
         assert!(run.stderr.contains("`openings/000.p/5` has an opening of `names`"), "{}", run.stderr);
     }
+}
+
+#[test]
+fn a_log_of_the_same_origin_under_another_key_is_another_log() {
+    let world = published();
+    assert_eq!(log_run(&world, "verify", &[NEVER_STALE]).code, 0);
+    sign_anew(&world, &entries(THEN_MILLIS)[..5], 9);
+    let run = log_run(&world, "verify", &[NEVER_STALE]);
+    assert_eq!(run.code, 0, "{}", run.told());
+    assert!(!run.stderr.contains("last run"), "{}", run.stderr);
 }
 
 #[test]

@@ -141,6 +141,15 @@ pub(crate) fn checkpoint(entries: &[Vec<u8>]) -> String {
     Checkpoint::new(ORIGIN, prover.size(), prover.root()).unwrap().sign(&log_key(1)).unwrap().to_string()
 }
 
+/// The same log signed again by another key, with its verifier key.
+pub(crate) fn sign_anew(world: &World, entries: &[Vec<u8>], seed: u8) {
+    let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::of_leaf(entry)).collect();
+    let prover = BatchProver::new(&Frontier::empty(), &leaves);
+    let checkpoint = Checkpoint::new(ORIGIN, prover.size(), prover.root()).unwrap().sign(&log_key(seed)).unwrap();
+    world.write("log/checkpoint", checkpoint.to_string());
+    world.write("log.vkey", format!("{}\n", log_key(seed).verifier()));
+}
+
 /// Publishes at most 255 entries below `log/`.
 pub(crate) fn publish(world: &World, entries: &[Vec<u8>]) {
     let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::of_leaf(entry)).collect();
