@@ -5,6 +5,7 @@ use crate::{
     claim::{self, Claim, ClaimInput},
     csr::Csr,
     evidence::Jwt,
+    instance::{self, Intent, IntentInput},
     ip::IpName,
     key::{PublicKey, SPKI_BYTES_MAX, sha256},
     name::NAMES_MAX,
@@ -40,6 +41,8 @@ pub struct RequestInput {
     pub evidence_jwt: String,
     /// Attestation claims.
     pub claims: Vec<ClaimInput>,
+    /// What it does to the record of an instance.
+    pub instance: IntentInput,
     /// Whether only to say what would happen.
     pub validate_only: bool,
 }
@@ -112,6 +115,8 @@ pub struct Request {
     pub(crate) evidence_sha256: Option<[u8; 32]>,
     pub(crate) evidence: Option<Jwt>,
     pub(crate) claims: Vec<Claim>,
+    pub(crate) intent: Intent,
+    pub(crate) has_own_id: bool,
     pub(crate) validate_only: bool,
     pub(crate) raw: Vec<u8>,
     pub(crate) content_sha256: [u8; 32],
@@ -143,9 +148,10 @@ impl Request {
         let evidence = evidence.map_err(|reason| reasons.push(reason)).ok().flatten();
         let claims = claim::parse(&input.claims, &mut reasons);
         let content_sha256 = content_digest(&input);
+        let intent = instance::parse(input.instance).map_err(|reason| reasons.push(reason)).ok();
         let subject = subject(input.subject).map_err(|more| reasons.extend(more)).ok();
-        match subject {
-            Some(subject) if reasons.is_empty() => Ok(Self {
+        match (subject, intent) {
+            (Some(subject), Some(intent)) if reasons.is_empty() => Ok(Self {
                 caller,
                 authority: input.authority,
                 profile: input.profile,
@@ -160,6 +166,8 @@ impl Request {
                 evidence_sha256,
                 evidence,
                 claims,
+                intent,
+                has_own_id: true,
                 validate_only: input.validate_only,
                 raw: subject.raw,
                 content_sha256,
@@ -190,6 +198,33 @@ impl Request {
     #[must_use]
     pub fn content_sha256(&self) -> &[u8; 32] {
         &self.content_sha256
+    }
+
+    /// Key identifier of the CA key that is said to have signed the certificate that is to be replaced.
+    #[must_use]
+    pub fn presented_issuer(&self) -> Option<[u8; 20]> {
+        match &self.intent {
+            Intent::Refresh(presented) => presented.issuer_key_identifier,
+            Intent::None | Intent::Register => None,
+        }
+    }
+
+    /// The same, with the authority's key that may have signed the certificate that is to be replaced. Without one that verifies, it
+    /// is a stranger's.
+    #[must_use]
+    pub fn with_presented_issuer(mut self, key: &PublicKey) -> Self {
+        if let Intent::Refresh(presented) = &mut self.intent {
+            presented.verify_under(key);
+        }
+        self
+    }
+
+    /// Whether the key's owner proves possession itself. A CSR that does not verify is refused, whatever it would prove.
+    pub(crate) fn proves_possession(&self) -> bool {
+        match &self.possession {
+            Possession::Csr(_) => true,
+            Possession::Caller => false,
+        }
     }
 
     /// Whether only to say what would happen.
@@ -324,6 +359,15 @@ fn content_digest(input: &RequestInput) -> [u8; 32] {
                     NameInput::Other(kind) => field(format!("other:{kind}").as_bytes()),
                 }
             }
+        }
+    }
+    match &input.instance {
+        IntentInput::None => {}
+        IntentInput::Register => field(b"instance-register"),
+        // Not the proof: signatures of one message differ.
+        IntentInput::Refresh { certificate, proof: _ } => {
+            field(b"instance-refresh");
+            field(certificate);
         }
     }
     for ClaimInput { oid, value } in &input.claims {
