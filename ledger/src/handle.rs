@@ -5,14 +5,15 @@ use std::{
     time::Instant,
 };
 
-use hallmark_policy::{Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest};
+use hallmark_policy::{Reason, Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest};
 use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
 use crate::{
-    Answer, AuthorityRecord, CaKey, ClaimedName, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch, Found, Head,
-    Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle,
-    Released, Revoke, Revoked, Step, UnixMillis, authority, claim, crl, nodes, open,
+    Allowed, Answer, AuthorityRecord, CaKey, ClaimedName, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch,
+    Found, Head, InstanceFilter, InstanceRecord, InstanceRevocation, InstanceRevoked, Issued, LedgerConfig,
+    LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle, Released, Revoke,
+    Revoked, Step, UnixMillis, authority, claim, crl, instance, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
@@ -72,6 +73,15 @@ impl Ledger {
     pub fn find(&self, request: &RequestIdentity) -> Result<Found, LedgerError> {
         let row = self.read(|connection| RequestRow::find(connection, request))?;
         Ok(row.map_or(Found::New, |row| row.found(&request.content_sha256)))
+    }
+
+    /// When a request was committed, or the one whose certificate answers it, too.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn asked_at(&self, request: &RequestIdentity) -> Result<Option<UnixMillis>, LedgerError> {
+        let row = self.read(|connection| RequestRow::find(connection, request))?;
+        Ok(row.map(|row| row.at))
     }
 
     /// Hands out again what was committed and never signed, after saying so in the log; or voids it where its epoch is
@@ -193,6 +203,81 @@ impl Ledger {
     /// See [`LedgerError`]; a form that is kept is an answer, [`Released::Kept`].
     pub async fn release_name(&self, release: NameRelease, at: UnixMillis) -> Result<Released, LedgerError> {
         self.ask(|reply| Operation::ReleaseName { release, at, reply }).await
+    }
+
+    /// Records of an authority's instances, in the order of providers and ids. `at` says which have ended.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn instances(
+        &self,
+        authority: &str,
+        filter: &InstanceFilter,
+        at: UnixMillis,
+    ) -> Result<Vec<InstanceRecord>, LedgerError> {
+        self.read(|connection| instance::page(connection, authority, filter, at))
+    }
+
+    /// The record of one instance, with the serial numbers of its certificates and their decisions, newest first, so many at most.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    #[expect(clippy::type_complexity, reason = "a record, and pairs of serial number and index")]
+    pub fn instance(
+        &self,
+        authority: &str,
+        provider: &str,
+        id: &str,
+        most: u32,
+    ) -> Result<Option<(InstanceRecord, Vec<(Vec<u8>, u64)>)>, LedgerError> {
+        self.read(|connection| {
+            let Some(record) = instance::show(connection, authority, provider, id)? else { return Ok(None) };
+            let serials = instance::serials(connection, record.registered_index, most)?;
+            Ok(Some((record, serials)))
+        })
+    }
+
+    /// Revokes an instance with all its certificates, in one transaction.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; what cannot be revoked is an answer.
+    pub async fn revoke_instance(
+        &self,
+        wish: InstanceRevocation,
+        at: UnixMillis,
+    ) -> Result<InstanceRevoked, LedgerError> {
+        self.ask(|reply| Operation::RevokeInstance { wish, at, reply }).await
+    }
+
+    /// Takes the record of an instance away, so that it may register anew.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; that there is none is an answer.
+    pub async fn allow_instance(&self, wish: InstanceRevocation, at: UnixMillis) -> Result<Allowed, LedgerError> {
+        self.ask(|reply| Operation::AllowInstance { wish, at, reply }).await
+    }
+
+    /// Lets an authority issue again that a certificate unknown to this database had stopped. None: it is not stopped.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub async fn resume_authority(
+        &self,
+        authority: &str,
+        by: &str,
+        why: &str,
+        at: UnixMillis,
+    ) -> Result<Option<Logged>, LedgerError> {
+        let (authority, by, why) = (authority.to_owned(), by.to_owned(), why.to_owned());
+        self.ask(|reply| Operation::ResumeAuthority { authority, by, why, at, reply }).await
+    }
+
+    /// Why an authority issues nothing, if a certificate unknown to this database stopped it.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn stopped(&self, authority: &str) -> Result<Option<Reason>, LedgerError> {
+        self.read(|connection| instance::stopped(connection, authority))
     }
 
     /// The bytes of that SHA-256: a manifest, a policy, a request. They are compared with their digest.

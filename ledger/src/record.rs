@@ -1,6 +1,7 @@
 //! Entries of events.
 
 use hallmark_entry::Object;
+use hallmark_policy::content::Serial;
 
 use crate::{
     Event, KeyAction, Logged, UnixMillis,
@@ -39,6 +40,7 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::SigningFailed { .. }
         | Event::OperatorCommand { .. }
         | Event::Aggregate { .. }
+        | Event::ForeignCertificate { .. }
         | Event::Heartbeat => None,
     }
 }
@@ -98,6 +100,17 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 .count("count", *count)
                 .integer("from", from.0)
                 .integer("to", to.0),
+        ),
+        Event::ForeignCertificate { authority, caller, request_id, serial, sentence, log_index } => (
+            "alarm",
+            object
+                .text("alarm", "foreign-certificate")
+                .text("authority", authority)
+                .text("caller", caller)
+                .text("request-id", request_id)
+                .maybe_hex("presented-serial", serial.as_ref().map(Serial::as_bytes))
+                .text("sentence", sentence)
+                .count("decision-index", *log_index),
         ),
         Event::Heartbeat => ("heartbeat", object),
     };

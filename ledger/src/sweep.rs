@@ -76,6 +76,7 @@ fn seen(connection: &Connection, after: i64, rows_max: usize) -> rusqlite::Resul
 }
 
 fn forget(connection: &Connection, log_index: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM same_request WHERE log_index = ?1")?.execute([log_index])?;
     connection.prepare_cached("DELETE FROM request WHERE log_index = ?1")?.execute([log_index]).map(drop)
 }
 

@@ -18,6 +18,9 @@ pub const LABEL_BYTES_MAX: usize = 64;
 /// Longest request id, in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 64;
 
+/// Digits of its content's digest that name a request without an id.
+const DERIVED_ID_DIGITS: usize = 40;
+
 /// A request as it came, before anything was read. Field names are those of `hallmark.signer.v1`.
 #[derive(Clone, Debug, Default)]
 pub struct RequestInput {
@@ -140,7 +143,10 @@ impl Request {
         let mut reasons = Vec::new();
         check_label("authority", &input.authority, &mut reasons);
         check_label("profile", &input.profile, &mut reasons);
-        check_request_id(&input.request_id, &mut reasons);
+        let has_own_id = !input.request_id.is_empty();
+        if has_own_id {
+            check_request_id(&input.request_id, &mut reasons);
+        }
         let transition = digest("transition", &input.transition, &mut reasons);
         let policy_hash = digest("policy_hash", &input.policy_hash, &mut reasons);
         let evidence_sha256 = digest("evidence_sha256", &input.evidence_sha256, &mut reasons);
@@ -155,7 +161,7 @@ impl Request {
                 caller,
                 authority: input.authority,
                 profile: input.profile,
-                request_id: input.request_id,
+                request_id: if has_own_id { input.request_id } else { derived_id(&content_sha256, None) },
                 key: subject.key,
                 common_name: subject.common_name,
                 names: subject.names,
@@ -167,7 +173,7 @@ impl Request {
                 evidence,
                 claims,
                 intent,
-                has_own_id: true,
+                has_own_id,
                 validate_only: input.validate_only,
                 raw: subject.raw,
                 content_sha256,
@@ -192,6 +198,21 @@ impl Request {
     #[must_use]
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// Whether the caller gave it an id. Without one it has an id that comes of its content.
+    #[must_use]
+    pub fn has_own_id(&self) -> bool {
+        self.has_own_id
+    }
+
+    /// The same request, where it has no id of its own, as the one that was first asked in that period.
+    #[must_use]
+    pub fn in_period(mut self, period: i64) -> Self {
+        if !self.has_own_id {
+            self.request_id = derived_id(&self.content_sha256, Some(period));
+        }
+        self
     }
 
     /// SHA-256 over everything that makes the request what it is: the same id with another digest is another request.
@@ -246,12 +267,18 @@ fn check_label(field: &'static str, value: &str, reasons: &mut Vec<Reason>) {
 fn check_request_id(value: &str, reasons: &mut Vec<Reason>) {
     const FIELD: &str = "request_id";
     let taken = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    if value.is_empty() {
-        let sentence = "`request_id` is empty: without it an answer that got lost could not be had again";
-        reasons.push(Reason::new(ReasonCode::FieldMissing, FIELD, sentence).allowing("for example a random UUID"));
-    } else if value.len() > REQUEST_ID_BYTES_MAX || !value.bytes().all(taken) {
+    if value.len() > REQUEST_ID_BYTES_MAX || !value.bytes().all(taken) {
         let reason = Reason::new(ReasonCode::FieldOutOfLimits, FIELD, format!("`request_id` is {}", quote(value)));
         reasons.push(reason.allowing(format!("1 to {REQUEST_ID_BYTES_MAX} bytes of [A-Za-z0-9._:-]")));
+    }
+}
+
+/// No caller can give an id like that.
+fn derived_id(content_sha256: &[u8; 32], period: Option<i64>) -> String {
+    let start: String = crate::hex(content_sha256).chars().take(DERIVED_ID_DIGITS).collect();
+    match period {
+        Some(period) => format!("~{start}.{period}"),
+        None => format!("~{start}"),
     }
 }
 

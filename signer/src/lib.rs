@@ -28,6 +28,7 @@ mod fence;
 mod genesis;
 mod in_flight;
 mod in_force;
+mod instances;
 mod lookup;
 mod making;
 mod mint;

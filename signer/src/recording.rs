@@ -131,6 +131,7 @@ impl Inner {
                 Issued::Committed { .. }
                 | Issued::Answered(_)
                 | Issued::InFlight
+                | Issued::SameAs(_)
                 | Issued::Validated { .. }
                 | Issued::Expired,
             ) => failure,

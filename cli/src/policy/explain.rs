@@ -83,7 +83,13 @@ fn row(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> R
         Rule::Provider => trial.provider.is_some(),
         Rule::Evidence if question.evidence_jwt.is_empty() => false,
         _ if rule.is_the_profiles() => read && profile_is_known,
-        Rule::Key | Rule::Possession | Rule::Extensions | Rule::Names | Rule::Evidence | Rule::Instance | Rule::Lifetime => true,
+        Rule::Key
+        | Rule::Possession
+        | Rule::Extensions
+        | Rule::Names
+        | Rule::Evidence
+        | Rule::Instance
+        | Rule::Lifetime => true,
     };
     let verdict = match (reasons.is_empty(), looked_at) {
         (false, _) => Verdict::Fail,
