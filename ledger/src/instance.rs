@@ -2,6 +2,8 @@
 
 mod command;
 mod consequence;
+#[cfg(test)]
+mod model;
 mod page;
 mod rule;
 

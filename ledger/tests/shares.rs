@@ -112,7 +112,11 @@ async fn of_many_with_one_request_id_one_is_signed() {
         match task.await.unwrap() {
             Issued::Committed { .. } => issued += 1,
             Issued::InFlight => {}
-            other @ (Issued::Answered(_) | Issued::Expired | Issued::Refused { .. } | Issued::Validated { .. }) => {
+            other @ (Issued::Answered(_)
+            | Issued::Expired
+            | Issued::SameAs(_)
+            | Issued::Refused { .. }
+            | Issued::Validated { .. }) => {
                 panic!("{other:?}")
             }
         }
