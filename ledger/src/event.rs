@@ -2,6 +2,7 @@
 
 use hallmark_policy::{
     content::Serial,
+    crl::RevocationReason,
     key::{KeyKind, SpkiDigest},
     offline::Brought,
     profile::PolicyDigest,
@@ -83,6 +84,21 @@ pub enum Event {
     OperatorCommand {
         /// What.
         command: String,
+    },
+    /// An operator revokes certificates: their revocations follow.
+    RevokeCertificates {
+        /// The authority.
+        authority: String,
+        /// The operator.
+        by: String,
+        /// Why, in words.
+        why: String,
+        /// What CRLs say.
+        reason: RevocationReason,
+        /// What was selected, in words.
+        selection: Vec<String>,
+        /// How many.
+        count: u64,
     },
     /// Calls of one caller that were refused alike and are not logged one by one.
     Aggregate {

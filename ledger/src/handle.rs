@@ -10,10 +10,11 @@ use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
 use crate::{
-    Allowed, Answer, AuthorityRecord, CaKey, ClaimedName, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch,
-    Found, Head, InstanceFilter, InstanceRecord, InstanceRevocation, InstanceRevoked, Issued, LedgerConfig,
-    LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle, Released, Revoke,
-    Revoked, Step, UnixMillis, authority, claim, crl, instance, nodes, open,
+    Allowed, Answer, AuthorityRecord, CaKey, CertificateFilter, CertificatePage, ClaimedName, CrlRecord, CrlStatus,
+    EpochRecord, Epochs, Event, Fetch, Found, Head, InstanceFilter, InstanceRecord, InstanceRevocation,
+    InstanceRevoked, Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened,
+    REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, Revoked, Step, UnixMillis, authority, certificate, claim, crl,
+    instance, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
@@ -205,6 +206,19 @@ impl Ledger {
         self.ask(|reply| Operation::ReleaseName { release, at, reply }).await
     }
 
+    /// Leaf certificates of an authority, newest first, one page of them. It reads the log, and blocks meanwhile.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn certificates(
+        &self,
+        authority: &str,
+        filter: &CertificateFilter,
+        at: UnixMillis,
+    ) -> Result<CertificatePage, LedgerError> {
+        self.read(|connection| certificate::page(connection, authority, filter, at))
+    }
+
     /// Records of an authority's instances, in the order of providers and ids. `at` says which have ended.
     ///
     /// # Errors
@@ -218,23 +232,12 @@ impl Ledger {
         self.read(|connection| instance::page(connection, authority, filter, at))
     }
 
-    /// The record of one instance, with the serial numbers of its certificates and their decisions, newest first, so many at most.
+    /// The record of one instance.
     ///
     /// # Errors
     /// See [`LedgerError`].
-    #[expect(clippy::type_complexity, reason = "a record, and pairs of serial number and index")]
-    pub fn instance(
-        &self,
-        authority: &str,
-        provider: &str,
-        id: &str,
-        most: u32,
-    ) -> Result<Option<(InstanceRecord, Vec<(Vec<u8>, u64)>)>, LedgerError> {
-        self.read(|connection| {
-            let Some(record) = instance::show(connection, authority, provider, id)? else { return Ok(None) };
-            let serials = instance::serials(connection, record.registered_index, most)?;
-            Ok(Some((record, serials)))
-        })
+    pub fn instance(&self, authority: &str, provider: &str, id: &str) -> Result<Option<InstanceRecord>, LedgerError> {
+        self.read(|connection| instance::show(connection, authority, provider, id))
     }
 
     /// Revokes an instance with all its certificates, in one transaction.

@@ -23,7 +23,7 @@ use crate::{
 pub use command::{Allowed, InstanceRevocation, InstanceRevoked};
 pub(crate) use consequence::Change;
 pub use page::{InstanceFilter, InstanceRecord, InstanceState};
-pub(crate) use page::{page, serials, show};
+pub(crate) use page::{page, show};
 pub(crate) use rule::{Consequence, Verdict, judge, stopped};
 
 /// A certificate of a record.

@@ -5,6 +5,7 @@
 
 mod authority;
 mod batch;
+mod certificate;
 mod claim;
 mod committed;
 mod config;
@@ -39,6 +40,7 @@ mod writer;
 pub use hallmark_entry::privacy::{NotPrivate, Private};
 
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
+pub use certificate::{CertificateFilter, CertificatePage, CertificateRecord};
 pub use claim::{ClaimedName, NameRelease, Released};
 pub use committed::Committed;
 pub use config::{Head, LedgerConfig, LogKeys, Opened, Recovery, UnixMillis};

@@ -41,6 +41,7 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::OperatorCommand { .. }
         | Event::Aggregate { .. }
         | Event::ForeignCertificate { .. }
+        | Event::RevokeCertificates { .. }
         | Event::Heartbeat => None,
     }
 }
@@ -91,6 +92,17 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
         Event::ClockDistrusted { sentence } => ("clock-distrusted", object.text("sentence", sentence)),
         Event::ClockAccepted => ("operator-command", object.text("command", "accept-clock")),
         Event::OperatorCommand { command } => ("operator-command", object.text("command", command)),
+        Event::RevokeCertificates { authority, by, why, reason, selection, count } => (
+            "operator-command",
+            object
+                .text("command", "revoke-certificates")
+                .text("authority", authority)
+                .text("by", by)
+                .text("reason", why)
+                .text("revocation-reason", reason.name())
+                .texts("selection", "selection-omitted", selection)
+                .count("count", *count),
+        ),
         Event::Aggregate { caller, method, reason, count, from, to } => (
             "aggregate",
             object

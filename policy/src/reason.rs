@@ -197,6 +197,8 @@ pub enum ReasonCode {
     InstanceStolen,
     /// The authority issues nothing: a certificate of ours turned up that the ledger does not know.
     AuthorityStopped,
+    /// The authority is not stopped.
+    AuthorityServes,
     /// The request id was used with another content.
     RequestIdReused,
     /// The request id's certificate was committed, never signed, and is void now.
@@ -354,6 +356,7 @@ impl ReasonCode {
             Self::InstanceRevoked => "INSTANCE_REVOKED",
             Self::InstanceStolen => "INSTANCE_STOLEN",
             Self::AuthorityStopped => "AUTHORITY_STOPPED",
+            Self::AuthorityServes => "AUTHORITY_SERVES",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::RequestVoid => "REQUEST_VOID",
             Self::ClockUntrusted => "CLOCK_UNTRUSTED",
@@ -462,6 +465,7 @@ impl ReasonCode {
             | Self::NameInUse
             | Self::RequestVoid
             | Self::AuthorityStopped
+            | Self::AuthorityServes
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed | Self::InstanceExists => ReasonClass::Conflict,
             Self::AuthorityUnknown | Self::CertificateUnknown | Self::NameNotClaimed | Self::InstanceUnknown => {

@@ -1,4 +1,5 @@
 //! What a profile says about records of instances, and which requests fit it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends by panicking")]
 
 use std::sync::LazyLock;
 

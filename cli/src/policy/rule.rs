@@ -182,6 +182,7 @@ impl Rule {
             | ReasonCode::InstanceRevoked
             | ReasonCode::InstanceStolen
             | ReasonCode::AuthorityStopped
+            | ReasonCode::AuthorityServes
             | ReasonCode::RequestIdReused
             | ReasonCode::RequestVoid
             | ReasonCode::NameClaimed

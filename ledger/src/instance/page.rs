@@ -3,10 +3,7 @@
 use hallmark_policy::{content::Serial, instance::InstanceName, key::SpkiDigest, time::UnixTime};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use crate::{
-    UnixMillis,
-    schema::{signed, unsigned},
-};
+use crate::{UnixMillis, schema::unsigned};
 
 /// A record of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,14 +103,6 @@ pub(crate) fn show(
 ) -> rusqlite::Result<Option<InstanceRecord>> {
     let sql = format!("SELECT {COLUMNS} FROM instance WHERE authority = ?1 AND provider = ?2 AND name = ?3");
     connection.prepare_cached(&sql)?.query_row([authority, provider, id], read).optional()
-}
-
-/// Serial numbers of the certificates of a registration, newest first.
-pub(crate) fn serials(connection: &Connection, registration: u64, most: u32) -> rusqlite::Result<Vec<(Vec<u8>, u64)>> {
-    let sql = "SELECT serial, log_index FROM serial WHERE instance = ?1 ORDER BY log_index DESC LIMIT ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let read = |row: &Row<'_>| Ok((row.get(0)?, unsigned(row.get(1)?)));
-    statement.query_map(params![signed(registration), most], read)?.collect()
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<InstanceRecord> {

@@ -2,8 +2,10 @@
 
 mod catches;
 mod follows;
+mod operates;
 mod races;
 mod registers;
+mod restores;
 mod survives;
 
 use hallmark_policy::hex;

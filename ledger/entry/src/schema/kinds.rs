@@ -298,6 +298,18 @@ pub const KINDS: &[Kind] = &[
                     ],
                 ),
                 Variant::new(
+                    "revoke-certificates",
+                    &[
+                        needed("authority", Text),
+                        needed("by", Text),
+                        needed("count", Count),
+                        needed("reason", Text),
+                        needed("revocation-reason", Word(REASONS_OF_REVOCATION)),
+                        maybe("selection", Texts),
+                        maybe("selection-omitted", Count),
+                    ],
+                ),
+                Variant::new(
                     "resume-authority",
                     &[
                         needed("authority", Text),
