@@ -1,5 +1,6 @@
 //! What can be typed. The help texts here are the manual pages, too.
 
+mod instances;
 mod names;
 mod rotation;
 
@@ -9,6 +10,12 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hallmark_policy::time::{Span, UnixTime};
 
+pub use instances::{
+    AuthorityCommand, AuthorityResumeArguments, CertificateCommand, CertificateFindArguments,
+    CertificateRevokeArguments, InstanceAllowArguments, InstanceCommand, InstanceListArguments,
+    InstanceRevokeArguments, InstanceShowArguments, InstanceStateWord, OneInstanceArguments, ReasonWord,
+    SelectionArguments,
+};
 pub use names::{NameCommand, NameListArguments, NameReleaseArguments};
 pub use rotation::{
     EpochAbortArguments, EpochActivateArguments, EpochBringArguments, EpochCommand, EpochListArguments,
@@ -95,6 +102,15 @@ pub enum Command {
     /// As an operator, list and free written forms of names whose dots are written as dashes.
     #[command(subcommand)]
     Name(NameCommand),
+    /// As an operator, list, show, revoke and allow instances.
+    #[command(subcommand)]
+    Instance(InstanceCommand),
+    /// As an operator, find certificates, and revoke them.
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
+    /// As an operator, let an authority issue again that was stopped.
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.
