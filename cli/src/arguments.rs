@@ -224,6 +224,16 @@ pub struct MintArguments {
     /// Evidence that the signer checks: the provider's JWT.
     #[arg(long, value_name = "FILE")]
     pub evidence_jwt: Option<PathBuf>,
+    /// Begin the record of an instance with it, for profiles that keep records; the names say which instance.
+    #[arg(long, conflicts_with = "refresh")]
+    pub register: bool,
+    /// The instance's certificate that it replaces, PEM or DER.
+    #[arg(long, value_name = "FILE")]
+    pub refresh: Option<PathBuf>,
+    /// Proof that whoever refreshes has the key of that certificate: its signature over what `docs/instances.md` says, where the CSR
+    /// is not signed with it.
+    #[arg(long, value_name = "FILE", requires = "refresh")]
+    pub refresh_proof: Option<PathBuf>,
     /// Name of this request: the same one again gives the same certificate [default: a random one].
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,

@@ -22,10 +22,16 @@ pub const PROVIDER: &str = "sys.auth.lab";
 /// The example policy whose services keep records of instances, with further settings in the table.
 #[must_use]
 pub fn policy(settings: &str) -> String {
+    keeping(&example_policy(), settings)
+}
+
+/// A policy like the example's whose services keep records of instances.
+#[must_use]
+pub fn keeping(policy: &str, settings: &str) -> String {
     let instances =
         format!("[profile.athenz-service]\ninstances = {{ intents = [\"register\", \"refresh\"]{settings} }}\n");
     let crl = "[authority.athenz]\ncrl = { lifetime = \"7d\", refresh = \"1d\" }\n\n[authority.athenz.root]";
-    let policy = example_policy().replacen("[profile.athenz-service]\n", &instances, 1);
+    let policy = policy.replacen("[profile.athenz-service]\n", &instances, 1);
     policy.replacen("[authority.athenz.root]", crl, 1)
 }
 
