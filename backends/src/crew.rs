@@ -45,6 +45,8 @@ pub(crate) struct Crew {
 
 struct Job {
     message: Message,
+    /// As the key was opened when the message was queued: another opening of it is for others.
+    key: OpenKey,
     deadline: Instant,
     done: Done,
 }
@@ -83,12 +85,13 @@ impl Crew {
         }
     }
 
-    /// Lets a key sign.
+    /// Lets a key sign. Where it is open already, closing it closes it for what was queued before, too.
     pub(crate) fn admit(&self, reference: KeyReference, public: PublicKey) {
         let opening = self.openings.fetch_add(1, Ordering::Relaxed);
         let digest = public.digest();
-        let key = OpenKey { reference, public: Arc::new(public), opening, closed: Arc::default() };
-        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(digest, key);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let closed = open.get(&digest).map(|before| Arc::clone(&before.closed)).unwrap_or_default();
+        open.insert(digest, OpenKey { reference, public: Arc::new(public), opening, closed });
     }
 
     /// Lets a key sign no longer.
@@ -105,7 +108,12 @@ impl Crew {
             return done(Err(resting));
         }
         let issuer = message.issuer;
-        match self.queue.push(Job { message, deadline, done }) {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&issuer).cloned();
+        let Some(key) = open else {
+            self.breakers.undecided(issuer);
+            return done(Err(SignError::NotOpen { issuer }));
+        };
+        match self.queue.push(Job { message, key, deadline, done }) {
             Ok(()) => self.alarm.set(deadline),
             Err(NotQueued::Full(job)) => {
                 self.breakers.undecided(issuer);
@@ -186,7 +194,7 @@ impl Crew {
 
     /// Every job is answered once; a panic ends a job, not the thread.
     fn work_on(&self, seat: &Seat, signer: &mut dyn Signer, job: Job) {
-        let Job { message, deadline, done } = job;
+        let Job { message, key, deadline, done } = job;
         let (issuer, began) = (message.issuer, Instant::now());
         if let Err(late) = in_time(deadline) {
             self.breakers.undecided(issuer);
@@ -197,7 +205,7 @@ impl Crew {
         }
         seat.begin(issuer, began, deadline, done);
         self.alarm.set(deadline.min(began + self.patience.hung_after));
-        let signed = catch_unwind(AssertUnwindSafe(|| self.sign_now(signer, message, deadline)));
+        let signed = catch_unwind(AssertUnwindSafe(|| self.sign_now(signer, message, &key, deadline)));
         let signed = signed.unwrap_or_else(|_| {
             signer.distrust();
             Err(SignError::Panicked)
@@ -213,16 +221,19 @@ impl Crew {
         }
     }
 
-    fn sign_now(&self, signer: &mut dyn Signer, message: Message, deadline: Instant) -> Result<Signature, SignError> {
-        let issuer = message.issuer;
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&issuer).cloned();
-        let key = open.ok_or(SignError::NotOpen { issuer })?;
-        let (kind, algorithm) = (key.public.kind(), message.algorithm);
+    fn sign_now(
+        &self,
+        signer: &mut dyn Signer,
+        message: Message,
+        key: &OpenKey,
+        deadline: Instant,
+    ) -> Result<Signature, SignError> {
+        let (issuer, kind, algorithm) = (message.issuer, key.public.kind(), message.algorithm);
         if !kind.signs_with(algorithm) {
             return Err(SignError::WrongAlgorithm { issuer, kind, algorithm });
         }
         let gate = Gate { deadline, issuer, closed: &key.closed, key_uses: &self.key_uses };
-        let bytes = signer.sign(&key, algorithm, &message.to_be_signed, &gate)?;
+        let bytes = signer.sign(key, algorithm, &message.to_be_signed, &gate)?;
         let signature = Signature::verified(message, bytes, &key.public);
         if signature.is_err() {
             tracing::error!(key = %key.reference, "the device's signature does not verify");

@@ -168,7 +168,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// Lets a key sign no longer: what waits for it is answered [`SignError::NotOpen`]. One signature for each session may
+    /// Lets a key sign no longer: what waits for it is answered [`SignError::NotOpen`], also if it is opened again. One signature for each session may
     /// be in the device at this moment; whoever asked for it still gets it.
     pub fn close(&self, key: SpkiDigest) {
         self.crew.forget(key);

@@ -14,7 +14,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use crate::{operators::OperatorsFile, trouble::Trouble};
 
 /// The tables that there are.
-const TABLES: [&str; 7] = ["listen", "operators", "policy", "rotation", "ledger", "log", "backend"];
+const TABLES: [&str; 7] = ["listen", "operators", "policy", "ledger", "log", "backend", "rotation"];
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]

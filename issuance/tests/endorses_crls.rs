@@ -1,11 +1,6 @@
 //! CRLs and certification requests of epochs' keys: what the encoder writes, policy's decoder reads back as approved; and anything
 //! else it refuses.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on ends by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends by panicking")]
 
 use std::sync::OnceLock;
 

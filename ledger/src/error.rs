@@ -24,6 +24,19 @@ pub enum OpenError {
         /// The newest version known here.
         known: i64,
     },
+    /// An older program wrote it, before schemas were carried over.
+    #[error(
+        "the database `{}` has schema version {found}, of an older program, and this one begins at {known}; hint: keep \
+         it and its log for the auditors, and begin a new one with a new log key", .database.display()
+    )]
+    Older {
+        /// The database.
+        database: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The only version known here.
+        known: i64,
+    },
     /// The stored tree does not have the stored root.
     #[error(
         "the database `{}` is damaged: {what}; hint: do not mint with it; restore a backup that is at least as \

@@ -74,6 +74,9 @@ fn connect(config: &LedgerConfig) -> Result<Connection, OpenError> {
     match schema::version(&connection).map_err(sql)? {
         0 => schema::create(&mut connection).map_err(sql)?,
         SCHEMA_VERSION => {}
+        found if found < SCHEMA_VERSION => {
+            return Err(OpenError::Older { database: database.clone(), found, known: SCHEMA_VERSION });
+        }
         found => return Err(OpenError::Newer { database: database.clone(), found, known: SCHEMA_VERSION }),
     }
     Ok(connection)

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::{digest, signature};
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use num_bigint::{BigInt, Sign};
 use rasn::{Decoder as _, types::ObjectIdentifier};
 use rasn_pkix::SubjectPublicKeyInfo;
@@ -365,9 +366,9 @@ fn edwards(parameters: Option<&[u8]>, point: &[u8]) -> Result<KeyKind, PublicKey
     if !is_canonical(point) {
         return Err(PublicKeyError::NotCanonical { detail: "the Ed25519 coordinate is not below the field's prime" });
     }
-    match ed25519_dalek::VerifyingKey::from_bytes(point) {
-        Ok(_) => Ok(KeyKind::Ed25519),
-        Err(_) => Err(invalid("the point is not on the curve")),
+    match CompressedEdwardsY(*point).decompress() {
+        Some(_) => Ok(KeyKind::Ed25519),
+        None => Err(invalid("the point is not on the curve")),
     }
 }
 

@@ -4,7 +4,8 @@
 
 use std::sync::LazyLock;
 
-use num_bigint::{BigInt, BigUint};
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use num_bigint::BigUint;
 
 use crate::key::{self, KeyKind, PublicKey};
 
@@ -263,22 +264,10 @@ fn is_square(number: &BigUint) -> bool {
     &root * &root == *number
 }
 
-/// The y coordinates of the points of order 1, 2, 4 and 8, little-endian, without the sign of x.
-///
-/// In the order of their orders: 1; -1; 0; and the two of order 8, which are each other's negative.
+/// Whether it is a point of order 1, 2, 4 or 8.
 fn small_order(point: &[u8]) -> bool {
-    const ORDER_8: [u8; 32] = [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
-        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
-    ];
-    let field = (BigInt::from(1) << 255_u32) - 19;
-    let mut bytes = point.to_vec();
-    if let Some(last) = bytes.last_mut() {
-        *last &= 0x7f;
-    }
-    let y = BigInt::from_bytes_le(num_bigint::Sign::Plus, &bytes) % &field;
-    let order_8 = BigInt::from_bytes_le(num_bigint::Sign::Plus, &ORDER_8);
-    [BigInt::from(0), BigInt::from(1), &field - 1, &field - &order_8, order_8].contains(&y)
+    let point = CompressedEdwardsY::from_slice(point).ok().and_then(|point| point.decompress());
+    point.is_some_and(|point| point.is_small_order())
 }
 
 #[cfg(test)]

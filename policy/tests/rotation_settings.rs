@@ -41,7 +41,7 @@ fn an_authority_rotates_by_age_unless_it_says_otherwise() {
 fn what_is_typed_about_manifests_is_what_the_authority_has() {
     let settings = format!(
         "rotates = \"manifest\"\nowner-keys = [\"{OWNER}\"]\nowner-signature = \"contrast\"\nrevoke-previous = true\n\
-         retired-key = \"crl-only\"\nmanifest-names = {{ wildcards = true }}"
+         crl = {{ lifetime = \"7d\", refresh = \"1d\" }}\nretired-key = \"crl-only\"\nmanifest-names = {{ wildcards = true }}"
     );
     let policy = read(&authority("a", &settings)).unwrap();
     let full = policy.authority("a").unwrap();
@@ -75,6 +75,10 @@ fn every_mistake_about_rotation_is_told_at_its_line() {
         (
             format!("{manifest}{keys}]\nrevoke-previous = false"),
             "line 8: [authority.a] `revoke-previous` is the owner's to say with each rotation; leave it out, or",
+        ),
+        (
+            format!("{manifest}{keys}]\nowner-signature = \"contrast\"\nrevoke-previous = true"),
+            "line 9: [authority.a] `revoke-previous` puts intermediates on the root's CRL, and the authority has no `crl`",
         ),
         (
             format!("{manifest}{keys}]\nowner-signature = \"pgp\""),

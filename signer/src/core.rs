@@ -33,7 +33,7 @@ use crate::{
     clock::{ClockGuard, Moment},
     crl::Crls,
     epoch::Rotating,
-    epochs,
+    epochs::{self, Watchers},
     expiry::Warned,
     fence::Fences,
     in_flight::InFlight,
@@ -46,6 +46,9 @@ use crate::{
 
 /// Calls that are worked on at the same time; one more is shed. Each may hold a message of 256 KiB.
 const CALLS_MAX: usize = 4_096;
+
+/// Streams whose next message is waited for at the same time; one more is shed.
+const WATCHES_MAX: usize = 1_024;
 
 /// How long a stop waits for calls under way, in seconds. A device that hangs longer is left behind.
 const STOP_SECS_MAX: u64 = 25;
@@ -85,6 +88,8 @@ pub(crate) struct Inner {
     working: AtomicU64,
     idle: Notify,
     calls: Semaphore,
+    watches: Semaphore,
+    pub(crate) watchers: Watchers,
     pub(crate) failed: watch::Sender<Option<String>>,
 }
 
@@ -134,6 +139,8 @@ impl Core {
             working: AtomicU64::new(0),
             idle: Notify::new(),
             calls: Semaphore::new(CALLS_MAX),
+            watches: Semaphore::new(WATCHES_MAX),
+            watchers: Watchers::default(),
             failed: watch::Sender::new(None),
         };
         Self { inner: Arc::new(inner) }
@@ -292,9 +299,13 @@ impl Inner {
     }
 
     async fn work(self: &Arc<Self>, unary: Unary) -> Result<Reply, Failure> {
-        let Ok(_one_of_many) = self.calls.try_acquire() else {
-            return Err(Reason::new(ReasonCode::QueueFull, "method", "too many calls are under way").into());
-        };
+        let full = || Failure::from(Reason::new(ReasonCode::QueueFull, "method", "too many calls are under way"));
+        // Whoever waits for something to happen takes no place of those who work.
+        let _one_of_many = match Method::from_name(&unary.method) {
+            Some(Method::WatchEpochs) => self.watches.try_acquire(),
+            Some(_) | None => self.calls.try_acquire(),
+        }
+        .map_err(|_| full())?;
         let call = self.read(unary).await?;
         match call.method {
             Method::MintCertificate => mint::mint(self, call).await,

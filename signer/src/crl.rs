@@ -25,8 +25,8 @@ use crate::{
     order::{self, Keep},
 };
 
-/// How long the signature on a CRL may take.
-const SIGN_SECS_MAX: u64 = 60;
+/// How long the signature on a CRL may take. A rotation of the same authority may wait for it.
+const SIGN_SECS_MAX: u64 = 10;
 
 /// How often a CRL is begun again because a certificate was revoked, or the policy changed, while it was made.
 const ATTEMPTS_MAX: usize = 4;
@@ -94,8 +94,9 @@ impl Core {
         let work = inner.begin();
         // Not cancelled with whoever waits: what is committed is signed.
         let signing = tokio::spawn(async move {
+            let alone = inner.rotating.alone(&authority).await;
             let signed = inner.sign_crl(&authority, ca, reaching).await;
-            drop(work);
+            drop((alone, work));
             signed
         });
         signing.await.unwrap_or_else(|_| Err(interrupted())).map_err(NotDone::from)
@@ -111,7 +112,8 @@ impl Core {
 }
 
 impl Inner {
-    /// Signs a new CRL of that CA: for a rotation, an operator, or the background.
+    /// Signs a new CRL of that CA: for a rotation, an operator, or the background. Whoever calls changes the authority's epochs alone,
+    /// so that no key is opened or closed here that a rotation fences.
     pub(crate) async fn sign_crl(
         self: &Arc<Self>,
         authority: &str,

@@ -42,6 +42,7 @@ struct Failing {
 }
 
 /// A CA whose CRLs are kept fresh.
+#[derive(PartialEq, Eq)]
 struct Kept {
     authority: String,
     ca: Ca,
@@ -141,6 +142,11 @@ impl Inner {
         let key = record.public_key().map_err(unfit)?.digest();
         let status = self.ledger.crl_status(key).map_err(|error| self.ledger_failed(&error))?;
         if now <= ends && is_due(&profile, &status, key, *retired, now) {
+            let _alone = self.rotating.alone(authority).await;
+            if !self.is_kept(kept)? {
+                // A rotation came first: it is looked at again with what it left.
+                return Ok(None);
+            }
             return self.sign_crl(authority, *ca, None).await.map(Some);
         }
         if let Some(newest) = status.newest
@@ -178,6 +184,13 @@ impl Inner {
             }
         }
         Ok(kept)
+    }
+
+    /// Whether the CA is still what it was when it was looked for.
+    fn is_kept(&self, kept: &Kept) -> Result<bool, Failure> {
+        let record = self.ledger.authority(&kept.authority).map_err(|error| self.ledger_failed(&error))?;
+        let now = record.map(|record| self.kept_of(&record)).transpose()?.unwrap_or_default();
+        Ok(now.contains(kept))
     }
 
     fn kept_of(&self, record: &AuthorityRecord) -> Result<Vec<Kept>, Failure> {

@@ -22,7 +22,7 @@ use hallmark_policy::{
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::{
-    authorities,
+    authorities::{self, Serving},
     core::Inner,
     fence::Drained,
     making::{MakingError, backend, epoch_label, generate, refused, sign_ca},
@@ -197,21 +197,13 @@ pub(crate) async fn activate(
     generation: u64,
     revoke_previous: bool,
 ) -> Result<Activated, MakingError> {
+    // Looked at first: the last CRL of the active key holds to its end, and is not to be signed for nothing.
+    ready(core, name, generation).await?;
     if let Some(active) = core.ledger.epoch(name, Epochs::Active)? {
         retire::last_crl(core, &active).await?;
     }
     let _no_other_policy = core.in_force.changing().await;
-    let policy = core.policy();
-    let missing = |what| MakingError::Missing { authority: name.to_owned(), what };
-    let authority = policy.authority(name).ok_or_else(|| missing("description in the policy"))?;
-    let record = core.ledger.authority(name)?.ok_or_else(|| missing("root"))?;
-    let epoch = find(core, name, generation)?;
-    if epoch.state != EpochState::Prepared {
-        return Err(other_state(&epoch, "prepared"));
-    }
-    let key = core.open_key(name, epoch.key.clone()).await?;
-    let manifest = authorities::manifest(&core.ledger, authority, &epoch)?;
-    let serving = authorities::serving(&record, &epoch, authority, key, manifest)?;
+    let serving = ready(core, name, generation).await?;
     let retired = core.ledger.epoch(name, Epochs::Active)?;
     let old_key = retired.as_ref().and_then(|epoch| epoch.key.as_ref()).map(|key| SpkiDigest::of(&key.spki));
 
@@ -236,6 +228,21 @@ pub(crate) async fn activate(
     }
     tracing::info!(authority = name, generation, pause_micros = pause.as_micros(), "another epoch is active");
     Ok(Activated { drained, pause })
+}
+
+/// A prepared epoch, as it would be served: its key, certificates and manifest are what they must be.
+async fn ready(core: &Arc<Inner>, name: &str, generation: u64) -> Result<Serving, MakingError> {
+    let policy = core.policy();
+    let missing = |what| MakingError::Missing { authority: name.to_owned(), what };
+    let authority = policy.authority(name).ok_or_else(|| missing("description in the policy"))?;
+    let record = core.ledger.authority(name)?.ok_or_else(|| missing("root"))?;
+    let epoch = find(core, name, generation)?;
+    if epoch.state != EpochState::Prepared {
+        return Err(other_state(&epoch, "prepared"));
+    }
+    let key = core.open_key(name, epoch.key.clone()).await?;
+    let manifest = authorities::manifest(&core.ledger, authority, &epoch)?;
+    Ok(authorities::serving(&record, &epoch, authority, key, manifest)?)
 }
 
 /// Goes on with an epoch that a crash or a device interrupted, as far as nobody needs to be asked. Says what was done.

@@ -1,12 +1,17 @@
 //! ListEpochs and WatchEpochs: how an authority's epochs stand. Touches no key.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use hallmark_ledger::{Answer, EpochRecord, EpochState as Stored, Epochs, UnixMillis};
 use hallmark_policy::{
     Facts, LABEL_BYTES_MAX, Reason, ReasonCode,
+    content::Serial,
     key::{PublicKey, SpkiDigest},
     reason::quote,
     stored_validity,
@@ -34,6 +39,8 @@ const PAGE: u32 = 100;
 const PAGE_MAX: u32 = 1_000;
 /// Most callers that an epoch's status names.
 const FETCHED_MAX: u32 = 1_000;
+/// Most streams that one caller has under way.
+const WATCHES_OF_CALLER_MAX: usize = 256;
 /// Longest revision that is taken, in bytes.
 const REVISION_BYTES_MAX: usize = 64;
 /// How long before a question's deadline it is said that there is nothing new.
@@ -88,6 +95,10 @@ pub(crate) async fn watch(core: &Arc<Inner>, call: CallContext) -> Result<Reply,
     if let Err(failure) = checked {
         return Err(refused(core, failure, facts, message.authority).await);
     }
+    let Some(_one_of_few) = core.watchers.enter(&facts.caller) else {
+        let sentence = format!("this caller has {WATCHES_OF_CALLER_MAX} streams under way");
+        return Err(Reason::new(ReasonCode::QueueFull, "method", sentence).into());
+    };
     let until = Instant::from_std(call.deadline) - NOTHING_NEW_BEFORE;
     let mut changes = core.epochs_changed.subscribe();
     loop {
@@ -95,18 +106,20 @@ pub(crate) async fn watch(core: &Arc<Inner>, call: CallContext) -> Result<Reply,
         if core.is_stopping() {
             return Err(Reason::new(ReasonCode::Stopping, "method", "the daemon is stopping").into());
         }
-        let now = standing(core, &message.authority)?;
-        if now.revision != message.after_revision {
-            return Ok(told(&now, &message.authority, &now.revision));
+        let (epochs, revision) = standing(core, &message.authority)?;
+        if revision != message.after_revision {
+            return told(core, &message.authority, epochs, revision);
         }
         if tokio::time::timeout_at(until, changes.changed()).await.is_err() {
-            return Ok(nothing_new(&message.authority, &now.revision));
+            return Ok(nothing_new(&message.authority, &revision));
         }
     }
 }
 
-fn told(now: &WatchEpochsResponse, authority: &str, revision: &Bytes) -> Reply {
-    Reply { body: now.encode_to_vec().into(), ..nothing_new(authority, revision) }
+fn told(core: &Inner, authority: &str, epochs: [Option<EpochRecord>; 2], revision: Bytes) -> Result<Reply, Failure> {
+    let [active, next] = epochs.map(|epoch| epoch.map(|epoch| core.epoch_status(&epoch)).transpose());
+    let told = WatchEpochsResponse { active: active?, next: next?, revision: revision.clone() };
+    Ok(Reply { body: told.encode_to_vec().into(), ..nothing_new(authority, &revision) })
 }
 
 fn nothing_new(authority: &str, revision: &Bytes) -> Reply {
@@ -114,16 +127,51 @@ fn nothing_new(authority: &str, revision: &Bytes) -> Reply {
     Reply { next: next.encode_to_vec().into(), answered: true, ..Reply::default() }
 }
 
-/// The active epoch and the one in the making.
-fn standing(core: &Inner, authority: &str) -> Result<WatchEpochsResponse, Failure> {
+/// The active epoch and the one in the making, and what says whether a watcher has seen them so.
+fn standing(core: &Inner, authority: &str) -> Result<([Option<EpochRecord>; 2], Bytes), Failure> {
     let one = |which| core.ledger.epoch(authority, which).map_err(|error| core.ledger_failed(&error));
-    let (active, next) = (one(Epochs::Active)?, one(Epochs::Making)?);
-    let revision = [&active, &next].map(|epoch| match epoch {
+    let epochs = [one(Epochs::Active)?, one(Epochs::Making)?];
+    let revision = epochs.each_ref().map(|epoch| match epoch {
         Some(epoch) => format!("{}.{}", epoch.generation, epoch.state.name()),
         None => "none".to_owned(),
     });
-    let status = |epoch: Option<EpochRecord>| epoch.map(|epoch| core.epoch_status(&epoch)).transpose();
-    Ok(WatchEpochsResponse { active: status(active)?, next: status(next)?, revision: revision.join("-").into() })
+    Ok((epochs, revision.join("-").into()))
+}
+
+/// How many streams each caller has under way.
+#[derive(Default)]
+pub(crate) struct Watchers {
+    counts: Mutex<HashMap<String, usize>>,
+}
+
+/// One stream's question, until it is answered.
+struct Watching<'a> {
+    watchers: &'a Watchers,
+    caller: String,
+}
+
+impl Watchers {
+    /// Nothing if the caller has too many under way.
+    fn enter(&self, caller: &str) -> Option<Watching<'_>> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(caller.to_owned()).or_default();
+        (*count < WATCHES_OF_CALLER_MAX).then(|| {
+            *count += 1;
+            Watching { watchers: self, caller: caller.to_owned() }
+        })
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.watchers.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.caller);
+            }
+        }
+    }
 }
 
 impl Inner {
@@ -154,7 +202,7 @@ impl Inner {
                 .as_ref()
                 .map(|key| SpkiDigest::of(&key.spki).as_bytes().to_vec().into())
                 .unwrap_or_default(),
-            intermediate_sha256: sha256(epoch.intermediate.as_ref(), root_key.clone()),
+            intermediate_sha256: sha256(epoch.intermediate.as_ref(), root_key),
             mesh_ca_sha256: sha256(epoch.mesh_ca.as_ref(), own_key),
             not_before: validity.map(|validity| validity.not_before.secs()),
             not_after: validity.map(|validity| validity.not_after.secs()),
@@ -162,18 +210,22 @@ impl Inner {
             active_at: epoch.active_at.map(secs),
             retired_at: epoch.retired_at.map(secs),
             destroyed_at: epoch.destroyed_at.map(secs),
-            revoked: self.is_revoked(epoch, root_key.as_ref())?,
+            revoked: self.is_listed(epoch)?,
             fetched: fetches.into_iter().map(|fetch| Fetched { at: secs(fetch.at), caller: fetch.caller }).collect(),
         })
     }
 }
 
 impl Inner {
-    /// Whether an epoch's intermediate stands on the root's list.
-    fn is_revoked(&self, epoch: &EpochRecord, root: Option<&PublicKey>) -> Result<bool, Failure> {
-        let (Some(root), Some(intermediate)) = (root, &epoch.intermediate) else { return Ok(false) };
-        let revocations = self.ledger.revocations(root.digest()).map_err(|error| self.ledger_failed(&error))?;
-        Ok(revocations.iter().any(|revoked| revoked.serial.as_bytes() == intermediate.serial.as_slice()))
+    /// Whether an epoch's intermediate stands on the root's newest CRL. The ledger forgets one that has ended.
+    pub(crate) fn is_listed(&self, epoch: &EpochRecord) -> Result<bool, Failure> {
+        let failed = |error| self.ledger_failed(&error);
+        let Some(intermediate) = &epoch.intermediate else { return Ok(false) };
+        let Some(serial) = Serial::from_stored(&intermediate.serial) else { return Ok(false) };
+        let revoked = self.ledger.revocation(intermediate.issuer, serial).map_err(failed)?;
+        let Some(revoked) = revoked else { return Ok(false) };
+        let newest = self.ledger.crl_status(intermediate.issuer).map_err(failed)?.newest;
+        Ok(newest.and_then(|crl| crl.newest_revocation).is_some_and(|listed| listed >= revoked.log_index))
     }
 }
 

@@ -24,17 +24,27 @@ use crate::{
 /// How long the device may take to destroy a key before that is left for later: nobody's rotation waits for it, the key signs no more.
 const DESTROY_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Does what is left to do with an authority's epochs. Gives sentences about what was done. Whoever calls changes its epochs alone.
+/// Does what is left to do with an authority's epochs. Gives sentences about what was done. Whoever calls changes its epochs alone. One thing
+/// that cannot be done holds up no other; the first failure is told.
 pub(crate) async fn settle(core: &Arc<Inner>, authority: &str) -> Result<Vec<String>, MakingError> {
-    let mut said = revoke_replaced(core, authority).await?;
+    let (mut said, mut failed) = (Vec::new(), None);
+    match revoke_replaced(core, authority).await {
+        Ok(done) => said.extend(done),
+        Err(error) => failed = Some(error),
+    }
     for epoch in core.ledger.epochs(authority, Epochs::Leftover)? {
-        if epoch.state == EpochState::Retired && !is_over(core, &epoch) {
+        if epoch.state == EpochState::Retired && !is_over(core, &epoch).await? {
             continue;
         }
-        destroy(core, &epoch).await?;
-        said.push(format!("destroyed the key of epoch {} of `{authority}`", epoch.generation));
+        match destroy(core, &epoch).await {
+            Ok(()) => said.push(format!("destroyed the key of epoch {} of `{authority}`", epoch.generation)),
+            Err(error) => {
+                tracing::error!(authority, generation = epoch.generation, %error, "an old key is not destroyed yet");
+                failed.get_or_insert(error);
+            }
+        }
     }
-    Ok(said)
+    failed.map_or(Ok(said), Err)
 }
 
 /// Puts the intermediate that the active epoch replaced on the root's CRL, if that was wanted and is not done.
@@ -44,6 +54,10 @@ async fn revoke_replaced(core: &Arc<Inner>, authority: &str) -> Result<Vec<Strin
         return none;
     };
     let Some(replaced) = core.ledger.epoch(authority, Epochs::Transition(active.previous))? else { return none };
+    // Nobody takes it any more, and the ledger has forgotten that it was revoked.
+    if epochs::validity(&replaced).is_none_or(|validity| core.clock.wall().time > validity.not_after) {
+        return none;
+    }
     let refused = |failure: Failure| making::refused_all(authority, "revocation", failure.reasons);
     let (generation, reason) = (replaced.generation, RevocationReason::Superseded);
     let revoked = match core.revoke_epoch(authority, generation, reason, SIGNER).await {
@@ -62,31 +76,54 @@ async fn revoke_replaced(core: &Arc<Inner>, authority: &str) -> Result<Vec<Strin
     Ok(vec![format!("epoch {generation} of `{authority}` stands on the root's CRL number {}", crl.number)])
 }
 
-/// Signs the last CRL of an epoch whose key is to be destroyed: it holds until everything that the key signed has ended.
+/// Signs the last CRL of an epoch whose key is to be destroyed: it holds until everything that the key signed has ended. A key with which the
+/// device does not sign is retired without one: that it fails may be why it is to be replaced.
 pub(crate) async fn last_crl(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingError> {
     let policy = core.policy();
     let Some(authority) = policy.authority(&epoch.authority) else { return Ok(()) };
     let Some(validity) = epochs::validity(epoch) else { return Ok(()) };
-    let ended = core.clock.wall().time > validity.not_after;
-    if authority.crl.is_none() || authority.retired_key() != RetiredKeyWord::Destroy || ended {
+    if authority.crl.is_none() || authority.retired_key() != RetiredKeyWord::Destroy {
+        return Ok(());
+    }
+    let refused = |reasons| making::refused_all(&epoch.authority, "last CRL", reasons);
+    let now = core.trusted_clock().await.map_err(|reason| refused(vec![reason]))?;
+    if now.time > validity.not_after {
         return Ok(());
     }
     let ca = Ca::Epoch { generation: epoch.generation };
-    let signed = core.sign_crl(&epoch.authority, ca, Some(validity.not_after)).await;
-    signed.map_err(|failure| making::refused_all(&epoch.authority, "last CRL", failure.reasons))?;
-    Ok(())
+    match core.sign_crl(&epoch.authority, ca, Some(validity.not_after)).await {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.reasons.iter().all(|reason| is_the_device_s(reason.code)) => {
+            let (authority, generation) = (&epoch.authority, epoch.generation);
+            tracing::error!(
+                authority,
+                generation,
+                "the device does not sign with this key: there is no last CRL of it"
+            );
+            Ok(())
+        }
+        Err(failure) => Err(refused(failure.reasons)),
+    }
 }
 
-/// Whether the key of a retired epoch is needed no longer: at once, or when its last certificate has ended. An authority that the policy
-/// does not have keeps its keys.
-fn is_over(core: &Inner, epoch: &EpochRecord) -> bool {
+/// Whether the device, and not a decision, stands in the way of a signature.
+fn is_the_device_s(code: ReasonCode) -> bool {
+    matches!(code, ReasonCode::DeviceFailed | ReasonCode::DeadlinePassed)
+}
+
+/// Whether the key of a retired epoch is needed no longer: at once, or when the last certificate that it signed has ended. An authority that
+/// the policy does not have keeps its keys, and so does one whose clock cannot be trusted.
+async fn is_over(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<bool, MakingError> {
     let policy = core.policy();
     match policy.authority(&epoch.authority).map(Authority::retired_key) {
-        Some(RetiredKeyWord::Destroy) => true,
+        Some(RetiredKeyWord::Destroy) => Ok(true),
         Some(RetiredKeyWord::CrlOnly) => {
-            epochs::validity(epoch).is_none_or(|validity| core.clock.wall().time > validity.not_after)
+            let Some(key) = &epoch.key else { return Ok(true) };
+            let status = core.ledger.crl_status(SpkiDigest::of(&key.spki))?;
+            let Some(latest_end) = status.latest_end else { return Ok(true) };
+            Ok(core.trusted_clock().await.is_ok_and(|now| now.time > latest_end))
         }
-        None => false,
+        None => Ok(false),
     }
 }
 

@@ -313,6 +313,12 @@ async fn response(
         Some(index) => core.receipt_of(index).await?,
         None => Receipt::default(),
     };
+    let root_crl = match core.one_epoch(&record.name, Epochs::Transition(epoch.previous))? {
+        Some(previous) if epoch.revoke_previous && core.is_listed(&previous)? => {
+            core.newest_crl(&record.name, Ca::Root)?
+        }
+        Some(_) | None => Bytes::new(),
+    };
     Ok(RotateIntermediateResponse {
         root: chain.root.into(),
         intermediate: chain.intermediate.into(),
@@ -330,10 +336,7 @@ async fn response(
         log_entry: receipt.entry.into(),
         certification_request: Bytes::new(),
         pause_micros: 0,
-        root_crl: match epoch.revoke_previous {
-            true => core.newest_crl(&record.name, Ca::Root)?,
-            false => Bytes::new(),
-        },
+        root_crl,
     })
 }
 

@@ -19,18 +19,21 @@ pub struct Replayed {
     pub active_index: usize,
     /// Leaves that were issued under it.
     pub leaves: u64,
+    /// CRLs that its key was to sign, also after others had taken its place.
+    pub crls: u64,
 }
 
 /// Replays the epochs of one authority, in the order in which they were active.
 ///
 /// # Panics
 /// If a transition does not follow from its manifest and the one before, two epochs share a generation, a label or a
-/// certificate, or a leaf was issued under another epoch than the active one.
+/// certificate, numbers of CRLs do not grow, or a leaf was issued under another epoch than the active one.
 #[must_use]
 pub fn replay(log: &Log, authority: &str) -> Vec<Replayed> {
     let mut intents = BTreeMap::new();
     let mut labels = BTreeSet::new();
     let mut certificates = BTreeSet::new();
+    let mut crls: BTreeMap<Option<u64>, BTreeSet<u64>> = BTreeMap::new();
     let mut active: Vec<Replayed> = Vec::new();
     for (index, entry) in log.entries.iter().enumerate().filter(|(_, entry)| entry["authority"] == authority) {
         let generation = entry["epoch"]["generation"].as_u64();
@@ -49,7 +52,13 @@ pub fn replay(log: &Log, authority: &str) -> Vec<Replayed> {
                 let before = active.last().map_or(GENESIS, |epoch| epoch.transition);
                 assert_eq!((previous, digest(&entry["previous"])), (before, before), "epoch {generation}");
                 assert_eq!(digest(&entry["epoch"]["transition"]), transition, "epoch {generation}");
-                active.push(Replayed { generation, transition, active_index: index, leaves: 0 });
+                active.push(Replayed { generation, transition, active_index: index, leaves: 0, crls: 0 });
+            }
+            (Some("decision"), _, Some("crl")) if entry["decision"] == "issued" => {
+                let number = entry["crl-number"].as_u64().expect("a CRL has a number");
+                let newest = crls.entry(generation).or_default();
+                assert!(newest.iter().all(|before| *before < number), "entry {index}: {entry}");
+                newest.insert(number);
             }
             (Some("decision"), _, Some(stage)) if entry["decision"] == "issued" => match active.last_mut() {
                 Some(epoch) if stage == "leaf" => {
@@ -64,6 +73,9 @@ pub fn replay(log: &Log, authority: &str) -> Vec<Replayed> {
             },
             _ => {}
         }
+    }
+    for epoch in &mut active {
+        epoch.crls = crls.get(&Some(epoch.generation)).map_or(0, |numbers| numbers.len() as u64);
     }
     active
 }

@@ -35,12 +35,15 @@ fn destroying() -> String {
 #[tokio::test]
 async fn a_retired_key_stays_for_its_crls_until_its_last_certificate_has_ended() {
     let mut world = World::new(Where::SoftHsm).await;
+    let last = world.mint(Asked::sports_api().request()).await.unwrap();
     world.prepare_epoch(0).await.unwrap();
     world.activate_epoch(2, false).await.unwrap();
+    world.clocks().pass(29 * 86_400);
     world.restart().await;
     assert_eq!(states(&world).await, [(2, EpochState::Active), (1, EpochState::Retired)]);
     assert_eq!(world.epoch_keys(), ["1", "2"]);
-    world.clocks().pass(365 * 86_400 + 1);
+    assert_eq!(last.not_after - last.not_before, 30 * 86_400);
+    world.clocks().pass(86_400 + 1);
     world.restart().await;
     assert_eq!(states(&world).await, [(2, EpochState::Active), (1, EpochState::Destroyed)]);
     assert_eq!(world.epoch_keys(), ["2"]);
@@ -105,6 +108,7 @@ async fn a_mint_that_names_the_old_transition_touches_no_key_and_hears_the_new_o
 #[tokio::test]
 async fn asking_again_gives_the_same_epoch() {
     let world = World::new(Where::Software).await;
+    world.mint(Asked::sports_api().request()).await.unwrap();
     let first = world.prepare_epoch(0).await.unwrap();
     assert_eq!(world.prepare_epoch(0).await.unwrap().epoch, first.epoch);
     world.activate_epoch(2, false).await.unwrap();

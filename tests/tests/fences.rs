@@ -114,8 +114,9 @@ impl Run {
         assert!(epochs.iter().map(|epoch| epoch.transition).eq(rotations.iter().map(|rotation| rotation.transition)));
         for (rotation, epoch) in rotations.iter().zip(&epochs) {
             assert_eq!(rotation.generation, epoch.generation);
-            // The mesh CA certificate, and each leaf once.
-            assert_eq!(uses[&rotation.key], 1 + epoch.leaves, "uses of the key of epoch {}", epoch.generation);
+            // The mesh CA certificate, each leaf and each CRL once.
+            let decided = 1 + epoch.leaves + epoch.crls;
+            assert_eq!(uses[&rotation.key], decided, "uses of the key of epoch {}", epoch.generation);
         }
         Self { rotations, rotated_for, quiet_until, calls, log, epochs }
     }

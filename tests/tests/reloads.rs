@@ -30,7 +30,7 @@ fn without_viewer() -> String {
 
 /// The example, in which the coordinator may only read.
 fn without_minting() -> String {
-    let changed = example_policy().replace("[\"MintCertificate\", \"GetChain\"]", "[\"GetChain\"]");
+    let changed = example_policy().replace("[\"MintCertificate\", ", "[");
     assert_ne!(changed, example_policy());
     changed
 }

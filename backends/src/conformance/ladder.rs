@@ -268,7 +268,9 @@ fn errors_of_callers_open_no_breaker() {
         world.refuse(Function::Sign, When::Nth(1), CKR_DATA_LEN_RANGE);
         assert_eq!(told(&world.sign().unwrap_err()).0, Some(ErrorClass::Refused));
         world.device.fault(Function::Sign, When::Nth(1), Effect::Delay(Duration::from_millis(40)));
-        assert!(matches!(world.sign_within(Duration::from_millis(20)), Err(SignError::Overdue { .. })));
+        // On a busy machine the deadline passes before the key's turn.
+        let late = world.sign_within(Duration::from_millis(20));
+        assert!(matches!(late, Err(SignError::Overdue { .. } | SignError::DeadlinePassed)), "{late:?}");
         again(|| world.keyring.resting(digest).is_none());
     }
     world.sign().unwrap();
@@ -288,6 +290,27 @@ fn a_call_that_hangs_is_answered_at_its_deadline_and_costs_its_thread_alone() {
     assert_eq!(world.device.hanging(), 1, "it still hangs");
     fault.clear();
     again(|| world.keyring.health().unwrap().hanging == 0);
+    world.sign().unwrap();
+}
+
+#[test]
+fn what_waited_for_a_key_that_was_closed_is_not_signed_when_it_is_opened_again() {
+    let world = Faulty::new("reopened", 1);
+    let digest = world.key.public.digest();
+    let fault = world.device.fault(Function::Sign, When::Nth(1), Effect::Hang);
+    // The key is open twice before, and closed for both openings.
+    world.keyring.open(&world.key.reference, digest).unwrap();
+    thread::scope(|scope| {
+        let hanging = scope.spawn(|| world.sign());
+        world.device.await_hanging(1, AMPLE);
+        let waiting = scope.spawn(|| world.sign());
+        again(|| world.keyring.health().unwrap().waiting == 1);
+        world.keyring.close(digest);
+        world.keyring.open(&world.key.reference, digest).unwrap();
+        fault.clear();
+        assert!(hanging.join().unwrap().is_ok(), "it had begun before the key was closed");
+        assert!(matches!(waiting.join().unwrap(), Err(SignError::NotOpen { .. })));
+    });
     world.sign().unwrap();
 }
 

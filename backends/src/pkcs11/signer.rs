@@ -61,10 +61,13 @@ impl SessionSigner {
                 found.private_object
             }
         };
-        gate.pass()?;
         let calls = &self.access.module.calls;
         let mechanism = template::signing(algorithm);
-        Ok(session.run(|session| calls.sign(session, &mechanism, handle, data).map_err(failed))?)
+        // Inside, because it may have been waited for the module, and the key closed meanwhile.
+        session.run(|session| match gate.pass() {
+            Ok(()) => calls.sign(session, &mechanism, handle, data).map_err(failed).map(Ok),
+            Err(error) => Ok(Err(error)),
+        })?
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Rotated {
     answer: RotateIntermediateResponse,
     /// None while the epoch waits for its offline root.
     active: Option<Active>,
+    /// The intermediate that was replaced was to be revoked.
+    revokes: bool,
 }
 
 /// What is known of an active epoch beyond the answer itself.
@@ -69,7 +71,7 @@ impl Rotated {
             | EpochState::Destroyed
             | EpochState::Aborted => return Err(CheckError::State),
         };
-        Ok(Self { answer, active })
+        Ok(Self { answer, active, revokes: plan.revokes() })
     }
 
     /// What belongs into a directory.
@@ -114,7 +116,14 @@ impl Rotated {
 
     fn hint(&self, generation: u64, authority: &str) -> String {
         if self.active.is_some() {
-            return String::new();
+            return if self.revokes && self.answer.root_crl.is_empty() {
+                format!(
+                    "warning: the replaced intermediate does not stand on the root's CRL yet; the signer tries again every minute\n\
+                     hint: ask again with the same command, or see `hallmark epochs --authority {authority}`\n"
+                )
+            } else {
+                String::new()
+            };
         }
         format!(
             "hint: have the root sign {}; an operator brings the certificate with `hallmark epoch bring {generation} \
@@ -141,6 +150,7 @@ impl Rotated {
             "root": one(&answer.root),
             "intermediate": one(&answer.intermediate),
             "mesh-ca": one(&answer.mesh_ca),
+            "previous-revoked": self.revokes.then_some(!answer.root_crl.is_empty()),
             "root-crl": if answer.root_crl.is_empty() { Value::Null } else { pem::crl(&answer.root_crl).into() },
             "certification-request": if request.is_empty() { Value::Null } else { pem::request(request).into() },
             "pause-micros": answer.pause_micros,

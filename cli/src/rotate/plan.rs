@@ -72,6 +72,11 @@ impl Plan {
         })
     }
 
+    /// Whether the intermediate that is replaced goes on the root's CRL.
+    pub(super) const fn revokes(&self) -> bool {
+        self.revoke_previous
+    }
+
     /// The transition that is to be replaced.
     pub(crate) fn expected(&self) -> [u8; 32] {
         self.place.expected

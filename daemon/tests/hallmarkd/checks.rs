@@ -19,7 +19,7 @@ fn check_says_who_may_do_what() {
         "`hallmarkd init` makes it",
         "Whatever is not named below is refused.",
         "Caller `coordinator`, whose certificate says uri:spiffe://hallmark.lab/coordinator",
-        "may call MintCertificate and GetChain",
+        "may call MintCertificate, GetChain, ListEpochs and WatchEpochs",
         "It mints under `athenz-service` and `mesh`",
         "Profile `athenz-service` under authority `athenz`",
         "live for 30d, or as the request wishes up to 30d; a wish for more is refused",

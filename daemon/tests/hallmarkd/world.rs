@@ -16,6 +16,9 @@ use tempfile::TempDir;
 pub(crate) struct World {
     directory: TempDir,
     flags: &'static [&'static str],
+    /// Until it is dropped, no other test has it.
+    #[expect(dead_code, reason = "it is held, and not used")]
+    token: Option<Token>,
 }
 
 /// How a command ended.
@@ -36,16 +39,18 @@ pub(crate) struct Daemon {
 impl World {
     /// A laboratory with CA keys in files, and nothing started yet.
     pub(crate) fn new() -> Self {
-        let world = Self { directory: tempfile::tempdir().unwrap(), flags: &["--allow-software-keys"] };
+        let world = Self { directory: tempfile::tempdir().unwrap(), flags: &["--allow-software-keys"], token: None };
         world.lab(&["--software"]).done();
         world
     }
 
     /// A laboratory with CA keys in a token of its own.
     pub(crate) fn with_token() -> Self {
-        let world = Self { directory: tempfile::tempdir().unwrap(), flags: &[] };
+        let token = Token::make("daemon");
+        let named = format!("token = \"{}\"", token.label());
+        let world = Self { directory: tempfile::tempdir().unwrap(), flags: &[], token: Some(token) };
         world.lab(&["--token-module", MODULE]).done();
-        world.edit("signer.toml", "token = \"hallmark\"", &format!("token = \"{}\"", Token::make("daemon").label()));
+        world.edit("signer.toml", "token = \"hallmark\"", &named);
         world.write("pin", PIN);
         fs::set_permissions(world.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
         world

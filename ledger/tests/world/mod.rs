@@ -288,9 +288,9 @@ pub(crate) fn serial(number: u64) -> Serial {
 /// Not a key that anybody can sign with: the ledger asks for none.
 pub(crate) fn key(number: u64) -> PublicKey {
     const PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-    // Half of all numbers are no coordinate of a point.
+    // Half of all numbers are no coordinate of a point; a power of two by itself would be one of small order.
     let of = |coordinate: u8| [&PREFIX[..], &[coordinate; 24], &number.to_be_bytes()].concat();
-    let keys = (0..u8::MAX).map(|coordinate| PublicKey::parse(&of(coordinate)));
+    let keys = (1..u8::MAX).map(|coordinate| PublicKey::parse(&of(coordinate)));
     keys.flatten().next().expect("one of them is a point")
 }
 

@@ -53,6 +53,19 @@ impl Reader {
                  `owner-signature = \"contrast\"`",
             );
         }
+        if *revoke_previous == Some(true)
+            && *rotates == RotatesWord::Manifest
+            && (table.crl.is_none() || table.root.offline)
+        {
+            let missing = if table.root.offline { "the root is offline" } else { "the authority has no `crl`" };
+            self.mistake(
+                place,
+                format!(
+                    "`revoke-previous` puts intermediates on the root's CRL, and {missing}; hint: leave it out, or let this \
+                     signer sign the root's CRLs"
+                ),
+            );
+        }
         let retired_default = match rotates {
             RotatesWord::Manifest => RetiredKeyWord::Destroy,
             RotatesWord::Age => RetiredKeyWord::CrlOnly,

@@ -45,6 +45,8 @@ struct World {
     device: Device,
     context: Pkcs11,
     slot: Slot,
+    /// Until it is dropped, no other test has it.
+    _token: Token,
 }
 
 struct Pair {
@@ -67,7 +69,7 @@ impl World {
         let slots = context.get_slots_with_token().unwrap();
         let fits = |slot: &Slot| context.get_token_info(*slot).is_ok_and(|info| info.serial_number() == token.serial());
         let slot = slots.into_iter().find(fits).unwrap();
-        Self { device, context, slot }
+        Self { device, context, slot, _token: token }
     }
 
     fn session(&self) -> Session {

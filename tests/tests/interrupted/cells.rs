@@ -96,7 +96,8 @@ pub(crate) fn cells() -> Vec<Cell> {
         cell(0, Killed, "intent 0+0 / 1+1", call(GenerateKeyPair, Nth(1), Crash)),
         cell(0, DeviceError, "intent 0+0 / 1+1", call(GenerateKeyPair, Always, Refuse(ERROR))),
         cell(0, DatabaseError, "nothing", change("BEFORE INSERT ON epoch")),
-        cell(0, AnswerLost, "intent 1+1 / 1+1", call(GenerateKeyPair, Nth(1), LoseAnswer(ERROR))),
+        // The key is found by its label, and is not made twice.
+        cell(0, AnswerLost, "active I M 1+1 / 0+0", call(GenerateKeyPair, Nth(1), LoseAnswer(ERROR))),
         cell(1, Killed, "intent 1+1 / 1+1", call(GenerateKeyPair, Nth(1), CrashAfter)),
         // What cannot be read back cannot be removed either.
         cell(

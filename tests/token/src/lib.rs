@@ -1,13 +1,18 @@
 //! Makes SoftHSM tokens for tests: each test has its own, and they lie below the `tokendir` of `SOFTHSM2_CONF`.
 //!
 //! For tests only: everything here ends the test when it fails.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot have its token has failed")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot have its token has failed"
+)]
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use aws_lc_rs::rand;
@@ -32,6 +37,9 @@ pub const SO_PIN: &str = "50918273";
 
 /// OBJECT IDENTIFIER secp256r1, DER.
 const SECP256R1: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+
+/// More tokens than the tests that run at one time use.
+const SPARE_AT_FIRST: usize = 8;
 
 /// Bytes of a token's label (PKCS #11, CK_TOKEN_INFO).
 const LABEL_BYTES_MAX: usize = 32;
@@ -58,17 +66,8 @@ impl Token {
     /// Makes a token of exactly that label, also if there is one already.
     #[must_use]
     pub fn make_labelled(label: &str) -> Self {
-        /// Slots renumber when a token is made, so tokens are made one after another.
-        static MAKING: Mutex<()> = Mutex::new(());
-        let _one_at_a_time = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let context = &*CONTEXT;
-        let slot = context
-            .get_slots_with_token()
-            .expect("slots")
-            .into_iter()
-            .find(|slot| context.get_token_info(*slot).is_ok_and(|token| !token.token_initialized()))
-            .expect("SoftHSM always has a free slot");
-        context.init_token(slot, &AuthPin::from(SO_PIN), label).expect("C_InitToken");
+        let slot = initialised(label);
         let session = context.open_rw_session(slot).expect("a session");
         session.login(UserType::So, Some(&AuthPin::from(SO_PIN))).expect("log-in of the security officer");
         session.init_pin(&AuthPin::from(PIN)).expect("C_InitPIN");
@@ -176,6 +175,44 @@ impl Token {
     pub fn log_out(&self) {
         self.session().logout().expect("C_Logout");
     }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        spare().push(self.slot);
+    }
+}
+
+/// Initialises a token that no test uses, with this label.
+fn initialised(label: &str) -> Slot {
+    let context = &*CONTEXT;
+    let mut spare = spare();
+    loop {
+        let free = (0..spare.len()).find(|at| {
+            // Refused while a session of the test before is open.
+            context.init_token(spare[*at], &AuthPin::from(SO_PIN), label).is_ok()
+        });
+        match free {
+            Some(at) => return spare.swap_remove(at),
+            None => spare.push(new_slot(context)),
+        }
+    }
+}
+
+/// Slots of tokens that no test uses. They are made before anything else happens, and used again: SoftHSM 2.6 does not
+/// guard its list of slots against a thread that makes it longer, so that the process would end now and then.
+fn spare() -> MutexGuard<'static, Vec<Slot>> {
+    static SPARE: LazyLock<Mutex<Vec<Slot>>> =
+        LazyLock::new(|| Mutex::new((0..SPARE_AT_FIRST).map(|_| new_slot(&CONTEXT)).collect()));
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn new_slot(context: &Pkcs11) -> Slot {
+    let free = |slot: &Slot| context.get_token_info(*slot).is_ok_and(|token| !token.token_initialized());
+    let slots = context.get_slots_with_token().expect("slots");
+    let slot = slots.into_iter().find(free).expect("SoftHSM always has a free slot");
+    context.init_token(slot, &AuthPin::from(SO_PIN), "spare").expect("C_InitToken");
+    slot
 }
 
 fn label(session: &Session, object: ObjectHandle) -> Vec<u8> {

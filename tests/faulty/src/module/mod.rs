@@ -6,7 +6,11 @@ mod sessions;
 mod state;
 mod watched;
 
-use std::{process, sync::OnceLock, thread};
+use std::{
+    process,
+    sync::{OnceLock, PoisonError},
+    thread,
+};
 
 use cryptoki_sys::{
     CK_FUNCTION_LIST, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CKR_ARGUMENTS_BAD, CKR_GENERAL_ERROR, CKR_OK,
@@ -72,6 +76,10 @@ fn call(call: Call, forward: impl FnOnce(&Way<'_>) -> CK_RV) -> CK_RV {
     state.count(&call);
     state.end_sessions_that_died();
     let mut way = Way { state, real: state.real(), effects: Vec::new() };
+    let forward = |way: &Way<'_>| {
+        let _inside = state.inside.read().unwrap_or_else(PoisonError::into_inner);
+        forward(way)
+    };
     if state.is_sound() {
         return forward(&way);
     }
@@ -104,6 +112,7 @@ fn before(way: &Way<'_>, call: &Call, place: &FaultPlace, effect: &Effect) -> Op
         Effect::Crash => process::abort(),
         Effect::LogOut => {
             if let Some(log_out) = way.real.C_Logout {
+                let _nobody_inside = way.state.inside.write().unwrap_or_else(PoisonError::into_inner);
                 // SAFETY: the call takes a number, which the module behind checks.
                 unsafe { log_out(call.session) };
             }

@@ -58,6 +58,8 @@ impl State {
         if self.open.deaths.load(SeqCst) == deaths || self.open.deaths.swap(deaths, SeqCst) == deaths {
             return;
         }
+        // SoftHSM frees a session that it closes, whoever is signing in it.
+        let _nobody_inside = self.inside.write().unwrap_or_else(PoisonError::into_inner);
         let mut sessions = self.open.lock();
         let slots: BTreeSet<_> = std::mem::take(&mut *sessions).into_values().collect();
         self.board.sessions.store(0, SeqCst);

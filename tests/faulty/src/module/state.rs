@@ -24,6 +24,8 @@ pub(super) struct State {
     /// Keeps the functions in memory.
     _library: cryptoki_sys::Pkcs11,
     pub(super) open: Open,
+    /// Held by whoever is in the module behind; alone by whoever takes something away from under them.
+    pub(super) inside: RwLock<()>,
     /// Places on the board by function, session and key.
     tallies: RwLock<HashMap<(Function, u64, u64), usize>>,
     signing: Mutex<u64>,
@@ -62,6 +64,7 @@ impl State {
             real,
             _library: library,
             open,
+            inside: RwLock::default(),
             tallies: RwLock::default(),
             signing: Mutex::new(0),
             signed: Condvar::new(),
