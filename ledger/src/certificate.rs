@@ -86,7 +86,7 @@ pub(crate) fn page(
 ) -> rusqlite::Result<CertificatePage> {
     let mut page = CertificatePage::default();
     let before = filter.before.map_or(i64::MAX, signed);
-    let (sql, values) = source(filter, before);
+    let (sql, values) = source(connection, filter, before)?;
     let mut statement = connection.prepare_cached(&sql)?;
     let read = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, Vec<u8>>(1)?));
     let mut read_entries = 0;
@@ -108,23 +108,29 @@ pub(crate) fn page(
 }
 
 /// The entries that can be about them, newest first.
-fn source(filter: &CertificateFilter, before: i64) -> (String, Vec<Value>) {
+fn source(connection: &Connection, filter: &CertificateFilter, before: i64) -> rusqlite::Result<(String, Vec<Value>)> {
     const ORDER: &str = "e.log_index < ?1 ORDER BY e.log_index DESC";
-    if let Some(serial) = &filter.serial {
+    if let Some(serial) = filter.serial.as_ref().filter(|serial| is_remembered(connection, serial)) {
         let sql = format!(
             "SELECT e.log_index, e.bytes FROM issuer i CROSS JOIN serial s ON s.issuer = i.id AND s.serial = ?2 \
              JOIN entry e ON e.log_index = s.log_index WHERE {ORDER}"
         );
-        return (sql, vec![before.into(), serial.clone().into()]);
+        return Ok((sql, vec![before.into(), serial.clone().into()]));
     }
     if let Some(registration) = filter.registration {
         let sql = format!(
             "SELECT e.log_index, e.bytes FROM serial s JOIN entry e ON e.log_index = s.log_index \
              WHERE s.instance = ?2 AND {ORDER}"
         );
-        return (sql, vec![before.into(), signed(registration).into()]);
+        return Ok((sql, vec![before.into(), signed(registration).into()]));
     }
-    (format!("SELECT e.log_index, e.bytes FROM entry e WHERE {ORDER}"), vec![before.into()])
+    Ok((format!("SELECT e.log_index, e.bytes FROM entry e WHERE {ORDER}"), vec![before.into()]))
+}
+
+/// Whether the serial number has a row: those of certificates that ended long ago have none.
+fn is_remembered(connection: &Connection, serial: &[u8]) -> bool {
+    let sql = "SELECT 1 FROM issuer i CROSS JOIN serial s ON s.issuer = i.id AND s.serial = ?1";
+    connection.prepare_cached(sql).and_then(|mut statement| statement.exists([serial])).unwrap_or(false)
 }
 
 enum Looked {
@@ -177,11 +183,13 @@ fn fits(authority: &str, filter: &CertificateFilter, summary: &Summary) -> bool 
         let text = name.to_string();
         name.is(&filter.name) || text.split_once(':').is_some_and(|(_, name)| name == filter.name)
     };
+    let serial = filter.serial.as_deref().map(hex);
     let spki = filter.spki.map(|spki| hex(spki.as_bytes()));
     is(&summary.authority, authority)
         && wanted(&summary.caller, &filter.caller)
         && wanted(&summary.profile, &filter.profile)
         && (filter.name.is_empty() || summary.names.known().iter().any(name))
+        && serial.is_none_or(|serial| summary.serial.as_deref() == Some(serial.as_str()))
         && spki.is_none_or(|spki| is(&summary.spki_sha256, &spki))
         && filter.since.is_none_or(|since| summary.time >= since.0)
         && filter.until.is_none_or(|until| summary.time <= until.0)

@@ -20,8 +20,8 @@ const STATEMENTS_MAX: usize = 64;
 /// Its `published` is at most what was ever published, and over 0 once anything was.
 /// `opening` has the private values of entries; without its rows the entries are what they were.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
-/// `request` forgets leaves after the retention time, and CRLs when newer ones are signed; `serial`, `crl` and `key_names` never
-/// forget. Its `serial` is empty where what is signed has none.
+/// `request` forgets leaves after the retention time, and CRLs when newer ones are signed; `crl` and `key_names` never
+/// forget. `serial` and `instance` forget what has ended for long, but for instances that are revoked. Its `serial` is empty where what is signed has none.
 /// `name_claim` forgets a form when an operator releases it; its `not_after` is the end of the last certificate with the form.
 /// `issuer` has the end of what lives longest among its certificates, the number of its last CRL, and where its newest revocation
 /// stands in the log. `revocation` forgets what has stood on a CRL after its end; times there and in `crl` are in seconds.
@@ -82,6 +82,7 @@ CREATE TABLE serial (
     instance INTEGER,
     PRIMARY KEY (issuer, serial)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX serial_end ON serial (not_after);
 CREATE INDEX serial_instance ON serial (instance) WHERE instance IS NOT NULL;
 CREATE TABLE revocation (
     issuer INTEGER NOT NULL REFERENCES issuer (id),

@@ -230,6 +230,34 @@ async fn many_certificates_are_counted_first_and_then_revoked_and_newer_ones_are
 }
 
 #[tokio::test]
+async fn what_has_ended_for_long_is_forgotten_by_the_database_and_kept_by_the_log_and_who_is_revoked_is_remembered() {
+    const DAY: u32 = 86_400;
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let mut agent = Agent::registered(&world, "i-1").await.unwrap();
+    Agent::registered(&world, "i-2").await.unwrap();
+    let _: RevokeInstanceResponse = ask(&world, "RevokeInstance", &revoke("i-2")).await.unwrap();
+    world.clocks().pass(20 * DAY);
+    agent.refresh(&world).await.unwrap();
+    let serves = async |world: &World, name: &str| {
+        for number in 0..8 {
+            Agent::registered(world, &format!("{name}-{number}")).await.unwrap();
+        }
+    };
+    world.clocks().pass(59 * DAY);
+    serves(&world, "early").await;
+    assert_eq!(show(&world, "i-1").await.unwrap().certificates.len(), 1, "its first one is forgotten");
+    world.clocks().pass(2 * DAY);
+    serves(&world, "late").await;
+    assert_eq!(show(&world, "i-1").await.unwrap_err().reasons, ["INSTANCE_UNKNOWN"]);
+    assert_eq!(show(&world, "i-2").await.unwrap().instance.unwrap().state(), InstanceState::Revoked);
+    assert_eq!(codes(world.mint(register("i-2", &key())).await), ["INSTANCE_REVOKED"]);
+    let number = agent.minted.serial.clone();
+    assert_eq!(find(&world, selection(|s| s.serial = number)).await, [serial(&agent.minted)], "the log has it");
+    Agent::registered(&world, "i-1").await.unwrap();
+    assert!(alarms(&world.log_after_stop().await).is_empty());
+}
+
+#[tokio::test]
 async fn what_would_revoke_too_much_or_nothing_is_refused() {
     let world = World::with_policy(Where::Software, &policy("")).await;
     Agent::registered(&world, "i-1").await.unwrap();
