@@ -4,6 +4,7 @@ mod catches;
 mod follows;
 mod operates;
 mod races;
+mod reaches;
 mod registers;
 mod restores;
 mod survives;
