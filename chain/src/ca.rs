@@ -1,6 +1,6 @@
 //! The three CA certificates: what each must be, and how the two of an epoch belong together.
 
-use hallmark_policy::time::UnixTime;
+use hallmark_policy::{offline, time::UnixTime};
 use rasn_pkix::{AuthorityKeyIdentifier, BasicConstraints};
 
 use crate::{
@@ -47,11 +47,10 @@ impl<'a> Authorities<'a> {
         [(Role::Intermediate, self.intermediate), (Role::MeshCa, self.mesh_ca)]
     }
 
-    /// Whether each is a CA of its path length and nothing else.
+    /// Whether the root is a CA with room for another below it, and each of the two of the epoch one without, and nothing else.
     pub(crate) fn profiles(&self) -> Vec<Finding> {
-        let wanted =
-            [(Role::Root, self.root, 1), (Role::Intermediate, self.intermediate, 0), (Role::MeshCa, self.mesh_ca, 0)];
-        wanted.into_iter().flat_map(|(what, certificate, path_len)| profile(&what, certificate, path_len)).collect()
+        let siblings = self.siblings().into_iter().flat_map(|(what, certificate)| profile(&what, certificate));
+        root(self.root).into_iter().chain(siblings).collect()
     }
 
     /// Whether each is signed by its issuer, and names it.
@@ -59,9 +58,11 @@ impl<'a> Authorities<'a> {
         self.pairs().into_iter().flat_map(|(what, lower, by, upper)| issued(&what, lower, &by, upper)).collect()
     }
 
-    /// Whether each names its issuer's key, by key identifier alone.
+    /// Whether each names its issuer's key, by key identifier alone. A root need not (RFC 5280, section 4.2.1.1).
     pub(crate) fn key_identifiers(&self) -> Vec<Finding> {
-        self.pairs().into_iter().flat_map(|(what, lower, by, upper)| key_identifier(&what, lower, &by, upper)).collect()
+        let [(what, root, ..), pairs @ ..] = self.pairs();
+        let siblings = pairs.into_iter().flat_map(|(what, lower, by, upper)| key_identifier(&what, lower, &by, upper));
+        own_key_identifier(&what, root).into_iter().chain(siblings).collect()
     }
 
     /// Whether the two of the epoch are siblings.
@@ -101,7 +102,41 @@ impl<'a> Authorities<'a> {
     }
 }
 
-fn profile(what: &Role, certificate: &Certificate, path_len: u8) -> Vec<Finding> {
+/// A root may be another's than the signer's, and made for more: the rule is the one by which the signer takes it.
+fn root(certificate: &Certificate) -> Vec<Finding> {
+    let what = Role::Root;
+    let mut findings = Vec::new();
+    match certificate.extension(BASIC_CONSTRAINTS).filter(|extension| extension.critical) {
+        Some(found) if offline::has_room_below(&found.value) => {}
+        Some(found) => findings.push(match found.decoded::<BasicConstraints>() {
+            Some(BasicConstraints { ca: true, path_len_constraint }) => {
+                let found = path_len_constraint.map(|number| number.to_string());
+                Finding::PathLength { what: what.clone(), found, wanted: 1 }
+            }
+            Some(_) | None => Finding::NotCa { what: what.clone() },
+        }),
+        None => findings.push(Finding::NotCa { what: what.clone() }),
+    }
+    if !certificate.extension(KEY_USAGE).is_some_and(|usage| offline::signs_certificates_and_crls(&usage.value)) {
+        findings.push(Finding::KeyUsage { what: what.clone() });
+    }
+    findings.extend(unknown_critical(&what, certificate, &CRITICAL_IN_CA));
+    findings
+}
+
+/// Whether a root names no other key than its own.
+fn own_key_identifier(what: &Role, root: &Certificate) -> Option<Finding> {
+    let Some(own) = root.extension(SUBJECT_KEY_IDENTIFIER).and_then(Extension::decoded) else {
+        return Some(Finding::Extension { what: what.clone(), extension: "subjectKeyIdentifier" });
+    };
+    let own: rasn_pkix::SubjectKeyIdentifier = own;
+    let found = root.extension(AUTHORITY_KEY_IDENTIFIER).map(|extension| extension.value.as_slice());
+    let other = || Finding::OtherKeyIdentifier { what: what.clone(), by: what.clone() };
+    (!offline::names_no_other_key(found, &own)).then(other)
+}
+
+fn profile(what: &Role, certificate: &Certificate) -> Vec<Finding> {
+    let path_len = 0;
     let mut findings = Vec::new();
     let critical = |arcs| certificate.extension(arcs).filter(|extension| extension.critical);
     match critical(BASIC_CONSTRAINTS).and_then(Extension::decoded::<BasicConstraints>) {

@@ -114,14 +114,17 @@ impl fmt::Display for Claim {
             Self::Readable { what } => write!(f, "The certificate of {what} can be read."),
             Self::RootPinned { sha256 } => write!(f, "The root is the pinned one, with the SHA-256 {}.", hex(sha256)),
             Self::Authorities => f.write_str(
-                "Root, intermediate and mesh CA are CAs with path lengths 1, 0 and 0, and sign certificates and CRLs \
-                 only.",
+                "Root, intermediate and mesh CA are CAs: the root with room for another below it, the two others without, \
+                 and these sign certificates and CRLs only.",
             ),
             Self::Signatures => f.write_str(
                 "The root's key signed the root and the intermediate, and the mesh CA's key signed the mesh CA.",
             ),
             Self::KeyIdentifiers => {
-                f.write_str("Each of the three names its issuer's key, by key identifier and nothing else.")
+                f.write_str(
+                    "Intermediate and mesh CA name their issuer's key, by key identifier and nothing else, and the root names \
+                     no other than its own.",
+                )
             }
             Self::Siblings => f.write_str(
                 "Intermediate and mesh CA have one subject, one key and one key identifier: what is issued under one \

@@ -44,7 +44,7 @@ pub enum Finding {
         what: Role,
     },
     /// The path length is another one.
-    #[error("{what} has {} instead of the path length {wanted}", path_length(found))]
+    #[error("{what} has {} instead of the path length {wanted}{}", path_length(found), or_more(what))]
     PathLength {
         /// Which.
         what: Role,
@@ -54,7 +54,7 @@ pub enum Finding {
         wanted: u8,
     },
     /// The key usage is another one.
-    #[error("{what} has no critical keyUsage of exactly keyCertSign and cRLSign")]
+    #[error("{what} has no {}keyCertSign and cRLSign", key_usage(what))]
     KeyUsage {
         /// Which.
         what: Role,
@@ -250,6 +250,15 @@ pub enum Finding {
         /// When.
         at: UnixTime,
     },
+}
+
+/// A root may have more room below it.
+fn or_more(what: &Role) -> &'static str {
+    if *what == Role::Root { " or more" } else { "" }
+}
+
+fn key_usage(what: &Role) -> &'static str {
+    if *what == Role::Root { "keyUsage with " } else { "critical keyUsage of exactly " }
 }
 
 fn path_length(found: &Option<String>) -> String {

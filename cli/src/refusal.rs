@@ -215,6 +215,7 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         "RATE_EXCEEDED" => "ask less often, or have the policy's owner raise the rate",
         "QUOTA_EXCEEDED" => "wait for the quota's next period, or have the policy's owner raise it",
         "KEY_HAS_OTHER_NAMES" => "make a new key for these names",
+        "STATE_DIFFERS" => "do as the reason says; `hallmark epochs` shows how the epochs stand",
         "CRL_NOT_CONFIGURED" => "the policy's owner gives the authority `crl = { .. }`",
         "CRL_TOO_LARGE" => "rotate the epoch: a new key begins with an empty list",
         "CRL_STALE" => "try again: a certificate was revoked, or another CRL made, meanwhile",

@@ -113,8 +113,8 @@ impl Reason {
             Self::MalformedDeadline => "the header grpc-timeout is no timeout; write 1 to 8 digits and a unit",
             Self::DeadlinePassed => "the deadline passed before the call could begin; allow more time",
             Self::BodyTooSlow => "the message did not arrive in time; send it again",
-            Self::Overloaded => "too much is under way; try again with the same request id",
-            Self::Stopping => "the daemon is stopping; try again with the same request id",
+            Self::Overloaded => "too much is under way; make the same call again, with its request id if it has one",
+            Self::Stopping => "the daemon is stopping; make the same call again, with its request id if it has one",
             Self::CallerNotAdmitted => {
                 "the caller's certificate is expired, revoked or no longer trusted; connect with another"
             }
@@ -129,15 +129,15 @@ impl Reason {
 
 /// The answer where the deadline passed while the core had the call.
 pub(crate) fn late() -> Status {
-    const SENTENCE: &str =
-        "the deadline passed while the call was under way; the same request id gives what was decided";
+    const SENTENCE: &str = "the deadline passed while the call was under way; the same call, with its request id if it has one, gives what was decided";
     let reason = Reason::DeadlinePassed;
     status(code::DEADLINE_EXCEEDED, reason.code(), reason.field(), SENTENCE, None)
 }
 
 /// The answer where the core gave none that can be read.
 pub(crate) fn core_away() -> Status {
-    const SENTENCE: &str = "the signing core gave no answer; try again with the same request id";
+    const SENTENCE: &str =
+        "the signing core gave no answer; make the same call again, with its request id if it has one";
     status(code::UNAVAILABLE, "CORE_AWAY", "daemon", SENTENCE, Some(RETRY_AFTER))
 }
 

@@ -25,6 +25,8 @@ pub struct AuthorityRecord {
     pub key: Option<StoredKey>,
     /// Its root certificate, once signed.
     pub root: Option<Answer>,
+    /// Index of the entry by which it began.
+    pub intent_index: Option<u64>,
 }
 
 impl AuthorityRecord {
@@ -75,8 +77,12 @@ pub struct EpochRecord {
     pub mesh_ca: Option<Answer>,
     /// When it became wanted.
     pub intent_at: UnixMillis,
+    /// Index of the entry by which it became wanted.
+    pub intent_index: Option<u64>,
     /// Index of the entry from which on it was active, once it was.
     pub active_index: Option<u64>,
+    /// Index of the entry by which it was given up, if it was.
+    pub aborted_index: Option<u64>,
     /// When it became active, once it was.
     pub active_at: Option<UnixMillis>,
     /// When another took its place.
@@ -146,6 +152,8 @@ pub enum Epochs {
     Generation(u64),
     /// The one that came by this transition; not an aborted one.
     Transition([u8; 32]),
+    /// The one that follows this transition; not an aborted one.
+    After([u8; 32]),
     /// The one with this key.
     Key(SpkiDigest),
     /// Those whose key may still be in its backend although they are not active: retired and aborted ones.
@@ -171,7 +179,7 @@ pub struct StoredKey {
 impl AuthorityRecord {
     /// All authorities, by name; or the one of that name.
     pub(crate) fn read(connection: &Connection, name: Option<&str>) -> rusqlite::Result<Vec<Self>> {
-        let sql = "SELECT name, state, label, reference, spki, root, owners FROM authority WHERE ?1 IS NULL OR name = ?1 \
+        let sql = "SELECT name, state, label, reference, spki, root, owners, intent_index FROM authority WHERE ?1 IS NULL OR name = ?1 \
                    ORDER BY name";
         let mut statement = connection.prepare_cached(sql)?;
         let rows = statement.query_map([name], |row| {
@@ -182,6 +190,7 @@ impl AuthorityRecord {
                 owners: owners(row.get_ref(6)?.as_blob()?),
                 key: StoredKey::read(row, 3)?,
                 root: answer(connection, row.get(5)?)?,
+                intent_index: row.get::<_, Option<i64>>(7)?.map(unsigned),
             })
         })?;
         rows.collect()
@@ -198,6 +207,7 @@ impl EpochRecord {
             Epochs::Transition(transition) => {
                 ("transition = ?2 AND state <> 'aborted'", Value::Blob(transition.to_vec()), 1)
             }
+            Epochs::After(transition) => ("previous = ?2 AND state <> 'aborted'", Value::Blob(transition.to_vec()), 1),
             Epochs::Key(key) => ("spki_sha256 = ?2", Value::Blob(key.as_bytes().to_vec()), 1),
             Epochs::Leftover => {
                 ("state IN ('retired', 'aborted') AND destroyed_at IS NULL AND ?2 IS NULL", Value::Null, u32::MAX)
@@ -207,7 +217,7 @@ impl EpochRecord {
         let sql = format!(
             "SELECT authority, generation, state, manifest_sha256, transition, previous, label, reference, spki, \
              intermediate, mesh_ca, lifetime, revoke_previous, intent_at, active_index, active_at, retired_at, \
-             destroyed_at FROM epoch WHERE authority = ?1 AND {condition} ORDER BY generation DESC LIMIT ?3"
+             destroyed_at, intent_index, aborted_index FROM epoch WHERE authority = ?1 AND {condition} ORDER BY generation DESC LIMIT ?3"
         );
         let mut statement = connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params![authority, value, most], |row| {
@@ -226,7 +236,9 @@ impl EpochRecord {
                 lifetime_secs: unsigned(row.get(11)?),
                 revoke_previous: row.get(12)?,
                 intent_at: UnixMillis(row.get(13)?),
+                intent_index: row.get::<_, Option<i64>>(18)?.map(unsigned),
                 active_index: row.get::<_, Option<i64>>(14)?.map(unsigned),
+                aborted_index: row.get::<_, Option<i64>>(19)?.map(unsigned),
                 active_at: moment(15)?,
                 retired_at: moment(16)?,
                 destroyed_at: moment(17)?,

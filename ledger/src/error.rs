@@ -135,6 +135,15 @@ pub enum LedgerError {
         /// What is, and what would have to be.
         sentence: String,
     },
+    /// A row of the database says otherwise than the log, or nothing in the log is behind it.
+    #[error(
+        "the database was changed behind the signer's back: {what}; hint: audit the log, and find out who can write to the \
+         database"
+    )]
+    Tampered {
+        /// What does not agree.
+        what: String,
+    },
     /// No entry has this index, or it is none that is signed.
     #[error("the log has no request at index {log_index}; hint: it may have been forgotten after the retention time")]
     UnknownIndex {

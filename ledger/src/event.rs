@@ -194,6 +194,8 @@ pub enum Step {
         generation: u64,
         /// The certificate, taken apart, and as policy checked it.
         brought: Box<Brought>,
+        /// Who brought it.
+        by: String,
     },
     /// The next epoch is to be made. Wants a root that is ready, no other epoch in the making, the next generation,
     /// and the transition that follows from `previous` and the manifest.
@@ -224,6 +226,8 @@ pub enum Step {
         generation: u64,
         /// Whether the intermediate that it replaces goes on the root's CRL, also where the intent did not say so.
         revoke_previous: bool,
+        /// Who put it in force: a caller's name in the policy, an operator's identity, `init` or `start`.
+        by: String,
     },
     /// The epoch is given up before it was active. Its number is not used again; its transition may be.
     EpochAborted {
@@ -233,6 +237,8 @@ pub enum Step {
         generation: u64,
         /// Why.
         reason: String,
+        /// Who gave it up.
+        by: String,
     },
     /// The key of a retired or aborted epoch is destroyed, or it never had one.
     EpochDestroyed {

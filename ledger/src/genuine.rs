@@ -1,4 +1,4 @@
-//! Whether a stored request is what the log says was decided. Whoever can write to the database's file can change rows;
+//! Whether what is stored is what the log says was decided. Whoever can write to the database's file can change rows;
 //! they cannot change what is under the root of the tree that is held in memory.
 
 use hallmark_entry::{Summary, sha256, summary::Text};
@@ -20,28 +20,38 @@ pub(crate) fn disagreement(
     frontier: &Frontier,
     row: &RequestRow,
 ) -> rusqlite::Result<Option<&'static str>> {
-    let sql = "SELECT leaf, bytes FROM entry WHERE log_index = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let read = |found: &rusqlite::Row<'_>| Ok((found.get::<_, Vec<u8>>(0)?, found.get::<_, Vec<u8>>(1)?));
-    let Some((stored, entry)) = statement.query_row([signed(row.log_index)], read).optional()? else {
-        return Ok(Some("the entry of its decision is missing"));
-    };
-    let leaf = Hash::of_leaf(&entry);
-    if stored != leaf.as_bytes() {
-        return Ok(Some("the entry of its decision has another hash than the one that is stored"));
-    }
-    if !is_in_tree(connection, frontier, row.log_index, &leaf)? {
-        return Ok(Some("the entry of its decision is not in the log's tree"));
-    }
-    Ok(match Summary::parse(&entry) {
-        Ok(summary) => difference(&summary, row),
-        Err(_) => Some("its entry is no decision"),
+    let tree = (frontier.size(), &frontier.root());
+    Ok(match entry(connection, tree, row.log_index)? {
+        Ok(entry) => difference(&entry, row),
+        Err(what) => Some(what),
     })
 }
 
-fn is_in_tree(connection: &Connection, frontier: &Frontier, index: u64, leaf: &Hash) -> rusqlite::Result<bool> {
-    match prove_inclusion(&StoredNodes(connection), index, frontier.size()) {
-        Ok(path) => Ok(verify_inclusion(leaf, index, frontier.size(), &path, &frontier.root()).is_ok()),
+/// The entry at an index, hashed again and proven to be in the tree of this size and root; or what is wrong with it.
+pub(crate) fn entry(
+    connection: &Connection,
+    tree: (u64, &Hash),
+    index: u64,
+) -> rusqlite::Result<Result<Summary, &'static str>> {
+    let sql = "SELECT leaf, bytes FROM entry WHERE log_index = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |found: &rusqlite::Row<'_>| Ok((found.get::<_, Vec<u8>>(0)?, found.get::<_, Vec<u8>>(1)?));
+    let Some((stored, entry)) = statement.query_row([signed(index)], read).optional()? else {
+        return Ok(Err("the entry of its decision is missing"));
+    };
+    let leaf = Hash::of_leaf(&entry);
+    if stored != leaf.as_bytes() {
+        return Ok(Err("the entry of its decision has another hash than the one that is stored"));
+    }
+    if !is_in_tree(connection, tree, index, &leaf)? {
+        return Ok(Err("the entry of its decision is not in the log's tree"));
+    }
+    Ok(Summary::parse(&entry).map_err(|_| "its entry does not read"))
+}
+
+fn is_in_tree(connection: &Connection, (size, root): (u64, &Hash), index: u64, leaf: &Hash) -> rusqlite::Result<bool> {
+    match prove_inclusion(&StoredNodes(connection), index, size) {
+        Ok(path) => Ok(verify_inclusion(leaf, index, size, &path, root).is_ok()),
         Err(ProveError::Nodes(NodeError::Storage { source: error @ rusqlite::Error::SqliteFailure(..), .. })) => {
             Err(error)
         }

@@ -402,7 +402,10 @@ impl Ledger {
         self.check().err().unwrap_or_else(died)
     }
 
-    fn read<T>(&self, read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
         self.check()?;
         self.inner.shared.read(read)
     }

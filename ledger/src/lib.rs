@@ -22,6 +22,7 @@ mod open;
 mod opening;
 mod operation;
 mod outcome;
+mod proven;
 mod publish;
 mod record;
 mod request;

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 2;
+pub(crate) const SCHEMA_VERSION: i64 = 3;
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -25,7 +25,8 @@ const STATEMENTS_MAX: usize = 64;
 /// `name_claim` forgets a form when an operator releases it; its `not_after` is the end of the last certificate with the form.
 /// `issuer` has the end of what lives longest among its certificates, the number of its last CRL, and where its newest revocation
 /// stands in the log. `revocation` forgets what has stood on a CRL after its end; times there and in `crl` are in seconds.
-/// `authority.owners` are SHA-256 digests of keys, one after another.
+/// `authority.owners` are SHA-256 digests of keys, one after another. `intent_index` there and in `epoch` is where the entry stands by
+/// which it began: what a row says is compared with that entry, and the entry with the tree.
 /// `epoch` keeps aborted ones, so that no generation is used twice; of the others, each transition stands once. `destroyed_at` of an
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
 /// `instance` has a row for each instance that is registered; its `id` is the index of the decision that registered it, `not_after` the end
@@ -187,6 +188,7 @@ CREATE TABLE authority (
     reference TEXT,
     spki BLOB UNIQUE,
     root INTEGER,
+    intent_index INTEGER,
     stopped_index INTEGER,
     restored_at INTEGER
 ) STRICT, WITHOUT ROWID;
@@ -206,7 +208,9 @@ CREATE TABLE epoch (
     intermediate INTEGER,
     mesh_ca INTEGER,
     intent_at INTEGER NOT NULL,
+    intent_index INTEGER,
     active_index INTEGER,
+    aborted_index INTEGER,
     active_at INTEGER,
     retired_at INTEGER,
     destroyed_at INTEGER,

@@ -26,14 +26,14 @@ impl Batch<'_> {
     /// Takes a step, or says which state it would have wanted.
     pub(crate) fn advance(&mut self, step: &Step, at: UnixMillis) -> Result<Logged, Fault> {
         match step {
-            Step::RootIntent { authority, label, owners } => root_intent(self.connection, authority, label, owners)?,
+            Step::RootIntent { authority, label, owners } => self.root_intent(authority, label, owners)?,
             Step::RootKey { authority, reference, spki } => root_key(self.connection, authority, reference, spki)?,
             Step::RootReady { authority } => root_ready(self.connection, authority)?,
             Step::RootBrought { authority, owners, spki, brought: _ } => {
-                root_intent(self.connection, authority, OFFLINE, owners)?;
+                self.root_intent(authority, OFFLINE, owners)?;
                 root_key(self.connection, authority, OFFLINE, spki)?;
             }
-            Step::IntermediateBrought { authority, generation, brought: _ } => {
+            Step::IntermediateBrought { authority, generation, .. } => {
                 awaits_intermediate(self.connection, authority, *generation)?;
             }
             Step::EpochIntent(intent) => self.epoch_intent(intent, at)?,
@@ -41,12 +41,12 @@ impl Batch<'_> {
                 epoch_key(self.connection, authority, *generation, reference, spki)?;
             }
             Step::EpochPrepared { authority, generation } => epoch_prepared(self.connection, authority, *generation)?,
-            Step::EpochActive { authority, generation, revoke_previous } => {
+            Step::EpochActive { authority, generation, revoke_previous, by: _ } => {
                 let index = self.next_index();
                 epoch_active(self.connection, authority, *generation, *revoke_previous, (index, at))?;
             }
-            Step::EpochAborted { authority, generation, reason: _ } => {
-                epoch_aborted(self.connection, authority, *generation)?;
+            Step::EpochAborted { authority, generation, .. } => {
+                epoch_aborted(self.connection, authority, *generation, self.next_index())?;
             }
             Step::EpochDestroyed { authority, generation } => {
                 epoch_destroyed(self.connection, authority, *generation, at)?;
@@ -61,7 +61,7 @@ impl Batch<'_> {
                 self.keep_signed_elsewhere((authority, Stage::Root), (issuer, brought), logged.index, at)?;
                 root_ready(self.connection, authority)?;
             }
-            Step::IntermediateBrought { authority, generation, brought } => {
+            Step::IntermediateBrought { authority, generation, brought, by: _ } => {
                 let (epoch, issuer) = epoch_and_root(self.connection, authority, *generation)?;
                 let stage = Stage::Intermediate { epoch };
                 self.keep_signed_elsewhere((authority, stage), (issuer, brought), logged.index, at)?;
@@ -82,7 +82,7 @@ impl Batch<'_> {
     fn epoch_intent(&self, intent: &EpochIntent, at: UnixMillis) -> Result<(), Fault> {
         check_intent(self.connection, intent)?;
         let sql = "INSERT INTO epoch (authority, generation, state, manifest_sha256, transition, previous, lifetime, \
-                   revoke_previous, label, intent_at) VALUES (?1, ?2, 'intent', ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+                   revoke_previous, label, intent_at, intent_index) VALUES (?1, ?2, 'intent', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         self.connection.execute(
             sql,
             params![
@@ -95,17 +95,24 @@ impl Batch<'_> {
                 intent.revoke_previous,
                 intent.label,
                 at.0,
+                signed(self.next_index()),
             ],
         )?;
         Ok(self.keep_hashed_blob(intent.statement.sha256(), intent.statement.bytes())?)
     }
+
+    fn root_intent(&self, authority: &str, label: &str, owners: &[SpkiDigest]) -> Result<(), Fault> {
+        let sql = "INSERT INTO authority (name, state, label, owners, intent_index) VALUES (?1, 'intent', ?2, ?3, ?4) \
+                   ON CONFLICT DO NOTHING";
+        let values = params![authority, label, joined(owners), signed(self.next_index())];
+        let changed = self.connection.execute(sql, values)?;
+        one(changed, || format!("authority `{authority}` exists already; hint: go on from the step where it is"))
+    }
 }
 
-fn root_intent(connection: &Connection, authority: &str, label: &str, owners: &[SpkiDigest]) -> Result<(), Fault> {
-    let sql = "INSERT INTO authority (name, state, label, owners) VALUES (?1, 'intent', ?2, ?3) ON CONFLICT DO NOTHING";
-    let owners: Vec<u8> = owners.iter().flat_map(|owner| *owner.as_bytes()).collect();
-    let changed = connection.execute(sql, params![authority, label, owners])?;
-    one(changed, || format!("authority `{authority}` exists already; hint: go on from the step where it is"))
+/// Digests one after another.
+pub(crate) fn joined(owners: &[SpkiDigest]) -> Vec<u8> {
+    owners.iter().flat_map(|owner| *owner.as_bytes()).collect()
 }
 
 fn root_key(connection: &Connection, authority: &str, reference: &str, spki: &[u8]) -> Result<(), Fault> {
@@ -289,10 +296,10 @@ fn epoch_active(
     Ok(())
 }
 
-fn epoch_aborted(connection: &Connection, authority: &str, generation: u64) -> Result<(), Fault> {
-    let sql = "UPDATE epoch SET state = 'aborted' WHERE authority = ?1 AND generation = ?2 \
+fn epoch_aborted(connection: &Connection, authority: &str, generation: u64, index: u64) -> Result<(), Fault> {
+    let sql = "UPDATE epoch SET state = 'aborted', aborted_index = ?3 WHERE authority = ?1 AND generation = ?2 \
                AND state IN ('intent', 'keyed', 'prepared')";
-    let changed = connection.execute(sql, params![authority, signed(generation)])?;
+    let changed = connection.execute(sql, params![authority, signed(generation), signed(index)])?;
     one(changed, || format!("epoch {generation} of authority `{authority}` is not in the making"))
 }
 
@@ -320,24 +327,22 @@ fn check(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), Fault> {
 
 fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Result<Vec<u8>> {
     let object = match step {
-        Step::RootIntent { authority, label, owners } => named("root-intent", authority).text("label", label).texts(
-            "owners",
-            "owners-omitted",
-            owners.iter().map(ToString::to_string),
-        ),
+        Step::RootIntent { authority, label, owners } => {
+            with_owners(named("root-intent", authority).text("label", label), owners)
+        }
         Step::RootKey { authority, reference, spki } => named("root-key", authority)
             .text("reference", reference)
             .hex("spki-sha256", SpkiDigest::of(spki).as_bytes()),
         Step::RootReady { authority } => named("root-ready", authority),
-        Step::RootBrought { authority, owners, spki, brought } => named("root-brought", authority)
-            .texts("owners", "owners-omitted", owners.iter().map(ToString::to_string))
+        Step::RootBrought { authority, owners, spki, brought } => with_owners(named("root-brought", authority), owners)
             .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
             .hex("tbs-sha256", &sha256(&brought.to_be_signed))
             .hex("serial", brought.serial.as_bytes()),
-        Step::IntermediateBrought { authority, generation, brought } => {
+        Step::IntermediateBrought { authority, generation, brought, by } => {
             epoch(connection, "intermediate-brought", authority, *generation)?
                 .hex("tbs-sha256", &sha256(&brought.to_be_signed))
                 .hex("serial", brought.serial.as_bytes())
+                .text("by", by)
         }
         Step::EpochIntent(intent) => intended(intent),
         Step::EpochKey { authority, generation, reference, spki } => {
@@ -346,19 +351,25 @@ fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Resu
                 .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
         }
         Step::EpochPrepared { authority, generation } => epoch(connection, "epoch-prepared", authority, *generation)?,
-        Step::EpochActive { authority, generation, revoke_previous: _ } => {
+        Step::EpochActive { authority, generation, revoke_previous: _, by } => {
             let object = epoch(connection, "epoch-active", authority, *generation)?;
             let sql = "SELECT previous, revoke_previous FROM epoch WHERE authority = ?1 AND generation = ?2";
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 32]>(0)?, row.get(1)?));
             let (previous, revoke) = connection.query_row(sql, params![authority, signed(*generation)], read)?;
-            object.hex("previous", &previous).flag("revoke-previous", revoke)
+            object.hex("previous", &previous).flag("revoke-previous", revoke).text("by", by)
         }
-        Step::EpochAborted { authority, generation, reason } => {
-            epoch(connection, "epoch-aborted", authority, *generation)?.text("reason", reason)
+        Step::EpochAborted { authority, generation, reason, by } => {
+            epoch(connection, "epoch-aborted", authority, *generation)?.text("reason", reason).text("by", by)
         }
         Step::EpochDestroyed { authority, generation } => epoch(connection, "epoch-destroyed", authority, *generation)?,
     };
     Ok(object.into_entry("rotation", at.0))
+}
+
+/// The digests may be too many for a list: theirs stands for all of them.
+fn with_owners(object: Object, owners: &[SpkiDigest]) -> Object {
+    let texts = owners.iter().map(ToString::to_string);
+    object.texts("owners", "owners-omitted", texts).hex("owners-sha256", &sha256(&joined(owners)))
 }
 
 fn intended(intent: &EpochIntent) -> Object {

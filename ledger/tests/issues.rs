@@ -220,8 +220,8 @@ async fn steps_are_compare_and_set() {
         intent(1, [0; 32]),
         Step::EpochKey { authority: authority(), generation: 2, reference: "x".to_owned(), spki: vec![1] },
         Step::EpochPrepared { authority: authority(), generation: 1 },
-        Step::EpochActive { authority: authority(), generation: 1, revoke_previous: false },
-        Step::EpochActive { authority: authority(), generation: 2, revoke_previous: false },
+        Step::EpochActive { authority: authority(), generation: 1, revoke_previous: false, by: "start".to_owned() },
+        Step::EpochActive { authority: authority(), generation: 2, revoke_previous: false, by: "start".to_owned() },
     ];
     let size = ledger.head().size;
     for step in wrong {
@@ -293,10 +293,20 @@ async fn an_aborted_epoch_keeps_its_number_and_leaves_its_transition_to_the_next
     let first = mesh.issuer.epoch.transition;
     let authority = AUTHORITY.to_owned();
     world.key_epoch(&ledger, &mesh.root, 2, first).await;
-    let abort = Step::EpochAborted { authority: authority.clone(), generation: 2, reason: "a typo".to_owned() };
+    let abort = Step::EpochAborted {
+        authority: authority.clone(),
+        generation: 2,
+        reason: "a typo".to_owned(),
+        by: "ops".to_owned(),
+    };
     world.step(&ledger, abort.clone()).await;
     assert!(matches!(ledger.advance(abort, world.at()).await, Err(LedgerError::Condition { .. })));
-    let again = Step::EpochAborted { authority: authority.clone(), generation: 1, reason: "too late".to_owned() };
+    let again = Step::EpochAborted {
+        authority: authority.clone(),
+        generation: 1,
+        reason: "too late".to_owned(),
+        by: "ops".to_owned(),
+    };
     assert!(matches!(ledger.advance(again, world.at()).await, Err(LedgerError::Condition { .. })));
     let aborted = ledger.epoch(AUTHORITY, Epochs::Generation(2)).unwrap().unwrap();
     assert_eq!(aborted.state, EpochState::Aborted);

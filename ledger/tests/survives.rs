@@ -274,22 +274,22 @@ async fn a_restored_database_that_went_another_way_is_refused() {
 async fn a_database_of_a_newer_program_is_refused() {
     let world = World::new();
     world.open().stop();
-    set_schema_version(&world, 3);
-    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 3, known: 2, .. })));
+    set_schema_version(&world, 4);
+    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 4, known: 3, .. })));
 }
 
 #[tokio::test]
 async fn a_database_of_an_older_program_is_refused() {
     let world = World::new();
     world.open().stop();
-    set_schema_version(&world, 1);
-    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 1, known: 2, .. })));
+    set_schema_version(&world, 2);
+    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 2, known: 3, .. })));
 }
 
 #[cfg(test)]
 fn set_schema_version(world: &World, version: i64) {
-    let connection = rusqlite::Connection::open(&world.config.database).unwrap();
-    connection.pragma_update(None, "user_version", version).unwrap();
+    let connection = rusqlite::Connection::open(&world.config.database).expect("it opens");
+    connection.pragma_update(None, "user_version", version).expect("it is set");
 }
 
 #[tokio::test]

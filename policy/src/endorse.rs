@@ -5,7 +5,7 @@ mod crl;
 mod extensions;
 mod request;
 
-pub use certificate::{TBS_BYTES_MAX, read_back, stored_serial, stored_subject_is, stored_validity};
+pub use certificate::{TBS_BYTES_MAX, read_back, stored_binding_is, stored_serial, stored_subject_is, stored_validity};
 pub use crl::read_back_crl;
 pub use request::read_back_request;
 

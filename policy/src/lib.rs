@@ -63,8 +63,8 @@ pub use decide_crl::{
     CrlIssuer, CrlRequest, NEXT_UPDATE_BEYOND_ISSUER_MAX, PreviousCrl, Revocation, SIGNER, decide_crl,
 };
 pub use endorse::{
-    Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back, read_back_crl, read_back_request, stored_serial,
-    stored_subject_is, stored_validity,
+    Disagreement, TBS_BYTES_MAX, Warrant, endorse, read_back, read_back_crl, read_back_request, stored_binding_is,
+    stored_serial, stored_subject_is, stored_validity,
 };
 pub use manifest::Manifest;
 pub use profile::{Method, Policy};

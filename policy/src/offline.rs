@@ -1,6 +1,6 @@
 //! Certificates that an offline root has signed elsewhere: they are taken only if they say what this policy would have had signed.
 
-use rasn_pkix::{BasicConstraints, Certificate, KeyUsage, TbsCertificate};
+use rasn_pkix::{AuthorityKeyIdentifier, BasicConstraints, Certificate, KeyUsage, TbsCertificate};
 
 use crate::{
     approved::Decision,
@@ -21,6 +21,7 @@ const SUBJECT_KEY_IDENTIFIER: &[u32] = &[2, 5, 29, 14];
 const KEY_USAGE: &[u32] = &[2, 5, 29, 15];
 const BASIC_CONSTRAINTS: &[u32] = &[2, 5, 29, 19];
 const NAME_CONSTRAINTS: &[u32] = &[2, 5, 29, 30];
+const AUTHORITY_KEY_IDENTIFIER: &[u32] = &[2, 5, 29, 35];
 
 /// Bits of keyUsage that a root needs: keyCertSign and cRLSign (RFC 5280, section 4.2.1.3).
 const KEY_CERT_SIGN: usize = 5;
@@ -68,6 +69,9 @@ pub fn root(profile: &CaProfile, der: &[u8], now: UnixTime) -> Result<(Brought, 
     check(!unknown, "it has a critical extension that verifiers of leaves may not know");
     let key_identifier = key_identifier(&read);
     check(key_identifier.is_some(), "it has no subjectKeyIdentifier of 20 bytes");
+    let of_issuer = extension(&read, AUTHORITY_KEY_IDENTIFIER).map(|found| found.extn_value.as_ref());
+    let own = key_identifier.unwrap_or_default();
+    check(names_no_other_key(of_issuer, &own), "its authorityKeyIdentifier names another key than its own");
     match key_identifier {
         Some(key_identifier) if reasons.is_empty() => {
             let (subject, algorithm) = (profile.subject.clone(), profile.algorithm);
@@ -173,17 +177,36 @@ fn extension<'a>(read: &'a TbsCertificate, arcs: &[u32]) -> Option<&'a rasn_pkix
 }
 
 fn is_ca(read: &TbsCertificate) -> bool {
-    let Some(found) = extension(read, BASIC_CONSTRAINTS) else { return false };
-    let constraints: Option<BasicConstraints> = rasn::der::decode(&found.extn_value).ok();
-    found.critical
-        && constraints.is_some_and(|constraints| {
-            constraints.ca && constraints.path_len_constraint.is_none_or(|most| most >= 1.into())
-        })
+    extension(read, BASIC_CONSTRAINTS).is_some_and(|found| found.critical && has_room_below(&found.extn_value))
 }
 
 fn may_sign(read: &TbsCertificate) -> bool {
-    let usage = extension(read, KEY_USAGE).and_then(|found| rasn::der::decode::<KeyUsage>(&found.extn_value).ok());
-    usage.is_some_and(|usage| [KEY_CERT_SIGN, CRL_SIGN].into_iter().all(|bit| usage.get(bit).is_some_and(|set| *set)))
+    extension(read, KEY_USAGE).is_some_and(|found| signs_certificates_and_crls(&found.extn_value))
+}
+
+/// Whether basicConstraints are those of a CA with room for another below it: without a path length, or with one of 1 and more. What a
+/// root must be here, and for whoever verifies a chain.
+#[must_use]
+pub fn has_room_below(basic_constraints: &[u8]) -> bool {
+    rasn::der::decode::<BasicConstraints>(basic_constraints)
+        .is_ok_and(|found| found.ca && found.path_len_constraint.is_none_or(|most| most >= 1.into()))
+}
+
+/// Whether keyUsage has what a root needs. A root may do more: it was made for others, too.
+#[must_use]
+pub fn signs_certificates_and_crls(key_usage: &[u8]) -> bool {
+    let usage = rasn::der::decode::<KeyUsage>(key_usage);
+    usage.is_ok_and(|usage| [KEY_CERT_SIGN, CRL_SIGN].into_iter().all(|bit| usage.get(bit).is_some_and(|set| *set)))
+}
+
+/// Whether the authorityKeyIdentifier of a root names no other key than its own. Self-signed certificates need none
+/// (RFC 5280, section 4.2.1.1).
+#[must_use]
+pub fn names_no_other_key(authority_key_identifier: Option<&[u8]>, own: &[u8]) -> bool {
+    authority_key_identifier.is_none_or(|found| {
+        let found = rasn::der::decode::<AuthorityKeyIdentifier>(found);
+        found.is_ok_and(|found| found.key_identifier.is_none_or(|found| found.as_ref() == own))
+    })
 }
 
 fn key_identifier(read: &TbsCertificate) -> Option<[u8; 20]> {

@@ -143,6 +143,8 @@ pub enum ReasonCode {
     TransitionStale,
     /// The authority has no active epoch.
     EpochNotActive,
+    /// An authority or an epoch is in another state than what was asked wants.
+    StateDiffers,
     /// The policy gives the authority no CRLs.
     CrlNotConfigured,
     /// More certificates are revoked than one CRL lists.
@@ -329,6 +331,7 @@ impl ReasonCode {
             Self::MethodUnknown => "METHOD_UNKNOWN",
             Self::TransitionStale => "TRANSITION_STALE",
             Self::EpochNotActive => "EPOCH_NOT_ACTIVE",
+            Self::StateDiffers => "STATE_DIFFERS",
             Self::CrlNotConfigured => "CRL_NOT_CONFIGURED",
             Self::CrlTooLarge => "CRL_TOO_LARGE",
             Self::CrlStale => "CRL_STALE",
@@ -456,6 +459,7 @@ impl ReasonCode {
             | Self::OutsideWindow
             | Self::TransitionStale
             | Self::EpochNotActive
+            | Self::StateDiffers
             | Self::ManifestMissing
             | Self::RotatesByAge
             | Self::CrlNotConfigured

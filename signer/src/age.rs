@@ -9,6 +9,7 @@ use hallmark_policy::{
     authority::lifetime_objection,
     file::RotatesWord,
     profile::{Authority, Policy},
+    reason::quote,
     time::Span,
 };
 use hallmark_proto::{
@@ -23,15 +24,16 @@ use crate::{
     crl, epoch, epochs,
     fence::Drained,
     making::MakingError,
-    operate::{check_reason, decode},
+    operate::{Operating, check_reason, decode},
     retire,
 };
 
 impl Inner {
     /// Makes the next epoch, or goes on with the one that is being made.
-    pub(crate) async fn prepare_epoch(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
-        let PrepareEpochRequest { authority, lifetime_seconds } = decode(body)?;
-        let _alone = self.rotating.alone(&authority).await;
+    pub(crate) async fn prepare_epoch(self: &Arc<Self>, operator: Operating<'_>) -> Result<Reply, Failure> {
+        let PrepareEpochRequest { authority, lifetime_seconds } = decode(operator.body)?;
+        epochs::known(self, &authority)?;
+        let _alone = self.rotating.alone_before(&authority, operator.deadline).await?;
         let policy = self.policy();
         let (described, record) = self.by_age(&policy, &authority)?;
         if lifetime_seconds > 0 {
@@ -43,7 +45,7 @@ impl Inner {
         let generation = match making {
             Some(making) => making.generation,
             None => {
-                let consent = Consent { by: operator.to_owned(), ..Consent::default() };
+                let consent = Consent { by: operator.name.to_owned(), ..Consent::default() };
                 let begun = epoch::begin_by_age(self, described, lifetime_seconds, consent).await;
                 begun.map_err(|error| self.making_failed(&error))?
             }
@@ -60,20 +62,23 @@ impl Inner {
     }
 
     /// Puts a prepared epoch in force.
-    pub(crate) async fn activate_epoch(self: &Arc<Self>, body: Bytes) -> Result<Reply, Failure> {
-        let ActivateEpochRequest { authority, generation, revoke_previous } = decode(body)?;
-        let _alone = self.rotating.alone(&authority).await;
+    pub(crate) async fn activate_epoch(self: &Arc<Self>, operator: Operating<'_>) -> Result<Reply, Failure> {
+        let ActivateEpochRequest { authority, generation, revoke_previous } = decode(operator.body)?;
+        epochs::known(self, &authority)?;
+        let _alone = self.rotating.alone_before(&authority, operator.deadline).await?;
         let policy = self.policy();
         let (described, record) = self.by_age(&policy, &authority)?;
         if revoke_previous {
             crl::not_configured(described).or_else(|| crl::offline(&record)).map_or(Ok(()), Err)?;
         }
-        let wanted = self.one_epoch(&authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
+        let wanted = self
+            .one_epoch(&authority, Epochs::Generation(generation))?
+            .ok_or_else(|| no_epoch(&authority, generation))?;
         let mut said = Vec::new();
         if wanted.state == EpochState::Active {
             return self.epoch_response(&authority, generation, vec!["it was active already".to_owned()]).await;
         }
-        let activated = epoch::activate(self, &authority, generation, revoke_previous).await;
+        let activated = epoch::activate(self, &authority, generation, revoke_previous, operator.name).await;
         let activated = activated.map_err(|error| self.making_failed(&error))?;
         said.push(format!("nothing was decided for {} us", activated.pause.as_micros()));
         if let Drained::Barred(left) = activated.drained {
@@ -84,18 +89,19 @@ impl Inner {
     }
 
     /// Gives an epoch up that is not active yet.
-    pub(crate) async fn abort_epoch(self: &Arc<Self>, operator: &str, body: Bytes) -> Result<Reply, Failure> {
-        let AbortEpochRequest { authority, generation, reason } = decode(body)?;
+    pub(crate) async fn abort_epoch(self: &Arc<Self>, operator: Operating<'_>) -> Result<Reply, Failure> {
+        let AbortEpochRequest { authority, generation, reason } = decode(operator.body)?;
         check_reason(&reason)?;
-        let _alone = self.rotating.alone(&authority).await;
         epochs::known(self, &authority)?;
-        let making = self.one_epoch(&authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
+        let _alone = self.rotating.alone_before(&authority, operator.deadline).await?;
+        let making = self
+            .one_epoch(&authority, Epochs::Generation(generation))?
+            .ok_or_else(|| no_epoch(&authority, generation))?;
         if making.state != EpochState::Aborted && !making.state.is_in_the_making() {
             return Err(self.making_failed(&epoch::other_state(&making, "in the making")));
         }
         if making.state != EpochState::Aborted {
-            let reason = format!("{operator}: {reason}");
-            epoch::abort(self, &making, &reason).await.map_err(|error| self.making_failed(&error))?;
+            epoch::abort(self, &making, &reason, operator.name).await.map_err(|error| self.making_failed(&error))?;
         }
         let said = retire::settle(self, &authority).await.unwrap_or_else(|error| vec![later(&error)]);
         self.epoch_response(&authority, generation, said).await
@@ -129,7 +135,9 @@ impl Inner {
     pub(crate) fn making_failed(&self, error: &MakingError) -> Failure {
         tracing::error!(%error, "an epoch could not be made");
         match error {
-            MakingError::Ledger(error) => self.ledger_failed(error),
+            MakingError::Ledger(error) | MakingError::Authority(AuthorityError::Ledger(error)) => {
+                self.ledger_failed(error)
+            }
             MakingError::Refused { reasons, .. } => {
                 Failure { reasons: reasons.clone(), logged: None, retry_after: None }
             }
@@ -144,13 +152,16 @@ impl Inner {
             MakingError::OtherState { .. } => {
                 Reason::new(ReasonCode::EpochNotActive, "generation", error.to_string()).into()
             }
-            MakingError::Authority(_)
-            | MakingError::Reference(_)
-            | MakingError::PublicKey(_)
-            | MakingError::Missing { .. } => {
+            MakingError::Missing { .. } => Reason::new(ReasonCode::StateDiffers, "authority", error.to_string()).into(),
+            MakingError::Authority(_) | MakingError::Reference(_) | MakingError::PublicKey(_) => {
                 Reason::new(ReasonCode::LedgerFailed, "authority", error.to_string()).into()
             }
         }
+    }
+
+    /// What a caller hears when what is stored of an authority does not hold.
+    pub(crate) fn authority_failed(&self, error: AuthorityError) -> Failure {
+        self.making_failed(&MakingError::Authority(error))
     }
 
     /// How an epoch stands, with its certificates.
@@ -160,7 +171,9 @@ impl Inner {
         generation: u64,
         notes: Vec<String>,
     ) -> Result<Reply, Failure> {
-        let epoch = self.one_epoch(authority, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
+        let epoch = self
+            .one_epoch(authority, Epochs::Generation(generation))?
+            .ok_or_else(|| no_epoch(authority, generation))?;
         let record = self.ledger.authority(authority).map_err(|error| self.ledger_failed(&error))?;
         let chain = record.and_then(|record| authorities::chain(&record, &epoch).ok());
         let (root, intermediate, mesh_ca) =
@@ -190,8 +203,10 @@ pub(crate) fn later(error: &MakingError) -> String {
     format!("not everything is done, and is tried again every minute: {error}")
 }
 
-pub(crate) fn no_epoch(generation: u64) -> Failure {
-    Reason::new(ReasonCode::AuthorityUnknown, "generation", format!("there is no epoch {generation}")).into()
+pub(crate) fn no_epoch(authority: &str, generation: u64) -> Failure {
+    let sentence = format!("authority {} has no epoch {generation}", quote(authority));
+    let reason = Reason::new(ReasonCode::AuthorityUnknown, "generation", sentence);
+    reason.allowing("one that `hallmark epoch list` shows").into()
 }
 
 fn not_made(authority: &str) -> Reason {

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use hallmark_ledger::Event;
 use hallmark_policy::{
     Policy, Reason, ReasonCode,
-    profile::{PolicyDigest, PolicyError},
+    profile::{Authority, PolicyDigest, PolicyError},
     reason::REASONS_MAX,
 };
 
@@ -186,10 +186,11 @@ impl Inner {
     fn notes(&self, policy: &Policy) -> Vec<String> {
         let serving = self.all_serving();
         let idle = policy.authorities().filter(|authority| !serving.contains_key(&authority.name));
-        let note = |name: &str| {
-            format!("authority `{name}` is not served by this run; `hallmarkd init` makes it, and a start serves it")
+        let note = |authority: &Authority| {
+            let waits = self.waits(authority);
+            format!("authority `{}` is not served by this run: it {}; hint: {}", authority.name, waits.what, waits.hint)
         };
-        idle.map(|authority| note(&authority.name)).collect()
+        idle.map(note).collect()
     }
 }
 
@@ -203,7 +204,8 @@ fn check(core: &Inner, text: &str) -> Result<(Policy, HashMap<String, Serving>),
     let opened = core.all_serving();
     let serving =
         authorities::load(&core.ledger, Keys::Opened(&opened), &policy).map_err(|error| vec![unfit(&error)])?;
-    Ok((policy, serving))
+    let shared = core.owners_shared_under(&policy).map_err(|failure| failure.reasons)?;
+    if shared.is_empty() { Ok((policy, serving)) } else { Err(shared) }
 }
 
 /// A policy that is in force already replaces none, whatever was expected: so a call whose answer was lost can be repeated.

@@ -16,7 +16,7 @@ use hallmark_policy::{
     time::Interval,
 };
 
-use crate::{core::Inner, making::MakingError};
+use crate::{core::Inner, making::MakingError, proven};
 
 /// One authority with an active epoch.
 #[derive(Clone, Debug)]
@@ -123,10 +123,14 @@ pub(crate) fn load(
 ) -> Result<HashMap<String, Serving>, AuthorityError> {
     let mut serving = HashMap::new();
     for record in ledger.authorities()? {
+        if let Keys::Open(_) = keys {
+            proven::authority(ledger, &record)?;
+        }
         let active = ledger.epoch(&record.name, Epochs::Active)?;
         let (Some(active), Some(authority)) = (active, policy.authority(&record.name)) else { continue };
         let (key, manifest) = match keys {
             Keys::Open(keyring) => {
+                ledger.prove_active(&active)?;
                 open_root(keyring, &record)?;
                 let key = open_key(keyring, &record.name, active.key.as_ref())?;
                 (key, manifest(ledger, authority, &active)?)
@@ -189,8 +193,14 @@ pub(crate) fn manifest(
     if authority.rotates() == RotatesWord::Age {
         return Ok(None);
     }
+    kept_manifest(ledger, epoch).map(Some)
+}
+
+/// The manifest that the ledger keeps under the digest in an epoch's row. Whoever believes it has compared that with what its CA
+/// certificates are bound to.
+pub(crate) fn kept_manifest(ledger: &Ledger, epoch: &EpochRecord) -> Result<Arc<Manifest>, AuthorityError> {
     let kept = ledger.blob(&epoch.manifest_sha256)?.and_then(|bytes| Manifest::parse(&bytes).ok());
-    kept.map(|manifest| Some(Arc::new(manifest))).ok_or_else(|| incomplete(&authority.name, "an epoch's manifest"))
+    kept.map(Arc::new).ok_or_else(|| incomplete(&epoch.authority, "an epoch's manifest"))
 }
 
 /// The root of an authority as its certificate tells it.
@@ -216,14 +226,16 @@ pub(crate) fn without_intermediate(
     record: &AuthorityRecord,
     epoch: &EpochRecord,
 ) -> Result<(Vec<u8>, Vec<u8>), AuthorityError> {
+    proven::bound(epoch)?;
     let root_key = stored_key(&record.name, record.key.as_ref())?;
     let epoch_key = stored_key(&record.name, epoch.key.as_ref())?;
     let root = certificate(&record.name, record.root.as_ref(), &root_key)?;
     Ok((root, certificate(&record.name, epoch.mesh_ca.as_ref(), &epoch_key)?))
 }
 
-/// The certificates of one epoch.
+/// The certificates of one epoch, bound to what its row says.
 pub(crate) fn chain(record: &AuthorityRecord, epoch: &EpochRecord) -> Result<Chain, AuthorityError> {
+    proven::bound(epoch)?;
     let root_key = stored_key(&record.name, record.key.as_ref())?;
     let epoch_key = stored_key(&record.name, epoch.key.as_ref())?;
     Ok(Chain {

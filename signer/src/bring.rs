@@ -25,9 +25,9 @@ use crate::{
     crl::unfit,
     epoch,
     making::{self, MakingError, SIGN_TIME_MAX},
-    operate::decode,
+    operate::{Operating, decode},
     order::{Keep, Outcome, certify},
-    rotate,
+    proven, rotate,
 };
 
 /// Certificates of offline roots, DER, by the name of their authority.
@@ -82,43 +82,67 @@ impl Inner {
     }
 
     /// Takes the intermediate CA certificate that an offline root has signed, and goes on with its epoch.
-    pub(crate) async fn bring_intermediate(self: &Arc<Self>, body: Bytes) -> Result<Reply, Failure> {
-        let BringIntermediateRequest { authority: name, generation, certificate } = decode(body)?;
+    pub(crate) async fn bring_intermediate(self: &Arc<Self>, operator: Operating<'_>) -> Result<Reply, Failure> {
+        let BringIntermediateRequest { authority: name, generation, certificate } = decode(operator.body)?;
         crate::epochs::known(self, &name)?;
         if certificate.is_empty() || certificate.len() > CERTIFICATE_BYTES_MAX {
             let sentence = format!("`certificate` has {} bytes", certificate.len());
             let reason = Reason::new(ReasonCode::FieldOutOfLimits, "certificate", sentence);
             return Err(reason.allowing(format!("1 to {CERTIFICATE_BYTES_MAX} bytes")).into());
         }
-        let _alone = self.rotating.alone(&name).await;
+        let _alone = self.rotating.alone_before(&name, operator.deadline).await?;
         let policy = self.policy();
         let record = self.ledger.authority(&name).map_err(|error| self.ledger_failed(&error))?;
-        let epoch = self.one_epoch(&name, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(generation))?;
+        let epoch =
+            self.one_epoch(&name, Epochs::Generation(generation))?.ok_or_else(|| no_epoch(&name, generation))?;
         let (Some(record), Some(authority)) = (record, policy.authority(&name)) else {
-            return Err(no_epoch(generation));
+            return Err(no_epoch(&name, generation));
         };
-        if self.has_brought(&record, &epoch, &certificate)? {
-            return self.epoch_response(&name, generation, vec!["it was brought before".to_owned()]).await;
-        }
-        if epoch.state != EpochState::Keyed || !record.is_offline() {
-            return Err(self.making_failed(&epoch::other_state(&epoch, "waiting for a certificate of an offline root")));
-        }
-        let now = self.trusted_clock().await?;
-        let root = authorities::root(&record, &authority.root).map_err(unfit)?;
-        let key = self.open_key(&name, epoch.key.clone()).await.map_err(|error| self.making_failed(&error))?;
-        let lifetime = (epoch.lifetime_secs > 0).then(|| Span::from_secs(epoch.lifetime_secs));
-        let wanted = (binding(&epoch), lifetime);
-        let brought = offline::intermediate(&policy, &name, &root, wanted, &key, &certificate, now.time)
-            .map_err(|reasons| Failure { reasons, logged: None, retry_after: None })?;
-        let step = Step::IntermediateBrought { authority: name.clone(), generation, brought: Box::new(brought) };
-        self.advance(step).await.map_err(|error| self.ledger_failed(&error))?;
         let mut said = Vec::new();
+        if self.has_brought(&record, &epoch, &certificate)? {
+            said.push("it was brought before".to_owned());
+        } else {
+            self.take_intermediate((authority, &record, &epoch), &certificate, operator.name).await?;
+        }
+        // Also what was brought before, where a device or the log failed what follows.
+        if !self.one_epoch(&name, Epochs::Generation(generation))?.is_some_and(|epoch| epoch.state.is_in_the_making()) {
+            return self.epoch_response(&name, generation, said).await;
+        }
         let done = match authority.rotates() {
-            RotatesWord::Manifest => rotate::finish(self, authority, &record, generation, &mut said).await.map(drop),
+            RotatesWord::Manifest => {
+                rotate::finish(self, authority, &record, generation, operator.name, &mut said).await.map(drop)
+            }
             RotatesWord::Age => epoch::prepare(self, authority, &record, generation, &mut said).await.map(drop),
         };
         done.map_err(|error| self.making_failed(&error))?;
         self.epoch_response(&name, generation, said).await
+    }
+
+    /// Checks what an offline root has signed, and keeps it.
+    async fn take_intermediate(
+        self: &Arc<Self>,
+        (authority, record, epoch): (&Authority, &AuthorityRecord, &EpochRecord),
+        certificate: &[u8],
+        by: &str,
+    ) -> Result<(), Failure> {
+        let (name, generation) = (&authority.name, epoch.generation);
+        if epoch.state != EpochState::Keyed || !record.is_offline() {
+            return Err(self.making_failed(&epoch::other_state(epoch, "waiting for a certificate of an offline root")));
+        }
+        let failed = |error: MakingError| self.making_failed(&error);
+        proven::making(self, authority, record, epoch).map_err(failed)?;
+        epoch::same_policy(authority, epoch).map_err(failed)?;
+        let now = self.trusted_clock().await?;
+        let root = authorities::root(record, &authority.root).map_err(unfit)?;
+        let key = self.open_key(name, epoch.key.clone()).await.map_err(failed)?;
+        let lifetime = (epoch.lifetime_secs > 0).then(|| Span::from_secs(epoch.lifetime_secs));
+        let wanted = (binding(epoch), lifetime);
+        let brought = offline::intermediate(&self.policy(), name, &root, wanted, &key, certificate, now.time)
+            .map_err(|reasons| Failure { reasons, logged: None, retry_after: None })?;
+        let (authority, brought, by) = (name.clone(), Box::new(brought), by.to_owned());
+        let step = Step::IntermediateBrought { authority, generation, brought, by };
+        self.advance(step).await.map_err(|error| self.ledger_failed(&error))?;
+        Ok(())
     }
 
     /// Whether this certificate is the epoch's already.

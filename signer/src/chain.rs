@@ -89,6 +89,14 @@ async fn select(core: &Inner, caller: &Caller, authority: &str, by: &By) -> Resu
     };
     let epoch = core.ledger.epoch(authority, which).map_err(failed)?;
     let epoch = epoch.ok_or_else(unknown)?;
+    if epoch.state == EpochState::Aborted {
+        let sentence = format!(
+            "epoch {} of authority {} was given up before it was active, and nothing is ever issued under it",
+            epoch.generation,
+            quote(authority)
+        );
+        return Err(Reason::new(ReasonCode::StateDiffers, "epoch", sentence).allowing("another generation").into());
+    }
     // An epoch that is still being made has no certificates yet.
     let chain = authorities::chain(&record, &epoch).map_err(|_| unknown())?;
     if epoch.state == EpochState::Prepared {

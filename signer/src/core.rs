@@ -378,7 +378,7 @@ impl Inner {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    fn deadline(&self, boottime_nanos: u64) -> Option<Instant> {
+    pub(crate) fn deadline(&self, boottime_nanos: u64) -> Option<Instant> {
         let left = boottime_nanos.checked_sub(self.clock.boottime_nanos()).filter(|left| *left > 0)?;
         Instant::now().checked_add(Duration::from_nanos(left))
     }
@@ -438,10 +438,10 @@ impl Inner {
         if let Some(serving) = self.all_serving().get(authority) {
             return Ok(serving.clone());
         }
-        if self.policy().authority(authority).is_some() {
-            let sentence = format!("authority {} has no active epoch", quote(authority));
-            let reason = Reason::new(ReasonCode::EpochNotActive, "authority", sentence);
-            return Err(reason.allowing("an operator runs `hallmarkd init`"));
+        if let Some(described) = self.policy().authority(authority) {
+            let waits = self.waits(described);
+            let sentence = format!("authority {} has no active epoch: it {}", quote(authority), waits.what);
+            return Err(Reason::new(ReasonCode::EpochNotActive, "authority", sentence).allowing(waits.hint));
         }
         let sentence = format!("there is no authority {}", quote(authority));
         Err(Reason::new(ReasonCode::AuthorityUnknown, "authority", sentence))

@@ -9,9 +9,10 @@ use std::{
 
 use hallmark_backends::{KeyLabel, KeyPurpose};
 use hallmark_ledger::{
-    AuthorityRecord, Consent, EpochIntent, EpochRecord, EpochState, Epochs, Logged, Statement, Step,
+    Answer, AuthorityRecord, Consent, EpochIntent, EpochRecord, EpochState, Epochs, Logged, Statement, Step,
 };
 use hallmark_policy::{
+    Bounds, Reason, ReasonCode,
     authority::{CaRequest, statement, transition},
     content::EpochBinding,
     file::RotatesWord,
@@ -22,11 +23,13 @@ use hallmark_policy::{
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::{
+    apply::BY_START,
     authorities::{self, Serving},
     core::Inner,
+    epochs,
     fence::Drained,
     making::{MakingError, backend, epoch_label, generate, refused, sign_ca},
-    retire, rotate,
+    proven, retire, rotate,
 };
 
 /// Transition before the first epoch.
@@ -46,6 +49,15 @@ impl Rotating {
             Arc::clone(authorities.entry(authority.to_owned()).or_default())
         };
         lock.lock_owned().await
+    }
+
+    /// As [`alone`](Self::alone), for a caller who waits until then and no longer.
+    pub(crate) async fn alone_before(&self, authority: &str, deadline: Instant) -> Result<OwnedMutexGuard<()>, Reason> {
+        tokio::time::timeout_at(deadline.into(), self.alone(authority)).await.map_err(|_| {
+            let sentence =
+                "something else changed the epochs of this authority until the deadline; make the same call again";
+            Reason::new(ReasonCode::DeadlinePassed, "authority", sentence)
+        })
     }
 }
 
@@ -113,17 +125,22 @@ pub(crate) async fn prepare(
     said: &mut Vec<String>,
 ) -> Result<EpochRecord, MakingError> {
     let name = &authority.name;
+    proven::making(core, authority, record, &find(core, name, generation)?)?;
     loop {
         let epoch = find(core, name, generation)?;
+        proven::intent(&core.ledger, &epoch)?;
         match epoch.state {
             EpochState::Intent => make_key(core, authority, &epoch, said).await?,
             EpochState::Keyed => {
+                same_policy(authority, &epoch)?;
                 sign_both(core, authority, record, &epoch, said).await?;
-                if find(core, name, generation)?.intermediate.is_none() {
+                let signed = find(core, name, generation)?;
+                same_policy(authority, &signed)?;
+                if signed.intermediate.is_none() {
                     said.push(format!(
                         "epoch {generation} of `{name}` waits for the certificate that its root signs elsewhere"
                     ));
-                    return find(core, name, generation);
+                    return Ok(signed);
                 }
                 core.advance(Step::EpochPrepared { authority: name.clone(), generation }).await?;
             }
@@ -189,6 +206,42 @@ async fn sign_both(
     Ok(())
 }
 
+/// Whether both certificates of an epoch say the same of names and policies. Where one is still to come, it will say what the policy says
+/// now, and the other one has to.
+pub(crate) fn same_policy(authority: &Authority, epoch: &EpochRecord) -> Result<(), MakingError> {
+    let stored = |answer: &Option<Answer>| answer.as_ref().map(|answer| Bounds::stored(&answer.to_be_signed));
+    let wanted = Some(Some(Bounds::of(authority)));
+    let same = match (stored(&epoch.intermediate), stored(&epoch.mesh_ca)) {
+        (None, None) => true,
+        (Some(own), Some(mesh)) => own.is_some() && own == mesh,
+        (one, None) | (None, one) => one == wanted,
+    };
+    if same {
+        return Ok(());
+    }
+    let sentence = format!(
+        "the policy's name constraints or certificate policies changed since epoch {} was begun, so that its two certificates \
+         would differ: abort it and prepare another",
+        epoch.generation
+    );
+    let reason = Reason::new(ReasonCode::StateDiffers, "generation", sentence);
+    Err(refused(&authority.name, "epoch", reason.allowing("`hallmark epoch abort`, then begin again")))
+}
+
+/// Whether an epoch may be put in force now: it has begun, and has not ended, by a clock that can be trusted.
+pub(crate) async fn not_ended(core: &Inner, epoch: &EpochRecord) -> Result<(), MakingError> {
+    let now = core.trusted_clock().await.map_err(MakingError::Clock)?.time;
+    let Some(validity) = epochs::validity(epoch).filter(|validity| !validity.contains_moment(now)) else {
+        return Ok(());
+    };
+    let sentence = format!(
+        "epoch {} is valid from {} to {}, and it is {now}: abort it and prepare another",
+        epoch.generation, validity.not_before, validity.not_after
+    );
+    let reason = Reason::new(ReasonCode::StateDiffers, "generation", sentence);
+    Err(refused(&epoch.authority, "epoch", reason.allowing("`hallmark epoch abort`, then begin again")))
+}
+
 /// Puts a prepared epoch in force: the ledger's transaction is the fence, and then what is in flight with the old key drains. When it
 /// returns, no signature with the old key begins any more, and none is released.
 pub(crate) async fn activate(
@@ -196,6 +249,7 @@ pub(crate) async fn activate(
     name: &str,
     generation: u64,
     revoke_previous: bool,
+    by: &str,
 ) -> Result<Activated, MakingError> {
     // Looked at first: the last CRL of the active key holds to its end, and is not to be signed for nothing.
     ready(core, name, generation).await?;
@@ -209,7 +263,8 @@ pub(crate) async fn activate(
 
     let since = Instant::now();
     let alone = core.in_force.alone().await;
-    core.advance(Step::EpochActive { authority: name.to_owned(), generation, revoke_previous }).await?;
+    core.advance(Step::EpochActive { authority: name.to_owned(), generation, revoke_previous, by: by.to_owned() })
+        .await?;
     core.serve_one(name, serving);
     drop(alone);
     let pause = since.elapsed();
@@ -230,7 +285,7 @@ pub(crate) async fn activate(
     Ok(Activated { drained, pause })
 }
 
-/// A prepared epoch, as it would be served: its key, certificates and manifest are what they must be.
+/// A prepared epoch, as it would be served: it was wanted, it has not ended, and its key, certificates and manifest are what they must be.
 async fn ready(core: &Arc<Inner>, name: &str, generation: u64) -> Result<Serving, MakingError> {
     let policy = core.policy();
     let missing = |what| MakingError::Missing { authority: name.to_owned(), what };
@@ -240,6 +295,8 @@ async fn ready(core: &Arc<Inner>, name: &str, generation: u64) -> Result<Serving
     if epoch.state != EpochState::Prepared {
         return Err(other_state(&epoch, "prepared"));
     }
+    proven::making(core, authority, &record, &epoch)?;
+    not_ended(core, &epoch).await?;
     let key = core.open_key(name, epoch.key.clone()).await?;
     let manifest = authorities::manifest(&core.ledger, authority, &epoch)?;
     Ok(authorities::serving(&record, &epoch, authority, key, manifest)?)
@@ -253,7 +310,7 @@ pub(crate) async fn resume(core: &Arc<Inner>, authority: &Authority) -> Result<V
     let Some(making) = core.ledger.epoch(name, Epochs::Making)? else { return Ok(said) };
     let Some(record) = core.ledger.authority(name)? else { return Ok(said) };
     if authority.rotates() == RotatesWord::Manifest {
-        rotate::finish(core, authority, &record, making.generation, &mut said).await?;
+        rotate::finish(core, authority, &record, making.generation, BY_START, &mut said).await?;
     } else if making.state < EpochState::Prepared {
         prepare(core, authority, &record, making.generation, &mut said).await?;
         said.push(format!("epoch {} of `{name}` was interrupted in the making and is prepared now", making.generation));
@@ -262,9 +319,16 @@ pub(crate) async fn resume(core: &Arc<Inner>, authority: &Authority) -> Result<V
 }
 
 /// Gives up an epoch that is in the making. Its key is destroyed with the leftovers.
-pub(crate) async fn abort(core: &Arc<Inner>, epoch: &EpochRecord, reason: &str) -> Result<Logged, MakingError> {
+pub(crate) async fn abort(
+    core: &Arc<Inner>,
+    epoch: &EpochRecord,
+    reason: &str,
+    by: &str,
+) -> Result<Logged, MakingError> {
     let (authority, generation) = (epoch.authority.clone(), epoch.generation);
-    let logged = core.advance(Step::EpochAborted { authority, generation, reason: reason.to_owned() }).await?;
+    let logged = core
+        .advance(Step::EpochAborted { authority, generation, reason: reason.to_owned(), by: by.to_owned() })
+        .await?;
     if let Some(key) = &epoch.key {
         core.keyring.close(SpkiDigest::of(&key.spki));
     }

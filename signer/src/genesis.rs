@@ -13,9 +13,10 @@ use crate::{
     core::Inner,
     epoch,
     making::{self, MakingError, backend, generate, label, refused, sign_ca},
+    proven,
 };
 
-/// Who begins the first epoch, in the log.
+/// Who begins the first epoch and puts it in force, in the log.
 const BY_INIT: &str = "init";
 
 /// Brings an authority as far as serving. Says in sentences what was made.
@@ -49,6 +50,7 @@ async fn root(
             core.advance(Step::RootIntent { authority: name.clone(), label, owners }).await?;
             continue;
         };
+        proven::authority(&core.ledger, &record)?;
         match record.state {
             AuthorityState::Intent => {
                 let (key, done) = root_key(core, authority, &record.label).await?;
@@ -113,7 +115,9 @@ async fn first_epoch(
     if prepared.state != EpochState::Prepared {
         return Ok(());
     }
-    core.advance(Step::EpochActive { authority: name.clone(), generation, revoke_previous: false }).await?;
+    epoch::not_ended(core, &prepared).await?;
+    let by = BY_INIT.to_owned();
+    core.advance(Step::EpochActive { authority: name.clone(), generation, revoke_previous: false, by }).await?;
     said.push(format!("epoch {generation} of `{name}` is active"));
     Ok(())
 }

@@ -35,6 +35,8 @@ mod making;
 mod mint;
 mod operate;
 mod order;
+mod owners;
+mod proven;
 mod rates;
 mod recording;
 mod records;
@@ -43,6 +45,7 @@ mod revoke;
 mod rotate;
 pub mod secret;
 mod start;
+mod waits;
 
 pub use self::core::Core;
 pub use apply::{PolicyNews, PolicyNotTaken};

@@ -70,7 +70,9 @@ pub enum MakingError {
         reasons: Vec<Reason>,
     },
     /// The epoch is further, or was given up.
-    #[error("authority `{authority}`: epoch {generation} is {state}, not {wanted}")]
+    #[error(
+        "authority `{authority}`: epoch {generation} is {state}, not {wanted}; hint: `hallmark epochs --authority {authority}` shows how they stand"
+    )]
     OtherState {
         /// The authority.
         authority: String,
@@ -95,8 +97,11 @@ pub enum MakingError {
         /// How long it had.
         within: Duration,
     },
-    /// The database lacks something that a step before should have written.
-    #[error("authority `{authority}`: the database lacks its {what}")]
+    /// Something is missing that the policy, or a step before, should have given.
+    #[error(
+        "authority `{authority}`: its {what} is missing; hint: if the policy has the authority, `hallmarkd init` goes on with making it, \
+         else put it back into the policy"
+    )]
     Missing {
         /// The authority.
         authority: String,

@@ -1,7 +1,7 @@
 //! The operators' methods. They come through a door of their own, and who is an operator stands in `signer.toml`: no policy can lock
 //! its operators out, and no caller of the policy becomes one.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use hallmark_policy::{Caller, Facts, Reason, ReasonCode, caller::Identity, profile::PolicyDigest, reason::quote};
@@ -66,6 +66,16 @@ impl OperatorMethod {
     }
 }
 
+/// What a method that changes epochs needs to know of its call.
+pub(crate) struct Operating<'a> {
+    /// The operator's identity.
+    pub(crate) name: &'a str,
+    /// How long they wait.
+    pub(crate) deadline: Instant,
+    /// The message.
+    pub(crate) body: Bytes,
+}
+
 impl Core {
     /// As [`call`](Self::call), for what comes from the operators' listener.
     pub fn operate(&self, frame: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>> {
@@ -113,6 +123,9 @@ impl Inner {
         if self.is_stopping() {
             return Err(Reason::new(ReasonCode::Stopping, "method", "the daemon is stopping").into());
         }
+        let Some(deadline) = self.deadline(unary.deadline_boottime_nanos) else {
+            return Err(Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline has passed").into());
+        };
         let facts = Facts { caller: String::new(), ..self.facts(&unary.method, &caller) };
         let operator = match self.operator(&caller) {
             Ok(operator) => operator.to_string(),
@@ -123,19 +136,19 @@ impl Inner {
             Some(OperatorMethod::PolicyStatus) => self.policy_status(unary.body),
             Some(OperatorMethod::ListEpochs) => epochs::list_for_operator(self, unary.body),
             Some(OperatorMethod::PrepareEpoch) => {
-                let answered = self.prepare_epoch(&operator, unary.body).await;
+                let answered = self.prepare_epoch(Operating { name: &operator, deadline, body: unary.body }).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::ActivateEpoch) => {
-                let answered = self.activate_epoch(unary.body).await;
+                let answered = self.activate_epoch(Operating { name: &operator, deadline, body: unary.body }).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::BringIntermediate) => {
-                let answered = self.bring_intermediate(unary.body).await;
+                let answered = self.bring_intermediate(Operating { name: &operator, deadline, body: unary.body }).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::AbortEpoch) => {
-                let answered = self.abort_epoch(&operator, unary.body).await;
+                let answered = self.abort_epoch(Operating { name: &operator, deadline, body: unary.body }).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::ListNameClaims) => {

@@ -1,4 +1,5 @@
-//! The order of events. Every CA signature of this system is made by [`certify`], and by nothing else.
+//! The order of events. Every CA signature of this system is made here: by [`certify`], or by [`resume`] where it was committed before and
+//! never signed.
 //!
 //! ```text
 //! bytes -> Request -> decide -> Approved -> draft -> endorse -> Warrant -> commit -> Committed -> sign -> assemble -> reply
@@ -15,7 +16,8 @@ use hallmark_backends::{SignError, Signature};
 use hallmark_issuance::{DraftError, assemble, draft, reassemble};
 use hallmark_ledger::{Answer, Committed, Event, Found, Issued, Logged};
 use hallmark_policy::{
-    Approved, Decision, Disagreement, Reason, ReasonCode, Request, RequestIdentity, Warrant,
+    Approved, Decision, Disagreement, Reason, ReasonCode, Request, RequestIdentity, SIGNER, Warrant,
+    authority::OPERATOR,
     content::Content,
     decide, endorse, facts,
     key::{PublicKey, SpkiDigest},
@@ -117,7 +119,7 @@ pub(crate) async fn mint(
     }
 }
 
-/// Draft, endorse, commit, sign, assemble: the only way to a CA signature. Until the commit, the policy stays what it was.
+/// Draft, endorse, commit, sign, assemble: the only way to a new CA signature. Until the commit, the policy stays what it was.
 pub(crate) async fn certify(
     core: &Arc<Inner>,
     approved: Approved,
@@ -211,7 +213,7 @@ pub(crate) async fn resume(
         Issued::Answered(answer) => answered(core, &identity.authority, answer).await,
         Issued::Refused { reasons, logged } => Err(core.refused(reasons, logged).await),
         Issued::InFlight | Issued::SameAs(_) | Issued::Validated { .. } | Issued::Expired => {
-            let sentence = "the same request is being worked on; ask again with the same request id";
+            let sentence = format!("the same request is being worked on{}", again(identity));
             Err(Reason::new(ReasonCode::RequestInFlight, "request_id", sentence).into())
         }
     }
@@ -245,7 +247,7 @@ async fn finish(
 ) -> Result<Outcome, Failure> {
     let Way { identity, issuer, deadline, keep, mut passage } = way;
     let index = committed.log_index();
-    let signature = match sign(core, committed, deadline).await {
+    let signature = match sign(core, committed, deadline, identity).await {
         Ok(signature) if passage.signed() => signature,
         Ok(_) => return Err(core.barred(index, identity).await),
         Err(failure) if passage.is_fenced() => return Err(core.never_signed(failure, identity).await),
@@ -280,15 +282,20 @@ async fn finish(
 }
 
 /// Lets the backend sign what was committed; a failure becomes an entry of its own.
-async fn sign(core: &Arc<Inner>, committed: Committed, deadline: Instant) -> Result<Signature, Failure> {
+async fn sign(
+    core: &Arc<Inner>,
+    committed: Committed,
+    deadline: Instant,
+    identity: &RequestIdentity,
+) -> Result<Signature, Failure> {
     let index = committed.log_index();
     let (done, signed) = oneshot::channel();
     core.keyring.sign(committed, deadline, Box::new(move |result| drop(done.send(result))));
     let patience = tokio::time::Instant::from_std(deadline) + SIGN_GRACE;
     match tokio::time::timeout_at(patience, signed).await {
         Ok(Ok(Ok(signature))) => Ok(signature),
-        Ok(Ok(Err(error))) => Err(core.signing_failed(index, &error).await),
-        Ok(Err(_)) => Err(core.signing_failed(index, &SignError::Stopped).await),
+        Ok(Ok(Err(error))) => Err(core.signing_failed(index, &error, identity).await),
+        Ok(Err(_)) => Err(core.signing_failed(index, &SignError::Stopped, identity).await),
         Err(_) => Err(core.device_hangs(index).await),
     }
 }
@@ -320,10 +327,18 @@ fn too_late() -> Failure {
     Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline passed before anything was decided").into()
 }
 
+/// What to do after a failure: callers named their requests, and what is signed for an authority belongs to a call that has no name.
+fn again(asked: &RequestIdentity) -> &'static str {
+    match asked.caller.as_str() {
+        OPERATOR | SIGNER => "; the same call goes on where it stopped",
+        _ => "; ask again with the same request id for this decision's certificate",
+    }
+}
+
 /// What went wrong in the backend, as a reason for the caller.
-pub(crate) fn sign_reason(error: &SignError) -> Reason {
+pub(crate) fn sign_reason(error: &SignError, asked: &RequestIdentity) -> Reason {
     let reason = |code, sentence: &str| Reason::new(code, "key", sentence);
-    let again = "; ask again with the same request id for this decision's certificate";
+    let again = again(asked);
     match error {
         SignError::Busy => reason(ReasonCode::QueueFull, &format!("too many requests wait for the key{again}")),
         SignError::DeadlinePassed => {

@@ -40,8 +40,7 @@ impl Inner {
     pub(crate) async fn receipt(&self, logged: Logged) -> Result<Receipt, Failure> {
         let receipt = self.receipt_or_none(logged).await;
         if receipt.text.is_empty() {
-            let sentence =
-                "the decision is logged, but its receipt could not be made; ask again with the same request id";
+            let sentence = "the decision is logged, but its receipt could not be made; ask again with the same request id, if the call has one";
             let reasons = vec![Reason::new(ReasonCode::LedgerFailed, "receipt", sentence)];
             return Err(Failure { reasons, logged: Some(receipt), retry_after: None });
         }
@@ -88,10 +87,10 @@ impl Inner {
     }
 
     /// Logs that a committed request was not signed, and says so to the caller.
-    pub(crate) async fn signing_failed(&self, index: u64, error: &SignError) -> Failure {
+    pub(crate) async fn signing_failed(&self, index: u64, error: &SignError, asked: &RequestIdentity) -> Failure {
         tracing::warn!(%error, index, "a committed request was not signed");
         self.log(order::signing_failed(index, error)).await;
-        let failure = self.not_signed(index, order::sign_reason(error)).await;
+        let failure = self.not_signed(index, order::sign_reason(error, asked)).await;
         let retry_after = if let SignError::Resting { retry_after, .. } = error { Some(*retry_after) } else { None };
         Failure { retry_after, ..failure }
     }
@@ -159,9 +158,13 @@ impl Inner {
         let (code, sentence) = match error {
             LedgerError::Busy => (ReasonCode::QueueFull, "too many requests wait for the decision log"),
             LedgerError::Stopped => (ReasonCode::Stopping, "the daemon is stopping"),
+            // A state that is another than was wanted is an answer, with its own sentence.
+            LedgerError::Condition { sentence } => (ReasonCode::StateDiffers, sentence.as_str()),
+            LedgerError::Tampered { .. } => {
+                return Reason::new(ReasonCode::LedgerFailed, "ledger", error.to_string()).into();
+            }
             LedgerError::Full
             | LedgerError::Poisoned { .. }
-            | LedgerError::Condition { .. }
             | LedgerError::UnknownIndex { .. }
             | LedgerError::UnknownRequest
             | LedgerError::Database { .. }
@@ -181,6 +184,7 @@ impl Inner {
             LedgerError::Busy
             | LedgerError::Full
             | LedgerError::Condition { .. }
+            | LedgerError::Tampered { .. }
             | LedgerError::UnknownIndex { .. }
             | LedgerError::UnknownRequest
             | LedgerError::Database { .. }

@@ -19,6 +19,7 @@ use crate::{
     core::Inner,
     epochs,
     making::{self, MakingError, backend},
+    proven,
 };
 
 /// How long the device may take to destroy a key before that is left for later: nobody's rotation waits for it, the key signs no more.
@@ -53,6 +54,7 @@ async fn revoke_replaced(core: &Arc<Inner>, authority: &str) -> Result<Vec<Strin
     let Some(active) = core.ledger.epoch(authority, Epochs::Active)?.filter(|active| active.revoke_previous) else {
         return none;
     };
+    core.ledger.prove_active(&active)?;
     let Some(replaced) = core.ledger.epoch(authority, Epochs::Transition(active.previous))? else { return none };
     // Nobody takes it any more, and the ledger has forgotten that it was revoked.
     if epochs::validity(&replaced).is_none_or(|validity| core.clock.wall().time > validity.not_after) {
@@ -129,6 +131,9 @@ async fn is_over(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<bool, MakingE
 
 /// Destroys the key of an epoch with everything else under its label, and says so in the log.
 async fn destroy(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingError> {
+    // Before anything under its label is destroyed.
+    proven::intent(&core.ledger, epoch)?;
+    core.ledger.prove_over(epoch)?;
     let (authority, generation) = (epoch.authority.clone(), epoch.generation);
     let destroyed = match &epoch.key {
         Some(key) => destroy_key(core, &authority, key).await?,
@@ -170,7 +175,8 @@ pub(crate) async fn destroy_strays(core: &Arc<Inner>, authority: &str) -> Result
         let Some(generation) = making::generation_of(key.label(), authority) else { continue };
         let epoch = core.ledger.epoch(authority, Epochs::Generation(generation))?;
         let over = |epoch: &EpochRecord| epoch.label == key.label().as_str() && epoch.destroyed_at.is_some();
-        if epoch.as_ref().is_some_and(over) {
+        if let Some(epoch) = epoch.filter(over) {
+            proven::intent(&core.ledger, &epoch)?;
             let label = key.label().clone();
             core.device(authority, move |keyring| keyring.clear(&label)).await?.map_err(backend(authority))?;
             said.push(format!("destroyed the stray key `{key}` of epoch {generation}, which is over"));

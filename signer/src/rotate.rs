@@ -6,7 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hallmark_ledger::{AuthorityRecord, AuthorityState, Consent, EpochRecord, EpochState, Epochs, Statement};
+use hallmark_ledger::{
+    AuthorityRecord, AuthorityState, Consent, EpochRecord, EpochState, Epochs, LedgerError, Statement,
+};
 use hallmark_policy::{
     Facts, Policy, Reason, ReasonCode,
     authority::{lifetime_objection, transition},
@@ -30,8 +32,10 @@ use crate::{
     core::{CallContext, Inner},
     crl,
     epoch::{self, GENESIS},
-    epochs, making,
+    epochs,
+    making::{self, MakingError},
     operate::decode,
+    proven,
 };
 
 /// A rotation that is wanted, with everything that was looked at.
@@ -56,11 +60,7 @@ pub(crate) async fn rotate(core: &Arc<Inner>, call: CallContext) -> Result<Reply
     if let Err(failure) = epochs::known(core, &name).and_then(|()| limits(&message)) {
         return Err(epochs::refused(core, failure, facts, name).await);
     }
-    let patience = tokio::time::Instant::from_std(call.deadline);
-    let Ok(_alone) = tokio::time::timeout_at(patience, core.rotating.alone(&name)).await else {
-        let sentence = "another rotation of this authority was under way until the deadline";
-        return Err(Reason::new(ReasonCode::DeadlinePassed, "authority", sentence).into());
-    };
+    let _alone = core.rotating.alone_before(&name, call.deadline).await?;
     match rotate_alone(core, &message, statement, by).await {
         Ok(response) => Ok(answer::success(&response)),
         Err(failure) => Err(epochs::refused(core, failure, facts, name).await),
@@ -80,10 +80,10 @@ async fn rotate_alone(
         return response(core, &wanted.record, active, true).await;
     }
     check(core, message, &wanted, active.as_ref()).await?;
-    let generation = generation(core, &wanted).await?;
     let Some(authority) = wanted.policy.authority(name) else { return Err(no_root(name).into()) };
+    let generation = generation(core, authority, &wanted).await?;
     let mut said = Vec::new();
-    let done = finish(core, authority, &wanted.record, generation, &mut said).await;
+    let done = finish(core, authority, &wanted.record, generation, &wanted.consent.by, &mut said).await;
     let pause = done.map_err(|error| core.making_failed(&error))?;
     let epoch = core.one_epoch(name, Epochs::Generation(generation))?.ok_or_else(|| no_root(name))?;
     let pause_micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
@@ -96,13 +96,14 @@ pub(crate) async fn finish(
     authority: &Authority,
     record: &AuthorityRecord,
     generation: u64,
+    by: &str,
     said: &mut Vec<String>,
 ) -> Result<Duration, making::MakingError> {
     let prepared = epoch::prepare(core, authority, record, generation, said).await?;
     if prepared.state == EpochState::Keyed {
         return Ok(Duration::ZERO);
     }
-    let activated = epoch::activate(core, &authority.name, generation, prepared.revoke_previous).await?;
+    let activated = epoch::activate(core, &authority.name, generation, prepared.revoke_previous, by).await?;
     said.push(format!("epoch {generation} of `{}` is active", authority.name));
     said.extend(core.after_activation(&authority.name).await);
     said.iter().for_each(|sentence| tracing::info!(authority = authority.name, "{sentence}"));
@@ -200,7 +201,13 @@ async fn check(
         let authority = policy.authority(&name).ok_or_else(|| no_root(&name))?;
         reasons(&checking, &policy, authority, &record, active.as_ref(), &statement, &message)
     });
-    let interrupted = |_| Reason::new(ReasonCode::LedgerFailed, "manifest", "reading the manifest was interrupted");
+    let interrupted = |_| {
+        Reason::new(
+            ReasonCode::LedgerFailed,
+            "manifest",
+            "reading the manifest was interrupted; make the same call again",
+        )
+    };
     let reasons = checked.await.map_err(interrupted)??;
     if reasons.is_empty() { Ok(()) } else { Err(failed(reasons)) }
 }
@@ -216,7 +223,7 @@ fn reasons(
     message: &RotateIntermediateRequest,
 ) -> Result<Vec<Reason>, Failure> {
     let mut reasons = Vec::new();
-    let in_force = owners_in_force(core, record, active)?;
+    let in_force = core.owners_in_force(record, active).map_err(|error| core.authority_failed(error))?;
     let (key, signature) = (&message.owner_key, &message.owner_signature);
     let consent = owner::check(authority, &in_force, statement, key, signature);
     reasons.extend(consent.err().unwrap_or_default());
@@ -228,67 +235,30 @@ fn reasons(
     }
     match Manifest::parse_for(&message.manifest, policy, authority) {
         Ok(manifest) => {
-            let others = owners_of_others(core, policy, authority)?;
-            let others = others.iter().map(|(name, owners)| (name.as_str(), owners.as_slice()));
-            reasons.extend(owner::check_shared(policy, authority, manifest.owners(), others).err().unwrap_or_default());
+            reasons.extend(core.owners_shared(policy, authority, manifest.owners())?);
         }
         Err(error) => reasons.extend(error.reasons()),
     }
     Ok(reasons)
 }
 
-/// Whose signature counts: the owners of the manifest in force, or the ceremony's where there is none yet.
-fn owners_in_force(
-    core: &Inner,
-    record: &AuthorityRecord,
-    active: Option<&EpochRecord>,
-) -> Result<Vec<SpkiDigest>, Failure> {
-    match active {
-        None => Ok(record.owners.clone()),
-        Some(active) => Ok(core.manifest(active)?.owners().to_vec()),
-    }
-}
-
-fn owners_of_others(
-    core: &Inner,
-    policy: &Policy,
-    authority: &Authority,
-) -> Result<Vec<(String, Vec<SpkiDigest>)>, Failure> {
-    let mut owners = Vec::new();
-    for other in policy.authorities().filter(|other| other.name != authority.name) {
-        if other.rotates() == RotatesWord::Age {
-            continue;
-        }
-        let record = core.ledger.authority(&other.name).map_err(|error| core.ledger_failed(&error))?;
-        let active = core.one_epoch(&other.name, Epochs::Active)?;
-        if let Some(record) = record {
-            owners.push((other.name.clone(), owners_in_force(core, &record, active.as_ref())?));
-        }
-    }
-    Ok(owners)
-}
-
-impl Inner {
-    /// The manifest of an epoch, as the ledger keeps it under its digest.
-    pub(crate) fn manifest(&self, epoch: &EpochRecord) -> Result<Manifest, Failure> {
-        let broken = |what: &str| {
-            let sentence = format!("the manifest of epoch {} {what}", epoch.generation);
-            Failure::from(Reason::new(ReasonCode::LedgerFailed, "manifest", sentence))
-        };
-        let bytes = self.ledger.blob(&epoch.manifest_sha256).map_err(|error| self.ledger_failed(&error))?;
-        let bytes = bytes.ok_or_else(|| broken("is not in the database, or was changed there"))?;
-        Manifest::parse(&bytes).map_err(|error| broken(&format!("does not read: {error}")))
-    }
-}
-
 /// The epoch to go on with: the one in the making, if it is the wanted one, else a new one.
-async fn generation(core: &Arc<Inner>, wanted: &Wanted) -> Result<u64, Failure> {
+async fn generation(core: &Arc<Inner>, authority: &Authority, wanted: &Wanted) -> Result<u64, Failure> {
     let name = &wanted.record.name;
     if let Some(making) = core.one_epoch(name, Epochs::Making)? {
-        if wanted.is(&making) {
-            return Ok(making.generation);
-        }
-        let aborted = epoch::abort(core, &making, "another manifest is set in its place").await;
+        let proof = match wanted.is(&making) {
+            true => proven::making(core, authority, &wanted.record, &making),
+            false => Ok(()),
+        };
+        let reason = match proof {
+            Ok(()) if wanted.is(&making) => return Ok(making.generation),
+            Ok(()) => "another manifest is set in its place",
+            Err(MakingError::Ledger(LedgerError::Tampered { .. }) | MakingError::Refused { .. }) => {
+                "the log, or its owner's signature, does not stand behind it"
+            }
+            Err(error) => return Err(core.making_failed(&error)),
+        };
+        let aborted = epoch::abort(core, &making, reason, &wanted.consent.by).await;
         aborted.map_err(|error| core.making_failed(&error))?;
     }
     let Wanted { statement, lifetime_secs, revoke_previous, consent, .. } = wanted;

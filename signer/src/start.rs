@@ -6,7 +6,7 @@ use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
 use hallmark_ledger::{
     CaKey, Epochs, Event, KeyAction, Ledger, LedgerConfig, LedgerError, OpenError, Recovery, UnixMillis,
 };
-use hallmark_policy::{Policy, file::RotatesWord, key::PublicKey, profile::Authority};
+use hallmark_policy::{Policy, key::PublicKey, profile::Authority};
 
 use crate::{
     apply::BY_START,
@@ -14,7 +14,7 @@ use crate::{
     bring::Roots,
     clock::{Clock, ClockGuard},
     config::CoreConfig,
-    core::{Core, Inner, Setting},
+    core::{Core, Setting},
     epoch, genesis,
     in_force::{Current, Since},
     making::MakingError,
@@ -219,7 +219,7 @@ async fn start(
                 "authority `{}`: epoch {} is active, until {}",
                 authority.name, serving.issuer.epoch.generation, serving.issuer.validity.not_after
             ),
-            None => not_serving(&core.inner, authority),
+            None => core.inner.waits(authority).sentence(&authority.name),
         };
         report.lines.push(line);
     }
@@ -229,19 +229,6 @@ async fn start(
         core.start_refreshing();
     }
     Ok(core)
-}
-
-/// Why an authority has no active epoch.
-fn not_serving(core: &Inner, authority: &Authority) -> String {
-    let name = &authority.name;
-    let has_root = core.ledger.authority(name).is_ok_and(|record| record.is_some_and(|record| record.root.is_some()));
-    if has_root && authority.rotates() == RotatesWord::Manifest {
-        format!(
-            "authority `{name}` waits for its first manifest; hint: an owner sets it with `hallmark rotate --genesis`"
-        )
-    } else {
-        format!("authority `{name}` is not made yet; hint: `hallmarkd init` makes it")
-    }
 }
 
 /// Goes on with what was interrupted. What cannot be done now is no reason not to serve.

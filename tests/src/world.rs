@@ -339,7 +339,16 @@ impl World {
 
     /// Calls an operators' method, as the one whose certificate this is.
     pub async fn operate(&self, method: &str, caller: &Bytes, body: Vec<u8>) -> Reply {
-        let deadline_boottime_nanos = self.clocks.boottime_nanos().saturating_add(DEADLINE_NANOS);
+        self.operate_before(method, caller, body, DEADLINE_NANOS).await
+    }
+
+    /// Calls an operators' method as the operator, who waits so many nanoseconds.
+    pub async fn operate_within(&self, method: &str, body: Vec<u8>, deadline_nanos: u64) -> Reply {
+        self.operate_before(method, &self.operator, body, deadline_nanos).await
+    }
+
+    async fn operate_before(&self, method: &str, caller: &Bytes, body: Vec<u8>, deadline_nanos: u64) -> Reply {
+        let deadline_boottime_nanos = self.clocks.boottime_nanos().saturating_add(deadline_nanos);
         let caller_chain = vec![caller.clone()];
         let unary = Unary { method: method.to_owned(), caller_chain, deadline_boottime_nanos, body: body.into() };
         let frame = Call { kind: Some(Kind::Unary(unary)) }.encode_to_vec();

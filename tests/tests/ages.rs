@@ -1,7 +1,11 @@
 //! Rotation by age: an epoch is prepared, its chain is fetched, and it takes the place of the active one.
 
+use hallmark_faulty::{Effect, Function, When};
+use hallmark_proto::operator::{
+    AbortEpochRequest, ActivateEpochRequest, BringIntermediateRequest, PrepareEpochRequest,
+};
 use hallmark_proto::signer::{EpochState, EpochStatus, GetChainRequest, WatchEpochsRequest, WatchEpochsResponse};
-use hallmark_tests::{AUTHORITY, EVERYWHERE, Where, World, asking::Asked, example_policy};
+use hallmark_tests::{AUTHORITY, EVERYWHERE, OPERATOR, Where, World, asking::Asked, example_policy};
 use prost::Message;
 
 fn state(epoch: &EpochStatus) -> EpochState {
@@ -81,6 +85,12 @@ async fn an_epoch_is_prepared_fetched_and_activated_and_the_old_key_is_destroyed
 
         let log = world.log_after_stop().await;
         let steps: Vec<_> = log.of_type("rotation").map(|entry| entry["step"].as_str().unwrap()).collect();
+        let active: Vec<_> = log.of_type("rotation").filter(|entry| entry["step"] == "epoch-active").collect();
+        let by_operator = format!("uri:{OPERATOR}");
+        assert_eq!(
+            active.iter().map(|entry| &entry["by"]).collect::<Vec<_>>(),
+            [&"init".into(), &serde_json::Value::from(by_operator)]
+        );
         let each = ["epoch-intent", "epoch-key", "epoch-prepared", "epoch-active"];
         assert_eq!(
             steps,
@@ -123,7 +133,7 @@ async fn asking_again_gives_the_same_epoch() {
 #[tokio::test]
 async fn an_aborted_epoch_is_gone_and_its_number_is_not_used_again() {
     for place in EVERYWHERE {
-        let world = World::new(place).await;
+        let mut world = World::new(place).await;
         world.prepare_epoch(0).await.unwrap();
         let aborted = world.abort_epoch(2, "the wrong day").await.unwrap().epoch.unwrap();
         assert_eq!(state(&aborted), EpochState::Aborted);
@@ -134,6 +144,10 @@ async fn an_aborted_epoch_is_gone_and_its_number_is_not_used_again() {
         assert_eq!((generation(&next), state(&next)), (3, EpochState::Prepared));
         world.activate_epoch(3, false).await.unwrap();
         assert_eq!(world.mint(Asked::sports_api().request()).await.unwrap().epoch.unwrap().generation, 3);
+        let log = world.log_after_stop().await;
+        let by_operator = format!("uri:{OPERATOR}");
+        let given_up = log.of_type("rotation").find(|entry| entry["step"] == "epoch-aborted").unwrap();
+        assert_eq!((&given_up["by"], &given_up["reason"]), (&by_operator.into(), &"the wrong day".into()));
     }
 }
 
@@ -206,4 +220,67 @@ async fn every_start_warns_of_ca_certificates_that_end_soon() {
         warned.iter().map(|line| line.split("within ").nth(1).unwrap_or(line).split(',').next().unwrap()).collect();
     assert_eq!(days[..5], ["", "60 day(s)", "30 day(s)", "7 day(s)", "1 day(s)"], "{warned:?}");
     assert!(warned[5].contains("ended at"), "{warned:?}");
+}
+
+#[tokio::test]
+async fn an_epoch_that_has_ended_is_not_put_in_force() {
+    let world = World::new(Where::Software).await;
+    world.prepare_epoch(7 * 86_400).await.unwrap();
+    world.clocks().pass(8 * 86_400);
+    let refused = world.activate_epoch(2, false).await.unwrap_err();
+    assert_eq!((refused.code, refused.reasons.as_slice()), (9, &["STATE_DIFFERS".to_owned()][..]));
+    assert!(refused.message.contains("abort it and prepare another"), "{}", refused.message);
+    assert_eq!(states(&world).await, [(2, EpochState::Prepared), (1, EpochState::Active)]);
+    world.clocks().leap(-9 * 86_400);
+    assert_eq!(world.activate_epoch(2, false).await.unwrap_err().reasons, ["CLOCK_UNTRUSTED"]);
+}
+
+#[tokio::test]
+async fn the_chain_of_an_epoch_that_was_given_up_is_not_handed_out() {
+    let world = World::new(Where::Software).await;
+    world.prepare_epoch(0).await.unwrap();
+    world.chain(by_generation(2)).await.unwrap();
+    world.abort_epoch(2, "the wrong day").await.unwrap();
+    let refused = world.chain(by_generation(2)).await.unwrap_err();
+    assert_eq!((refused.code, refused.reasons.as_slice()), (9, &["STATE_DIFFERS".to_owned()][..]));
+    assert!(refused.message.contains("epoch 2 of authority `athenz` was given up"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn a_state_of_the_ledger_that_stands_in_the_way_is_said_in_its_own_words() {
+    let world = World::new(Where::Software).await;
+    let unkept = "CREATE TRIGGER unkept BEFORE UPDATE OF signature ON request BEGIN SELECT RAISE(IGNORE); END";
+    rusqlite::Connection::open(world.path("ledger.sqlite")).unwrap().execute_batch(unkept).unwrap();
+    let refused = world.prepare_epoch(0).await.unwrap_err();
+    assert_eq!((refused.code, refused.reasons.as_slice()), (9, &["STATE_DIFFERS".to_owned()][..]));
+    assert!(refused.message.contains("so that its signature is not kept"), "{}", refused.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_waits_until_the_deadline_and_no_longer() {
+    let world = std::sync::Arc::new(World::faulty().await);
+    let prepare = PrepareEpochRequest { authority: AUTHORITY.to_owned(), lifetime_seconds: 0 }.encode_to_vec();
+    let late = world.operate_within("PrepareEpoch", prepare.clone(), 0).await;
+    assert_eq!((late.code, world.epochs().await.len()), (4, 1), "{}", late.message);
+    world.device().fault(Function::GenerateKeyPair, When::First(1), Effect::Hang);
+    let hanging = tokio::spawn({
+        let world = std::sync::Arc::clone(&world);
+        async move { world.prepare_epoch(0).await }
+    });
+    world.device().await_hanging(1, std::time::Duration::from_secs(60));
+    let abort = AbortEpochRequest { authority: AUTHORITY.to_owned(), generation: 2, reason: "late".to_owned() };
+    let activate = ActivateEpochRequest { authority: AUTHORITY.to_owned(), generation: 2, revoke_previous: false };
+    let bring =
+        BringIntermediateRequest { authority: AUTHORITY.to_owned(), generation: 2, certificate: vec![0x30].into() };
+    for (method, body) in [
+        ("PrepareEpoch", prepare),
+        ("AbortEpoch", abort.encode_to_vec()),
+        ("ActivateEpoch", activate.encode_to_vec()),
+        ("BringIntermediate", bring.encode_to_vec()),
+    ] {
+        let reply = world.operate_within(method, body, 50_000_000).await;
+        assert_eq!(reply.code, 4, "{method}: {}", reply.message);
+    }
+    world.device().mend();
+    hanging.await.unwrap().unwrap();
 }

@@ -2,11 +2,12 @@
 
 use hallmark_proto::signer::{EpochState, RotateIntermediateResponse};
 use hallmark_tests::{
-    Where, World,
+    OPERATOR, Where, World,
     asking::Asked,
+    daemon::program,
     example_policy,
     mesh::{self, GENESIS, Owner, manifest, rotate, transition_of},
-    tools::{der, judge, pem, run, tbs},
+    tools::{attempt, der, judge, pem, run, tbs},
 };
 
 /// The example policy with its root elsewhere.
@@ -46,7 +47,9 @@ impl OfflineCa<'_> {
                  [any]\norganizationName=optional\ncommonName=supplied\n\
                  [root]\nbasicConstraints=critical,CA:TRUE,pathlen:1\nkeyUsage=critical,keyCertSign,cRLSign\n\
                  subjectKeyIdentifier=hash\n[intermediate]\nauthorityKeyIdentifier=keyid:always\n\
-                 [wide]\nauthorityKeyIdentifier=keyid:always\nextendedKeyUsage=serverAuth\n"
+                 [wide]\nauthorityKeyIdentifier=keyid:always\nextendedKeyUsage=serverAuth\n\
+                 [deep]\nauthorityKeyIdentifier=keyid:always\nbasicConstraints=critical,CA:TRUE,pathlen:1\n\
+                 [bound]\nauthorityKeyIdentifier=keyid:always\nnameConstraints=critical,permitted;DNS:example.com\n"
             ),
         );
     }
@@ -74,13 +77,26 @@ impl OfflineCa<'_> {
 
     /// What the root signs for a request, DER.
     fn intermediate(&self, request: &[u8], extensions: &str, days: i64) -> Vec<u8> {
+        self.otherwise(request, extensions, days, &[])
+    }
+
+    /// What the root signs for a request in which its own extensions come first, or its own words.
+    fn overriding(&self, request: &[u8], extensions: &str, words: &[&str]) -> Vec<u8> {
+        let config = std::fs::read_to_string(self.path("ca.cnf")).unwrap();
+        self.world.write("ca.cnf", &config.replace("copyall", "copy"));
+        let signed = self.otherwise(request, extensions, 300, words);
+        self.world.write("ca.cnf", &config);
+        signed
+    }
+
+    fn otherwise(&self, request: &[u8], extensions: &str, days: i64, words: &[&str]) -> Vec<u8> {
         self.world.write("epoch.csr", &pem("CERTIFICATE REQUEST", request));
         let said = run("openssl", &["req", "-in", &self.path("epoch.csr"), "-noout", "-verify"]);
         assert!(said.contains("verify OK"), "{said}");
         let (key, root, csr, out) =
             (self.path("root.key"), self.path("root.pem"), self.path("epoch.csr"), self.path("i.pem"));
         let whole = ["-keyfile", &key, "-cert", &root, "-in", &csr, "-out", &out, "-extensions", extensions];
-        self.sign(&whole, 0, days);
+        self.sign(&[&whole[..], words].concat(), 0, days);
         der("CERTIFICATE", &std::fs::read_to_string(out).unwrap())
     }
 
@@ -131,6 +147,7 @@ async fn a_rotation_stops_with_a_request_and_goes_on_when_the_signed_certificate
     let active = rotate(&world, &owner, GENESIS, &first).await.unwrap();
     assert!(active.replayed && active.intermediate == good.as_slice() && active.mesh_ca == waiting.mesh_ca);
     verify_leaf(&world, &active, at).await;
+    verify_chain(&world, &first, &active.mesh_ca, at);
 
     world.restart().await;
     verify_leaf(&world, &active, at).await;
@@ -143,7 +160,10 @@ async fn a_rotation_stops_with_a_request_and_goes_on_when_the_signed_certificate
     let log = world.log_after_stop().await;
     let steps: Vec<_> = log.of_type("rotation").map(|entry| entry["step"].as_str().unwrap()).collect();
     assert_eq!(steps[..3], ["root-brought", "epoch-intent", "epoch-key"]);
-    assert!(steps.contains(&"intermediate-brought"));
+    for step in ["intermediate-brought", "epoch-active"] {
+        let entry = log.of_type("rotation").find(|entry| entry["step"] == step).unwrap();
+        assert_eq!(entry["by"], format!("uri:{OPERATOR}"), "{step}");
+    }
 }
 
 /// Extension by extension, as a library that nobody here wrote reads both: the mesh CA says what its sibling is to say.
@@ -212,6 +232,65 @@ async fn verify_leaf(world: &World, active: &RotateIntermediateResponse, at: i64
     run("openssl", &arguments);
 }
 
+/// What a data owner sees: the root is pinned, and made by somebody else than the signer.
+fn verify_chain(world: &World, manifest: &[u8], mesh_ca: &[u8], at: i64) {
+    world.write("one.json", std::str::from_utf8(manifest).unwrap());
+    world.write("v-mesh.pem", &pem("CERTIFICATE", mesh_ca));
+    let path = |name: &str| world.path(name).to_str().unwrap().to_owned();
+    let at = hallmark_policy::time::UnixTime::from_secs(at + 60).to_string();
+    let arguments = [
+        "verify-chain",
+        "--root",
+        &path("v-root.pem"),
+        "--manifest",
+        &path("one.json"),
+        "--intermediate",
+        &path("v-i.pem"),
+        "--mesh-ca",
+        &path("v-mesh.pem"),
+        "--leaf",
+        &path("v-leaf.pem"),
+        "--at",
+        &at,
+    ];
+    let (good, said) = attempt(program("hallmark").to_str().unwrap(), &arguments);
+    assert!(good, "{said}");
+}
+
+#[tokio::test]
+async fn only_what_the_policy_would_have_had_signed_is_taken_from_the_root() {
+    let owner = Owner::new();
+    let policy = offline(&mesh::policy(&[&owner]));
+    let (mut world, elsewhere) = (World::unmade(Where::Software, &policy), World::unmade(Where::Software, &policy));
+    let at = world.clocks().now();
+    let root = OfflineCa { world: &world, at }.root(SUBJECT);
+    world.bring_root(root);
+    world.start(true).await.unwrap();
+    let one = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    let ours = OfflineCa { world: &world, at };
+    let of_one = ours.intermediate(&one.certification_request, "intermediate", 300);
+    world.bring_intermediate(1, &of_one).await.unwrap();
+    let active = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    let two = rotate(&world, &owner, transition_of(&active), &manifest("two", &[&owner])).await.unwrap();
+    let request = &two.certification_request;
+    let theirs = OfflineCa { world: &elsewhere, at };
+    theirs.root(SUBJECT);
+    let subject = ["-subj", "/O=Hallmark Lab/CN=Another Issuing CA"];
+    for (what, certificate, why) in [
+        ("another key", of_one, "subjectPublicKeyInfo"),
+        ("another subject", ours.overriding(request, "intermediate", &subject), "in subject from"),
+        ("a longer path", ours.overriding(request, "deep", &[]), "extension"),
+        ("other constraints", ours.overriding(request, "bound", &[]), "extension"),
+        ("another root", theirs.intermediate(request, "intermediate", 300), "not signed by the root of this authority"),
+    ] {
+        let refused = world.bring_intermediate(2, &certificate).await.unwrap_err();
+        assert_eq!(refused.reasons, ["CERTIFICATE_UNFIT"], "{what}");
+        assert!(refused.message.contains(why) && refused.logged.is_some(), "{what}: {}", refused.message);
+    }
+    let good = ours.intermediate(request, "intermediate", 300);
+    assert_eq!(world.bring_intermediate(2, &good).await.unwrap().epoch.unwrap().state(), EpochState::Active);
+}
+
 #[tokio::test]
 async fn an_authority_that_rotates_by_age_waits_for_its_offline_root_too() {
     let mut world = World::unmade(Where::Software, &offline(&example_policy()));
@@ -237,4 +316,84 @@ async fn a_root_that_is_not_the_one_of_the_policy_is_not_taken() {
     world.bring_root(other);
     let error = world.start(true).await.expect_err("another root").to_string();
     assert!(error.contains("its subject is not the one that the policy describes"), "{error}");
+}
+
+/// The example policy with its root elsewhere, and these name constraints.
+fn constrained(dns: &str) -> String {
+    let more = format!(
+        "[authority.athenz]\nname-constraints = {{ permitted = {{ dns = [{dns}], uri = [\"instanceid\", \"mesh.internal\"] }} }}"
+    );
+    offline(&example_policy()).replacen("[authority.athenz.root]", &format!("{more}\n\n[authority.athenz.root]"), 1)
+}
+
+#[tokio::test]
+async fn a_policy_that_changes_while_the_root_signs_makes_no_siblings_that_differ() {
+    let mut world = World::unmade(Where::Software, &constrained(r#""athenz.cloud", "mesh.internal""#));
+    let at = world.clocks().now();
+    let root = OfflineCa { world: &world, at }.root(SUBJECT);
+    world.bring_root(root);
+    world.start(true).await.unwrap();
+    let waiting = world.prepare_epoch(0).await.unwrap();
+    let late = OfflineCa { world: &world, at }.intermediate(&waiting.certification_request, "intermediate", 300);
+    let other = constrained(r#""athenz.cloud", "mesh.internal", "more.internal""#);
+    world.apply(&other, false).await.unwrap();
+    for refused in [world.bring_intermediate(1, &late).await.unwrap_err(), world.prepare_epoch(0).await.unwrap_err()] {
+        assert_eq!((refused.code, refused.reasons.as_slice()), (9, &["STATE_DIFFERS".to_owned()][..]));
+        let sentence = "abort it and prepare another";
+        assert!(refused.message.contains("changed since epoch 1 was begun") && refused.message.contains(sentence));
+    }
+    world.abort_epoch(1, "the policy changed").await.unwrap();
+    let again = world.prepare_epoch(0).await.unwrap();
+    let good = OfflineCa { world: &world, at }.intermediate(&again.certification_request, "intermediate", 300);
+    world.bring_intermediate(2, &good).await.unwrap();
+    assert_eq!(world.activate_epoch(2, false).await.unwrap().epoch.unwrap().state(), EpochState::Active);
+}
+
+#[tokio::test]
+async fn bringing_goes_on_where_a_failure_stopped_it() {
+    let owner = Owner::new();
+    let mut world = World::unmade(Where::Software, &offline(&mesh::policy(&[&owner])));
+    let at = world.clocks().now();
+    let root = OfflineCa { world: &world, at }.root(SUBJECT);
+    world.bring_root(root);
+    world.start(true).await.unwrap();
+    let refused = world.mint(Asked::sports_api().request()).await.unwrap_err();
+    assert!(refused.allowed[0].1.contains("hallmark rotate --genesis"), "{:?}", refused.allowed);
+    let waiting = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    let refused = world.mint(Asked::sports_api().request()).await.unwrap_err();
+    assert!(refused.allowed[0].1.contains("hallmark epoch bring 1 --authority athenz"), "{:?}", refused.allowed);
+    let good = OfflineCa { world: &world, at }.intermediate(&waiting.certification_request, "intermediate", 300);
+    let database = rusqlite::Connection::open(world.path("ledger.sqlite")).unwrap();
+    for state in ["prepared", "active"] {
+        let fault = format!(
+            "CREATE TRIGGER fault BEFORE UPDATE OF state ON epoch WHEN new.state = '{state}' BEGIN SELECT RAISE(ABORT, 'injected'); END"
+        );
+        database.execute_batch(&fault).unwrap();
+        assert_eq!(world.bring_intermediate(1, &good).await.unwrap_err().reasons, ["LEDGER_FAILED"], "{state}");
+        database.execute_batch("DROP TRIGGER fault").unwrap();
+    }
+    let brought = world.bring_intermediate(1, &good).await.unwrap();
+    assert_eq!(brought.epoch.unwrap().state(), EpochState::Active);
+    assert!(world.bring_intermediate(1, &good).await.unwrap().notes[0].contains("brought before"));
+}
+
+#[tokio::test]
+async fn an_owner_s_consent_is_looked_at_again_when_the_root_has_signed() {
+    let owner = Owner::new();
+    let policy = offline(&mesh::policy(&[&owner]));
+    let mut world = World::unmade(Where::Software, &policy);
+    let at = world.clocks().now();
+    let root = OfflineCa { world: &world, at }.root(SUBJECT);
+    world.bring_root(root);
+    world.start(true).await.unwrap();
+    let waiting = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    let good = OfflineCa { world: &world, at }.intermediate(&waiting.certification_request, "intermediate", 300);
+    // Now an owner would have signed something else.
+    let contrast = policy.replacen("owner-keys", "owner-signature = \"contrast\"\nowner-keys", 1);
+    world.apply(&contrast, false).await.unwrap();
+    let refused = world.bring_intermediate(1, &good).await.unwrap_err();
+    assert_eq!(refused.reasons, ["OWNER_SIGNATURE_WRONG"], "{}", refused.message);
+    world.apply(&policy, false).await.unwrap();
+    let brought = world.bring_intermediate(1, &good).await.unwrap();
+    assert_eq!(brought.epoch.unwrap().state(), EpochState::Active);
 }

@@ -1,5 +1,6 @@
 //! Rotation by manifest: an owner's signature, a key that nobody had before, and the fence.
 
+use hallmark_faulty::{Effect, Function, When, cryptoki_sys::CKR_DEVICE_ERROR};
 use hallmark_policy::{authority::transition, hex};
 use hallmark_proto::signer::{EpochState, GetChainRequest, MintCertificateRequest, RotateIntermediateRequest};
 use hallmark_tests::{
@@ -53,7 +54,8 @@ async fn an_owner_sets_a_manifest_and_the_epoch_has_a_key_and_certificates_of_it
         log.proves_entry(two.log_index.unwrap(), &two.receipt, &two.log_entry);
         let intents: Vec<_> = log.of_type("rotation").filter(|entry| entry["step"] == "epoch-intent").collect();
         assert_eq!(intents[1]["owner-spki"], hex(&owner.spki()), "an auditor verifies the owner's consent");
-        assert_eq!(intents[1]["by"], "coordinator");
+        let active: Vec<_> = log.of_type("rotation").filter(|entry| entry["step"] == "epoch-active").collect();
+        assert!([intents, active].concat().iter().all(|entry| entry["by"] == "coordinator"));
     }
 }
 
@@ -291,4 +293,15 @@ async fn a_stale_mint_touches_no_key_before_and_after_a_restart() {
     assert!(world.mint(named).await.is_ok());
     let chain = world.chain(GetChainRequest { authority: AUTHORITY.to_owned(), epoch: None }).await.unwrap();
     assert_eq!(chain.epoch.unwrap().transition, two.as_slice());
+}
+
+#[tokio::test]
+async fn who_sets_a_manifest_is_not_told_of_a_request_id_when_the_device_fails() {
+    let owner = Owner::new();
+    let world = World::faulty_with_policy(&policy(&[&owner])).await;
+    world.device().fault(Function::Sign, When::Always, Effect::Refuse(CKR_DEVICE_ERROR));
+    let refused = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap_err();
+    assert_eq!(refused.reasons, ["DEVICE_FAILED"]);
+    assert!(refused.message.contains("the same call goes on where it stopped"), "{}", refused.message);
+    assert!(!refused.message.contains("request id"), "{}", refused.message);
 }

@@ -196,13 +196,15 @@ async fn a_key_that_an_interrupted_start_left_is_taken_over_and_the_log_says_so(
     let first = world.chain(active()).await.unwrap();
     world.stop().await;
     let database = rusqlite::Connection::open(world.path("ledger.sqlite")).unwrap();
-    database.execute("DELETE FROM request WHERE stage IN ('intermediate', 'mesh-ca')", []).unwrap();
-    let reset = "UPDATE epoch SET state = 'intent', reference = NULL, spki = NULL, intermediate = NULL, mesh_ca = NULL";
-    database.execute(reset, []).unwrap();
+    let reset = "DELETE FROM epoch; DELETE FROM request WHERE stage IN ('root', 'intermediate', 'mesh-ca'); \
+                 UPDATE authority SET state = 'intent', reference = NULL, spki = NULL, root = NULL";
+    database.execute_batch(reset).unwrap();
     drop(database);
     world.start(true).await.unwrap();
     let second = world.chain(active()).await.unwrap();
-    assert_eq!(hallmark_tests::tools::spki(&first.mesh_ca), hallmark_tests::tools::spki(&second.mesh_ca));
+    let key = |certificate: &[u8]| hallmark_tests::tools::spki(certificate).to_vec();
+    assert_eq!(key(&first.root), key(&second.root), "a root's key cannot be destroyed");
+    assert_ne!(key(&first.mesh_ca), key(&second.mesh_ca), "that of an epoch is made again");
     let log = world.log_after_stop().await;
     assert!(log.of_type("key-event").any(|entry| entry["action"] == "taken-over"));
 }

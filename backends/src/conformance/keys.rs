@@ -94,25 +94,54 @@ fn a_key_that_can_do_more_than_sign_is_refused() {
 }
 
 #[test]
-fn two_keys_of_one_name_are_refused_and_a_twin_of_the_id_alone_does_no_harm() {
+fn a_twin_of_a_token_s_key_is_told_from_it_by_the_public_key_and_two_files_of_one_name_are_refused() {
     for world in World::all("twin") {
         let key = world.key("issuer", KeyKind::EcdsaP256);
         match &world.place {
             Place::Directory(directory) => {
                 let keys = directory.path().join("keys");
                 fs::copy(keys.join("issuer.epoch.pem"), keys.join("issuer.root.pem")).unwrap();
+                let error = world.keyring.open(&key.reference, key.public.digest()).unwrap_err();
+                assert!(matches!(error, BackendError::KeyAmbiguous { .. }), "{error}");
             }
             Place::Token(token) => {
                 let id = key.reference.pkcs11_id().unwrap();
                 make_pair(token, id, b"other", Attribute::Extractable(false));
                 make_pair(token, b"\x01", b"issuer", Attribute::Extractable(false));
                 assert_eq!(world.keyring.open(&key.reference, key.public.digest()).unwrap(), key.public);
+                // One as strictly kept as the key itself, and one that is not.
                 make_pair(token, id, b"issuer", Attribute::Extractable(false));
+                make_pair(token, id, b"issuer", Attribute::Extractable(true));
+                assert_eq!(world.keyring.open(&key.reference, key.public.digest()).unwrap(), key.public);
+                for _ in 0..2 {
+                    world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
+                }
+                let error = world.keyring.destroy(&key.reference, key.public.digest()).unwrap_err();
+                assert!(matches!(error, BackendError::KeyAmbiguous { .. }), "{error}");
+                let stranger = world.key("stranger", KeyKind::EcdsaP256).public.digest();
+                let error = world.keyring.open(&key.reference, stranger).unwrap_err();
+                assert!(matches!(error, BackendError::WrongKey { .. }), "{error}");
             }
         }
-        let error = world.keyring.open(&key.reference, key.public.digest()).unwrap_err();
-        assert!(matches!(error, BackendError::KeyAmbiguous { .. }), "{error}");
     }
+}
+
+#[test]
+fn a_twin_without_the_key_itself_signs_nothing() {
+    let world = World::softhsm("twins-only");
+    let key = world.key("issuer", KeyKind::EcdsaP256);
+    let id = key.reference.pkcs11_id().unwrap();
+    for _ in 0..2 {
+        make_pair(world.token(), id, b"issuer", Attribute::Extractable(false));
+    }
+    let session = world.token().session();
+    let private = [Attribute::Class(cryptoki::object::ObjectClass::PRIVATE_KEY), Attribute::Id(id.to_vec())];
+    // The oldest object is the key's own.
+    let own = session.find_objects(&private).unwrap().into_iter().next().unwrap();
+    session.destroy_object(own).unwrap();
+    drop(session);
+    let error = world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap_err();
+    assert!(matches!(error, SignError::Backend(BackendError::KeyAmbiguous { .. })), "{error}");
 }
 
 #[test]

@@ -133,9 +133,12 @@ impl Backend for Device {
 
     fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {
         self.anchored_twice(|session| {
-            let found = objects::find(session, reference, expected)?;
-            objects::check(session, &found, reference)?;
-            Ok(found.public)
+            match objects::find(session, reference, expected)?.as_slice() {
+                [found] => objects::check(session, found, reference).map(|()| found.public.clone()),
+                // Twins, each checked; the first signature tells them apart.
+                [found, ..] => Ok(found.public.clone()),
+                [] => Err(BackendError::KeyNotFound { key: reference.clone() }),
+            }
         })
     }
 
@@ -150,7 +153,7 @@ impl Backend for Device {
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
         let begun = Cell::new(false);
         self.anchored_twice(|session| {
-            let found = match objects::find(session, reference, expected) {
+            let found = match objects::find_one(session, reference, expected) {
                 // By the first attempt, whose answer was lost; its public half may be left.
                 Err(BackendError::KeyNotFound { .. }) if begun.get() => return objects::remove(session, reference),
                 found => found?,

@@ -18,6 +18,9 @@ use crate::{
 /// Most private keys that are listed.
 const KEYS_LISTED_MAX: usize = 4_096;
 
+/// Most keys of one name that are told apart.
+const TWINS_MAX: usize = 8;
+
 /// A key that was found: the two objects, and the public key that they say they are.
 pub(crate) struct Found {
     pub(crate) private_object: ObjectHandle,
@@ -25,25 +28,75 @@ pub(crate) struct Found {
     pub(crate) public: PublicKey,
 }
 
-/// Finds a key, asking for two and taking one, and compares its public key with the expected one.
-pub(crate) fn find(session: &Session, key: &KeyReference, expected: SpkiDigest) -> Result<Found, BackendError> {
-    let found = find_unproven(session, key)?;
-    if found.public.digest() != expected {
-        return Err(BackendError::WrongKey { key: key.clone(), expected, found: found.public.digest() });
+/// Finds a key by its name and its public key. Where others have its name, the public key object tells which is meant; of private key
+/// objects that are alike, the caller finds the one whose signature verifies.
+pub(crate) fn find(session: &Session, key: &KeyReference, expected: SpkiDigest) -> Result<Vec<Found>, BackendError> {
+    let private = named(session, key, ObjectClass::PRIVATE_KEY)?;
+    if private.is_empty() {
+        return Err(no_private_key(session, key)?);
     }
-    Ok(found)
+    let (public_object, public) = public_object(session, key, expected)?;
+    let alone = private.len() == 1;
+    let mut found = Vec::new();
+    for private_object in private {
+        let twin = Found { private_object, public_object, public: public.clone() };
+        // What is wrong with the only one is said by whoever checks it.
+        if alone || check(session, &twin, key).is_ok() {
+            found.push(twin);
+        }
+    }
+    if found.is_empty() { Err(BackendError::KeyAmbiguous { key: key.clone() }) } else { Ok(found) }
 }
 
-/// Finds a key that was just made, whose public key is not known yet.
+/// As [`find`], where it must be one: nothing may be done to a key that could be another.
+pub(crate) fn find_one(session: &Session, key: &KeyReference, expected: SpkiDigest) -> Result<Found, BackendError> {
+    let mut found = find(session, key, expected)?;
+    match (found.pop(), found.is_empty()) {
+        (Some(found), true) => Ok(found),
+        (Some(_) | None, _) => Err(BackendError::KeyAmbiguous { key: key.clone() }),
+    }
+}
+
+/// The one public key object of that name that has the expected key.
+fn public_object(
+    session: &Session,
+    key: &KeyReference,
+    expected: SpkiDigest,
+) -> Result<(ObjectHandle, PublicKey), BackendError> {
+    let mut other = None;
+    let mut matching = Vec::new();
+    for object in named(session, key, ObjectClass::PUBLIC_KEY)? {
+        match public_key(session, object, key) {
+            Ok(public) if public.digest() == expected => matching.push((object, public)),
+            Ok(public) => {
+                other = Some(BackendError::WrongKey { key: key.clone(), expected, found: public.digest() });
+            }
+            Err(error) if error.spoils_the_session() => return Err(error),
+            Err(error) => other = other.or(Some(error)),
+        }
+    }
+    match (matching.pop(), matching.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(_), false) => Err(BackendError::KeyAmbiguous { key: key.clone() }),
+        (None, _) => Err(other.unwrap_or_else(|| no_public_key(key))),
+    }
+}
+
+/// A session that is logged out sees no private keys: that is not a key that is gone.
+fn no_private_key(session: &Session, key: &KeyReference) -> Result<BackendError, BackendError> {
+    Ok(if is_user(session)? { BackendError::KeyNotFound { key: key.clone() } } else { BackendError::LoggedOut })
+}
+
+fn no_public_key(key: &KeyReference) -> BackendError {
+    wrong(key, "CKO_PUBLIC_KEY", "absent", "one public key object of the same id and label")
+}
+
+/// Finds a key that was just made, whose public key is not known yet: asking for two and taking one.
 pub(crate) fn find_unproven(session: &Session, key: &KeyReference) -> Result<Found, BackendError> {
-    let private_object = one(session, key, ObjectClass::PRIVATE_KEY)?;
-    let Some(private_object) = private_object else {
-        // A session that is logged out sees no private keys: that is not a key that is gone.
-        let gone = BackendError::KeyNotFound { key: key.clone() };
-        return Err(if is_user(session)? { gone } else { BackendError::LoggedOut });
+    let Some(private_object) = one(session, key, ObjectClass::PRIVATE_KEY)? else {
+        return Err(no_private_key(session, key)?);
     };
-    let public_object = one(session, key, ObjectClass::PUBLIC_KEY)?
-        .ok_or_else(|| wrong(key, "CKO_PUBLIC_KEY", "absent", "one public key object of the same id and label"))?;
+    let public_object = one(session, key, ObjectClass::PUBLIC_KEY)?.ok_or_else(|| no_public_key(key))?;
     let public = public_key(session, public_object, key)?;
     Ok(Found { private_object, public_object, public })
 }
@@ -153,17 +206,23 @@ pub(crate) fn list(session: &Session) -> Result<Vec<KeyReference>, BackendError>
 }
 
 fn one(session: &Session, key: &KeyReference, class: ObjectClass) -> Result<Option<ObjectHandle>, BackendError> {
+    match named(session, key, class)?.as_slice() {
+        [] => Ok(None),
+        [object] => Ok(Some(*object)),
+        [_, _, ..] => Err(BackendError::KeyAmbiguous { key: key.clone() }),
+    }
+}
+
+/// The objects of that name, not more than can be told apart.
+fn named(session: &Session, key: &KeyReference, class: ObjectClass) -> Result<Vec<ObjectHandle>, BackendError> {
     let id = key.pkcs11_id().ok_or(KeyReferenceError::OtherBackend)?;
     let template = [
         Attribute::Class(class),
         Attribute::Id(id.to_vec()),
         Attribute::Label(key.label().as_str().as_bytes().to_vec()),
     ];
-    match search(session, &template, 2)?.as_slice() {
-        [] => Ok(None),
-        [object] => Ok(Some(*object)),
-        [_, _, ..] => Err(BackendError::KeyAmbiguous { key: key.clone() }),
-    }
+    let found = search(session, &template, TWINS_MAX + 1)?;
+    if found.len() > TWINS_MAX { Err(BackendError::KeyAmbiguous { key: key.clone() }) } else { Ok(found) }
 }
 
 fn search(session: &Session, template: &[Attribute], most: usize) -> Result<Vec<ObjectHandle>, BackendError> {

@@ -46,7 +46,7 @@ impl SessionSigner {
         &mut self,
         key: &OpenKey,
         algorithm: SignatureAlgorithm,
-        data: &[u8],
+        (message, data): (&[u8], &[u8]),
         gate: &Gate<'_>,
     ) -> Result<Vec<u8>, SignError> {
         in_time(gate.deadline)?;
@@ -57,17 +57,61 @@ impl SessionSigner {
             Some((_, handle)) => *handle,
             None => {
                 let found = session.run(|session| objects::find(session, &key.reference, digest))?;
-                self.handles.insert(digest, (key.opening, found.private_object));
-                found.private_object
+                match found.as_slice() {
+                    [found] => {
+                        self.handles.insert(digest, (key.opening, found.private_object));
+                        found.private_object
+                    }
+                    twins => {
+                        let twins = twins.iter().map(|twin| twin.private_object).collect();
+                        return self.of_twins(twins, key, algorithm, (message, data), gate);
+                    }
+                }
             }
         };
         let calls = &self.access.module.calls;
         let mechanism = template::signing(algorithm);
         // Inside, because it may have been waited for the module, and the key closed meanwhile.
-        session.run(|session| match gate.pass() {
+        let bytes = session.run(|session| match gate.pass() {
             Ok(()) => calls.sign(session, &mechanism, handle, data).map_err(failed).map(Ok),
             Err(error) => Ok(Err(error)),
-        })?
+        })??;
+        Ok(encoded(algorithm, bytes))
+    }
+
+    /// The first signature with a key whose name others have: each of them signs what was committed, and the one whose signature verifies
+    /// under the public key on record is the key. It must be exactly one.
+    fn of_twins(
+        &mut self,
+        twins: Vec<ObjectHandle>,
+        key: &OpenKey,
+        algorithm: SignatureAlgorithm,
+        (message, data): (&[u8], &[u8]),
+        gate: &Gate<'_>,
+    ) -> Result<Vec<u8>, SignError> {
+        let session = self.session()?;
+        let calls = &self.access.module.calls;
+        let mechanism = template::signing(algorithm);
+        let mut good = Vec::new();
+        for handle in twins {
+            let signed = session.run(|session| match gate.pass() {
+                Ok(()) => calls.sign(session, &mechanism, handle, data).map_err(failed).map(Ok),
+                Err(error) => Ok(Err(error)),
+            })??;
+            let signed = encoded(algorithm, signed);
+            if key.public.verifies(algorithm, message, &signed) {
+                good.push((handle, signed));
+            }
+        }
+        self.session = Some(session);
+        match (good.pop(), good.is_empty()) {
+            (Some((handle, signed)), true) => {
+                tracing::warn!(key = %key.reference, "other keys have this name; a signature told which is meant");
+                self.handles.insert(key.public.digest(), (key.opening, handle));
+                Ok(signed)
+            }
+            (Some(_) | None, _) => Err(BackendError::KeyAmbiguous { key: key.reference.clone() }.into()),
+        }
     }
 }
 
@@ -88,7 +132,7 @@ impl Signer for SessionSigner {
             }
             None => message,
         };
-        let bytes = match self.attempt(key, algorithm, data, gate) {
+        match self.attempt(key, algorithm, (message, data), gate) {
             Err(SignError::Backend(error)) => {
                 // A failure may leave an operation active in the session, so it is not used again.
                 self.distrust();
@@ -96,23 +140,17 @@ impl Signer for SessionSigner {
                     return Err(error.into());
                 }
                 tracing::warn!(key = %key.reference, %error, "a signature failed; once more in a new session");
-                match self.attempt(key, algorithm, data, gate) {
+                match self.attempt(key, algorithm, (message, data), gate) {
                     // The device took the time.
-                    Err(SignError::DeadlinePassed) => return Err(error.into()),
+                    Err(SignError::DeadlinePassed) => Err(error.into()),
                     Err(SignError::Backend(again)) => {
                         self.distrust();
-                        return Err(again.into());
+                        Err(again.into())
                     }
-                    result => result?,
+                    result => result,
                 }
             }
-            result => result?,
-        };
-        match algorithm {
-            SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 => Ok(encoding::ecdsa_signature(&bytes)),
-            SignatureAlgorithm::RsaPkcs1Sha256 | SignatureAlgorithm::RsaPssSha256 | SignatureAlgorithm::Ed25519 => {
-                Ok(bytes)
-            }
+            result => result,
         }
     }
 
@@ -125,6 +163,14 @@ impl Signer for SessionSigner {
     fn distrust(&mut self) {
         self.handles.clear();
         self.session = None;
+    }
+}
+
+/// A signature as X.509 has it.
+fn encoded(algorithm: SignatureAlgorithm, bytes: Vec<u8>) -> Vec<u8> {
+    match algorithm {
+        SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 => encoding::ecdsa_signature(&bytes),
+        SignatureAlgorithm::RsaPkcs1Sha256 | SignatureAlgorithm::RsaPssSha256 | SignatureAlgorithm::Ed25519 => bytes,
     }
 }
 

@@ -13,6 +13,8 @@ type Failed<'a> = &'a [(&'a str, &'a [&'a str])];
 
 type LeafMistake<'a> = (&'a str, &'a dyn Fn(&mut CertificateParams), Failed<'a>);
 
+type RootChange<'a> = (&'a str, &'a dyn Fn(&mut CertificateParams), Failed<'a>);
+
 type Mistake<'a> = (&'a str, Which, &'a dyn Fn(&mut CertificateParams), Failed<'a>);
 
 fn critical(arcs: &[u32], der: Vec<u8>) -> CustomExtension {
@@ -211,4 +213,37 @@ fn no_cut_and_no_flipped_bit_of_a_certificate_passes() {
     }
     let report = world.judged(|given| given.root = b"nothing".to_vec());
     assert_eq!(failed(&report), [("readable", vec!["unreadable"])]);
+}
+
+#[test]
+fn a_root_that_the_signer_takes_is_a_root_here_too() {
+    let unconstrained = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let roomy = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(3));
+    let usages = |params: &mut CertificateParams| params.key_usages.push(KeyUsagePurpose::DigitalSignature);
+    let unnamed = |params: &mut CertificateParams| params.use_authority_key_identifier_extension = false;
+    let no_crls = |params: &mut CertificateParams| params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let leaf = |params: &mut CertificateParams| params.is_ca = IsCa::ExplicitNoCa;
+    let stranger = |params: &mut CertificateParams| {
+        params.use_authority_key_identifier_extension = false;
+        let identifier = [&[0x30, 0x16, 0x80, 0x14], [7; 20].as_slice()].concat();
+        params.custom_extensions.push(custom(&[2, 5, 29, 35], identifier));
+    };
+    let cases: [RootChange<'_>; 7] = [
+        ("no path length", &unconstrained, &[]),
+        ("a longer path", &roomy, &[]),
+        ("more usages", &usages, &[]),
+        ("no authorityKeyIdentifier", &unnamed, &[]),
+        ("no cRLSign", &no_crls, &[("authorities", &["key-usage"])]),
+        ("no CA", &leaf, &[("authorities", &["not-ca"])]),
+        ("another's key", &stranger, &[("key-identifiers", &["other-key-identifier"])]),
+    ];
+    for (name, change, expected) in cases {
+        let world = World::with(&|at, params| {
+            if at == Which::Root {
+                change(params);
+            }
+        });
+        let expected: Vec<_> = expected.iter().map(|(claim, findings)| (*claim, findings.to_vec())).collect();
+        assert_eq!(failed(&world.judged(|_| {})), expected, "{name}");
+    }
 }

@@ -154,6 +154,7 @@ impl Rule {
             }
             ReasonCode::TransitionStale => Self::Transition,
             ReasonCode::EpochNotActive
+            | ReasonCode::StateDiffers
             | ReasonCode::ManifestInvalid
             | ReasonCode::ManifestImmutable
             | ReasonCode::OwnerUnknown

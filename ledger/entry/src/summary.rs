@@ -80,6 +80,22 @@ pub struct Summary {
     pub by: Option<Text>,
     /// The step of a rotation.
     pub step: Option<String>,
+    /// Label of the key of a root or an epoch that is to be made.
+    pub label: Option<Text>,
+    /// SHA-256 of the digests of a root's owner keys, one after another, in hexadecimal.
+    pub owners_sha256: Option<String>,
+    /// SHA-256 of an epoch's manifest or statement, in hexadecimal.
+    pub manifest_sha256: Option<String>,
+    /// The transition before an epoch's, in hexadecimal.
+    pub previous: Option<String>,
+    /// Lifetime of an epoch's CA certificates in seconds; 0: the policy's.
+    pub lifetime: Option<u64>,
+    /// Whether the intermediate before goes on the root's CRL.
+    pub revoke_previous: Option<bool>,
+    /// SubjectPublicKeyInfo of the owner who wants an epoch, DER in hexadecimal.
+    pub owner_spki: Option<Text>,
+    /// That owner's signature, in hexadecimal.
+    pub owner_signature: Option<Text>,
     /// What happened to a key.
     pub action: Option<String>,
     /// The command of an operator.

@@ -168,8 +168,16 @@ impl World {
     /// The next epoch, made and active.
     pub(crate) async fn rotate(&self, ledger: &Ledger, root: &Root, generation: u64, previous: [u8; 32]) -> Mesh {
         let mesh = self.prepare(ledger, root, generation, previous).await;
-        self.step(ledger, Step::EpochActive { authority: AUTHORITY.to_owned(), generation, revoke_previous: false })
-            .await;
+        self.step(
+            ledger,
+            Step::EpochActive {
+                authority: AUTHORITY.to_owned(),
+                generation,
+                revoke_previous: false,
+                by: "start".to_owned(),
+            },
+        )
+        .await;
         mesh
     }
 

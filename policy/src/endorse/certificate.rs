@@ -5,7 +5,7 @@ use rasn_pkix::{TbsCertificate, Version};
 
 use super::{extensions, field, read};
 use crate::{
-    content::CertificateContent,
+    content::{CertificateContent, EpochBinding, Extension},
     name::DistinguishedName,
     readback::{self, is_encoded},
     time::Interval,
@@ -49,6 +49,15 @@ pub fn read_back(draft: &[u8]) -> bool {
 pub fn stored_serial(to_be_signed: &[u8]) -> Option<Vec<u8>> {
     let read: TbsCertificate = rasn::der::decode(to_be_signed).ok()?;
     Some(BigInt::from(read.serial_number).to_signed_bytes_be())
+}
+
+/// Whether a TBSCertificate that was endorsed and stored binds this epoch, byte for byte.
+#[must_use]
+pub fn stored_binding_is(to_be_signed: &[u8], binding: EpochBinding) -> bool {
+    let Ok(read) = rasn::der::decode::<TbsCertificate>(to_be_signed) else { return false };
+    let Ok(expected) = readback::extension(&Extension::EpochBinding(binding)) else { return false };
+    let mut found = read.extensions.iter().flat_map(|extensions| extensions.iter());
+    found.any(|found| found.extn_id.as_ref() == &*expected.arcs && found.extn_value.as_ref() == expected.value)
 }
 
 /// The validity of a TBSCertificate that was endorsed and stored.

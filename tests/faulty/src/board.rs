@@ -33,7 +33,7 @@ pub const MODULE_VARIABLE: &str = "HALLMARK_FAULTY_MODULE";
 pub const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// Tells a control file from any other; changes with the form of [`Board`].
-const FORM: u64 = 0x6861_6c6c_6d61_0001;
+const FORM: u64 = 0x6861_6c6c_6d61_0002;
 
 /// Most bytes of the path of the module behind.
 const PATH_BYTES_MAX: usize = 4_096;
@@ -98,6 +98,8 @@ pub(crate) struct FaultPlace {
     found: Text<LABEL_BYTES_MAX>,
     /// [`Board::logins`] when it was set.
     logins: AtomicU64,
+    /// How many keys had been made when it was set.
+    keys: AtomicU64,
     seen: AtomicU64,
     hits: AtomicU64,
 }
@@ -120,6 +122,7 @@ impl Board {
         place.wanted.store(effect.labels().0.as_bytes())?;
         place.found.store(effect.labels().1.as_bytes())?;
         place.logins.store(self.logins.load(SeqCst), SeqCst);
+        place.keys.store(self.keys_made(), SeqCst);
         self.armed.fetch_add(1, SeqCst);
         place.active.store(1, SeqCst);
         Some(place)
@@ -146,14 +149,22 @@ impl Board {
         for place in self.faults().filter(concerned) {
             let labels = || (place.wanted.load(), place.found.load());
             let Some(effect) = Effect::read(load(&place.effect), labels) else { continue };
-            let sleeps =
-                matches!(effect, Effect::SwapKeys { .. }) && self.logins.load(SeqCst) == place.logins.load(SeqCst);
-            if !sleeps && When::meets(load(&place.when), place.seen.fetch_add(1, SeqCst), || self.draw()) {
+            let when = load(&place.when);
+            let sleeps = if matches!(effect, Effect::SwapKeys { .. }) {
+                self.logins.load(SeqCst) == place.logins.load(SeqCst)
+            } else {
+                when.kind == When::AFTER_KEY && self.keys_made() == place.keys.load(SeqCst)
+            };
+            if !sleeps && When::meets(when, place.seen.fetch_add(1, SeqCst), || self.draw()) {
                 place.hits.fetch_add(1, SeqCst);
                 effects.push((place, effect));
             }
         }
         effects
+    }
+
+    fn keys_made(&self) -> u64 {
+        self.calls.get(Function::GenerateKeyPair.number() as usize).map_or(0, |calls| calls.load(SeqCst))
     }
 
     /// Does not come back until hanging calls are released or the fault is over.

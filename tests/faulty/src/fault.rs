@@ -11,6 +11,8 @@ pub enum When {
     Always,
     /// The n-th alone; the next one is the first.
     Nth(u64),
+    /// The n-th after the next key that is made, alone.
+    AfterKey(u64),
     /// The next so many.
     First(u64),
     /// Each with this probability, from 0.0 to 1.0; drawn from a generator that begins alike on every device.
@@ -93,15 +95,19 @@ impl When {
             Self::First(calls) => (2, calls),
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1")]
             Self::Chance(probability) => (3, (probability.clamp(0.0, 1.0) * MILLION) as u64),
+            Self::AfterKey(call) => (Self::AFTER_KEY, call),
         };
         Words { kind, value }
     }
+
+    /// What counts no call before a key is made.
+    pub(crate) const AFTER_KEY: u64 = 4;
 
     /// Whether the fault meets a call, before which it saw `seen`; `draw` is a random number.
     pub(crate) fn meets(words: Words, seen: u64, draw: impl FnOnce() -> u64) -> bool {
         match words.kind {
             0 => true,
-            1 => seen + 1 == words.value,
+            1 | Self::AFTER_KEY => seen + 1 == words.value,
             2 => seen < words.value,
             _ => draw() % 1_000_000 < words.value,
         }
@@ -192,6 +198,7 @@ mod tests {
         };
         assert_eq!(met(When::Always), [1, 2, 3, 4, 5]);
         assert_eq!(met(When::Nth(3)), [3]);
+        assert_eq!(met(When::AfterKey(3)), [3]);
         assert_eq!(met(When::First(2)), [1, 2]);
         assert_eq!(met(When::Chance(0.5)), [1, 2, 3, 4, 5]);
         assert_eq!(met(When::Chance(0.499_999)), [0; 0]);

@@ -68,25 +68,31 @@ pub(crate) enum Injected {
 
 const ERROR: CK_RV = CKR_DEVICE_ERROR;
 
-// How often a rotation has called C_FindObjectsInit when it comes to these places: to clear the label of its key it looks twice, to see
-// that nothing has it once, and twice for each key that it reads back or opens: its own, the root's and its own for their signatures, for each
-// of these once more in the session that signs, and at last its own to serve it. Where it is not so, the state that is caught is another one.
-const LOOKS_TO_READ_BACK: u64 = 4;
-const LOOKS_TO_OPEN_ROOT: u64 = 6;
-const LOOKS_TO_SERVE: u64 = 14;
-const LOOKS_TO_CLEAR_OLD: u64 = 18;
+// The how manyth call of C_FindObjectsInit since its key was made brings a rotation to these places: it looks twice for each key that it reads
+// back or opens, its own, the root's and its own for their signatures, for each of these once more in the session that signs, and at last its
+// own to serve it. Where it is not so, the state that is caught is another one.
+const LOOKS_TO_READ_BACK: u64 = 1;
+const LOOKS_TO_OPEN_ROOT: u64 = 3;
+const LOOKS_TO_SERVE: u64 = 11;
+const LOOKS_TO_CLEAR_OLD: u64 = 15;
 
 /// Every cell of the table. A place of it where no call of the device, or no change of the database, could go wrong stays empty.
 pub(crate) fn cells() -> Vec<Cell> {
     use Effect::{Crash, CrashAfter, Hang, LoseAnswer, Refuse};
     use Fault::{AnswerLost, DatabaseError, DeviceError, Killed};
     use Function::{DestroyObject, FindObjectsInit, GenerateKeyPair, Sign, SignInit};
-    use When::{Always, First, Nth};
+    use When::{AfterKey, Always, First, Nth};
 
     let call = |function, when, effect| vec![Injected::Call(function, when, effect)];
     // A signature is tried twice, so that it takes two faults.
     let twice = |function, first: u64, effect: Effect| {
         [first, first + 1].map(|nth| Injected::Call(function, Nth(nth), effect.clone())).to_vec()
+    };
+    // So is a look.
+    let served = |effect: Effect| {
+        [LOOKS_TO_SERVE, LOOKS_TO_SERVE + 1]
+            .map(|nth| Injected::Call(FindObjectsInit, AfterKey(nth), effect.clone()))
+            .to_vec()
     };
     let change = |what| vec![Injected::Change(what)];
     // What is in flight hangs, until the rotation waits for nothing else; then this happens to it.
@@ -96,7 +102,7 @@ pub(crate) fn cells() -> Vec<Cell> {
         cell(0, Killed, "intent 0+0 / 1+1", call(GenerateKeyPair, Nth(1), Crash)),
         cell(0, DeviceError, "intent 0+0 / 1+1", call(GenerateKeyPair, Always, Refuse(ERROR))),
         cell(0, DatabaseError, "nothing", change("BEFORE INSERT ON epoch")),
-        // The key is found by its label, and is not made twice.
+        // A key whose making failed is destroyed, and made once more at once.
         cell(0, AnswerLost, "active I M 1+1 / 0+0", call(GenerateKeyPair, Nth(1), LoseAnswer(ERROR))),
         cell(1, Killed, "intent 1+1 / 1+1", call(GenerateKeyPair, Nth(1), CrashAfter)),
         // What cannot be read back cannot be removed either.
@@ -105,14 +111,19 @@ pub(crate) fn cells() -> Vec<Cell> {
             DeviceError,
             "intent 1+1 / 1+1",
             [
-                Injected::Call(FindObjectsInit, Nth(LOOKS_TO_READ_BACK), Refuse(ERROR)),
+                Injected::Call(FindObjectsInit, AfterKey(LOOKS_TO_READ_BACK), Refuse(ERROR)),
                 Injected::Call(DestroyObject, Always, Refuse(ERROR)),
             ]
             .to_vec(),
         ),
         cell(1, DatabaseError, "intent 1+1 / 1+1", change("BEFORE UPDATE ON epoch WHEN NEW.state = 'keyed'")),
-        cell(1, AnswerLost, "intent 0+0 / 1+1", call(FindObjectsInit, Nth(LOOKS_TO_READ_BACK), LoseAnswer(ERROR))),
-        cell(2, Killed, "keyed 1+1 / 1+1", call(FindObjectsInit, Nth(LOOKS_TO_OPEN_ROOT), Crash)),
+        cell(
+            1,
+            AnswerLost,
+            "active I M 1+1 / 0+0",
+            call(FindObjectsInit, AfterKey(LOOKS_TO_READ_BACK), LoseAnswer(ERROR)),
+        ),
+        cell(2, Killed, "keyed 1+1 / 1+1", call(FindObjectsInit, AfterKey(LOOKS_TO_OPEN_ROOT), Crash)),
         cell(2, DeviceError, "keyed i 1+1 / 1+1", call(SignInit, First(2), Refuse(ERROR))),
         cell(2, DatabaseError, "keyed 1+1 / 1+1", change("BEFORE INSERT ON request WHEN NEW.stage = 'intermediate'")),
         cell(2, AnswerLost, "keyed i 1+1 / 1+1", call(SignInit, First(2), LoseAnswer(ERROR))),
@@ -139,10 +150,10 @@ pub(crate) fn cells() -> Vec<Cell> {
         ),
         cell(4, DatabaseError, "keyed I M 1+1 / 1+1", change("BEFORE UPDATE ON epoch WHEN NEW.state = 'prepared'")),
         cell(4, AnswerLost, "keyed I m 1+1 / 1+1", twice(Sign, 2, LoseAnswer(ERROR))),
-        cell(5, Killed, "prepared I M 1+1 / 1+1", call(FindObjectsInit, Nth(LOOKS_TO_SERVE), Crash)),
-        cell(5, DeviceError, "prepared I M 1+1 / 1+1", call(FindObjectsInit, Nth(LOOKS_TO_SERVE), Refuse(ERROR))),
+        cell(5, Killed, "prepared I M 1+1 / 1+1", call(FindObjectsInit, AfterKey(LOOKS_TO_SERVE), Crash)),
+        cell(5, DeviceError, "prepared I M 1+1 / 1+1", served(Refuse(ERROR))),
         cell(5, DatabaseError, "prepared I M 1+1 / 1+1", change("BEFORE UPDATE ON epoch WHEN NEW.state = 'active'")),
-        cell(5, AnswerLost, "prepared I M 1+1 / 1+1", call(FindObjectsInit, Nth(LOOKS_TO_SERVE), LoseAnswer(ERROR))),
+        cell(5, AnswerLost, "prepared I M 1+1 / 1+1", served(LoseAnswer(ERROR))),
         cell(NOT_DRAINED, Killed, "active I M 1+1 / 1+1", call(Sign, Nth(1), Hang)),
         cell(NOT_DRAINED, DeviceError, "active I M 1+1 / 0+0", late(Injected::Call(Sign, Nth(1), Refuse(ERROR)))),
         cell(
@@ -154,12 +165,17 @@ pub(crate) fn cells() -> Vec<Cell> {
         cell(NOT_DRAINED, AnswerLost, "active I M 1+1 / 0+0", late(Injected::Call(Sign, Nth(1), LoseAnswer(ERROR)))),
         cell(7, Killed, "active I M 1+1 / 1+1", call(DestroyObject, Nth(1), Crash)),
         cell(7, DeviceError, "active I M 1+1 / 1+1", call(DestroyObject, Always, Refuse(ERROR))),
-        cell(7, AnswerLost, "active I M 1+1 / 0+1", call(DestroyObject, Nth(1), LoseAnswer(ERROR))),
+        cell(7, AnswerLost, "active I M 1+1 / 0+0", call(DestroyObject, Nth(1), LoseAnswer(ERROR))),
         cell(8, Killed, "active I M 1+1 / 0+1", call(DestroyObject, Nth(2), Crash)),
-        cell(8, DeviceError, "active I M 1+1 / 0+1", call(DestroyObject, Nth(2), Refuse(ERROR))),
+        cell(8, DeviceError, "active I M 1+1 / 0+1", twice(DestroyObject, 2, Refuse(ERROR))),
         cell(8, AnswerLost, "active I M 1+1 / 0+0", call(DestroyObject, Nth(2), LoseAnswer(ERROR))),
         cell(9, Killed, "active I M 1+1 / 0+0", call(DestroyObject, Nth(2), CrashAfter)),
-        cell(9, DeviceError, "active I M 1+1 / 0+0", call(FindObjectsInit, Nth(LOOKS_TO_CLEAR_OLD), Refuse(ERROR))),
+        cell(
+            9,
+            DeviceError,
+            "active I M 1+1 / 0+0",
+            call(FindObjectsInit, AfterKey(LOOKS_TO_CLEAR_OLD), Refuse(ERROR)),
+        ),
         cell(
             9,
             DatabaseError,
@@ -167,7 +183,12 @@ pub(crate) fn cells() -> Vec<Cell> {
             change("BEFORE INSERT ON entry WHEN instr(CAST(NEW.bytes AS TEXT), '\"action\":\"destroyed\"')"),
         ),
         cell(9, DatabaseError, "active I M 1+1 / 0+0", change("BEFORE UPDATE OF destroyed_at ON epoch")),
-        cell(9, AnswerLost, "active I M 1+1 / 0+0", call(FindObjectsInit, Nth(LOOKS_TO_CLEAR_OLD), LoseAnswer(ERROR))),
+        cell(
+            9,
+            AnswerLost,
+            "active I M 1+1 / 0+0",
+            call(FindObjectsInit, AfterKey(LOOKS_TO_CLEAR_OLD), LoseAnswer(ERROR)),
+        ),
     ]
 }
 

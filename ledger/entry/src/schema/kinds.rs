@@ -385,6 +385,9 @@ pub const KINDS: &[Kind] = &[
             maybe("manifest-sha256", Digest),
             maybe("owner-signature", Bytes),
             maybe("owner-spki", Bytes),
+            maybe("owners", Texts),
+            maybe("owners-omitted", Count),
+            maybe("owners-sha256", Digest),
             maybe("previous", Digest),
             maybe("reason", Text),
             maybe("reference", Text),
@@ -397,7 +400,11 @@ pub const KINDS: &[Kind] = &[
         variants: Some((
             "step",
             &[
-                Variant::new("epoch-active", &[needed("epoch", Object(EPOCH))]),
+                Variant::new(
+                    "epoch-aborted",
+                    &[needed("by", Text), needed("epoch", Object(EPOCH)), needed("reason", Text)],
+                ),
+                Variant::new("epoch-active", &[needed("by", Text), needed("epoch", Object(EPOCH))]),
                 Variant::new(
                     "epoch-intent",
                     &[needed("epoch", Object(EPOCH)), needed("label", Text), needed("manifest-sha256", Digest)],
@@ -406,7 +413,25 @@ pub const KINDS: &[Kind] = &[
                     "epoch-key",
                     &[needed("epoch", Object(EPOCH)), needed("reference", Text), needed("spki-sha256", Digest)],
                 ),
-                Variant::new("root-intent", &[needed("label", Text)]),
+                Variant::new(
+                    "intermediate-brought",
+                    &[
+                        needed("by", Text),
+                        needed("epoch", Object(EPOCH)),
+                        needed("serial", Bytes),
+                        needed("tbs-sha256", Digest),
+                    ],
+                ),
+                Variant::new(
+                    "root-brought",
+                    &[
+                        needed("owners-sha256", Digest),
+                        needed("serial", Bytes),
+                        needed("spki-sha256", Digest),
+                        needed("tbs-sha256", Digest),
+                    ],
+                ),
+                Variant::new("root-intent", &[needed("label", Text), needed("owners-sha256", Digest)]),
                 Variant::new("root-key", &[needed("reference", Text), needed("spki-sha256", Digest)]),
             ],
         )),
