@@ -69,7 +69,10 @@ async fn a_valid_certificate_that_a_restored_database_does_not_know_stops_the_au
         assert_eq!((refused.code, refused.reasons.as_slice()), (9, &["AUTHORITY_STOPPED".to_owned()][..]));
         assert!(refused.message.contains("an older database was restored"), "{}", refused.message);
         assert!(refused.allowed[0].1.contains("puts the newest database back"), "{:?}", refused.allowed);
-        world.restart().await;
+        world.stop().await;
+        let report = world.start(false).await.unwrap();
+        let said = report.lines.iter().find(|line| line.contains("was stopped by log entry"));
+        assert!(said.is_some_and(|line| line.contains("hallmark authority resume")), "{report:?}");
         assert_eq!(codes(world.mint(register("i-3", &key())).await), ["AUTHORITY_STOPPED"], "nobody is served");
         assert_eq!(
             codes(world.mint(refresh("i-2", &key(), &two.minted.certificate)).await),
