@@ -1,5 +1,5 @@
 //! The serial rule against a short model of it, over random histories: registrations, refreshes with whatever certificate ever existed,
-//! retries, thieves, forgotten and void answers, operators, time, restarts, and databases that are restored.
+//! retries, thieves, forgotten and void answers, operators, time, and databases that are restored.
 //!
 //! `HALLMARK_SEQUENCES=10000` runs so many histories; a few hundred run by themselves.
 
