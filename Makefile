@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help deps build demo serve test crashes lint fuzz clean
+.PHONY: help deps build demo serve test crashes test-instances lint fuzz clean
 
 CARGO = cargo
 
@@ -12,6 +12,7 @@ help:
 	@echo 'make test    every test, SoftHSM included'
 	@echo 'make crashes  200 rounds of kill -9 under 64 clients; make test does 20'
 	@echo 'make test-rotation  a minute of minting and rotating at once, with its numbers, on a machine that does nothing else'
+	@echo 'make test-instances  the serial rule of instances against its model, over 10,000 random histories; make test does 300'
 	@echo 'make lint    formatting, clippy without warnings, licences and duplicate crates'
 	@echo 'make build   the programs hallmarkd and hallmark, in target/debug'
 	@echo 'make fuzz    every fuzz target for a minute (needs cargo-fuzz)'
@@ -39,6 +40,9 @@ crashes: build
 
 test-rotation: deps
 	HALLMARK_ROTATION_SECONDS=60 $(CARGO) test --locked -p hallmark-tests --test fences -- --nocapture
+
+test-instances: deps
+	HALLMARK_SEQUENCES=10000 $(CARGO) test --locked -p hallmark-ledger --lib model
 
 lint: deps
 	$(CARGO) fmt --all --check

@@ -1,5 +1,6 @@
 //! What can be typed. The help texts here are the manual pages, too.
 
+mod instances;
 mod names;
 mod rotation;
 
@@ -9,6 +10,12 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hallmark_policy::time::{Span, UnixTime};
 
+pub use instances::{
+    AuthorityCommand, AuthorityResumeArguments, CertificateCommand, CertificateFindArguments,
+    CertificateRevokeArguments, InstanceAllowArguments, InstanceCommand, InstanceListArguments,
+    InstanceRevokeArguments, InstanceShowArguments, InstanceStateWord, OneInstanceArguments, ReasonWord,
+    SelectionArguments,
+};
 pub use names::{NameCommand, NameListArguments, NameReleaseArguments};
 pub use rotation::{
     EpochAbortArguments, EpochActivateArguments, EpochBringArguments, EpochCommand, EpochListArguments,
@@ -95,6 +102,15 @@ pub enum Command {
     /// As an operator, list and free written forms of names whose dots are written as dashes.
     #[command(subcommand)]
     Name(NameCommand),
+    /// As an operator, list, show, revoke and allow instances.
+    #[command(subcommand)]
+    Instance(InstanceCommand),
+    /// As an operator, find certificates, and revoke them.
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
+    /// As an operator, let an authority issue again that was stopped.
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.
@@ -208,6 +224,16 @@ pub struct MintArguments {
     /// Evidence that the signer checks: the provider's JWT.
     #[arg(long, value_name = "FILE")]
     pub evidence_jwt: Option<PathBuf>,
+    /// Begin the record of an instance with it, for profiles that keep records; the names say which instance.
+    #[arg(long, conflicts_with = "refresh")]
+    pub register: bool,
+    /// The instance's certificate that it replaces, PEM or DER.
+    #[arg(long, value_name = "FILE")]
+    pub refresh: Option<PathBuf>,
+    /// Proof that whoever refreshes has the key of that certificate: its signature over what `docs/instances.md` says, where the CSR
+    /// is not signed with it.
+    #[arg(long, value_name = "FILE", requires = "refresh")]
+    pub refresh_proof: Option<PathBuf>,
     /// Name of this request: the same one again gives the same certificate [default: a random one].
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,

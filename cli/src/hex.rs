@@ -9,6 +9,15 @@ pub(crate) fn digest(text: &str) -> Result<[u8; 32], String> {
     bytes(text).and_then(|bytes| bytes.try_into().ok()).ok_or_else(wrong)
 }
 
+/// Reads a serial number: 1 to 20 bytes.
+///
+/// # Errors
+/// One sentence for everything else.
+pub(crate) fn serial(text: &str) -> Result<Vec<u8>, String> {
+    let number = bytes(text).filter(|bytes| (1..=20).contains(&bytes.len()));
+    number.ok_or_else(|| "a serial number has 1 to 20 pairs of hexadecimal digits".to_owned())
+}
+
 /// Reads pairs of hexadecimal digits.
 pub(crate) fn bytes(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();

@@ -11,8 +11,10 @@
 //! show bytes of others on a terminal as they came.
 
 pub mod arguments;
+mod authority;
 mod bundle;
 mod certificate;
+mod certificates;
 mod chain;
 mod checks;
 mod config;
@@ -25,6 +27,7 @@ mod exit;
 mod files;
 mod health;
 mod hex;
+mod instance;
 mod log;
 mod mint;
 mod name;
@@ -89,6 +92,9 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Policy(PolicyCommand::Apply(apply)) => policy::in_force::apply(apply, config, screen),
         Command::Policy(PolicyCommand::Status(status)) => policy::in_force::status(status, config, screen),
         Command::Name(command) => name::name(command, config, screen),
+        Command::Instance(command) => instance::instance(command, config, screen),
+        Command::Certificate(command) => certificates::certificate(command, config, screen),
+        Command::Authority(command) => authority::authority(command, config, screen),
         Command::Completions(completions) => documents::completions(completions, screen),
         Command::Man(man) => documents::man(man, screen),
     }

@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use hallmark_proto::signer::{
-    MintCertificateRequest, MintCertificateResponse, SubjectAltName, mint_certificate_request::Subject,
-    subject_alt_name::Name,
+    InstanceIntent, InstanceRefresh, InstanceRegister, MintCertificateRequest, MintCertificateResponse, SubjectAltName,
+    instance_intent::Intent, mint_certificate_request::Subject, subject_alt_name::Name,
 };
 use serde_json::{Value, json};
 
@@ -54,6 +54,22 @@ fn ask(settings: &ConnectionSettings, request: MintCertificateRequest) -> Result
     })
 }
 
+/// What is done to the record of an instance.
+fn intent(arguments: &MintArguments) -> Result<Option<Intent>, Problem> {
+    if arguments.register {
+        return Ok(Some(Intent::Register(InstanceRegister {})));
+    }
+    let Some(path) = &arguments.refresh else { return Ok(None) };
+    let certificate = pem::first_certificate(&files::read(path)?);
+    let certificate =
+        certificate.ok_or_else(|| FileError::Unexpected { path: path.clone(), expected: "certificate" })?;
+    let proof = arguments.refresh_proof.as_deref().map(files::read).transpose()?.unwrap_or_default();
+    Ok(Some(Intent::Refresh(InstanceRefresh {
+        current_certificate: certificate.into(),
+        possession_signature: proof.into(),
+    })))
+}
+
 /// Whoever did not get an answer needs the request's name to ask again.
 #[expect(clippy::wildcard_enum_match_arm, reason = "all others are about what was not sent")]
 fn name_request(problem: Problem, request_id: &str) -> Problem {
@@ -84,6 +100,7 @@ fn request(arguments: &MintArguments, config: &Config) -> Result<(MintCertificat
         policy_hash: digest(arguments.policy_hash),
         evidence_sha256: digest(arguments.evidence_sha256),
         evidence_jwt: arguments.evidence_jwt.as_deref().map(files::read_jwt).transpose()?.unwrap_or_default(),
+        instance: intent(arguments)?.map(|intent| InstanceIntent { intent: Some(intent) }),
         validate_only: arguments.validate_only,
         subject_alt_names: names(arguments).map(|name| SubjectAltName { name: Some(name) }).collect(),
         common_name: arguments.common_name.clone().unwrap_or_default(),

@@ -20,6 +20,8 @@ pub struct LedgerConfig {
     pub publish: PathBuf,
     /// How long request ids of leaves, their TBSCertificates and signatures are kept. CA certificates are kept for ever.
     pub retention: Span,
+    /// How long serial numbers and records of instances are kept after their end. The log keeps them in any case.
+    pub ended_retention: Span,
     /// Whether to start although the published checkpoint is missing that there was before. Nothing tells then whether
     /// the database is an older copy: for an operator who moved the directory, once.
     pub accept_missing_checkpoint: bool,

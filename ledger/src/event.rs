@@ -1,6 +1,8 @@
 //! What is logged beside decisions: events, and the steps that make authorities and epochs.
 
 use hallmark_policy::{
+    content::Serial,
+    crl::RevocationReason,
     key::{KeyKind, SpkiDigest},
     offline::Brought,
     profile::PolicyDigest,
@@ -83,6 +85,21 @@ pub enum Event {
         /// What.
         command: String,
     },
+    /// An operator revokes certificates: their revocations follow.
+    RevokeCertificates {
+        /// The authority.
+        authority: String,
+        /// The operator.
+        by: String,
+        /// Why, in words.
+        why: String,
+        /// What CRLs say.
+        reason: RevocationReason,
+        /// What was selected, in words.
+        selection: Vec<String>,
+        /// How many.
+        count: u64,
+    },
     /// Calls of one caller that were refused alike and are not logged one by one.
     Aggregate {
         /// Who called.
@@ -97,6 +114,21 @@ pub enum Event {
         from: UnixMillis,
         /// Until when.
         to: UnixMillis,
+    },
+    /// A certificate that is not ours was presented to be refreshed.
+    ForeignCertificate {
+        /// The authority that was asked.
+        authority: String,
+        /// Who presented it.
+        caller: String,
+        /// In which request.
+        request_id: String,
+        /// Its serial number.
+        serial: Option<Serial>,
+        /// What was said to the caller.
+        sentence: String,
+        /// Index of the refusal.
+        log_index: u64,
     },
     /// Nothing happened: the log is alive.
     Heartbeat,

@@ -5,14 +5,16 @@ use std::{
     time::Instant,
 };
 
-use hallmark_policy::{Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest};
+use hallmark_policy::{Reason, Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest};
 use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
 use crate::{
-    Answer, AuthorityRecord, CaKey, ClaimedName, CrlRecord, CrlStatus, EpochRecord, Epochs, Event, Fetch, Found, Head,
-    Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened, REVOCATIONS_MAX, ReceiptHandle,
-    Released, Revoke, Revoked, Step, UnixMillis, authority, claim, crl, nodes, open,
+    Allowed, Answer, AuthorityRecord, CaKey, CertificateFilter, CertificatePage, ClaimedName, CrlRecord, CrlStatus,
+    EpochRecord, Epochs, Event, Fetch, Found, Head, InstanceFilter, InstanceRecord, InstanceRevocation,
+    InstanceRevoked, Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened,
+    REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, Revoked, Step, UnixMillis, authority, certificate, claim, crl,
+    instance, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
@@ -72,6 +74,15 @@ impl Ledger {
     pub fn find(&self, request: &RequestIdentity) -> Result<Found, LedgerError> {
         let row = self.read(|connection| RequestRow::find(connection, request))?;
         Ok(row.map_or(Found::New, |row| row.found(&request.content_sha256)))
+    }
+
+    /// When a request was committed, or the one whose certificate answers it, too.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn asked_at(&self, request: &RequestIdentity) -> Result<Option<UnixMillis>, LedgerError> {
+        let row = self.read(|connection| RequestRow::find(connection, request))?;
+        Ok(row.map(|row| row.at))
     }
 
     /// Hands out again what was committed and never signed, after saying so in the log; or voids it where its epoch is
@@ -193,6 +204,83 @@ impl Ledger {
     /// See [`LedgerError`]; a form that is kept is an answer, [`Released::Kept`].
     pub async fn release_name(&self, release: NameRelease, at: UnixMillis) -> Result<Released, LedgerError> {
         self.ask(|reply| Operation::ReleaseName { release, at, reply }).await
+    }
+
+    /// Leaf certificates of an authority, newest first, one page of them. It reads the log, and blocks meanwhile.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn certificates(
+        &self,
+        authority: &str,
+        filter: &CertificateFilter,
+        at: UnixMillis,
+    ) -> Result<CertificatePage, LedgerError> {
+        self.read(|connection| certificate::page(connection, authority, filter, at))
+    }
+
+    /// Records of an authority's instances, in the order of providers and ids. `at` says which have ended.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn instances(
+        &self,
+        authority: &str,
+        filter: &InstanceFilter,
+        at: UnixMillis,
+    ) -> Result<Vec<InstanceRecord>, LedgerError> {
+        self.read(|connection| instance::page(connection, authority, filter, at))
+    }
+
+    /// The record of one instance.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn instance(&self, authority: &str, provider: &str, id: &str) -> Result<Option<InstanceRecord>, LedgerError> {
+        self.read(|connection| instance::show(connection, authority, provider, id))
+    }
+
+    /// Revokes an instance with all its certificates, in one transaction.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; what cannot be revoked is an answer.
+    pub async fn revoke_instance(
+        &self,
+        wish: InstanceRevocation,
+        at: UnixMillis,
+    ) -> Result<InstanceRevoked, LedgerError> {
+        self.ask(|reply| Operation::RevokeInstance { wish, at, reply }).await
+    }
+
+    /// Takes the record of an instance away, so that it may register anew.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; that there is none is an answer.
+    pub async fn allow_instance(&self, wish: InstanceRevocation, at: UnixMillis) -> Result<Allowed, LedgerError> {
+        self.ask(|reply| Operation::AllowInstance { wish, at, reply }).await
+    }
+
+    /// Lets an authority issue again that a certificate unknown to this database had stopped. None: it is not stopped.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub async fn resume_authority(
+        &self,
+        authority: &str,
+        by: &str,
+        why: &str,
+        at: UnixMillis,
+    ) -> Result<Option<Logged>, LedgerError> {
+        let (authority, by, why) = (authority.to_owned(), by.to_owned(), why.to_owned());
+        self.ask(|reply| Operation::ResumeAuthority { authority, by, why, at, reply }).await
+    }
+
+    /// Why an authority issues nothing, if a certificate unknown to this database stopped it.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn stopped(&self, authority: &str) -> Result<Option<Reason>, LedgerError> {
+        self.read(|connection| instance::stopped(connection, authority))
     }
 
     /// The bytes of that SHA-256: a manifest, a policy, a request. They are compared with their digest.

@@ -1,16 +1,19 @@
 //! Committing a warrant: every condition is looked at inside the transaction, and then all is written, or a refusal.
 
-use hallmark_entry::{Decision, Outcome, Warranted};
+use hallmark_entry::{Decision, Object, Outcome, Warranted};
 use hallmark_policy::{
-    Conditions, Facts, Numbering, Reason, ReasonCode, Stage, Warrant,
+    Conditions, Facts, Numbering, Reason, ReasonCode, RequestIdentity, Stage, Warrant,
     content::{CertificateContent, Content},
+    hex,
 };
 use rusqlite::params;
 
 use crate::{
-    Committed, Found, Issued, UnixMillis,
+    Committed, Found, Issued, LedgerError, UnixMillis,
     batch::{Batch, Fault},
-    claim, crl, limits,
+    claim, crl,
+    instance::{self, Change, Consequence, Held, Verdict},
+    limits,
     request::{self, RequestRow},
     schema::signed,
     stage,
@@ -30,21 +33,78 @@ impl Batch<'_> {
                 Found::OtherContent => self.refuse_warrant(&warrant, vec![reused()], at),
             };
         }
+        let verdict = self.verdict(&warrant.conditions, at)?;
+        if let Some(Verdict::Same { log_index }) = verdict
+            && !warrant.conditions.validate_only
+        {
+            return self.answer_same(&warrant.conditions.request, log_index, at);
+        }
         let reasons = self.objections(&warrant.conditions, at)?;
         if !reasons.is_empty() {
             return self.refuse_warrant(&warrant, reasons, at);
         }
+        let change = match verdict {
+            Some(Verdict::Refuse(reason, consequence)) => return self.refuse_move(&warrant, *reason, consequence, at),
+            Some(Verdict::Move(change)) => Some(change),
+            Some(Verdict::Same { .. }) | None => None,
+        };
         if warrant.conditions.validate_only {
             let logged = self.append(warrant.entry(Outcome::Validated, at), at)?;
             self.keep_brought(&warrant.facts)?;
             return Ok(Issued::Validated { logged });
         }
         if let Content::Certificate(content) = &warrant.content
-            && !self.take_serial(&warrant.conditions, content)?
+            && !self.take_serial(&warrant.conditions, content, change.as_ref())?
         {
             return self.refuse_warrant(&warrant, vec![serial_taken()], at);
         }
-        self.commit_warrant(warrant, at)
+        self.commit_warrant(warrant, change, at)
+    }
+
+    /// What the serial rule says, where the certificate is an instance's.
+    fn verdict(&self, conditions: &Conditions, at: UnixMillis) -> rusqlite::Result<Option<Verdict>> {
+        let Some(moved) = &conditions.instance else { return Ok(None) };
+        instance::judge(self.connection, &conditions.authority, moved, at).map(Some)
+    }
+
+    /// Answers with the certificate of another request, and binds this one's id to it.
+    fn answer_same(&mut self, request: &RequestIdentity, log_index: u64, at: UnixMillis) -> Result<Issued, Fault> {
+        let row = RequestRow::at(self.connection, log_index)?;
+        let row = row.ok_or(Fault::Alone(LedgerError::UnknownIndex { log_index }))?;
+        let entry = Object::new()
+            .text("result", "same-answer")
+            .text("authority", &request.authority)
+            .text("caller", &request.caller)
+            .text("request-id", &request.id)
+            .text("stage", row.stage.name())
+            .text("serial", &hex(&row.serial))
+            .count("decision-index", row.log_index);
+        self.append(entry.into_entry("outcome", at.0), at)?;
+        RequestRow::bind(self.connection, request, log_index)?;
+        let (identity, content) = (row.identity(), row.content);
+        Ok(match row.found(&content) {
+            Found::Answered(answer) => Issued::Answered(answer),
+            Found::New | Found::Unsigned | Found::Void | Found::OtherContent => Issued::SameAs(identity),
+        })
+    }
+
+    /// Logs a refusal of the serial rule, and what follows from it; nothing follows where only the answer was asked.
+    fn refuse_move(
+        &mut self,
+        warrant: &Parts,
+        reason: Reason,
+        consequence: Consequence,
+        at: UnixMillis,
+    ) -> Result<Issued, Fault> {
+        let sentence = reason.sentence.clone();
+        let refused = self.refuse_warrant(warrant, vec![reason], at)?;
+        let Parts { conditions, facts, .. } = warrant;
+        if let (Issued::Refused { logged, .. }, Some(moved), false) =
+            (&refused, &conditions.instance, conditions.validate_only)
+        {
+            self.follow(consequence, moved, facts, &sentence, logged.index, at)?;
+        }
+        Ok(refused)
     }
 
     fn objections(&mut self, conditions: &Conditions, at: UnixMillis) -> rusqlite::Result<Vec<Reason>> {
@@ -55,6 +115,9 @@ impl Batch<'_> {
         }
         let Conditions { authority, stage, issuer, .. } = conditions;
         reasons.extend(stage::objection(self.connection, authority, *stage, *issuer)?);
+        if let Stage::Leaf { .. } = stage {
+            reasons.extend(instance::stopped(self.connection, authority)?);
+        }
         reasons.extend(claim::objections(self.connection, authority, &conditions.claims)?);
         reasons.extend(limits::objections(self.connection, conditions, at)?);
         if let Numbering::Crl { number, newest_revocation } = conditions.numbering {
@@ -69,7 +132,13 @@ impl Batch<'_> {
     }
 
     /// Whether the serial number was free; it is taken now.
-    fn take_serial(&mut self, conditions: &Conditions, content: &CertificateContent) -> rusqlite::Result<bool> {
+    fn take_serial(
+        &mut self,
+        conditions: &Conditions,
+        content: &CertificateContent,
+        change: Option<&Change>,
+    ) -> rusqlite::Result<bool> {
+        let registration = instance::registration(change, self.next_index());
         let (index, end) = (signed(self.next_index()), content.validity.not_after.secs());
         let issuer = self.issuer(conditions.issuer)?;
         let latest_end = match conditions.stage {
@@ -78,9 +147,9 @@ impl Batch<'_> {
             Stage::Root | Stage::MeshCa { .. } | Stage::Crl { .. } | Stage::Request { .. } => issuer.latest_end,
         };
         let id = issuer.id;
-        let sql =
-            "INSERT INTO serial (issuer, serial, not_after, log_index) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-        let values = params![id, content.serial.as_bytes(), end, index];
+        let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT DO NOTHING";
+        let values = params![id, content.serial.as_bytes(), end, index, registration];
         let is_taken = self.connection.prepare_cached(sql)?.execute(values)? == 1;
         if is_taken {
             self.issuer(conditions.issuer)?.latest_end = latest_end;
@@ -104,10 +173,11 @@ impl Batch<'_> {
         })
     }
 
-    fn commit_warrant(&mut self, warrant: Parts, at: UnixMillis) -> Result<Issued, Fault> {
+    fn commit_warrant(&mut self, warrant: Parts, change: Option<Change>, at: UnixMillis) -> Result<Issued, Fault> {
         let sequence = self.take_number(&warrant.conditions)?;
+        let word = change.as_ref().map(Change::name);
         let issuer = self.issuer(warrant.conditions.issuer)?.id;
-        let logged = self.append(warrant.entry(Outcome::Issued { sequence }, at), at)?;
+        let logged = self.append(warrant.entry(Outcome::Issued { sequence, change: word }, at), at)?;
         self.keep_brought(&warrant.facts)?;
         let Conditions { request, stage, .. } = &warrant.conditions;
         let epoch = stage.epoch();
@@ -137,6 +207,16 @@ impl Batch<'_> {
         let Conditions { authority, claims, not_after, .. } = &warrant.conditions;
         claim::take(self.connection, authority, claims, *not_after, logged.index)?;
         limits::count(self.connection, &warrant.conditions, at, logged.index)?;
+        if let (Some(change), Some(moved)) = (&change, &warrant.conditions.instance) {
+            let serial = warrant.conditions.numbering.serial().map(|serial| serial.as_bytes().to_vec());
+            let held = Held {
+                issuer,
+                serial: serial.unwrap_or_default(),
+                spki: *moved.key.as_bytes(),
+                log_index: logged.index,
+            };
+            self.move_record(&warrant.conditions, moved, change, &held, at)?;
+        }
         let committed = Committed {
             to_be_signed: warrant.to_be_signed,
             issuer: warrant.conditions.issuer,

@@ -5,6 +5,7 @@
 
 mod authority;
 mod batch;
+mod certificate;
 mod claim;
 mod committed;
 mod config;
@@ -13,6 +14,7 @@ mod error;
 mod event;
 mod genuine;
 mod handle;
+mod instance;
 mod issue;
 mod limits;
 mod nodes;
@@ -39,6 +41,7 @@ mod writer;
 pub use hallmark_entry::privacy::{NotPrivate, Private};
 
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
+pub use certificate::{CertificateFilter, CertificatePage, CertificateRecord};
 pub use claim::{ClaimedName, NameRelease, Released};
 pub use committed::Committed;
 pub use config::{Head, LedgerConfig, LogKeys, Opened, Recovery, UnixMillis};
@@ -46,5 +49,6 @@ pub use crl::{CrlRecord, CrlStatus};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
 pub use event::{Consent, EpochIntent, Event, KeyAction, Statement, Step};
 pub use handle::Ledger;
+pub use instance::{Allowed, InstanceFilter, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState};
 pub use outcome::{Answer, Found, Issued, Logged, ReceiptHandle};
 pub use revocation::{REVOCATIONS_MAX, Revoke, Revoked};

@@ -6,7 +6,8 @@ use hallmark_policy::{Refusal, RequestIdentity, Warrant};
 use tokio::sync::oneshot;
 
 use crate::{
-    Event, Issued, LedgerError, Logged, NameRelease, Released, Revoke, Revoked, Step, UnixMillis, authority,
+    Allowed, Event, InstanceRevocation, InstanceRevoked, Issued, LedgerError, Logged, NameRelease, Released, Revoke,
+    Revoked, Step, UnixMillis, authority,
     batch::{Batch, Fault},
 };
 
@@ -22,6 +23,9 @@ pub(crate) enum Operation {
     Advance { step: Step, at: UnixMillis, reply: Reply<Logged> },
     KeepFetch { authority: String, generation: u64, caller: String, at: UnixMillis, reply: Reply<()> },
     ReleaseName { release: NameRelease, at: UnixMillis, reply: Reply<Released> },
+    RevokeInstance { wish: InstanceRevocation, at: UnixMillis, reply: Reply<InstanceRevoked> },
+    AllowInstance { wish: InstanceRevocation, at: UnixMillis, reply: Reply<Allowed> },
+    ResumeAuthority { authority: String, by: String, why: String, at: UnixMillis, reply: Reply<Option<Logged>> },
     Revoke { revokes: Vec<Revoke>, at: UnixMillis, reply: Reply<Vec<Revoked>> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
     Stop,
@@ -64,6 +68,11 @@ impl Operation {
                 defer(reply, kept.map_err(Fault::Sql))
             }
             Self::ReleaseName { release, at, reply } => defer(reply, batch.release_name(&release, at)),
+            Self::RevokeInstance { wish, at, reply } => defer(reply, batch.revoke_instance(&wish, at)),
+            Self::AllowInstance { wish, at, reply } => defer(reply, batch.allow_instance(&wish, at)),
+            Self::ResumeAuthority { authority, by, why, at, reply } => {
+                defer(reply, batch.resume_authority(&authority, &by, &why, at))
+            }
             Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
             Self::KeepSignature { log_index, signature, reply } => {
                 defer(reply, batch.keep_signature(log_index, signature))
@@ -83,6 +92,9 @@ impl Operation {
             Self::KeepSignature { reply, .. } => answer(reply, Err(error)),
             Self::KeepFetch { reply, .. } => answer(reply, Err(error)),
             Self::ReleaseName { reply, .. } => answer(reply, Err(error)),
+            Self::RevokeInstance { reply, .. } => answer(reply, Err(error)),
+            Self::AllowInstance { reply, .. } => answer(reply, Err(error)),
+            Self::ResumeAuthority { reply, .. } => answer(reply, Err(error)),
             Self::Stop => {}
         }
     }

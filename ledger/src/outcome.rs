@@ -1,7 +1,7 @@
 //! What the ledger answers.
 
 use hallmark_policy::{
-    EpochId, Reason,
+    EpochId, Reason, RequestIdentity,
     key::{SignatureAlgorithm, SpkiDigest},
 };
 use tokio::sync::oneshot;
@@ -22,6 +22,8 @@ pub enum Issued {
     Answered(Answer),
     /// The same request was committed before and is not signed yet. Nothing was written.
     InFlight,
+    /// Another request's certificate is the answer, and is not signed yet. The id of this one is bound to it.
+    SameAs(RequestIdentity),
     /// Its deadline had passed when the writer came to it. Nothing was written.
     Expired,
     /// A condition did not hold. The refusal is logged.

@@ -1,6 +1,7 @@
 //! Entries of events.
 
 use hallmark_entry::Object;
+use hallmark_policy::content::Serial;
 
 use crate::{
     Event, KeyAction, Logged, UnixMillis,
@@ -39,6 +40,8 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::SigningFailed { .. }
         | Event::OperatorCommand { .. }
         | Event::Aggregate { .. }
+        | Event::ForeignCertificate { .. }
+        | Event::RevokeCertificates { .. }
         | Event::Heartbeat => None,
     }
 }
@@ -89,6 +92,17 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
         Event::ClockDistrusted { sentence } => ("clock-distrusted", object.text("sentence", sentence)),
         Event::ClockAccepted => ("operator-command", object.text("command", "accept-clock")),
         Event::OperatorCommand { command } => ("operator-command", object.text("command", command)),
+        Event::RevokeCertificates { authority, by, why, reason, selection, count } => (
+            "operator-command",
+            object
+                .text("command", "revoke-certificates")
+                .text("authority", authority)
+                .text("by", by)
+                .text("reason", why)
+                .text("revocation-reason", reason.name())
+                .texts("selection", "selection-omitted", selection)
+                .count("count", *count),
+        ),
         Event::Aggregate { caller, method, reason, count, from, to } => (
             "aggregate",
             object
@@ -98,6 +112,17 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 .count("count", *count)
                 .integer("from", from.0)
                 .integer("to", to.0),
+        ),
+        Event::ForeignCertificate { authority, caller, request_id, serial, sentence, log_index } => (
+            "alarm",
+            object
+                .text("alarm", "foreign-certificate")
+                .text("authority", authority)
+                .text("caller", caller)
+                .text("request-id", request_id)
+                .maybe_hex("presented-serial", serial.as_ref().map(Serial::as_bytes))
+                .text("sentence", sentence)
+                .count("decision-index", *log_index),
         ),
         Event::Heartbeat => ("heartbeat", object),
     };

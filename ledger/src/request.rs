@@ -8,7 +8,7 @@ use hallmark_policy::{
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, types::Type};
 
 use crate::{
-    Answer, Found,
+    Answer, Found, UnixMillis,
     schema::{signed, unsigned},
 };
 
@@ -16,6 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct RequestRow {
     pub(crate) log_index: u64,
+    pub(crate) at: UnixMillis,
     pub(crate) authority: String,
     pub(crate) caller: String,
     pub(crate) id: String,
@@ -35,18 +36,47 @@ macro_rules! select_where {
     ($condition:literal) => {
         concat!(
             "SELECT r.log_index, r.content, r.stage, r.generation, r.transition, i.spki_sha256, r.serial, r.algorithm, ",
-            "r.not_after, r.void, r.signature, r.tbs, r.authority, r.caller, r.id FROM request r JOIN issuer i ON i.id = r.issuer WHERE ",
+            "r.not_after, r.void, r.signature, r.tbs, r.authority, r.caller, r.id, r.at FROM request r JOIN issuer i ON i.id = r.issuer WHERE ",
             $condition
         )
     };
 }
 
 impl RequestRow {
-    /// The request of that name, whatever its content.
+    /// The request of that name, whatever its content; or the one whose certificate answers it, too.
     pub(crate) fn find(connection: &Connection, request: &RequestIdentity) -> rusqlite::Result<Option<Self>> {
         let sql = select_where!("r.authority = ?1 AND r.caller = ?2 AND r.id = ?3");
         let RequestIdentity { authority, caller, id, content_sha256: _ } = request;
-        connection.prepare_cached(sql)?.query_row(params![authority, caller, id], Self::read).optional()
+        let own = connection.prepare_cached(sql)?.query_row(params![authority, caller, id], Self::read).optional()?;
+        if own.is_some() {
+            return Ok(own);
+        }
+        let sql = "SELECT log_index, content FROM same_request WHERE authority = ?1 AND caller = ?2 AND id = ?3";
+        let mut statement = connection.prepare_cached(sql)?;
+        let read = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get(1)?));
+        let Some((log_index, content)) = statement.query_row(params![authority, caller, id], read).optional()? else {
+            return Ok(None);
+        };
+        Ok(Self::at(connection, log_index)?.map(|row| Self { content, ..row }))
+    }
+
+    /// Binds an id to the decision of another request, whose certificate answers it, too.
+    pub(crate) fn bind(connection: &Connection, request: &RequestIdentity, log_index: u64) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO same_request (authority, caller, id, content, log_index) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let RequestIdentity { authority, caller, id, content_sha256 } = request;
+        let values = params![authority, caller, id, content_sha256, signed(log_index)];
+        connection.prepare_cached(sql)?.execute(values).map(drop)
+    }
+
+    /// The name of the request, with its own content.
+    pub(crate) fn identity(&self) -> RequestIdentity {
+        let Self { authority, caller, id, content, .. } = self;
+        RequestIdentity {
+            authority: authority.clone(),
+            caller: caller.clone(),
+            id: id.clone(),
+            content_sha256: *content,
+        }
     }
 
     /// The request whose decision stands at that index.
@@ -95,6 +125,7 @@ impl RequestRow {
         };
         Ok(Self {
             log_index: unsigned(row.get(0)?),
+            at: UnixMillis(row.get(15)?),
             authority: row.get(12)?,
             caller: row.get(13)?,
             id: row.get(14)?,

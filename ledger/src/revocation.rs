@@ -14,6 +14,9 @@ use crate::{
 /// Most certificates that one operation revokes: they share one transaction, and everybody else waits for it.
 pub const REVOCATIONS_MAX: usize = 1_000;
 
+/// Most certificates that are revoked with one instance.
+pub(crate) const SERIALS_EACH_MAX: u32 = 1_000;
+
 /// A certificate that is to be revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoke {

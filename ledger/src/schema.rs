@@ -20,8 +20,8 @@ const STATEMENTS_MAX: usize = 64;
 /// Its `published` is at most what was ever published, and over 0 once anything was.
 /// `opening` has the private values of entries; without its rows the entries are what they were.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
-/// `request` forgets leaves after the retention time, and CRLs when newer ones are signed; `serial`, `crl` and `key_names` never
-/// forget. Its `serial` is empty where what is signed has none.
+/// `request` forgets leaves after the retention time, and CRLs when newer ones are signed; `crl` and `key_names` never
+/// forget. `serial` and `instance` forget what has ended for long, but for instances that are revoked. Its `serial` is empty where what is signed has none.
 /// `name_claim` forgets a form when an operator releases it; its `not_after` is the end of the last certificate with the form.
 /// `issuer` has the end of what lives longest among its certificates, the number of its last CRL, and where its newest revocation
 /// stands in the log. `revocation` forgets what has stood on a CRL after its end; times there and in `crl` are in seconds.
@@ -29,6 +29,11 @@ const STATEMENTS_MAX: usize = 64;
 /// which it began: what a row says is compared with that entry, and the entry with the tree.
 /// `epoch` keeps aborted ones, so that no generation is used twice; of the others, each transition stands once. `destroyed_at` of an
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
+/// `instance` has a row for each instance that is registered; its `id` is the index of the decision that registered it, `not_after` the end
+/// of what lives longest among its certificates, `retried` whether the retry with another key was used. `serial.instance` says
+/// to which registration a certificate belongs; a new registration makes strangers of the certificates before it.
+/// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
+/// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
 /// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
 const TABLES: &str = "
 CREATE TABLE head (
@@ -75,8 +80,11 @@ CREATE TABLE serial (
     serial BLOB NOT NULL,
     not_after INTEGER NOT NULL,
     log_index INTEGER NOT NULL,
+    instance INTEGER,
     PRIMARY KEY (issuer, serial)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX serial_end ON serial (not_after);
+CREATE INDEX serial_instance ON serial (instance) WHERE instance IS NOT NULL;
 CREATE TABLE revocation (
     issuer INTEGER NOT NULL REFERENCES issuer (id),
     serial BLOB NOT NULL,
@@ -116,6 +124,39 @@ CREATE TABLE request (
 ) STRICT;
 CREATE UNIQUE INDEX request_identity ON request (authority, caller, id);
 CREATE INDEX request_unsigned ON request (log_index) WHERE signature IS NULL AND void = 0;
+CREATE TABLE same_request (
+    authority TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    id TEXT NOT NULL,
+    content BLOB NOT NULL,
+    log_index INTEGER NOT NULL,
+    PRIMARY KEY (authority, caller, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX same_request_of ON same_request (log_index);
+CREATE TABLE instance (
+    id INTEGER PRIMARY KEY,
+    authority TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    name TEXT NOT NULL,
+    service TEXT NOT NULL,
+    registered_at INTEGER NOT NULL,
+    moved_at INTEGER NOT NULL,
+    moves INTEGER NOT NULL DEFAULT 0,
+    not_after INTEGER NOT NULL,
+    issuer INTEGER NOT NULL REFERENCES issuer (id),
+    serial BLOB NOT NULL,
+    spki_sha256 BLOB NOT NULL,
+    log_index INTEGER NOT NULL,
+    previous_issuer INTEGER REFERENCES issuer (id),
+    previous_serial BLOB,
+    previous_spki_sha256 BLOB,
+    previous_index INTEGER,
+    retried INTEGER NOT NULL DEFAULT 0,
+    revoked_at INTEGER,
+    revoked_index INTEGER
+) STRICT;
+CREATE UNIQUE INDEX instance_name ON instance (authority, provider, name);
+CREATE INDEX instance_service ON instance (authority, provider, service, not_after);
 CREATE TABLE name_claim (
     authority TEXT NOT NULL,
     form TEXT NOT NULL,
@@ -147,7 +188,9 @@ CREATE TABLE authority (
     reference TEXT,
     spki BLOB UNIQUE,
     root INTEGER,
-    intent_index INTEGER
+    intent_index INTEGER,
+    stopped_index INTEGER,
+    restored_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE epoch (
     authority TEXT NOT NULL REFERENCES authority (name),

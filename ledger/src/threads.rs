@@ -22,6 +22,7 @@ use crate::{
     schema,
     shared::{Shared, lock},
     signing::{Job, Signing},
+    sweep::Retention,
     wal::{self, Wake},
     writer::Writer,
 };
@@ -68,7 +69,7 @@ impl Inner {
         let signing = Signing { keys, connection: reader()?, newest: Arc::clone(&newest), last: None };
         let publishing = Publishing::new(reader()?, Arc::clone(&shared), config, published);
         let mover = schema::writer(&config.database).map_err(sql)?;
-        let (retention, private) = (config.retention, config.private.clone());
+        let (retention, private) = (Retention::of(config), config.private.clone());
         let writer = Writer::new(connection, Arc::clone(&shared), jobs.clone(), growth, frontier, retention, private);
         let (offers, known, bound) = (Arc::clone(&newest), Arc::clone(&shared), Arc::clone(&shared));
         let threads = Threads {

@@ -1,16 +1,13 @@
 //! The thread that writes. Everything that queued while the last commit ran goes into one transaction: no timer, and
 //! the busier it is, the more operations share one sync of the disk. Nobody hears of anything before the COMMIT.
 
-use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, Sender, TryRecvError},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    mpsc::{Receiver, Sender, TryRecvError},
 };
 
 use hallmark_entry::privacy::Private;
-use hallmark_policy::{profile::PolicyDigest, time::Span};
+use hallmark_policy::profile::PolicyDigest;
 use hallmark_tlog::{frontier::Frontier, hash::Hash};
 use rusqlite::{Connection, ErrorCode};
 
@@ -21,7 +18,7 @@ use crate::{
     operation::{Deferred, Operation},
     shared::Shared,
     signing::{Job, Waiting},
-    sweep::Sweep,
+    sweep::{Retention, Sweep},
     wal::Growth,
 };
 
@@ -46,7 +43,7 @@ pub(crate) struct Writer {
     sweep: Sweep,
     /// What counts as now for the sweep. Other entries carry the time of a clock that nobody vouches for.
     trusted_at: Option<UnixMillis>,
-    retention_millis: i64,
+    retention: Retention,
 }
 
 impl Writer {
@@ -57,10 +54,9 @@ impl Writer {
         jobs: Sender<Job>,
         growth: Growth,
         frontier: Frontier,
-        retention: Span,
+        retention: Retention,
         private: Private,
     ) -> Self {
-        let retention_millis = i64::try_from(Duration::from_secs(retention.secs()).as_millis()).unwrap_or(i64::MAX);
         Self {
             connection,
             private,
@@ -71,7 +67,7 @@ impl Writer {
             policy: None,
             sweep: Sweep::new(),
             trusted_at: None,
-            retention_millis,
+            retention,
         }
     }
 
@@ -152,8 +148,8 @@ impl Writer {
         let mut trusted_at = batch.trusted_at.or(self.trusted_at);
         let mut forget = || -> rusqlite::Result<()> {
             let Some(at) = trusted_at else { return Ok(()) };
-            let cutoff = at.0.saturating_sub(self.retention_millis);
-            if !sweep.is_due(cutoff) {
+            let cutoffs = self.retention.cutoffs(at);
+            if !sweep.is_due(cutoffs) {
                 return Ok(());
             }
             if batch.clock_distrusted()? {
@@ -161,7 +157,7 @@ impl Writer {
                 return Ok(());
             }
             let now = batch.last_at.or(head.last_entry_at).map_or(at, |last| last.max(at));
-            sweep.run(&mut batch, now, cutoff, sweep_rows_max)
+            sweep.run(&mut batch, now, cutoffs, sweep_rows_max)
         };
         forget().and_then(|()| batch.finish(self.shared.published())).map_err(|error| self.lost(&error))?;
         self.commit()?;
@@ -241,7 +237,7 @@ impl Writer {
     }
 
     fn is_sweep_due(&self) -> bool {
-        self.trusted_at.is_some_and(|at| self.sweep.is_due(at.0.saturating_sub(self.retention_millis)))
+        self.trusted_at.is_some_and(|at| self.sweep.is_due(self.retention.cutoffs(at)))
     }
 }
 
@@ -290,7 +286,7 @@ mod tests {
                 sender,
                 growth,
                 frontier,
-                Span::from_days(1),
+                Retention { requests_millis: 86_400_000, ended_millis: 86_400_000 },
                 Private::default(),
             );
             Self { _directory: directory, shared, writer, jobs }

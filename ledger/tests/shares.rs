@@ -84,7 +84,11 @@ async fn of_many_with_one_serial_one_is_committed_and_the_neighbours_are_too() {
         match task.await.unwrap() {
             Issued::Committed { .. } => issued += 1,
             Issued::Refused { .. } => refused += 1,
-            other @ (Issued::Answered(_) | Issued::Expired | Issued::InFlight | Issued::Validated { .. }) => {
+            other @ (Issued::Answered(_)
+            | Issued::Expired
+            | Issued::InFlight
+            | Issued::SameAs(_)
+            | Issued::Validated { .. }) => {
                 panic!("{other:?}")
             }
         }
@@ -108,7 +112,11 @@ async fn of_many_with_one_request_id_one_is_signed() {
         match task.await.unwrap() {
             Issued::Committed { .. } => issued += 1,
             Issued::InFlight => {}
-            other @ (Issued::Answered(_) | Issued::Expired | Issued::Refused { .. } | Issued::Validated { .. }) => {
+            other @ (Issued::Answered(_)
+            | Issued::Expired
+            | Issued::SameAs(_)
+            | Issued::Refused { .. }
+            | Issued::Validated { .. }) => {
                 panic!("{other:?}")
             }
         }

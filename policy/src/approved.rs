@@ -4,6 +4,7 @@ use crate::{
     caller::Identity,
     content::{CertificateContent, Content, Serial},
     evidence::EvidenceFacts,
+    instance::{InstanceFacts, InstanceMove},
     key::{PublicKey, SpkiDigest},
     limits::{InstanceRate, Limits},
     profile::PolicyDigest,
@@ -97,6 +98,8 @@ pub struct Conditions {
     pub validate_only: bool,
     /// Written forms that must be free, or this name's already: once per authority, until an operator releases them.
     pub claims: Vec<NameClaim>,
+    /// What it does to the record of an instance, if it has one.
+    pub instance: Option<InstanceMove>,
 }
 
 /// What numbers a structure among those of its issuer.
@@ -245,6 +248,8 @@ pub struct Facts {
     pub evidence_sha256: Option<[u8; 32]>,
     /// Evidence that the signer checked.
     pub evidence: Option<EvidenceFacts>,
+    /// What was wanted of an instance's record.
+    pub instance: Option<InstanceFacts>,
     /// SHA-256 of the manifest that is to be set. Refused ones are not kept: whoever may call could fill the disk.
     pub manifest_sha256: Option<[u8; 32]>,
     /// The CSR or SPKI, as it came: kept as a blob by its digest.

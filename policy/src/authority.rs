@@ -236,6 +236,7 @@ fn approve(
         limits: Limits::default(),
         validate_only: false,
         claims: Vec::new(),
+        instance: None,
     };
     let facts = Facts {
         method: "Ceremony".to_owned(),

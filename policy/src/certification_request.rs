@@ -68,6 +68,7 @@ pub fn decide_request(policy: &Policy, authority: &str, epoch: EpochBinding, key
         limits: Limits::default(),
         validate_only: false,
         claims: Vec::new(),
+        instance: None,
     };
     let facts = Facts {
         method: "Ceremony".to_owned(),

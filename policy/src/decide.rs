@@ -11,6 +11,7 @@ use crate::{
     content::{CertificateContent, Content, Extension, Serial},
     evidence::{self, EvidenceFacts},
     file::{NamesFromWord, OverWord, PossessionWord},
+    instance::{self, InstanceFacts, InstanceMove, InstanceStep},
     key::{PublicKey, SignatureAlgorithm},
     limits,
     manifest::{Manifest, workload},
@@ -105,6 +106,7 @@ pub fn facts(policy: &Policy, request: &Request) -> Facts {
             let jwt = jwt.as_str().as_bytes().to_vec();
             EvidenceFacts { jwt, verified_by: None }
         }),
+        instance: instance::facts(request, None),
         manifest_sha256: None,
         request: request.raw.clone(),
     }
@@ -150,12 +152,17 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
         let bound = named.as_ref().and_then(|named| named.bound.as_ref());
         evidence::check(profile.evidence.as_ref(), request, bound, now, &mut reasons)
     });
+    let moved = profile.and_then(|profile| {
+        let bound = named.as_ref().and_then(|named| named.bound.as_ref());
+        instance::check(profile, request, bound, now, &mut reasons)
+    });
     check_transition(request, issuer, &mut reasons);
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
     match (rule, profile.zip(authority), named, validity) {
         (Some(rule), Some((profile, authority)), Some(named), Some(validity)) if reasons.is_empty() => {
             let extensions = extensions(profile, authority, request, &named, issuer);
             let mut approved = approve(policy, rule, profile, request, named, issuer, validity, serial, extensions);
+            record(&mut approved, request, moved);
             if let Some(evidence) = &mut approved.facts.evidence {
                 evidence.verified_by = verified_by;
             }
@@ -163,6 +170,16 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
         }
         _ => Decision::Refuse(reasons),
     }
+}
+
+/// What the approval does to an instance's record, for the ledger and for the log.
+fn record(approved: &mut Approved, request: &Request, moved: Option<InstanceMove>) {
+    let Some(moved) = moved else { return };
+    approved.facts.instance = instance::facts(request, Some(moved.name.clone())).map(|facts| InstanceFacts {
+        proven: matches!(&moved.step, InstanceStep::Refresh(presented) if presented.proven),
+        ..facts
+    });
+    approved.conditions.instance = Some(moved);
 }
 
 fn find_profile<'a>(
@@ -459,6 +476,7 @@ fn approve(
         limits: limits::limits(policy, profile, &content),
         validate_only: request.validate_only,
         claims: named.claims,
+        instance: None,
     };
     let instance_rate = limits::instance_rate(profile, &content);
     let content = Content::Certificate(content);

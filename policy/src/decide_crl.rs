@@ -239,6 +239,7 @@ fn approve(policy: &Policy, authority: &Authority, request: &CrlRequest<'_>, con
         limits: Limits::default(),
         validate_only: false,
         claims: Vec::new(),
+        instance: None,
     };
     let facts = Facts {
         method: "SignCrl".to_owned(),

@@ -284,6 +284,37 @@ pub struct ProfileTable {
     /// says so; `false` if not set.
     #[serde(default)]
     pub one_key_one_name: bool,
+    /// Records of instances (Copper Argos), each with its current and its previous certificate. Default: none, and a request that
+    /// wants to register or refresh is refused.
+    pub instances: Option<InstancesTable>,
+}
+
+/// `instances = { .. }` of a profile: its certificates move the records of instances (Copper Argos).
+///
+/// A record belongs to the authority, and is found by provider and id. `register` begins it; `refresh` presents the certificate that
+/// is to be replaced, and moves it: `docs/instances.md` says what follows from which certificate. A certificate that names an
+/// instance has a record always.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct InstancesTable {
+    /// What requests may want, at least one of `register` and `refresh`; `none` where names without `{instance}` need no record.
+    pub intents: Vec<IntentWord>,
+    /// The provider: a format of the profile's parts, or fixed text. `{provider}` if not set.
+    pub provider: Option<String>,
+    /// The instance's id, with `{instance}` in it. `{instance}` if not set.
+    pub id: Option<String>,
+    /// The service. `{domain}.{service}` if not set.
+    pub service: Option<String>,
+    /// `true`: a registration takes the place of one that is alive, and the log says so; the certificates of the one before can
+    /// no longer be refreshed, and stay valid until they end. `false` if not set: it is refused. Who is revoked is never replaced.
+    #[serde(default)]
+    pub replace: bool,
+    /// `true`: every refresh brings a new key. Without it a thief who keeps the owner's key and its pace looks like the owner.
+    /// `false` if not set.
+    #[serde(default)]
+    pub rekey: bool,
+    /// Most instances of one service under one provider that are registered and alive, 1 to 10,000. None if not set.
+    pub alive_per_service: Option<u64>,
 }
 
 /// `[profile.NAME.evidence]`: a JWT by which a provider says which instance of which service has this key.
@@ -549,6 +580,30 @@ pub enum OwnerSignatureWord {
     Hallmark,
     /// The transition.
     Contrast,
+}
+
+/// `intents` of instances.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum IntentWord {
+    /// A first certificate: a new record.
+    Register,
+    /// A certificate that replaces another.
+    Refresh,
+    /// A certificate without a record.
+    None,
+}
+
+impl IntentWord {
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Refresh => "refresh",
+            Self::None => "none",
+        }
+    }
 }
 
 /// `retired-key`.

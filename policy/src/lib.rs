@@ -24,6 +24,7 @@ pub mod email;
 mod endorse;
 pub mod evidence;
 pub mod file;
+pub mod instance;
 pub mod ip;
 pub mod key;
 pub mod limits;

@@ -7,6 +7,7 @@ use crate::{
         CaseWord, ManifestNamesTable, NamesFromWord, OverWord, OwnerSignatureWord, PossessionWord, RetiredKeyWord,
         RotatesWord,
     },
+    instance::InstanceRule,
     key::SignatureAlgorithm,
     limits::ProfileLimits,
     profile::{Authority, CaProfile, CallerRule, CrlProfile, Profile},
@@ -167,6 +168,9 @@ fn tell_profile(profile: &Profile, findings: &mut Findings) {
     if let Some(evidence) = profile.evidence() {
         tell_evidence(evidence, findings);
     }
+    if let Some(instances) = profile.instances() {
+        tell_instances(instances, findings);
+    }
     tell_limits(profile.limits(), findings);
     if !profile.ignored().is_empty() {
         findings.say(format!("Of a CSR, {} are ignored.", quoted(profile.ignored())));
@@ -206,6 +210,26 @@ fn tell_evidence(evidence: &EvidenceRule, findings: &mut Findings) {
     findings.say(format!("It is signed with {} by the key {}.", listed(algorithms), listed(keys)));
     let claims = evidence.claims().map(|(name, template)| format!("`{name}` as `{template}`"));
     findings.say(format!("It says {}, and confirms the key as `{}`.", listed(claims), evidence.confirmation().name()));
+}
+
+fn tell_instances(instances: &InstanceRule, findings: &mut Findings) {
+    let [provider, id, service] = instances.formats();
+    let intents = instances.intents().iter().map(|intent| format!("`{}`", intent.name()));
+    findings.say(format!(
+        "Records of instances are kept: the id reads `{id}`, the provider `{provider}`, the service `{service}`. Requests may want {}.",
+        listed(intents)
+    ));
+    findings.say(if instances.replace() {
+        "A registration takes the place of an instance that is alive; who is revoked is never replaced."
+    } else {
+        "An instance that is alive is registered no second time, and who is revoked never."
+    });
+    if instances.rekey() {
+        findings.say("Every refresh brings a new key.");
+    }
+    if let Some(quota) = instances.alive_per_service() {
+        findings.say(format!("At most {quota} instances of one service under one provider are alive."));
+    }
 }
 
 fn tell_limits(limits: &ProfileLimits, findings: &mut Findings) {

@@ -14,6 +14,7 @@ use crate::{
         CaseWord, ManifestNamesTable, NamesFromWord, OverWord, OwnerSignatureWord, POLICY_BYTES_MAX, PossessionWord,
         RetiredKeyWord, RotatesWord,
     },
+    instance::InstanceRule,
     ip::IpBlock,
     key::{KeyKind, SignatureAlgorithm, SpkiDigest, sha256},
     limits::{ProfileLimits, Rate},
@@ -212,6 +213,7 @@ pub struct Profile {
     pub(crate) claims: Vec<ClaimRule>,
     pub(crate) evidence: Option<EvidenceRule>,
     pub(crate) limits: ProfileLimits,
+    pub(crate) instances: Option<InstanceRule>,
 }
 
 /// What a profile says, for those who explain it. Nothing here decides.
@@ -339,6 +341,12 @@ impl Profile {
     #[must_use]
     pub fn evidence(&self) -> Option<&EvidenceRule> {
         self.evidence.as_ref()
+    }
+
+    /// What it says about records of instances, if it keeps them.
+    #[must_use]
+    pub fn instances(&self) -> Option<&InstanceRule> {
+        self.instances.as_ref()
     }
 
     /// How much and how often.

@@ -3,6 +3,7 @@
 mod content;
 mod evidence;
 mod formats;
+mod instances;
 mod rotation;
 
 use std::collections::BTreeMap;
@@ -260,6 +261,8 @@ impl Reader {
             formats.common_name.iter().chain(formats.names.iter().filter_map(|name| name.pattern.template()));
         let evidence =
             table.evidence.as_ref().and_then(|table| self.evidence(&place, table, &templates.collect::<Vec<_>>()));
+        let instances =
+            table.instances.as_ref().and_then(|instances| self.instances(&place, table, instances, &formats));
         let (limits, mistakes) = limits::read(table, formats.common_name.as_ref(), &formats.names);
         mistakes.into_iter().for_each(|sentence| self.mistake(&place, sentence));
         Profile {
@@ -282,6 +285,7 @@ impl Reader {
             claims: self.claims(&place, &table.claims),
             evidence,
             limits,
+            instances,
         }
     }
 

@@ -167,6 +167,40 @@ pub enum ReasonCode {
     QuotaExceeded,
     /// The key was certified under other names before.
     KeyHasOtherNames,
+    /// The profile does not take what the request wants to do to an instance's record.
+    InstanceIntentNotAllowed,
+    /// The names do not say which instance it is.
+    InstanceMissing,
+    /// The certificate that is to be replaced does not read.
+    InstanceCertificateMalformed,
+    /// The certificate that is to be replaced is not one of this authority.
+    InstanceCertificateForeign,
+    /// The certificate that is to be replaced has ended.
+    InstanceCertificateExpired,
+    /// The certificate that is to be replaced is revoked.
+    InstanceCertificateRevoked,
+    /// The certificate that is to be replaced was replaced before.
+    InstanceCertificateReplaced,
+    /// The certificate that is to be replaced is of another instance, service or registration.
+    InstanceDiffers,
+    /// The refresh brings the old key, where the profile wants a new one.
+    InstanceKeyReused,
+    /// The proof of possession does not verify.
+    InstanceProofWrong,
+    /// The instance is registered and alive.
+    InstanceExists,
+    /// No such instance is registered.
+    InstanceUnknown,
+    /// The one retry with the certificate before the current one was used.
+    InstanceRetryUsed,
+    /// The instance is revoked.
+    InstanceRevoked,
+    /// The key of a replaced certificate was used: somebody has it who should not, and the instance is revoked from here on.
+    InstanceStolen,
+    /// The authority issues nothing: a certificate of ours turned up that the ledger does not know.
+    AuthorityStopped,
+    /// The authority is not stopped.
+    AuthorityServes,
     /// The request id was used with another content.
     RequestIdReused,
     /// The request id's certificate was committed, never signed, and is void now.
@@ -309,6 +343,23 @@ impl ReasonCode {
             Self::RateExceeded => "RATE_EXCEEDED",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
             Self::KeyHasOtherNames => "KEY_HAS_OTHER_NAMES",
+            Self::InstanceIntentNotAllowed => "INSTANCE_INTENT_NOT_ALLOWED",
+            Self::InstanceMissing => "INSTANCE_MISSING",
+            Self::InstanceCertificateMalformed => "INSTANCE_CERTIFICATE_MALFORMED",
+            Self::InstanceCertificateForeign => "INSTANCE_CERTIFICATE_FOREIGN",
+            Self::InstanceCertificateExpired => "INSTANCE_CERTIFICATE_EXPIRED",
+            Self::InstanceCertificateRevoked => "INSTANCE_CERTIFICATE_REVOKED",
+            Self::InstanceCertificateReplaced => "INSTANCE_CERTIFICATE_REPLACED",
+            Self::InstanceDiffers => "INSTANCE_DIFFERS",
+            Self::InstanceKeyReused => "INSTANCE_KEY_REUSED",
+            Self::InstanceProofWrong => "INSTANCE_PROOF_WRONG",
+            Self::InstanceExists => "INSTANCE_EXISTS",
+            Self::InstanceUnknown => "INSTANCE_UNKNOWN",
+            Self::InstanceRetryUsed => "INSTANCE_RETRY_USED",
+            Self::InstanceRevoked => "INSTANCE_REVOKED",
+            Self::InstanceStolen => "INSTANCE_STOLEN",
+            Self::AuthorityStopped => "AUTHORITY_STOPPED",
+            Self::AuthorityServes => "AUTHORITY_SERVES",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::RequestVoid => "REQUEST_VOID",
             Self::ClockUntrusted => "CLOCK_UNTRUSTED",
@@ -347,6 +398,7 @@ impl ReasonCode {
             | Self::Duplicate
             | Self::PolicyInvalid
             | Self::CertificateUnfit
+            | Self::InstanceCertificateMalformed
             | Self::ManifestInvalid
             | Self::NameMalformed => ReasonClass::Malformed,
             Self::KeyNotAllowed
@@ -378,6 +430,18 @@ impl ReasonCode {
             | Self::ProviderNotAllowed
             | Self::NameOfCaller
             | Self::KeyHasOtherNames
+            | Self::InstanceIntentNotAllowed
+            | Self::InstanceMissing
+            | Self::InstanceCertificateForeign
+            | Self::InstanceCertificateExpired
+            | Self::InstanceCertificateRevoked
+            | Self::InstanceCertificateReplaced
+            | Self::InstanceDiffers
+            | Self::InstanceKeyReused
+            | Self::InstanceProofWrong
+            | Self::InstanceRetryUsed
+            | Self::InstanceRevoked
+            | Self::InstanceStolen
             | Self::LifetimeTooLong
             | Self::ManifestImmutable
             | Self::OwnerUnknown
@@ -404,9 +468,13 @@ impl ReasonCode {
             | Self::PolicyStale
             | Self::NameInUse
             | Self::RequestVoid
+            | Self::AuthorityStopped
+            | Self::AuthorityServes
             | Self::ClockUntrusted => ReasonClass::Precondition,
-            Self::RequestIdReused | Self::NameClaimed => ReasonClass::Conflict,
-            Self::AuthorityUnknown | Self::CertificateUnknown | Self::NameNotClaimed => ReasonClass::NotFound,
+            Self::RequestIdReused | Self::NameClaimed | Self::InstanceExists => ReasonClass::Conflict,
+            Self::AuthorityUnknown | Self::CertificateUnknown | Self::NameNotClaimed | Self::InstanceUnknown => {
+                ReasonClass::NotFound
+            }
             Self::MessageTooLarge | Self::RateExceeded | Self::QuotaExceeded | Self::CrlTooLarge => {
                 ReasonClass::Exhausted
             }

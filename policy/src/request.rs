@@ -5,6 +5,7 @@ use crate::{
     claim::{self, Claim, ClaimInput},
     csr::Csr,
     evidence::Jwt,
+    instance::{self, Intent, IntentInput},
     ip::IpName,
     key::{PublicKey, SPKI_BYTES_MAX, sha256},
     name::NAMES_MAX,
@@ -16,6 +17,9 @@ pub const LABEL_BYTES_MAX: usize = 64;
 
 /// Longest request id, in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// Digits of its content's digest that name a request without an id.
+const DERIVED_ID_DIGITS: usize = 40;
 
 /// A request as it came, before anything was read. Field names are those of `hallmark.signer.v1`.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +44,8 @@ pub struct RequestInput {
     pub evidence_jwt: String,
     /// Attestation claims.
     pub claims: Vec<ClaimInput>,
+    /// What it does to the record of an instance.
+    pub instance: IntentInput,
     /// Whether only to say what would happen.
     pub validate_only: bool,
 }
@@ -112,6 +118,8 @@ pub struct Request {
     pub(crate) evidence_sha256: Option<[u8; 32]>,
     pub(crate) evidence: Option<Jwt>,
     pub(crate) claims: Vec<Claim>,
+    pub(crate) intent: Intent,
+    pub(crate) has_own_id: bool,
     pub(crate) validate_only: bool,
     pub(crate) raw: Vec<u8>,
     pub(crate) content_sha256: [u8; 32],
@@ -135,7 +143,10 @@ impl Request {
         let mut reasons = Vec::new();
         check_label("authority", &input.authority, &mut reasons);
         check_label("profile", &input.profile, &mut reasons);
-        check_request_id(&input.request_id, &mut reasons);
+        let has_own_id = !input.request_id.is_empty();
+        if has_own_id {
+            check_request_id(&input.request_id, &mut reasons);
+        }
         let transition = digest("transition", &input.transition, &mut reasons);
         let policy_hash = digest("policy_hash", &input.policy_hash, &mut reasons);
         let evidence_sha256 = digest("evidence_sha256", &input.evidence_sha256, &mut reasons);
@@ -143,13 +154,14 @@ impl Request {
         let evidence = evidence.map_err(|reason| reasons.push(reason)).ok().flatten();
         let claims = claim::parse(&input.claims, &mut reasons);
         let content_sha256 = content_digest(&input);
+        let intent = instance::parse(input.instance).map_err(|reason| reasons.push(reason)).ok();
         let subject = subject(input.subject).map_err(|more| reasons.extend(more)).ok();
-        match subject {
-            Some(subject) if reasons.is_empty() => Ok(Self {
+        match (subject, intent) {
+            (Some(subject), Some(intent)) if reasons.is_empty() => Ok(Self {
                 caller,
                 authority: input.authority,
                 profile: input.profile,
-                request_id: input.request_id,
+                request_id: if has_own_id { input.request_id } else { derived_id(&content_sha256, None) },
                 key: subject.key,
                 common_name: subject.common_name,
                 names: subject.names,
@@ -160,6 +172,8 @@ impl Request {
                 evidence_sha256,
                 evidence,
                 claims,
+                intent,
+                has_own_id,
                 validate_only: input.validate_only,
                 raw: subject.raw,
                 content_sha256,
@@ -186,10 +200,52 @@ impl Request {
         &self.request_id
     }
 
+    /// Whether the caller gave it an id. Without one it has an id that comes of its content.
+    #[must_use]
+    pub fn has_own_id(&self) -> bool {
+        self.has_own_id
+    }
+
+    /// The same request, where it has no id of its own, as the one that was first asked in that period.
+    #[must_use]
+    pub fn in_period(mut self, period: i64) -> Self {
+        if !self.has_own_id {
+            self.request_id = derived_id(&self.content_sha256, Some(period));
+        }
+        self
+    }
+
     /// SHA-256 over everything that makes the request what it is: the same id with another digest is another request.
     #[must_use]
     pub fn content_sha256(&self) -> &[u8; 32] {
         &self.content_sha256
+    }
+
+    /// Key identifier of the CA key that is said to have signed the certificate that is to be replaced.
+    #[must_use]
+    pub fn presented_issuer(&self) -> Option<[u8; 20]> {
+        match &self.intent {
+            Intent::Refresh(presented) => presented.issuer_key_identifier,
+            Intent::None | Intent::Register => None,
+        }
+    }
+
+    /// The same, with the authority's key that may have signed the certificate that is to be replaced. Without one that verifies, it
+    /// is a stranger's.
+    #[must_use]
+    pub fn with_presented_issuer(mut self, key: &PublicKey) -> Self {
+        if let Intent::Refresh(presented) = &mut self.intent {
+            presented.verify_under(key);
+        }
+        self
+    }
+
+    /// Whether the key's owner proves possession itself. A CSR that does not verify is refused, whatever it would prove.
+    pub(crate) fn proves_possession(&self) -> bool {
+        match &self.possession {
+            Possession::Csr(_) => true,
+            Possession::Caller => false,
+        }
     }
 
     /// Whether only to say what would happen.
@@ -211,12 +267,18 @@ fn check_label(field: &'static str, value: &str, reasons: &mut Vec<Reason>) {
 fn check_request_id(value: &str, reasons: &mut Vec<Reason>) {
     const FIELD: &str = "request_id";
     let taken = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    if value.is_empty() {
-        let sentence = "`request_id` is empty: without it an answer that got lost could not be had again";
-        reasons.push(Reason::new(ReasonCode::FieldMissing, FIELD, sentence).allowing("for example a random UUID"));
-    } else if value.len() > REQUEST_ID_BYTES_MAX || !value.bytes().all(taken) {
+    if value.len() > REQUEST_ID_BYTES_MAX || !value.bytes().all(taken) {
         let reason = Reason::new(ReasonCode::FieldOutOfLimits, FIELD, format!("`request_id` is {}", quote(value)));
         reasons.push(reason.allowing(format!("1 to {REQUEST_ID_BYTES_MAX} bytes of [A-Za-z0-9._:-]")));
+    }
+}
+
+/// No caller can give an id like that.
+fn derived_id(content_sha256: &[u8; 32], period: Option<i64>) -> String {
+    let start: String = crate::hex(content_sha256).chars().take(DERIVED_ID_DIGITS).collect();
+    match period {
+        Some(period) => format!("~{start}.{period}"),
+        None => format!("~{start}"),
     }
 }
 
@@ -324,6 +386,15 @@ fn content_digest(input: &RequestInput) -> [u8; 32] {
                     NameInput::Other(kind) => field(format!("other:{kind}").as_bytes()),
                 }
             }
+        }
+    }
+    match &input.instance {
+        IntentInput::None => {}
+        IntentInput::Register => field(b"instance-register"),
+        // Not the proof: signatures of one message differ.
+        IntentInput::Refresh { certificate, proof: _ } => {
+            field(b"instance-refresh");
+            field(certificate);
         }
     }
     for ClaimInput { oid, value } in &input.claims {

@@ -1,9 +1,12 @@
-//! Serving a directory over HTTP: the files of a published log and nothing else, read-only.
+//! Serving a directory over HTTP: the files of a published log and the CRLs beside them, and nothing else, read-only.
 
 use std::{convert::Infallible, fs, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hallmark_tlog::tile::{CHECKPOINT_PATH, TilePath};
+use hallmark_tlog::{
+    hash::Hash,
+    tile::{CHECKPOINT_PATH, TilePath},
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
@@ -66,7 +69,7 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> Result<(), Problem> {
 async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, directory: Arc<Directory>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let directory = Arc::clone(&directory);
-        async move { Ok::<_, Infallible>(answer(&directory, request.method(), request.uri().path())) }
+        async move { Ok::<_, Infallible>(answer(&directory, &request)) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(HEAD_SECS_MAX));
@@ -81,7 +84,8 @@ async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, directory: Arc<Di
     }
 }
 
-fn answer(directory: &Directory, method: &Method, path: &str) -> Response<Full<Bytes>> {
+fn answer<B>(directory: &Directory, request: &Request<B>) -> Response<Full<Bytes>> {
+    let (method, path) = (request.method(), request.uri().path());
     if method != Method::GET && method != Method::HEAD {
         return empty(StatusCode::METHOD_NOT_ALLOWED);
     }
@@ -92,14 +96,32 @@ fn answer(directory: &Directory, method: &Method, path: &str) -> Response<Full<B
         Ok(None) => return empty(StatusCode::NOT_FOUND),
         Err(_) => return empty(StatusCode::INTERNAL_SERVER_ERROR),
     };
+    let tag = format!("\"{}\"", Hash::of_leaf(&content));
     let length = content.len();
-    let mut response = Response::new(Full::new(if method == Method::HEAD { Bytes::new() } else { content }));
+    // Whoever has it already is told so, and no more (RFC 9110, section 13.1.2).
+    let has_it = request.headers().get(header::IF_NONE_MATCH).is_some_and(|tags| names(tags, &tag));
+    let without = has_it || method == Method::HEAD;
+    let mut response = Response::new(Full::new(if without { Bytes::new() } else { content }));
+    if has_it {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching.header()));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    if !has_it {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
     response
+}
+
+/// Whether a list of tags has this one.
+fn names(tags: &HeaderValue, tag: &str) -> bool {
+    let tags = tags.to_str().unwrap_or_default();
+    tags.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
 }
 
 fn empty(status: StatusCode) -> Response<Full<Bytes>> {
@@ -122,7 +144,20 @@ fn known(path: &str) -> Option<(Caching, &'static str)> {
     if let Some(rest) = path.strip_prefix("openings/") {
         return TilePath::parse(&format!("tile/entries/{rest}")).ok().map(|_| (Caching::Revalidated, TEXT));
     }
+    if let Some(place) = path.strip_prefix("crl/") {
+        return is_crl(place).then_some((Caching::Minutes, "application/pkix-crl"));
+    }
     TilePath::parse(path).ok().map(|_| (Caching::Immutable, "application/octet-stream"))
+}
+
+/// `AUTHORITY/root.crl` or `AUTHORITY/epoch-GENERATION.crl`.
+fn is_crl(place: &str) -> bool {
+    let Some((authority, file)) = place.split_once('/') else { return false };
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_name = authority.bytes().all(fine) && authority.bytes().any(|byte| byte != b'.');
+    let generation = file.strip_prefix("epoch-").and_then(|rest| rest.strip_suffix(".crl"));
+    let is_number = |digits: &str| digits.parse::<u64>().is_ok_and(|number| number.to_string() == digits);
+    is_name && (file == "root.crl" || generation.is_some_and(is_number))
 }
 
 fn config(cert: &Path, key: &Path) -> Result<ServerConfig, Problem> {
@@ -157,6 +192,14 @@ mod tests {
             "checkpoint.tmp",
             "openings/0",
         ] {
+            assert!(known(path).is_none(), "{path}");
+        }
+        for path in ["crl/athenz/root.crl", "crl/a.b/epoch-7.crl"] {
+            assert_eq!(known(path).map(|(caching, _)| caching), Some(Caching::Minutes), "{path}");
+        }
+        for path in
+            ["crl/root.crl", "crl/../root.crl", "crl/a/epoch-07.crl", "crl/a/epoch-1.crl.tmp", "crl/a/b/root.crl"]
+        {
             assert!(known(path).is_none(), "{path}");
         }
         assert_eq!(known("tile/0/000.p/5").map(|(caching, _)| caching), Some(Caching::Immutable));

@@ -17,6 +17,9 @@ pub(crate) enum Caching {
     Immutable,
     /// It is asked for each time whether it has changed.
     Revalidated,
+    /// For some minutes: less than half the time that any CRL holds, so that none is kept beyond its nextUpdate, and a revocation is
+    /// seen soon.
+    Minutes,
 }
 
 impl Caching {
@@ -25,6 +28,7 @@ impl Caching {
         match self {
             Self::Immutable => "public, max-age=31536000, immutable",
             Self::Revalidated => "no-cache",
+            Self::Minutes => "public, max-age=240, must-revalidate",
         }
     }
 }

@@ -356,6 +356,17 @@ fn a_log_is_served_over_https_read_only() {
     assert!(get("tile/0/000").contains("immutable"), "{}", get("tile/0/000"));
     let checkpoint = get("checkpoint");
     assert!(checkpoint.contains("no-cache") && checkpoint.contains("example.com/log\n300\n"), "{checkpoint}");
+    fs::create_dir_all(world.path("log/crl/a.b")).unwrap();
+    fs::write(world.path("log/crl/a.b/epoch-7.crl"), b"\x30\x00").unwrap();
+    let crl = get("crl/a.b/epoch-7.crl");
+    assert!(crl.contains("application/pkix-crl") && crl.contains("public, max-age=240, must-revalidate"), "{crl}");
+    let tag = crl.lines().find_map(|line| line.trim().strip_prefix("etag: ")).unwrap();
+    let asked = format!("If-None-Match: {tag}");
+    let again = curl(&["--cacert", cert, "--include", "--header", &asked, &url("crl/a.b/epoch-7.crl")]);
+    assert!(again.contains("304") && again.contains("max-age=240") && !again.contains("pkix-crl"), "{again}");
+    fs::write(world.path("log/crl/a.b/epoch-7.crl"), b"\x30\x80").unwrap();
+    let newer = curl(&["--cacert", cert, "--include", "--header", &asked, &url("crl/a.b/epoch-7.crl")]);
+    assert!(newer.contains("200") && newer.contains("pkix-crl"), "{newer}");
     for path in ["log.key", "", "tile/0", "..%2flog.vkey", "tile/0/009"] {
         assert!(get(path).contains("404"), "{path}: {}", get(path));
     }

@@ -25,6 +25,9 @@ const SESSIONS_DEFAULT: usize = 4;
 /// How long request ids are kept if the configuration does not say.
 const RETENTION_DEFAULT: Span = Span::from_secs(86_400);
 
+/// How long what has ended is kept if the configuration does not say.
+const ENDED_RETENTION_DEFAULT: Span = Span::from_days(30);
+
 /// How long a rotation waits for signatures that are in flight if the configuration does not say, and the least and the most that it may say:
 /// whoever asked for the rotation waits as long.
 const DRAIN_TIME_DEFAULT: Span = Span::from_secs(10);
@@ -76,6 +79,9 @@ pub struct LedgerTable {
     pub database: PathBuf,
     /// How long request ids are answered again; `24h` if not set.
     pub retention: Option<String>,
+    /// How long serial numbers and records of instances that have ended stay in the database; `30d` if not set. The log keeps
+    /// them in any case, and instances that are revoked stay.
+    pub ended_retention: Option<String>,
     /// Most pages (of 4 KiB) that the database may take; unbounded if not set.
     pub pages_max: Option<u32>,
 }
@@ -230,7 +236,9 @@ impl CoreFile {
             return Err(ConfigError::UnknownAuthority(name.clone()));
         }
         let retention = self.ledger.retention.as_deref().map_or(Ok(RETENTION_DEFAULT), Span::parse);
+        let ended = self.ledger.ended_retention.as_deref().map_or(Ok(ENDED_RETENTION_DEFAULT), Span::parse);
         let ledger = LedgerConfig {
+            ended_retention: ended.map_err(|source| ConfigError::Span { field: "ledger.ended-retention", source })?,
             database: directory.join(&self.ledger.database),
             publish: directory.join(&self.log.publish),
             retention: retention.map_err(|source| ConfigError::Span { field: "ledger.retention", source })?,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use hallmark_policy::{
     ClaimInput, NameInput, Policy, Reason, ReasonCode, Request, RequestIdentity, RequestInput, SubjectInput,
-    evidence::EvidenceFacts, stored_serial, stored_validity,
+    evidence::EvidenceFacts, instance::IntentInput, stored_serial, stored_validity,
 };
 use hallmark_proto::{
     link::Reply,
     signer::{
-        Epoch, MintCertificateRequest, MintCertificateResponse, instance_intent::Intent,
+        Epoch, InstanceRefresh, MintCertificateRequest, MintCertificateResponse, instance_intent::Intent,
         mint_certificate_request::Subject, subject_alt_name::Name,
     },
 };
@@ -21,6 +21,9 @@ use crate::{
     core::{CallContext, Inner},
     order::{self, Certified, Outcome, Validated},
 };
+
+/// How long the same content from the same caller is the same request, where it has no id.
+const SAME_REQUEST_MILLIS: i64 = 60_000;
 
 /// Decodes the message, has it decided and certified, and encodes the answer.
 pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, Failure> {
@@ -37,28 +40,24 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
     facts.profile.clone_from(&message.profile);
     facts.request_id.clone_from(&message.request_id);
     let (raw, evidence) = (subject_bytes(&message), message.evidence_jwt.as_bytes().to_vec());
-    let mut reasons = later_versions(&message);
     let input = input(&core.policy(), message);
     let request = match Request::parse(call.caller, input) {
-        Ok(request) if reasons.is_empty() => request,
-        other => {
-            reasons.extend(other.err().unwrap_or_default());
+        Ok(request) => core.with_presented_issuer(request)?,
+        Err(reasons) => {
             facts.request = raw;
             facts.evidence = (!evidence.is_empty()).then_some(EvidenceFacts { jwt: evidence, verified_by: None });
             return Err(core.refuse(reasons, facts).await);
         }
     };
-    let identity = RequestIdentity {
-        authority: request.authority().to_owned(),
-        caller: facts.caller,
-        id: request.request_id().to_owned(),
-        content_sha256: *request.content_sha256(),
-    };
+    let caller = facts.caller;
+    let identity = identity(&request, &caller);
     let patience = tokio::time::Instant::from_std(call.deadline);
     let Ok(turn) = tokio::time::timeout_at(patience, core.in_flight.turn(&identity)).await else {
         let sentence = "another call with the same request id was under way until the deadline";
         return Err(Reason::new(ReasonCode::DeadlinePassed, "request_id", sentence).into());
     };
+    let request = core.within_a_minute(request, &caller)?;
+    let identity = self::identity(&request, &caller);
     match order::mint(core, &request, &identity, call.deadline, turn).await? {
         Outcome::Certified(mut certified) => {
             let passage = certified.passage.take();
@@ -84,6 +83,41 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
                 validity.map_or((0, 0), |validity| (validity.not_before.secs(), validity.not_after.secs()));
             Ok(answer::success(&MintCertificateResponse { not_before, not_after, ..response }))
         }
+    }
+}
+
+fn identity(request: &Request, caller: &str) -> RequestIdentity {
+    RequestIdentity {
+        authority: request.authority().to_owned(),
+        caller: caller.to_owned(),
+        id: request.request_id().to_owned(),
+        content_sha256: *request.content_sha256(),
+    }
+}
+
+impl Inner {
+    /// The request with the key that may have signed the certificate that it presents.
+    fn with_presented_issuer(&self, request: Request) -> Result<Request, Failure> {
+        let Some(identifier) = request.presented_issuer() else { return Ok(request) };
+        let key = self.key_by_identifier(request.authority(), &identifier)?;
+        Ok(match key {
+            Some(key) => request.with_presented_issuer(&key),
+            None => request,
+        })
+    }
+
+    /// A request without an id is the one with the same content that the caller asked in the last minute, if there is one. Whoever
+    /// calls has the turn of both.
+    fn within_a_minute(&self, request: Request, caller: &str) -> Result<Request, Failure> {
+        if request.has_own_id() {
+            return Ok(request);
+        }
+        let now = self.clock.wall().millis;
+        let period = now.0.div_euclid(SAME_REQUEST_MILLIS);
+        let before = request.clone().in_period(period - 1);
+        let asked = self.ledger.asked_at(&identity(&before, caller)).map_err(|error| self.ledger_failed(&error))?;
+        let is_recent = asked.is_some_and(|asked| now.0 - asked.0 <= SAME_REQUEST_MILLIS);
+        Ok(if is_recent { before } else { request.in_period(period) })
     }
 }
 
@@ -118,20 +152,6 @@ fn subject_bytes(message: &MintCertificateRequest) -> Vec<u8> {
     }
 }
 
-/// Fields that are laid out and do not work yet.
-fn later_versions(message: &MintCertificateRequest) -> Vec<Reason> {
-    let instance = match message.instance.as_ref().and_then(|intent| intent.intent.as_ref()) {
-        Some(Intent::Register(_) | Intent::Refresh(_)) => true,
-        Some(Intent::None(_)) | None => false,
-    };
-    let fields = [("instance", instance)];
-    let later = |field: &'static str| {
-        let sentence = format!("`{field}` is of a later version of this signer");
-        Reason::new(ReasonCode::FieldNotSupported, field, sentence).allowing("leave it out")
-    };
-    fields.into_iter().filter(|(_, set)| *set).map(|(field, _)| later(field)).collect()
-}
-
 fn input(policy: &Policy, message: MintCertificateRequest) -> RequestInput {
     // A profile belongs to one authority, so the authority need not be named.
     let authority = if message.authority.is_empty() {
@@ -143,6 +163,7 @@ fn input(policy: &Policy, message: MintCertificateRequest) -> RequestInput {
     let names: Vec<_> = message.subject_alt_names.into_iter().map(|name| name_input(name.name)).collect();
     let claims = message.claims.into_iter().map(|claim| ClaimInput { oid: claim.oid, value: claim.value.to_vec() });
     let claims = claims.collect();
+    let instance = intent(message.instance.and_then(|instance| instance.intent));
     let subject = match message.subject {
         None => SubjectInput::Missing,
         Some(Subject::Csr(csr)) if names.is_empty() && message.common_name.is_empty() => {
@@ -164,7 +185,19 @@ fn input(policy: &Policy, message: MintCertificateRequest) -> RequestInput {
         evidence_sha256: message.evidence_sha256.to_vec(),
         evidence_jwt: message.evidence_jwt,
         claims,
+        instance,
         validate_only: message.validate_only,
+    }
+}
+
+fn intent(intent: Option<Intent>) -> IntentInput {
+    match intent {
+        None | Some(Intent::None(_)) => IntentInput::None,
+        Some(Intent::Register(_)) => IntentInput::Register,
+        Some(Intent::Refresh(InstanceRefresh { current_certificate, possession_signature })) => {
+            let (certificate, proof) = (current_certificate.to_vec(), possession_signature.to_vec());
+            IntentInput::Refresh { certificate, proof }
+        }
     }
 }
 

@@ -33,6 +33,13 @@ enum OperatorMethod {
     BringIntermediate,
     ListNameClaims,
     ReleaseNameClaim,
+    ListInstances,
+    ShowInstance,
+    RevokeInstance,
+    AllowInstance,
+    FindCertificates,
+    RevokeCertificates,
+    ResumeAuthority,
 }
 
 impl OperatorMethod {
@@ -47,6 +54,13 @@ impl OperatorMethod {
             "BringIntermediate" => Some(Self::BringIntermediate),
             "ListNameClaims" => Some(Self::ListNameClaims),
             "ReleaseNameClaim" => Some(Self::ReleaseNameClaim),
+            "ListInstances" => Some(Self::ListInstances),
+            "ShowInstance" => Some(Self::ShowInstance),
+            "RevokeInstance" => Some(Self::RevokeInstance),
+            "AllowInstance" => Some(Self::AllowInstance),
+            "FindCertificates" => Some(Self::FindCertificates),
+            "RevokeCertificates" => Some(Self::RevokeCertificates),
+            "ResumeAuthority" => Some(Self::ResumeAuthority),
             _ => None,
         }
     }
@@ -143,6 +157,34 @@ impl Inner {
             }
             Some(OperatorMethod::ReleaseNameClaim) => {
                 let answered = self.release_name_claim(&operator, unary.body).await;
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::ListInstances) => {
+                let answered = self.list_instances(unary.body);
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::ShowInstance) => {
+                let answered = self.show_instance(unary.body);
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::RevokeInstance) => {
+                let answered = self.revoke_instance(&operator, unary.body).await;
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::AllowInstance) => {
+                let answered = self.allow_instance(&operator, unary.body).await;
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::FindCertificates) => {
+                let answered = self.find_certificates(unary.body).await;
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::RevokeCertificates) => {
+                let answered = self.revoke_certificates(&operator, unary.body).await;
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::ResumeAuthority) => {
+                let answered = self.resume_authority(&operator, unary.body).await;
                 self.logged_if_refused(answered, facts).await
             }
             None => {

@@ -110,7 +110,11 @@ pub(crate) async fn mint(
         }
         Decision::Refuse(reasons) => {
             drop(deciding);
-            Err(core.refuse_under(&policy, reasons, facts(&policy, request)).await)
+            let facts = facts(&policy, request);
+            let foreign = core.foreign_certificate(&reasons, &facts);
+            let failure = core.refuse_under(&policy, reasons, facts).await;
+            core.alarm(foreign, &failure).await;
+            Err(failure)
         }
     }
 }
@@ -146,9 +150,13 @@ pub(crate) async fn certify(
             let receipt = core.receipt(logged).await?;
             Ok(Outcome::Validated(Validated { issuer: issuer.digest(), validity, receipt }))
         }
-        Issued::Refused { reasons, logged } => Err(core.refused(reasons, logged).await),
+        Issued::Refused { reasons, logged } => {
+            core.noticed(&reasons);
+            Err(core.refused(reasons, logged).await)
+        }
         Issued::Answered(answer) => answered(core, &identity.authority, answer).await,
         Issued::InFlight => resume(core, &identity, deadline).await,
+        Issued::SameAs(other) => same(core, &other, deadline).await,
         Issued::Expired => Err(too_late()),
     }
 }
@@ -204,10 +212,20 @@ pub(crate) async fn resume(
         }
         Issued::Answered(answer) => answered(core, &identity.authority, answer).await,
         Issued::Refused { reasons, logged } => Err(core.refused(reasons, logged).await),
-        Issued::InFlight | Issued::Validated { .. } | Issued::Expired => {
+        Issued::InFlight | Issued::SameAs(_) | Issued::Validated { .. } | Issued::Expired => {
             let sentence = format!("the same request is being worked on{}", again(identity));
             Err(Reason::new(ReasonCode::RequestInFlight, "request_id", sentence).into())
         }
+    }
+}
+
+/// Another request's certificate is the answer. Whoever works on that one is waited for, and it never waits for this one.
+async fn same(core: &Arc<Inner>, other: &RequestIdentity, deadline: Instant) -> Result<Outcome, Failure> {
+    let patience = tokio::time::Instant::from_std(deadline);
+    let Ok(_turn) = tokio::time::timeout_at(patience, core.in_flight.turn(other)).await else { return Err(too_late()) };
+    match repeated(core, other, deadline).await? {
+        Some(outcome) => Ok(outcome),
+        None => resume(core, other, deadline).await,
     }
 }
 

@@ -130,6 +130,7 @@ impl Inner {
                 Issued::Committed { .. }
                 | Issued::Answered(_)
                 | Issued::InFlight
+                | Issued::SameAs(_)
                 | Issued::Validated { .. }
                 | Issued::Expired,
             ) => failure,

@@ -224,6 +224,13 @@ async fn start(
         report.lines.push(line);
     }
     report.lines.extend(authorities::differences(&serving, &policy));
+    for authority in policy.authorities() {
+        if let Some(reason) = core.inner.ledger.stopped(&authority.name)? {
+            tracing::error!(%reason, "it issues nothing until an operator decides");
+            let allowed = reason.allowed.unwrap_or_default();
+            report.lines.push(format!("{}; hint: {allowed}", reason.sentence));
+        }
+    }
     core.start_background();
     if options.refresh_crls {
         core.start_refreshing();

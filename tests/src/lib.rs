@@ -5,6 +5,7 @@ pub mod asking;
 pub mod by_manifest;
 pub mod client;
 pub mod daemon;
+pub mod instances;
 pub mod log;
 pub mod mesh;
 pub mod minters;

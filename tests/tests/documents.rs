@@ -1,4 +1,4 @@
-//! docs/epochs.md, with every command in it executed: in one laboratory that rotates by manifest, and in one that rotates by age.
+//! docs/epochs.md and docs/instances.md, with every command in them executed in laboratories.
 
 use std::{
     fmt::Write as _,
@@ -10,6 +10,7 @@ use std::{
 use hallmark_tests::{
     by_manifest::Mesh,
     daemon::{Daemon, Laboratory, program},
+    instances,
 };
 
 /// The section whose commands are for an authority that rotates by age.
@@ -44,6 +45,16 @@ fn every_command_of_the_page_about_epochs_does_what_the_page_says() {
     hold(&by_age, &laboratory, &daemon);
 }
 
+#[test]
+fn every_command_of_the_page_about_instances_does_what_the_page_says() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/instances.md")).unwrap();
+    let (blocks, _) = blocks(&page);
+    assert!(blocks.len() > 3, "the page has lost its examples");
+    let laboratory = Laboratory::with_policy(|policy| instances::keeping(&policy, ""));
+    let daemon = laboratory.start();
+    hold(&blocks, &laboratory, &daemon);
+}
+
 /// The blocks of the page: of an authority that rotates by manifest, and of one that rotates by age.
 fn blocks(page: &str) -> (Vec<Block>, Vec<Block>) {
     let (mut by_manifest, mut by_age) = (Vec::new(), Vec::new());
@@ -75,7 +86,7 @@ fn hold(blocks: &[Block], laboratory: &Laboratory, daemon: &Daemon) {
         for expected in &block.expected {
             assert!(
                 lines.any(|line| matches(line, expected)),
-                "docs/epochs.md, block at line {}: `{expected}` is missing in\n{said}",
+                "block at line {}: `{expected}` is missing in\n{said}",
                 block.line
             );
         }

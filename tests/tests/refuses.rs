@@ -24,7 +24,6 @@ const INVALID_ARGUMENT: i32 = 3;
 const DEADLINE_EXCEEDED: i32 = 4;
 const PERMISSION_DENIED: i32 = 7;
 const FAILED_PRECONDITION: i32 = 9;
-const UNIMPLEMENTED: i32 = 12;
 
 fn asking_for(change: impl FnOnce(&mut Asked)) -> MintCertificateRequest {
     let mut asked = Asked::sports_api();
@@ -264,7 +263,6 @@ fn cases(world: &World) -> Vec<Case> {
             INVALID_ARGUMENT,
             &["FIELDS_CONFLICT"],
         ),
-        case("no request id", requesting(|r| r.request_id = String::new()), INVALID_ARGUMENT, &["FIELD_MISSING"]),
         case(
             "a request id with a newline",
             requesting(|r| r.request_id = "a\nb".to_owned()),
@@ -284,12 +282,12 @@ fn cases(world: &World) -> Vec<Case> {
             &["TRANSITION_STALE"],
         ),
         case(
-            "a field of a later version",
+            "a registration, where the profile keeps no instances",
             requesting(|r| {
                 r.instance = Some(InstanceIntent { intent: Some(Intent::Register(InstanceRegister {})) });
             }),
-            UNIMPLEMENTED,
-            &["FIELD_NOT_SUPPORTED"],
+            PERMISSION_DENIED,
+            &["INSTANCE_INTENT_NOT_ALLOWED"],
         ),
         case(
             "a policy hash, where names do not come from a manifest",

@@ -58,7 +58,9 @@ pub(crate) fn explain(arguments: &ExplainArguments, screen: &Screen) -> Result<E
         at: arguments.at.unwrap_or_else(|| UnixTime::from_secs(when::now_millis() / 1_000)),
     };
     let trial = trial(&policy, &question, &mut StandIns::default())?;
-    let rows: Vec<Row> = Rule::ALL.into_iter().map(|rule| row(rule, &policy, &question, &trial)).collect();
+    let keeps_instances = policy.profile(question.profile).is_some_and(|profile| profile.instances().is_some());
+    let rows = Rule::ALL.into_iter().map(|rule| row(rule, &policy, &question, &trial));
+    let rows: Vec<Row> = rows.filter(|row| row.rule != Rule::Instance || keeps_instances).collect();
     if screen.is_json() {
         screen.answer(&to_json(&rows, &trial))?;
     } else {
@@ -81,7 +83,13 @@ fn row(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> R
         Rule::Provider => trial.provider.is_some(),
         Rule::Evidence if question.evidence_jwt.is_empty() => false,
         _ if rule.is_the_profiles() => read && profile_is_known,
-        Rule::Key | Rule::Possession | Rule::Extensions | Rule::Names | Rule::Evidence | Rule::Lifetime => true,
+        Rule::Key
+        | Rule::Possession
+        | Rule::Extensions
+        | Rule::Names
+        | Rule::Evidence
+        | Rule::Instance
+        | Rule::Lifetime => true,
     };
     let verdict = match (reasons.is_empty(), looked_at) {
         (false, _) => Verdict::Fail,
@@ -136,6 +144,10 @@ fn saw(rule: Rule, policy: &Policy, question: &Question<'_>, trial: &Trial) -> S
         Rule::Evidence => match question.evidence_jwt.len() {
             0 => "none".to_owned(),
             bytes => format!("a JWT of {}{}", when::count(bytes as u64, "byte"), verified_by(trial)),
+        },
+        Rule::Instance => match trial.approved.as_ref().and_then(|approved| approved.conditions().instance.as_ref()) {
+            Some(moved) => format!("a registration of {}", moved.name),
+            None => "no registration".to_owned(),
         },
         Rule::Lifetime => match (question.lifetime_secs, profile) {
             (0, Some(profile)) => format!("no wish, so the profile's {}", profile.lifetime_default()),

@@ -25,6 +25,8 @@ pub(crate) enum Rule {
     Provider,
     /// The provider's evidence says whose key it is.
     Evidence,
+    /// The instance's record may move so.
+    Instance,
     /// The lifetime is within its limits.
     Lifetime,
     /// The transition is that of the active epoch.
@@ -35,7 +37,7 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Request,
         Self::Caller,
         Self::Method,
@@ -46,6 +48,7 @@ impl Rule {
         Self::Names,
         Self::Provider,
         Self::Evidence,
+        Self::Instance,
         Self::Lifetime,
         Self::Transition,
         Self::Signer,
@@ -63,6 +66,7 @@ impl Rule {
             Self::Names => "names",
             Self::Provider => "provider",
             Self::Evidence => "evidence",
+            Self::Instance => "instance",
             Self::Lifetime => "lifetime",
             Self::Transition => "transition",
             Self::Signer => "signer",
@@ -78,6 +82,7 @@ impl Rule {
             | Self::Names
             | Self::Provider
             | Self::Evidence
+            | Self::Instance
             | Self::Lifetime => true,
             Self::Request | Self::Caller | Self::Method | Self::Profile | Self::Transition | Self::Signer => false,
         }
@@ -125,7 +130,14 @@ impl Rule {
             | ReasonCode::ManifestMissing
             | ReasonCode::PolicyHashUnknown
             | ReasonCode::PolicyHashNotAllowed
-            | ReasonCode::NamesFromManifest => Self::Names,
+            | ReasonCode::NamesFromManifest
+            | ReasonCode::InstanceMissing => Self::Names,
+            ReasonCode::InstanceIntentNotAllowed
+            | ReasonCode::InstanceCertificateMalformed
+            | ReasonCode::InstanceCertificateForeign
+            | ReasonCode::InstanceCertificateExpired
+            | ReasonCode::InstanceKeyReused
+            | ReasonCode::InstanceProofWrong => Self::Instance,
             ReasonCode::ProviderNotAllowed => Self::Provider,
             ReasonCode::EvidenceMalformed
             | ReasonCode::EvidenceNotAllowed
@@ -162,6 +174,16 @@ impl Rule {
             | ReasonCode::RateExceeded
             | ReasonCode::QuotaExceeded
             | ReasonCode::KeyHasOtherNames
+            | ReasonCode::InstanceCertificateRevoked
+            | ReasonCode::InstanceCertificateReplaced
+            | ReasonCode::InstanceDiffers
+            | ReasonCode::InstanceExists
+            | ReasonCode::InstanceUnknown
+            | ReasonCode::InstanceRetryUsed
+            | ReasonCode::InstanceRevoked
+            | ReasonCode::InstanceStolen
+            | ReasonCode::AuthorityStopped
+            | ReasonCode::AuthorityServes
             | ReasonCode::RequestIdReused
             | ReasonCode::RequestVoid
             | ReasonCode::NameClaimed

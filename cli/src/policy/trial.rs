@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hallmark_policy::{
     Approved, Caller, Decision, Facts, Issuer, Manifest, Method, Policy, Reason, Request, RequestInput, SubjectInput,
-    admit, claim::ClaimInput, content::Serial, decide, facts, provider, time::UnixTime,
+    admit, claim::ClaimInput, content::Serial, decide, facts, file::IntentWord, instance::IntentInput, provider,
+    time::UnixTime,
 };
 
 use super::stand_in::{StandInError, StandIns};
@@ -41,6 +42,13 @@ pub(crate) struct Trial {
     pub(crate) approved: Option<Box<Approved>>,
 }
 
+/// A registration, where the profile takes one: what it replaces only a running signer knows.
+fn intent(policy: &Policy, profile: &str) -> IntentInput {
+    let rule = policy.profile(profile).and_then(|profile| profile.instances());
+    let registers = rule.is_some_and(|rule| rule.intents().contains(&IntentWord::Register));
+    if registers { IntentInput::Register } else { IntentInput::None }
+}
+
 /// Decides about `question`.
 pub(crate) fn trial(policy: &Policy, question: &Question<'_>, stand_ins: &mut StandIns) -> Result<Trial, StandInError> {
     let caller = stand_ins.caller(policy, question.caller)?;
@@ -56,6 +64,7 @@ pub(crate) fn trial(policy: &Policy, question: &Question<'_>, stand_ins: &mut St
         claims: question.claims.clone(),
         policy_hash: question.policy_hash.clone(),
         evidence_jwt: question.evidence_jwt.clone(),
+        instance: intent(policy, question.profile),
         ..RequestInput::default()
     };
     let request = match Request::parse(caller.clone(), input) {

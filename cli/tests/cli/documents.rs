@@ -108,6 +108,11 @@ fn every_command_has_a_manual_page() {
         .collect();
     names.sort();
     let expected = [
+        "hallmark-authority-resume.1",
+        "hallmark-authority.1",
+        "hallmark-certificate-find.1",
+        "hallmark-certificate-revoke.1",
+        "hallmark-certificate.1",
         "hallmark-chain.1",
         "hallmark-completions.1",
         "hallmark-epoch-abort.1",
@@ -119,6 +124,11 @@ fn every_command_has_a_manual_page() {
         "hallmark-epochs-show.1",
         "hallmark-epochs.1",
         "hallmark-health.1",
+        "hallmark-instance-allow.1",
+        "hallmark-instance-list.1",
+        "hallmark-instance-revoke.1",
+        "hallmark-instance-show.1",
+        "hallmark-instance.1",
         "hallmark-log-export.1",
         "hallmark-log-prove.1",
         "hallmark-log-query.1",

@@ -19,6 +19,8 @@ mod mints;
 #[cfg(test)]
 mod operates;
 #[cfg(test)]
+mod operates_instances;
+#[cfg(test)]
 mod proves;
 #[cfg(test)]
 mod reference;

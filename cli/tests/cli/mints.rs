@@ -125,6 +125,35 @@ fn validated(signer: &FakeSigner) -> MintCertificateResponse {
 }
 
 #[test]
+fn an_instance_registers_and_refreshes_with_the_certificate_that_it_replaces() {
+    use hallmark_proto::signer::{InstanceRefresh, InstanceRegister, instance_intent::Intent};
+    let world = World::new();
+    let signer = FakeSigner::start(&world);
+    let run = world.run(signer.command(&format!("{MINT} --register --out leaf.pem")));
+    assert_eq!(run.code, 0, "{}", run.told());
+    let intent = || signer.state.minted.lock().unwrap().pop().unwrap().instance.and_then(|instance| instance.intent);
+    assert_eq!(intent(), Some(Intent::Register(InstanceRegister {})));
+    world.write("proof", "signature");
+    let run = world.run(signer.command(&format!("{MINT} --refresh leaf.pem --refresh-proof proof --out new.pem")));
+    assert_eq!(run.code, 0, "{}", run.told());
+    let refresh = InstanceRefresh {
+        current_certificate: signer.good.certificate.clone(),
+        possession_signature: b"signature".as_ref().into(),
+    };
+    assert_eq!(intent(), Some(Intent::Refresh(refresh)));
+    assert_eq!(world.run(signer.command(MINT)).code, 0);
+    assert_eq!(intent(), None);
+    for (wrong, told) in [
+        ("--register --refresh leaf.pem", "cannot be used with"),
+        ("--refresh-proof proof", "--refresh <FILE>"),
+        ("--refresh service.csr", "`service.csr` holds no certificate"),
+    ] {
+        let run = world.run(signer.command(&format!("{MINT} {wrong}")));
+        assert!(run.code == 2 && run.stderr.contains(told), "{}", run.told());
+    }
+}
+
+#[test]
 fn a_validation_writes_nothing() {
     let world = World::new();
     let signer = FakeSigner::start(&world);

@@ -5,6 +5,7 @@ use hallmark_policy::{
     content::{CertificateContent, Content, Serial},
     crl::CrlContent,
     evidence::{EvidenceFacts, VerifiedBy},
+    instance::{InstanceFacts, InstanceName},
     profile::PolicyDigest,
     reason::REASONS_MAX,
 };
@@ -32,6 +33,8 @@ pub enum Outcome<'a> {
         /// The number of this certificate among those of its issuer, from 1 without gaps. CRLs have numbers of their own, and
         /// certification requests none.
         sequence: Option<u64>,
+        /// What it does to the record of its instance, in a word.
+        change: Option<&'static str>,
     },
     /// It would be issued; only that was asked.
     Validated,
@@ -59,12 +62,20 @@ impl Decision<'_> {
     pub fn into_entry(self, at_millis: i64) -> Vec<u8> {
         let policy = self.policy.as_ref().map(|policy| policy.as_bytes().as_slice());
         let object = request(self.facts).maybe_hex("policy-sha256", policy);
+        let change = match self.outcome {
+            Outcome::Issued { change, .. } => change,
+            Outcome::Validated | Outcome::Refused { .. } => None,
+        };
+        let object = match &self.facts.instance {
+            Some(facts) => object.object("instance", instance(facts, change)),
+            None => object,
+        };
         let object = match &self.warranted {
             Some(warranted) => warranted.describe(object),
             None => object,
         };
         let object = match self.outcome {
-            Outcome::Issued { sequence } => issued(object, self.warranted.as_ref(), sequence),
+            Outcome::Issued { sequence, change: _ } => issued(object, self.warranted.as_ref(), sequence),
             Outcome::Validated => object.text("decision", "validated"),
             Outcome::Refused { reasons } => refused(object, reasons),
         };
@@ -92,6 +103,21 @@ fn request(facts: &Facts) -> Object {
         None => object,
     };
     if facts.request.is_empty() { object } else { object.hex("request-sha256", &sha256(&facts.request)) }
+}
+
+fn instance(facts: &InstanceFacts, change: Option<&'static str>) -> Object {
+    let InstanceFacts { intent, name, presented, proven } = facts;
+    let object = Object::new()
+        .text("intent", intent)
+        .text("change", change.unwrap_or_default())
+        .maybe_hex("presented-serial", presented.as_ref().map(Serial::as_bytes));
+    let object = if presented.is_some() { object.flag("proven", *proven) } else { object };
+    match name {
+        Some(InstanceName { provider, id, service }) => {
+            object.text("provider", provider).text("id", id).text("service", service)
+        }
+        None => object,
+    }
 }
 
 /// Only what the signer verified has a key.

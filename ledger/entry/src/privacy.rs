@@ -17,11 +17,12 @@ pub const COMMITMENT: &str = "commitment";
 pub const SALT_BYTES: usize = 32;
 
 /// Members that can be private. All others are needed to check a log, or to find what was asked.
-pub const PRIVATE_KEYS: [&str; 12] = [
+pub const PRIVATE_KEYS: [&str; 13] = [
     "caller-certificate-sha256",
     "caller-identities",
     "evidence",
     "evidence-sha256",
+    "instance",
     "names",
     "policy-hash",
     "reasons",

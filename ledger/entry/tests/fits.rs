@@ -4,7 +4,9 @@ use hallmark_entry::{Decision, ENTRY_BYTES_MAX, Outcome, Summary, is_canonical};
 use hallmark_policy::{
     Facts, Policy, Reason, ReasonCode,
     caller::Identity,
+    content::Serial,
     evidence::{EvidenceFacts, VerifiedBy},
+    instance::{InstanceFacts, InstanceName},
     key::SpkiDigest,
 };
 use proptest::{collection::vec, prelude::*};
@@ -44,6 +46,16 @@ fn facts() -> impl Strategy<Value = Facts> {
             evidence: Some(EvidenceFacts {
                 jwt: vec![5; 100],
                 verified_by: Some(VerifiedBy { kid: "k".repeat(2_000), spki: SpkiDigest::from_bytes([6; 32]) }),
+            }),
+            instance: Some(InstanceFacts {
+                intent: "refresh",
+                name: Some(InstanceName {
+                    provider: "p".repeat(2_000),
+                    id: "i".repeat(2_000),
+                    service: "s".repeat(2_000),
+                }),
+                presented: Some(Serial::from_random([8; 16])),
+                proven: true,
             }),
             request: vec![4; 100],
         },

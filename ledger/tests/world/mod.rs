@@ -93,6 +93,7 @@ impl World {
             database: directory.path().join("ledger.db"),
             publish: directory.path().join("log"),
             retention: Span::from_days(1),
+            ended_retention: Span::from_days(30),
             accept_missing_checkpoint: false,
             anchor: None,
             private: hallmark_entry::privacy::Private::default(),

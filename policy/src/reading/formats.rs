@@ -214,22 +214,45 @@ impl Reader {
         for (one, other) in profiles.values().flat_map(|one| profiles.values().map(move |other| (one, other))) {
             self.covered_instances(one, other);
         }
-        let (with, without): (Vec<_>, Vec<_>) = profiles.values().partition(|profile| profile.has_instances());
-        for loose in without {
-            for followed in with.iter().filter(|followed| followed.authority == loose.authority) {
-                if !loose.usages.iter().any(|usage| followed.usages.contains(usage)) {
-                    continue;
-                }
-                if let Some((one, other)) = overlap::first(loose, followed) {
-                    let sentence = format!(
-                        "its `{one}` takes names that `{other}` of profile `{}` takes, too, and that profile follows \
-                         instances; hint: tell them apart by fixed text or by `none-of` in `parts`",
-                        followed.name
-                    );
-                    self.mistake(&format!("profile.{}", loose.name), sentence);
-                }
+        for (loose, followed) in profiles.values().flat_map(|one| profiles.values().map(move |other| (one, other))) {
+            let (less, more) = (followed_how(loose), followed_how(followed));
+            let together = loose.authority == followed.authority
+                && loose.usages.iter().any(|usage| followed.usages.contains(usage));
+            if less >= more || !together {
+                continue;
+            }
+            if let Some((one, other)) = overlap::first(loose, followed) {
+                let what = match more {
+                    Followed::InRecords => "keeps records of instances",
+                    Followed::InNames | Followed::Not => "follows instances",
+                };
+                let sentence = format!(
+                    "its `{one}` takes names that `{other}` of profile `{}` takes, too, and that profile {what}; \
+                     hint: tell them apart by fixed text or by `none-of` in `parts`",
+                    followed.name
+                );
+                self.mistake(&format!("profile.{}", loose.name), sentence);
             }
         }
+    }
+}
+
+/// How closely a profile follows instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Followed {
+    /// Not at all.
+    Not,
+    /// Its names say them.
+    InNames,
+    /// It keeps records.
+    InRecords,
+}
+
+fn followed_how(profile: &Profile) -> Followed {
+    match (profile.has_instances(), &profile.instances) {
+        (_, Some(_)) => Followed::InRecords,
+        (true, None) => Followed::InNames,
+        (false, None) => Followed::Not,
     }
 }
 

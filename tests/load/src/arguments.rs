@@ -41,6 +41,10 @@ pub(crate) struct Arguments {
     /// Distinct CSRs, each with a key of its own (P-256), made before the first request.
     #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) csrs: u16,
+    /// Refresh: every connection is an instance that registers once, and then replaces its certificate again and again, with proof. The
+    /// profile keeps records of instances then; two CSRs are made for each connection.
+    #[arg(long, conflicts_with = "csrs")]
+    pub(crate) refresh: bool,
     /// A process of the signer, whose CPU time is read before and after; can be repeated.
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Vec<u32>,

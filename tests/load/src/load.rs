@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::Context;
 use bytes::Bytes;
-use hallmark_proto::signer::{MintCertificateRequest, mint_certificate_request::Subject};
+use hallmark_proto::signer::{
+    InstanceIntent, InstanceRefresh, InstanceRegister, MintCertificateRequest, instance_intent::Intent,
+    mint_certificate_request::Subject,
+};
 use tokio::{sync::Barrier, task::JoinSet};
 use tonic::{Request, Status};
 
@@ -19,11 +22,14 @@ use crate::{
     connection::{Client, Connector},
     cpu,
     report::Report,
-    requests::make_csrs,
+    requests::{Asked, make_csrs},
 };
 
 /// The deadline that every request names.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Keys of an instance, in turns: with two of them the one before is the next one.
+const KEYS_EACH: u16 = 2;
 
 /// How often a connection that broke is made anew; then it counts no further.
 const RECONNECTIONS_MAX: u32 = 3;
@@ -40,7 +46,8 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         workers.spawn(async move {
             start.wait().await;
             let until = Instant::now() + plan.time;
-            Worker { number, client, connector, plan, report: Report::default() }.work(until).await
+            let worker = Worker { number, client, connector, plan, held: None, turn: 0, report: Report::default() };
+            worker.work(until).await
         });
     }
     let (signer_before, own_before) = (cpu::time_of(&arguments.pid)?, cpu::own_time()?);
@@ -63,7 +70,8 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
 struct Plan {
     authority: String,
     profile: String,
-    csrs: Vec<Bytes>,
+    csrs: Vec<Asked>,
+    refresh: bool,
     run: String,
     time: Duration,
     count: Option<u64>,
@@ -74,11 +82,18 @@ impl Plan {
     fn new(arguments: &Arguments) -> anyhow::Result<Self> {
         let mut run = [0; 8];
         aws_lc_rs::rand::fill(&mut run).context("no random bytes")?;
+        let run = format!("{:016x}", u64::from_be_bytes(run));
+        let csrs = if arguments.refresh {
+            make_csrs(&run, arguments.connections.saturating_mul(KEYS_EACH), KEYS_EACH)?
+        } else {
+            make_csrs(&run, arguments.csrs, 1)?
+        };
         Ok(Self {
             authority: arguments.authority.clone(),
             profile: arguments.profile.clone(),
-            csrs: make_csrs(arguments.csrs)?,
-            run: format!("{:016x}", u64::from_be_bytes(run)),
+            csrs,
+            refresh: arguments.refresh,
+            run,
             time: Duration::from_secs(arguments.seconds.into()),
             count: arguments.count,
             asked: AtomicU64::new(0),
@@ -97,7 +112,7 @@ impl Plan {
             authority: self.authority.clone(),
             profile: self.profile.clone(),
             request_id: format!("load-{}-{number}", self.run),
-            subject: Some(Subject::Csr(csr.clone())),
+            subject: Some(Subject::Csr(csr.csr.clone())),
             ..MintCertificateRequest::default()
         })
     }
@@ -109,6 +124,10 @@ struct Worker {
     client: Client,
     connector: Connector,
     plan: Arc<Plan>,
+    /// The certificate that a refresh replaces.
+    held: Option<Bytes>,
+    /// How often it was replaced.
+    turn: u64,
     report: Report,
 }
 
@@ -118,12 +137,16 @@ impl Worker {
         while Instant::now() < until
             && let Some(request) = self.plan.next()
         {
-            let mut request = Request::new(request);
+            let mut request = Request::new(self.of_instance(request));
             request.set_timeout(DEADLINE);
             let asked = Instant::now();
             match self.client.signer.mint_certificate(request).await {
                 Ok(answer) if answer.get_ref().certificate.is_empty() => self.report.failed("NO CERTIFICATE"),
-                Ok(_) => self.report.answered(asked.elapsed()),
+                Ok(answer) => {
+                    self.report.answered(asked.elapsed());
+                    self.held = Some(answer.into_inner().certificate);
+                    self.turn += 1;
+                }
                 Err(status) => {
                     self.report.failed(code_name(&status));
                     if self.client.is_closed() {
@@ -136,6 +159,26 @@ impl Worker {
             }
         }
         self.report
+    }
+
+    /// The request as that of this connection's instance, where it has one.
+    fn of_instance(&self, request: MintCertificateRequest) -> MintCertificateRequest {
+        let keys = u64::from(KEYS_EACH);
+        let of = |turn: u64| {
+            let at = u64::from(self.number) * keys + turn % keys;
+            self.plan.csrs.get(usize::try_from(at).unwrap_or(usize::MAX))
+        };
+        let Some(asked) = of(self.turn).filter(|_| self.plan.refresh) else { return request };
+        let intent = match (&self.held, of(self.turn + 1)) {
+            (Some(held), Some(before)) => {
+                let proof = before.proof_for(asked, &request.authority, &request.request_id);
+                let possession_signature = proof.unwrap_or_default();
+                Intent::Refresh(InstanceRefresh { current_certificate: held.clone(), possession_signature })
+            }
+            _ => Intent::Register(InstanceRegister {}),
+        };
+        let subject = Some(Subject::Csr(asked.csr.clone()));
+        MintCertificateRequest { subject, instance: Some(InstanceIntent { intent: Some(intent) }), ..request }
     }
 
     async fn reconnect(&mut self) -> bool {

@@ -56,6 +56,7 @@ fn config(directory: &Path) -> LedgerConfig {
     LedgerConfig {
         database: directory.join("ledger.db"),
         publish: directory.join("log"),
+        ended_retention: Span::from_days(30),
         retention: Span::from_days(1),
         accept_missing_checkpoint: false,
         anchor: None,

@@ -4,8 +4,10 @@
 //!     target/release/hallmark-log-bench verify --entries 1000000
 //!     target/release/hallmark-log-bench growth --entries 10000000
 //!     target/release/hallmark-log-bench receipts
+//!     target/release/hallmark-log-bench instances --instances 10000000
 
 mod growth;
+mod instances;
 mod receipts;
 mod synthetic;
 mod verify;
@@ -54,6 +56,15 @@ enum Command {
         #[arg(long, default_value_t = 400)]
         bytes: usize,
     },
+    /// Bytes, start and lookups of a ledger with so many instances.
+    Instances {
+        /// How many instances.
+        #[arg(long)]
+        instances: u64,
+        /// Certificates of each that have not been forgotten.
+        #[arg(long, default_value_t = 2)]
+        certificates: u64,
+    },
     /// How many receipts a second are made, verified and written.
     Receipts,
 }
@@ -65,6 +76,7 @@ fn main() -> Result<()> {
         }
         Command::Verify { entries, decision_every } => verify::measure(entries, decision_every),
         Command::Growth { entries, bytes } => growth::measure(entries, bytes),
+        Command::Instances { instances, certificates } => instances::measure(instances, certificates),
         Command::Receipts => receipts::measure(),
     }
 }

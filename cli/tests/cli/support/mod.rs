@@ -2,6 +2,7 @@
 
 pub(crate) mod log;
 pub(crate) mod pki;
+mod records;
 pub(crate) mod signer;
 pub(crate) mod state;
 

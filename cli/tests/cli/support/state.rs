@@ -10,10 +10,13 @@ use std::{
 
 use hallmark_proto::{
     operator::{
-        AbortEpochRequest, ActivateEpochRequest, ApplyPolicyRequest, ApplyPolicyResponse, BringIntermediateRequest,
-        EpochResponse, ListNameClaimsRequest, ListNameClaimsResponse, NameClaim, PolicyStatusRequest,
-        PolicyStatusResponse, PrepareEpochRequest, ReleaseNameClaimRequest, ReleaseNameClaimResponse,
-        operator_server::Operator,
+        AbortEpochRequest, ActivateEpochRequest, AllowInstanceRequest, AllowInstanceResponse, ApplyPolicyRequest,
+        ApplyPolicyResponse, BringIntermediateRequest, EpochResponse, FindCertificatesRequest,
+        FindCertificatesResponse, ListInstancesRequest, ListInstancesResponse, ListNameClaimsRequest,
+        ListNameClaimsResponse, NameClaim, PolicyStatusRequest, PolicyStatusResponse, PrepareEpochRequest,
+        ReleaseNameClaimRequest, ReleaseNameClaimResponse, ResumeAuthorityRequest, ResumeAuthorityResponse,
+        RevokeCertificatesRequest, RevokeCertificatesResponse, RevokeInstanceRequest, RevokeInstanceResponse,
+        ShowInstanceRequest, ShowInstanceResponse, operator_server::Operator,
     },
     signer::{
         Epoch, EpochState, EpochStatus, GetChainRequest, GetChainResponse, ListEpochsRequest, ListEpochsResponse,
@@ -188,6 +191,55 @@ impl Operator for Told {
         let ReleaseNameClaimRequest { form, name, reason, force, .. } = request.into_inner();
         self.0.operated.lock().unwrap().push(format!("release {form} of {name}, force {force}: {reason}"));
         Ok(Response::new(ReleaseNameClaimResponse { log_index: 41, ..ReleaseNameClaimResponse::default() }))
+    }
+
+    async fn list_instances(
+        &self,
+        request: Request<ListInstancesRequest>,
+    ) -> Result<Response<ListInstancesResponse>, Status> {
+        Ok(self.0.list_instances(request.get_ref()))
+    }
+
+    async fn show_instance(
+        &self,
+        request: Request<ShowInstanceRequest>,
+    ) -> Result<Response<ShowInstanceResponse>, Status> {
+        self.0.show_instance(request.get_ref())
+    }
+
+    async fn revoke_instance(
+        &self,
+        request: Request<RevokeInstanceRequest>,
+    ) -> Result<Response<RevokeInstanceResponse>, Status> {
+        Ok(self.0.revoke_instance(request.get_ref()))
+    }
+
+    async fn allow_instance(
+        &self,
+        request: Request<AllowInstanceRequest>,
+    ) -> Result<Response<AllowInstanceResponse>, Status> {
+        Ok(self.0.allow_instance(request.get_ref()))
+    }
+
+    async fn find_certificates(
+        &self,
+        request: Request<FindCertificatesRequest>,
+    ) -> Result<Response<FindCertificatesResponse>, Status> {
+        Ok(self.0.find_certificates(request.get_ref()))
+    }
+
+    async fn revoke_certificates(
+        &self,
+        request: Request<RevokeCertificatesRequest>,
+    ) -> Result<Response<RevokeCertificatesResponse>, Status> {
+        Ok(self.0.revoke_certificates(request.get_ref()))
+    }
+
+    async fn resume_authority(
+        &self,
+        request: Request<ResumeAuthorityRequest>,
+    ) -> Result<Response<ResumeAuthorityResponse>, Status> {
+        Ok(self.0.resume_authority(request.get_ref()))
     }
 }
 

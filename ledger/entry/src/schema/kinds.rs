@@ -63,6 +63,22 @@ const EPOCH: &[Member] = &[needed("generation", Count), maybe("transition", Dige
 
 const EVIDENCE: &[Member] = &[needed("jwt-sha256", Digest), maybe("kid", Text), maybe("spki-sha256", Digest)];
 
+const INSTANCE: &[Member] = &[needed("id", Text), needed("provider", Text), maybe("service", Text)];
+
+const ALARMS: &[&str] = &["database-restored", "foreign-certificate", "instance-stolen", "stray-certificate"];
+
+const CHANGES: &[&str] = &["moved", "registered", "reissued", "replaced", "retried"];
+
+const MOVED: &[Member] = &[
+    maybe("change", Word(CHANGES)),
+    maybe("id", Text),
+    needed("intent", Name),
+    maybe("presented-serial", Bytes),
+    maybe("proven", Flag),
+    maybe("provider", Text),
+    maybe("service", Text),
+];
+
 const ISSUER: &[Member] = &[maybe("sequence", Count), needed("spki-sha256", Digest)];
 
 const NUMBERED_ISSUER: &[Member] = &[needed("sequence", Count), needed("spki-sha256", Digest)];
@@ -101,7 +117,7 @@ const REASONS_OF_REVOCATION: &[&str] = &[
 
 const DECISIONS: &[&str] = &["issued", "refused", "validated"];
 
-const RESULTS: &[&str] = &["signing-again", "signing-failed"];
+const RESULTS: &[&str] = &["same-answer", "signing-again", "signing-failed"];
 
 const VOID_RESULTS: &[&str] = &["forgotten", "tampered"];
 
@@ -145,6 +161,21 @@ pub const KINDS: &[Kind] = &[
         ],
         variants: None,
     },
+    Kind {
+        name: "alarm",
+        about: "something about instances that an operator should look at",
+        members: &[
+            needed("alarm", Word(ALARMS)),
+            maybe("authority", Text),
+            maybe("caller", Text),
+            needed("decision-index", Count),
+            maybe("instance", Object(INSTANCE)),
+            maybe("presented-serial", Bytes),
+            maybe("request-id", Text),
+            needed("sentence", Text),
+        ],
+        variants: None,
+    },
     Kind { name: "ceremony", about: "a root was made in a ceremony", members: &[], variants: None },
     Kind {
         name: "clock-distrusted",
@@ -166,6 +197,7 @@ pub const KINDS: &[Kind] = &[
             maybe("epoch", Object(EPOCH)),
             maybe("evidence", Object(EVIDENCE)),
             maybe("evidence-sha256", Digest),
+            maybe("instance", Object(MOVED)),
             maybe("manifest-sha256", Digest),
             maybe("method", Text),
             maybe("names", Texts),
@@ -219,6 +251,21 @@ pub const KINDS: &[Kind] = &[
     },
     Kind { name: "heartbeat", about: "the signer is alive", members: &[], variants: None },
     Kind {
+        name: "instance",
+        about: "an instance is revoked, or may register anew",
+        members: &[
+            needed("action", Word(&["allowed", "revoked"])),
+            needed("authority", Text),
+            needed("by", Text),
+            needed("instance", Object(INSTANCE)),
+            maybe("reason", Word(REASONS_OF_REVOCATION)),
+            needed("registered-index", Count),
+            maybe("sentence", Text),
+            maybe("was-revoked", Flag),
+        ],
+        variants: None,
+    },
+    Kind {
         name: "key-event",
         about: "something happened to a CA key",
         members: &[
@@ -237,18 +284,41 @@ pub const KINDS: &[Kind] = &[
         members: &[needed("command", Text)],
         variants: Some((
             "command",
-            &[Variant::new(
-                "release-name",
-                &[
-                    needed("authority", Text),
-                    needed("by", Text),
-                    needed("forced", Flag),
-                    needed("form", Text),
-                    needed("name", Text),
-                    needed("not-after", Integer),
-                    needed("reason", Text),
-                ],
-            )],
+            &[
+                Variant::new(
+                    "release-name",
+                    &[
+                        needed("authority", Text),
+                        needed("by", Text),
+                        needed("forced", Flag),
+                        needed("form", Text),
+                        needed("name", Text),
+                        needed("not-after", Integer),
+                        needed("reason", Text),
+                    ],
+                ),
+                Variant::new(
+                    "revoke-certificates",
+                    &[
+                        needed("authority", Text),
+                        needed("by", Text),
+                        needed("count", Count),
+                        needed("reason", Text),
+                        needed("revocation-reason", Word(REASONS_OF_REVOCATION)),
+                        maybe("selection", Texts),
+                        maybe("selection-omitted", Count),
+                    ],
+                ),
+                Variant::new(
+                    "resume-authority",
+                    &[
+                        needed("authority", Text),
+                        needed("by", Text),
+                        needed("reason", Text),
+                        needed("stopped-index", Count),
+                    ],
+                ),
+            ],
         )),
     },
     Kind {
@@ -258,6 +328,7 @@ pub const KINDS: &[Kind] = &[
         variants: Some((
             "result",
             &[
+                Variant::new("same-answer", SIGNED_AGAIN),
                 Variant::new("signing-again", SIGNED_AGAIN),
                 Variant::new("signing-failed", &[needed("code", Text), maybe("sentence", Text)]),
             ],

@@ -67,6 +67,7 @@ pub(crate) async fn commit_and_sign(
         Issued::Committed { committed, .. } => keyring.sign(committed, deadline, done),
         Issued::Answered(_)
         | Issued::InFlight
+        | Issued::SameAs(_)
         | Issued::Expired
         | Issued::Refused { .. }
         | Issued::Validated { .. } => {}

@@ -1,0 +1,263 @@
+//! `hallmark instance`: what operators see of records of instances, revoke and allow, on their own listener.
+
+use std::path::Path;
+
+use hallmark_proto::operator::{
+    AllowInstanceRequest, AllowInstanceResponse, Instance, InstanceCertificate, InstanceState, ListInstancesRequest,
+    ListInstancesResponse, RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::{
+        InstanceAllowArguments, InstanceCommand, InstanceListArguments, InstanceRevokeArguments, InstanceShowArguments,
+        InstanceStateWord, OneInstanceArguments,
+    },
+    certificates,
+    config::Config,
+    confirm::confirm,
+    connection::{self, Connection},
+    epochs::authority,
+    exit::Exit,
+    problem::Problem,
+    screen::{Screen, Tone, printable},
+    settings::ConnectionSettings,
+    table::Table,
+    when,
+};
+
+/// Does what an operator asks for.
+pub(crate) fn instance(command: &InstanceCommand, config: Option<&Path>, screen: &Screen) -> Result<Exit, Problem> {
+    let config = Config::load(config)?;
+    match command {
+        InstanceCommand::List(list) => self::list(list, &config, screen),
+        InstanceCommand::Show(show) => self::show(show, &config, screen),
+        InstanceCommand::Revoke(revoke) => self::revoke(revoke, &config, screen),
+        InstanceCommand::Allow(allow) => self::allow(allow, &config, screen),
+    }
+}
+
+fn list(arguments: &InstanceListArguments, config: &Config, screen: &Screen) -> Result<Exit, Problem> {
+    let authority = authority(&arguments.authority, config)?;
+    let settings = ConnectionSettings::resolve(&arguments.connection, config)?;
+    let state = match arguments.state {
+        None => InstanceState::Unspecified,
+        Some(InstanceStateWord::Alive) => InstanceState::Alive,
+        Some(InstanceStateWord::Revoked) => InstanceState::Revoked,
+        Some(InstanceStateWord::Ended) => InstanceState::Ended,
+    };
+    let request = ListInstancesRequest {
+        authority: authority.clone(),
+        provider: arguments.provider.clone().unwrap_or_default(),
+        service: arguments.service.clone().unwrap_or_default(),
+        state: state.into(),
+        after_provider: arguments.after_provider.clone().unwrap_or_default(),
+        after_id: arguments.after.clone().unwrap_or_default(),
+        limit: arguments.limit,
+    };
+    let answer: ListInstancesResponse = connection::runtime()?.block_on(async {
+        let connection = Connection::open(&settings).await?;
+        connection.call_operator(request, async |mut client, request| client.list_instances(request).await).await
+    })?;
+    if !screen.is_json() && !answer.instances.is_empty() {
+        screen.data(table(&answer.instances).render(0).as_bytes())?;
+    }
+    if answer.instances.is_empty() {
+        screen.say(&format!("{} has no such instance", printable(&authority)));
+    }
+    if let Some(last) = answer.instances.last().filter(|_| answer.more) {
+        let (provider, id) = (printable(&last.provider), printable(&last.id));
+        screen.say(&format!("hint: there are more; give --after-provider {provider} --after {id}"));
+    }
+    screen.answer(&json!({
+        "result": "instances",
+        "authority": authority,
+        "instances": answer.instances.iter().map(to_json).collect::<Vec<_>>(),
+        "more": answer.more,
+    }))?;
+    Ok(Exit::Done)
+}
+
+fn show(arguments: &InstanceShowArguments, config: &Config, screen: &Screen) -> Result<Exit, Problem> {
+    let (authority, settings) = reach(&arguments.instance, config)?;
+    let OneInstanceArguments { provider, id, .. } = &arguments.instance;
+    let request = ShowInstanceRequest { authority: authority.clone(), provider: provider.clone(), id: id.clone() };
+    let answer: ShowInstanceResponse = connection::runtime()?.block_on(async {
+        let connection = Connection::open(&settings).await?;
+        connection.call_operator(request, async |mut client, request| client.show_instance(request).await).await
+    })?;
+    let instance = answer.instance.unwrap_or_default();
+    if !screen.is_json() {
+        let title = format!("instance {} of {}\n", printable(id), printable(provider));
+        screen.data([title, details(&instance).render(2)].concat().as_bytes())?;
+        if !answer.certificates.is_empty() {
+            screen.data(certificates::table(&answer.certificates).render(2).as_bytes())?;
+        }
+    }
+    screen.answer(&json!({
+        "result": "instance",
+        "authority": authority,
+        "instance": to_json(&instance),
+        "certificates": answer.certificates.iter().map(certificates::to_json).collect::<Vec<_>>(),
+    }))?;
+    Ok(Exit::Done)
+}
+
+fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen) -> Result<Exit, Problem> {
+    let InstanceRevokeArguments { instance, reason, why, yes } = arguments;
+    let (authority, settings) = reach(instance, config)?;
+    let shown = format!("instance {} of {}", printable(&instance.id), printable(&instance.provider));
+    screen.say(&format!("to revoke: {shown} under {}, with all its certificates", printable(&authority)));
+    confirm(
+        screen,
+        *yes,
+        "what it serves with its certificates is refused from the next CRL on",
+        "Is this what you want?",
+    )?;
+    let request = RevokeInstanceRequest {
+        authority: authority.clone(),
+        provider: instance.provider.clone(),
+        id: instance.id.clone(),
+        reason: reason.name().to_owned(),
+        why: why.clone(),
+    };
+    let answer: RevokeInstanceResponse = connection::runtime()?.block_on(async {
+        let connection = Connection::open(&settings).await?;
+        connection.call_operator(request, async |mut client, request| client.revoke_instance(request).await).await
+    })?;
+    let mut table = Table::new();
+    if answer.before {
+        table.row(["note", "it was revoked before"]);
+    } else {
+        table.row(["certificates", &when::number(answer.certificates)]);
+    }
+    table.row(["log index", &answer.log_index.to_string()]);
+    screen.say(&format!("{} {shown}\n{}", screen.tone(Tone::Good, "revoked:"), table.render(2)));
+    screen.answer(&json!({
+        "result": "instance-revoked",
+        "authority": authority,
+        "provider": instance.provider,
+        "id": instance.id,
+        "certificates": answer.certificates,
+        "before": answer.before,
+        "log-index": answer.log_index,
+        "receipt": answer.receipt,
+    }))?;
+    Ok(Exit::Done)
+}
+
+fn allow(arguments: &InstanceAllowArguments, config: &Config, screen: &Screen) -> Result<Exit, Problem> {
+    let InstanceAllowArguments { instance, why, yes } = arguments;
+    let (authority, settings) = reach(instance, config)?;
+    let shown = format!("instance {} of {}", printable(&instance.id), printable(&instance.provider));
+    screen.say(&format!("to allow: {shown} under {} may register anew", printable(&authority)));
+    confirm(
+        screen,
+        *yes,
+        "whoever registers it next has it, and its certificates before are refreshed no more",
+        "Is this what you want?",
+    )?;
+    let request = AllowInstanceRequest {
+        authority: authority.clone(),
+        provider: instance.provider.clone(),
+        id: instance.id.clone(),
+        why: why.clone(),
+    };
+    let answer: AllowInstanceResponse = connection::runtime()?.block_on(async {
+        let connection = Connection::open(&settings).await?;
+        connection.call_operator(request, async |mut client, request| client.allow_instance(request).await).await
+    })?;
+    let mut table = Table::new();
+    table.row(["log index", &answer.log_index.to_string()]);
+    screen.say(&format!("{} {shown}\n{}", screen.tone(Tone::Good, "allowed:"), table.render(2)));
+    screen.answer(&json!({
+        "result": "instance-allowed",
+        "authority": authority,
+        "provider": instance.provider,
+        "id": instance.id,
+        "log-index": answer.log_index,
+        "receipt": answer.receipt,
+    }))?;
+    Ok(Exit::Done)
+}
+
+fn reach(arguments: &OneInstanceArguments, config: &Config) -> Result<(String, ConnectionSettings), Problem> {
+    let authority = authority(&arguments.authority, config)?;
+    let settings = ConnectionSettings::resolve(&arguments.connection, config)?;
+    Ok((authority, settings))
+}
+
+fn table(instances: &[Instance]) -> Table {
+    let mut table = Table::new();
+    table.row(["PROVIDER", "ID", "SERVICE", "STATE", "MOVED", "LAST CERTIFICATE ENDS"]);
+    for instance in instances {
+        table.row([
+            &instance.provider,
+            &instance.id,
+            &instance.service,
+            state(instance),
+            &when::rfc3339_of_millis(instance.moved_at_millis),
+            &when::rfc3339(instance.not_after),
+        ]);
+    }
+    table
+}
+
+fn details(instance: &Instance) -> Table {
+    let mut table = Table::new();
+    table.row(["service", &instance.service]);
+    table.row(["state", state(instance)]);
+    let registered = when::rfc3339_of_millis(instance.registered_at_millis);
+    table.row(["registered", &format!("{registered}, log index {}", instance.registered_index)]);
+    let moved = when::rfc3339_of_millis(instance.moved_at_millis);
+    table.row(["moved", &format!("{}, last {moved}", when::count(instance.moves, "time"))]);
+    table.row(["last end", &when::rfc3339(instance.not_after)]);
+    for (name, certificate) in [("current", &instance.current), ("previous", &instance.previous)] {
+        if let Some(InstanceCertificate { serial, spki_sha256, log_index }) = certificate {
+            table.row([name, &format!("{}, log index {log_index}", hallmark_policy::hex(serial))]);
+            table.row(["", &format!("spki-sha256 {}", hallmark_policy::hex(spki_sha256))]);
+        }
+    }
+    if instance.retried {
+        table.row(["retry", "the one retry with another key was used"]);
+    }
+    if let (Some(at), Some(index)) = (instance.revoked_at_millis, instance.revoked_index) {
+        table.row(["revoked", &format!("{}, log index {index}", when::rfc3339_of_millis(at))]);
+    }
+    table
+}
+
+fn state(instance: &Instance) -> &'static str {
+    match instance.state() {
+        InstanceState::Unspecified => "unknown",
+        InstanceState::Alive => "alive",
+        InstanceState::Revoked => "revoked",
+        InstanceState::Ended => "ended",
+    }
+}
+
+fn to_json(instance: &Instance) -> Value {
+    let certificate = |certificate: &InstanceCertificate| {
+        json!({
+            "serial": hallmark_policy::hex(&certificate.serial),
+            "spki-sha256": hallmark_policy::hex(&certificate.spki_sha256),
+            "log-index": certificate.log_index,
+        })
+    };
+    json!({
+        "provider": instance.provider,
+        "id": instance.id,
+        "service": instance.service,
+        "state": state(instance),
+        "registered-index": instance.registered_index,
+        "registered-at": when::rfc3339_of_millis(instance.registered_at_millis),
+        "moved-at": when::rfc3339_of_millis(instance.moved_at_millis),
+        "moves": instance.moves,
+        "not-after": when::rfc3339(instance.not_after),
+        "current": instance.current.as_ref().map(certificate),
+        "previous": instance.previous.as_ref().map(certificate),
+        "retried": instance.retried,
+        "revoked-at": instance.revoked_at_millis.map(when::rfc3339_of_millis),
+        "revoked-index": instance.revoked_index,
+    })
+}

@@ -1,0 +1,234 @@
+//! Finding leaf certificates: by serial number and instance through their rows, by all else through what their decisions say, backwards
+//! through the log, a part of it at a time.
+
+use hallmark_entry::{
+    Summary,
+    privacy::{COMMITMENT, Opening, reveal},
+};
+use hallmark_policy::{Revocation, content::Serial, hex, key::SpkiDigest, time::UnixTime};
+use rusqlite::{Connection, Row, params, params_from_iter, types::Value};
+
+use crate::{
+    UnixMillis,
+    schema::{signed, unsigned},
+};
+
+/// Entries that one search reads at most: about a tenth of a second.
+const ENTRIES_MAX: usize = 20_000;
+
+/// Which certificates are meant: those to which everything that is set applies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateFilter {
+    /// Serial number.
+    pub serial: Option<Vec<u8>>,
+    /// Registration of an instance: the index of its decision.
+    pub registration: Option<u64>,
+    /// A name with its kind, or without.
+    pub name: String,
+    /// The subject's key.
+    pub spki: Option<SpkiDigest>,
+    /// Who asked.
+    pub caller: String,
+    /// The profile.
+    pub profile: String,
+    /// Decided then or later.
+    pub since: Option<UnixMillis>,
+    /// Decided then or before.
+    pub until: Option<UnixMillis>,
+    /// Only those that have not ended and are not revoked.
+    pub living: bool,
+    /// Only decisions below this index.
+    pub before: Option<u64>,
+    /// Most certificates.
+    pub most: usize,
+}
+
+/// A certificate, as its decision says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRecord {
+    /// Index of its decision.
+    pub log_index: u64,
+    /// The key that signed it.
+    pub issuer: SpkiDigest,
+    /// Its serial number.
+    pub serial: Serial,
+    /// Its key.
+    pub spki: Option<SpkiDigest>,
+    /// Its names, with their kinds.
+    pub names: Vec<String>,
+    /// Who asked.
+    pub caller: String,
+    /// Its profile.
+    pub profile: String,
+    /// First second of its validity.
+    pub not_before: UnixTime,
+    /// Last second of its validity.
+    pub not_after: UnixTime,
+    /// Its revocation, if it is revoked.
+    pub revoked: Option<Revocation>,
+}
+
+/// A part of what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificatePage {
+    /// The certificates, newest first.
+    pub certificates: Vec<CertificateRecord>,
+    /// Where to go on; none at the end.
+    pub next: Option<u64>,
+}
+
+/// One page of certificates of an authority.
+pub(crate) fn page(
+    connection: &Connection,
+    authority: &str,
+    filter: &CertificateFilter,
+    at: UnixMillis,
+) -> rusqlite::Result<CertificatePage> {
+    let mut page = CertificatePage::default();
+    let before = filter.before.map_or(i64::MAX, signed);
+    let (sql, values) = source(connection, filter, before)?;
+    let mut statement = connection.prepare_cached(&sql)?;
+    let read = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, Vec<u8>>(1)?));
+    let mut read_entries = 0;
+    for row in statement.query_map(params_from_iter(values), read)? {
+        let (log_index, entry) = row?;
+        read_entries += 1;
+        let looked = look(connection, authority, filter, log_index, &entry, at)?;
+        match looked {
+            Looked::Found(record) => page.certificates.push(*record),
+            Looked::Other => {}
+            Looked::Earlier => return Ok(page),
+        }
+        if page.certificates.len() >= filter.most || read_entries >= ENTRIES_MAX {
+            page.next = Some(log_index).filter(|index| *index > 0);
+            return Ok(page);
+        }
+    }
+    Ok(page)
+}
+
+/// The entries that can be about them, newest first.
+fn source(connection: &Connection, filter: &CertificateFilter, before: i64) -> rusqlite::Result<(String, Vec<Value>)> {
+    const ORDER: &str = "e.log_index < ?1 ORDER BY e.log_index DESC";
+    if let Some(serial) = filter.serial.as_ref().filter(|serial| is_remembered(connection, serial)) {
+        let sql = format!(
+            "SELECT e.log_index, e.bytes FROM issuer i CROSS JOIN serial s ON s.issuer = i.id AND s.serial = ?2 \
+             JOIN entry e ON e.log_index = s.log_index WHERE {ORDER}"
+        );
+        return Ok((sql, vec![before.into(), serial.clone().into()]));
+    }
+    if let Some(registration) = filter.registration {
+        let sql = format!(
+            "SELECT e.log_index, e.bytes FROM serial s JOIN entry e ON e.log_index = s.log_index \
+             WHERE s.instance = ?2 AND {ORDER}"
+        );
+        return Ok((sql, vec![before.into(), signed(registration).into()]));
+    }
+    Ok((format!("SELECT e.log_index, e.bytes FROM entry e WHERE {ORDER}"), vec![before.into()]))
+}
+
+/// Whether the serial number has a row: those of certificates that ended long ago have none.
+fn is_remembered(connection: &Connection, serial: &[u8]) -> bool {
+    let sql = "SELECT 1 FROM issuer i CROSS JOIN serial s ON s.issuer = i.id AND s.serial = ?1";
+    connection.prepare_cached(sql).and_then(|mut statement| statement.exists([serial])).unwrap_or(false)
+}
+
+enum Looked {
+    Found(Box<CertificateRecord>),
+    Other,
+    /// Everything from here on is earlier than what is wanted.
+    Earlier,
+}
+
+/// How much earlier an entry may say it is than one before it.
+const DISORDER_MILLIS: i64 = 60_000;
+
+fn look(
+    connection: &Connection,
+    authority: &str,
+    filter: &CertificateFilter,
+    log_index: u64,
+    entry: &[u8],
+    at: UnixMillis,
+) -> rusqlite::Result<Looked> {
+    // Most entries are told by their text alone.
+    if !contains(entry, b"\"decision\":\"issued\"") || !contains(entry, b"\"stage\":\"leaf\"") {
+        return Ok(Looked::Other);
+    }
+    let revealed = if contains(entry, COMMITMENT.as_bytes()) {
+        reveal(entry, &openings(connection, log_index)?)
+    } else {
+        entry.to_vec()
+    };
+    let Ok(summary) = Summary::parse(&revealed) else { return Ok(Looked::Other) };
+    if filter.since.is_some_and(|since| summary.time < since.0.saturating_sub(DISORDER_MILLIS)) {
+        return Ok(Looked::Earlier);
+    }
+    if !fits(authority, filter, &summary) {
+        return Ok(Looked::Other);
+    }
+    let Some(mut record) = record(log_index, &summary) else { return Ok(Looked::Other) };
+    record.revoked = crate::revocation::find(connection, record.issuer, record.serial)?;
+    if filter.living && (record.revoked.is_some() || crate::issue::has_passed(record.not_after, at)) {
+        return Ok(Looked::Other);
+    }
+    Ok(Looked::Found(Box::new(record)))
+}
+
+fn fits(authority: &str, filter: &CertificateFilter, summary: &Summary) -> bool {
+    let is =
+        |text: &Option<hallmark_entry::summary::Text>, wanted: &str| text.as_ref().is_some_and(|text| text.is(wanted));
+    let wanted = |text: &Option<hallmark_entry::summary::Text>, wanted: &str| wanted.is_empty() || is(text, wanted);
+    let name = |name: &hallmark_entry::summary::Text| {
+        let text = name.to_string();
+        name.is(&filter.name) || text.split_once(':').is_some_and(|(_, name)| name == filter.name)
+    };
+    let serial = filter.serial.as_deref().map(hex);
+    let spki = filter.spki.map(|spki| hex(spki.as_bytes()));
+    is(&summary.authority, authority)
+        && wanted(&summary.caller, &filter.caller)
+        && wanted(&summary.profile, &filter.profile)
+        && (filter.name.is_empty() || summary.names.known().iter().any(name))
+        && serial.is_none_or(|serial| summary.serial.as_deref() == Some(serial.as_str()))
+        && spki.is_none_or(|spki| is(&summary.spki_sha256, &spki))
+        && filter.since.is_none_or(|since| summary.time >= since.0)
+        && filter.until.is_none_or(|until| summary.time <= until.0)
+}
+
+fn record(log_index: u64, summary: &Summary) -> Option<CertificateRecord> {
+    let text =
+        |text: &Option<hallmark_entry::summary::Text>| text.as_ref().map(ToString::to_string).unwrap_or_default();
+    Some(CertificateRecord {
+        log_index,
+        issuer: digest(&summary.issuer.as_ref()?.spki_sha256)?,
+        serial: Serial::from_stored(&unhex(summary.serial.as_ref()?)?)?,
+        spki: digest(&text(&summary.spki_sha256)),
+        names: summary.names.known().iter().map(ToString::to_string).collect(),
+        caller: text(&summary.caller),
+        profile: text(&summary.profile),
+        not_before: UnixTime::from_secs(summary.not_before?),
+        not_after: UnixTime::from_secs(summary.not_after?),
+        revoked: None,
+    })
+}
+
+fn openings(connection: &Connection, log_index: u64) -> rusqlite::Result<Vec<Opening>> {
+    let sql = "SELECT key, salt, value FROM opening WHERE log_index = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| Ok(Opening::new(row.get(0)?, row.get(1)?, row.get(2)?));
+    statement.query_map(params![signed(log_index)], read)?.collect()
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+fn digest(digits: &str) -> Option<SpkiDigest> {
+    unhex(digits)?.try_into().ok().map(SpkiDigest::from_bytes)
+}
+
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    rest.is_empty().then(|| pairs.iter().map(byte).collect()).flatten()
+}

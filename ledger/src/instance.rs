@@ -1,0 +1,136 @@
+//! Records of instances: which certificate each has now, which it had before, and whether it is revoked.
+
+mod command;
+mod consequence;
+#[cfg(test)]
+mod model;
+mod page;
+mod rule;
+
+use hallmark_policy::{
+    content::Serial,
+    instance::{InstanceMove, InstanceName, InstanceStep},
+    key::SpkiDigest,
+    time::UnixTime,
+};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::{
+    UnixMillis,
+    schema::{signed, unsigned},
+};
+
+pub use command::{Allowed, InstanceRevocation, InstanceRevoked};
+pub(crate) use consequence::Change;
+pub use page::{InstanceFilter, InstanceRecord, InstanceState};
+pub(crate) use page::{page, show};
+pub(crate) use rule::{Consequence, Verdict, judge, stopped};
+
+/// A certificate of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Row of its issuer.
+    pub(crate) issuer: i64,
+    pub(crate) serial: Vec<u8>,
+    pub(crate) spki: [u8; 32],
+    /// Index of its decision.
+    pub(crate) log_index: u64,
+}
+
+/// A record as the rule needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Index of the decision that registered it: no two registrations have the same.
+    pub(crate) id: u64,
+    pub(crate) service: String,
+    /// End of what lives longest among its certificates, in seconds.
+    pub(crate) not_after: i64,
+    pub(crate) current: Held,
+    pub(crate) previous: Option<Held>,
+    /// Whether the one retry with another key was used since the record moved last.
+    pub(crate) retried: bool,
+    pub(crate) revoked: bool,
+}
+
+const COLUMNS: &str = "id, service, not_after, issuer, serial, spki_sha256, log_index, previous_issuer, \
+                       previous_serial, previous_spki_sha256, previous_index, retried, revoked_at IS NOT NULL";
+
+impl Record {
+    /// The record of that provider's instance.
+    pub(crate) fn find(
+        connection: &Connection,
+        authority: &str,
+        name: &InstanceName,
+    ) -> rusqlite::Result<Option<Self>> {
+        let sql = format!("SELECT {COLUMNS} FROM instance WHERE authority = ?1 AND provider = ?2 AND name = ?3");
+        let mut statement = connection.prepare_cached(&sql)?;
+        statement.query_row(params![authority, name.provider, name.id], Self::read).optional()
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let held = |from: usize| -> rusqlite::Result<Option<Held>> {
+            let issuer = row.get::<_, Option<i64>>(from)?;
+            let parts =
+                (row.get::<_, Option<Vec<u8>>>(from + 1)?, row.get(from + 2)?, row.get::<_, Option<i64>>(from + 3)?);
+            Ok(match (issuer, parts) {
+                (Some(issuer), (Some(serial), Some(spki), Some(index))) => {
+                    Some(Held { issuer, serial, spki, log_index: unsigned(index) })
+                }
+                _ => None,
+            })
+        };
+        let unreadable = || rusqlite::Error::InvalidColumnName("instance.serial".to_owned());
+        Ok(Self {
+            id: unsigned(row.get(0)?),
+            service: row.get(1)?,
+            not_after: row.get(2)?,
+            current: held(3)?.ok_or_else(unreadable)?,
+            previous: held(7)?,
+            retried: row.get(11)?,
+            revoked: row.get(12)?,
+        })
+    }
+
+    /// Whether one of its certificates has not ended.
+    fn is_alive(&self, at: UnixMillis) -> bool {
+        !crate::issue::has_passed(UnixTime::from_secs(self.not_after), at)
+    }
+}
+
+/// The row of a serial number that was given.
+#[derive(Clone, Copy, Debug)]
+struct SerialRow {
+    issuer: i64,
+    /// The registration that it was given to.
+    instance: Option<u64>,
+}
+
+impl SerialRow {
+    fn find(connection: &Connection, issuer: SpkiDigest, serial: Serial) -> rusqlite::Result<Option<Self>> {
+        let sql = "SELECT s.issuer, s.instance FROM serial s JOIN issuer i ON i.id = s.issuer \
+                   WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
+        let mut statement = connection.prepare_cached(sql)?;
+        let read =
+            |row: &Row<'_>| Ok(Self { issuer: row.get(0)?, instance: row.get::<_, Option<i64>>(1)?.map(unsigned) });
+        statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], read).optional()
+    }
+}
+
+/// Whether a certificate is revoked.
+fn is_revoked(connection: &Connection, issuer: i64, serial: &[u8]) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM revocation WHERE issuer = ?1 AND serial = ?2";
+    connection.prepare_cached(sql)?.exists(params![issuer, serial])
+}
+
+/// The registration that a new certificate belongs to, where the record moves so and this is its decision's index.
+pub(crate) fn registration(change: Option<&Change>, next_index: u64) -> Option<i64> {
+    change.map(|change| signed(change.record().map_or(next_index, |record| record.id)))
+}
+
+/// What the log calls a wish.
+pub(crate) fn presented_serial(moved: &InstanceMove) -> Option<Serial> {
+    match &moved.step {
+        InstanceStep::Register { .. } => None,
+        InstanceStep::Refresh(presented) => Some(presented.serial),
+    }
+}

@@ -1,0 +1,249 @@
+//! What a verdict writes: the record's new state, alarms, and revocations, all in the transaction of the decision.
+
+use hallmark_entry::Object;
+use hallmark_policy::{
+    Conditions, Facts,
+    content::Serial,
+    crl::RevocationReason,
+    instance::{InstanceMove, InstanceName},
+    key::SpkiDigest,
+};
+use rusqlite::{Connection, params};
+
+use super::{Consequence, Held, Record, presented_serial};
+use crate::{
+    Revoke, UnixMillis,
+    batch::{Batch, Fault},
+    revocation::SERIALS_EACH_MAX,
+    schema::signed,
+};
+
+/// Who revokes what the rule revokes.
+const BY_RULE: &str = hallmark_policy::SIGNER;
+
+/// How a record moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It begins.
+    Registered,
+    /// It begins anew, in the place of one that is alive.
+    Replaced(Record),
+    /// The current certificate becomes the one before.
+    Moved(Record),
+    /// The one before stays, and what is displaced is superseded.
+    Retried(Record),
+    /// The one before stays; the certificate that should have been given again is not kept any more.
+    Reissued(Record),
+}
+
+impl Change {
+    /// The record that goes on; none where one begins.
+    pub(crate) fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Registered | Self::Replaced(_) => None,
+            Self::Moved(record) | Self::Retried(record) | Self::Reissued(record) => Some(record),
+        }
+    }
+
+    /// The word that the log uses.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Replaced(_) => "replaced",
+            Self::Moved(_) => "moved",
+            Self::Retried(_) => "retried",
+            Self::Reissued(_) => "reissued",
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// Writes the record as it stands after the decision at that index. `held` is its new certificate.
+    pub(crate) fn move_record(
+        &mut self,
+        conditions: &Conditions,
+        moved: &InstanceMove,
+        change: &Change,
+        held: &Held,
+        at: UnixMillis,
+    ) -> Result<(), Fault> {
+        let not_after = conditions.not_after.secs();
+        match change {
+            Change::Registered | Change::Replaced(_) => {
+                insert(self.connection, conditions, moved, held, at)?;
+            }
+            Change::Moved(record) => {
+                let sql = "UPDATE instance SET previous_issuer = issuer, previous_serial = serial, \
+                           previous_spki_sha256 = spki_sha256, previous_index = log_index, issuer = ?3, serial = ?4, \
+                           spki_sha256 = ?5, log_index = ?6, retried = 0, moved_at = ?7, moves = moves + 1, \
+                           not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
+                self.set(sql, record, held, at, not_after)?;
+            }
+            Change::Retried(record) => {
+                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, retried = 1, \
+                           moved_at = ?7, moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
+                self.set(sql, record, held, at, not_after)?;
+                let reason = RevocationReason::Superseded;
+                self.revoke_held(&conditions.authority, &record.current, reason, BY_RULE, at)?;
+            }
+            Change::Reissued(record) => {
+                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, moved_at = ?7, \
+                           moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
+                self.set(sql, record, held, at, not_after)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares and sets: the record is what it was judged by, or the whole batch is wrong.
+    fn set(&self, sql: &str, record: &Record, held: &Held, at: UnixMillis, not_after: i64) -> Result<(), Fault> {
+        let values = params![
+            signed(record.id),
+            signed(record.current.log_index),
+            held.issuer,
+            held.serial,
+            held.spki,
+            signed(held.log_index),
+            at.0,
+            not_after
+        ];
+        match self.connection.prepare_cached(sql)?.execute(values)? {
+            1 => Ok(()),
+            _ => Err(Fault::Sql(rusqlite::Error::QueryReturnedNoRows)),
+        }
+    }
+
+    /// Writes what follows from a refusal whose entry stands at that index.
+    pub(crate) fn follow(
+        &mut self,
+        consequence: Consequence,
+        moved: &InstanceMove,
+        facts: &Facts,
+        sentence: &str,
+        decision: u64,
+        at: UnixMillis,
+    ) -> Result<(), Fault> {
+        let alarm = match &consequence {
+            Consequence::Nothing => return Ok(()),
+            Consequence::Alarm => "stray-certificate",
+            Consequence::Revoke(_) => "instance-stolen",
+            Consequence::Stop => "database-restored",
+        };
+        let object = Object::new()
+            .text("alarm", alarm)
+            .text("authority", &facts.authority)
+            .text("caller", &facts.caller)
+            .text("request-id", &facts.request_id)
+            .object("instance", describe(&moved.name))
+            .maybe_hex("presented-serial", presented_serial(moved).as_ref().map(Serial::as_bytes))
+            .text("sentence", sentence)
+            .count("decision-index", decision);
+        let logged = self.append(object.into_entry("alarm", at.0), at)?;
+        tracing::error!(alarm, log_index = logged.index, "{sentence}");
+        match consequence {
+            Consequence::Nothing | Consequence::Alarm => {}
+            Consequence::Revoke(record) => {
+                let reason = RevocationReason::KeyCompromise;
+                self.revoke_record(&facts.authority, &moved.name, &record, reason, BY_RULE, sentence, at)?;
+            }
+            Consequence::Stop => {
+                let sql = "UPDATE authority SET stopped_index = ?2 WHERE name = ?1 AND stopped_index IS NULL";
+                self.connection.prepare_cached(sql)?.execute(params![facts.authority, signed(logged.index)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Revokes an instance and every certificate of its registration that has not ended. Gives the index of its entry, and how many.
+    #[expect(clippy::too_many_arguments, reason = "what its entry says comes in here")]
+    pub(crate) fn revoke_record(
+        &mut self,
+        authority: &str,
+        name: &InstanceName,
+        record: &Record,
+        reason: RevocationReason,
+        by: &str,
+        why: &str,
+        at: UnixMillis,
+    ) -> Result<(crate::Logged, u64), Fault> {
+        let object = Object::new()
+            .text("action", "revoked")
+            .text("authority", authority)
+            .object("instance", describe(name))
+            .count("registered-index", record.id)
+            .text("reason", reason.name())
+            .text("by", by)
+            .text("sentence", why);
+        let logged = self.append(object.into_entry("instance", at.0), at)?;
+        let sql = "UPDATE instance SET revoked_at = ?2, revoked_index = ?3 WHERE id = ?1";
+        self.connection.prepare_cached(sql)?.execute(params![signed(record.id), at.0, signed(logged.index)])?;
+        let mut revoked = 0;
+        for held in living(self.connection, record.id, at)? {
+            self.revoke_held(authority, &held, reason, by, at)?;
+            revoked += 1;
+        }
+        Ok((logged, revoked))
+    }
+
+    fn revoke_held(
+        &mut self,
+        authority: &str,
+        held: &Held,
+        reason: RevocationReason,
+        by: &str,
+        at: UnixMillis,
+    ) -> Result<(), Fault> {
+        let sql = "SELECT spki_sha256 FROM issuer WHERE id = ?1";
+        let issuer = self.connection.prepare_cached(sql)?.query_row([held.issuer], |row| row.get(0))?;
+        let Some(serial) = Serial::from_stored(&held.serial) else { return Ok(()) };
+        let (authority, by) = (authority.to_owned(), by.to_owned());
+        let revoke = Revoke { authority, issuer: SpkiDigest::from_bytes(issuer), serial, reason, by };
+        self.revoke(&revoke, at).map(drop)
+    }
+}
+
+/// Certificates of a registration that have not ended and are not revoked.
+fn living(connection: &Connection, registration: u64, at: UnixMillis) -> rusqlite::Result<Vec<Held>> {
+    let sql = "SELECT s.issuer, s.serial, s.log_index FROM serial s WHERE s.instance = ?1 AND s.not_after * 1000 > ?2 \
+               AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial) \
+               ORDER BY s.log_index DESC LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![signed(registration), at.0, SERIALS_EACH_MAX], |row| {
+        let log_index = crate::schema::unsigned(row.get(2)?);
+        Ok(Held { issuer: row.get(0)?, serial: row.get(1)?, spki: [0; 32], log_index })
+    })?;
+    rows.collect()
+}
+
+/// A record begins. Whatever was registered under its name is over.
+fn insert(
+    connection: &Connection,
+    conditions: &Conditions,
+    moved: &InstanceMove,
+    held: &Held,
+    at: UnixMillis,
+) -> rusqlite::Result<()> {
+    let InstanceMove { name: InstanceName { provider, id, service }, .. } = moved;
+    let sql = "DELETE FROM instance WHERE authority = ?1 AND provider = ?2 AND name = ?3";
+    connection.prepare_cached(sql)?.execute(params![conditions.authority, provider, id])?;
+    let sql = "INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, not_after, issuer, \
+               serial, spki_sha256, log_index) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?1)";
+    let values = params![
+        signed(held.log_index),
+        conditions.authority,
+        provider,
+        id,
+        service,
+        at.0,
+        conditions.not_after.secs(),
+        held.issuer,
+        held.serial,
+        held.spki
+    ];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
+}
+
+/// An instance, for an entry.
+pub(crate) fn describe(name: &InstanceName) -> Object {
+    Object::new().text("provider", &name.provider).text("id", &name.id).text("service", &name.service)
+}

@@ -1,0 +1,151 @@
+//! The reference: the serial rule over lists of certificates, without a database.
+
+use std::collections::BTreeSet;
+
+use hallmark_policy::content::Serial;
+
+use super::{INSTANCES, LIFETIME_SECS};
+
+/// A certificate that was handed out. It exists whatever becomes of the database.
+#[derive(Clone, Debug)]
+pub(super) struct Certificate {
+    pub(super) serial: Serial,
+    pub(super) key: u64,
+    pub(super) begins: i64,
+    /// Instance, and which registration of it, by the certificate that began it.
+    pub(super) instance: u64,
+    pub(super) registration: usize,
+}
+
+/// What the model knows of an instance: indexes of certificates.
+#[derive(Clone, Debug)]
+pub(super) struct Registered {
+    pub(super) registration: usize,
+    pub(super) current: usize,
+    pub(super) previous: Option<usize>,
+    pub(super) retried: bool,
+    pub(super) revoked: bool,
+    pub(super) ends: i64,
+}
+
+/// The reference: what a database should know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    pub(super) records: [Option<Registered>; INSTANCES as usize],
+    pub(super) known: BTreeSet<usize>,
+    /// Those whose answer can be given again.
+    pub(super) kept: BTreeSet<usize>,
+    pub(super) revoked: BTreeSet<usize>,
+    pub(super) stopped: bool,
+    pub(super) restored_at: Option<i64>,
+}
+
+/// What a wish comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Issued(&'static str),
+    Same(usize),
+    Refused(&'static str),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wish {
+    Register { replace: bool },
+    Refresh { certificate: usize, proven: bool },
+}
+
+impl Model {
+    pub(super) fn wish(&mut self, instance: u64, key: u64, wish: Wish, world: &[Certificate], now: i64) -> Outcome {
+        let at = instance as usize;
+        let lives = |index: usize| world[index].begins + LIFETIME_SECS > now;
+        let again =
+            |model: &Self, index: usize| model.kept.contains(&index) && !model.revoked.contains(&index) && lives(index);
+        let next = world.len();
+        let record = self.records[at].clone();
+        let outcome = match (wish, record) {
+            (Wish::Refresh { certificate, .. }, _) if !self.known.contains(&certificate) => {
+                if self.restored_at.is_some_and(|restored| world[certificate].begins < restored) {
+                    return Outcome::Refused("INSTANCE_UNKNOWN");
+                }
+                let was_stopped = std::mem::replace(&mut self.stopped, true);
+                assert!(was_stopped || self.stopped);
+                return Outcome::Refused("AUTHORITY_STOPPED");
+            }
+            (Wish::Refresh { .. }, None) => return Outcome::Refused("INSTANCE_UNKNOWN"),
+            (_, Some(record)) if record.revoked => return Outcome::Refused("INSTANCE_REVOKED"),
+            (Wish::Register { replace }, Some(record)) if record.ends > now => {
+                if world[record.current].key == key && record.previous.is_none() && again(self, record.current) {
+                    return Outcome::Same(record.current);
+                }
+                if !replace {
+                    return Outcome::Refused("INSTANCE_EXISTS");
+                }
+                Outcome::Issued("replaced")
+            }
+            (Wish::Register { .. }, _) => Outcome::Issued("registered"),
+            (Wish::Refresh { certificate, proven }, Some(record)) => {
+                let presented = &world[certificate];
+                if (presented.instance, presented.registration) != (instance, record.registration) {
+                    return Outcome::Refused("INSTANCE_DIFFERS");
+                }
+                let place = if certificate == record.current {
+                    "current"
+                } else if Some(certificate) == record.previous {
+                    "previous"
+                } else {
+                    "older"
+                };
+                match place {
+                    "older" if proven && !self.stopped => {
+                        let ours = |index: &usize| {
+                            world[*index].instance == instance
+                                && world[*index].registration == record.registration
+                                && lives(*index)
+                        };
+                        let lost: Vec<_> = self.known.iter().copied().filter(ours).collect();
+                        self.revoked.extend(lost);
+                        self.records[at].as_mut().unwrap().revoked = true;
+                        return Outcome::Refused("INSTANCE_STOLEN");
+                    }
+                    "older" if proven => return Outcome::Refused("AUTHORITY_STOPPED"),
+                    "older" => return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED"),
+                    _ if self.revoked.contains(&certificate) => {
+                        return Outcome::Refused("INSTANCE_CERTIFICATE_REVOKED");
+                    }
+                    "current" => Outcome::Issued("moved"),
+                    _ if world[record.current].key == key && again(self, record.current) => {
+                        return Outcome::Same(record.current);
+                    }
+                    _ if world[record.current].key == key && !self.revoked.contains(&record.current) => {
+                        Outcome::Issued("reissued")
+                    }
+                    _ if !record.retried => Outcome::Issued("retried"),
+                    _ => return Outcome::Refused("INSTANCE_RETRY_USED"),
+                }
+            }
+        };
+        if self.stopped {
+            return Outcome::Refused("AUTHORITY_STOPPED");
+        }
+        let Outcome::Issued(change) = outcome else { return outcome };
+        self.known.insert(next);
+        self.kept.insert(next);
+        let ends = now + LIFETIME_SECS;
+        let before = self.records[at].take();
+        self.records[at] = Some(match (change, before) {
+            ("registered" | "replaced", _) | (_, None) => {
+                Registered { registration: next, current: next, previous: None, retried: false, revoked: false, ends }
+            }
+            ("moved", Some(before)) => {
+                Registered { current: next, previous: Some(before.current), retried: false, ends, ..before }
+            }
+            (_, Some(before)) => {
+                if change == "retried" && lives(before.current) {
+                    self.revoked.insert(before.current);
+                }
+                Registered { current: next, retried: before.retried || change == "retried", ends, ..before }
+            }
+        });
+        outcome
+    }
+}

@@ -1,0 +1,251 @@
+//! The serial rule: whether a record moves, and what follows if it does not. It reads and decides; nothing is written here.
+//!
+//! A refresh presents the certificate that it replaces. In this order:
+//!
+//! | it is | then |
+//! |---|---|
+//! | not in the ledger | the authority stops: a database was restored |
+//! | of no record, or of another registration or service | refused, alarm |
+//! | of a revoked instance | refused |
+//! | the current one | the record moves |
+//! | the one before, and the new key is the current one's | the current certificate again |
+//! | the one before, with another key, once | the record moves, and what it displaces is superseded |
+//! | the one before, with another key, again | refused |
+//! | an older one, and its key is proven | the instance is revoked, alarm |
+//! | an older one | refused, alarm |
+
+use hallmark_policy::{
+    Reason, ReasonCode,
+    instance::{InstanceMove, InstanceName, InstanceStep, PresentedCertificate},
+    time::UnixTime,
+};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{Change, Record, SerialRow, is_revoked};
+use crate::{
+    UnixMillis,
+    schema::{signed, unsigned},
+};
+
+const FIELD: &str = "instance";
+
+/// What becomes of a wish.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The record moves so.
+    Move(Change),
+    /// The certificate of that decision answers this, too.
+    Same {
+        /// Index of the decision.
+        log_index: u64,
+    },
+    /// Nothing moves.
+    Refuse(Box<Reason>, Consequence),
+}
+
+/// What else follows from a refusal.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Consequence {
+    /// Nothing.
+    Nothing,
+    /// Somebody should look.
+    Alarm,
+    /// The instance is revoked.
+    Revoke(Box<Record>),
+    /// The authority issues nothing any more.
+    Stop,
+}
+
+/// Whether a record may move so.
+pub(crate) fn judge(
+    connection: &Connection,
+    authority: &str,
+    moved: &InstanceMove,
+    at: UnixMillis,
+) -> rusqlite::Result<Verdict> {
+    match &moved.step {
+        InstanceStep::Register { replace, alive_max } => {
+            register(connection, authority, moved, *replace, *alive_max, at)
+        }
+        InstanceStep::Refresh(presented) => refresh(connection, authority, moved, presented, at),
+    }
+}
+
+fn register(
+    connection: &Connection,
+    authority: &str,
+    moved: &InstanceMove,
+    replace: bool,
+    alive_max: Option<u64>,
+    at: UnixMillis,
+) -> rusqlite::Result<Verdict> {
+    let InstanceMove { name, key, .. } = moved;
+    let record = Record::find(connection, authority, name)?;
+    if let Some(record) = &record {
+        if record.revoked {
+            return Ok(revoked(name));
+        }
+        if record.is_alive(at) {
+            let is_retry = record.current.spki == *key.as_bytes() && record.previous.is_none();
+            if is_retry && record.service == name.service && is_kept(connection, record, at)? {
+                return Ok(Verdict::Same { log_index: record.current.log_index });
+            }
+            if !replace {
+                let until = UnixTime::from_secs(record.not_after);
+                let sentence =
+                    format!("{name} is registered since log entry {}, and its certificates end at {until}", record.id);
+                let reason = Reason::new(ReasonCode::InstanceExists, FIELD, sentence);
+                return Ok(refuse(reason.allowing("`refresh` with its current certificate"), Consequence::Nothing));
+            }
+        }
+    }
+    if let Some(reason) = over_quota(connection, authority, name, alive_max, at)? {
+        return Ok(refuse(reason, Consequence::Nothing));
+    }
+    Ok(Verdict::Move(match record {
+        Some(record) if record.is_alive(at) => Change::Replaced(record),
+        Some(_) | None => Change::Registered,
+    }))
+}
+
+/// Instances of the service that are alive, beside this one.
+fn over_quota(
+    connection: &Connection,
+    authority: &str,
+    name: &InstanceName,
+    alive_max: Option<u64>,
+    at: UnixMillis,
+) -> rusqlite::Result<Option<Reason>> {
+    let Some(most) = alive_max else { return Ok(None) };
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM instance WHERE authority = ?1 AND provider = ?2 AND service = ?3 \
+               AND not_after > ?4 AND revoked_at IS NULL AND name <> ?5 LIMIT ?6)";
+    let now = at.0.div_euclid(1_000);
+    let values = params![authority, name.provider, name.service, now, name.id, signed(most)];
+    let alive: i64 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+    let sentence =
+        || format!("service `{}` has {most} instances of provider `{}` already", name.service, name.provider);
+    Ok((unsigned(alive) >= most).then(|| Reason::new(ReasonCode::QuotaExceeded, FIELD, sentence())))
+}
+
+fn refresh(
+    connection: &Connection,
+    authority: &str,
+    moved: &InstanceMove,
+    presented: &PresentedCertificate,
+    at: UnixMillis,
+) -> rusqlite::Result<Verdict> {
+    let InstanceMove { name, key, .. } = moved;
+    let PresentedCertificate { issuer, serial, proven, .. } = presented;
+    let Some(row) = SerialRow::find(connection, *issuer, *serial)? else {
+        return unknown_certificate(connection, authority, presented);
+    };
+    let Some(record) = Record::find(connection, authority, name)? else {
+        let reason = Reason::new(ReasonCode::InstanceUnknown, FIELD, format!("{name} is not registered"));
+        return Ok(refuse(reason.allowing("`register`"), Consequence::Alarm));
+    };
+    if record.revoked {
+        return Ok(revoked(name));
+    }
+    if row.instance != Some(record.id) {
+        let sentence = format!("the certificate {serial} is none of {name} since log entry {}", record.id);
+        let reason = Reason::new(ReasonCode::InstanceDiffers, FIELD, sentence);
+        return Ok(refuse(reason.allowing("the certificate that was given to it last"), Consequence::Alarm));
+    }
+    if record.service != name.service {
+        let sentence = format!("{name} runs `{}`, and the names say `{}`", record.service, name.service);
+        let reason = Reason::new(ReasonCode::InstanceDiffers, "names", sentence);
+        return Ok(refuse(reason.allowing(record.service), Consequence::Alarm));
+    }
+    let is = |held: &super::Held| held.issuer == row.issuer && held.serial == serial.as_bytes();
+    let is_current = is(&record.current);
+    let is_previous = record.previous.as_ref().is_some_and(is);
+    if (is_current || is_previous) && is_revoked(connection, row.issuer, serial.as_bytes())? {
+        let reason =
+            Reason::new(ReasonCode::InstanceCertificateRevoked, FIELD, format!("the certificate {serial} is revoked"));
+        return Ok(refuse(reason, Consequence::Alarm));
+    }
+    if is_current {
+        return Ok(Verdict::Move(Change::Moved(record)));
+    }
+    if is_previous {
+        let current_stands = !is_revoked(connection, record.current.issuer, &record.current.serial)?;
+        if record.current.spki == *key.as_bytes() && current_stands {
+            return Ok(if is_kept(connection, &record, at)? {
+                Verdict::Same { log_index: record.current.log_index }
+            } else {
+                Verdict::Move(Change::Reissued(record))
+            });
+        }
+        if !record.retried {
+            return Ok(Verdict::Move(Change::Retried(record)));
+        }
+        let sentence = format!("the certificate {serial} was replaced, and the one retry with another key was used");
+        let reason = Reason::new(ReasonCode::InstanceRetryUsed, FIELD, sentence);
+        return Ok(refuse(reason.allowing("the certificate that was given last"), Consequence::Nothing));
+    }
+    if *proven {
+        let sentence = format!(
+            "the certificate {serial} of {name} was replaced, and its key is still in use: the instance is revoked"
+        );
+        let reason = Reason::new(ReasonCode::InstanceStolen, FIELD, sentence);
+        let reason = reason.allowing("an operator finds out who has the key, and runs `hallmark instance allow`");
+        return Ok(refuse(reason, Consequence::Revoke(Box::new(record))));
+    }
+    let sentence =
+        format!("the certificate {serial} of {name} was replaced long ago, and nobody proves to have its key");
+    let reason = Reason::new(ReasonCode::InstanceCertificateReplaced, FIELD, sentence);
+    Ok(refuse(reason.allowing("the certificate that was given last"), Consequence::Alarm))
+}
+
+/// A certificate with our signature and without a row: either this database is older than the certificate, or somebody else signs
+/// with our key.
+fn unknown_certificate(
+    connection: &Connection,
+    authority: &str,
+    presented: &PresentedCertificate,
+) -> rusqlite::Result<Verdict> {
+    let PresentedCertificate { serial, not_before, .. } = presented;
+    let sql = "SELECT restored_at FROM authority WHERE name = ?1";
+    let restored =
+        connection.prepare_cached(sql)?.query_row([authority], |row| row.get::<_, Option<i64>>(0)).optional()?;
+    if restored.flatten().is_some_and(|restored| not_before.secs() < restored) {
+        let sentence = format!("the certificate {serial} was lost when the database was restored");
+        let reason = Reason::new(ReasonCode::InstanceUnknown, FIELD, sentence);
+        let allowed = "an operator runs `hallmark instance allow`, and the instance registers anew";
+        return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
+    }
+    let sentence = format!(
+        "the certificate {serial} is signed with our key, and this database does not know it: an older database was restored"
+    );
+    Ok(refuse(Reason::new(ReasonCode::AuthorityStopped, "authority", sentence).allowing(WAY_OUT), Consequence::Stop))
+}
+
+/// What an operator does about a stopped authority.
+const WAY_OUT: &str = "an operator puts the newest database back, or accepts this one with `hallmark authority resume`";
+
+/// Why an authority issues nothing, if it was stopped.
+pub(crate) fn stopped(connection: &Connection, authority: &str) -> rusqlite::Result<Option<Reason>> {
+    let sql = "SELECT stopped_index FROM authority WHERE name = ?1";
+    let index =
+        connection.prepare_cached(sql)?.query_row([authority], |row| row.get::<_, Option<i64>>(0)).optional()?;
+    Ok(index.flatten().map(|index| {
+        let sentence = format!("authority `{authority}` was stopped by log entry {index}: a certificate turned up that this database does not know, which an older one was restored over");
+        Reason::new(ReasonCode::AuthorityStopped, "authority", sentence).allowing(WAY_OUT)
+    }))
+}
+
+/// Whether the current certificate can be given again.
+fn is_kept(connection: &Connection, record: &Record, at: UnixMillis) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM request WHERE log_index = ?1 AND void = 0 AND not_after * 1000 > ?2";
+    let kept = connection.prepare_cached(sql)?.exists(params![signed(record.current.log_index), at.0])?;
+    Ok(kept && !is_revoked(connection, record.current.issuer, &record.current.serial)?)
+}
+
+fn revoked(name: &InstanceName) -> Verdict {
+    let reason = Reason::new(ReasonCode::InstanceRevoked, FIELD, format!("{name} is revoked"));
+    refuse(reason.allowing("an operator runs `hallmark instance allow`"), Consequence::Nothing)
+}
+
+fn refuse(reason: Reason, consequence: Consequence) -> Verdict {
+    Verdict::Refuse(Box::new(reason), consequence)
+}

@@ -1,0 +1,329 @@
+//! Instances (Copper Argos): which one a certificate is for, and what it does to that instance's record. The record itself is the
+//! ledger's: it compares and sets in the transaction that issues.
+
+mod presented;
+
+use crate::{
+    content::Serial,
+    file::IntentWord,
+    key::{PublicKey, SpkiDigest},
+    profile::Profile,
+    reason::{Reason, ReasonCode, quote},
+    request::Request,
+    template::{Bindings, INSTANCE, Template},
+    time::UnixTime,
+};
+
+pub use presented::CERTIFICATE_BYTES_MAX;
+pub(crate) use presented::Presented;
+
+/// Most instances of one service that a profile can admit: they are counted inside the transaction.
+pub const ALIVE_MAX: u64 = 10_000;
+
+/// What the superseded key signs, with the rest behind it.
+const PROOF_CONTEXT: &str = "hallmark-instance-refresh-v1";
+
+const FIELD: &str = "instance";
+
+/// What a request wants to do to a record, as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IntentInput {
+    /// There is no record.
+    #[default]
+    None,
+    /// A first certificate.
+    Register,
+    /// A certificate that replaces another.
+    Refresh {
+        /// The one that it replaces, DER.
+        certificate: Vec<u8>,
+        /// A signature of its key over [`proof_message`], or empty.
+        proof: Vec<u8>,
+    },
+}
+
+/// What a request wants to do to a record, read.
+#[derive(Clone, Debug)]
+pub(crate) enum Intent {
+    None,
+    Register,
+    Refresh(Box<Presented>),
+}
+
+impl Intent {
+    pub(crate) fn word(&self) -> IntentWord {
+        match self {
+            Self::None => IntentWord::None,
+            Self::Register => IntentWord::Register,
+            Self::Refresh(_) => IntentWord::Refresh,
+        }
+    }
+}
+
+/// Reads what a request wants.
+pub(crate) fn parse(input: IntentInput) -> Result<Intent, Reason> {
+    match input {
+        IntentInput::None => Ok(Intent::None),
+        IntentInput::Register => Ok(Intent::Register),
+        IntentInput::Refresh { certificate, proof } => {
+            Presented::parse(&certificate, proof).map(|presented| Intent::Refresh(Box::new(presented)))
+        }
+    }
+}
+
+/// Which instance: unique within an authority by provider and id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceName {
+    /// Who launched it.
+    pub provider: String,
+    /// What the provider calls it.
+    pub id: String,
+    /// What runs on it.
+    pub service: String,
+}
+
+impl std::fmt::Display for InstanceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "instance {} of provider {}", quote(&self.id), quote(&self.provider))
+    }
+}
+
+/// What a certificate does to the record of its instance, if the ledger agrees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceMove {
+    /// The instance.
+    pub name: InstanceName,
+    /// The key of the new certificate.
+    pub key: SpkiDigest,
+    /// How it moves.
+    pub step: InstanceStep,
+}
+
+/// How a record moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstanceStep {
+    /// It begins.
+    Register {
+        /// Whether it may take the place of one that is alive.
+        replace: bool,
+        /// Most instances of the service under the provider that may be alive, this one among them.
+        alive_max: Option<u64>,
+    },
+    /// The new certificate replaces this one.
+    Refresh(PresentedCertificate),
+}
+
+/// A certificate of ours that is presented to be replaced: its signature verified, and it has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresentedCertificate {
+    /// The key that signed it.
+    pub issuer: SpkiDigest,
+    /// Its serial number.
+    pub serial: Serial,
+    /// Its own key.
+    pub key: SpkiDigest,
+    /// Its notBefore.
+    pub not_before: UnixTime,
+    /// Whether whoever presents it has its key.
+    pub proven: bool,
+}
+
+/// What the log says about instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceFacts {
+    /// `register` or `refresh`.
+    pub intent: &'static str,
+    /// The instance, where the names say one.
+    pub name: Option<InstanceName>,
+    /// Serial number of the certificate that was presented.
+    pub presented: Option<Serial>,
+    /// Whether possession of its key is proven.
+    pub proven: bool,
+}
+
+/// What a profile says about instances.
+#[derive(Clone, Debug)]
+pub struct InstanceRule {
+    pub(crate) intents: Vec<IntentWord>,
+    pub(crate) provider: Template,
+    pub(crate) id: Template,
+    pub(crate) service: Template,
+    pub(crate) replace: bool,
+    pub(crate) rekey: bool,
+    pub(crate) alive_per_service: Option<u64>,
+}
+
+impl InstanceRule {
+    /// What requests may want.
+    #[must_use]
+    pub fn intents(&self) -> &[IntentWord] {
+        &self.intents
+    }
+
+    /// What names provider, id and service.
+    #[must_use]
+    pub fn formats(&self) -> [&str; 3] {
+        [self.provider.as_str(), self.id.as_str(), self.service.as_str()]
+    }
+
+    /// Whether a registration may take the place of one that is alive.
+    #[must_use]
+    pub fn replace(&self) -> bool {
+        self.replace
+    }
+
+    /// Whether a refresh brings a new key.
+    #[must_use]
+    pub fn rekey(&self) -> bool {
+        self.rekey
+    }
+
+    /// Most instances of one service under one provider.
+    #[must_use]
+    pub fn alive_per_service(&self) -> Option<u64> {
+        self.alive_per_service
+    }
+
+    /// The instance that names say.
+    fn name(&self, bound: &Bindings) -> Option<InstanceName> {
+        let [provider, id, service] =
+            [&self.provider, &self.id, &self.service].map(|template| template.write(bound).filter(|it| !it.is_empty()));
+        Some(InstanceName { provider: provider?, id: id?, service: service? })
+    }
+}
+
+/// What the key of a replaced certificate signs to prove its possession: six lines, the last with its newline. `request_id` is the request's, empty if it
+/// has none, and the digest that of the new SubjectPublicKeyInfo. ECDSA keys sign with SHA-256 in DER, RSA keys with PKCS #1 v1.5 and SHA-256.
+#[must_use]
+pub fn proof_message(authority: &str, request_id: &str, name: &InstanceName, new_key: SpkiDigest) -> String {
+    let InstanceName { provider, id, service: _ } = name;
+    format!("{PROOF_CONTEXT}\n{authority}\n{request_id}\n{provider}\n{id}\n{new_key}\n")
+}
+
+/// What the log says about a request's instance.
+pub(crate) fn facts(request: &Request, name: Option<InstanceName>) -> Option<InstanceFacts> {
+    let intent = request.intent.word().name();
+    match &request.intent {
+        Intent::None => None,
+        Intent::Register => Some(InstanceFacts { intent, name, presented: None, proven: false }),
+        Intent::Refresh(presented) => {
+            Some(InstanceFacts { intent, name, presented: Some(presented.serial), proven: false })
+        }
+    }
+}
+
+/// Checks what a request wants against its profile; `bound` is what its names say, where they can be read.
+pub(crate) fn check(
+    profile: &Profile,
+    request: &Request,
+    bound: Option<&Bindings>,
+    now: UnixTime,
+    reasons: &mut Vec<Reason>,
+) -> Option<InstanceMove> {
+    let word = request.intent.word();
+    let Some(rule) = &profile.instances else {
+        if word != IntentWord::None {
+            let sentence =
+                format!("profile `{}` keeps no instances, and the request wants `{}`", profile.name, word.name());
+            let reason = Reason::new(ReasonCode::InstanceIntentNotAllowed, FIELD, sentence);
+            reasons.push(reason.allowing("no intent, or `none`"));
+        }
+        return None;
+    };
+    if !rule.intents.contains(&word) {
+        let allowed: Vec<_> = rule.intents.iter().map(|intent| intent.name()).collect();
+        let sentence = format!("profile `{}` does not take the intent `{}`", profile.name, word.name());
+        let reason = Reason::new(ReasonCode::InstanceIntentNotAllowed, FIELD, sentence);
+        reasons.push(reason.allowing(allowed.join(", ")));
+    }
+    if word == IntentWord::None {
+        if rule.intents.contains(&word)
+            && let Some(id) = bound.and_then(|bound| bound.get(INSTANCE))
+        {
+            let sentence = format!("the names are those of instance {}, and the request keeps no record", quote(id));
+            let reason = Reason::new(ReasonCode::InstanceIntentNotAllowed, FIELD, sentence);
+            reasons.push(reason.allowing("`register` or `refresh`, or names without an instance"));
+        }
+        return None;
+    }
+    let name = bound.map(|bound| rule.name(bound));
+    if name == Some(None) {
+        let sentence = "the names do not say provider, id and service of the instance";
+        let reason = Reason::new(ReasonCode::InstanceMissing, "names", sentence);
+        reasons.push(reason.allowing(rule.formats().join(", ")));
+    }
+    let name = name.flatten();
+    let step = match &request.intent {
+        Intent::None => return None,
+        Intent::Register => InstanceStep::Register { replace: rule.replace, alive_max: rule.alive_per_service },
+        Intent::Refresh(presented) => {
+            InstanceStep::Refresh(presented_certificate(rule, request, presented, name.as_ref(), now, reasons)?)
+        }
+    };
+    Some(InstanceMove { name: name?, key: request.key.digest(), step })
+}
+
+fn presented_certificate(
+    rule: &InstanceRule,
+    request: &Request,
+    presented: &Presented,
+    name: Option<&InstanceName>,
+    now: UnixTime,
+    reasons: &mut Vec<Reason>,
+) -> Option<PresentedCertificate> {
+    let Some(issuer) = presented.issuer() else {
+        let sentence = format!(
+            "the certificate {} that is to be replaced is not one of authority {}",
+            presented.serial,
+            quote(&request.authority)
+        );
+        let reason = Reason::new(ReasonCode::InstanceCertificateForeign, FIELD, sentence);
+        reasons.push(reason.allowing("the certificate that was given to this instance last"));
+        return None;
+    };
+    if now > presented.not_after {
+        let sentence = format!("the certificate {} has ended at {}", presented.serial, presented.not_after);
+        let reason = Reason::new(ReasonCode::InstanceCertificateExpired, FIELD, sentence);
+        reasons.push(reason.allowing("`register`"));
+    }
+    let key = presented.key.digest();
+    if rule.rekey && key == request.key.digest() {
+        let sentence = format!("profile {} wants a new key with every refresh", quote(&request.profile));
+        reasons.push(Reason::new(ReasonCode::InstanceKeyReused, FIELD, sentence).allowing("a CSR of a new key"));
+    }
+    let by_csr = request.proves_possession() && key == request.key.digest();
+    let by_signature = match (presented.proof.as_slice(), name) {
+        ([], _) | (_, None) => false,
+        (proof, Some(name)) => {
+            let id = if request.has_own_id { request.request_id.as_str() } else { "" };
+            let message = proof_message(&request.authority, id, name, request.key.digest());
+            let proven = verifies(&presented.key, message.as_bytes(), proof);
+            if !proven {
+                let sentence =
+                    format!("the proof does not verify under the key of the certificate {}", presented.serial);
+                let reason = Reason::new(ReasonCode::InstanceProofWrong, FIELD, sentence);
+                reasons.push(reason.allowing(format!("its signature over `{}`", message.escape_debug())));
+            }
+            proven
+        }
+    };
+    Some(PresentedCertificate {
+        issuer: issuer.digest(),
+        serial: presented.serial,
+        key,
+        not_before: presented.not_before,
+        proven: by_csr || by_signature,
+    })
+}
+
+/// With the algorithms that every tool has for the kind of key.
+fn verifies(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+    use crate::key::{KeyKind, SignatureAlgorithm};
+    match key.kind() {
+        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => key.verifies_ecdsa_sha256(message, signature),
+        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
+            key.verifies(SignatureAlgorithm::RsaPkcs1Sha256, message, signature)
+        }
+        KeyKind::Ed25519 => key.verifies(SignatureAlgorithm::Ed25519, message, signature),
+    }
+}

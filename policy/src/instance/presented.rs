@@ -1,0 +1,105 @@
+//! A certificate that is presented to be replaced: read strictly, and ours only once its signature verifies.
+
+use num_bigint::BigInt;
+use rasn_pkix::{AuthorityKeyIdentifier, Certificate};
+
+use super::FIELD;
+use crate::{
+    content::Serial,
+    key::{PublicKey, SignatureAlgorithm, arcs},
+    readback,
+    reason::{Reason, ReasonCode},
+    time::UnixTime,
+};
+
+/// Longest certificate that is read, in bytes.
+pub const CERTIFICATE_BYTES_MAX: usize = 65_536;
+
+/// Longest proof of possession, in bytes: a signature of RSA-4096 has 512.
+const PROOF_BYTES_MAX: usize = 1_024;
+
+const AUTHORITY_KEY_IDENTIFIER: &[u32] = &[2, 5, 29, 35];
+
+/// A certificate with the proof that came beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Presented {
+    pub(crate) serial: Serial,
+    pub(crate) key: PublicKey,
+    pub(crate) not_before: UnixTime,
+    pub(crate) not_after: UnixTime,
+    pub(crate) proof: Vec<u8>,
+    pub(crate) issuer_key_identifier: Option<[u8; 20]>,
+    to_be_signed: Vec<u8>,
+    algorithm: SignatureAlgorithm,
+    signature: Vec<u8>,
+    issuer: Option<PublicKey>,
+}
+
+impl Presented {
+    pub(crate) fn parse(der: &[u8], proof: Vec<u8>) -> Result<Self, Reason> {
+        let malformed = |sentence: &str| Reason::new(ReasonCode::InstanceCertificateMalformed, FIELD, sentence);
+        if der.is_empty() {
+            let sentence = "`refresh` presents no certificate";
+            return Err(Reason::new(ReasonCode::FieldMissing, FIELD, sentence).allowing("the one to be replaced, DER"));
+        }
+        for (what, bytes, most) in
+            [("certificate", der.len(), CERTIFICATE_BYTES_MAX), ("proof", proof.len(), PROOF_BYTES_MAX)]
+        {
+            if bytes > most {
+                let reason = Reason::new(ReasonCode::FieldOutOfLimits, FIELD, format!("the {what} has {bytes} bytes"));
+                return Err(reason.allowing(format!("at most {most} bytes")));
+            }
+        }
+        let read: Certificate = rasn::der::decode(der)
+            .map_err(|_| malformed("the certificate to be replaced is not the DER of RFC 5280, section 4.1"))?;
+        if rasn::der::encode(&read).ok().as_deref() != Some(der) {
+            return Err(malformed("the certificate to be replaced is not in its canonical DER, or bytes follow it"));
+        }
+        let tbs = &read.tbs_certificate;
+        let encoded = |value: Result<Vec<u8>, _>| {
+            value.map_err(|_: rasn::error::EncodeError| malformed("the certificate cannot be encoded again"))
+        };
+        let algorithm = encoded(rasn::der::encode(&read.signature_algorithm))?;
+        let known = SignatureAlgorithm::ALL.into_iter();
+        let algorithm = known.clone().find(|known| readback::algorithm_identifier(*known) == algorithm);
+        let algorithm = algorithm.filter(|_| tbs.signature == read.signature_algorithm);
+        let algorithm =
+            algorithm.ok_or_else(|| malformed("the certificate is signed with an algorithm that no CA here has"))?;
+        let serial = BigInt::from(tbs.serial_number.clone()).to_signed_bytes_be();
+        let serial = Serial::from_stored(&serial);
+        let key = encoded(rasn::der::encode(&tbs.subject_public_key_info))?;
+        let validity = readback::interval(&tbs.validity);
+        Ok(Self {
+            serial: serial
+                .ok_or_else(|| malformed("the certificate's serial number is none (RFC 5280, section 4.1.2.2)"))?,
+            key: PublicKey::parse(&key).map_err(|error| malformed(&error.to_string()))?,
+            not_before: validity.not_before,
+            not_after: validity.not_after,
+            proof,
+            issuer_key_identifier: issuer_key_identifier(&read),
+            to_be_signed: encoded(rasn::der::encode(tbs))?,
+            algorithm,
+            signature: read.signature_value.clone().into_vec(),
+            issuer: None,
+        })
+    }
+
+    /// The key that signed it, if it is known and the signature verifies under it.
+    pub(crate) fn issuer(&self) -> Option<&PublicKey> {
+        self.issuer.as_ref()
+    }
+
+    /// Takes `key` for its issuer's, if the signature says so.
+    pub(crate) fn verify_under(&mut self, key: &PublicKey) {
+        if key.verifies(self.algorithm, &self.to_be_signed, &self.signature) {
+            self.issuer = Some(key.clone());
+        }
+    }
+}
+
+fn issuer_key_identifier(certificate: &Certificate) -> Option<[u8; 20]> {
+    let extensions = certificate.tbs_certificate.extensions.as_ref()?;
+    let extension = extensions.iter().find(|extension| arcs(&extension.extn_id) == AUTHORITY_KEY_IDENTIFIER)?;
+    let read: AuthorityKeyIdentifier = rasn::der::decode(&extension.extn_value).ok()?;
+    read.key_identifier?.as_ref().try_into().ok()
+}

@@ -1,0 +1,257 @@
+//! What a profile says about records of instances, and which requests fit it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends by panicking")]
+
+use std::sync::LazyLock;
+
+use hallmark_policy::{
+    Approved, Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Reason, Request, RequestInput,
+    SubjectInput,
+    content::Serial,
+    decide,
+    instance::{InstanceName, InstanceStep, IntentInput, proof_message},
+    key::{PublicKey, SignatureAlgorithm},
+    meaning,
+    name::DistinguishedName,
+    time::{Interval, Span, UnixTime},
+};
+
+const NAMES: &str = r#"
+common-name = "{domain}.{service}"
+names = [
+    { dns = "{service}.{domain:dashes}.{provider.suffix}" },
+    { uri = "athenz://instanceid/{provider}/{instance}", count = "0..1" },
+]
+"#;
+
+fn policy(instances: &str, more: &str) -> String {
+    format!(
+        "version = 1\n\
+         [authority.a]\n\
+         root = {{ common-name = \"root\", lifetime = \"3650d\", key = \"ecdsa-p256\" }}\n\
+         epoch = {{ common-name = \"epoch\", lifetime = \"365d\", key = \"ecdsa-p256\" }}\n\
+         [provider.\"sys.lab\"]\ndns-suffixes = [\"lab.example\"]\n\
+         [profile.p]\n{PROFILE}{NAMES}{instances}\n\
+         [caller.coordinator]\ndns = \"coordinator.example.org\"\nmethods = [\"MintCertificate\"]\nprofiles = [\"p\"]\n{more}"
+    )
+}
+
+const PROFILE: &str = "authority = \"a\"\nlifetime = { default = \"1d\", maximum = \"1d\" }\nkeys = [\"ecdsa-p256\"]\n\
+                       usages = [\"server-auth\"]\npossession = \"caller\"\nproviders = [\"sys.lab\"]\n";
+
+fn mistakes(instances: &str, more: &str) -> String {
+    Policy::parse(&policy(instances, more)).map_or_else(|error| error.to_string(), |_| String::new())
+}
+
+#[test]
+fn what_makes_no_sense_about_instances_is_told() {
+    for (instances, told) in [
+        ("instances = { intents = [] }", "has neither `register` nor `refresh`"),
+        ("instances = { intents = [\"none\"] }", "has neither `register` nor `refresh`"),
+        ("instances = { intents = [\"register\", \"register\"] }", "has `register` twice"),
+        ("instances = { intents = [\"refresh\"], replace = true }", "`instances.replace` means nothing without"),
+        (
+            "instances = { intents = [\"refresh\"], alive-per-service = 5 }",
+            "`instances.alive-per-service` means nothing",
+        ),
+        ("instances = { intents = [\"register\"], rekey = true }", "`instances.rekey` means nothing without"),
+        ("instances = { intents = [\"register\"], alive-per-service = 0 }", "lies between 1 and 10000"),
+        ("instances = { intents = [\"register\"], alive-per-service = 10001 }", "lies between 1 and 10000"),
+        ("instances = { intents = [\"register\"], id = \"{domain}\" }", "`instances.id` has no `{instance}`"),
+        ("instances = { intents = [\"register\"], id = \"{pod}.{instance}\" }", "no format binds `{pod}`"),
+        (
+            "instances = { intents = [\"register\"], provider = \"{provider.suffix}\" }",
+            "no format binds `{provider.suffix}`",
+        ),
+        ("instances = { intents = [\"register\"], service = \"*.{service}\" }", "a wildcard stands in a dNSName only"),
+        ("instances = { intents = [\"register\"], service = \"{service\" }", "a brace in the format has no partner"),
+        ("instances = { intents = [\"forget\"] }", "unknown variant `forget`"),
+        ("instances = {}", "`intents` is missing"),
+    ] {
+        let found = mistakes(instances, "");
+        assert!(found.contains(told), "`{instances}`: {found}");
+    }
+}
+
+#[test]
+fn a_profile_without_records_gives_no_names_of_one_that_keeps_them() {
+    let other = format!("[profile.loose]\n{PROFILE}{NAMES}");
+    let keeps = "instances = { intents = [\"register\", \"refresh\"] }";
+    let found = mistakes(keeps, &other);
+    assert!(found.contains("[profile.loose]") && found.contains("that profile keeps records of instances"), "{found}");
+    assert_eq!(mistakes("", &other), "", "neither keeps records");
+    let other = format!("[profile.strict]\n{PROFILE}{NAMES}{keeps}");
+    assert_eq!(mistakes(keeps, &other), "", "both keep records, and an authority has one set of them");
+}
+
+#[test]
+fn the_meaning_says_which_names_are_the_instance() {
+    let instances = "instances = { intents = [\"register\", \"refresh\"], provider = \"sys.lab\", replace = true, rekey = true, \
+                     alive-per-service = 7 }";
+    let told = meaning::tell(&Policy::parse(&policy(instances, "")).unwrap()).lines.join("\n");
+    for sentence in [
+        "the id reads `{instance}`, the provider `sys.lab`, the service `{domain}.{service}`. Requests may want `register` and `refresh`.",
+        "A registration takes the place of an instance that is alive; who is revoked is never replaced.",
+        "Every refresh brings a new key.",
+        "At most 7 instances of one service under one provider are alive.",
+    ] {
+        assert!(told.contains(sentence), "{told}");
+    }
+}
+
+static CALLER: LazyLock<Caller> = LazyLock::new(|| {
+    let mut parameters = rcgen::CertificateParams::new(vec!["coordinator.example.org".to_owned()]).unwrap();
+    parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(2100, 1, 1);
+    Caller::parse(parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der()).unwrap()
+});
+static KEY: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate().unwrap());
+static ISSUER: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate().unwrap());
+
+fn public(key: &rcgen::KeyPair) -> PublicKey {
+    use rcgen::PublicKeyData as _;
+    PublicKey::parse(&key.subject_public_key_info()).unwrap()
+}
+
+fn now() -> UnixTime {
+    UnixTime::from_secs(1_795_400_000)
+}
+
+fn ask(instances: &str, instance: Option<&str>, intent: IntentInput) -> Result<Approved, Vec<Reason>> {
+    let policy = Policy::parse(&policy(instances, "")).unwrap();
+    let mut names = vec![NameInput::Dns("api.sports.lab.example".to_owned())];
+    names.extend(instance.map(|id| NameInput::Uri(format!("athenz://instanceid/sys.lab/{id}"))));
+    let spki = public(&KEY).spki().to_vec();
+    let input = RequestInput {
+        authority: "a".to_owned(),
+        profile: "p".to_owned(),
+        request_id: "r-1".to_owned(),
+        subject: SubjectInput::Spki { spki, common_name: "sports.api".to_owned(), names },
+        instance: intent,
+        ..RequestInput::default()
+    };
+    let issuer = Issuer {
+        authority: "a".to_owned(),
+        epoch: EpochId { generation: 1, transition: [7; 32] },
+        subject: DistinguishedName::common_name("epoch"),
+        key: public(&ISSUER),
+        algorithm: SignatureAlgorithm::EcdsaSha256,
+        validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
+        bounds: Bounds::of(policy.authority("a").unwrap()),
+        manifest: None,
+    };
+    let request = Request::parse(CALLER.clone(), input)?.with_presented_issuer(&issuer.key);
+    match decide(&policy, &request, &issuer, now(), Serial::from_random([0xab; 16])) {
+        Decision::Approve(approved) => Ok(*approved),
+        Decision::Refuse(reasons) => Err(reasons),
+    }
+}
+
+fn codes(asked: Result<Approved, Vec<Reason>>) -> Vec<&'static str> {
+    asked.map_or_else(|reasons| reasons.iter().map(|reason| reason.code.as_str()).collect(), |_| Vec::new())
+}
+
+const BOTH: &str = "instances = { intents = [\"register\", \"refresh\"] }";
+
+#[test]
+fn a_registration_says_which_instance_of_which_provider_and_service() {
+    let approved = ask(BOTH, Some("i-1"), IntentInput::Register).unwrap();
+    let moved = approved.conditions().instance.clone().unwrap();
+    let name = InstanceName { provider: "sys.lab".into(), id: "i-1".into(), service: "sports.api".into() };
+    assert_eq!((&moved.name, moved.key), (&name, public(&KEY).digest()));
+    assert_eq!(moved.step, InstanceStep::Register { replace: false, alive_max: None });
+    let facts = approved.facts().instance.clone().unwrap();
+    assert_eq!((facts.intent, facts.name, facts.presented), ("register", Some(name), None));
+}
+
+#[test]
+fn an_intent_that_the_profile_does_not_take_is_refused() {
+    let refused = ["INSTANCE_INTENT_NOT_ALLOWED"];
+    assert_eq!(codes(ask("", Some("i-1"), IntentInput::Register)), refused, "it keeps no records");
+    assert_eq!(codes(ask(BOTH, Some("i-1"), IntentInput::None)), refused, "a record is a must");
+    assert_eq!(codes(ask("instances = { intents = [\"refresh\"] }", Some("i-1"), IntentInput::Register)), refused);
+    let also_none = "instances = { intents = [\"register\", \"none\"] }";
+    assert_eq!(codes(ask(also_none, Some("i-1"), IntentInput::None)), refused, "the names say an instance");
+    assert!(ask(also_none, None, IntentInput::None).unwrap().conditions().instance.is_none());
+    assert!(ask("", Some("i-1"), IntentInput::None).unwrap().conditions().instance.is_none());
+}
+
+#[test]
+fn names_without_an_instance_register_nothing() {
+    assert_eq!(codes(ask(BOTH, None, IntentInput::Register)), ["INSTANCE_MISSING"]);
+}
+
+/// A certificate, DER, that this issuer signs for this key.
+fn certificate(issuer: &rcgen::KeyPair, key: &rcgen::KeyPair, until_year: i32) -> Vec<u8> {
+    let mut parameters = rcgen::CertificateParams::new(vec!["any.example".to_owned()]).unwrap();
+    parameters.not_before = rcgen::date_time_ymd(2026, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(until_year, 1, 1);
+    parameters.serial_number = Some(rcgen::SerialNumber::from_slice(&[1; 17]));
+    let ca = rcgen::Issuer::new(rcgen::CertificateParams::default(), issuer);
+    parameters.signed_by(key, &ca).unwrap().der().to_vec()
+}
+
+fn refresh(certificate: Vec<u8>, proof: Vec<u8>) -> IntentInput {
+    IntentInput::Refresh { certificate, proof }
+}
+
+#[test]
+fn a_certificate_that_is_not_ours_or_has_ended_or_does_not_read_is_not_replaced() {
+    let other = rcgen::KeyPair::generate().unwrap();
+    let foreign = certificate(&other, &KEY, 2030);
+    assert_eq!(codes(ask(BOTH, Some("i-1"), refresh(foreign, Vec::new()))), ["INSTANCE_CERTIFICATE_FOREIGN"]);
+    let ours = certificate(&ISSUER, &KEY, 2030);
+    let mut altered = ours.clone();
+    let byte = altered.len() / 2;
+    altered[byte] ^= 1;
+    let altered = codes(ask(BOTH, Some("i-1"), refresh(altered, Vec::new())));
+    assert!(
+        altered == ["INSTANCE_CERTIFICATE_FOREIGN"] || altered == ["INSTANCE_CERTIFICATE_MALFORMED"],
+        "{altered:?}"
+    );
+    let ended = certificate(&ISSUER, &KEY, 2026);
+    assert_eq!(codes(ask(BOTH, Some("i-1"), refresh(ended, Vec::new()))), ["INSTANCE_CERTIFICATE_EXPIRED"]);
+    let longer = [ours.clone(), vec![0]].concat();
+    assert_eq!(codes(ask(BOTH, Some("i-1"), refresh(longer, Vec::new()))), ["INSTANCE_CERTIFICATE_MALFORMED"]);
+    assert_eq!(codes(ask(BOTH, Some("i-1"), refresh(Vec::new(), Vec::new()))), ["FIELD_MISSING"]);
+    assert!(ask(BOTH, Some("i-1"), refresh(ours, Vec::new())).is_ok());
+}
+
+#[test]
+fn possession_of_the_replaced_key_is_proven_by_its_signature_over_this_very_request() {
+    let old = rcgen::KeyPair::generate().unwrap();
+    let ours = certificate(&ISSUER, &old, 2030);
+    let name = InstanceName { provider: "sys.lab".into(), id: "i-1".into(), service: "sports.api".into() };
+    let sign = |message: &str| {
+        use rcgen::SigningKey as _;
+        old.sign(message.as_bytes()).unwrap()
+    };
+    let proven = |proof: Vec<u8>| {
+        let approved = ask(BOTH, Some("i-1"), refresh(ours.clone(), proof))?;
+        let Some(InstanceStep::Refresh(presented)) = approved.conditions().instance.clone().map(|moved| moved.step)
+        else {
+            panic!("no refresh")
+        };
+        assert_eq!((presented.key, presented.issuer), (public(&old).digest(), public(&ISSUER).digest()));
+        Ok::<_, Vec<Reason>>(presented.proven)
+    };
+    let key = public(&KEY).digest();
+    assert_eq!(proven(Vec::new()), Ok(false));
+    assert_eq!(proven(sign(&proof_message("a", "r-1", &name, key))), Ok(true));
+    for other in [
+        proof_message("b", "r-1", &name, key),
+        proof_message("a", "r-2", &name, key),
+        proof_message("a", "r-1", &InstanceName { id: "i-2".into(), ..name.clone() }, key),
+        proof_message("a", "r-1", &name, public(&old).digest()),
+    ] {
+        let reasons = proven(sign(&other)).unwrap_err();
+        assert_eq!(reasons[0].code.as_str(), "INSTANCE_PROOF_WRONG");
+    }
+}
+
+#[test]
+fn a_profile_may_want_a_new_key_with_every_refresh() {
+    let ours = certificate(&ISSUER, &KEY, 2030);
+    let rekey = "instances = { intents = [\"register\", \"refresh\"], rekey = true }";
+    assert_eq!(codes(ask(rekey, Some("i-1"), refresh(ours.clone(), Vec::new()))), ["INSTANCE_KEY_REUSED"]);
+    assert!(ask(BOTH, Some("i-1"), refresh(ours, Vec::new())).is_ok());
+}

@@ -1,0 +1,238 @@
+//! Records of instances: what operators see of them, revoke and allow. Touches no key.
+
+use bytes::Bytes;
+use hallmark_ledger::{
+    Allowed, CertificateFilter, InstanceFilter, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState,
+};
+use hallmark_policy::{Reason, ReasonCode, crl::RevocationReason, reason::quote, time::UnixTime};
+use hallmark_proto::{
+    link::Reply,
+    operator::{
+        AllowInstanceRequest, AllowInstanceResponse, Instance, InstanceCertificate, InstanceState as State,
+        ListInstancesRequest, ListInstancesResponse, ResumeAuthorityRequest, ResumeAuthorityResponse,
+        RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse,
+    },
+};
+
+use crate::{
+    answer::{self, Failure},
+    certificates,
+    core::Inner,
+    epochs,
+    operate::{check_reason, decode},
+};
+
+/// Records or certificates of one answer, where the operator does not say.
+pub(crate) const PAGE: u32 = 100;
+
+/// Most records or certificates of one answer.
+pub(crate) const PAGE_MAX: u32 = 1_000;
+
+/// Longest text that something is found by, in bytes.
+const TEXT_BYTES_MAX: usize = 1_024;
+
+impl Inner {
+    /// Lists records.
+    pub(crate) fn list_instances(&self, body: Bytes) -> Result<Reply, Failure> {
+        let request: ListInstancesRequest = decode(body)?;
+        let state = match State::try_from(request.state) {
+            Ok(State::Unspecified) => InstanceState::Any,
+            Ok(State::Alive) => InstanceState::Alive,
+            Ok(State::Revoked) => InstanceState::Revoked,
+            Ok(State::Ended) => InstanceState::Ended,
+            Err(_) => {
+                let sentence = format!("there is no state {}", request.state);
+                return Err(Reason::new(ReasonCode::FieldOutOfLimits, "state", sentence).into());
+            }
+        };
+        let ListInstancesRequest { authority, provider, service, after_provider, after_id, limit, state: _ } = request;
+        epochs::known(self, &authority)?;
+        for (field, text) in [
+            ("provider", &provider),
+            ("service", &service),
+            ("after_provider", &after_provider),
+            ("after_id", &after_id),
+        ] {
+            check_text(field, text)?;
+        }
+        let most = page(limit)?;
+        let filter = InstanceFilter { provider, service, state, after: (after_provider, after_id), most: most + 1 };
+        let now = self.clock.wall();
+        let mut found =
+            self.ledger.instances(&authority, &filter, now.millis).map_err(|error| self.ledger_failed(&error))?;
+        let wanted = usize::try_from(most).unwrap_or(usize::MAX);
+        let more = found.len() > wanted;
+        found.truncate(wanted);
+        let instances = found.into_iter().map(|record| instance(record, now.time)).collect();
+        Ok(answer::success(&ListInstancesResponse { instances, more }))
+    }
+
+    /// Shows one record.
+    pub(crate) fn show_instance(&self, body: Bytes) -> Result<Reply, Failure> {
+        let ShowInstanceRequest { authority, provider, id } = decode(body)?;
+        self.check_instance(&authority, &provider, &id)?;
+        let found = self.ledger.instance(&authority, &provider, &id).map_err(|error| self.ledger_failed(&error))?;
+        let record = found.ok_or_else(|| not_registered(&provider, &id))?;
+        let filter = CertificateFilter {
+            registration: Some(record.registered_index),
+            most: usize::try_from(PAGE).unwrap_or(usize::MAX),
+            ..CertificateFilter::default()
+        };
+        let now = self.clock.wall();
+        let certificates = self.ledger.certificates(&authority, &filter, now.millis);
+        let certificates = certificates.map_err(|error| self.ledger_failed(&error))?.certificates;
+        Ok(answer::success(&ShowInstanceResponse {
+            instance: Some(instance(record, now.time)),
+            certificates: certificates.into_iter().map(certificates::described).collect(),
+        }))
+    }
+
+    /// Revokes an instance.
+    pub(crate) async fn revoke_instance(&self, operator: &str, body: Bytes) -> Result<Reply, Failure> {
+        let RevokeInstanceRequest { authority, provider, id, reason, why } = decode(body)?;
+        self.check_instance(&authority, &provider, &id)?;
+        let reason = revocation_reason(&reason)?;
+        check_why(&why)?;
+        let wish = InstanceRevocation { authority, provider, id, reason, by: operator.to_owned(), why };
+        // The clock may be wrong: who is to be shut out is shut out nevertheless.
+        let revoked = self.ledger.revoke_instance(wish, self.clock.wall().millis).await;
+        match revoked.map_err(|error| self.ledger_failed(&error))? {
+            InstanceRevoked::Now { logged, certificates } => {
+                self.crls.refreshing.was_revoked();
+                let receipt = self.receipt_or_none(logged).await;
+                let (log_index, receipt) = (receipt.log_index, receipt.text);
+                Ok(answer::success(&RevokeInstanceResponse { log_index, certificates, before: false, receipt }))
+            }
+            InstanceRevoked::Before { log_index } => {
+                let receipt = self.receipt_of(log_index).await?.text;
+                Ok(answer::success(&RevokeInstanceResponse { log_index, certificates: 0, before: true, receipt }))
+            }
+            InstanceRevoked::Unknown(reason) => Err(reason.into()),
+        }
+    }
+
+    /// Lets an instance register anew.
+    pub(crate) async fn allow_instance(&self, operator: &str, body: Bytes) -> Result<Reply, Failure> {
+        let AllowInstanceRequest { authority, provider, id, why } = decode(body)?;
+        self.check_instance(&authority, &provider, &id)?;
+        check_why(&why)?;
+        let (reason, by) = (RevocationReason::Unspecified, operator.to_owned());
+        let wish = InstanceRevocation { authority, provider, id, reason, by, why };
+        let allowed = self.ledger.allow_instance(wish, self.clock.wall().millis).await;
+        match allowed.map_err(|error| self.ledger_failed(&error))? {
+            Allowed::Now(logged) => {
+                let receipt = self.receipt_or_none(logged).await;
+                let (log_index, receipt) = (receipt.log_index, receipt.text);
+                Ok(answer::success(&AllowInstanceResponse { log_index, receipt }))
+            }
+            Allowed::Unknown(reason) => Err(reason.into()),
+        }
+    }
+
+    /// Lets a stopped authority issue again.
+    pub(crate) async fn resume_authority(&self, operator: &str, body: Bytes) -> Result<Reply, Failure> {
+        let ResumeAuthorityRequest { authority, why } = decode(body)?;
+        epochs::known(self, &authority)?;
+        check_why(&why)?;
+        // Certificates from before this moment are lost to the database: it must be the right one.
+        let now = self.trusted_clock().await?;
+        let resumed = self.ledger.resume_authority(&authority, operator, &why, now.millis).await;
+        let logged = resumed.map_err(|error| self.ledger_failed(&error))?.ok_or_else(|| {
+            let sentence = format!("authority `{authority}` is not stopped");
+            Reason::new(ReasonCode::AuthorityServes, "authority", sentence)
+        })?;
+        let receipt = self.receipt_or_none(logged).await;
+        let (log_index, receipt) = (receipt.log_index, receipt.text);
+        Ok(answer::success(&ResumeAuthorityResponse { log_index, receipt }))
+    }
+
+    fn check_instance(&self, authority: &str, provider: &str, id: &str) -> Result<(), Failure> {
+        epochs::known(self, authority)?;
+        for (field, text) in [("provider", provider), ("id", id)] {
+            check_text(field, text)?;
+            if text.is_empty() {
+                return Err(Reason::new(ReasonCode::FieldMissing, field, format!("`{field}` is empty")).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many are wanted.
+pub(crate) fn page(limit: u32) -> Result<u32, Failure> {
+    if limit > PAGE_MAX {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, "limit", format!("`limit` is {limit}"));
+        return Err(reason.allowing(format!("at most {PAGE_MAX}")).into());
+    }
+    Ok(if limit == 0 { PAGE } else { limit })
+}
+
+pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), Failure> {
+    if text.len() <= TEXT_BYTES_MAX {
+        return Ok(());
+    }
+    let reason = Reason::new(ReasonCode::FieldOutOfLimits, field, format!("`{field}` has {} bytes", text.len()));
+    Err(reason.allowing(format!("at most {TEXT_BYTES_MAX} bytes")).into())
+}
+
+/// Whether an operator says why, in the field of that name.
+pub(crate) fn check_why(why: &str) -> Result<(), Failure> {
+    check_reason(why).map_err(|failure| Failure {
+        reasons: failure
+            .reasons
+            .into_iter()
+            .map(|reason| Reason { field: "why", sentence: reason.sentence.replace("`reason`", "`why`"), ..reason })
+            .collect(),
+        ..failure
+    })
+}
+
+/// What CRLs say of a leaf.
+pub(crate) fn revocation_reason(word: &str) -> Result<RevocationReason, Failure> {
+    const OF_LEAVES: [RevocationReason; 6] = [
+        RevocationReason::Unspecified,
+        RevocationReason::KeyCompromise,
+        RevocationReason::AffiliationChanged,
+        RevocationReason::Superseded,
+        RevocationReason::CessationOfOperation,
+        RevocationReason::PrivilegeWithdrawn,
+    ];
+    let word = if word.is_empty() { RevocationReason::Unspecified.name() } else { word };
+    RevocationReason::from_name(word).filter(|reason| OF_LEAVES.contains(reason)).ok_or_else(|| {
+        let sentence = format!("there is no reason {} for a leaf", quote(word));
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, "reason", sentence);
+        reason.allowing(OF_LEAVES.map(RevocationReason::name).join(", ")).into()
+    })
+}
+
+pub(crate) fn not_registered(provider: &str, id: &str) -> Reason {
+    let sentence = format!("provider {} has no instance {} registered", quote(provider), quote(id));
+    Reason::new(ReasonCode::InstanceUnknown, "id", sentence)
+}
+
+fn instance(record: InstanceRecord, now: UnixTime) -> Instance {
+    let state = match (&record.revoked, record.not_after > now) {
+        (Some(_), _) => State::Revoked,
+        (None, true) => State::Alive,
+        (None, false) => State::Ended,
+    };
+    let certificate = |(spki, serial, log_index): (hallmark_policy::key::SpkiDigest, Vec<u8>, u64)| {
+        InstanceCertificate { serial: serial.into(), spki_sha256: spki.as_bytes().to_vec().into(), log_index }
+    };
+    Instance {
+        provider: record.name.provider,
+        id: record.name.id,
+        service: record.name.service,
+        state: state.into(),
+        registered_index: record.registered_index,
+        registered_at_millis: record.registered_at.0,
+        moved_at_millis: record.moved_at.0,
+        moves: record.moves,
+        not_after: record.not_after.secs(),
+        current: Some(certificate(record.current)),
+        previous: record.previous.map(certificate),
+        retried: record.retried,
+        revoked_at_millis: record.revoked.map(|(at, _)| at.0),
+        revoked_index: record.revoked.map(|(_, index)| index),
+    }
+}

@@ -1,0 +1,121 @@
+//! Instances that register and refresh, as their agents do (Copper Argos).
+
+use hallmark_policy::{
+    instance::{InstanceName, proof_message},
+    key::SpkiDigest,
+};
+use hallmark_proto::signer::{
+    InstanceIntent, InstanceRefresh, InstanceRegister, MintCertificateRequest, MintCertificateResponse,
+    instance_intent::Intent,
+};
+use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
+
+use crate::{
+    World,
+    asking::{self, Asked, Refused},
+    example_policy,
+};
+
+/// The provider of the example policy.
+pub const PROVIDER: &str = "sys.auth.lab";
+
+/// The example policy whose services keep records of instances, with further settings in the table.
+#[must_use]
+pub fn policy(settings: &str) -> String {
+    keeping(&example_policy(), settings)
+}
+
+/// A policy like the example's whose services keep records of instances.
+#[must_use]
+pub fn keeping(policy: &str, settings: &str) -> String {
+    let instances =
+        format!("[profile.athenz-service]\ninstances = {{ intents = [\"register\", \"refresh\"]{settings} }}\n");
+    let crl = "[authority.athenz]\ncrl = { lifetime = \"7d\", refresh = \"1d\" }\n\n[authority.athenz.root]";
+    let policy = policy.replacen("[profile.athenz-service]\n", &instances, 1);
+    policy.replacen("[authority.athenz.root]", crl, 1)
+}
+
+/// What an instance of that id asks for.
+#[must_use]
+pub fn asked(id: &str) -> Asked {
+    let mut asked = Asked::sports_api();
+    asked.dns[1] = format!("{id}.instanceid.athenz.lab.athenz.cloud");
+    asked
+}
+
+/// A new key.
+#[must_use]
+pub fn key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}
+
+/// A request to register the instance with this key.
+#[must_use]
+pub fn register(id: &str, key: &KeyPair) -> MintCertificateRequest {
+    let intent = Some(InstanceIntent { intent: Some(Intent::Register(InstanceRegister {})) });
+    MintCertificateRequest { instance: intent, ..asking::athenz(asked(id).csr_with(key)) }
+}
+
+/// A request to refresh the instance with this key, presenting that certificate.
+#[must_use]
+pub fn refresh(id: &str, key: &KeyPair, certificate: &[u8]) -> MintCertificateRequest {
+    let intent = InstanceRefresh { current_certificate: certificate.to_vec().into(), ..InstanceRefresh::default() };
+    let intent = Some(InstanceIntent { intent: Some(Intent::Refresh(intent)) });
+    MintCertificateRequest { instance: intent, ..asking::athenz(asked(id).csr_with(key)) }
+}
+
+/// The same, with the proof that whoever asks has the key of the presented certificate.
+#[must_use]
+pub fn proven(id: &str, key: &KeyPair, certificate: &[u8], old_key: &KeyPair) -> MintCertificateRequest {
+    let mut request = refresh(id, key, certificate);
+    let name = InstanceName { provider: PROVIDER.to_owned(), id: id.to_owned(), service: String::new() };
+    let digest = SpkiDigest::of(&key.subject_public_key_info());
+    let message = proof_message(&request.authority, &request.request_id, &name, digest);
+    let signature = old_key.sign(message.as_bytes()).expect("a signature");
+    if let Some(InstanceIntent { intent: Some(Intent::Refresh(refresh)) }) = &mut request.instance {
+        refresh.possession_signature = signature.into();
+    }
+    request
+}
+
+/// An agent on an instance, with the key and certificate that it has on its disk.
+#[derive(Debug)]
+pub struct Agent {
+    /// The instance's id.
+    pub id: String,
+    /// Its key.
+    pub key: KeyPair,
+    /// What it was given last.
+    pub minted: MintCertificateResponse,
+}
+
+impl Agent {
+    /// An agent that has registered.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn registered(world: &World, id: &str) -> Result<Self, Refused> {
+        let key = key();
+        let minted = world.mint(register(id, &key)).await?;
+        Ok(Self { id: id.to_owned(), key, minted })
+    }
+
+    /// Refreshes with a new key, and proves that it has the old one.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn refresh(&mut self, world: &World) -> Result<(), Refused> {
+        let new = key();
+        let request = proven(&self.id, &new, &self.minted.certificate, &self.key);
+        self.minted = world.mint(request).await?;
+        self.key = new;
+        Ok(())
+    }
+
+    /// Who copied its disk.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let key = KeyPair::try_from(self.key.serialize_der()).expect("the same key");
+        Self { id: self.id.clone(), key, minted: self.minted.clone() }
+    }
+}

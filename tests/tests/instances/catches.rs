@@ -1,0 +1,97 @@
+//! The thief: as soon as both it and the owner refresh, the instance is revoked, and nobody else can bring that about.
+
+use hallmark_tests::{
+    EVERYWHERE, Where, World,
+    instances::{Agent, key, policy, proven, refresh, register},
+};
+
+use crate::{alarms, codes, revoked};
+
+#[tokio::test]
+async fn a_thief_who_refreshes_after_the_owner_did_twice_is_caught_and_the_instance_revoked_for_good() {
+    for place in EVERYWHERE {
+        let mut world = World::with_policy(place, &policy(", replace = true")).await;
+        let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+        let mut thief = owner.copied();
+        owner.refresh(&world).await.unwrap();
+        owner.refresh(&world).await.unwrap();
+        let refused = thief.refresh(&world).await.unwrap_err();
+        assert_eq!((refused.code, refused.reasons), (7, vec!["INSTANCE_STOLEN".to_owned()]));
+        world.restart().await;
+        assert_eq!(owner.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_REVOKED"]);
+        assert_eq!(thief.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_REVOKED"]);
+        assert_eq!(
+            codes(world.mint(register("i-1", &key())).await),
+            ["INSTANCE_REVOKED"],
+            "although it may be replaced"
+        );
+        world.clocks().pass(40 * 86_400);
+        assert_eq!(codes(world.mint(register("i-1", &key())).await), ["INSTANCE_REVOKED"], "nor after its end");
+        Agent::registered(&world, "i-2").await.unwrap();
+        let log = world.log_after_stop().await;
+        assert_eq!(alarms(&log), ["instance-stolen"]);
+        let revoked = revoked(&log);
+        assert_eq!(revoked.len(), 3, "all of its certificates: {revoked:?}");
+        assert!(revoked.iter().all(|(_, reason)| reason == "key-compromise"));
+        let entry = log.of_type("instance").next().unwrap();
+        assert_eq!((entry["action"].as_str(), entry["by"].as_str()), (Some("revoked"), Some("signer")));
+    }
+}
+
+#[tokio::test]
+async fn an_owner_who_refreshes_after_the_thief_did_twice_shuts_it_out() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+    let mut thief = owner.copied();
+    thief.refresh(&world).await.unwrap();
+    thief.refresh(&world).await.unwrap();
+    assert_eq!(owner.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_STOLEN"]);
+    assert_eq!(thief.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_REVOKED"]);
+    assert_eq!(alarms(&world.log_after_stop().await), ["instance-stolen"]);
+}
+
+#[tokio::test]
+async fn a_csr_signed_with_the_replaced_key_is_proof_as_well() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+    let thief = owner.copied();
+    owner.refresh(&world).await.unwrap();
+    owner.refresh(&world).await.unwrap();
+    let asked = world.mint(refresh("i-1", &thief.key, &thief.minted.certificate)).await;
+    assert_eq!(codes(asked), ["INSTANCE_STOLEN"]);
+    assert_eq!(alarms(&world.log_after_stop().await), ["instance-stolen"]);
+}
+
+#[tokio::test]
+async fn a_stray_certificate_without_its_key_revokes_nobody_and_raises_an_alarm() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+    let old = owner.copied();
+    owner.refresh(&world).await.unwrap();
+    owner.refresh(&world).await.unwrap();
+    for _ in 0..3 {
+        let stray = refresh("i-1", &key(), &old.minted.certificate);
+        assert_eq!(codes(world.mint(stray).await), ["INSTANCE_CERTIFICATE_REPLACED"]);
+    }
+    let wrong = proven("i-1", &key(), &old.minted.certificate, &key());
+    assert_eq!(codes(world.mint(wrong).await), ["INSTANCE_PROOF_WRONG"]);
+    owner.refresh(&world).await.unwrap();
+    let log = world.log_after_stop().await;
+    assert_eq!(alarms(&log), ["stray-certificate"; 3]);
+    assert!(revoked(&log).is_empty());
+    let alarm = log.of_type("alarm").next().unwrap();
+    assert_eq!(alarm["presented-serial"].as_str(), Some(crate::serial(&old.minted).as_str()));
+    assert_eq!(alarm["instance"]["id"], "i-1");
+}
+
+#[tokio::test]
+async fn a_proof_is_good_for_no_other_request() {
+    let world = World::with_policy(Where::Software, &policy("")).await;
+    let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+    let mut captured = proven("i-1", &key(), &owner.minted.certificate, &owner.key);
+    owner.refresh(&world).await.unwrap();
+    owner.refresh(&world).await.unwrap();
+    captured.request_id = "another".to_owned();
+    assert_eq!(codes(world.mint(captured).await), ["INSTANCE_PROOF_WRONG"]);
+    owner.refresh(&world).await.unwrap();
+}

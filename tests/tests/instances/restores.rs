@@ -1,0 +1,92 @@
+//! A database that is older than certificates in the wild stops its authority.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use hallmark_proto::operator::{ResumeAuthorityRequest, ResumeAuthorityResponse};
+use hallmark_tests::{
+    AUTHORITY, EVERYWHERE, OPERATOR, World,
+    asking::{Refused, caller_certificate, decoded},
+    instances::{Agent, key, policy, refresh, register},
+};
+use prost::Message;
+
+use crate::{alarms, codes};
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        fs::copy(from, to).unwrap();
+    }
+}
+
+/// Database and published log: what a backup of the machine has.
+fn parts(world: &World) -> [(PathBuf, PathBuf); 2] {
+    ["ledger.sqlite", "log"].map(|name| (world.path(name), world.path(&format!("backup-{name}"))))
+}
+
+async fn back_up(world: &mut World) {
+    world.stop().await;
+    parts(world).iter().for_each(|(here, there)| copy(here, there));
+    world.start(false).await.unwrap();
+}
+
+async fn restore(world: &mut World) {
+    world.stop().await;
+    for (here, there) in parts(world) {
+        if here.is_dir() {
+            fs::remove_dir_all(&here).unwrap();
+        }
+        copy(&there, &here);
+    }
+    world.start(false).await.unwrap();
+}
+
+async fn resume(world: &World) -> Result<ResumeAuthorityResponse, Refused> {
+    let request = ResumeAuthorityRequest { authority: AUTHORITY.to_owned(), why: "there is no newer one".to_owned() };
+    decoded(world.operate("ResumeAuthority", &caller_certificate(OPERATOR), request.encode_to_vec()).await)
+}
+
+#[tokio::test]
+async fn a_valid_certificate_that_a_restored_database_does_not_know_stops_the_authority_until_an_operator_decides() {
+    for place in EVERYWHERE {
+        let mut world = World::with_policy(place, &policy("")).await;
+        let mut one = Agent::registered(&world, "i-1").await.unwrap();
+        let two = Agent::registered(&world, "i-2").await.unwrap();
+        back_up(&mut world).await;
+        assert_eq!(resume(&world).await.unwrap_err().reasons, ["AUTHORITY_SERVES"]);
+        world.clocks().pass(3_600);
+        one.refresh(&world).await.unwrap();
+        restore(&mut world).await;
+        let refused = world.mint(refresh("i-1", &key(), &one.minted.certificate)).await.unwrap_err();
+        assert_eq!((refused.code, refused.reasons.as_slice()), (9, &["AUTHORITY_STOPPED".to_owned()][..]));
+        assert!(refused.message.contains("an older database was restored"), "{}", refused.message);
+        assert!(refused.allowed[0].1.contains("puts the newest database back"), "{:?}", refused.allowed);
+        world.stop().await;
+        let report = world.start(false).await.unwrap();
+        let said = report.lines.iter().find(|line| line.contains("was stopped by log entry"));
+        assert!(said.is_some_and(|line| line.contains("hallmark authority resume")), "{report:?}");
+        assert_eq!(codes(world.mint(register("i-3", &key())).await), ["AUTHORITY_STOPPED"], "nobody is served");
+        assert_eq!(
+            codes(world.mint(refresh("i-2", &key(), &two.minted.certificate)).await),
+            ["AUTHORITY_STOPPED"],
+            "not even who is known"
+        );
+        world.clocks().pass(60);
+        resume(&world).await.unwrap();
+        world.mint(refresh("i-2", &key(), &two.minted.certificate)).await.unwrap();
+        let lost = world.mint(refresh("i-1", &key(), &one.minted.certificate)).await;
+        assert_eq!(codes(lost), ["INSTANCE_UNKNOWN"], "it was lost, and stops nobody again");
+        let log = world.log_after_stop().await;
+        assert_eq!(alarms(&log), ["database-restored", "stray-certificate"]);
+        let command = log.of_type("operator-command").next().unwrap();
+        assert_eq!(command["command"], "resume-authority");
+    }
+}

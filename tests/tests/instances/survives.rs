@@ -1,0 +1,155 @@
+//! Between commit and answer the device fails: who asks again gets what was committed.
+
+use hallmark_faulty::{Effect, Function, When};
+use hallmark_proto::signer::signer_client::SignerClient;
+use hallmark_tests::{
+    World,
+    client::connect,
+    daemon::Laboratory,
+    instances::{Agent, keeping, key, policy, proven, refresh, register},
+    log::Log,
+};
+use rcgen::KeyPair;
+use tokio::{
+    sync::mpsc::{UnboundedSender, unbounded_channel},
+    task::JoinSet,
+};
+use tonic::transport::Channel;
+
+use crate::{alarms, change, codes, revoked};
+
+/// CKR_FUNCTION_FAILED.
+fn fails() -> Effect {
+    Effect::Refuse(0x06)
+}
+
+#[tokio::test]
+async fn a_refresh_that_was_committed_and_not_signed_is_signed_for_whoever_asks_again_with_the_same_key() {
+    for restarts in [false, true] {
+        let mut world = World::faulty_with_policy(&policy("")).await;
+        let agent = Agent::registered(&world, "i-1").await.unwrap();
+        let new = key();
+        world.device().fault(Function::Sign, When::Always, fails());
+        let lost = world.mint(refresh("i-1", &new, &agent.minted.certificate)).await.unwrap_err();
+        assert_eq!(lost.code, 14, "{}", lost.message);
+        world.device().mend();
+        if restarts {
+            world.restart().await;
+        }
+        let again = world.mint(refresh("i-1", &new, &agent.minted.certificate)).await.unwrap();
+        assert!(again.replayed, "the decision was made before");
+        let next = world.mint(refresh("i-1", &key(), &again.certificate)).await.unwrap();
+        assert_eq!(change(&next), "moved");
+        let log = world.log_after_stop().await;
+        assert!(alarms(&log).is_empty() && revoked(&log).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_registration_that_was_committed_and_not_signed_is_signed_for_whoever_asks_again_with_the_same_key() {
+    let mut world = World::faulty_with_policy(&policy("")).await;
+    let first = key();
+    world.device().fault(Function::Sign, When::Always, fails());
+    world.mint(register("i-1", &first)).await.unwrap_err();
+    world.device().mend();
+    assert_eq!(codes(world.mint(register("i-1", &key())).await), ["INSTANCE_EXISTS"], "somebody else cannot tell");
+    world.restart().await;
+    let again = world.mint(register("i-1", &first)).await.unwrap();
+    assert!(again.replayed);
+    world.mint(refresh("i-1", &key(), &again.certificate)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refresh_whose_epoch_was_replaced_before_it_was_signed_leaves_its_owner_the_way_on() {
+    let mut world = World::faulty_with_policy(&policy("")).await;
+    let agent = Agent::registered(&world, "i-1").await.unwrap();
+    let new = key();
+    world.device().fault(Function::Sign, When::Always, fails());
+    let request = refresh("i-1", &new, &agent.minted.certificate);
+    world.mint(request.clone()).await.unwrap_err();
+    world.device().mend();
+    world.prepare_epoch(0).await.unwrap();
+    world.activate_epoch(2, false).await.unwrap();
+    assert_eq!(codes(world.mint(request).await), ["REQUEST_VOID"]);
+    let again = world.mint(refresh("i-1", &new, &agent.minted.certificate)).await.unwrap();
+    assert_eq!(change(&again), "reissued");
+    assert!(alarms(&world.log_after_stop().await).is_empty());
+}
+
+/// A connection.
+type Client = SignerClient<Channel>;
+
+/// Agents that refresh at the same time, each over one connection.
+const AGENTS: usize = 16;
+
+/// How often the daemon is killed.
+const ROUNDS: usize = 3;
+
+/// RSA-4096 makes the key the bottleneck: most refreshes are committed and wait for their signature at any moment.
+fn slow(text: String) -> String {
+    let keeping = keeping(&text, "");
+    let (before, after) = keeping.split_once("[authority.athenz.epoch]").unwrap();
+    let after = after.replacen("key = \"ecdsa-p256\"", "key = \"rsa-4096\"", 1);
+    format!("{before}[authority.athenz.epoch]{after}")
+}
+
+/// Refreshes until the daemon is gone; gives the agent, and the key whose certificate it did not hear of.
+async fn refresh_until_it_is_gone(
+    mut agent: Agent,
+    mut client: Client,
+    answered: UnboundedSender<()>,
+) -> (Agent, KeyPair) {
+    loop {
+        let new = key();
+        let request = proven(&agent.id, &new, &agent.minted.certificate, &agent.key);
+        match client.mint_certificate(request).await {
+            Ok(answer) => {
+                (agent.minted, agent.key) = (answer.into_inner(), new);
+                let _ = answered.send(());
+            }
+            Err(_) => return (agent, new),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_whose_daemon_is_killed_go_on_with_the_key_that_they_had_made_and_nobody_is_revoked() {
+    let laboratory = Laboratory::with_policy(slow);
+    let daemon = laboratory.start();
+    let mut agents = Vec::new();
+    for number in 0..AGENTS {
+        let (id, key) = (format!("i-{number}"), key());
+        let mut client = connect(&laboratory, &daemon).await;
+        let minted = client.mint_certificate(register(&id, &key)).await.unwrap().into_inner();
+        agents.push(Agent { id, key, minted });
+    }
+    let mut daemon = daemon;
+    for _ in 0..ROUNDS {
+        let mut refreshing = JoinSet::new();
+        let (sender, mut answered) = unbounded_channel();
+        for agent in agents.drain(..) {
+            let client = connect(&laboratory, &daemon).await;
+            refreshing.spawn(refresh_until_it_is_gone(agent, client, sender.clone()));
+        }
+        // The daemon dies when some were answered: then others are under way.
+        for _ in 0..AGENTS {
+            answered.recv().await.unwrap();
+        }
+        daemon.kill();
+        let cut_off = refreshing.join_all().await;
+        daemon = laboratory.start();
+        for (mut agent, new) in cut_off {
+            let mut client = connect(&laboratory, &daemon).await;
+            let again = proven(&agent.id, &new, &agent.minted.certificate, &agent.key);
+            agent.minted = client.mint_certificate(again).await.unwrap().into_inner();
+            agent.key = new;
+            agents.push(agent);
+        }
+    }
+    assert!(daemon.terminate());
+    let key = std::fs::read_to_string(laboratory.path("log.vkey")).unwrap();
+    let log = Log::read(&laboratory.path("log"), &key);
+    assert!(alarms(&log).is_empty() && revoked(&log).is_empty());
+    let again = log.of_type("outcome").filter(|entry| entry["result"] == "same-answer").count();
+    assert!(again > 0, "some were committed when it was killed");
+}
