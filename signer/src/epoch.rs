@@ -298,8 +298,15 @@ async fn ready(core: &Arc<Inner>, name: &str, generation: u64) -> Result<Serving
     proven::making(core, authority, &record, &epoch)?;
     not_ended(core, &epoch).await?;
     let key = core.open_key(name, epoch.key.clone()).await?;
-    let manifest = authorities::manifest(&core.ledger, authority, &epoch)?;
-    Ok(authorities::serving(&record, &epoch, authority, key, manifest)?)
+    // A manifest may have 16 MiB: nobody who mints waits until it is read.
+    let (inner, policy, own) = (Arc::clone(core), Arc::clone(&policy), name.to_owned());
+    let reading = tokio::task::spawn_blocking(move || {
+        let Some(authority) = policy.authority(&own) else { return Ok(None) };
+        let manifest = authorities::manifest(&inner.ledger, authority, &epoch)?;
+        authorities::serving(&record, &epoch, authority, key, manifest).map(Some)
+    });
+    let read = reading.await.map_err(|_| MakingError::Interrupted { authority: name.to_owned() })??;
+    read.ok_or_else(|| missing("description in the policy"))
 }
 
 /// Goes on with an epoch that a crash or a device interrupted, as far as nobody needs to be asked. Says what was done.

@@ -72,6 +72,13 @@ async fn a_retired_key_signs_nothing_and_nothing_of_it_is_released_while_eight_m
     let bound = if seconds >= SECONDS_LONG { PAUSE_P99_TARGET } else { PAUSE_P99_LENIENT };
     let pause = percentile(run.rotations.iter().skip(1).map(|rotation| rotation.pause), 99);
     assert!(pause <= bound, "nothing could be decided for {pause:?} (p99), over {bound:?}");
+    // One after another where one takes longer than the time between two.
+    let set = u32::try_from(run.rotations.len()).unwrap();
+    assert!(
+        seconds < SECONDS_LONG || set * ROTATE_EVERY * 3 >= run.rotated_for,
+        "{set} manifests in {:?}",
+        run.rotated_for
+    );
 }
 
 #[tokio::test]
