@@ -2,7 +2,9 @@
 
 use hallmark_faulty::{Effect, Function, When, cryptoki_sys::CKR_DEVICE_ERROR};
 use hallmark_policy::{authority::transition, hex};
-use hallmark_proto::signer::{EpochState, GetChainRequest, MintCertificateRequest, RotateIntermediateRequest};
+use hallmark_proto::signer::{
+    EpochState, EpochStatus, GetChainRequest, MintCertificateRequest, RotateIntermediateRequest,
+};
 use hallmark_tests::{
     AUTHORITY, EVERYWHERE, Where, World,
     asking::{Asked, join_all},
@@ -304,4 +306,42 @@ async fn who_sets_a_manifest_is_not_told_of_a_request_id_when_the_device_fails()
     assert_eq!(refused.reasons, ["DEVICE_FAILED"]);
     assert!(refused.message.contains("the same call goes on where it stopped"), "{}", refused.message);
     assert!(!refused.message.contains("request id"), "{}", refused.message);
+}
+
+/// The device fails those signatures of the next rotation twice each, since a signature is tried twice: the key's own certificates are the
+/// first and the second, the last CRL of the epoch before is the third, and the root's CRL comes after the fence.
+fn fail_signature(world: &World, nth: u64) {
+    for nth in [nth, nth + 1] {
+        world.device().fault(Function::Sign, When::AfterKey(nth), Effect::Refuse(CKR_DEVICE_ERROR));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_predecessor_whose_revocation_could_not_be_signed_is_listed_after_the_next_start() {
+    let owner = Owner::new();
+    let mut world = World::faulty_with_policy(&policy(&[&owner])).await;
+    let one = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    let request = mesh::request(&world, &owner, transition_of(&one), &manifest("two", &[&owner]), 0, true);
+    fail_signature(&world, 4);
+    let two = world.rotate(&request).await.unwrap();
+    assert_eq!((two.state(), two.root_crl.is_empty()), (EpochState::Active, true));
+    let revoked = |epochs: Vec<EpochStatus>| epochs.iter().map(|epoch| epoch.revoked).collect::<Vec<_>>();
+    assert_eq!(revoked(world.epochs().await), [false, false], "it stands on no list yet");
+    world.device().mend();
+    world.restart().await;
+    assert_eq!(revoked(world.epochs().await), [false, true]);
+    let again = world.rotate(&request).await.unwrap();
+    assert_eq!((again.replayed, again.root_crl.is_empty()), (true, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_with_which_the_device_signs_no_last_list_is_retired_without_one() {
+    let owner = Owner::new();
+    let world = World::faulty_with_policy(&policy(&[&owner])).await;
+    let one = rotate(&world, &owner, GENESIS, &manifest("one", &[&owner])).await.unwrap();
+    fail_signature(&world, 3);
+    let two = rotate(&world, &owner, transition_of(&one), &manifest("two", &[&owner])).await.unwrap();
+    assert_eq!(two.state(), EpochState::Active);
+    assert_eq!(world.epoch_keys(), ["2"]);
+    assert!(world.chain(by_generation(1)).await.unwrap().crl.is_empty());
 }
