@@ -103,17 +103,27 @@ struct SerialRow {
     issuer: i64,
     /// The registration that it was given to.
     instance: Option<u64>,
+    /// The decision of the certificate with the same key that was given in its place.
+    same_as: Option<u64>,
 }
 
 impl SerialRow {
     fn find(connection: &Connection, issuer: SpkiDigest, serial: Serial) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT s.issuer, s.instance FROM serial s JOIN issuer i ON i.id = s.issuer \
+        let sql = "SELECT s.issuer, s.instance, s.same_as FROM serial s JOIN issuer i ON i.id = s.issuer \
                    WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
         let mut statement = connection.prepare_cached(sql)?;
-        let read =
-            |row: &Row<'_>| Ok(Self { issuer: row.get(0)?, instance: row.get::<_, Option<i64>>(1)?.map(unsigned) });
+        let read = |row: &Row<'_>| {
+            let index = |at: usize| row.get::<_, Option<i64>>(at).map(|index| index.map(unsigned));
+            Ok(Self { issuer: row.get(0)?, instance: index(1)?, same_as: index(2)? })
+        };
         statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], read).optional()
     }
+}
+
+/// Whether a registration was given a certificate with this key.
+fn had_key(connection: &Connection, registration: u64, key: SpkiDigest) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM serial WHERE instance = ?1 AND spki_sha256 = ?2";
+    connection.prepare_cached(sql)?.exists(params![signed(registration), key.as_bytes()])
 }
 
 /// Whether a certificate is revoked.

@@ -236,12 +236,19 @@ fn possession_of_the_replaced_key_is_proven_by_its_signature_over_this_very_requ
     };
     let key = public(&KEY).digest();
     assert_eq!(proven(Vec::new()), Ok(false));
-    assert_eq!(proven(sign(&proof_message("a", "r-1", &name, key))), Ok(true));
+    let serial = Serial::from_stored(&[1; 17]).unwrap();
+    let message = proof_message("a", "r-1", &name, serial, key);
+    assert_eq!(
+        message,
+        format!("hallmark-instance-refresh-v2\na\nr-1\nsys.lab\ni-1\n0101010101010101010101010101010101\n{key}\n")
+    );
+    assert_eq!(proven(sign(&message)), Ok(true));
     for other in [
-        proof_message("b", "r-1", &name, key),
-        proof_message("a", "r-2", &name, key),
-        proof_message("a", "r-1", &InstanceName { id: "i-2".into(), ..name.clone() }, key),
-        proof_message("a", "r-1", &name, public(&old).digest()),
+        proof_message("b", "r-1", &name, serial, key),
+        proof_message("a", "r-2", &name, serial, key),
+        proof_message("a", "r-1", &InstanceName { id: "i-2".into(), ..name.clone() }, serial, key),
+        proof_message("a", "r-1", &name, Serial::from_stored(&[2; 17]).unwrap(), key),
+        proof_message("a", "r-1", &name, serial, public(&old).digest()),
     ] {
         let reasons = proven(sign(&other)).unwrap_err();
         assert_eq!(reasons[0].code.as_str(), "INSTANCE_PROOF_WRONG");

@@ -90,6 +90,10 @@ impl Batch<'_> {
                 let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, moved_at = ?7, \
                            moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
+                // Whoever has the one that is not kept any more has a current certificate, too.
+                let sql = "UPDATE serial SET same_as = ?3 WHERE instance = ?1 AND (log_index = ?2 OR same_as = ?2)";
+                let values = params![signed(record.id), signed(record.current.log_index), signed(held.log_index)];
+                self.connection.prepare_cached(sql)?.execute(values)?;
             }
         }
         Ok(())
