@@ -105,16 +105,18 @@ struct SerialRow {
     instance: Option<u64>,
     /// The decision of the certificate with the same key that was given in its place.
     same_as: Option<u64>,
+    /// Whether a retry with another key took its place.
+    displaced: bool,
 }
 
 impl SerialRow {
     fn find(connection: &Connection, issuer: SpkiDigest, serial: Serial) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT s.issuer, s.instance, s.same_as FROM serial s JOIN issuer i ON i.id = s.issuer \
+        let sql = "SELECT s.issuer, s.instance, s.same_as, s.displaced FROM serial s JOIN issuer i ON i.id = s.issuer \
                    WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
         let mut statement = connection.prepare_cached(sql)?;
         let read = |row: &Row<'_>| {
             let index = |at: usize| row.get::<_, Option<i64>>(at).map(|index| index.map(unsigned));
-            Ok(Self { issuer: row.get(0)?, instance: index(1)?, same_as: index(2)? })
+            Ok(Self { issuer: row.get(0)?, instance: index(1)?, same_as: index(2)?, displaced: row.get(3)? })
         };
         statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], read).optional()
     }

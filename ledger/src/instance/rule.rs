@@ -9,9 +9,10 @@
 //! | of a revoked instance | refused |
 //! | the current one | the record moves |
 //! | the one before, and the new key is the current one's | the current certificate again |
-//! | the one before, with another key, once | the record moves, and what it displaces is superseded |
+//! | the one before, with another key, once | the record moves, and what it displaces is superseded, alarm |
 //! | the one before, with another key, again | refused |
 //! | an older one, and the new key is one that this registration had | refused, alarm: somebody repeats what he recorded |
+//! | one that a retry displaced | refused, alarm: its holder lost a race, or a thief came first |
 //! | an older one, and its key is proven | the instance is revoked, alarm |
 //! | an older one | refused, alarm |
 //!
@@ -194,6 +195,14 @@ fn refresh(
         );
         let reason = Reason::new(ReasonCode::InstanceCertificateReplaced, FIELD, sentence);
         let allowed = "the certificate that was given last, and the CSR of a new key";
+        return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
+    }
+    if row.displaced {
+        let sentence = format!(
+            "the certificate {serial} of {name} was displaced: the one before it was presented again with another key"
+        );
+        let reason = Reason::new(ReasonCode::InstanceCertificateReplaced, FIELD, sentence);
+        let allowed = "an operator finds out who presented the other key (alarm `instance-retried`), and runs `hallmark instance revoke` and `allow`";
         return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
     }
     if *proven {

@@ -38,6 +38,8 @@ pub(super) struct Model {
     pub(super) revoked: BTreeSet<usize>,
     /// What was given in the place of one, with the same key.
     pub(super) same_as: BTreeMap<usize, usize>,
+    /// What a retry with another key took the place of.
+    pub(super) displaced: BTreeSet<usize>,
     pub(super) stopped: bool,
     pub(super) restored_at: Option<i64>,
 }
@@ -105,6 +107,12 @@ impl Model {
                 };
                 match place {
                     "older" if had_key && self.stopped => return Outcome::Refused("AUTHORITY_STOPPED"),
+                    "older" if self.displaced.contains(&certificate) && self.stopped => {
+                        return Outcome::Refused("AUTHORITY_STOPPED");
+                    }
+                    "older" if self.displaced.contains(&certificate) => {
+                        return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED");
+                    }
                     "older" if had_key => return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED"),
                     "older" if proven && !self.stopped => {
                         let ours = |index: &usize| {
@@ -152,6 +160,12 @@ impl Model {
             (_, Some(before)) => {
                 if change == "retried" && lives(before.current) {
                     self.revoked.insert(before.current);
+                }
+                if change == "retried" {
+                    let stands = |index: &usize| self.same_as.get(index) == Some(&before.current);
+                    let twins: Vec<_> = self.known.iter().copied().filter(stands).collect();
+                    self.displaced.extend(twins);
+                    self.displaced.insert(before.current);
                 }
                 if change == "reissued" {
                     self.same_as.values_mut().filter(|given| **given == before.current).for_each(|given| *given = next);
