@@ -150,6 +150,7 @@ pub struct InstanceRule {
     pub(crate) service: Template,
     pub(crate) replace: bool,
     pub(crate) rekey: bool,
+    pub(crate) proof: bool,
     pub(crate) alive_per_service: Option<u64>,
 }
 
@@ -176,6 +177,12 @@ impl InstanceRule {
     #[must_use]
     pub fn rekey(&self) -> bool {
         self.rekey
+    }
+
+    /// Whether a refresh proves possession of the replaced certificate's key.
+    #[must_use]
+    pub fn proof(&self) -> bool {
+        self.proof
     }
 
     /// Most instances of one service under one provider.
@@ -297,6 +304,11 @@ fn presented_certificate(
     if rule.rekey && key == request.key.digest() {
         let sentence = format!("profile {} wants a new key with every refresh", quote(&request.profile));
         reasons.push(Reason::new(ReasonCode::InstanceKeyReused, FIELD, sentence).allowing("a CSR of a new key"));
+    }
+    if rule.proof && presented.proof.is_empty() {
+        let sentence = format!("profile {} wants proof of the replaced key with every refresh", quote(&request.profile));
+        let reason = Reason::new(ReasonCode::InstanceProofMissing, FIELD, sentence);
+        reasons.push(reason.allowing("`possession_signature` by the key of the presented certificate"));
     }
     // A CSR under that key is none: whoever saw it can send it again.
     let proven = match (presented.proof.as_slice(), name) {

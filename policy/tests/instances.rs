@@ -54,6 +54,7 @@ fn what_makes_no_sense_about_instances_is_told() {
             "`instances.alive-per-service` means nothing",
         ),
         ("instances = { intents = [\"register\"], rekey = true }", "`instances.rekey` means nothing without"),
+        ("instances = { intents = [\"register\"], proof = true }", "`instances.proof` means nothing without"),
         ("instances = { intents = [\"register\"], alive-per-service = 0 }", "lies between 1 and 10000"),
         ("instances = { intents = [\"register\"], alive-per-service = 10001 }", "lies between 1 and 10000"),
         ("instances = { intents = [\"register\"], id = \"{domain}\" }", "`instances.id` has no `{instance}`"),
@@ -261,4 +262,19 @@ fn a_profile_may_want_a_new_key_with_every_refresh() {
     let rekey = "instances = { intents = [\"register\", \"refresh\"], rekey = true }";
     assert_eq!(codes(ask(rekey, Some("i-1"), refresh(ours.clone(), Vec::new()))), ["INSTANCE_KEY_REUSED"]);
     assert!(ask(BOTH, Some("i-1"), refresh(ours, Vec::new())).is_ok());
+}
+
+#[test]
+fn a_profile_may_want_proof_of_the_replaced_key_and_the_csr_is_none() {
+    let ours = certificate(&ISSUER, &KEY, 2030);
+    let proof = "instances = { intents = [\"register\", \"refresh\"], proof = true }";
+    assert_eq!(codes(ask(proof, Some("i-1"), refresh(ours.clone(), Vec::new()))), ["INSTANCE_PROOF_MISSING"]);
+    let wrong = codes(ask(proof, Some("i-1"), refresh(ours.clone(), vec![1])));
+    assert_eq!(wrong, ["INSTANCE_PROOF_WRONG"]);
+    let name = InstanceName { provider: "sys.lab".into(), id: "i-1".into(), service: "sports.api".into() };
+    let serial = Serial::from_stored(&[1; 17]).unwrap();
+    let message = proof_message("a", "r-1", &name, serial, public(&KEY).digest());
+    let signature = rcgen::SigningKey::sign(&*KEY, message.as_bytes()).unwrap();
+    assert!(ask(proof, Some("i-1"), refresh(ours, signature)).is_ok());
+    assert!(ask(proof, Some("i-1"), IntentInput::Register).is_ok(), "who registers has no certificate to prove");
 }
