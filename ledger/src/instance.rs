@@ -8,6 +8,7 @@ mod page;
 mod rule;
 
 use hallmark_policy::{
+    Reason, ReasonCode,
     content::Serial,
     instance::{InstanceMove, InstanceName, InstanceStep},
     key::SpkiDigest,
@@ -132,6 +133,28 @@ fn had_key(connection: &Connection, registration: u64, key: SpkiDigest) -> rusql
 fn is_revoked(connection: &Connection, issuer: i64, serial: &[u8]) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM revocation WHERE issuer = ?1 AND serial = ?2";
     connection.prepare_cached(sql)?.exists(params![issuer, serial])
+}
+
+/// Why a certificate that was committed and not signed is not signed any more: it is revoked, or its registration is revoked or over.
+pub(crate) fn objection(
+    connection: &Connection,
+    issuer: SpkiDigest,
+    serial: &[u8],
+) -> rusqlite::Result<Option<Reason>> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial), \
+               s.instance IS NOT NULL, n.id IS NOT NULL, n.revoked_at IS NOT NULL \
+               FROM serial s JOIN issuer i ON i.id = s.issuer LEFT JOIN instance n ON n.id = s.instance \
+               WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    let row = statement.query_row(params![issuer.as_bytes(), serial], read).optional()?;
+    let (code, sentence) = match row {
+        Some((true, _, _, _)) => (ReasonCode::InstanceCertificateRevoked, "the certificate is revoked"),
+        Some((false, true, false, _)) => (ReasonCode::InstanceUnknown, "the instance's registration is over"),
+        Some((false, true, true, true)) => (ReasonCode::InstanceRevoked, "the instance is revoked"),
+        Some((false, _, _, _)) | None => return Ok(None),
+    };
+    Ok(Some(Reason::new(code, "instance", sentence)))
 }
 
 /// The registration that a new certificate belongs to, where the record moves so and this is its decision's index.

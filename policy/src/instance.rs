@@ -306,7 +306,8 @@ fn presented_certificate(
         reasons.push(Reason::new(ReasonCode::InstanceKeyReused, FIELD, sentence).allowing("a CSR of a new key"));
     }
     if rule.proof && presented.proof.is_empty() {
-        let sentence = format!("profile {} wants proof of the replaced key with every refresh", quote(&request.profile));
+        let sentence =
+            format!("profile {} wants proof of the replaced key with every refresh", quote(&request.profile));
         let reason = Reason::new(ReasonCode::InstanceProofMissing, FIELD, sentence);
         reasons.push(reason.allowing("`possession_signature` by the key of the presented certificate"));
     }
