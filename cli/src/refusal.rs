@@ -170,6 +170,9 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         }
         "PROFILE_UNKNOWN" | "AUTHORITY_UNKNOWN" => "compare --profile and --authority with the policy file",
         "POSSESSION_NOT_PROVEN" => "send a CSR with --csr: it proves that its sender has the key",
+        "INSTANCE_PROOF_MISSING" => {
+            "sign with the key of the certificate that is replaced, and name the signature with --refresh-proof"
+        }
         "EVIDENCE_MISSING" => "name the provider's JWT with --evidence-jwt",
         "EVIDENCE_NOT_ALLOWED" => {
             "leave --evidence-jwt away, or have the policy's owner put `evidence` into the profile"

@@ -8,6 +8,7 @@ mod page;
 mod rule;
 
 use hallmark_policy::{
+    Reason, ReasonCode,
     content::Serial,
     instance::{InstanceMove, InstanceName, InstanceStep},
     key::SpkiDigest,
@@ -103,23 +104,57 @@ struct SerialRow {
     issuer: i64,
     /// The registration that it was given to.
     instance: Option<u64>,
+    /// The decision of the certificate with the same key that was given in its place.
+    same_as: Option<u64>,
+    /// Whether a retry with another key took its place.
+    displaced: bool,
 }
 
 impl SerialRow {
     fn find(connection: &Connection, issuer: SpkiDigest, serial: Serial) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT s.issuer, s.instance FROM serial s JOIN issuer i ON i.id = s.issuer \
+        let sql = "SELECT s.issuer, s.instance, s.same_as, s.displaced FROM serial s JOIN issuer i ON i.id = s.issuer \
                    WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
         let mut statement = connection.prepare_cached(sql)?;
-        let read =
-            |row: &Row<'_>| Ok(Self { issuer: row.get(0)?, instance: row.get::<_, Option<i64>>(1)?.map(unsigned) });
+        let read = |row: &Row<'_>| {
+            let index = |at: usize| row.get::<_, Option<i64>>(at).map(|index| index.map(unsigned));
+            Ok(Self { issuer: row.get(0)?, instance: index(1)?, same_as: index(2)?, displaced: row.get(3)? })
+        };
         statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], read).optional()
     }
+}
+
+/// Whether a registration was given a certificate with this key.
+fn had_key(connection: &Connection, registration: u64, key: SpkiDigest) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM serial WHERE instance = ?1 AND spki_sha256 = ?2";
+    connection.prepare_cached(sql)?.exists(params![signed(registration), key.as_bytes()])
 }
 
 /// Whether a certificate is revoked.
 fn is_revoked(connection: &Connection, issuer: i64, serial: &[u8]) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM revocation WHERE issuer = ?1 AND serial = ?2";
     connection.prepare_cached(sql)?.exists(params![issuer, serial])
+}
+
+/// Why a certificate that was committed and not signed is not signed any more: it is revoked, or its registration is revoked or over.
+pub(crate) fn objection(
+    connection: &Connection,
+    issuer: SpkiDigest,
+    serial: &[u8],
+) -> rusqlite::Result<Option<Reason>> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial), \
+               s.instance IS NOT NULL, n.id IS NOT NULL, n.revoked_at IS NOT NULL \
+               FROM serial s JOIN issuer i ON i.id = s.issuer LEFT JOIN instance n ON n.id = s.instance \
+               WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    let row = statement.query_row(params![issuer.as_bytes(), serial], read).optional()?;
+    let (code, sentence) = match row {
+        Some((true, _, _, _)) => (ReasonCode::InstanceCertificateRevoked, "the certificate is revoked"),
+        Some((false, true, false, _)) => (ReasonCode::InstanceUnknown, "the instance's registration is over"),
+        Some((false, true, true, true)) => (ReasonCode::InstanceRevoked, "the instance is revoked"),
+        Some((false, _, _, _)) | None => return Ok(None),
+    };
+    Ok(Some(Reason::new(code, "instance", sentence)))
 }
 
 /// The registration that a new certificate belongs to, where the record moves so and this is its decision's index.

@@ -147,9 +147,10 @@ impl Batch<'_> {
             Stage::Root | Stage::MeshCa { .. } | Stage::Crl { .. } | Stage::Request { .. } => issuer.latest_end,
         };
         let id = issuer.id;
-        let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT DO NOTHING";
-        let values = params![id, content.serial.as_bytes(), end, index, registration];
+        let spki = conditions.instance.as_ref().map(|moved| *moved.key.as_bytes());
+        let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+        let values = params![id, content.serial.as_bytes(), end, index, registration, spki];
         let is_taken = self.connection.prepare_cached(sql)?.execute(values)? == 1;
         if is_taken {
             self.issuer(conditions.issuer)?.latest_end = latest_end;

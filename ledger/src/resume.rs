@@ -1,13 +1,13 @@
 //! Requests that were committed and not signed: handed out again, voided, or given their signature.
 
 use hallmark_entry::{Decision, Object, Outcome};
-use hallmark_policy::{Facts, Reason, ReasonCode, Refusal, RequestIdentity, hex};
+use hallmark_policy::{Facts, Reason, ReasonCode, Refusal, RequestIdentity, Stage, hex};
 use rusqlite::params;
 
 use crate::{
     Committed, Found, Issued, LedgerError, Logged, UnixMillis,
     batch::{Batch, Fault},
-    genuine,
+    genuine, instance,
     issue::{has_passed, reused, void},
     request::RequestRow,
     schema::signed,
@@ -51,7 +51,14 @@ impl Batch<'_> {
             let sentence = format!("the certificate would have ended at {}", row.not_after);
             return Ok(Some(Reason::new(ReasonCode::DeadlinePassed, "lifetime_seconds", sentence)));
         }
-        stage::objection(self.connection, &request.authority, row.stage, row.issuer)
+        if let Some(reason) = stage::objection(self.connection, &request.authority, row.stage, row.issuer)? {
+            return Ok(Some(reason));
+        }
+        let Stage::Leaf { .. } = row.stage else { return Ok(None) };
+        if let Some(reason) = instance::stopped(self.connection, &request.authority)? {
+            return Ok(Some(reason));
+        }
+        instance::objection(self.connection, row.issuer, &row.serial)
     }
 
     /// Hands the committed bytes out again, once the log proves that they are what was decided.

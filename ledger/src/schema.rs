@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -31,7 +31,9 @@ const STATEMENTS_MAX: usize = 64;
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
 /// `instance` has a row for each instance that is registered; its `id` is the index of the decision that registered it, `not_after` the end
 /// of what lives longest among its certificates, `retried` whether the retry with another key was used. `serial.instance` says
-/// to which registration a certificate belongs; a new registration makes strangers of the certificates before it.
+/// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
+/// key of a certificate with a registration, `serial.same_as` the decision of the one with the same key that was given in its place,
+/// `serial.displaced` whether a retry with another key took its place.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
 /// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
 /// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
@@ -81,6 +83,9 @@ CREATE TABLE serial (
     not_after INTEGER NOT NULL,
     log_index INTEGER NOT NULL,
     instance INTEGER,
+    spki_sha256 BLOB,
+    same_as INTEGER,
+    displaced INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (issuer, serial)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX serial_end ON serial (not_after);

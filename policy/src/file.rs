@@ -313,6 +313,10 @@ pub struct InstancesTable {
     /// `false` if not set.
     #[serde(default)]
     pub rekey: bool,
+    /// `true`: a refresh without `possession_signature` is refused (INSTANCE_PROOF_MISSING). Without it whoever may call the profile, a stolen
+    /// coordinator among them, gets certificates for every instance that it knows, without a key of any. `false` if not set.
+    #[serde(default)]
+    pub proof: bool,
     /// Most instances of one service under one provider that are registered and alive, 1 to 10,000. None if not set.
     pub alive_per_service: Option<u64>,
 }

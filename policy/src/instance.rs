@@ -21,7 +21,7 @@ pub(crate) use presented::Presented;
 pub const ALIVE_MAX: u64 = 10_000;
 
 /// What the superseded key signs, with the rest behind it.
-const PROOF_CONTEXT: &str = "hallmark-instance-refresh-v1";
+const PROOF_CONTEXT: &str = "hallmark-instance-refresh-v2";
 
 const FIELD: &str = "instance";
 
@@ -150,6 +150,7 @@ pub struct InstanceRule {
     pub(crate) service: Template,
     pub(crate) replace: bool,
     pub(crate) rekey: bool,
+    pub(crate) proof: bool,
     pub(crate) alive_per_service: Option<u64>,
 }
 
@@ -178,6 +179,12 @@ impl InstanceRule {
         self.rekey
     }
 
+    /// Whether a refresh proves possession of the replaced certificate's key.
+    #[must_use]
+    pub fn proof(&self) -> bool {
+        self.proof
+    }
+
     /// Most instances of one service under one provider.
     #[must_use]
     pub fn alive_per_service(&self) -> Option<u64> {
@@ -192,12 +199,19 @@ impl InstanceRule {
     }
 }
 
-/// What the key of a replaced certificate signs to prove its possession: six lines, the last with its newline. `request_id` is the request's, empty if it
-/// has none, and the digest that of the new SubjectPublicKeyInfo. ECDSA keys sign with SHA-256 in DER, RSA keys with PKCS #1 v1.5 and SHA-256.
+/// What the key of a replaced certificate signs to prove its possession: seven lines, the last with its newline. `request_id` is the request's, empty if
+/// it has none, `presented` the serial number of the replaced certificate, and the digest that of the new SubjectPublicKeyInfo. ECDSA keys sign with
+/// SHA-256 in DER, RSA keys with PKCS #1 v1.5 and SHA-256.
 #[must_use]
-pub fn proof_message(authority: &str, request_id: &str, name: &InstanceName, new_key: SpkiDigest) -> String {
+pub fn proof_message(
+    authority: &str,
+    request_id: &str,
+    name: &InstanceName,
+    presented: Serial,
+    new_key: SpkiDigest,
+) -> String {
     let InstanceName { provider, id, service: _ } = name;
-    format!("{PROOF_CONTEXT}\n{authority}\n{request_id}\n{provider}\n{id}\n{new_key}\n")
+    format!("{PROOF_CONTEXT}\n{authority}\n{request_id}\n{provider}\n{id}\n{presented}\n{new_key}\n")
 }
 
 /// What the log says about a request's instance.
@@ -291,12 +305,18 @@ fn presented_certificate(
         let sentence = format!("profile {} wants a new key with every refresh", quote(&request.profile));
         reasons.push(Reason::new(ReasonCode::InstanceKeyReused, FIELD, sentence).allowing("a CSR of a new key"));
     }
-    let by_csr = request.proves_possession() && key == request.key.digest();
-    let by_signature = match (presented.proof.as_slice(), name) {
+    if rule.proof && presented.proof.is_empty() {
+        let sentence =
+            format!("profile {} wants proof of the replaced key with every refresh", quote(&request.profile));
+        let reason = Reason::new(ReasonCode::InstanceProofMissing, FIELD, sentence);
+        reasons.push(reason.allowing("`possession_signature` by the key of the presented certificate"));
+    }
+    // A CSR under that key is none: whoever saw it can send it again.
+    let proven = match (presented.proof.as_slice(), name) {
         ([], _) | (_, None) => false,
         (proof, Some(name)) => {
             let id = if request.has_own_id { request.request_id.as_str() } else { "" };
-            let message = proof_message(&request.authority, id, name, request.key.digest());
+            let message = proof_message(&request.authority, id, name, presented.serial, request.key.digest());
             let proven = verifies(&presented.key, message.as_bytes(), proof);
             if !proven {
                 let sentence =
@@ -312,7 +332,7 @@ fn presented_certificate(
         serial: presented.serial,
         key,
         not_before: presented.not_before,
-        proven: by_csr || by_signature,
+        proven,
     })
 }
 

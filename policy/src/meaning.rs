@@ -227,6 +227,9 @@ fn tell_instances(instances: &InstanceRule, findings: &mut Findings) {
     if instances.rekey() {
         findings.say("Every refresh brings a new key.");
     }
+    if instances.proof() {
+        findings.say("Every refresh proves possession of the replaced certificate's key.");
+    }
     if let Some(quota) = instances.alive_per_service() {
         findings.say(format!("At most {quota} instances of one service under one provider are alive."));
     }

@@ -185,6 +185,8 @@ pub enum ReasonCode {
     InstanceDiffers,
     /// The refresh brings the old key, where the profile wants a new one.
     InstanceKeyReused,
+    /// The refresh has no proof of possession, where the profile wants one.
+    InstanceProofMissing,
     /// The proof of possession does not verify.
     InstanceProofWrong,
     /// The instance is registered and alive.
@@ -352,6 +354,7 @@ impl ReasonCode {
             Self::InstanceCertificateReplaced => "INSTANCE_CERTIFICATE_REPLACED",
             Self::InstanceDiffers => "INSTANCE_DIFFERS",
             Self::InstanceKeyReused => "INSTANCE_KEY_REUSED",
+            Self::InstanceProofMissing => "INSTANCE_PROOF_MISSING",
             Self::InstanceProofWrong => "INSTANCE_PROOF_WRONG",
             Self::InstanceExists => "INSTANCE_EXISTS",
             Self::InstanceUnknown => "INSTANCE_UNKNOWN",
@@ -438,6 +441,7 @@ impl ReasonCode {
             | Self::InstanceCertificateReplaced
             | Self::InstanceDiffers
             | Self::InstanceKeyReused
+            | Self::InstanceProofMissing
             | Self::InstanceProofWrong
             | Self::InstanceRetryUsed
             | Self::InstanceRevoked

@@ -240,14 +240,6 @@ impl Request {
         self
     }
 
-    /// Whether the key's owner proves possession itself. A CSR that does not verify is refused, whatever it would prove.
-    pub(crate) fn proves_possession(&self) -> bool {
-        match &self.possession {
-            Possession::Csr(_) => true,
-            Possession::Caller => false,
-        }
-    }
-
     /// Whether only to say what would happen.
     #[must_use]
     pub fn validate_only(&self) -> bool {

@@ -54,6 +54,7 @@ fn what_makes_no_sense_about_instances_is_told() {
             "`instances.alive-per-service` means nothing",
         ),
         ("instances = { intents = [\"register\"], rekey = true }", "`instances.rekey` means nothing without"),
+        ("instances = { intents = [\"register\"], proof = true }", "`instances.proof` means nothing without"),
         ("instances = { intents = [\"register\"], alive-per-service = 0 }", "lies between 1 and 10000"),
         ("instances = { intents = [\"register\"], alive-per-service = 10001 }", "lies between 1 and 10000"),
         ("instances = { intents = [\"register\"], id = \"{domain}\" }", "`instances.id` has no `{instance}`"),
@@ -236,12 +237,19 @@ fn possession_of_the_replaced_key_is_proven_by_its_signature_over_this_very_requ
     };
     let key = public(&KEY).digest();
     assert_eq!(proven(Vec::new()), Ok(false));
-    assert_eq!(proven(sign(&proof_message("a", "r-1", &name, key))), Ok(true));
+    let serial = Serial::from_stored(&[1; 17]).unwrap();
+    let message = proof_message("a", "r-1", &name, serial, key);
+    assert_eq!(
+        message,
+        format!("hallmark-instance-refresh-v2\na\nr-1\nsys.lab\ni-1\n0101010101010101010101010101010101\n{key}\n")
+    );
+    assert_eq!(proven(sign(&message)), Ok(true));
     for other in [
-        proof_message("b", "r-1", &name, key),
-        proof_message("a", "r-2", &name, key),
-        proof_message("a", "r-1", &InstanceName { id: "i-2".into(), ..name.clone() }, key),
-        proof_message("a", "r-1", &name, public(&old).digest()),
+        proof_message("b", "r-1", &name, serial, key),
+        proof_message("a", "r-2", &name, serial, key),
+        proof_message("a", "r-1", &InstanceName { id: "i-2".into(), ..name.clone() }, serial, key),
+        proof_message("a", "r-1", &name, Serial::from_stored(&[2; 17]).unwrap(), key),
+        proof_message("a", "r-1", &name, serial, public(&old).digest()),
     ] {
         let reasons = proven(sign(&other)).unwrap_err();
         assert_eq!(reasons[0].code.as_str(), "INSTANCE_PROOF_WRONG");
@@ -254,4 +262,19 @@ fn a_profile_may_want_a_new_key_with_every_refresh() {
     let rekey = "instances = { intents = [\"register\", \"refresh\"], rekey = true }";
     assert_eq!(codes(ask(rekey, Some("i-1"), refresh(ours.clone(), Vec::new()))), ["INSTANCE_KEY_REUSED"]);
     assert!(ask(BOTH, Some("i-1"), refresh(ours, Vec::new())).is_ok());
+}
+
+#[test]
+fn a_profile_may_want_proof_of_the_replaced_key_and_the_csr_is_none() {
+    let ours = certificate(&ISSUER, &KEY, 2030);
+    let proof = "instances = { intents = [\"register\", \"refresh\"], proof = true }";
+    assert_eq!(codes(ask(proof, Some("i-1"), refresh(ours.clone(), Vec::new()))), ["INSTANCE_PROOF_MISSING"]);
+    let wrong = codes(ask(proof, Some("i-1"), refresh(ours.clone(), vec![1])));
+    assert_eq!(wrong, ["INSTANCE_PROOF_WRONG"]);
+    let name = InstanceName { provider: "sys.lab".into(), id: "i-1".into(), service: "sports.api".into() };
+    let serial = Serial::from_stored(&[1; 17]).unwrap();
+    let message = proof_message("a", "r-1", &name, serial, public(&KEY).digest());
+    let signature = rcgen::SigningKey::sign(&*KEY, message.as_bytes()).unwrap();
+    assert!(ask(proof, Some("i-1"), refresh(ours, signature)).is_ok());
+    assert!(ask(proof, Some("i-1"), IntentInput::Register).is_ok(), "who registers has no certificate to prove");
 }

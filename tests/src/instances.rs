@@ -1,6 +1,7 @@
 //! Instances that register and refresh, as their agents do (Copper Argos).
 
 use hallmark_policy::{
+    content::Serial,
     instance::{InstanceName, proof_message},
     key::SpkiDigest,
 };
@@ -64,13 +65,21 @@ pub fn refresh(id: &str, key: &KeyPair, certificate: &[u8]) -> MintCertificateRe
     MintCertificateRequest { instance: intent, ..asking::athenz(asked(id).csr_with(key)) }
 }
 
+/// The serial number of a certificate, DER: it follows the version, which is 3.
+fn serial_of(certificate: &[u8]) -> Serial {
+    const VERSION: [u8; 5] = [0xa0, 0x03, 0x02, 0x01, 0x02];
+    let at = certificate.windows(VERSION.len()).position(|window| window == VERSION).expect("a version");
+    let [0x02, length, content @ ..] = &certificate[at + VERSION.len()..] else { panic!("no INTEGER") };
+    Serial::from_stored(&content[..usize::from(*length)]).expect("a serial number")
+}
+
 /// The same, with the proof that whoever asks has the key of the presented certificate.
 #[must_use]
 pub fn proven(id: &str, key: &KeyPair, certificate: &[u8], old_key: &KeyPair) -> MintCertificateRequest {
     let mut request = refresh(id, key, certificate);
     let name = InstanceName { provider: PROVIDER.to_owned(), id: id.to_owned(), service: String::new() };
     let digest = SpkiDigest::of(&key.subject_public_key_info());
-    let message = proof_message(&request.authority, &request.request_id, &name, digest);
+    let message = proof_message(&request.authority, &request.request_id, &name, serial_of(certificate), digest);
     let signature = old_key.sign(message.as_bytes()).expect("a signature");
     if let Some(InstanceIntent { intent: Some(Intent::Refresh(refresh)) }) = &mut request.instance {
         refresh.possession_signature = signature.into();

@@ -137,6 +137,7 @@ impl Rule {
             | ReasonCode::InstanceCertificateForeign
             | ReasonCode::InstanceCertificateExpired
             | ReasonCode::InstanceKeyReused
+            | ReasonCode::InstanceProofMissing
             | ReasonCode::InstanceProofWrong => Self::Instance,
             ReasonCode::ProviderNotAllowed => Self::Provider,
             ReasonCode::EvidenceMalformed

@@ -57,6 +57,13 @@ impl Change {
     }
 }
 
+/// Whose request raised an alarm.
+struct About<'a> {
+    authority: &'a str,
+    caller: &'a str,
+    request_id: &'a str,
+}
+
 impl Batch<'_> {
     /// Writes the record as it stands after the decision at that index. `held` is its new certificate.
     pub(crate) fn move_record(
@@ -85,14 +92,42 @@ impl Batch<'_> {
                 self.set(sql, record, held, at, not_after)?;
                 let reason = RevocationReason::Superseded;
                 self.revoke_held(&conditions.authority, &record.current, reason, BY_RULE, at)?;
+                // Who holds it has lost a race, or its key: nobody can tell, and so it revokes nobody.
+                let sql = "UPDATE serial SET displaced = 1 WHERE instance = ?1 AND (log_index = ?2 OR same_as = ?2)";
+                let values = params![signed(record.id), signed(record.current.log_index)];
+                self.connection.prepare_cached(sql)?.execute(values)?;
+                self.alarm_of_retry(conditions, moved, record, held, at)?;
             }
             Change::Reissued(record) => {
                 let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, moved_at = ?7, \
                            moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
+                // Whoever has the one that is not kept any more has a current certificate, too.
+                let sql = "UPDATE serial SET same_as = ?3 WHERE instance = ?1 AND (log_index = ?2 OR same_as = ?2)";
+                let values = params![signed(record.id), signed(record.current.log_index), signed(held.log_index)];
+                self.connection.prepare_cached(sql)?.execute(values)?;
             }
         }
         Ok(())
+    }
+
+    /// Two keys were certified in the place of one certificate: an answer was lost, or somebody else has that certificate.
+    fn alarm_of_retry(
+        &mut self,
+        conditions: &Conditions,
+        moved: &InstanceMove,
+        record: &Record,
+        held: &Held,
+        at: UnixMillis,
+    ) -> Result<(), Fault> {
+        let displaced = hallmark_policy::hex(&record.current.serial);
+        let sentence = format!(
+            "the certificate before was presented again with another key: {displaced} of {} is superseded, and whoever has it is shut out",
+            moved.name
+        );
+        let request = &conditions.request;
+        let about = About { authority: &request.authority, caller: &request.caller, request_id: &request.id };
+        self.alarm("instance-retried", about, moved, &sentence, held.log_index, at).map(drop)
     }
 
     /// Compares and sets: the record is what it was judged by, or the whole batch is wrong.
@@ -129,17 +164,8 @@ impl Batch<'_> {
             Consequence::Revoke(_) => "instance-stolen",
             Consequence::Stop => "database-restored",
         };
-        let object = Object::new()
-            .text("alarm", alarm)
-            .text("authority", &facts.authority)
-            .text("caller", &facts.caller)
-            .text("request-id", &facts.request_id)
-            .object("instance", describe(&moved.name))
-            .maybe_hex("presented-serial", presented_serial(moved).as_ref().map(Serial::as_bytes))
-            .text("sentence", sentence)
-            .count("decision-index", decision);
-        let logged = self.append(object.into_entry("alarm", at.0), at)?;
-        tracing::error!(alarm, log_index = logged.index, "{sentence}");
+        let about = About { authority: &facts.authority, caller: &facts.caller, request_id: &facts.request_id };
+        let logged = self.alarm(alarm, about, moved, sentence, decision, at)?;
         match consequence {
             Consequence::Nothing | Consequence::Alarm => {}
             Consequence::Revoke(record) => {
@@ -152,6 +178,30 @@ impl Batch<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Logs something that an operator should look at.
+    fn alarm(
+        &mut self,
+        alarm: &'static str,
+        about: About<'_>,
+        moved: &InstanceMove,
+        sentence: &str,
+        decision: u64,
+        at: UnixMillis,
+    ) -> Result<crate::Logged, Fault> {
+        let object = Object::new()
+            .text("alarm", alarm)
+            .text("authority", about.authority)
+            .text("caller", about.caller)
+            .text("request-id", about.request_id)
+            .object("instance", describe(&moved.name))
+            .maybe_hex("presented-serial", presented_serial(moved).as_ref().map(Serial::as_bytes))
+            .text("sentence", sentence)
+            .count("decision-index", decision);
+        let logged = self.append(object.into_entry("alarm", at.0), at)?;
+        tracing::error!(alarm, log_index = logged.index, "{sentence}");
+        Ok(logged)
     }
 
     /// Revokes an instance and every certificate of its registration that has not ended. Gives the index of its entry, and how many.

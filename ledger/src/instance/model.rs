@@ -85,10 +85,12 @@ impl Real {
             };
             let issuer = batch.issuer(ISSUER).unwrap().id;
             let registration = registration(Some(&change), batch.next_index());
-            let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
             let index = schema::signed(batch.next_index());
             let end = conditions.not_after.secs();
-            batch.connection.execute(sql, params![issuer, serial.as_bytes(), end, index, registration]).unwrap();
+            let values = params![issuer, serial.as_bytes(), end, index, registration, moved.key.as_bytes()];
+            batch.connection.execute(sql, values).unwrap();
             let logged = batch.append(b"{}".to_vec(), at).unwrap();
             let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, issuer, serial, \
                        algorithm, not_after, tbs) VALUES (?1, ?2, 'a', 'c', ?3, x'00', 'leaf', ?4, ?5, 'ed25519', ?6, x'00')";

@@ -9,10 +9,14 @@
 //! | of a revoked instance | refused |
 //! | the current one | the record moves |
 //! | the one before, and the new key is the current one's | the current certificate again |
-//! | the one before, with another key, once | the record moves, and what it displaces is superseded |
+//! | the one before, with another key, once | the record moves, and what it displaces is superseded, alarm |
 //! | the one before, with another key, again | refused |
+//! | an older one, and the new key is one that this registration had | refused, alarm: somebody repeats what he recorded |
+//! | one that a retry displaced | refused, alarm: its holder lost a race, or a thief came first |
 //! | an older one, and its key is proven | the instance is revoked, alarm |
 //! | an older one | refused, alarm |
+//!
+//! A certificate that was given once more with the same key is what was given in its place.
 
 use hallmark_policy::{
     Reason, ReasonCode,
@@ -21,7 +25,7 @@ use hallmark_policy::{
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Change, Record, SerialRow, is_revoked};
+use super::{Change, Record, SerialRow, had_key, is_revoked};
 use crate::{
     UnixMillis,
     schema::{signed, unsigned},
@@ -156,7 +160,9 @@ fn refresh(
         let reason = Reason::new(ReasonCode::InstanceDiffers, "names", sentence);
         return Ok(refuse(reason.allowing(record.service), Consequence::Alarm));
     }
-    let is = |held: &super::Held| held.issuer == row.issuer && held.serial == serial.as_bytes();
+    let is = |held: &super::Held| {
+        (held.issuer == row.issuer && held.serial == serial.as_bytes()) || row.same_as == Some(held.log_index)
+    };
     let is_current = is(&record.current);
     let is_previous = record.previous.as_ref().is_some_and(is);
     if (is_current || is_previous) && is_revoked(connection, row.issuer, serial.as_bytes())? {
@@ -182,6 +188,22 @@ fn refresh(
         let sentence = format!("the certificate {serial} was replaced, and the one retry with another key was used");
         let reason = Reason::new(ReasonCode::InstanceRetryUsed, FIELD, sentence);
         return Ok(refuse(reason.allowing("the certificate that was given last"), Consequence::Nothing));
+    }
+    if had_key(connection, record.id, *key)? {
+        let sentence = format!(
+            "the certificate {serial} of {name} was replaced, and the new key is one that the instance had: an earlier refresh is repeated"
+        );
+        let reason = Reason::new(ReasonCode::InstanceCertificateReplaced, FIELD, sentence);
+        let allowed = "the certificate that was given last, and the CSR of a new key";
+        return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
+    }
+    if row.displaced {
+        let sentence = format!(
+            "the certificate {serial} of {name} was displaced: the one before it was presented again with another key"
+        );
+        let reason = Reason::new(ReasonCode::InstanceCertificateReplaced, FIELD, sentence);
+        let allowed = "an operator finds out who presented the other key (alarm `instance-retried`), and runs `hallmark instance revoke` and `allow`";
+        return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
     }
     if *proven {
         let sentence = format!(

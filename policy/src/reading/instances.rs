@@ -49,6 +49,7 @@ impl Reader {
             service: service?,
             replace: table.replace,
             rekey: table.rekey,
+            proof: table.proof,
             alive_per_service: table.alive_per_service,
         })
     }
@@ -71,6 +72,7 @@ impl Reader {
             ("replace", table.replace, "register", register),
             ("alive-per-service", table.alive_per_service.is_some(), "register", register),
             ("rekey", table.rekey, "refresh", refresh),
+            ("proof", table.proof, "refresh", refresh),
         ] {
             if set && !has {
                 self.mistake(place, format!("`instances.{field}` means nothing without the intent `{needed}`"));

@@ -171,7 +171,7 @@ impl Worker {
         let Some(asked) = of(self.turn).filter(|_| self.plan.refresh) else { return request };
         let intent = match (&self.held, of(self.turn + 1)) {
             (Some(held), Some(before)) => {
-                let proof = before.proof_for(asked, &request.authority, &request.request_id);
+                let proof = before.proof_for(asked, &request.authority, &request.request_id, held);
                 let possession_signature = proof.unwrap_or_default();
                 Intent::Refresh(InstanceRefresh { current_certificate: held.clone(), possession_signature })
             }

@@ -18,14 +18,30 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// The signature of this key that the instance may replace its certificate by one for `next`.
-    pub(crate) fn proof_for(&self, next: &Self, authority: &str, request_id: &str) -> anyhow::Result<Bytes> {
+    pub(crate) fn proof_for(
+        &self,
+        next: &Self,
+        authority: &str,
+        request_id: &str,
+        replaced: &[u8],
+    ) -> anyhow::Result<Bytes> {
         let spki = digest(&SHA256, &next.key.subject_public_key_info());
         let spki: String = spki.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let instance = &self.instance;
-        let message =
-            format!("hallmark-instance-refresh-v1\n{authority}\n{request_id}\n{PROVIDER}\n{instance}\n{spki}\n");
+        let serial = serial(replaced).context("a certificate without a serial number")?;
+        let message = format!(
+            "hallmark-instance-refresh-v2\n{authority}\n{request_id}\n{PROVIDER}\n{instance}\n{serial}\n{spki}\n"
+        );
         Ok(self.key.sign(message.as_bytes()).context("a key does not sign")?.into())
     }
+}
+
+/// The serial number of a certificate, DER, in hexadecimal: it follows the version, which is 3.
+fn serial(certificate: &[u8]) -> Option<String> {
+    const VERSION: [u8; 5] = [0xa0, 0x03, 0x02, 0x01, 0x02];
+    let at = certificate.windows(VERSION.len()).position(|window| window == VERSION)? + VERSION.len();
+    let [0x02, length, content @ ..] = certificate.get(at..)? else { return None };
+    Some(content.get(..usize::from(*length))?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Makes `number` CSRs for the service `sports.api`, each with its own P-256 key; `keys` of them after each other are of one instance.

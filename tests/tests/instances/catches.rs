@@ -2,10 +2,11 @@
 
 use hallmark_tests::{
     EVERYWHERE, Where, World,
+    asking::caller_certificate,
     instances::{Agent, key, policy, proven, refresh, register},
 };
 
-use crate::{alarms, codes, revoked};
+use crate::{alarms, change, codes, revoked};
 
 #[tokio::test]
 async fn a_thief_who_refreshes_after_the_owner_did_twice_is_caught_and_the_instance_revoked_for_good() {
@@ -51,15 +52,82 @@ async fn an_owner_who_refreshes_after_the_thief_did_twice_shuts_it_out() {
 }
 
 #[tokio::test]
-async fn a_csr_signed_with_the_replaced_key_is_proof_as_well() {
+async fn a_csr_signed_with_the_replaced_key_revokes_nobody_because_anybody_can_send_it_again() {
     let mut world = World::with_policy(Where::Software, &policy("")).await;
     let mut owner = Agent::registered(&world, "i-1").await.unwrap();
-    let thief = owner.copied();
+    let first = owner.copied();
     owner.refresh(&world).await.unwrap();
     owner.refresh(&world).await.unwrap();
-    let asked = world.mint(refresh("i-1", &thief.key, &thief.minted.certificate)).await;
-    assert_eq!(codes(asked), ["INSTANCE_STOLEN"]);
-    assert_eq!(alarms(&world.log_after_stop().await), ["instance-stolen"]);
+    let asked = world.mint(refresh("i-1", &first.key, &first.minted.certificate)).await;
+    assert_eq!(codes(asked), ["INSTANCE_CERTIFICATE_REPLACED"]);
+    owner.refresh(&world).await.unwrap();
+    assert_eq!(alarms(&world.log_after_stop().await), ["stray-certificate"]);
+}
+
+/// The example policy with a second caller that may do what the coordinator may.
+fn two_callers() -> String {
+    let more = "[caller.second]\nuri = \"spiffe://hallmark.lab/second\"\nmethods = [\"MintCertificate\"]\n\
+                profiles = [\"athenz-service\"]\n";
+    format!("{}\n{more}", policy(""))
+}
+
+/// Waits until the database has forgotten every request.
+async fn forget(world: &World, round: &str) {
+    world.clocks().pass(86_400 + 60);
+    // What is forgotten is forgotten while others are served.
+    for number in 0..8 {
+        Agent::registered(world, &format!("other-{round}-{number}")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_honest_refresh_sent_again_byte_for_byte_revokes_nobody() {
+    for (is_late, is_other) in [(true, false), (false, true), (true, true)] {
+        let mut world = World::with_policy(Where::Software, &two_callers()).await;
+        let caller = if is_other { caller_certificate("spiffe://hallmark.lab/second") } else { world.caller().clone() };
+        let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+        let new = key();
+        let recorded = proven("i-1", &new, &owner.minted.certificate, &owner.key);
+        owner.minted = world.mint(recorded.clone()).await.unwrap();
+        owner.key = new;
+        owner.refresh(&world).await.unwrap();
+        if is_late {
+            forget(&world, "one").await;
+        }
+        for _ in 0..2 {
+            let again = world.mint_as(&caller, recorded.clone()).await;
+            assert_eq!(codes(again), ["INSTANCE_CERTIFICATE_REPLACED"], "late: {is_late}, other: {is_other}");
+        }
+        owner.refresh(&world).await.unwrap();
+        let log = world.log_after_stop().await;
+        assert_eq!(alarms(&log), ["stray-certificate"; 2]);
+        assert!(revoked(&log).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_newest_refresh_sent_again_shuts_its_owner_out_in_no_way() {
+    for is_other in [false, true] {
+        let mut world = World::with_policy(Where::Software, &two_callers()).await;
+        let caller = if is_other { caller_certificate("spiffe://hallmark.lab/second") } else { world.caller().clone() };
+        let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+        let new = key();
+        let recorded = proven("i-1", &new, &owner.minted.certificate, &owner.key);
+        owner.minted = world.mint(recorded.clone()).await.unwrap();
+        owner.key = new;
+        for round in ["one", "two"] {
+            forget(&world, round).await;
+            let again = world.mint_as(&caller, recorded.clone()).await.unwrap();
+            assert_eq!(change(&again), "reissued");
+            assert_ne!(again.certificate, owner.minted.certificate, "the owner has another one with its key");
+        }
+        for _ in 0..3 {
+            owner.refresh(&world).await.unwrap();
+            assert_eq!(change(&owner.minted), "moved");
+        }
+        let log = world.log_after_stop().await;
+        assert!(alarms(&log).is_empty() && revoked(&log).is_empty());
+    }
 }
 
 #[tokio::test]

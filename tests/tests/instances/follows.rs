@@ -73,6 +73,7 @@ async fn where_the_answer_is_not_kept_any_more_the_same_key_gets_another_in_its_
     assert_eq!(change(&retried), "retried", "the retry with another key was not used by that");
     let log = world.log_after_stop().await;
     assert_eq!(revoked(&log), [(serial(&again), "superseded".to_owned())]);
+    assert_eq!(alarms(&log), ["instance-retried"]);
 }
 
 #[tokio::test]
@@ -95,24 +96,35 @@ async fn the_certificate_before_with_another_key_moves_once_and_what_it_displace
         let log = world.log_after_stop().await;
         let superseded = |minted| (serial(minted), "superseded".to_owned());
         assert_eq!(revoked(&log), [superseded(&lost), superseded(&next)]);
-        assert!(alarms(&log).is_empty());
+        assert_eq!(alarms(&log), ["instance-retried"; 2]);
+        let alarm = log.of_type("alarm").next().unwrap();
+        assert_eq!(alarm["decision-index"], retried.log_index);
+        assert_eq!((alarm["instance"]["id"].as_str(), alarm["caller"].as_str()), (Some("i-1"), Some("coordinator")));
     }
 }
 
 #[tokio::test]
-async fn a_displaced_certificate_whose_key_is_in_use_is_a_stolen_one() {
-    let mut world = World::with_policy(Where::Software, &policy("")).await;
-    let mut owner = Agent::registered(&world, "i-1").await.unwrap();
-    let thief = owner.copied();
-    owner.refresh(&world).await.unwrap();
-    // The thief comes second, with a key of its own.
-    let stolen = world.mint(proven("i-1", &key(), &thief.minted.certificate, &thief.key)).await.unwrap();
-    assert_eq!(change(&stolen), "retried");
-    assert_eq!(owner.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_STOLEN"]);
-    let log = world.log_after_stop().await;
-    assert_eq!(alarms(&log), ["instance-stolen"]);
-    let reasons: Vec<_> = revoked(&log).into_iter().map(|(_, reason)| reason).collect();
-    assert_eq!(reasons, ["superseded", "key-compromise", "key-compromise"], "all three of its certificates");
+async fn whoever_presents_the_certificate_before_cannot_make_the_owner_revoke_itself() {
+    for has_key in [false, true] {
+        let mut world = World::with_policy(Where::Software, &policy("")).await;
+        let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+        let before = owner.copied();
+        owner.refresh(&world).await.unwrap();
+        let (old, new) = (&before.minted.certificate, key());
+        let request = if has_key { proven("i-1", &new, old, &before.key) } else { refresh("i-1", &new, old) };
+        let mut other = before.copied();
+        (other.minted, other.key) = (world.mint(request).await.unwrap(), new);
+        assert_eq!(change(&other.minted), "retried");
+        for _ in 0..2 {
+            assert_eq!(owner.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_CERTIFICATE_REPLACED"]);
+            // Nor after the record has moved on, and another one was displaced.
+            other.refresh(&world).await.unwrap();
+            world.restart().await;
+        }
+        let log = world.log_after_stop().await;
+        assert_eq!(alarms(&log), ["instance-retried", "stray-certificate", "stray-certificate"]);
+        assert_eq!(revoked(&log), [(serial(&owner.minted), "superseded".to_owned())], "the instance is not");
+    }
 }
 
 #[tokio::test]

@@ -16,11 +16,15 @@ use prost::Message;
 
 use crate::{alarms, codes, revoked, serial};
 
-async fn ask<M: Message + Default>(world: &World, method: &str, request: &impl Message) -> Result<M, Refused> {
+pub(crate) async fn ask<M: Message + Default>(
+    world: &World,
+    method: &str,
+    request: &impl Message,
+) -> Result<M, Refused> {
     decoded(world.operate(method, &caller_certificate(OPERATOR), request.encode_to_vec()).await)
 }
 
-fn revoke(id: &str) -> RevokeInstanceRequest {
+pub(crate) fn revoke(id: &str) -> RevokeInstanceRequest {
     RevokeInstanceRequest {
         authority: AUTHORITY.to_owned(),
         provider: PROVIDER.to_owned(),
@@ -30,7 +34,7 @@ fn revoke(id: &str) -> RevokeInstanceRequest {
     }
 }
 
-fn allow(id: &str) -> AllowInstanceRequest {
+pub(crate) fn allow(id: &str) -> AllowInstanceRequest {
     AllowInstanceRequest {
         authority: AUTHORITY.to_owned(),
         provider: PROVIDER.to_owned(),

@@ -1,10 +1,12 @@
 //! Racing refreshes: one moves the record, and nobody is revoked for having lost.
 
+use hallmark_proto::signer::MintCertificateResponse;
 use hallmark_tests::{
     EVERYWHERE, World,
     asking::join_all,
-    instances::{Agent, key, policy, proven, refresh, register},
+    instances::{Agent, key, policy, proven, register},
 };
+use rcgen::KeyPair;
 
 use crate::{alarms, change, revoked};
 
@@ -37,7 +39,9 @@ async fn of_32_racing_refreshes_with_keys_of_their_own_one_moves_one_retries_and
     for place in EVERYWHERE {
         let mut world = World::with_policy(place, &policy("")).await;
         let agent = Agent::registered(&world, "i-1").await.unwrap();
-        let requests: Vec<_> = (0..RACERS).map(|_| refresh("i-1", &key(), &agent.minted.certificate)).collect();
+        let keys: Vec<_> = (0..RACERS).map(|_| key()).collect();
+        let old = &agent.minted.certificate;
+        let requests: Vec<_> = keys.iter().map(|key| proven("i-1", key, old, &agent.key)).collect();
         let answers = join_all(requests.into_iter().map(|request| world.mint(request))).await;
         let mut changes: Vec<_> = answers.iter().flatten().map(change).collect();
         changes.sort();
@@ -45,9 +49,24 @@ async fn of_32_racing_refreshes_with_keys_of_their_own_one_moves_one_retries_and
         let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
         assert_eq!(refused.len(), RACERS - 2);
         assert!(refused.iter().all(|refused| refused.reasons == ["INSTANCE_RETRY_USED"]));
+        // The winner that was displaced goes on as if nothing had happened, and so does the one in its place.
+        let winner = |word: &str| {
+            let of = |(answer, key): (&Result<MintCertificateResponse, _>, &KeyPair)| {
+                let minted = answer.as_ref().ok().filter(|minted| change(minted) == word)?.clone();
+                let key = KeyPair::try_from(key.serialize_der()).unwrap();
+                Some(Agent { id: "i-1".to_owned(), key, minted })
+            };
+            answers.iter().zip(&keys).find_map(of).unwrap()
+        };
+        let (mut displaced, mut retried) = (winner("moved"), winner("retried"));
+        for _ in 0..3 {
+            assert_eq!(displaced.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_CERTIFICATE_REPLACED"]);
+            retried.refresh(&world).await.unwrap();
+        }
         let log = world.log_after_stop().await;
         assert_eq!(revoked(&log).len(), 1, "what the retry displaced");
-        assert!(alarms(&log).is_empty());
+        let stray = "stray-certificate";
+        assert_eq!(alarms(&log), ["instance-retried", stray, stray, stray]);
     }
 }
 

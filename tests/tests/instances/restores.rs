@@ -32,13 +32,13 @@ fn parts(world: &World) -> [(PathBuf, PathBuf); 2] {
     ["ledger.sqlite", "log"].map(|name| (world.path(name), world.path(&format!("backup-{name}"))))
 }
 
-async fn back_up(world: &mut World) {
+pub(crate) async fn back_up(world: &mut World) {
     world.stop().await;
     parts(world).iter().for_each(|(here, there)| copy(here, there));
     world.start(false).await.unwrap();
 }
 
-async fn restore(world: &mut World) {
+pub(crate) async fn restore(world: &mut World) {
     world.stop().await;
     for (here, there) in parts(world) {
         if here.is_dir() {

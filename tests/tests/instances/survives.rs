@@ -1,7 +1,10 @@
 //! Between commit and answer the device fails: who asks again gets what was committed.
 
 use hallmark_faulty::{Effect, Function, When};
-use hallmark_proto::signer::signer_client::SignerClient;
+use hallmark_proto::{
+    operator::{AllowInstanceResponse, RevokeInstanceResponse},
+    signer::{MintCertificateRequest, signer_client::SignerClient},
+};
 use hallmark_tests::{
     World,
     client::connect,
@@ -16,7 +19,12 @@ use tokio::{
 };
 use tonic::transport::Channel;
 
-use crate::{alarms, change, codes, revoked};
+use crate::{
+    alarms, change, codes,
+    operates::{allow, ask, revoke},
+    restores::{back_up, restore},
+    revoked,
+};
 
 /// CKR_FUNCTION_FAILED.
 fn fails() -> Effect {
@@ -74,6 +82,66 @@ async fn a_refresh_whose_epoch_was_replaced_before_it_was_signed_leaves_its_owne
     let again = world.mint(refresh("i-1", &new, &agent.minted.certificate)).await.unwrap();
     assert_eq!(change(&again), "reissued");
     assert!(alarms(&world.log_after_stop().await).is_empty());
+}
+
+/// A refresh that is committed, and whose signature the device did not give.
+async fn committed(world: &World, agent: &Agent) -> MintCertificateRequest {
+    let request = refresh(&agent.id, &key(), &agent.minted.certificate);
+    world.device().fault(Function::Sign, When::Always, fails());
+    world.mint(request.clone()).await.unwrap_err();
+    world.device().mend();
+    request
+}
+
+/// The request is void, and its entry says why.
+async fn is_void(world: &mut World, request: MintCertificateRequest, why: &str) {
+    for _ in 0..2 {
+        assert_eq!(codes(world.mint(request.clone()).await), ["REQUEST_VOID"]);
+    }
+    let log = world.log_after_stop().await;
+    let void: Vec<_> = log.of_type("void").filter(|entry| entry["request-id"] == request.request_id.as_str()).collect();
+    assert_eq!(void.len(), 1);
+    assert_eq!(void[0]["reasons"][0]["code"], why);
+}
+
+#[tokio::test]
+async fn a_refresh_that_was_committed_is_never_signed_once_its_instance_is_revoked() {
+    let mut world = World::faulty_with_policy(&policy("")).await;
+    let request = committed(&world, &Agent::registered(&world, "i-1").await.unwrap()).await;
+    let _: RevokeInstanceResponse = ask(&world, "RevokeInstance", &revoke("i-1")).await.unwrap();
+    is_void(&mut world, request, "INSTANCE_CERTIFICATE_REVOKED").await;
+}
+
+#[tokio::test]
+async fn a_refresh_that_was_committed_is_never_signed_once_its_registration_is_over() {
+    let mut world = World::faulty_with_policy(&policy("")).await;
+    let request = committed(&world, &Agent::registered(&world, "i-1").await.unwrap()).await;
+    let _: AllowInstanceResponse = ask(&world, "AllowInstance", &allow("i-1")).await.unwrap();
+    Agent::registered(&world, "i-1").await.unwrap();
+    is_void(&mut world, request, "INSTANCE_UNKNOWN").await;
+}
+
+#[tokio::test]
+async fn a_refresh_that_was_committed_is_never_signed_once_a_retry_displaced_it() {
+    let mut world = World::faulty_with_policy(&policy("")).await;
+    let agent = Agent::registered(&world, "i-1").await.unwrap();
+    let request = committed(&world, &agent).await;
+    let retried = world.mint(refresh("i-1", &key(), &agent.minted.certificate)).await.unwrap();
+    assert_eq!(change(&retried), "retried");
+    is_void(&mut world, request, "INSTANCE_CERTIFICATE_REVOKED").await;
+}
+
+#[tokio::test]
+async fn a_refresh_that_was_committed_is_never_signed_in_a_stopped_authority() {
+    let mut world = World::faulty_with_policy(&policy("")).await;
+    let mut lost = Agent::registered(&world, "i-1").await.unwrap();
+    let agent = Agent::registered(&world, "i-2").await.unwrap();
+    back_up(&mut world).await;
+    lost.refresh(&world).await.unwrap();
+    restore(&mut world).await;
+    let request = committed(&world, &agent).await;
+    assert_eq!(codes(world.mint(refresh("i-1", &key(), &lost.minted.certificate)).await), ["AUTHORITY_STOPPED"]);
+    is_void(&mut world, request, "AUTHORITY_STOPPED").await;
 }
 
 /// A connection.

@@ -1,6 +1,6 @@
 //! The reference: the serial rule over lists of certificates, without a database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hallmark_policy::content::Serial;
 
@@ -36,6 +36,10 @@ pub(super) struct Model {
     /// Those whose answer can be given again.
     pub(super) kept: BTreeSet<usize>,
     pub(super) revoked: BTreeSet<usize>,
+    /// What was given in the place of one, with the same key.
+    pub(super) same_as: BTreeMap<usize, usize>,
+    /// What a retry with another key took the place of.
+    pub(super) displaced: BTreeSet<usize>,
     pub(super) stopped: bool,
     pub(super) restored_at: Option<i64>,
 }
@@ -88,14 +92,28 @@ impl Model {
                 if (presented.instance, presented.registration) != (instance, record.registration) {
                     return Outcome::Refused("INSTANCE_DIFFERS");
                 }
-                let place = if certificate == record.current {
+                let stands = |index: usize| certificate == index || self.same_as.get(&certificate) == Some(&index);
+                let had_key = self
+                    .known
+                    .iter()
+                    .map(|index| &world[*index])
+                    .any(|it| (it.instance, it.registration, it.key) == (instance, record.registration, key));
+                let place = if stands(record.current) {
                     "current"
-                } else if Some(certificate) == record.previous {
+                } else if record.previous.is_some_and(stands) {
                     "previous"
                 } else {
                     "older"
                 };
                 match place {
+                    "older" if had_key && self.stopped => return Outcome::Refused("AUTHORITY_STOPPED"),
+                    "older" if self.displaced.contains(&certificate) && self.stopped => {
+                        return Outcome::Refused("AUTHORITY_STOPPED");
+                    }
+                    "older" if self.displaced.contains(&certificate) => {
+                        return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED");
+                    }
+                    "older" if had_key => return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED"),
                     "older" if proven && !self.stopped => {
                         let ours = |index: &usize| {
                             world[*index].instance == instance
@@ -142,6 +160,16 @@ impl Model {
             (_, Some(before)) => {
                 if change == "retried" && lives(before.current) {
                     self.revoked.insert(before.current);
+                }
+                if change == "retried" {
+                    let stands = |index: &usize| self.same_as.get(index) == Some(&before.current);
+                    let twins: Vec<_> = self.known.iter().copied().filter(stands).collect();
+                    self.displaced.extend(twins);
+                    self.displaced.insert(before.current);
+                }
+                if change == "reissued" {
+                    self.same_as.values_mut().filter(|given| **given == before.current).for_each(|given| *given = next);
+                    self.same_as.insert(before.current, next);
                 }
                 Registered { current: next, retried: before.retried || change == "retried", ends, ..before }
             }
