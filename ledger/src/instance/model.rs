@@ -70,17 +70,19 @@ impl Real {
             if let Verdict::Same { log_index } = verdict {
                 return Outcome::Same(usize::try_from(number(batch.connection, log_index)).unwrap());
             }
-            if let Some(reason) = stopped(batch.connection, AUTHORITY).unwrap() {
-                return Outcome::Refused(reason.code.as_str());
-            }
             let change = match verdict {
-                Verdict::Move(change) => change,
-                Verdict::Refuse(reason, consequence) => {
-                    let stops = consequence == Consequence::Stop;
+                Verdict::Refuse(reason, consequence) if consequence != Consequence::Nothing => {
+                    let stops = stopped(batch.connection, AUTHORITY).unwrap().is_some()
+                        || consequence == Consequence::Stop;
                     batch.follow(consequence, moved, &facts, &reason.sentence, 0, at).unwrap();
                     assert_eq!(stopped(batch.connection, AUTHORITY).unwrap().is_some(), stops);
                     return Outcome::Refused(reason.code.as_str());
                 }
+                Verdict::Move(change) => match stopped(batch.connection, AUTHORITY).unwrap() {
+                    Some(reason) => return Outcome::Refused(reason.code.as_str()),
+                    None => change,
+                },
+                Verdict::Refuse(reason, _) => return Outcome::Refused(reason.code.as_str()),
                 Verdict::Same { .. } => unreachable!(),
             };
             let issuer = batch.issuer(ISSUER).unwrap().id;
