@@ -128,8 +128,12 @@ fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen)
     let mut table = Table::new();
     if answer.before {
         table.row(["note", "it was revoked before"]);
-    } else {
+    }
+    if !answer.before || answer.certificates > 0 {
         table.row(["certificates", &when::number(answer.certificates)]);
+    }
+    if answer.left > 0 {
+        table.row(["left", &format!("{}: the daemon goes on, and so does this command", when::number(answer.left))]);
     }
     table.row(["log index", &answer.log_index.to_string()]);
     screen.say(&format!("{} {shown}\n{}", screen.tone(Tone::Good, "revoked:"), table.render(2)));
@@ -139,6 +143,7 @@ fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen)
         "provider": instance.provider,
         "id": instance.id,
         "certificates": answer.certificates,
+        "left": answer.left,
         "before": answer.before,
         "log-index": answer.log_index,
         "receipt": answer.receipt,

@@ -76,6 +76,19 @@ impl Ledger {
         Ok(row.map_or(Found::New, |row| row.found(&request.content_sha256)))
     }
 
+    /// Whether an alarm, or worse, follows from what a request wants to do to an instance's record.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn is_alarming(
+        &self,
+        authority: &str,
+        moved: &hallmark_policy::instance::InstanceMove,
+        at: UnixMillis,
+    ) -> Result<bool, LedgerError> {
+        self.read(|connection| crate::instance::is_alarming(connection, authority, moved, at))
+    }
+
     /// When a request was committed, or the one whose certificate answers it, too.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub use command::{Allowed, InstanceRevocation, InstanceRevoked};
 pub(crate) use consequence::Change;
 pub use page::{InstanceFilter, InstanceRecord, InstanceState};
 pub(crate) use page::{page, show};
-pub(crate) use rule::{Consequence, Verdict, judge, stopped};
+pub(crate) use rule::{Consequence, Verdict, is_alarming, judge, stopped};
 
 /// A certificate of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -39,6 +39,13 @@ impl Batch<'_> {
         {
             return self.answer_same(&warrant.conditions.request, log_index, at);
         }
+        // A thief is caught whatever else stands against his request.
+        let verdict = match verdict {
+            Some(Verdict::Refuse(reason, consequence)) if consequence != Consequence::Nothing => {
+                return self.refuse_move(&warrant, *reason, consequence, at);
+            }
+            verdict => verdict,
+        };
         let reasons = self.objections(&warrant.conditions, at)?;
         if !reasons.is_empty() {
             return self.refuse_warrant(&warrant, reasons, at);

@@ -4,7 +4,13 @@
 use hallmark_policy::time::Span;
 use rusqlite::{Connection, params};
 
-use crate::{LedgerConfig, UnixMillis, batch::Batch, request::RequestRow, resume::about, schema::unsigned};
+use crate::{
+    LedgerConfig, UnixMillis,
+    batch::{Batch, Fault},
+    request::RequestRow,
+    resume::about,
+    schema::unsigned,
+};
 
 /// What void entries of forgotten requests say.
 const FORGOTTEN: &str = "forgotten";
@@ -46,6 +52,8 @@ impl Retention {
 pub(crate) struct Sweep {
     /// Nothing that has ended is old enough before its cutoff has passed this time.
     ended_next_at: i64,
+    /// Whether certificates of a revoked instance may still have to be revoked.
+    revoking: bool,
     /// Rows up to this index were looked at.
     after: i64,
     /// Nothing is old enough before the cutoff has passed this time.
@@ -63,12 +71,17 @@ struct Seen {
 impl Sweep {
     /// From the beginning.
     pub(crate) fn new() -> Self {
-        Self { ended_next_at: i64::MIN, after: -1, next_at: i64::MIN }
+        Self { ended_next_at: i64::MIN, revoking: true, after: -1, next_at: i64::MIN }
+    }
+
+    /// A batch has left certificates that are to be revoked.
+    pub(crate) fn note(&mut self, revoking: bool) {
+        self.revoking |= revoking;
     }
 
     /// Whether there may be something that is old enough.
     pub(crate) fn is_due(&self, cutoffs: Cutoffs) -> bool {
-        cutoffs.requests > self.next_at || cutoffs.ended > self.ended_next_at
+        self.revoking || cutoffs.requests > self.next_at || cutoffs.ended > self.ended_next_at
     }
 
     /// Looks at `rows_max` rows of each kind at most, and deletes what is old enough. Entries get the time `now`.
@@ -79,6 +92,16 @@ impl Sweep {
         cutoffs: Cutoffs,
         rows_max: usize,
     ) -> rusqlite::Result<()> {
+        if self.revoking {
+            self.revoking = match batch.go_on_revoking(now, rows_max) {
+                Ok(more) => more,
+                Err(Fault::Sql(error)) => return Err(error),
+                Err(Fault::Alone(error)) => {
+                    tracing::error!(%error, "certificates of a revoked instance are left; revoke it again");
+                    false
+                }
+            };
+        }
         if cutoffs.ended > self.ended_next_at {
             self.ended_next_at = forget_ended(batch.connection, cutoffs.ended, rows_max)?;
         }

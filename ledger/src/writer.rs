@@ -145,6 +145,7 @@ impl Writer {
     fn finish(&self, mut batch: Batch<'_>, sweep_rows_max: usize) -> Result<Written, LedgerError> {
         let head = self.shared.head();
         let mut sweep = self.sweep;
+        sweep.note(batch.revoking);
         let mut trusted_at = batch.trusted_at.or(self.trusted_at);
         let mut forget = || -> rusqlite::Result<()> {
             let Some(at) = trusted_at else { return Ok(()) };

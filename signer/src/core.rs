@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hallmark_backends::{BackendError, Health, Keyring};
 use hallmark_ledger::{Event, Ledger};
 use hallmark_policy::{
-    Approved, Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
+    Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
     caller::Identity,
     content::{SERIAL_RANDOM_BYTES, Serial},
     key::SpkiDigest,
@@ -79,7 +79,7 @@ pub(crate) struct Inner {
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     caller_rates: Rates,
-    instance_rates: Rates,
+    pub(crate) instance_rates: Rates,
     serving: RwLock<Arc<HashMap<String, Serving>>>,
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) aggregates: Aggregates,
@@ -358,17 +358,8 @@ impl Inner {
         Err(Failure { reasons: vec![reason], logged: None, retry_after: Some(retry_after) })
     }
 
-    /// Takes an approved certificate off its instance's rate.
-    pub(crate) fn check_instance_rate(&self, approved: &Approved) -> Result<(), Failure> {
-        let Some(limit) = approved.instance_rate() else { return Ok(()) };
-        let name = format!("{} {} {}", approved.authority(), limit.profile, limit.instance);
-        let taken = self.instance_rates.take(&name, limit.rate, self.clock.boottime_nanos());
-        let whose = || format!("profile `{}` gives {} certificates to one instance", limit.profile, limit.rate);
-        taken.map_err(|wait| Self::over_rate(whose(), wait))
-    }
-
     /// It has no entry, and so is counted, not logged one by one: whoever asks too often must not fill the log.
-    fn over_rate(whose: String, wait: Duration) -> Failure {
+    pub(crate) fn over_rate(whose: String, wait: Duration) -> Failure {
         let sentence = format!("{whose}, and they are used up for {} ms", wait.as_nanos().div_ceil(1_000_000));
         let reason = Reason::new(ReasonCode::RateExceeded, "caller", sentence);
         Failure { reasons: vec![reason], logged: None, retry_after: Some(wait) }

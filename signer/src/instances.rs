@@ -1,11 +1,48 @@
 //! What follows from refused and displaced certificates of instances, beside what the ledger wrote in its transaction.
 
-use hallmark_ledger::Event;
-use hallmark_policy::{Facts, Reason, ReasonCode};
+use hallmark_ledger::{Event, UnixMillis};
+use hallmark_policy::{Approved, Facts, Reason, ReasonCode, limits::Rate};
 
-use crate::{answer::Failure, core::Inner};
+use crate::{answer::Failure, core::Inner, order::Outcome};
+
+/// A certificate of an instance's rate that was taken.
+pub(crate) struct Charge {
+    name: String,
+    rate: Rate,
+}
 
 impl Inner {
+    /// Takes one certificate of the instance's rate. Where none is left, what raises an alarm goes on to the ledger nevertheless: a thief is
+    /// caught, however fast he is.
+    pub(crate) fn charge_instance(&self, approved: &Approved, at: UnixMillis) -> Result<Option<Charge>, Failure> {
+        let Some(limit) = approved.instance_rate() else { return Ok(None) };
+        let name = format!("{} {} {}", approved.authority(), limit.profile, limit.instance);
+        let Err(wait) = self.instance_rates.take(&name, limit.rate, self.clock.boottime_nanos()) else {
+            return Ok(Some(Charge { name, rate: limit.rate }));
+        };
+        let alarming = match &approved.conditions().instance {
+            Some(moved) => self.ledger.is_alarming(approved.authority(), moved, at),
+            None => Ok(false),
+        };
+        if alarming.map_err(|error| self.ledger_failed(&error))? {
+            return Ok(None);
+        }
+        let whose = format!("profile `{}` gives {} certificates to one instance", limit.profile, limit.rate);
+        Err(Self::over_rate(whose, wait))
+    }
+
+    /// Gives back what was taken, where nothing was committed for it.
+    pub(crate) fn settle(&self, charge: Option<Charge>, outcome: &Result<Outcome, Failure>) {
+        let is_used = match outcome {
+            Ok(Outcome::Certified(certified)) => !certified.replayed,
+            Ok(Outcome::Validated(_)) => false,
+            Err(failure) => !failure.reasons.iter().any(|reason| is_of_the_rule(reason.code)),
+        };
+        if let (Some(Charge { name, rate }), false) = (charge, is_used) {
+            self.instance_rates.give_back(&name, rate);
+        }
+    }
+
     /// A certificate that is not ours, presented to be refreshed: an alarm that waits for its refusal's place in the log.
     pub(crate) fn foreign_certificate(&self, reasons: &[Reason], facts: &Facts) -> Option<Event> {
         let reason = reasons.iter().find(|reason| reason.code == ReasonCode::InstanceCertificateForeign)?;
@@ -35,4 +72,20 @@ impl Inner {
             self.crls.refreshing.was_revoked();
         }
     }
+}
+
+/// Whether the ledger says so in the place of moving a record.
+fn is_of_the_rule(code: ReasonCode) -> bool {
+    [
+        ReasonCode::AuthorityStopped,
+        ReasonCode::InstanceCertificateReplaced,
+        ReasonCode::InstanceCertificateRevoked,
+        ReasonCode::InstanceDiffers,
+        ReasonCode::InstanceExists,
+        ReasonCode::InstanceRetryUsed,
+        ReasonCode::InstanceRevoked,
+        ReasonCode::InstanceStolen,
+        ReasonCode::InstanceUnknown,
+    ]
+    .contains(&code)
 }

@@ -102,11 +102,14 @@ pub(crate) async fn mint(
     };
     match decide(&policy, request, &serving.issuer, now.time, core.serial()?) {
         Decision::Approve(approved) => {
+            let mut charge = None;
             if !request.validate_only() {
                 core.check_device(approved.issuer().digest())?;
-                core.check_instance_rate(&approved)?;
+                charge = core.charge_instance(&approved, now.millis)?;
             }
-            certify(core, *approved, now, deadline, Keep::InBackground(turn), Some(deciding)).await
+            let outcome = certify(core, *approved, now, deadline, Keep::InBackground(turn), Some(deciding)).await;
+            core.settle(charge, &outcome);
+            outcome
         }
         Decision::Refuse(reasons) => {
             drop(deciding);

@@ -51,6 +51,16 @@ impl Rates {
     }
 }
 
+impl Rates {
+    /// Gives back a call that was taken for nothing.
+    pub(crate) fn give_back(&self, name: &str, rate: Rate) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fresh_at) = used.fresh_at.get_mut(name) {
+            *fresh_at = fresh_at.saturating_sub(rate.period_nanos() / u64::from(rate.calls()));
+        }
+    }
+}
+
 impl Used {
     /// Forgets who is fresh. Where all places are taken by others, strangers wait: memory has a bound.
     fn make_room(&mut self, now_nanos: u64) -> Result<(), Duration> {
@@ -88,6 +98,19 @@ mod tests {
         assert_eq!(rates.take("b", rate, SECOND), Ok(()), "another caller has a rate of its own");
         assert_eq!(rates.take("a", rate, SECOND + SECOND / 4), Ok(()));
         assert_eq!(rates.take("a", rate, SECOND + SECOND / 4), Err(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn a_call_that_is_given_back_can_be_taken_again() {
+        let (rates, rate) = (Rates::default(), rate("2/h"));
+        for _ in 0..5 {
+            assert_eq!(rates.take("a", rate, SECOND), Ok(()));
+            rates.give_back("a", rate);
+        }
+        assert_eq!(rates.take("a", rate, SECOND), Ok(()));
+        assert_eq!(rates.take("a", rate, SECOND), Ok(()));
+        assert!(rates.take("a", rate, SECOND).is_err());
+        rates.give_back("b", rate);
     }
 
     #[test]

@@ -97,15 +97,18 @@ impl Inner {
         // The clock may be wrong: who is to be shut out is shut out nevertheless.
         let revoked = self.ledger.revoke_instance(wish, self.clock.wall().millis).await;
         match revoked.map_err(|error| self.ledger_failed(&error))? {
-            InstanceRevoked::Now { logged, certificates } => {
+            InstanceRevoked::Now { logged, certificates, left } => {
                 self.crls.refreshing.was_revoked();
                 let receipt = self.receipt_or_none(logged).await;
                 let (log_index, receipt) = (receipt.log_index, receipt.text);
-                Ok(answer::success(&RevokeInstanceResponse { log_index, certificates, before: false, receipt }))
+                Ok(answer::success(&RevokeInstanceResponse { log_index, certificates, before: false, receipt, left }))
             }
-            InstanceRevoked::Before { log_index } => {
+            InstanceRevoked::Before { log_index, certificates, left } => {
+                if certificates > 0 {
+                    self.crls.refreshing.was_revoked();
+                }
                 let receipt = self.receipt_of(log_index).await?.text;
-                Ok(answer::success(&RevokeInstanceResponse { log_index, certificates: 0, before: true, receipt }))
+                Ok(answer::success(&RevokeInstanceResponse { log_index, certificates, before: true, receipt, left }))
             }
             InstanceRevoked::Unknown(reason) => Err(reason.into()),
         }
@@ -125,7 +128,7 @@ impl Inner {
                 let (log_index, receipt) = (receipt.log_index, receipt.text);
                 Ok(answer::success(&AllowInstanceResponse { log_index, receipt }))
             }
-            Allowed::Unknown(reason) => Err(reason.into()),
+            Allowed::Unknown(reason) | Allowed::Unfinished(reason) => Err(reason.into()),
         }
     }
 

@@ -8,6 +8,7 @@ use super::{Record, consequence::describe};
 use crate::{
     Logged, UnixMillis,
     batch::{Batch, Fault},
+    revocation::SERIALS_EACH_MAX,
 };
 
 /// An operator's wish about one instance.
@@ -36,11 +37,17 @@ pub enum InstanceRevoked {
         logged: Logged,
         /// How many certificates were revoked with it.
         certificates: u64,
+        /// How many are still to be revoked: it goes on in the background, and when asked again.
+        left: u64,
     },
-    /// It was revoked before; nothing was written.
+    /// It was revoked before. Certificates that were left are revoked now.
     Before {
         /// Index of that entry.
         log_index: u64,
+        /// How many certificates were revoked now.
+        certificates: u64,
+        /// How many are still to be revoked.
+        left: u64,
     },
     /// It is not registered; nothing was written.
     Unknown(Reason),
@@ -53,6 +60,8 @@ pub enum Allowed {
     Now(Logged),
     /// There is no record; nothing was written.
     Unknown(Reason),
+    /// Some of its certificates are not revoked yet; nothing was written.
+    Unfinished(Reason),
 }
 
 impl Batch<'_> {
@@ -71,11 +80,13 @@ impl Batch<'_> {
             let sql = "SELECT revoked_index FROM instance WHERE id = ?1";
             let id = crate::schema::signed(record.id);
             let index: Option<i64> = self.connection.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
-            return Ok(InstanceRevoked::Before { log_index: index.map_or(0, crate::schema::unsigned) });
+            let log_index = index.map_or(0, crate::schema::unsigned);
+            let (certificates, left) = self.revoke_living(authority, record.id, *reason, by, SERIALS_EACH_MAX, at)?;
+            return Ok(InstanceRevoked::Before { log_index, certificates, left });
         }
         let name = InstanceName { service: record.service.clone(), ..name };
-        let (logged, certificates) = self.revoke_record(authority, &name, &record, *reason, by, why, at)?;
-        Ok(InstanceRevoked::Now { logged, certificates })
+        let (logged, certificates, left) = self.revoke_record(authority, &name, &record, *reason, by, why, at)?;
+        Ok(InstanceRevoked::Now { logged, certificates, left })
     }
 
     /// Takes the record away, so that the instance may register anew. What was revoked stays on CRLs.
@@ -85,6 +96,13 @@ impl Batch<'_> {
         let Some(record) = Record::find(self.connection, authority, &name)? else {
             return Ok(Allowed::Unknown(unknown(&name)));
         };
+        let sql = "SELECT 1 FROM instance WHERE id = ?1 AND revoking IS NOT NULL";
+        if self.connection.prepare_cached(sql)?.exists([crate::schema::signed(record.id)])? {
+            let sentence = format!("certificates of {name} are still being revoked");
+            let reason = Reason::new(ReasonCode::StateDiffers, "instance", sentence);
+            let allowed = "to wait, or `hallmark instance revoke` until it says that none is left";
+            return Ok(Allowed::Unfinished(reason.allowing(allowed)));
+        }
         let name = InstanceName { service: record.service.clone(), ..name };
         let object = Object::new()
             .text("action", "allowed")

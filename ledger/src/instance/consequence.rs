@@ -8,7 +8,7 @@ use hallmark_policy::{
     instance::{InstanceMove, InstanceName},
     key::SpkiDigest,
 };
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Consequence, Held, Record, presented_serial};
 use crate::{
@@ -204,7 +204,8 @@ impl Batch<'_> {
         Ok(logged)
     }
 
-    /// Revokes an instance and every certificate of its registration that has not ended. Gives the index of its entry, and how many.
+    /// Revokes an instance and the certificates of its registration that have not ended: as many as one transaction does, and the others in the
+    /// background. Gives its entry, how many were revoked, and how many are left.
     #[expect(clippy::too_many_arguments, reason = "what its entry says comes in here")]
     pub(crate) fn revoke_record(
         &mut self,
@@ -215,7 +216,7 @@ impl Batch<'_> {
         by: &str,
         why: &str,
         at: UnixMillis,
-    ) -> Result<(crate::Logged, u64), Fault> {
+    ) -> Result<(crate::Logged, u64, u64), Fault> {
         let object = Object::new()
             .text("action", "revoked")
             .text("authority", authority)
@@ -227,12 +228,46 @@ impl Batch<'_> {
         let logged = self.append(object.into_entry("instance", at.0), at)?;
         let sql = "UPDATE instance SET revoked_at = ?2, revoked_index = ?3 WHERE id = ?1";
         self.connection.prepare_cached(sql)?.execute(params![signed(record.id), at.0, signed(logged.index)])?;
+        let (revoked, left) = self.revoke_living(authority, record.id, reason, by, SERIALS_EACH_MAX, at)?;
+        Ok((logged, revoked, left))
+    }
+
+    /// Revokes certificates of a revoked registration, and remembers whether some are left. Gives how many were, and are.
+    pub(crate) fn revoke_living(
+        &mut self,
+        authority: &str,
+        registration: u64,
+        reason: RevocationReason,
+        by: &str,
+        most: u32,
+        at: UnixMillis,
+    ) -> Result<(u64, u64), Fault> {
         let mut revoked = 0;
-        for held in living(self.connection, record.id, at)? {
+        for held in living(self.connection, registration, most, at)? {
             self.revoke_held(authority, &held, reason, by, at)?;
             revoked += 1;
         }
-        Ok((logged, revoked))
+        let left = count_living(self.connection, registration, at)?;
+        let sql = "UPDATE instance SET revoking = ?2, revoking_by = ?3 WHERE id = ?1";
+        let (why, who) = if left > 0 { (Some(reason.number()), Some(by)) } else { (None, None) };
+        self.connection.prepare_cached(sql)?.execute(params![signed(registration), why, who])?;
+        self.revoking |= left > 0;
+        Ok((revoked, left))
+    }
+
+    /// Goes on with an instance whose certificates are not all revoked yet. Gives whether there is more to do.
+    pub(crate) fn go_on_revoking(&mut self, at: UnixMillis, most: usize) -> Result<bool, Fault> {
+        let sql = "SELECT id, authority, revoking, revoking_by FROM instance WHERE revoking IS NOT NULL LIMIT 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let read = |row: &rusqlite::Row<'_>| {
+            let id = crate::schema::unsigned(row.get(0)?);
+            Ok((id, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?))
+        };
+        let Some((id, authority, reason, by)) = statement.query_row([], read).optional()? else { return Ok(false) };
+        let reason = RevocationReason::from_number(reason).unwrap_or(RevocationReason::Unspecified);
+        let most = u32::try_from(most).unwrap_or(SERIALS_EACH_MAX).min(SERIALS_EACH_MAX);
+        self.revoke_living(&authority, id, reason, by.as_deref().unwrap_or(BY_RULE), most, at)?;
+        Ok(true)
     }
 
     fn revoke_held(
@@ -253,16 +288,24 @@ impl Batch<'_> {
 }
 
 /// Certificates of a registration that have not ended and are not revoked.
-fn living(connection: &Connection, registration: u64, at: UnixMillis) -> rusqlite::Result<Vec<Held>> {
+fn living(connection: &Connection, registration: u64, most: u32, at: UnixMillis) -> rusqlite::Result<Vec<Held>> {
     let sql = "SELECT s.issuer, s.serial, s.log_index FROM serial s WHERE s.instance = ?1 AND s.not_after * 1000 > ?2 \
                AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial) \
                ORDER BY s.log_index DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![signed(registration), at.0, SERIALS_EACH_MAX], |row| {
+    let rows = statement.query_map(params![signed(registration), at.0, most], |row| {
         let log_index = crate::schema::unsigned(row.get(2)?);
         Ok(Held { issuer: row.get(0)?, serial: row.get(1)?, spki: [0; 32], log_index })
     })?;
     rows.collect()
+}
+
+/// How many there are.
+fn count_living(connection: &Connection, registration: u64, at: UnixMillis) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM serial s WHERE s.instance = ?1 AND s.not_after * 1000 > ?2 \
+               AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial)";
+    let count = connection.prepare_cached(sql)?.query_row(params![signed(registration), at.0], |row| row.get(0));
+    count.map(crate::schema::unsigned)
 }
 
 /// A record begins. Whatever was registered under its name is over.

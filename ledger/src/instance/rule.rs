@@ -60,6 +60,19 @@ pub(crate) enum Consequence {
     Stop,
 }
 
+/// Whether an alarm, or worse, follows from a wish.
+pub(crate) fn is_alarming(
+    connection: &Connection,
+    authority: &str,
+    moved: &InstanceMove,
+    at: UnixMillis,
+) -> rusqlite::Result<bool> {
+    Ok(match judge(connection, authority, moved, at)? {
+        Verdict::Refuse(_, consequence) => consequence != Consequence::Nothing,
+        Verdict::Move(_) | Verdict::Same { .. } => false,
+    })
+}
+
 /// Whether a record may move so.
 pub(crate) fn judge(
     connection: &Connection,
@@ -239,7 +252,9 @@ fn unknown_certificate(
     let sentence = format!(
         "the certificate {serial} is signed with our key, and this database does not know it: an older database was restored"
     );
-    Ok(refuse(Reason::new(ReasonCode::AuthorityStopped, "authority", sentence).allowing(WAY_OUT), Consequence::Stop))
+    // Once is enough: whoever asks again finds it stopped.
+    let consequence = if stopped(connection, authority)?.is_some() { Consequence::Nothing } else { Consequence::Stop };
+    Ok(refuse(Reason::new(ReasonCode::AuthorityStopped, "authority", sentence).allowing(WAY_OUT), consequence))
 }
 
 /// What an operator does about a stopped authority.

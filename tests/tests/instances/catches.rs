@@ -163,3 +163,54 @@ async fn a_proof_is_good_for_no_other_request() {
     assert_eq!(codes(world.mint(captured).await), ["INSTANCE_PROOF_WRONG"]);
     owner.refresh(&world).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_thief_is_caught_although_the_quota_or_the_instances_rate_is_used_up() {
+    for (limit, over) in [
+        ("quota = { per-caller-per-day = 3 }", "QUOTA_EXCEEDED"),
+        ("quota = { per-epoch = 3 }", "QUOTA_EXCEEDED"),
+        ("rate = { per-instance = \"3/d\" }", "RATE_EXCEEDED"),
+    ] {
+        let limited =
+            policy("").replacen("[profile.athenz-service]\n", &format!("[profile.athenz-service]\n{limit}\n"), 1);
+        let mut world = World::with_policy(Where::Software, &limited).await;
+        let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+        let mut thief = owner.copied();
+        owner.refresh(&world).await.unwrap();
+        owner.refresh(&world).await.unwrap();
+        assert_eq!(owner.refresh(&world).await.unwrap_err().reasons, [over]);
+        assert_eq!(thief.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_STOLEN"], "{limit}");
+        let log = world.log_after_stop().await;
+        assert_eq!((alarms(&log), revoked(&log).len()), (vec!["instance-stolen".to_owned()], 3));
+    }
+}
+
+#[tokio::test]
+async fn strays_use_up_no_certificate_of_the_instances_rate() {
+    let limit = "[profile.athenz-service]\nrate = { per-instance = \"4/d\" }\n";
+    let world = World::with_policy(Where::Software, &policy("").replacen("[profile.athenz-service]\n", limit, 1)).await;
+    let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+    let old = owner.copied();
+    owner.refresh(&world).await.unwrap();
+    owner.refresh(&world).await.unwrap();
+    for _ in 0..5 {
+        let stray = refresh("i-1", &key(), &old.minted.certificate);
+        assert_eq!(codes(world.mint(stray).await), ["INSTANCE_CERTIFICATE_REPLACED"]);
+    }
+    owner.refresh(&world).await.unwrap();
+    assert_eq!(owner.refresh(&world).await.unwrap_err().reasons, ["RATE_EXCEEDED"]);
+}
+
+#[tokio::test]
+async fn where_the_profile_wants_proof_a_coordinator_without_keys_gets_nothing() {
+    let mut world = World::with_policy(Where::Software, &policy(", proof = true")).await;
+    let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+    for _ in 0..2 {
+        let stolen = refresh("i-1", &key(), &owner.minted.certificate);
+        assert_eq!(codes(world.mint(stolen).await), ["INSTANCE_PROOF_MISSING"]);
+        let csr = refresh("i-1", &owner.key, &owner.minted.certificate);
+        assert_eq!(codes(world.mint(csr).await), ["INSTANCE_PROOF_MISSING"], "a CSR can be sent again");
+        owner.refresh(&world).await.unwrap();
+    }
+    assert!(alarms(&world.log_after_stop().await).is_empty());
+}

@@ -91,7 +91,7 @@ impl State {
         self.asked(format!("revoke {id} of {provider}, {reason}: {why}"));
         let before = id == "i-2";
         let certificates = if before { 0 } else { 2 };
-        Response::new(RevokeInstanceResponse { log_index: 41, certificates, before, receipt: String::new() })
+        Response::new(RevokeInstanceResponse { log_index: 41, certificates, before, receipt: String::new(), left: 0 })
     }
 
     pub(super) fn allow_instance(&self, request: &AllowInstanceRequest) -> Response<AllowInstanceResponse> {

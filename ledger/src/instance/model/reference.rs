@@ -106,15 +106,11 @@ impl Model {
                     "older"
                 };
                 match place {
-                    "older" if had_key && self.stopped => return Outcome::Refused("AUTHORITY_STOPPED"),
-                    "older" if self.displaced.contains(&certificate) && self.stopped => {
-                        return Outcome::Refused("AUTHORITY_STOPPED");
-                    }
                     "older" if self.displaced.contains(&certificate) => {
                         return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED");
                     }
                     "older" if had_key => return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED"),
-                    "older" if proven && !self.stopped => {
+                    "older" if proven => {
                         let ours = |index: &usize| {
                             world[*index].instance == instance
                                 && world[*index].registration == record.registration
@@ -125,7 +121,6 @@ impl Model {
                         self.records[at].as_mut().unwrap().revoked = true;
                         return Outcome::Refused("INSTANCE_STOLEN");
                     }
-                    "older" if proven => return Outcome::Refused("AUTHORITY_STOPPED"),
                     "older" => return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED"),
                     _ if self.revoked.contains(&certificate) => {
                         return Outcome::Refused("INSTANCE_CERTIFICATE_REVOKED");
