@@ -195,11 +195,13 @@ async fn a_rotation_survives_a_restart_and_the_ca_certificates_are_the_same_byte
     world.restart().await;
     assert_eq!(states(&world).await, [(2, EpochState::Prepared), (1, EpochState::Active)]);
     world.activate_epoch(2, false).await.unwrap();
+    let root = world.chain(by_generation(2)).await.unwrap().root;
     for _ in 0..20 {
         world.restart().await;
         let chain = world.chain(by_generation(2)).await.unwrap();
         assert!(chain.active);
         assert_eq!((chain.intermediate, chain.mesh_ca), (prepared.intermediate.clone(), prepared.mesh_ca.clone()));
+        assert_eq!(chain.root, root);
     }
     assert_eq!(world.mint(Asked::sports_api().request()).await.unwrap().epoch.unwrap().generation, 2);
 }

@@ -188,3 +188,22 @@ fn callers_cannot_be_vouched_for_by_an_authority_signed_here_also_if_the_policy_
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("athenz"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_watches_hears_of_an_activation_from_the_real_daemon() {
+    let laboratory = Laboratory::new();
+    let daemon = laboratory.start();
+    let mut watching = laboratory.hallmark(&daemon);
+    watching.args(["epochs", "--watch", "--authority", "athenz"]).stdout(std::process::Stdio::piped());
+    let mut watching = watching.spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watching.stdout.take().unwrap()));
+    assert!(lines.next().unwrap().unwrap().contains("generation 1 active"));
+    for words in [&["prepare"][..], &["activate", "2", "--yes"]] {
+        let mut command = laboratory.hallmark_operator(&daemon);
+        succeed(command.arg("epoch").args(words).args(["--authority", "athenz"]));
+    }
+    // It ends with the stream, if nothing comes.
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("generation 2 active")));
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
