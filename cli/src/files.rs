@@ -173,7 +173,7 @@ impl Target {
         if !directory.is_dir() {
             return Err(FileError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() });
         }
-        if path.is_dir() || (!overwrite && path.symlink_metadata().is_ok()) {
+        if path.is_dir() || (!overwrite && path.symlink_metadata().is_ok() && !is_device(path)) {
             return Err(FileError::Exists { path: path.to_owned() });
         }
         Ok(Self { path: path.to_owned(), overwrite })
@@ -189,8 +189,12 @@ impl Target {
     }
 
     /// Writes all of it or nothing: into a new file beside it, which then takes its name. What came to be there in the
-    /// meantime is overwritten only where that was allowed.
+    /// meantime is overwritten only where that was allowed. A device, such as /dev/null, is written to and never replaced.
     pub(crate) fn write(&self, content: &[u8]) -> Result<(), FileError> {
+        if is_device(&self.path) {
+            let written = OpenOptions::new().write(true).open(&self.path).and_then(|mut file| file.write_all(content));
+            return written.map_err(|source| FileError::Write { path: self.path.clone(), source });
+        }
         let temporary = self.temporary();
         let written = write_new(&temporary, content).and_then(|()| match self.overwrite {
             true => fs::rename(&temporary, &self.path),
@@ -211,6 +215,11 @@ impl Target {
     }
 }
 
+/// Whether it leads to something that is neither a file nor a directory: a device or a pipe.
+fn is_device(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(PUBLIC_FILE_MODE).open(path)?;
     file.write_all(content)?;
@@ -224,6 +233,18 @@ fn parent(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_written_to_and_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        // What would be replaced is this link, and not the machine's device.
+        let path = directory.path().join("device");
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        for overwrite in [false, true] {
+            Target::new(&path, overwrite).unwrap().write(b"thrown away").unwrap();
+            assert!(path.symlink_metadata().unwrap().is_symlink(), "it is still what it was");
+        }
+    }
 
     #[test]
     fn a_file_that_exists_is_kept_unless_overwriting_was_asked_for() {
