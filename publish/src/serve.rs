@@ -150,14 +150,18 @@ fn known(path: &str) -> Option<(Caching, &'static str)> {
     TilePath::parse(path).ok().map(|_| (Caching::Immutable, "application/octet-stream"))
 }
 
-/// `AUTHORITY/root.crl` or `AUTHORITY/epoch-GENERATION.crl`.
-fn is_crl(place: &str) -> bool {
+/// `AUTHORITY/root.crl`, `AUTHORITY/epoch-GENERATION.crl` or `AUTHORITY/epoch-GENERATION-PARTITION.crl`.
+pub(crate) fn is_crl(place: &str) -> bool {
     let Some((authority, file)) = place.split_once('/') else { return false };
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_name = authority.bytes().all(fine) && authority.bytes().any(|byte| byte != b'.');
-    let generation = file.strip_prefix("epoch-").and_then(|rest| rest.strip_suffix(".crl"));
+    let numbers = file.strip_prefix("epoch-").and_then(|rest| rest.strip_suffix(".crl"));
     let is_number = |digits: &str| digits.parse::<u64>().is_ok_and(|number| number.to_string() == digits);
-    is_name && (file == "root.crl" || generation.is_some_and(is_number))
+    let are_numbers = |numbers: &str| match numbers.split_once('-') {
+        Some((generation, partition)) => is_number(generation) && partition != "0" && is_number(partition),
+        None => is_number(numbers),
+    };
+    is_name && (file == "root.crl" || numbers.is_some_and(are_numbers))
 }
 
 fn config(cert: &Path, key: &Path) -> Result<ServerConfig, Problem> {
@@ -194,12 +198,19 @@ mod tests {
         ] {
             assert!(known(path).is_none(), "{path}");
         }
-        for path in ["crl/athenz/root.crl", "crl/a.b/epoch-7.crl"] {
+        for path in ["crl/athenz/root.crl", "crl/a.b/epoch-7.crl", "crl/a.b/epoch-7-12.crl"] {
             assert_eq!(known(path).map(|(caching, _)| caching), Some(Caching::Minutes), "{path}");
         }
-        for path in
-            ["crl/root.crl", "crl/../root.crl", "crl/a/epoch-07.crl", "crl/a/epoch-1.crl.tmp", "crl/a/b/root.crl"]
-        {
+        for path in [
+            "crl/root.crl",
+            "crl/../root.crl",
+            "crl/a/epoch-07.crl",
+            "crl/a/epoch-7-0.crl",
+            "crl/a/epoch-7-1-2.crl",
+            "crl/a/epoch-7-.crl",
+            "crl/a/epoch-1.crl.tmp",
+            "crl/a/b/root.crl",
+        ] {
             assert!(known(path).is_none(), "{path}");
         }
         assert_eq!(known("tile/0/000.p/5").map(|(caching, _)| caching), Some(Caching::Immutable));
