@@ -1,14 +1,10 @@
-//! The daemon's life: start the core, put the front before it, serve, stop the front, stop the core.
+//! Front and core in one process, for laboratories: start the core, put the front before it, serve, stop the front, stop the core.
 
 use std::{path::Path, sync::Arc};
 
 use hallmark_front::{Front, FrontConfig, ReloadHandle};
-use hallmark_signer::{Core, PolicyNews, Roots, SoftwareKeys, StartOptions, SystemClock, config::BackendTable};
-use tokio::{
-    runtime::Runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use hallmark_signer::Core;
+use tokio::{runtime::Runtime, sync::watch};
 
 use crate::{
     arguments::RunArguments,
@@ -19,41 +15,26 @@ use crate::{
     probe::{PROBE_INTERVAL, PROBE_TIME_MAX, Probe, ability},
     service_manager::{self, State},
     settings::Settings,
+    signals::{Asked, Signals},
+    starting::{self, Starting},
     stdout,
     trouble::{Trouble, sentence},
 };
 
 /// Serves until it is told to stop.
-pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
+pub(crate) fn run(arguments: &RunArguments) -> Result<(), Trouble> {
     hardening::close_to_others()?;
-    logging::start(arguments.log_format, &arguments.log)?;
-    let settings = Settings::read(&arguments.file)?;
-    let software_keys = software_keys(&settings.core.backend, arguments.allow_software_keys)?;
-    let front = FrontConfig::from_file(settings.listen.clone(), &settings.directory)?;
-    let mut config = settings.core.read(&settings.directory)?;
-    let mut operators = None;
-    if let Some(table) = &settings.operators {
-        config = config.with_operators(table.identities()?);
-        let listener = FrontConfig::from_file(table.listener(&settings.listen), &settings.directory)?;
-        operators = Some(listener.for_operators());
-    }
-    let options = StartOptions {
-        software_keys,
-        accept_clock: arguments.accept_clock,
-        accept_missing_checkpoint: arguments.accept_missing_checkpoint,
-        create_authorities: false,
-        roots: Roots::default(),
-        refresh_crls: true,
-        config_sha256: settings.sha256,
-        clock: Box::new(SystemClock),
-    };
+    logging::start(&arguments.logging)?;
+    let settings = Settings::read(&arguments.start.file)?;
+    let front = settings.front()?;
+    let operators = settings.operators_front()?;
+    let starting = Starting::read(&settings, &arguments.start)?;
+    tracing::warn!(
+        "front and core are one process, which is for laboratories: nothing is kept from the half that the network reaches"
+    );
     let runtime = Runtime::new().map_err(|source| Trouble::Runtime { source })?;
     let ended = runtime.block_on(async {
-        let (core, report) = Core::start(config, options).await?;
-        for line in &report.lines {
-            tracing::info!("{line}");
-        }
-        let core = Arc::new(core);
+        let core = starting.start().await?;
         let served = serve(front, operators, &core, arguments.ready_file.as_deref()).await;
         core.stop().await;
         served.inspect(|()| tracing::info!("stopped"))
@@ -63,15 +44,6 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
     ended
 }
 
-/// Whether keys may live in files: the configuration alone cannot choose that.
-pub(crate) fn software_keys(backend: &BackendTable, allowed: bool) -> Result<SoftwareKeys, Trouble> {
-    match (backend, allowed) {
-        (BackendTable::Software { .. }, false) => Err(Trouble::SoftwareKeys),
-        (BackendTable::Software { .. } | BackendTable::Pkcs11 { .. }, true) => Ok(SoftwareKeys::Admitted),
-        (BackendTable::Pkcs11 { .. }, false) => Ok(SoftwareKeys::Refused),
-    }
-}
-
 /// Serves with a running core, until a signal says stop and the calls under way are answered.
 async fn serve(
     config: FrontConfig,
@@ -79,7 +51,7 @@ async fn serve(
     core: &Arc<Core>,
     ready_file: Option<&Path>,
 ) -> Result<(), Trouble> {
-    let mut signals = Signals::listen().map_err(|source| Trouble::Runtime { source })?;
+    let mut signals = Signals::listen()?;
     let rule = anchor_rule(keys_here(core)?, core.callers_signed_here());
     let front = Front::bind(config.with_anchor_rule(rule), Arc::new(InProcess(Arc::clone(core))))?;
     let operators = operators.map(|config| bind_operators(config, core)).transpose()?;
@@ -98,7 +70,7 @@ async fn serve(
         stdout::line(format!("{what} on {address}"));
     }
     let reload = Reload { tls: fronts.iter().map(|front| front.reload_handle()).collect(), core: Arc::clone(core) };
-    let (stop, core_failed) = (signals.stop(reload), core.failed());
+    let (stop, core_failed) = (reload_until_stop(&mut signals, reload), core.failed());
     let (stopping, stopped) = watch::channel(false);
     let mut failed = None;
     let end = async {
@@ -152,41 +124,14 @@ impl Reload {
                 Err(error) => tracing::error!("SIGHUP: the old TLS files stay in force: {}", sentence(&error)),
             }
         }
-        match self.core.reload_policy().await {
-            Ok(PolicyNews { digest, changed, notes }) => {
-                let what = if changed { "another policy is in force" } else { "the policy is as it was" };
-                tracing::info!("SIGHUP: {what}: {digest}");
-                notes.iter().for_each(|note| tracing::warn!("{note}"));
-            }
-            Err(error) => tracing::error!("SIGHUP: the old policy stays in force: {error}"),
-        }
+        starting::reload_policy(&self.core).await;
     }
 }
 
-/// The signals that a daemon hears.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+/// Resolves when the daemon is to stop. Meanwhile files are read again as often as SIGHUP asks for it.
+async fn reload_until_stop(signals: &mut Signals, reload: Reload) {
+    while signals.next().await == Asked::Reload {
+        reload.reload().await;
     }
-
-    /// Resolves when the daemon is to stop. Meanwhile files are read again as often as SIGHUP asks for it.
-    async fn stop(&mut self, reload: Reload) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return tracing::info!("SIGTERM: stopping"),
-                _ = self.interrupt.recv() => return tracing::info!("SIGINT: stopping"),
-                Some(()) = self.hang_up.recv() => reload.reload().await,
-            }
-        }
-    }
+    tracing::info!("told to stop");
 }

@@ -54,7 +54,7 @@ pub use bring::Roots;
 pub use ca::{Ca, CrlList};
 pub use clock::{Clock, SystemClock};
 pub use crl::{Crl, NotDone};
-pub use hallmark_backends::SoftwareKeys;
+pub use hallmark_backends::{Health, SoftwareKeys};
 pub use making::MakingError;
 pub use revoke::RevokedCertificate;
 pub use start::{CaCertificate, StartError, StartOptions, StartReport};
