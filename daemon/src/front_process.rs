@@ -77,7 +77,7 @@ async fn live(
     let line = Line::open(arguments.door.clone(), core_uid);
     let greeting = tokio::select! {
         greeting = line.greeting() => greeting,
-        () = stop(&mut signals) => return Ok(()),
+        () = signals.stop() => return Ok(()),
     };
     let known = Known::default();
     known.learn(&greeting);
@@ -103,10 +103,6 @@ async fn live(
     let told = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
     tokio::try_join!(front.serve(told), end)?;
     Ok(())
-}
-
-async fn stop(signals: &mut Signals) {
-    while signals.next().await == Asked::Reload {}
 }
 
 /// SIGHUP: reads the TLS files again. What cannot be used leaves in force what was before, and is told.

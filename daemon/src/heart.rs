@@ -2,7 +2,7 @@
 
 use std::{future::pending, io, net::SocketAddr, os::fd::AsFd as _, os::unix::net::UnixStream as StdStream};
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
@@ -44,11 +44,8 @@ impl Heart {
             Ok(stream)
         };
         let supervisor = supervisor().map_err(|source| Trouble::Supervisor { source })?;
-        // Whoever lost its parent before that was given to another.
-        match getppid() {
-            Some(_) => Ok(Self { supervisor: Some(supervisor), serving }),
-            None => Err(Trouble::Supervisor { source: io::ErrorKind::NotConnected.into() }),
-        }
+        // One that was lost before that is missed when its socket has ended.
+        Ok(Self { supervisor: Some(supervisor), serving })
     }
 
     /// Says that it serves.

@@ -33,6 +33,11 @@ impl Signals {
         listen().map_err(|source| Trouble::Runtime { source })
     }
 
+    /// Waits until one asks for a stop; nothing is there yet that could be read again.
+    pub(crate) async fn stop(&mut self) {
+        while self.next().await == Asked::Reload {}
+    }
+
     /// The next.
     pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {

@@ -85,14 +85,14 @@ async fn live(
 ) -> Result<(), Trouble> {
     tokio::select! {
         served = core.serves() => served?,
-        Asked::Stop = signals.next() => return Ok(()),
+        () = signals.stop() => return Ok(()),
     };
     kept.extend(fronts.into_iter().map(Keeper::start));
     let mut addresses = Vec::new();
     for front in kept.iter_mut() {
         tokio::select! {
             served = front.serves() => addresses.extend(served?),
-            Asked::Stop = signals.next() => return Ok(()),
+            () = signals.stop() => return Ok(()),
         }
     }
     announce(arguments, &addresses)?;

@@ -84,6 +84,8 @@ impl Child {
         own.set_nonblocking(true)?;
         let mut command = Command::new(OWN_PROGRAM);
         command.arg0("hallmarkd").args(&spec.arguments).stdin(Stdio::from(OwnedFd::from(its))).kill_on_drop(true);
+        // What is typed at a terminal is for the supervisor, which stops the others in order.
+        command.process_group(0);
         if first {
             command.args(&spec.once);
         }
@@ -222,9 +224,9 @@ impl How {
         matches!(self, Self::Exited(status) if status.code() == Some(crate::NOT_AGAIN.into()))
     }
 
-    /// Whether it stopped in order.
+    /// Whether it stopped in order, or before it had anything to stop.
     pub(super) fn is_in_order(self) -> bool {
-        matches!(self, Self::Exited(status) if status.success())
+        matches!(self, Self::Exited(status) if status.success() || status.signal() == Some(Signal::TERM.as_raw()))
     }
 }
 

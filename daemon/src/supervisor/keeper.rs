@@ -129,20 +129,26 @@ async fn run(
     tell: &watch::Sender<Served>,
     (what, first, began): (&'static str, bool, Instant),
 ) -> (How, bool) {
-    let mut stopping = false;
+    let (mut stopping, mut serves, mut reload) = (false, false, false);
     loop {
         tokio::select! {
             happened = child.happens() => match happened {
                 Happened::Ended(how) => return (how, stopping),
                 Happened::Serves(address) => {
                     tell.send_replace(Served::There(address));
+                    serves = true;
+                    if reload {
+                        child.signal(Signal::HUP);
+                    }
                     if !first {
                         tracing::info!("the {what} serves again after {} ms", began.elapsed().as_millis());
                     }
                 }
             },
             order = orders.recv(), if !stopping => match order {
-                Some(Order::Reload) => child.signal(Signal::HUP),
+                // Before it serves, a process does not hear this signal, and ends by it.
+                Some(Order::Reload) if serves => child.signal(Signal::HUP),
+                Some(Order::Reload) => reload = true,
                 Some(Order::Stop) | None => {
                     stopping = true;
                     child.signal(Signal::TERM);
