@@ -6,6 +6,7 @@ use hallmark_policy::content::Serial;
 use crate::{
     Event, KeyAction, Logged, UnixMillis,
     batch::{Batch, Fault},
+    instance::{self, Withheld},
 };
 
 /// Type of the entry that ends a clean run.
@@ -18,6 +19,9 @@ impl Batch<'_> {
         if let Event::PolicyLoaded { digest, text, by: _ } = event {
             self.keep_blob(text.as_bytes())?;
             self.policy = Some(*digest);
+        }
+        if let Event::SigningFailed { log_index, .. } = event {
+            instance::withhold(self.connection, *log_index, Withheld::Failed)?;
         }
         if let Some(distrusted) = clock_distrusted(event) {
             self.connection.prepare_cached("UPDATE head SET clock_distrusted = ?1")?.execute([distrusted])?;

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 4;
+pub(crate) const SCHEMA_VERSION: i64 = 5;
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -30,7 +30,8 @@ const STATEMENTS_MAX: usize = 64;
 /// `epoch` keeps aborted ones, so that no generation is used twice; of the others, each transition stands once. `destroyed_at` of an
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
 /// `instance` has a row for each instance that is registered; its `id` is the index of the decision that registered it, `not_after` the end
-/// of what lives longest among its certificates, `retried` whether the retry with another key was used. `serial.instance` says
+/// of what lives longest among its certificates, `retried` whether the retry with another key was used, `withheld` whether the current
+/// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void). `serial.instance` says
 /// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
 /// key of a certificate with a registration, `serial.same_as` the decision of the one with the same key that was given in its place,
 /// `serial.displaced` whether a retry with another key took its place.
@@ -158,6 +159,7 @@ CREATE TABLE instance (
     previous_spki_sha256 BLOB,
     previous_index INTEGER,
     retried INTEGER NOT NULL DEFAULT 0,
+    withheld INTEGER NOT NULL DEFAULT 0,
     revoked_at INTEGER,
     revoked_index INTEGER,
     revoking INTEGER,

@@ -32,6 +32,8 @@ pub(crate) enum Change {
     Moved(Record),
     /// The one before stays, and what is displaced is superseded.
     Retried(Record),
+    /// The one before stays, and what nobody was given is superseded.
+    MovedAgain(Record),
     /// The one before stays; the certificate that should have been given again is not kept any more.
     Reissued(Record),
 }
@@ -41,7 +43,9 @@ impl Change {
     pub(crate) fn record(&self) -> Option<&Record> {
         match self {
             Self::Registered | Self::Replaced(_) => None,
-            Self::Moved(record) | Self::Retried(record) | Self::Reissued(record) => Some(record),
+            Self::Moved(record) | Self::Retried(record) | Self::MovedAgain(record) | Self::Reissued(record) => {
+                Some(record)
+            }
         }
     }
 
@@ -51,6 +55,7 @@ impl Change {
             Self::Registered => "registered",
             Self::Replaced(_) => "replaced",
             Self::Moved(_) => "moved",
+            Self::MovedAgain(_) => "moved-again",
             Self::Retried(_) => "retried",
             Self::Reissued(_) => "reissued",
         }
@@ -82,12 +87,13 @@ impl Batch<'_> {
             Change::Moved(record) => {
                 let sql = "UPDATE instance SET previous_issuer = issuer, previous_serial = serial, \
                            previous_spki_sha256 = spki_sha256, previous_index = log_index, issuer = ?3, serial = ?4, \
-                           spki_sha256 = ?5, log_index = ?6, retried = 0, moved_at = ?7, moves = moves + 1, \
+                           spki_sha256 = ?5, log_index = ?6, retried = 0, withheld = 0, moved_at = ?7, moves = moves + 1, \
                            not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
             }
-            Change::Retried(record) => {
-                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, retried = 1, \
+            Change::Retried(record) | Change::MovedAgain(record) => {
+                let is_retry = matches!(change, Change::Retried(_));
+                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, withheld = 0, \
                            moved_at = ?7, moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
                 let reason = RevocationReason::Superseded;
@@ -96,11 +102,15 @@ impl Batch<'_> {
                 let sql = "UPDATE serial SET displaced = 1 WHERE instance = ?1 AND (log_index = ?2 OR same_as = ?2)";
                 let values = params![signed(record.id), signed(record.current.log_index)];
                 self.connection.prepare_cached(sql)?.execute(values)?;
-                self.alarm_of_retry(conditions, moved, record, held, at)?;
+                if is_retry {
+                    let sql = "UPDATE instance SET retried = 1 WHERE id = ?1";
+                    self.connection.prepare_cached(sql)?.execute([signed(record.id)])?;
+                    self.alarm_of_retry(conditions, moved, record, held, at)?;
+                }
             }
             Change::Reissued(record) => {
-                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, moved_at = ?7, \
-                           moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
+                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, withheld = 0, \
+                           moved_at = ?7, moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
                 // Whoever has the one that is not kept any more has a current certificate, too.
                 let sql = "UPDATE serial SET same_as = ?3 WHERE instance = ?1 AND (log_index = ?2 OR same_as = ?2)";

@@ -21,7 +21,10 @@ use hallmark_policy::{
 use hallmark_tlog::frontier::Frontier;
 use rusqlite::{Connection, params};
 
-use super::{Allowed, Consequence, Held, InstanceRevocation, InstanceRevoked, Verdict, judge, registration, stopped};
+use super::{
+    Allowed, Consequence, Held, InstanceRevocation, InstanceRevoked, Verdict, Withheld, judge, registration, stopped,
+    withhold,
+};
 use crate::{Revoke, Revoked, UnixMillis, batch::Batch, schema};
 use reference::{Certificate, Model, Outcome, Wish};
 
@@ -198,7 +201,7 @@ impl History {
     fn step(&mut self, seen: &mut BTreeSet<String>) {
         match self.chance.below(30) {
             0 => self.forget(),
-            1 => self.void(),
+            1 => self.withhold(),
             2 => self.now += i64::try_from(self.chance.below(20)).unwrap() * 86_400,
             3 => self.operator(seen),
             4 | 8 | 9 if self.saved.is_none() => {
@@ -234,14 +237,23 @@ impl History {
         self.trace.push("forget".to_owned());
     }
 
-    /// What was committed is never signed.
-    fn void(&mut self) {
+    /// The signature of what was committed fails, or it is never signed.
+    fn withhold(&mut self) {
         let at = self.chance.below(INSTANCES) as usize;
-        let Some(record) = &self.model.records[at] else { return };
-        let sql = "UPDATE request SET void = 1 WHERE serial = ?1";
-        self.real.connection.execute(sql, [self.world[record.current].serial.as_bytes()]).unwrap();
-        self.model.kept.remove(&record.current);
-        self.trace.push(format!("void {at}"));
+        let is_void = self.chance.below(2) == 0;
+        let Some(record) = &mut self.model.records[at] else { return };
+        let why = if is_void { Withheld::Void } else { Withheld::Failed };
+        let index = super::Record::find(&self.real.connection, AUTHORITY, &name(at as u64)).unwrap().unwrap();
+        withhold(&self.real.connection, index.current.log_index, why).unwrap();
+        if self.model.kept.contains(&record.current) {
+            record.withheld = if is_void { 2 } else { record.withheld.max(1) };
+        }
+        if is_void {
+            let sql = "UPDATE request SET void = 1 WHERE serial = ?1";
+            self.real.connection.execute(sql, [self.world[record.current].serial.as_bytes()]).unwrap();
+            self.model.kept.remove(&record.current);
+        }
+        self.trace.push(format!("withhold {at}: {why:?}"));
     }
 
     /// An operator revokes one certificate, and not its instance.
@@ -373,6 +385,8 @@ impl History {
             assert_eq!(found.current.serial, serial(record.current), "{}", trace());
             assert_eq!(found.previous.map(|held| held.serial), record.previous.map(serial), "{}", trace());
             assert_eq!((found.retried, found.revoked), (record.retried, record.revoked), "{}", trace());
+            let withheld = [None, Some(Withheld::Failed), Some(Withheld::Void)];
+            assert_eq!(found.withheld, withheld[usize::from(record.withheld)], "{}", trace());
         }
         let sql = "SELECT count(*) FROM revocation";
         let revoked: i64 = self.real.connection.query_row(sql, [], |row| row.get(0)).unwrap();
@@ -401,6 +415,7 @@ fn the_rule_does_what_a_short_model_says_over_random_histories() {
         "INSTANCE_STOLEN",
         "INSTANCE_UNKNOWN",
         "moved",
+        "moved-again",
         "registered",
         "reissued",
         "replaced",

@@ -9,6 +9,7 @@
 //! | of a revoked instance | refused |
 //! | the current one | the record moves |
 //! | the one before, and the new key is the current one's | the current certificate again |
+//! | the one before, with another key, and nobody was given the current one | the record moves, and what it displaces is superseded |
 //! | the one before, with another key, once | the record moves, and what it displaces is superseded, alarm |
 //! | the one before, with another key, again | refused |
 //! | an older one, and the new key is one that this registration had | refused, alarm: somebody repeats what he recorded |
@@ -103,11 +104,11 @@ fn register(
             return Ok(revoked(name));
         }
         if record.is_alive(at) {
-            let is_retry = record.current.spki == *key.as_bytes() && record.previous.is_none();
+            let is_retry = record.current.spki == *key.as_bytes() && record.is_first();
             if is_retry && record.service == name.service && is_kept(connection, record, at)? {
                 return Ok(Verdict::Same { log_index: record.current.log_index });
             }
-            if !replace {
+            if !replace && !record.was_never_given() {
                 let until = UnixTime::from_secs(record.not_after);
                 let sentence =
                     format!("{name} is registered since log entry {}, and its certificates end at {until}", record.id);
@@ -120,7 +121,7 @@ fn register(
         return Ok(refuse(reason, Consequence::Nothing));
     }
     Ok(Verdict::Move(match record {
-        Some(record) if record.is_alive(at) => Change::Replaced(record),
+        Some(record) if record.is_alive(at) && !record.was_never_given() => Change::Replaced(record),
         Some(_) | None => Change::Registered,
     }))
 }
@@ -135,7 +136,8 @@ fn over_quota(
 ) -> rusqlite::Result<Option<Reason>> {
     let Some(most) = alive_max else { return Ok(None) };
     let sql = "SELECT count(*) FROM (SELECT 1 FROM instance WHERE authority = ?1 AND provider = ?2 AND service = ?3 \
-               AND not_after > ?4 AND revoked_at IS NULL AND name <> ?5 LIMIT ?6)";
+               AND not_after > ?4 AND revoked_at IS NULL AND name <> ?5 \
+               AND (withheld <> 2 OR previous_serial IS NOT NULL) LIMIT ?6)";
     let now = at.0.div_euclid(1_000);
     let values = params![authority, name.provider, name.service, now, name.id, signed(most)];
     let alive: i64 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
@@ -194,6 +196,9 @@ fn refresh(
             } else {
                 Verdict::Move(Change::Reissued(record))
             });
+        }
+        if record.withheld.is_some() {
+            return Ok(Verdict::Move(Change::MovedAgain(record)));
         }
         if !record.retried {
             return Ok(Verdict::Move(Change::Retried(record)));

@@ -24,6 +24,8 @@ pub(super) struct Registered {
     pub(super) current: usize,
     pub(super) previous: Option<usize>,
     pub(super) retried: bool,
+    /// 1: the signature of the current one failed; 2: it is void.
+    pub(super) withheld: u8,
     pub(super) revoked: bool,
     pub(super) ends: i64,
 }
@@ -81,10 +83,11 @@ impl Model {
                 if world[record.current].key == key && record.previous.is_none() && again(self, record.current) {
                     return Outcome::Same(record.current);
                 }
-                if !replace {
+                let was_never_given = record.previous.is_none() && record.withheld == 2;
+                if !replace && !was_never_given {
                     return Outcome::Refused("INSTANCE_EXISTS");
                 }
-                Outcome::Issued("replaced")
+                Outcome::Issued(if was_never_given { "registered" } else { "replaced" })
             }
             (Wish::Register { .. }, _) => Outcome::Issued("registered"),
             (Wish::Refresh { certificate, proven }, Some(record)) => {
@@ -132,6 +135,7 @@ impl Model {
                     _ if world[record.current].key == key && !self.revoked.contains(&record.current) => {
                         Outcome::Issued("reissued")
                     }
+                    _ if record.withheld > 0 => Outcome::Issued("moved-again"),
                     _ if !record.retried => Outcome::Issued("retried"),
                     _ => return Outcome::Refused("INSTANCE_RETRY_USED"),
                 }
@@ -146,17 +150,25 @@ impl Model {
         let ends = now + LIFETIME_SECS;
         let before = self.records[at].take();
         self.records[at] = Some(match (change, before) {
-            ("registered" | "replaced", _) | (_, None) => {
-                Registered { registration: next, current: next, previous: None, retried: false, revoked: false, ends }
-            }
+            ("registered" | "replaced", _) | (_, None) => Registered {
+                registration: next,
+                current: next,
+                previous: None,
+                retried: false,
+                withheld: 0,
+                revoked: false,
+                ends,
+            },
             ("moved", Some(before)) => {
-                Registered { current: next, previous: Some(before.current), retried: false, ends, ..before }
+                let previous = Some(before.current);
+                Registered { current: next, previous, retried: false, withheld: 0, ends, ..before }
             }
             (_, Some(before)) => {
-                if change == "retried" && lives(before.current) {
+                let displaces = matches!(change, "retried" | "moved-again");
+                if displaces && lives(before.current) {
                     self.revoked.insert(before.current);
                 }
-                if change == "retried" {
+                if displaces {
                     let stands = |index: &usize| self.same_as.get(index) == Some(&before.current);
                     let twins: Vec<_> = self.known.iter().copied().filter(stands).collect();
                     self.displaced.extend(twins);
@@ -166,7 +178,8 @@ impl Model {
                     self.same_as.values_mut().filter(|given| **given == before.current).for_each(|given| *given = next);
                     self.same_as.insert(before.current, next);
                 }
-                Registered { current: next, retried: before.retried || change == "retried", ends, ..before }
+                let retried = before.retried || change == "retried";
+                Registered { current: next, retried, withheld: 0, ends, ..before }
             }
         });
         outcome
