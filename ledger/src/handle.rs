@@ -5,7 +5,9 @@ use std::{
     time::Instant,
 };
 
-use hallmark_policy::{Reason, Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest};
+use hallmark_policy::{
+    Reason, Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest, time::UnixTime,
+};
 use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
@@ -294,6 +296,14 @@ impl Ledger {
     /// See [`LedgerError`].
     pub fn stopped(&self, authority: &str) -> Result<Option<Reason>, LedgerError> {
         self.read(|connection| instance::stopped(connection, authority))
+    }
+
+    /// When an operator took an older database for good, if ever: leaves of the authority begin then or later.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn restored_at(&self, authority: &str) -> Result<Option<UnixTime>, LedgerError> {
+        self.read(|connection| instance::restored_at(connection, authority))
     }
 
     /// The bytes of that SHA-256: a manifest, a policy, a request. They are compared with their digest.

@@ -6,6 +6,7 @@ mod consequence;
 mod model;
 mod page;
 mod rule;
+mod unknown;
 mod withheld;
 
 use hallmark_policy::{
@@ -26,7 +27,8 @@ pub use command::{Allowed, InstanceRevocation, InstanceRevoked};
 pub(crate) use consequence::Change;
 pub use page::{InstanceFilter, InstanceRecord, InstanceState};
 pub(crate) use page::{page, show};
-pub(crate) use rule::{Consequence, Verdict, is_alarming, judge, stopped};
+pub(crate) use rule::{Consequence, Verdict, is_alarming, judge};
+pub(crate) use unknown::{before_resumed, restored_at, stopped};
 pub(crate) use withheld::{Withheld, release, withhold};
 
 /// A certificate of a record.

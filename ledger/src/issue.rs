@@ -46,7 +46,7 @@ impl Batch<'_> {
             }
             verdict => verdict,
         };
-        let reasons = self.objections(&warrant.conditions, at)?;
+        let reasons = self.objections(&warrant.conditions, &warrant.content, at)?;
         if !reasons.is_empty() {
             return self.refuse_warrant(&warrant, reasons, at);
         }
@@ -114,7 +114,12 @@ impl Batch<'_> {
         Ok(refused)
     }
 
-    fn objections(&mut self, conditions: &Conditions, at: UnixMillis) -> rusqlite::Result<Vec<Reason>> {
+    fn objections(
+        &mut self,
+        conditions: &Conditions,
+        content: &Content,
+        at: UnixMillis,
+    ) -> rusqlite::Result<Vec<Reason>> {
         let mut reasons = Vec::new();
         if self.policy != Some(conditions.policy) {
             let sentence = "another policy came into force since this was decided";
@@ -124,6 +129,9 @@ impl Batch<'_> {
         reasons.extend(stage::objection(self.connection, authority, *stage, *issuer)?);
         if let Stage::Leaf { .. } = stage {
             reasons.extend(instance::stopped(self.connection, authority)?);
+            if let Content::Certificate(content) = content {
+                reasons.extend(instance::before_resumed(self.connection, authority, content)?);
+            }
         }
         reasons.extend(claim::objections(self.connection, authority, &conditions.claims)?);
         reasons.extend(limits::objections(self.connection, conditions, at)?);

@@ -124,6 +124,8 @@ pub struct PresentedCertificate {
     pub key: SpkiDigest,
     /// Its notBefore.
     pub not_before: UnixTime,
+    /// Its notAfter.
+    pub not_after: UnixTime,
     /// Whether whoever presents it has its key.
     pub proven: bool,
 }
@@ -332,6 +334,7 @@ fn presented_certificate(
         serial: presented.serial,
         key,
         not_before: presented.not_before,
+        not_after: presented.not_after,
         proven,
     })
 }

@@ -1,7 +1,7 @@
 //! What follows from refused and displaced certificates of instances, beside what the ledger wrote in its transaction.
 
 use hallmark_ledger::{Event, UnixMillis};
-use hallmark_policy::{Approved, Facts, Reason, ReasonCode, limits::Rate};
+use hallmark_policy::{Approved, Facts, Issuer, Reason, ReasonCode, limits::Rate, time::Interval};
 
 use crate::{answer::Failure, core::Inner, order::Outcome};
 
@@ -64,6 +64,14 @@ impl Inner {
             tracing::error!(log_index, "{sentence}");
         }
         self.log(alarm).await;
+    }
+
+    /// The issuer, whose leaves begin no earlier than its authority was resumed over a restored database: earlier ones are lost to it.
+    pub(crate) fn since_resumed(&self, issuer: Issuer) -> Result<Issuer, Failure> {
+        let resumed = self.ledger.restored_at(&issuer.authority).map_err(|error| self.ledger_failed(&error))?;
+        let Some(resumed) = resumed else { return Ok(issuer) };
+        let not_before = issuer.validity.not_before.max(resumed);
+        Ok(Issuer { validity: Interval { not_before, ..issuer.validity }, ..issuer })
     }
 
     /// The ledger refused: where an instance was revoked with it, CRLs are due.

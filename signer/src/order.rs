@@ -100,7 +100,8 @@ pub(crate) async fn mint(
             return Err(core.refuse_under(&policy, vec![reason], facts(&policy, request)).await);
         }
     };
-    match decide(&policy, request, &serving.issuer, now.time, core.serial()?) {
+    let issuer = core.since_resumed(serving.issuer)?;
+    match decide(&policy, request, &issuer, now.time, core.serial()?) {
         Decision::Approve(approved) => {
             let mut charge = None;
             if !request.validate_only() {

@@ -171,13 +171,14 @@ impl Batch<'_> {
         let alarm = match &consequence {
             Consequence::Nothing => return Ok(()),
             Consequence::Alarm => "stray-certificate",
+            Consequence::Forged => "forged-certificate",
             Consequence::Revoke(_) => "instance-stolen",
             Consequence::Stop => "database-restored",
         };
         let about = About { authority: &facts.authority, caller: &facts.caller, request_id: &facts.request_id };
         let logged = self.alarm(alarm, about, moved, sentence, decision, at)?;
         match consequence {
-            Consequence::Nothing | Consequence::Alarm => {}
+            Consequence::Nothing | Consequence::Alarm | Consequence::Forged => {}
             Consequence::Revoke(record) => {
                 let reason = RevocationReason::KeyCompromise;
                 self.revoke_record(&facts.authority, &moved.name, &record, reason, BY_RULE, sentence, at)?;

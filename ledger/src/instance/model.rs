@@ -50,6 +50,10 @@ impl Real {
         connection
             .execute("INSERT INTO authority (name, state, label, owners) VALUES ('a', 'ready', 'l', x'')", [])
             .unwrap();
+        let sql = "INSERT INTO epoch (authority, generation, state, manifest_sha256, transition, previous, lifetime, \
+                   revoke_previous, label, intent_at, spki_sha256) \
+                   VALUES ('a', 1, 'active', x'', x'', x'', 0, 0, 'l', 0, ?1)";
+        connection.execute(sql, [ISSUER.as_bytes()]).unwrap();
         Self { connection, private: Private::default(), frontier: Frontier::empty(), requests: 0 }
     }
 
@@ -350,6 +354,7 @@ impl History {
                     serial: presented.serial,
                     key: digest(presented.key),
                     not_before: UnixTime::from_secs(presented.begins),
+                    not_after: UnixTime::from_secs(presented.begins + LIFETIME_SECS),
                     proven,
                 })
             }

@@ -4,7 +4,7 @@
 //!
 //! | it is | then |
 //! |---|---|
-//! | not in the ledger | the authority stops: a database was restored |
+//! | not in the ledger | the authority stops: a database was restored; refused, alarm, if its epoch cannot have issued it |
 //! | of no record, or of another registration or service | refused, alarm |
 //! | of a revoked instance | refused |
 //! | the current one | the record moves |
@@ -24,15 +24,15 @@ use hallmark_policy::{
     instance::{InstanceMove, InstanceName, InstanceStep, PresentedCertificate},
     time::UnixTime,
 };
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
-use super::{Change, Record, SerialRow, had_key, is_revoked};
+use super::{Change, Record, SerialRow, had_key, is_revoked, unknown};
 use crate::{
     UnixMillis,
     schema::{signed, unsigned},
 };
 
-const FIELD: &str = "instance";
+pub(super) const FIELD: &str = "instance";
 
 /// What becomes of a wish.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub(crate) enum Consequence {
     Nothing,
     /// Somebody should look.
     Alarm,
+    /// Somebody signs with a key of ours.
+    Forged,
     /// The instance is revoked.
     Revoke(Box<Record>),
     /// The authority issues nothing any more.
@@ -156,7 +158,7 @@ fn refresh(
     let InstanceMove { name, key, .. } = moved;
     let PresentedCertificate { issuer, serial, proven, .. } = presented;
     let Some(row) = SerialRow::find(connection, *issuer, *serial)? else {
-        return unknown_certificate(connection, authority, presented);
+        return unknown::certificate(connection, authority, presented, at);
     };
     let Some(record) = Record::find(connection, authority, name)? else {
         let reason = Reason::new(ReasonCode::InstanceUnknown, FIELD, format!("{name} is not registered"));
@@ -237,45 +239,6 @@ fn refresh(
     Ok(refuse(reason.allowing("the certificate that was given last"), Consequence::Alarm))
 }
 
-/// A certificate with our signature and without a row: either this database is older than the certificate, or somebody else signs
-/// with our key.
-fn unknown_certificate(
-    connection: &Connection,
-    authority: &str,
-    presented: &PresentedCertificate,
-) -> rusqlite::Result<Verdict> {
-    let PresentedCertificate { serial, not_before, .. } = presented;
-    let sql = "SELECT restored_at FROM authority WHERE name = ?1";
-    let restored =
-        connection.prepare_cached(sql)?.query_row([authority], |row| row.get::<_, Option<i64>>(0)).optional()?;
-    if restored.flatten().is_some_and(|restored| not_before.secs() < restored) {
-        let sentence = format!("the certificate {serial} was lost when the database was restored");
-        let reason = Reason::new(ReasonCode::InstanceUnknown, FIELD, sentence);
-        let allowed = "an operator runs `hallmark instance allow`, and the instance registers anew";
-        return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
-    }
-    let sentence = format!(
-        "the certificate {serial} is signed with our key, and this database does not know it: an older database was restored"
-    );
-    // Once is enough: whoever asks again finds it stopped.
-    let consequence = if stopped(connection, authority)?.is_some() { Consequence::Nothing } else { Consequence::Stop };
-    Ok(refuse(Reason::new(ReasonCode::AuthorityStopped, "authority", sentence).allowing(WAY_OUT), consequence))
-}
-
-/// What an operator does about a stopped authority.
-const WAY_OUT: &str = "an operator puts the newest database back, or accepts this one with `hallmark authority resume`";
-
-/// Why an authority issues nothing, if it was stopped.
-pub(crate) fn stopped(connection: &Connection, authority: &str) -> rusqlite::Result<Option<Reason>> {
-    let sql = "SELECT stopped_index FROM authority WHERE name = ?1";
-    let index =
-        connection.prepare_cached(sql)?.query_row([authority], |row| row.get::<_, Option<i64>>(0)).optional()?;
-    Ok(index.flatten().map(|index| {
-        let sentence = format!("authority `{authority}` was stopped by log entry {index}: a certificate turned up that this database does not know, which an older one was restored over");
-        Reason::new(ReasonCode::AuthorityStopped, "authority", sentence).allowing(WAY_OUT)
-    }))
-}
-
 /// Whether the current certificate can be given again.
 fn is_kept(connection: &Connection, record: &Record, at: UnixMillis) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM request WHERE log_index = ?1 AND void = 0 AND not_after * 1000 > ?2";
@@ -288,6 +251,6 @@ fn revoked(name: &InstanceName) -> Verdict {
     refuse(reason.allowing("an operator runs `hallmark instance allow`"), Consequence::Nothing)
 }
 
-fn refuse(reason: Reason, consequence: Consequence) -> Verdict {
+pub(super) fn refuse(reason: Reason, consequence: Consequence) -> Verdict {
     Verdict::Refuse(Box::new(reason), consequence)
 }

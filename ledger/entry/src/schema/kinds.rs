@@ -65,8 +65,14 @@ const EVIDENCE: &[Member] = &[needed("jwt-sha256", Digest), maybe("kid", Text), 
 
 const INSTANCE: &[Member] = &[needed("id", Text), needed("provider", Text), maybe("service", Text)];
 
-const ALARMS: &[&str] =
-    &["database-restored", "foreign-certificate", "instance-retried", "instance-stolen", "stray-certificate"];
+const ALARMS: &[&str] = &[
+    "database-restored",
+    "foreign-certificate",
+    "forged-certificate",
+    "instance-retried",
+    "instance-stolen",
+    "stray-certificate",
+];
 
 const CHANGES: &[&str] = &["moved", "moved-again", "registered", "reissued", "replaced", "retried"];
 
