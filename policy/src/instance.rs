@@ -193,6 +193,11 @@ impl InstanceRule {
         self.alive_per_service
     }
 
+    /// Whether provider, id or service are made of this part of the names.
+    pub(crate) fn names_part(&self, part: &str) -> bool {
+        [&self.provider, &self.id, &self.service].into_iter().any(|template| template.parts().any(|own| own == part))
+    }
+
     /// The instance that names say.
     fn name(&self, bound: &Bindings) -> Option<InstanceName> {
         let [provider, id, service] =

@@ -84,6 +84,59 @@ fn a_profile_without_records_gives_no_names_of_one_that_keeps_them() {
     assert_eq!(mistakes(keeps, &other), "", "both keep records, and an authority has one set of them");
 }
 
+/// What is said about a profile `q` beside `p`, which keeps records by the usual formats.
+fn beside(usages: &str, names: &str, instances: &str) -> String {
+    let profile = PROFILE.replace("\"server-auth\"", usages);
+    mistakes(BOTH, &format!("[profile.q]\n{profile}{names}\n{instances}\n"))
+}
+
+#[test]
+fn profiles_that_give_the_same_names_keep_the_same_records() {
+    assert_eq!(beside("\"server-auth\"", NAMES, BOTH), "");
+    assert_eq!(beside("\"client-auth\"", NAMES, BOTH), "", "one instance has certificates for both");
+    for (field, other) in
+        [("id", "{service}.{instance}"), ("service", "{service}"), ("service", "{domain}"), ("provider", "sys.lab")]
+    {
+        for usages in ["\"server-auth\"", "\"client-auth\""] {
+            let instances = format!("instances = {{ intents = [\"register\", \"refresh\"], {field} = \"{other}\" }}");
+            let found = beside(usages, NAMES, &instances);
+            assert!(found.contains("[profile.q]") && found.contains("would have two records"), "{field}: {found}");
+        }
+    }
+    let apart =
+        NAMES.replace("athenz://instanceid/", "athenz://other/").replace("{domain}.{service}", "x:{domain}.{service}");
+    let apart = apart.replace("{service}.{domain:dashes}", "{service}.x.{domain:dashes}");
+    let other = "instances = { intents = [\"register\"], id = \"{service}.{instance}\" }";
+    assert_eq!(beside("\"server-auth\"", &apart, other), "", "no name is of both");
+}
+
+#[test]
+fn profiles_that_keep_records_read_the_same_names_alike() {
+    for names in [
+        NAMES.replace("/{provider}/{instance}", "/{provider}/i-{instance}"),
+        NAMES.replace("common-name = \"{domain}.{service}\"", "common-name = \"{service}.{domain}\""),
+        format!("{NAMES}parts = {{ instance = {{ shape = \"label\" }} }}\n"),
+        format!("{NAMES}parts = {{ domain = {{ shape = \"dotted\", none-of = [\"user\"] }} }}\n"),
+    ] {
+        let found = beside("\"server-auth\"", &names, BOTH);
+        assert!(
+            found.contains("[profile.q]") && found.contains("one name could be of two records"),
+            "{names}: {found}"
+        );
+    }
+}
+
+#[test]
+fn a_profile_without_records_may_not_give_the_names_of_one_with_them_for_another_usage() {
+    for (names, told) in [
+        (NAMES, "that profile keeps records of instances"),
+        ("common-name = \"{domain}.{service}\"", "that profile keeps records of instances"),
+    ] {
+        let found = beside("\"client-auth\"", names, "");
+        assert!(found.contains("[profile.q]") && found.contains(told), "{found}");
+    }
+}
+
 #[test]
 fn the_meaning_says_which_names_are_the_instance() {
     let instances = "instances = { intents = [\"register\", \"refresh\"], provider = \"sys.lab\", replace = true, rekey = true, \
