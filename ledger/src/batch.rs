@@ -27,6 +27,8 @@ pub(crate) struct Batch<'c> {
     pub(crate) last_at: Option<UnixMillis>,
     /// The last moment that the signer trusted: that of an issue or a resume.
     pub(crate) trusted_at: Option<UnixMillis>,
+    /// How many certificates were revoked.
+    pub(crate) revoked: u64,
     /// Whether more certificates of an instance are to be revoked than one batch does.
     pub(crate) revoking: bool,
     issuers: HashMap<SpkiDigest, Issuer>,
@@ -78,6 +80,7 @@ impl<'c> Batch<'c> {
             waiting: Vec::new(),
             last_at: None,
             trusted_at: None,
+            revoked: 0,
             revoking: false,
             issuers: HashMap::new(),
         }

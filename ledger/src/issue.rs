@@ -190,6 +190,7 @@ impl Batch<'_> {
     }
 
     fn commit_warrant(&mut self, warrant: Parts, change: Option<Change>, at: UnixMillis) -> Result<Issued, Fault> {
+        let revoked_before = self.revoked;
         let sequence = self.take_number(&warrant.conditions)?;
         let word = change.as_ref().map(Change::name);
         let issuer = self.issuer(warrant.conditions.issuer)?.id;
@@ -233,13 +234,14 @@ impl Batch<'_> {
             };
             self.move_record(&warrant.conditions, moved, change, &held, at)?;
         }
+        let revokes = self.revoked > revoked_before;
         let committed = Committed {
             to_be_signed: warrant.to_be_signed,
             issuer: warrant.conditions.issuer,
             algorithm: warrant.content.algorithm(),
             log_index: logged.index,
         };
-        Ok(Issued::Committed { committed, logged })
+        Ok(Issued::Committed { committed, logged, revokes })
     }
 
     fn refuse_warrant(&mut self, warrant: &Parts, reasons: Vec<Reason>, at: UnixMillis) -> Result<Issued, Fault> {

@@ -75,7 +75,7 @@ impl Batch<'_> {
             algorithm: row.algorithm,
             log_index: row.log_index,
         };
-        Ok(Issued::Committed { committed, logged })
+        Ok(Issued::Committed { committed, logged, revokes: false })
     }
 
     fn refuse_tampered(&mut self, row: &RequestRow, what: &str, at: UnixMillis) -> Result<Issued, Fault> {

@@ -80,6 +80,7 @@ impl Batch<'_> {
             signed(logged.index),
         ])?;
         self.issuer(revoke.issuer)?.newest_revocation = Some(logged.index);
+        self.revoked += 1;
         Ok(Revoked::Now(logged))
     }
 }

@@ -35,7 +35,7 @@ const STATEMENTS_MAX: usize = 64;
 /// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
 /// key of a certificate with a registration, `serial.same_as` the decision of the one with the same key that was given in its place,
 /// `serial.displaced` whether a retry with another key took its place.
-/// `instance.revoking` is the reason, and `revoking_by` who gave it, as long as some of its certificates are still to be revoked.
+/// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it. Their records may be gone.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
 /// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
 /// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
@@ -161,11 +161,14 @@ CREATE TABLE instance (
     retried INTEGER NOT NULL DEFAULT 0,
     withheld INTEGER NOT NULL DEFAULT 0,
     revoked_at INTEGER,
-    revoked_index INTEGER,
-    revoking INTEGER,
-    revoking_by TEXT
+    revoked_index INTEGER
 ) STRICT;
-CREATE INDEX instance_revoking ON instance (id) WHERE revoking IS NOT NULL;
+CREATE TABLE revoking (
+    registration INTEGER PRIMARY KEY,
+    authority TEXT NOT NULL,
+    reason INTEGER NOT NULL,
+    revoked_by TEXT NOT NULL
+) STRICT;
 CREATE UNIQUE INDEX instance_name ON instance (authority, provider, name);
 CREATE INDEX instance_service ON instance (authority, provider, service, not_after);
 CREATE TABLE name_claim (

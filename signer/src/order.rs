@@ -146,7 +146,10 @@ pub(crate) async fn certify(
     let issued = core.ledger.issue_before(warrant, now.millis, deadline).await;
     drop(deciding);
     match issued.map_err(|error| core.ledger_failed(&error))? {
-        Issued::Committed { committed, logged } => {
+        Issued::Committed { committed, logged, revokes } => {
+            if revokes {
+                core.crls.refreshing.was_revoked();
+            }
             let way = Way { identity: &identity, issuer: &issuer, deadline, keep, passage };
             finish(core, committed, Some(logged), way).await
         }

@@ -26,7 +26,7 @@ const BY_RULE: &str = hallmark_policy::SIGNER;
 pub(crate) enum Change {
     /// It begins.
     Registered,
-    /// It begins anew, in the place of one that is alive.
+    /// It begins anew, in the place of one that is alive, whose certificates are superseded.
     Replaced(Record),
     /// The current certificate becomes the one before.
     Moved(Record),
@@ -82,6 +82,10 @@ impl Batch<'_> {
         let not_after = conditions.not_after.secs();
         match change {
             Change::Registered | Change::Replaced(_) => {
+                if let Some(before) = Record::find(self.connection, &conditions.authority, &moved.name)? {
+                    let reason = RevocationReason::Superseded;
+                    self.revoke_living(&conditions.authority, before.id, reason, BY_RULE, SERIALS_EACH_MAX, at)?;
+                }
                 insert(self.connection, conditions, moved, held, at)?;
             }
             Change::Moved(record) => {
@@ -259,25 +263,31 @@ impl Batch<'_> {
             revoked += 1;
         }
         let left = count_living(self.connection, registration, at)?;
-        let sql = "UPDATE instance SET revoking = ?2, revoking_by = ?3 WHERE id = ?1";
-        let (why, who) = if left > 0 { (Some(reason.number()), Some(by)) } else { (None, None) };
-        self.connection.prepare_cached(sql)?.execute(params![signed(registration), why, who])?;
-        self.revoking |= left > 0;
+        if left > 0 {
+            let sql =
+                "INSERT OR REPLACE INTO revoking (registration, authority, reason, revoked_by) VALUES (?1, ?2, ?3, ?4)";
+            let values = params![signed(registration), authority, reason.number(), by];
+            self.connection.prepare_cached(sql)?.execute(values)?;
+            self.revoking = true;
+        } else {
+            let sql = "DELETE FROM revoking WHERE registration = ?1";
+            self.connection.prepare_cached(sql)?.execute([signed(registration)])?;
+        }
         Ok((revoked, left))
     }
 
-    /// Goes on with an instance whose certificates are not all revoked yet. Gives whether there is more to do.
+    /// Goes on with a registration whose certificates are not all revoked yet. Gives whether there is more to do.
     pub(crate) fn go_on_revoking(&mut self, at: UnixMillis, most: usize) -> Result<bool, Fault> {
-        let sql = "SELECT id, authority, revoking, revoking_by FROM instance WHERE revoking IS NOT NULL LIMIT 1";
+        let sql = "SELECT registration, authority, reason, revoked_by FROM revoking LIMIT 1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let read = |row: &rusqlite::Row<'_>| {
             let id = crate::schema::unsigned(row.get(0)?);
-            Ok((id, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?))
+            Ok((id, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, String>(3)?))
         };
         let Some((id, authority, reason, by)) = statement.query_row([], read).optional()? else { return Ok(false) };
         let reason = RevocationReason::from_number(reason).unwrap_or(RevocationReason::Unspecified);
         let most = u32::try_from(most).unwrap_or(SERIALS_EACH_MAX).min(SERIALS_EACH_MAX);
-        self.revoke_living(&authority, id, reason, by.as_deref().unwrap_or(BY_RULE), most, at)?;
+        self.revoke_living(&authority, id, reason, &by, most, at)?;
         Ok(true)
     }
 

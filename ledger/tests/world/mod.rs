@@ -333,7 +333,7 @@ pub(crate) fn warrant(decision: Decision) -> Warrant {
 }
 
 pub(crate) fn committed(issued: Issued) -> (Committed, Logged) {
-    let Issued::Committed { committed, logged } = issued else { panic!("not committed: {issued:?}") };
+    let Issued::Committed { committed, logged, .. } = issued else { panic!("not committed: {issued:?}") };
     (committed, logged)
 }
 

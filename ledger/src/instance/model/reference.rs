@@ -149,6 +149,15 @@ impl Model {
         self.kept.insert(next);
         let ends = now + LIFETIME_SECS;
         let before = self.records[at].take();
+        if let ("registered" | "replaced", Some(before)) = (change, &before) {
+            // Those of the registration before are superseded.
+            let ours = |index: &usize| {
+                world.get(*index).is_some_and(|it| (it.instance, it.registration) == (instance, before.registration))
+                    && lives(*index)
+            };
+            let lost: Vec<_> = self.known.iter().copied().filter(ours).collect();
+            self.revoked.extend(lost);
+        }
         self.records[at] = Some(match (change, before) {
             ("registered" | "replaced", _) | (_, None) => Registered {
                 registration: next,
