@@ -256,6 +256,10 @@ pub(crate) fn check(
         let sentence = format!("profile `{}` does not take the intent `{}`", profile.name, word.name());
         let reason = Reason::new(ReasonCode::InstanceIntentNotAllowed, FIELD, sentence);
         reasons.push(reason.allowing(allowed.join(", ")));
+        // Whose certificate it presents is nobody's business then.
+        if word == IntentWord::Refresh {
+            return None;
+        }
     }
     if word == IntentWord::None {
         if rule.intents.contains(&word)
