@@ -199,8 +199,8 @@ impl Batch<'_> {
         let Conditions { request, stage, .. } = &warrant.conditions;
         let epoch = stage.epoch();
         let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, generation, transition, \
-                   issuer, serial, algorithm, not_after, tbs) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+                   issuer, serial, algorithm, not_after, tbs, wish) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
         self.connection.prepare_cached(sql)?.execute(params![
             signed(logged.index),
             at.0,
@@ -216,6 +216,7 @@ impl Batch<'_> {
             warrant.content.algorithm().name(),
             warrant.conditions.not_after.secs(),
             warrant.to_be_signed,
+            warrant.conditions.instance.as_ref().map(|moved| moved.wish_sha256),
         ])?;
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
         if let Content::Crl(content) = &warrant.content {

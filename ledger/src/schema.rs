@@ -36,6 +36,7 @@ const STATEMENTS_MAX: usize = 64;
 /// key of a certificate with a registration, `serial.same_as` the decision of the one with the same key that was given in its place,
 /// `serial.displaced` whether a retry with another key took its place.
 /// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it. Their records may be gone.
+/// `request.wish` is what an instance's certificate was asked to say, beside its key.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
 /// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
 /// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
@@ -127,7 +128,8 @@ CREATE TABLE request (
     not_after INTEGER NOT NULL,
     void INTEGER NOT NULL DEFAULT 0,
     signature BLOB,
-    tbs BLOB NOT NULL
+    tbs BLOB NOT NULL,
+    wish BLOB
 ) STRICT;
 CREATE UNIQUE INDEX request_identity ON request (authority, caller, id);
 CREATE INDEX request_unsigned ON request (log_index) WHERE signature IS NULL AND void = 0;

@@ -95,6 +95,8 @@ pub struct InstanceMove {
     pub name: InstanceName,
     /// The key of the new certificate.
     pub key: SpkiDigest,
+    /// SHA-256 over profile, lifetime, names and claims as they were asked for. The same key with another wish gets another certificate.
+    pub wish_sha256: [u8; 32],
     /// How it moves.
     pub step: InstanceStep,
 }
@@ -285,7 +287,7 @@ pub(crate) fn check(
             InstanceStep::Refresh(presented_certificate(rule, request, presented, name.as_ref(), now, reasons)?)
         }
     };
-    Some(InstanceMove { name: name?, key: request.key.digest(), step })
+    Some(InstanceMove { name: name?, key: request.key.digest(), wish_sha256: request.wish_sha256(), step })
 }
 
 fn presented_certificate(

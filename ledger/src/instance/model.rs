@@ -79,8 +79,8 @@ impl Real {
             }
             let change = match verdict {
                 Verdict::Refuse(reason, consequence) if consequence != Consequence::Nothing => {
-                    let stops = stopped(batch.connection, AUTHORITY).unwrap().is_some()
-                        || consequence == Consequence::Stop;
+                    let stops =
+                        stopped(batch.connection, AUTHORITY).unwrap().is_some() || consequence == Consequence::Stop;
                     batch.follow(consequence, moved, &facts, &reason.sentence, 0, at).unwrap();
                     assert_eq!(stopped(batch.connection, AUTHORITY).unwrap().is_some(), stops);
                     return Outcome::Refused(reason.code.as_str());
@@ -102,8 +102,9 @@ impl Real {
             batch.connection.execute(sql, values).unwrap();
             let logged = batch.append(b"{}".to_vec(), at).unwrap();
             let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, issuer, serial, \
-                       algorithm, not_after, tbs) VALUES (?1, ?2, 'a', 'c', ?3, x'00', 'leaf', ?4, ?5, 'ed25519', ?6, x'00')";
-            let values = params![index, at.0, id, issuer, serial.as_bytes(), end];
+                       algorithm, not_after, tbs, wish) \
+                       VALUES (?1, ?2, 'a', 'c', ?3, x'00', 'leaf', ?4, ?5, 'ed25519', ?6, x'00', ?7)";
+            let values = params![index, at.0, id, issuer, serial.as_bytes(), end, moved.wish_sha256];
             batch.connection.execute(sql, values).unwrap();
             let serial = serial.as_bytes().to_vec();
             let held = Held { issuer, serial, spki: *moved.key.as_bytes(), log_index: logged.index };
@@ -359,9 +360,10 @@ impl History {
                 })
             }
         };
-        let moved = InstanceMove { name: name(instance), key: digest(key), step };
-        self.trace.push(format!("{wish:?} of {instance} with key {key} at {}", self.now));
-        let expected = self.model.wish(instance, key, wish, &self.world, self.now);
+        let lifetime = u8::from(self.chance.below(4) == 0);
+        let moved = InstanceMove { name: name(instance), key: digest(key), wish_sha256: [lifetime; 32], step };
+        self.trace.push(format!("{wish:?} of {instance} with key {key}, lifetime {lifetime}, at {}", self.now));
+        let expected = self.model.wish(instance, (key, lifetime), wish, &self.world, self.now);
         let found = self.real.wish(&moved, serial, self.now);
         self.trace.push(format!("  -> {found:?}"));
         // A stopped authority says so, whatever the rule would say.
@@ -374,7 +376,7 @@ impl History {
         if let Outcome::Issued(word) = found {
             let registration = self.model.records[instance as usize].as_ref().unwrap().registration;
             assert_eq!(registration == self.world.len(), matches!(word, "registered" | "replaced"));
-            self.world.push(Certificate { serial, key, begins: self.now, instance, registration });
+            self.world.push(Certificate { serial, key, lifetime, begins: self.now, instance, registration });
         }
         self.compare();
     }
@@ -442,7 +444,7 @@ fn all_certificates_of_an_instance_are_revoked_however_many_there_are() {
         };
         let step = InstanceStep::Register { replace: false, alive_max: None };
         let now = 1_800_000_000;
-        real.wish(&InstanceMove { name: name(0), key: digest(1), step }, serial(0), now);
+        real.wish(&InstanceMove { name: name(0), key: digest(1), wish_sha256: [0; 32], step }, serial(0), now);
         let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) \
                    SELECT issuer, ?1, not_after, log_index, instance, spki_sha256 FROM serial LIMIT 1";
         for number in 1..2_500 {

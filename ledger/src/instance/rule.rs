@@ -8,7 +8,7 @@
 //! | of no record, or of another registration or service | refused, alarm |
 //! | of a revoked instance | refused |
 //! | the current one | the record moves |
-//! | the one before, and the new key is the current one's | the current certificate again |
+//! | the one before, and the new key is the current one's | the current certificate again, or another in its place where it is not kept or another was asked for |
 //! | the one before, with another key, and nobody was given the current one | the record moves, and what it displaces is superseded |
 //! | the one before, with another key, once | the record moves, and what it displaces is superseded, alarm |
 //! | the one before, with another key, again | refused |
@@ -107,7 +107,7 @@ fn register(
         }
         if record.is_alive(at) {
             let is_retry = record.current.spki == *key.as_bytes() && record.is_first();
-            if is_retry && record.service == name.service && is_kept(connection, record, at)? {
+            if is_retry && record.service == name.service && is_kept(connection, record, moved, at)? {
                 return Ok(Verdict::Same { log_index: record.current.log_index });
             }
             if !replace && !record.was_never_given() {
@@ -193,7 +193,7 @@ fn refresh(
     if is_previous {
         let current_stands = !is_revoked(connection, record.current.issuer, &record.current.serial)?;
         if record.current.spki == *key.as_bytes() && current_stands {
-            return Ok(if is_kept(connection, &record, at)? {
+            return Ok(if is_kept(connection, &record, moved, at)? {
                 Verdict::Same { log_index: record.current.log_index }
             } else {
                 Verdict::Move(Change::Reissued(record))
@@ -239,10 +239,11 @@ fn refresh(
     Ok(refuse(reason.allowing("the certificate that was given last"), Consequence::Alarm))
 }
 
-/// Whether the current certificate can be given again.
-fn is_kept(connection: &Connection, record: &Record, at: UnixMillis) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM request WHERE log_index = ?1 AND void = 0 AND not_after * 1000 > ?2";
-    let kept = connection.prepare_cached(sql)?.exists(params![signed(record.current.log_index), at.0])?;
+/// Whether the current certificate can be given again to whoever asks for that: it is kept, and says what is asked for.
+fn is_kept(connection: &Connection, record: &Record, moved: &InstanceMove, at: UnixMillis) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM request WHERE log_index = ?1 AND void = 0 AND not_after * 1000 > ?2 AND wish = ?3";
+    let values = params![signed(record.current.log_index), at.0, moved.wish_sha256];
+    let kept = connection.prepare_cached(sql)?.exists(values)?;
     Ok(kept && !is_revoked(connection, record.current.issuer, &record.current.serial)?)
 }
 

@@ -11,6 +11,8 @@ use super::{INSTANCES, LIFETIME_SECS};
 pub(super) struct Certificate {
     pub(super) serial: Serial,
     pub(super) key: u64,
+    /// What was asked for, beside the key.
+    pub(super) lifetime: u8,
     pub(super) begins: i64,
     /// Instance, and which registration of it, by the certificate that began it.
     pub(super) instance: u64,
@@ -61,11 +63,20 @@ pub(super) enum Wish {
 }
 
 impl Model {
-    pub(super) fn wish(&mut self, instance: u64, key: u64, wish: Wish, world: &[Certificate], now: i64) -> Outcome {
+    pub(super) fn wish(
+        &mut self,
+        instance: u64,
+        (key, lifetime): (u64, u8),
+        wish: Wish,
+        world: &[Certificate],
+        now: i64,
+    ) -> Outcome {
         let at = instance as usize;
         let lives = |index: usize| world[index].begins + LIFETIME_SECS > now;
-        let again =
-            |model: &Self, index: usize| model.kept.contains(&index) && !model.revoked.contains(&index) && lives(index);
+        let again = |model: &Self, index: usize| {
+            let is_wanted = world[index].lifetime == lifetime;
+            model.kept.contains(&index) && !model.revoked.contains(&index) && lives(index) && is_wanted
+        };
         let next = world.len();
         let record = self.records[at].clone();
         let outcome = match (wish, record) {
