@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Allowed, Answer, AuthorityRecord, CaKey, CertificateFilter, CertificatePage, ClaimedName, CrlRecord, CrlStatus,
-    EpochRecord, Epochs, Event, Fetch, Found, Head, InstanceFilter, InstanceRecord, InstanceRevocation,
+    EpochRecord, Epochs, Event, Fetch, Found, Head, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation,
     InstanceRevoked, Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened,
     REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, Revoked, Step, UnixMillis, authority, certificate, claim, crl,
     instance, nodes, open,
@@ -234,7 +234,7 @@ impl Ledger {
         self.read(|connection| certificate::page(connection, authority, filter, at))
     }
 
-    /// Records of an authority's instances, in the order of providers and ids. `at` says which have ended.
+    /// One page of records of an authority's instances, in the order of providers and ids. `at` says which have ended. It blocks meanwhile.
     ///
     /// # Errors
     /// See [`LedgerError`].
@@ -243,7 +243,7 @@ impl Ledger {
         authority: &str,
         filter: &InstanceFilter,
         at: UnixMillis,
-    ) -> Result<Vec<InstanceRecord>, LedgerError> {
+    ) -> Result<InstancePage, LedgerError> {
         self.read(|connection| instance::page(connection, authority, filter, at))
     }
 

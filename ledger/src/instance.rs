@@ -25,7 +25,7 @@ use crate::{
 
 pub use command::{Allowed, InstanceRevocation, InstanceRevoked};
 pub(crate) use consequence::Change;
-pub use page::{InstanceFilter, InstanceRecord, InstanceState};
+pub use page::{InstanceFilter, InstancePage, InstanceRecord, InstanceState};
 pub(crate) use page::{page, show};
 pub(crate) use rule::{Consequence, Verdict, is_alarming, judge};
 pub(crate) use unknown::{before_resumed, restored_at, stopped};

@@ -11,7 +11,7 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, LedgerError, UnixMillis,
     batch::{Batch, Fault},
-    claim, crl,
+    certificate, claim, crl,
     instance::{self, Change, Consequence, Held, Verdict},
     limits,
     request::{self, RequestRow},
@@ -219,6 +219,9 @@ impl Batch<'_> {
             warrant.conditions.instance.as_ref().map(|moved| moved.wish_sha256),
         ])?;
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
+        if let (Stage::Leaf { .. }, Some(serial)) = (stage, warrant.conditions.numbering.serial()) {
+            certificate::index(self.connection, &warrant.facts, serial, logged.index)?;
+        }
         if let Content::Crl(content) = &warrant.content {
             crl::keep(self.connection, issuer, content, warrant.conditions.numbering, logged.index)?;
         }

@@ -36,6 +36,8 @@ const STATEMENTS_MAX: usize = 64;
 /// key of a certificate with a registration, `serial.same_as` the decision of the one with the same key that was given in its place,
 /// `serial.displaced` whether a retry with another key took its place.
 /// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it. Their records may be gone.
+/// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it. It never forgets, as the
+/// log does not.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
 /// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
@@ -92,7 +94,7 @@ CREATE TABLE serial (
     PRIMARY KEY (issuer, serial)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX serial_end ON serial (not_after);
-CREATE INDEX serial_instance ON serial (instance) WHERE instance IS NOT NULL;
+CREATE INDEX serial_instance ON serial (instance, log_index) WHERE instance IS NOT NULL;
 CREATE TABLE revocation (
     issuer INTEGER NOT NULL REFERENCES issuer (id),
     serial BLOB NOT NULL,
@@ -172,7 +174,13 @@ CREATE TABLE revoking (
     revoked_by TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX instance_name ON instance (authority, provider, name);
+CREATE INDEX instance_revoked ON instance (authority, provider, name) WHERE revoked_at IS NOT NULL;
 CREATE INDEX instance_service ON instance (authority, provider, service, not_after);
+CREATE TABLE found_by (
+    digest INTEGER NOT NULL,
+    log_index INTEGER NOT NULL,
+    PRIMARY KEY (digest, log_index)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE name_claim (
     authority TEXT NOT NULL,
     form TEXT NOT NULL,
@@ -289,6 +297,15 @@ pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
 pub(crate) fn record_published(connection: &Connection, size: u64) -> rusqlite::Result<()> {
     let sql = "UPDATE head SET published = ?1 WHERE published < ?1";
     connection.prepare_cached(sql)?.execute([signed(size)]).map(drop)
+}
+
+/// How SQLite would find the rows of a query with so many values, step by step.
+#[cfg(test)]
+pub(crate) fn plan(connection: &Connection, sql: &str, values: usize) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let values = std::iter::repeat_n(rusqlite::types::Null, values);
+    let steps = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).unwrap();
+    steps.collect::<Result<_, _>>().unwrap()
 }
 
 /// A count as SQLite keeps it. Counts of ours stay far below 2^63.
