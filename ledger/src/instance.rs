@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub use command::{Allowed, InstanceRevocation, InstanceRevoked};
-pub(crate) use consequence::Change;
+pub(crate) use consequence::{Alarm, Change};
 pub use page::{InstanceFilter, InstancePage, InstanceRecord, InstanceState};
 pub(crate) use page::{page, show};
 pub(crate) use rule::{Consequence, Verdict, is_alarming, judge};

@@ -62,6 +62,26 @@ impl Change {
     }
 }
 
+/// An alarm that is raised once its entry is durable: what is rolled back has alarmed nobody.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    alarm: &'static str,
+    log_index: u64,
+    sentence: String,
+}
+
+impl Alarm {
+    pub(crate) fn new(alarm: &'static str, log_index: u64, sentence: &str) -> Self {
+        Self { alarm, log_index, sentence: sentence.to_owned() }
+    }
+
+    /// Tells whoever reads the daemon's log.
+    pub(crate) fn raise(&self) {
+        let Self { alarm, log_index, sentence } = self;
+        tracing::error!(alarm, log_index, "{sentence}");
+    }
+}
+
 /// Whose request raised an alarm.
 struct About<'a> {
     authority: &'a str,
@@ -215,7 +235,7 @@ impl Batch<'_> {
             .text("sentence", sentence)
             .count("decision-index", decision);
         let logged = self.append(object.into_entry("alarm", at.0), at)?;
-        tracing::error!(alarm, log_index = logged.index, "{sentence}");
+        self.alarms.push(Alarm::new(alarm, logged.index, sentence));
         Ok(logged)
     }
 
