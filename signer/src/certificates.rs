@@ -168,12 +168,19 @@ impl Inner {
 fn check_narrow(selection: &CertificateSelection) -> Result<(), Failure> {
     let CertificateSelection { serial, name, instance_id, spki_sha256, caller, profile, .. } = selection;
     let texts = [name, instance_id, caller, profile];
-    if !serial.is_empty() || !spki_sha256.is_empty() || texts.iter().any(|text| !text.is_empty()) {
+    let is_of_a_time = selection.since_millis != 0 && selection.until_millis != 0;
+    if is_of_a_time && selection.since_millis > selection.until_millis {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, "selection", "the selection ends before it begins");
+        return Err(reason.allowing("`since_millis` up to `until_millis`").into());
+    }
+    if is_of_a_time || !serial.is_empty() || !spki_sha256.is_empty() || texts.iter().any(|text| !text.is_empty()) {
         return Ok(());
     }
-    let sentence = "the selection says only when, and would revoke everything of that time";
+    let sentence = "the selection has no end or no beginning, and would revoke everything up to it";
     let reason = Reason::new(ReasonCode::FieldMissing, "selection", sentence);
-    Err(reason.allowing("at least one of serial, name, instance_id, spki_sha256, caller and profile").into())
+    let allowed =
+        "since_millis and until_millis, or at least one of serial, name, instance_id, spki_sha256, caller and profile";
+    Err(reason.allowing(allowed).into())
 }
 
 /// A selection, for the log.
