@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use hallmark_policy::caller::Identity;
 use hallmark_signer::{Core, PolicyNews, Roots, SoftwareKeys, StartOptions, SystemClock, config::BackendTable};
 
 use crate::{arguments::StartArguments, settings::Settings, trouble::Trouble};
@@ -18,9 +17,10 @@ impl Starting {
     pub(crate) fn read(settings: &Settings, arguments: &StartArguments) -> Result<Self, Trouble> {
         let software_keys = software_keys(&settings.core.backend, arguments.allow_software_keys)?;
         let config = settings.core.read(&settings.directory)?;
-        let operators = settings.operators.as_ref().map(|table| table.identities()).transpose()?;
-        let config =
-            operators.into_iter().fold(config, |config, identities: Vec<Identity>| config.with_operators(identities));
+        let config = match &settings.operators {
+            Some(table) => config.with_operators(table.identities()?).with_monitors(table.monitor_identities()?),
+            None => config,
+        };
         let options = StartOptions {
             software_keys,
             accept_clock: arguments.accept_clock,

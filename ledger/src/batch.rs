@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     LedgerError, Logged, ReceiptHandle, UnixMillis,
+    instance::Alarm,
     schema::{signed, unsigned},
     signing::Waiting,
 };
@@ -27,6 +28,10 @@ pub(crate) struct Batch<'c> {
     pub(crate) last_at: Option<UnixMillis>,
     /// The last moment that the signer trusted: that of an issue or a resume.
     pub(crate) trusted_at: Option<UnixMillis>,
+    /// What is raised once the batch is durable.
+    pub(crate) alarms: Vec<Alarm>,
+    /// How many certificates were revoked.
+    pub(crate) revoked: u64,
     /// Whether more certificates of an instance are to be revoked than one batch does.
     pub(crate) revoking: bool,
     issuers: HashMap<SpkiDigest, Issuer>,
@@ -80,6 +85,8 @@ impl<'c> Batch<'c> {
             waiting: Vec::new(),
             last_at: None,
             trusted_at: None,
+            alarms: Vec::new(),
+            revoked: 0,
             revoking: false,
             issuers: HashMap::new(),
         }

@@ -6,7 +6,11 @@ use hallmark_policy::content::Serial;
 use crate::{
     Event, KeyAction, Logged, UnixMillis,
     batch::{Batch, Fault},
+    instance::{self, Alarm, Withheld},
 };
+
+/// The word of an alarm about a certificate that is not ours.
+const FOREIGN_CERTIFICATE: &str = "foreign-certificate";
 
 /// Type of the entry that ends a clean run.
 pub(crate) const STOP: &str = "stop";
@@ -15,9 +19,15 @@ impl Batch<'_> {
     /// Logs an event; a loaded policy is in force from here on.
     pub(crate) fn record(&mut self, event: &Event, at: UnixMillis) -> Result<Logged, Fault> {
         let logged = self.append(entry(event, at), at)?;
+        if let Event::ForeignCertificate { authority, sentence, .. } = event {
+            self.alarms.push(Alarm::new(FOREIGN_CERTIFICATE, authority, logged.index, sentence));
+        }
         if let Event::PolicyLoaded { digest, text, by: _ } = event {
             self.keep_blob(text.as_bytes())?;
             self.policy = Some(*digest);
+        }
+        if let Event::SigningFailed { log_index, .. } = event {
+            instance::withhold(self.connection, *log_index, Withheld::Failed)?;
         }
         if let Some(distrusted) = clock_distrusted(event) {
             self.connection.prepare_cached("UPDATE head SET clock_distrusted = ?1")?.execute([distrusted])?;
@@ -116,7 +126,7 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
         Event::ForeignCertificate { authority, caller, request_id, serial, sentence, log_index } => (
             "alarm",
             object
-                .text("alarm", "foreign-certificate")
+                .text("alarm", FOREIGN_CERTIFICATE)
                 .text("authority", authority)
                 .text("caller", caller)
                 .text("request-id", request_id)

@@ -51,6 +51,9 @@ pub const AUTHORITY: &str = "athenz";
 /// The operator of every world.
 pub const OPERATOR: &str = "spiffe://hallmark.lab/operator";
 
+/// Who may read metrics.
+pub const MONITOR: &str = "spiffe://hallmark.lab/prometheus";
+
 /// Where the CA keys of a world live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
@@ -73,6 +76,7 @@ pub struct World {
     device: Option<Device>,
     core: Option<Core>,
     roots: Roots,
+    refreshes_crls: bool,
     caller: Bytes,
     operator: Bytes,
 }
@@ -161,8 +165,18 @@ impl World {
         let token = (place == Where::SoftHsm).then(|| Token::make("world"));
         let caller = asking::caller_certificate("spiffe://hallmark.lab/coordinator");
         let operator = asking::caller_certificate(OPERATOR);
-        let world =
-            Self { directory, place, token, clocks, device: None, core: None, roots: Roots::new(), caller, operator };
+        let world = Self {
+            directory,
+            place,
+            token,
+            clocks,
+            device: None,
+            core: None,
+            roots: Roots::new(),
+            refreshes_crls: false,
+            caller,
+            operator,
+        };
         world.write_private("secret", PIN);
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).expect("random bytes");
@@ -294,19 +308,25 @@ impl World {
     ) -> Result<StartReport, StartError> {
         let config = self.core_file().read(self.directory.path()).expect("the configuration is good");
         let config = config.with_operators(vec![Identity::parse(OPERATOR).expect("an identity")]);
+        let config = config.with_monitors(vec![Identity::parse(MONITOR).expect("an identity")]);
         let options = StartOptions {
             software_keys: if self.place == Where::Software { SoftwareKeys::Admitted } else { SoftwareKeys::Refused },
             accept_clock,
             accept_missing_checkpoint: false,
             create_authorities,
             roots: self.roots.clone(),
-            refresh_crls: false,
+            refresh_crls: self.refreshes_crls,
             config_sha256: [0; 32],
             clock: Box::new(self.clocks.clone()),
         };
         let (core, report) = Core::start(config, options).await?;
         self.core = Some(core);
         Ok(report)
+    }
+
+    /// From the next start on, CRLs are kept fresh in the background, as the daemon does.
+    pub fn refresh_crls(&mut self) {
+        self.refreshes_crls = true;
     }
 
     /// Stops the core, as SIGTERM does.
