@@ -1,9 +1,19 @@
-use hallmark_proto::link::CaKey;
+use hallmark_proto::{
+    frame::{HEADER_BYTES, Header},
+    link::CaKey,
+};
 use rustix::process::getuid;
 use tempfile::TempDir;
-use tokio::{net::UnixListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+    task::JoinHandle,
+};
 
-use super::*;
+use super::{
+    connection::{ROOT, admit},
+    *,
+};
 
 /// The other end, played by the test.
 struct Played {
