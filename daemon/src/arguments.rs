@@ -27,6 +27,9 @@ pub enum Command {
     },
     /// Make the log key and the CA certificates that are missing; what is there stays as it is
     Init(InitArguments),
+    /// Work on the published decision log while no daemon runs
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Write a complete set of files for trying things: TLS certificates, signer.toml and policy.toml
     Lab(LabArguments),
     /// Print a completion script for a shell
@@ -55,6 +58,9 @@ pub struct RunArguments {
     /// Confirm that the database is the newest, although the published checkpoint is gone
     #[arg(long)]
     pub accept_missing_checkpoint: bool,
+    /// Confirm that the database is the newest, although the copy of its checkpoint on another volume is gone
+    #[arg(long)]
+    pub accept_missing_anchor: bool,
     /// How log lines are written to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HALLMARK_LOG_FORMAT")]
     pub log_format: LogFormat,
@@ -73,6 +79,23 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// `hallmarkd log`.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Make the published directory what the database says: files that are missing or damaged are written again
+    Rebuild(RebuildArguments),
+}
+
+/// `hallmarkd log rebuild`.
+#[derive(Args, Debug)]
+pub struct RebuildArguments {
+    /// The configuration, `signer.toml`
+    pub file: PathBuf,
+    /// Confirm that the database is the newest, although the published checkpoint is gone
+    #[arg(long)]
+    pub accept_missing_checkpoint: bool,
 }
 
 /// `hallmarkd init`.

@@ -38,6 +38,7 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
         software_keys,
         accept_clock: false,
         accept_missing_checkpoint: false,
+        accept_missing_anchor: false,
         create_authorities: true,
         roots: roots(&arguments.roots)?,
         refresh_crls: false,

@@ -12,7 +12,7 @@ use hallmark_tlog::{
 use reqwest::Client;
 
 use crate::{
-    arguments::PushArguments,
+    arguments::{CheckArguments, PushArguments, SeenArguments},
     directory::{self, Directory},
     problem::{Nodes, Problem},
     target::{Caching, Target},
@@ -47,7 +47,7 @@ struct Carrier {
 
 /// Carries, again and again or once.
 pub(crate) async fn push(arguments: &PushArguments) -> Result<(), Problem> {
-    let mut carrier = Carrier::open(arguments).await?;
+    let mut carrier = Carrier::open(&arguments.seen, arguments.keep_entries).await?;
     loop {
         let carried = carrier.carry().await;
         let wait = match carried {
@@ -64,18 +64,29 @@ pub(crate) async fn push(arguments: &PushArguments) -> Result<(), Problem> {
 }
 
 /// Asks target and witnesses, and changes nothing.
-pub(crate) async fn check(arguments: &PushArguments) -> Result<(), Problem> {
-    let mut carrier = Carrier::open(arguments).await?;
-    if let Some((note, head)) = carrier.directory.checkpoint(&carrier.keys)? {
-        carrier.cosigned(note, &head).await?;
-        println!("target and witnesses have nothing that these {} entries do not continue", head.size());
+pub(crate) async fn check(arguments: &CheckArguments) -> Result<(), Problem> {
+    let mut carrier = Carrier::open(&arguments.seen, None).await?;
+    let Some((note, head)) = carrier.directory.checkpoint(&carrier.keys)? else {
+        println!("nothing was published yet, here and at the target");
+        return Ok(());
+    };
+    let signatures = note.signatures().len();
+    let cosigned = carrier.cosigned(note, &head).await?.signatures().len().saturating_sub(signatures);
+    let asked = carrier.witnesses.len();
+    let wanted = arguments.quorum.unwrap_or(asked);
+    if cosigned < wanted {
+        return Err(Problem::NoQuorum { cosigned, asked, wanted });
     }
+    println!(
+        "target and {cosigned} of {asked} witnesses have nothing that these {} entries do not continue",
+        head.size()
+    );
     Ok(())
 }
 
 impl Carrier {
     /// Looks at what is at the target: the log in the directory must continue it.
-    async fn open(arguments: &PushArguments) -> Result<Self, Problem> {
+    async fn open(arguments: &SeenArguments, keep_entries: Option<u64>) -> Result<Self, Problem> {
         let keys = directory::keys(&arguments.key)?;
         let directory = Directory(arguments.directory.clone());
         let target = Target::open(&arguments.to)?;
@@ -94,7 +105,7 @@ impl Carrier {
             target,
             witnesses,
             client: Client::new(),
-            keep_entries: arguments.keep_entries,
+            keep_entries,
             carried,
             before: carried,
             policies: BTreeSet::new(),

@@ -79,6 +79,16 @@ pub(crate) enum Problem {
         /// What follows.
         what: &'static str,
     },
+    /// Too few witnesses say that they know of nothing newer.
+    #[error("{cosigned} of {asked} witnesses co-signed what is in the directory, and {wanted} are wanted")]
+    NoQuorum {
+        /// Witnesses that co-signed.
+        cosigned: usize,
+        /// Witnesses that were asked.
+        asked: usize,
+        /// Witnesses that have to.
+        wanted: usize,
+    },
     /// TLS files that do not serve.
     #[error("certificate and key of the server cannot be used: {sentence}")]
     Tls {
@@ -103,6 +113,9 @@ impl Problem {
                 "the daemon's database is older than what was made public, or another: stop it, and bring back the newest \
                  database before it signs anything else"
             }
+            Self::NoQuorum { .. } => {
+                "see why above; --quorum says how many must have answered before a daemon is started"
+            }
             Self::Tls { .. } => "give a PEM certificate with its chain, and its PEM key",
         }
     }
@@ -119,6 +132,7 @@ impl Problem {
             | Self::Log(_)
             | Self::Read(_)
             | Self::Unproven { .. }
+            | Self::NoQuorum { .. }
             | Self::Tls { .. } => 2,
         }
     }

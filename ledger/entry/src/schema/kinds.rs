@@ -279,6 +279,20 @@ pub const KINDS: &[Kind] = &[
         variants: None,
     },
     Kind {
+        name: "log-key",
+        about: "other keys sign the log from here on",
+        members: &[
+            maybe("added", Texts),
+            maybe("added-omitted", Count),
+            needed("by", Text),
+            needed("keys", Texts),
+            maybe("keys-omitted", Count),
+            maybe("removed", Texts),
+            maybe("removed-omitted", Count),
+        ],
+        variants: None,
+    },
+    Kind {
         name: "operator-command",
         about: "an operator did something",
         members: &[needed("command", Text)],
