@@ -315,6 +315,12 @@ pub struct LogArguments {
     /// CA certificates (PEM) that an https server must chain to [default: those of the system].
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// A log that this one continues under another name: a directory or a URL; repeatable, the latest first.
+    #[arg(long, value_name = "LOG")]
+    pub previous: Vec<String>,
+    /// Verifier key of such a log, as a file or as text; repeatable.
+    #[arg(long, value_name = "VKEY")]
+    pub previous_key: Vec<String>,
 }
 
 /// `hallmark log verify`.

@@ -86,6 +86,8 @@ pub enum LogFormat {
 pub enum LogCommand {
     /// Make the published directory what the database says: files that are missing or damaged are written again
     Rebuild(RebuildArguments),
+    /// Close the log and carry it on under another origin, with another key, in another directory: once a year
+    Roll(RollArguments),
 }
 
 /// `hallmarkd log rebuild`.
@@ -96,6 +98,28 @@ pub struct RebuildArguments {
     /// Confirm that the database is the newest, although the published checkpoint is gone
     #[arg(long)]
     pub accept_missing_checkpoint: bool,
+    /// A log that was closed, in the place of the one that goes on
+    #[arg(long, value_name = "ORIGIN", requires = "into")]
+    pub origin: Option<String>,
+    /// The directory of that log
+    #[arg(long, value_name = "DIR", requires = "origin")]
+    pub into: Option<PathBuf>,
+}
+
+/// `hallmarkd log roll`.
+#[derive(Args, Debug)]
+pub struct RollArguments {
+    /// The configuration as it is, `signer.toml`
+    pub file: PathBuf,
+    /// The next origin, such as `signer.example/log/2028`
+    #[arg(long)]
+    pub origin: String,
+    /// The next log key's file; it is made if it is missing. A relative path begins at the directory of the configuration
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// The next directory to publish in
+    #[arg(long, value_name = "DIR")]
+    pub publish: PathBuf,
 }
 
 /// `hallmarkd init`.

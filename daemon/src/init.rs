@@ -82,7 +82,7 @@ fn roots(named: &[RootFile]) -> Result<Roots, Trouble> {
 }
 
 /// Makes the log key unless it is there, and its public half beside it. Gives the public half.
-fn make_log_key(log: &LogTable, directory: &Path) -> Result<String, Trouble> {
+pub(crate) fn make_log_key(log: &LogTable, directory: &Path) -> Result<String, Trouble> {
     let path = directory.join(&log.key);
     let made = if files::exists(&path)? {
         "is there"

@@ -79,14 +79,22 @@ fn check_origin(
 
 /// The same for a database that must be there.
 pub(crate) fn open_existing(config: &LedgerConfig, keys: &LogKeys) -> Result<Checked, OpenError> {
-    match fs::metadata(&config.database) {
-        Ok(_) => open(config, keys),
-        Err(source) => Err(OpenError::Io { path: config.database.clone(), source }),
-    }
+    is_there(&config.database)?;
+    open(config, keys)
+}
+
+/// Takes the lock beside a database that must be there.
+pub(crate) fn lock_existing(database: &Path) -> Result<File, OpenError> {
+    is_there(database)?;
+    lock(database)
+}
+
+fn is_there(database: &Path) -> Result<(), OpenError> {
+    fs::metadata(database).map(drop).map_err(failed(database))
 }
 
 /// Takes the lock beside the database. The system frees it with the process, however that ends.
-pub(crate) fn lock(database: &Path) -> Result<File, OpenError> {
+fn lock(database: &Path) -> Result<File, OpenError> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
     let path = PathBuf::from(path);

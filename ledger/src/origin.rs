@@ -120,6 +120,11 @@ pub(crate) fn succeed(
     connection.execute(sql, params![name, key, signed(last_size)]).map(drop)
 }
 
+/// Whether the log ever had this name.
+pub(crate) fn was_used(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM origin WHERE name = ?1)", [name], |row| row.get(0))
+}
+
 /// All of the roll-over is on the disk.
 pub(crate) fn rolled(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("UPDATE origin SET rolling = 0", []).map(drop)

@@ -42,7 +42,11 @@ struct Carrier {
     /// Size of the one before.
     before: u64,
     policies: BTreeSet<String>,
+    /// Entries before this one have no bundles at the target.
     pruned: u64,
+    /// Nor have these in the directory: they were published under an earlier origin. The target may not have been told yet.
+    begins: u64,
+    told: bool,
 }
 
 /// Carries, again and again or once.
@@ -97,8 +101,10 @@ impl Carrier {
             Some((_, theirs)) => continues(&directory, &keys, &theirs)?,
             None => 0,
         };
-        let pruned =
-            target.get(PRUNED_BEFORE).await?.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
+        let count = |text: Vec<u8>| String::from_utf8(text).ok()?.trim().parse::<u64>().ok();
+        let pruned = target.get(PRUNED_BEFORE).await?.and_then(count).unwrap_or(0);
+        let failed = |source| Problem::File { path: directory.0.join(PRUNED_BEFORE), source };
+        let begins = directory.read(PRUNED_BEFORE).map_err(failed)?.and_then(count).unwrap_or(0);
         Ok(Self {
             directory,
             keys,
@@ -109,7 +115,9 @@ impl Carrier {
             carried,
             before: carried,
             policies: BTreeSet::new(),
-            pruned: pruned.unwrap_or(0),
+            pruned: pruned.max(begins),
+            begins,
+            told: pruned >= begins,
         })
     }
 
@@ -124,7 +132,14 @@ impl Carrier {
         if size == self.carried {
             return Ok(());
         }
-        for path in tile::kinds(size).flat_map(|kind| tile::changed(kind, self.carried, size)) {
+        if !self.told {
+            self.tell_pruned(self.begins).await?;
+            self.told = true;
+        }
+        let begins = self.begins;
+        let is_there = |path: &TilePath| path.kind() != TileKind::Entries || path.index() * TILE_WIDTH >= begins;
+        let changed = tile::kinds(size).flat_map(|kind| tile::changed(kind, self.carried, size));
+        for path in changed.filter(is_there).collect::<Vec<_>>() {
             self.carry_tile(path).await?;
         }
         self.carry_policies().await?;
@@ -189,12 +204,16 @@ impl Carrier {
         if first <= self.pruned {
             return Ok(());
         }
-        self.target.put(PRUNED_BEFORE, format!("{first}\n").into_bytes(), Caching::Revalidated).await?;
+        self.tell_pruned(first).await?;
         for index in self.pruned / TILE_WIDTH..first / TILE_WIDTH {
             self.remove(TilePath::of_row(TileKind::Entries, index, self.carried)).await?;
         }
         self.pruned = first;
         Ok(())
+    }
+
+    async fn tell_pruned(&self, first: u64) -> Result<(), Problem> {
+        self.target.put(PRUNED_BEFORE, format!("{first}\n").into_bytes(), Caching::Revalidated).await
     }
 
     async fn remove(&self, path: TilePath) -> Result<(), Problem> {

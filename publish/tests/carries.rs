@@ -187,6 +187,21 @@ fn pruned_bundles_leave_the_target_and_it_says_how_many() {
     assert!(world.path("target/tile/0/000").exists(), "hashes stay");
 }
 
+#[test]
+fn a_log_that_goes_on_under_another_name_is_carried_from_its_first_bundle_on() {
+    let world = World::new();
+    world.publish(&entries(700));
+    fs::remove_file(world.path("log/tile/entries/000")).unwrap();
+    world.write("pruned-before", b"256\n");
+    done(&world.push(&[]));
+    assert_eq!(fs::read_to_string(world.path("target/pruned-before")).unwrap(), "256\n");
+    assert!(!world.path("target/tile/entries/000").exists() && world.path("target/tile/entries/001").exists());
+    assert!(world.path("target/tile/0/000").exists(), "hashes are there from the beginning");
+    world.publish(&entries(1_000));
+    done(&world.push(&["--keep-entries", "300"]));
+    assert_eq!(fs::read_to_string(world.path("target/pruned-before")).unwrap(), "512\n");
+}
+
 /// A witness behind HTTP/1.1; it remembers the size that it saw.
 struct WitnessServer {
     url: String,

@@ -6,6 +6,7 @@ mod audits;
 mod configures;
 #[cfg(test)]
 mod connects;
+mod continues;
 #[cfg(test)]
 mod cookbook;
 #[cfg(test)]

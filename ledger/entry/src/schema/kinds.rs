@@ -336,6 +336,26 @@ pub const KINDS: &[Kind] = &[
         )),
     },
     Kind {
+        name: "origin",
+        about: "the log goes over from one name to another",
+        members: &[needed("action", Word(&["closed", "opened"])), needed("by", Text), needed("origin", Text)],
+        variants: Some((
+            "action",
+            &[
+                Variant::new("closed", &[needed("next-key", Text), needed("next-origin", Text), needed("size", Count)]),
+                Variant::new(
+                    "opened",
+                    &[
+                        needed("key", Text),
+                        needed("previous-origin", Text),
+                        needed("previous-root", Digest),
+                        needed("previous-size", Count),
+                    ],
+                ),
+            ],
+        )),
+    },
+    Kind {
         name: "outcome",
         about: "a committed request could not be signed, or is signed again",
         members: &[needed("decision-index", Count), needed("result", Word(RESULTS))],
