@@ -24,6 +24,8 @@ mod operates_instances;
 #[cfg(test)]
 mod proves;
 #[cfg(test)]
+mod ranges;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod refuses;
