@@ -38,7 +38,7 @@ impl Drop for Server {
 fn a_log_is_audited_over_https_with_a_ca_of_one_s_own_and_no_other() {
     let laboratory = Laboratory::new();
     let daemon = laboratory.start();
-    laboratory.mint(&daemon, "api", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let leaf = laboratory.mint(&daemon, "api", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
     assert!(daemon.terminate());
     let server = Server::start(&laboratory);
     let run = |command: &str, more: &[&str], ca: &str| -> Output {
@@ -54,7 +54,7 @@ fn a_log_is_audited_over_https_with_a_ca_of_one_s_own_and_no_other() {
         ("range", &["--from", "0", "--to", "2"]),
         ("range", &["--since", "2026-01-01T00:00:00Z"]),
         ("stats", &[]),
-        ("prove", &[laboratory.text("api.pem").as_str()]),
+        ("prove", &[leaf.to_str().unwrap()]),
     ] {
         let output = run(command, more, "server-ca.pem");
         assert!(output.status.success(), "{command}: {}", said(&output));
