@@ -5,7 +5,9 @@ use std::{
     time::Instant,
 };
 
-use hallmark_policy::{Reason, Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest};
+use hallmark_policy::{
+    Reason, Refusal, RequestIdentity, Revocation, Warrant, content::Serial, crl::CrlScope, key::SpkiDigest,
+};
 use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
@@ -344,29 +346,29 @@ impl Ledger {
         self.read(|connection| revocation::find(connection, issuer, serial))
     }
 
-    /// Every revocation of an issuer, in any order. Those of ended certificates are forgotten once a CRL after their end
-    /// has listed them.
+    /// Every revocation of an issuer that belongs on a CRL with this scope, in any order. Those of ended certificates are forgotten once
+    /// CRLs after their end have listed them.
     ///
     /// # Errors
     /// See [`LedgerError`].
-    pub fn revocations(&self, issuer: SpkiDigest) -> Result<Vec<Revocation>, LedgerError> {
-        self.read(|connection| revocation::all(connection, issuer))
+    pub fn revocations(&self, issuer: SpkiDigest, scope: CrlScope) -> Result<Vec<Revocation>, LedgerError> {
+        self.read(|connection| revocation::all(connection, issuer, scope))
     }
 
-    /// How far the CRLs of an issuer are.
+    /// How far the CRLs of an issuer with this scope are.
     ///
     /// # Errors
     /// See [`LedgerError`].
-    pub fn crl_status(&self, issuer: SpkiDigest) -> Result<CrlStatus, LedgerError> {
-        self.read(|connection| crl::status(connection, issuer))
+    pub fn crl_status(&self, issuer: SpkiDigest, scope: CrlScope) -> Result<CrlStatus, LedgerError> {
+        self.read(|connection| crl::status(connection, issuer, scope))
     }
 
-    /// The newest CRL of an issuer that is signed, with its parts.
+    /// The newest CRL of an issuer with this scope that is signed, with its parts.
     ///
     /// # Errors
     /// See [`LedgerError`].
-    pub fn latest_crl(&self, issuer: SpkiDigest) -> Result<Option<(CrlRecord, Answer)>, LedgerError> {
-        self.read(|connection| crl::latest(connection, issuer))
+    pub fn latest_crl(&self, issuer: SpkiDigest, scope: CrlScope) -> Result<Option<(CrlRecord, Answer)>, LedgerError> {
+        self.read(|connection| crl::latest(connection, issuer, scope))
     }
 
     /// A name that no other ledger has: random bytes that were drawn when the database was made. A copy keeps them.

@@ -52,7 +52,7 @@ pub use self::core::Core;
 pub use apply::{PolicyNews, PolicyNotTaken};
 pub use authorities::AuthorityError;
 pub use bring::Roots;
-pub use ca::Ca;
+pub use ca::{Ca, CrlList};
 pub use clock::{Clock, SystemClock};
 pub use crl::{Crl, NotDone};
 pub use hallmark_backends::SoftwareKeys;

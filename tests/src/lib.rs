@@ -2,6 +2,7 @@
 //! front would. For tests only: what cannot be set up ends the test.
 
 pub mod asking;
+pub mod backup;
 pub mod by_manifest;
 pub mod client;
 pub mod daemon;
