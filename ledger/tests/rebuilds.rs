@@ -17,6 +17,7 @@ use hallmark_tlog::note::SignerKey;
 use world::{World, contents, log_key};
 
 /// A log of more than one bundle, with private values, a policy and CRLs beside it; its directory as it was published.
+#[cfg(test)]
 async fn published() -> (World, BTreeMap<String, Vec<u8>>) {
     let mut world = World::new();
     world.config.private = Private::new(["sentence"]).unwrap();

@@ -90,6 +90,7 @@ struct Continued {
     entries: Vec<Vec<u8>>,
 }
 
+#[cfg(test)]
 impl Continued {
     fn new() -> Self {
         let mut entries = vec![start(THEN_MILLIS)];
@@ -140,6 +141,7 @@ impl Continued {
     }
 }
 
+#[cfg(test)]
 fn next_key() -> SignerKey {
     SignerKey::generate(NEXT_ORIGIN, [7; 32]).unwrap()
 }
