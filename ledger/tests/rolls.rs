@@ -66,7 +66,9 @@ struct Kinds(Vec<String>);
 impl Visitor for Kinds {
     fn entry(&mut self, _: u64, bytes: &[u8]) {
         let entry = Summary::parse(bytes).unwrap();
-        self.0.push(entry.action.map_or(entry.kind.clone(), |action| format!("{} {action}", entry.kind)));
+        self.0.push(
+            entry.action.as_ref().map_or_else(|| entry.kind.clone(), |action| format!("{} {action}", entry.kind)),
+        );
     }
 }
 
