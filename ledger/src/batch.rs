@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::{
     LedgerError, Logged, ReceiptHandle, UnixMillis,
     schema::{signed, unsigned},
+    shared::Raised,
     signing::Waiting,
 };
 
@@ -27,6 +28,8 @@ pub(crate) struct Batch<'c> {
     pub(crate) last_at: Option<UnixMillis>,
     /// The last moment that the signer trusted: that of an issue or a resume.
     pub(crate) trusted_at: Option<UnixMillis>,
+    /// Alarms that it wrote.
+    pub(crate) raised: Vec<Raised>,
     /// Whether more certificates of an instance are to be revoked than one batch does.
     pub(crate) revoking: bool,
     issuers: HashMap<SpkiDigest, Issuer>,
@@ -80,6 +83,7 @@ impl<'c> Batch<'c> {
             waiting: Vec::new(),
             last_at: None,
             trusted_at: None,
+            raised: Vec::new(),
             revoking: false,
             issuers: HashMap::new(),
         }

@@ -7,7 +7,11 @@ use crate::{
     Event, KeyAction, KeyChange, Logged, UnixMillis,
     batch::{Batch, Fault},
     origin::OriginRow,
+    shared::Raised,
 };
+
+/// The word of an alarm about a certificate that is not ours.
+const FOREIGN_CERTIFICATE: &str = "foreign-certificate";
 
 /// Type of the entry that ends a clean run.
 pub(crate) const STOP: &str = "stop";
@@ -22,6 +26,14 @@ impl Batch<'_> {
     /// Logs an event; a loaded policy is in force from here on.
     pub(crate) fn record(&mut self, event: &Event, at: UnixMillis) -> Result<Logged, Fault> {
         let logged = self.append(entry(event, at), at)?;
+        if let Event::ForeignCertificate { authority, sentence, .. } = event {
+            self.raised.push(Raised {
+                authority: authority.clone(),
+                alarm: FOREIGN_CERTIFICATE,
+                log_index: logged.index,
+                sentence: sentence.clone(),
+            });
+        }
         if let Event::PolicyLoaded { digest, text, by: _ } = event {
             self.keep_blob(text.as_bytes())?;
             self.policy = Some(*digest);
@@ -130,7 +142,7 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
         Event::ForeignCertificate { authority, caller, request_id, serial, sentence, log_index } => (
             "alarm",
             object
-                .text("alarm", "foreign-certificate")
+                .text("alarm", FOREIGN_CERTIFICATE)
                 .text("authority", authority)
                 .text("caller", caller)
                 .text("request-id", request_id)
