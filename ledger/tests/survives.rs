@@ -275,7 +275,7 @@ async fn a_database_of_a_newer_program_is_refused() {
     let world = World::new();
     world.open().stop();
     set_schema_version(&world, 7);
-    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 7, known: 6, .. })));
+    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 8, known: 7, .. })));
 }
 
 #[tokio::test]
@@ -283,7 +283,7 @@ async fn a_database_of_an_older_program_is_refused() {
     let world = World::new();
     world.open().stop();
     set_schema_version(&world, 5);
-    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 5, known: 6, .. })));
+    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 6, known: 7, .. })));
 }
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ fn open(directory: &Path) -> Result<Ledger> {
         retention: Span::from_days(1),
         ended_retention: Span::from_days(30),
         accept_missing_checkpoint: false,
+        accept_missing_anchor: false,
         anchor: None,
         private: Private::default(),
         pages_max: None,
