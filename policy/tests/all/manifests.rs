@@ -43,10 +43,10 @@ struct Golden {
     keys: BTreeMap<String, String>,
 }
 
-static CORPUS: LazyLock<Corpus> = LazyLock::new(|| toml::from_str(include_str!("manifests.toml")).unwrap());
+static CORPUS: LazyLock<Corpus> = LazyLock::new(|| toml::from_str(include_str!("../manifests.toml")).unwrap());
 static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::parse(&CORPUS.policy).unwrap());
 static OWNERS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
-    toml::from_str::<toml::Table>(include_str!("owners.toml")).unwrap().try_into::<Golden>().unwrap().keys
+    toml::from_str::<toml::Table>(include_str!("../owners.toml")).unwrap().try_into::<Golden>().unwrap().keys
 });
 
 /// `<3:ab>`, `<x:ff>`, `<p256>`; see the head of `manifests.toml`.

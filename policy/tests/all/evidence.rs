@@ -322,7 +322,7 @@ fn a_thumbprint_is_that_of_rfc_7638_and_rfc_8037() {
     let spki = [b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00".as_slice(), &x].concat();
     assert_eq!(parse(&spki), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     // RFC 7638, section 3.1.
-    let pem = include_str!("rfc7638.pem");
+    let pem = include_str!("evidence/rfc7638.pem");
     let (_, spki) = pem_rfc7468::decode_vec(pem.trim().as_bytes()).unwrap();
     assert_eq!(parse(&spki), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
 }

@@ -52,7 +52,7 @@ enum Names {
     These(Vec<String>),
 }
 
-static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::parse(include_str!("names-policy.toml")).unwrap());
+static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::parse(include_str!("../names-policy.toml")).unwrap());
 static CALLERS: LazyLock<BTreeMap<String, Caller>> = LazyLock::new(|| {
     let caller = |rule: &CallerRule| {
         let Identity::Uri(uri) = rule.identity() else { return None };
@@ -210,7 +210,7 @@ fn judge(place: &str, case: &Case, asked: &[String], answer: Result<Approved, Ve
 
 #[test]
 fn every_case_of_the_corpus_is_decided_as_it_says_beside_a_key_and_in_a_csr() {
-    let corpus: Corpus = toml::from_str(include_str!("names.toml")).unwrap();
+    let corpus: Corpus = toml::from_str(include_str!("../names.toml")).unwrap();
     let mut wrong = Vec::new();
     let (mut beside, mut in_csr) = (0, 0);
     for section in &corpus.section {

@@ -18,7 +18,7 @@ struct Golden {
     signatures: BTreeMap<String, String>,
 }
 
-static GOLDEN: LazyLock<Golden> = LazyLock::new(|| toml::from_str(include_str!("owners.toml")).unwrap());
+static GOLDEN: LazyLock<Golden> = LazyLock::new(|| toml::from_str(include_str!("../owners.toml")).unwrap());
 
 const ROOT: &str = "4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2";
 const TRANSITION: &str = "6b0e8483f2df31f24271c14d133669bf08000d3502c0e44078bf3aa8339e5c77";

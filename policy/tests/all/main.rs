@@ -1,0 +1,14 @@
+//! What policy says, asked from outside, in one program: a file for each part, its cases in the TOML beside this directory.
+
+mod content;
+mod crls;
+mod evidence;
+mod instances;
+mod manifests;
+mod manifests_speed;
+mod names;
+mod names_mistakes;
+mod owners;
+mod rotation_settings;
+mod weak_keys;
+mod workloads;
