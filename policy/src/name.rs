@@ -119,8 +119,6 @@ pub enum NameAttribute {
     Country,
     /// organizationName, UTF8String.
     Organization,
-    /// organizationalUnitName, UTF8String.
-    OrganizationalUnit,
     /// commonName, UTF8String.
     CommonName,
 }
@@ -132,7 +130,6 @@ impl NameAttribute {
         match self {
             Self::Country => &[2, 5, 4, 6],
             Self::Organization => &[2, 5, 4, 10],
-            Self::OrganizationalUnit => &[2, 5, 4, 11],
             Self::CommonName => &[2, 5, 4, 3],
         }
     }
@@ -141,7 +138,6 @@ impl NameAttribute {
         match self {
             Self::Country => "C",
             Self::Organization => "O",
-            Self::OrganizationalUnit => "OU",
             Self::CommonName => "CN",
         }
     }

@@ -2,6 +2,8 @@
 
 mod content;
 mod crls;
+mod der;
+mod endorses;
 mod evidence;
 mod instances;
 mod manifests;
