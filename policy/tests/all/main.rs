@@ -2,6 +2,7 @@
 
 mod content;
 mod crls;
+mod decides;
 mod der;
 mod endorses;
 mod evidence;
