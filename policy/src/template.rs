@@ -391,6 +391,43 @@ mod tests {
     }
 
     #[test]
+    fn a_part_takes_what_its_shape_says() {
+        let takes = |shape, value: &str| Part { shape, one_of: Vec::new(), none_of: Vec::new() }.takes(value);
+        for value in ["a", "0", "a-b", "a--b", "a_b", "_a"] {
+            assert!(takes(Shape::Label, value) && takes(Shape::Dotted, value) && takes(Shape::Path, value), "{value}");
+        }
+        for value in ["", "-", "-a", "a-", "-a-", "xn--a", "-xn--a", "A", "é", "a b", "a,b", "a*"] {
+            assert!(!takes(Shape::Label, value) && !takes(Shape::Dotted, value), "{value}");
+        }
+        for value in ["a.b", "a.b-c.d"] {
+            assert!(takes(Shape::Dotted, value) && !takes(Shape::Label, value) && takes(Shape::Path, value), "{value}");
+        }
+        for value in [".", ".a", "a.", "a..b", "a.-b", "a-.b", "a.xn--b", "a/b"] {
+            assert!(!takes(Shape::Dotted, value) && !takes(Shape::Label, value), "{value}");
+        }
+        for value in ["a/b", "A/b.c/-d", "...", "a/.b"] {
+            assert!(
+                takes(Shape::Path, value) && !takes(Shape::Dotted, value) && !takes(Shape::Label, value),
+                "{value}"
+            );
+        }
+        for value in ["", "/", "/a", "a/", "a//b", ".", "..", "a/.", "a/../b", "a:b", "a b"] {
+            assert!(!takes(Shape::Path, value), "{value}");
+        }
+        let listed = |one_of: &[&str], none_of: &[&str], value: &str| {
+            let owned = |list: &[&str]| list.iter().map(|value| (*value).to_owned()).collect();
+            Part { shape: Shape::Label, one_of: owned(one_of), none_of: owned(none_of) }.takes(value)
+        };
+        assert!(listed(&["a", "b"], &[], "b") && !listed(&["a", "b"], &[], "c"));
+        assert!(!listed(&[], &["a"], "a") && listed(&[], &["a"], "b") && !listed(&["a"], &["a"], "a"));
+    }
+
+    #[test]
+    fn a_format_has_512_bytes_at_most() {
+        assert!(Template::parse(&"a".repeat(512)).is_ok() && Template::parse(&"a".repeat(513)).is_err());
+    }
+
+    #[test]
     fn formats_with_mistakes_are_refused() {
         for text in [
             "",

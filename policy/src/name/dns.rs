@@ -184,6 +184,12 @@ mod tests {
         for other in ["a.b", "x.y.a.b", "xa.b", "x.b"] {
             assert!(!wildcard.covers(other), "{other}");
         }
+        // A name that fills 251 bytes.
+        let below = [vec!["a".repeat(63); 3].join("."), "b".repeat(59)].join(".");
+        assert!(DnsName::parse_wildcard(&format!("*.{below}")).is_ok());
+        assert!(
+            DnsName::parse(&format!("{below}c")).is_ok() && DnsName::parse_wildcard(&format!("*.{below}c")).is_err()
+        );
         let plain = DnsName::parse_wildcard("x.a.b").unwrap();
         assert!(plain.covers("x.a.b") && !plain.covers("y.a.b"));
     }

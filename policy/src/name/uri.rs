@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn uris_have_a_host_and_a_plain_path() {
-        for uri in ["spiffe://zone/a/b", "athenz://instanceid/sys.auth.aws/i-1:2", "spiffe://zone"] {
+        for uri in ["spiffe://zone/a/b", "athenz://instanceid/sys.auth.aws/i-1:2", "spiffe://zone", "a1-b://zone_1/x"] {
             assert!(Uri::parse(uri).is_ok(), "{uri}");
         }
         for uri in [
@@ -103,8 +103,28 @@ mod tests {
             "spiffe://zone/a,b",
             "spiffe://zone/a b",
             "spiffe://zone/\u{1}",
+            "1x://zone",
+            "-x://zone",
+            "a_b://zone",
+            "a.b://zone",
         ] {
             assert!(Uri::parse(uri).is_err(), "{uri:?}");
         }
+    }
+
+    #[test]
+    fn the_lengths_of_a_uri_its_host_and_its_labels_are_bounded() {
+        let wrong = |uri: &str| Uri::parse(uri).err().map(|error| error.detail);
+        let label = "a".repeat(63);
+        let host = [label.as_str(); 4].join(".");
+        assert_eq!((host.len(), wrong(&format!("x://{host}/p"))), (255, None));
+        let longer = format!("{}.{}.b", [label.as_str(); 3].join("."), "a".repeat(62));
+        let host_wrong = Some("the host of a URI has 1 to 255 bytes of a-z, 0-9, `-`, `.` and `_`");
+        assert_eq!((longer.len(), wrong(&format!("x://{longer}/p"))), (256, host_wrong));
+        assert_eq!(wrong("spiffe:///a"), host_wrong);
+        assert_eq!(wrong(&format!("x://{label}a/p")), Some("every label of a URI's host has 1 to 63 bytes"));
+        let path = "a".repeat(URI_BYTES_MAX - "x://z/".len());
+        assert_eq!(wrong(&format!("x://z/{path}")), None);
+        assert_eq!(wrong(&format!("x://z/{path}a")), Some("a URI has 1 to 2048 bytes"));
     }
 }
