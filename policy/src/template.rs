@@ -423,6 +423,77 @@ mod tests {
     }
 
     #[test]
+    fn every_mistake_of_a_format_has_its_name() {
+        let wrong = |text: &str| Template::parse(text).unwrap_err();
+        assert_eq!(
+            (wrong(""), wrong("{}"), wrong("{a")),
+            (TemplateError::Length, TemplateError::Braces, TemplateError::Braces)
+        );
+        for part in ["A", "a.b", "a:dots", "provider:dashes", ":dashes"] {
+            assert_eq!(wrong(&format!("{{{part}}}")), TemplateError::Modifier { part: part.to_owned() });
+        }
+        assert_eq!(
+            (wrong("{a}{b}"), wrong("a,b"), wrong("a}b")),
+            (TemplateError::Adjacent, TemplateError::Literal, TemplateError::Braces)
+        );
+    }
+
+    #[test]
+    fn the_ends_of_names_are_known_as_far_as_the_format_fixes_them() {
+        let tails = |template: &str, kind| {
+            let mut vocabulary = vocabulary();
+            let listed = |values: &[&str]| Part {
+                shape: Shape::Dotted,
+                one_of: values.iter().map(|value| (*value).to_owned()).collect(),
+                none_of: Vec::new(),
+            };
+            vocabulary.parts.insert("zone".to_owned(), listed(&["a.test", "b.test"]));
+            let tails = Template::parse(template).unwrap().tails(kind, &vocabulary);
+            tails.iter().map(|(tail, whole)| format!("{}{tail}", if *whole { "" } else { "*" })).collect::<Vec<_>>()
+        };
+        assert_eq!(tails("x.y.test", NameKind::Dns), ["x.y.test"]);
+        assert_eq!(tails("{service}.y.test", NameKind::Dns), ["*.y.test"]);
+        assert_eq!(tails("{service}.{zone}", NameKind::CommonName), ["*.a.test", "*.b.test"]);
+        assert_eq!(tails("x.{domain:dashes}.{zone}", NameKind::Dns), ["*.a.test", "*.b.test"]);
+        assert_eq!(tails("x.{provider}", NameKind::Dns), ["x.sys.aws", "x.sys.gcp"]);
+        assert_eq!(tails("x.{provider.suffix}", NameKind::Dns), ["x.aws.athenz.cloud", "x.gcp.athenz.cloud"]);
+        assert_eq!(tails("spiffe://zone.test/a/{service}", NameKind::Uri), ["zone.test"]);
+        assert_eq!(tails("spiffe://{service}.{zone}/a", NameKind::Uri), ["*.a.test", "*.b.test"]);
+        assert_eq!(tails("spiffe://{zone}", NameKind::Uri), ["a.test", "b.test"]);
+        assert_eq!(tails("spiffe://x.{zone}/{service}/y", NameKind::Uri), ["x.a.test", "x.b.test"]);
+        assert_eq!(tails("{service}@{zone}", NameKind::Email), ["a.test", "b.test"]);
+        assert_eq!(tails("{service}@mail.test", NameKind::Email), ["mail.test"]);
+        assert_eq!(tails("{service}", NameKind::Dns), ["*"]);
+    }
+
+    #[test]
+    fn up_to_256_ends_are_told_apart() {
+        let tails = |first: usize, second: usize| {
+            let listed = |head: &str, count: usize| Part {
+                shape: Shape::Label,
+                one_of: (0..count).map(|number| format!("{head}{number}")).collect(),
+                none_of: Vec::new(),
+            };
+            let parts = BTreeMap::from([("a".to_owned(), listed("a", first)), ("b".to_owned(), listed("b", second))]);
+            let tails = Template::parse("{a}.{b}").unwrap().tails(NameKind::Dns, &Vocabulary { parts, ..vocabulary() });
+            (tails.len(), tails.iter().all(|(_, whole)| *whole))
+        };
+        assert_eq!((tails(16, 16), tails(256, 1)), ((256, true), (256, true)));
+        assert_eq!((tails(16, 17), tails(17, 16)), ((17, false), (16, false)));
+    }
+
+    #[test]
+    fn a_name_is_read_in_20_000_steps_or_not_at_all() {
+        let read = |providers: usize| {
+            let provider = Provider { name: "p".to_owned(), suffixes: Vec::new() };
+            let vocabulary = Vocabulary { providers: vec![provider; providers], ..vocabulary() };
+            Template::parse("{provider}x").unwrap().read("py", &Bindings::new(), &vocabulary)
+        };
+        // The first step, and one with each provider.
+        assert_eq!((read(19_999), read(20_000)), (Some(Vec::new()), None));
+    }
+
+    #[test]
     fn a_format_has_512_bytes_at_most() {
         assert!(Template::parse(&"a".repeat(512)).is_ok() && Template::parse(&"a".repeat(513)).is_err());
     }

@@ -39,6 +39,12 @@ epoch = { common-name = "CA", lifetime = "365d", key = "ecdsa-p256" }
 permitted = { dns = ["in.test"], uri = ["zone.test"], email = ["mail.test"], ip = ["10.0.0.0/8"] }
 excluded = { dns = ["bad.in.test"], ip = ["10.1.0.0/16"] }
 
+[authority.open]
+root = { common-name = "Root", lifetime = "3650d", key = "ecdsa-p256" }
+epoch = { common-name = "CA", lifetime = "365d", key = "ecdsa-p256" }
+[authority.open.name-constraints]
+permitted = { dns = ["in.test"], uri = ["zone.test"], email = ["mail.test"], ip = ["0.0.0.0/0", "::/0"] }
+
 [profile.full]
 authority = "plain"
 lifetime = { default = "1d", maximum = "7d" }
@@ -243,7 +249,7 @@ fn a_leaf_is_endorsed_under_every_algorithm_and_under_no_other_than_was_approved
 #[test]
 fn root_intermediate_and_mesh_ca_are_endorsed() {
     let root = WORLD.root();
-    for authority in ["plain", "tight"] {
+    for authority in ["plain", "tight", "open"] {
         for request in [
             CaRequest::Root,
             CaRequest::Intermediate { root: &root, epoch: EPOCH, lifetime: None },

@@ -42,6 +42,8 @@ struct Case {
     approved: Option<Names>,
     refused: Option<Vec<String>>,
     claims: Option<Vec<String>>,
+    says: Option<Vec<String>>,
+    allows: Option<Vec<String>>,
 }
 
 /// `true`: those that were asked for. Or the names.
@@ -201,7 +203,17 @@ fn judge(place: &str, case: &Case, asked: &[String], answer: Result<Approved, Ve
         }
         (Err(reasons), None, Some(expected)) => {
             let codes: Vec<_> = reasons.iter().map(|reason| reason.code.as_str()).collect();
-            if codes == *expected { Ok(()) } else { Err(format!("{place}: refused with {reasons:#?}")) }
+            let says = |wanted: &Vec<String>| {
+                wanted.len() == reasons.len()
+                    && wanted.iter().zip(&reasons).all(|(part, reason)| reason.sentence.contains(part))
+            };
+            let allows = |wanted: &Vec<String>| {
+                let allowed = reasons.iter().map(|reason| reason.allowed.as_deref().unwrap_or_default());
+                allowed.eq(wanted.iter().map(String::as_str))
+            };
+            let holds =
+                codes == *expected && case.says.as_ref().is_none_or(says) && case.allows.as_ref().is_none_or(allows);
+            if holds { Ok(()) } else { Err(format!("{place}: refused with {reasons:#?}")) }
         }
         (Ok(approved), ..) => Err(format!("{place}: approved with {:?}", signed_names(&approved))),
         (Err(reasons), ..) => Err(format!("{place}: refused with {reasons:#?}")),
