@@ -68,7 +68,7 @@ methods = ["MintCertificate"]
 profiles = ["full"]
 "#;
 
-static WORLD: LazyLock<World> = LazyLock::new(|| {
+pub(crate) static WORLD: LazyLock<World> = LazyLock::new(|| {
     let key = || PublicKey::parse(&rcgen::KeyPair::generate().unwrap().subject_public_key_info()).unwrap();
     let mut parameters = rcgen::CertificateParams::default();
     parameters.subject_alt_names = vec![rcgen::SanType::URI("spiffe://lab/coordinator".try_into().unwrap())];
@@ -82,15 +82,15 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     }
 });
 
-struct World {
-    policy: Policy,
+pub(crate) struct World {
+    pub(crate) policy: Policy,
     caller: Caller,
     subject: PublicKey,
     issuer: PublicKey,
     root: PublicKey,
 }
 
-const EPOCH: EpochBinding = EpochBinding { generation: 300, manifest: [1; 32], transition: [2; 32] };
+pub(crate) const EPOCH: EpochBinding = EpochBinding { generation: 300, manifest: [1; 32], transition: [2; 32] };
 
 fn at(text: &str) -> UnixTime {
     UnixTime::parse(text).unwrap()
@@ -160,7 +160,7 @@ impl World {
         self.leaf_at(now(), SignatureAlgorithm::EcdsaSha256)
     }
 
-    fn root(&self) -> Root {
+    pub(crate) fn root(&self) -> Root {
         Root {
             subject: DistinguishedName::common_name("Root"),
             key: self.root.clone(),
@@ -170,7 +170,7 @@ impl World {
         }
     }
 
-    fn ca(&self, authority: &str, request: &CaRequest<'_>) -> Approved {
+    pub(crate) fn ca(&self, authority: &str, request: &CaRequest<'_>) -> Approved {
         approved(decide_ca(&self.policy, authority, request, &self.issuer, now(), serial()))
     }
 
@@ -198,7 +198,7 @@ impl World {
     }
 }
 
-fn certificate(approved: &Approved) -> CertificateContent {
+pub(crate) fn certificate(approved: &Approved) -> CertificateContent {
     approved.certificate().unwrap().clone()
 }
 

@@ -1,5 +1,6 @@
 //! What policy says, asked from outside, in one program: a file for each part, its cases in the TOML beside this directory.
 
+mod bounds;
 mod content;
 mod crls;
 mod decides;
@@ -11,6 +12,7 @@ mod manifests;
 mod manifests_speed;
 mod names;
 mod names_mistakes;
+mod offline;
 mod owners;
 mod rotation_settings;
 mod weak_keys;
