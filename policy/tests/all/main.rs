@@ -14,6 +14,7 @@ mod names;
 mod names_mistakes;
 mod offline;
 mod owners;
+mod policies;
 mod rotation_settings;
 mod weak_keys;
 mod workloads;
