@@ -10,7 +10,7 @@ use hallmark_policy::{
 
 use crate::{
     der,
-    endorses::{EPOCH, WORLD, certificate},
+    world::{EPOCH, WORLD, certificate},
 };
 
 /// The fields of the intermediate of an authority, but for its extensions, and these.

@@ -1,5 +1,6 @@
 //! What policy says, asked from outside, in one program: a file for each part, its cases in the TOML beside this directory.
 
+mod authorities;
 mod bounds;
 mod content;
 mod crls;
@@ -18,3 +19,4 @@ mod policies;
 mod rotation_settings;
 mod weak_keys;
 mod workloads;
+mod world;
