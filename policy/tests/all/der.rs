@@ -258,5 +258,12 @@ pub(crate) fn request_fields(content: &RequestContent) -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn attribute(arcs: &[u32], values: &[Vec<u8>]) -> Vec<u8> {
-    sequence(&[oid(arcs), tlv(SET, &values.concat())])
+    sequence(&[oid(arcs), tlv(SET, &set_of(values))])
+}
+
+/// The members of a SET OF, in the order that DER wants (X.690, section 11.6).
+pub(crate) fn set_of(members: &[Vec<u8>]) -> Vec<u8> {
+    let mut members = members.to_vec();
+    members.sort();
+    members.concat()
 }

@@ -79,7 +79,7 @@ pub(crate) static WORLD: LazyLock<World> = LazyLock::new(|| {
 
 pub(crate) struct World {
     pub(crate) policy: Policy,
-    caller: Caller,
+    pub(crate) caller: Caller,
     pub(crate) subject: PublicKey,
     pub(crate) issuer: PublicKey,
     pub(crate) root: PublicKey,
