@@ -46,13 +46,13 @@ fn constraints_that_are_not_written_here_are_not_read_either() {
         stored("plain", |extensions| extensions.push(der::extension(arcs, true, &value)))
     };
     let permitted = |names: &[Vec<u8>]| {
-        let subtrees: Vec<u8> = names.iter().flat_map(|name| der::sequence(&[name.clone()])).collect();
+        let subtrees: Vec<u8> = names.iter().flat_map(|name| der::sequence(std::slice::from_ref(name))).collect();
         der::sequence(&[der::tlv(0xa0, &subtrees)])
     };
     let constraints = &[2, 5, 29, 30];
     let dns = der::tlv(0x82, b"in.test");
     let expected = NameConstraints { permitted: vec![Subtree::Dns("in.test".to_owned())], excluded: Vec::new() };
-    assert_eq!(with(constraints, permitted(&[dns.clone()])).unwrap().name_constraints, Some(expected));
+    assert_eq!(with(constraints, permitted(std::slice::from_ref(&dns))).unwrap().name_constraints, Some(expected));
     let directory = der::tlv(0xa4, &der::sequence(&[]));
     for strange in [
         permitted(&[directory]),

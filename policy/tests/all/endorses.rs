@@ -316,7 +316,10 @@ fn a_request_is_endorsed_and_with_anything_else_refused_by_name() {
     assert_eq!(with(2, WORLD.root.spki().to_vec()), "subjectPKInfo");
     assert_eq!(with(3, attributes(&[])), "the number of attributes");
     let challenge = der::attribute(&[1, 2, 840, 113_549, 1, 9, 7], &[der::tlv(0x0c, b"a")]);
-    assert_eq!(with(3, attributes(&[challenge.clone(), asking(&[asked.clone()])])), "the number of attributes");
+    assert_eq!(
+        with(3, attributes(&[challenge.clone(), asking(std::slice::from_ref(&asked))])),
+        "the number of attributes"
+    );
     assert_eq!(with(3, attributes(&[challenge])), "which attributes there are");
     let two = [der::sequence(&[]), asked.clone()];
     assert_eq!(with(3, attributes(&[asking(&two)])), "the number of values of extensionRequest");

@@ -242,6 +242,11 @@ fn possession_of_the_replaced_key_is_proven_by_its_signature_over_this_very_requ
             panic!("no refresh")
         };
         assert_eq!((presented.key, presented.issuer), (public(&old).digest(), public(&ISSUER).digest()));
+        assert_eq!(
+            approved.facts().instance.clone().map(|facts| facts.proven),
+            Some(presented.proven),
+            "the log hears it"
+        );
         Ok::<_, Vec<Reason>>(presented.proven)
     };
     let key = public(&KEY).digest();

@@ -1,4 +1,5 @@
 //! A policy with everything that can be approved, and the approvals: of leaves, CA certificates, CRLs and requests.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends by panicking")]
 
 use std::sync::LazyLock;
 
