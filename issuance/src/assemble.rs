@@ -1,12 +1,14 @@
 //! The whole: what was committed, with its signature, verified under the key that was to make it.
 
 use der::{
-    Encode, Sequence,
+    Decode, Encode, Sequence,
     asn1::{AnyRef, BitStringRef},
+    oid::AssociatedOid as _,
 };
 use hallmark_backends::Signature;
 use hallmark_policy::key::{PublicKey, SignatureAlgorithm};
 use spki::AlgorithmIdentifierOwned;
+use x509_cert::{certificate::Rfc5280, crl::TbsCertList, ext::pkix::CrlNumber};
 
 use crate::draft::algorithm_identifier;
 
@@ -78,6 +80,24 @@ pub fn reassemble(
         return Err(AssembleError::SignatureWrong);
     }
     encode(to_be_signed, algorithm, signature)
+}
+
+/// The cRLNumber of a CertificateList, if it has one and its signature verifies under that key, whatever the algorithm.
+#[must_use]
+pub fn crl_number(der: &[u8], issuer: &PublicKey) -> Option<u64> {
+    let Parts { to_be_signed, signature, .. } = Parts::from_der(der).ok()?;
+    let to_be_signed = to_be_signed.to_der().ok()?;
+    let signature = signature.as_bytes()?;
+    let verifies = |algorithm| issuer.verifies(algorithm, &to_be_signed, signature);
+    SignatureAlgorithm::ALL.into_iter().any(verifies).then_some(())?;
+    let list = TbsCertList::<Rfc5280>::from_der(&to_be_signed).ok()?;
+    let number = list.crl_extensions?.into_iter().find(|extension| extension.extn_id == CrlNumber::OID)?;
+    let CrlNumber(number) = CrlNumber::from_der(number.extn_value.as_bytes()).ok()?;
+    let octets = number.as_bytes();
+    let first = 8_usize.checked_sub(octets.len())?;
+    let mut padded = [0; 8];
+    padded.get_mut(first..)?.copy_from_slice(octets);
+    Some(u64::from_be_bytes(padded))
 }
 
 fn encode(to_be_signed: &[u8], algorithm: SignatureAlgorithm, signature: &[u8]) -> Result<Signed, AssembleError> {

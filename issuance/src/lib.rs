@@ -8,5 +8,5 @@
 mod assemble;
 mod draft;
 
-pub use assemble::{AssembleError, Signed, assemble, reassemble};
+pub use assemble::{AssembleError, Signed, assemble, crl_number, reassemble};
 pub use draft::{Draft, DraftError, draft};

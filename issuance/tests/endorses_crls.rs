@@ -14,7 +14,7 @@ use hallmark_policy::{
     Approved, Bounds, CrlIssuer, CrlRequest, Decision, EpochId, Issuer, Policy, Revocation, Warrant,
     authority::Root,
     content::{EpochBinding, Serial},
-    crl::RevocationReason,
+    crl::{CrlScope, RevocationReason},
     decide_crl, decide_request, endorse,
     key::{KeyKind, PublicKey, SignatureAlgorithm},
     name::DistinguishedName,
@@ -97,7 +97,16 @@ fn approved_crl(
     at: UnixTime,
 ) -> Approved {
     let newest_revocation = revocations.iter().map(|revocation| revocation.log_index).max();
-    let request = CrlRequest { issuer, number, revocations, newest_revocation, previous: None, reaching: None };
+    let request = CrlRequest {
+        issuer,
+        scope: CrlScope::Complete,
+        after: number - 1,
+        published: None,
+        revocations,
+        newest_revocation,
+        previous: None,
+        reaching: None,
+    };
     approved(decide_crl(policy, "athenz", request, at))
 }
 

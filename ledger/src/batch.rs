@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::{
     LedgerError, Logged, ReceiptHandle, UnixMillis,
     schema::{signed, unsigned},
+    shared::Raised,
     signing::Waiting,
 };
 
@@ -27,6 +28,8 @@ pub(crate) struct Batch<'c> {
     pub(crate) last_at: Option<UnixMillis>,
     /// The last moment that the signer trusted: that of an issue or a resume.
     pub(crate) trusted_at: Option<UnixMillis>,
+    /// Alarms that it wrote.
+    pub(crate) raised: Vec<Raised>,
     /// Whether more certificates of an instance are to be revoked than one batch does.
     pub(crate) revoking: bool,
     issuers: HashMap<SpkiDigest, Issuer>,
@@ -44,6 +47,8 @@ pub(crate) struct Issuer {
     pub(crate) last_crl: u64,
     /// Index of the entry of its newest revocation.
     pub(crate) newest_revocation: Option<u64>,
+    /// Largest number of a partition that one of its certificates is in; 0 if none is.
+    pub(crate) crl_partitions: u16,
 }
 
 /// Why an operation gives no answer of its own.
@@ -78,6 +83,7 @@ impl<'c> Batch<'c> {
             waiting: Vec::new(),
             last_at: None,
             trusted_at: None,
+            raised: Vec::new(),
             revoking: false,
             issuers: HashMap::new(),
         }
@@ -165,7 +171,8 @@ impl<'c> Batch<'c> {
 impl Issuer {
     /// The row of an issuer, if it has one.
     pub(crate) fn find(connection: &Connection, key: SpkiDigest) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT id, issued, latest_end, last_crl, newest_revocation FROM issuer WHERE spki_sha256 = ?1";
+        let sql = "SELECT id, issued, latest_end, last_crl, newest_revocation, crl_partitions FROM issuer \
+                   WHERE spki_sha256 = ?1";
         let mut statement = connection.prepare_cached(sql)?;
         let read = |row: &rusqlite::Row<'_>| {
             Ok(Self {
@@ -174,6 +181,7 @@ impl Issuer {
                 latest_end: row.get(2)?,
                 last_crl: unsigned(row.get(3)?),
                 newest_revocation: row.get::<_, Option<i64>>(4)?.map(unsigned),
+                crl_partitions: row.get(5)?,
             })
         };
         statement.query_row([key.as_bytes()], read).optional()
@@ -183,17 +191,19 @@ impl Issuer {
         let sql = "INSERT INTO issuer (spki_sha256, issued) VALUES (?1, 0)";
         connection.prepare_cached(sql)?.execute([key.as_bytes()])?;
         let id = connection.last_insert_rowid();
-        Ok(Self { id, issued: 0, latest_end: None, last_crl: 0, newest_revocation: None })
+        Ok(Self { id, issued: 0, latest_end: None, last_crl: 0, newest_revocation: None, crl_partitions: 0 })
     }
 
     fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql = "UPDATE issuer SET issued = ?2, latest_end = ?3, last_crl = ?4, newest_revocation = ?5 WHERE id = ?1";
+        let sql = "UPDATE issuer SET issued = ?2, latest_end = ?3, last_crl = ?4, newest_revocation = ?5, \
+                   crl_partitions = ?6 WHERE id = ?1";
         connection.prepare_cached(sql)?.execute(params![
             self.id,
             signed(self.issued),
             self.latest_end,
             signed(self.last_crl),
             self.newest_revocation.map(signed),
+            self.crl_partitions,
         ])?;
         Ok(())
     }

@@ -1,11 +1,14 @@
 //! The handle that everybody holds.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering, mpsc::TrySendError},
     time::Instant,
 };
 
-use hallmark_policy::{Reason, Refusal, RequestIdentity, Revocation, Warrant, content::Serial, key::SpkiDigest};
+use hallmark_policy::{
+    Reason, Refusal, RequestIdentity, Revocation, Warrant, content::Serial, crl::CrlScope, key::SpkiDigest,
+};
 use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
@@ -344,29 +347,29 @@ impl Ledger {
         self.read(|connection| revocation::find(connection, issuer, serial))
     }
 
-    /// Every revocation of an issuer, in any order. Those of ended certificates are forgotten once a CRL after their end
-    /// has listed them.
+    /// Every revocation of an issuer that belongs on a CRL with this scope, in any order. Those of ended certificates are forgotten once
+    /// CRLs after their end have listed them.
     ///
     /// # Errors
     /// See [`LedgerError`].
-    pub fn revocations(&self, issuer: SpkiDigest) -> Result<Vec<Revocation>, LedgerError> {
-        self.read(|connection| revocation::all(connection, issuer))
+    pub fn revocations(&self, issuer: SpkiDigest, scope: CrlScope) -> Result<Vec<Revocation>, LedgerError> {
+        self.read(|connection| revocation::all(connection, issuer, scope))
     }
 
-    /// How far the CRLs of an issuer are.
+    /// How far the CRLs of an issuer with this scope are.
     ///
     /// # Errors
     /// See [`LedgerError`].
-    pub fn crl_status(&self, issuer: SpkiDigest) -> Result<CrlStatus, LedgerError> {
-        self.read(|connection| crl::status(connection, issuer))
+    pub fn crl_status(&self, issuer: SpkiDigest, scope: CrlScope) -> Result<CrlStatus, LedgerError> {
+        self.read(|connection| crl::status(connection, issuer, scope))
     }
 
-    /// The newest CRL of an issuer that is signed, with its parts.
+    /// The newest CRL of an issuer with this scope that is signed, with its parts.
     ///
     /// # Errors
     /// See [`LedgerError`].
-    pub fn latest_crl(&self, issuer: SpkiDigest) -> Result<Option<(CrlRecord, Answer)>, LedgerError> {
-        self.read(|connection| crl::latest(connection, issuer))
+    pub fn latest_crl(&self, issuer: SpkiDigest, scope: CrlScope) -> Result<Option<(CrlRecord, Answer)>, LedgerError> {
+        self.read(|connection| crl::latest(connection, issuer, scope))
     }
 
     /// A name that no other ledger has: random bytes that were drawn when the database was made. A copy keeps them.
@@ -391,6 +394,12 @@ impl Ledger {
     /// frees the lock. It blocks meanwhile. Later calls give [`LedgerError::Stopped`].
     pub fn stop(&self) {
         self.inner.stop();
+    }
+
+    /// How many alarms stand in the log that were raised since it was opened, by authority and the alarm's word.
+    #[must_use]
+    pub fn alarms(&self) -> BTreeMap<(String, &'static str), u64> {
+        self.inner.shared.alarms()
     }
 
     /// Transactions that were committed since it was opened; fewer than operations where they shared some.

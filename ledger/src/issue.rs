@@ -127,9 +127,9 @@ impl Batch<'_> {
         }
         reasons.extend(claim::objections(self.connection, authority, &conditions.claims)?);
         reasons.extend(limits::objections(self.connection, conditions, at)?);
-        if let Numbering::Crl { number, newest_revocation } = conditions.numbering {
+        if let Numbering::Crl { after, scope, newest_revocation, number: _ } = conditions.numbering {
             let issuer = *self.issuer(*issuer)?;
-            reasons.extend(crl::objection(self.connection, &issuer, number, newest_revocation)?);
+            reasons.extend(crl::objection(self.connection, &issuer, scope, after, newest_revocation)?);
         }
         if has_passed(conditions.not_after, at) {
             let sentence = format!("what was to be signed would have ended at {}", conditions.not_after);
@@ -155,12 +155,15 @@ impl Batch<'_> {
         };
         let id = issuer.id;
         let spki = conditions.instance.as_ref().map(|moved| *moved.key.as_bytes());
-        let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
-        let values = params![id, content.serial.as_bytes(), end, index, registration, spki];
+        let partition = conditions.numbering.scope().number();
+        let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256, crl_partition) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+        let values = params![id, content.serial.as_bytes(), end, index, registration, spki, partition];
         let is_taken = self.connection.prepare_cached(sql)?.execute(values)? == 1;
         if is_taken {
-            self.issuer(conditions.issuer)?.latest_end = latest_end;
+            let issuer = self.issuer(conditions.issuer)?;
+            issuer.latest_end = latest_end;
+            issuer.crl_partitions = issuer.crl_partitions.max(partition);
         }
         Ok(is_taken)
     }
@@ -169,7 +172,7 @@ impl Batch<'_> {
     fn take_number(&mut self, conditions: &Conditions) -> rusqlite::Result<Option<u64>> {
         let issuer = self.issuer(conditions.issuer)?;
         Ok(match conditions.numbering {
-            Numbering::Serial(_) => {
+            Numbering::Serial { .. } => {
                 issuer.issued += 1;
                 Some(issuer.issued)
             }

@@ -1,7 +1,13 @@
 //! Revoking certificates: an entry and a row, inside the transaction.
 
 use hallmark_entry::{Object, Summary};
-use hallmark_policy::{Revocation, content::Serial, crl::RevocationReason, key::SpkiDigest, time::UnixTime};
+use hallmark_policy::{
+    Revocation,
+    content::Serial,
+    crl::{CrlScope, RevocationReason},
+    key::SpkiDigest,
+    time::UnixTime,
+};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::{
@@ -49,6 +55,7 @@ pub enum Revoked {
 struct Found {
     not_after: UnixTime,
     log_index: u64,
+    scope: CrlScope,
 }
 
 impl Batch<'_> {
@@ -69,8 +76,8 @@ impl Batch<'_> {
         }
         let entry = entry(self.connection, revoke, &found, at)?;
         let logged = self.append(entry, at)?;
-        let sql =
-            "INSERT INTO revocation (issuer, serial, at, reason, not_after, log_index) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let sql = "INSERT INTO revocation (issuer, serial, at, reason, not_after, log_index, crl_partition) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         self.connection.prepare_cached(sql)?.execute(params![
             issuer.id,
             revoke.serial.as_bytes(),
@@ -78,6 +85,7 @@ impl Batch<'_> {
             revoke.reason.number(),
             found.not_after.secs(),
             signed(logged.index),
+            found.scope.number(),
         ])?;
         self.issuer(revoke.issuer)?.newest_revocation = Some(logged.index);
         Ok(Revoked::Now(logged))
@@ -86,10 +94,14 @@ impl Batch<'_> {
 
 impl Found {
     fn of(connection: &Connection, issuer: &Issuer, serial: Serial) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT not_after, log_index FROM serial WHERE issuer = ?1 AND serial = ?2";
+        let sql = "SELECT not_after, log_index, crl_partition FROM serial WHERE issuer = ?1 AND serial = ?2";
         let mut statement = connection.prepare_cached(sql)?;
         let read = |row: &rusqlite::Row<'_>| {
-            Ok(Self { not_after: UnixTime::from_secs(row.get(0)?), log_index: unsigned(row.get(1)?) })
+            Ok(Self {
+                not_after: UnixTime::from_secs(row.get(0)?),
+                log_index: unsigned(row.get(1)?),
+                scope: CrlScope::numbered(row.get(2)?),
+            })
         };
         statement.query_row(params![issuer.id, serial.as_bytes()], read).optional()
     }
@@ -111,6 +123,10 @@ fn entry(connection: &Connection, revoke: &Revoke, found: &Found, at: UnixMillis
         .text("by", &revoke.by)
         .integer("not-after", found.not_after.secs())
         .count("decision-index", found.log_index);
+    let object = match found.scope {
+        CrlScope::Complete => object,
+        CrlScope::Partition(number) => object.count("crl-partition", number.get().into()),
+    };
     let object = match decision.and_then(|decision| decision.epoch) {
         Some(epoch) => {
             let id = Object::new().count("generation", epoch.generation);
@@ -137,12 +153,25 @@ pub(crate) fn find(connection: &Connection, key: SpkiDigest, serial: Serial) -> 
     }
 }
 
-/// Every revocation of an issuer that is remembered.
-pub(crate) fn all(connection: &Connection, key: SpkiDigest) -> rusqlite::Result<Vec<Revocation>> {
+/// Every revocation of an issuer that is remembered and belongs on a CRL with this scope.
+pub(crate) fn all(connection: &Connection, key: SpkiDigest, scope: CrlScope) -> rusqlite::Result<Vec<Revocation>> {
     let Some(issuer) = Issuer::find(connection, key)? else { return Ok(Vec::new()) };
-    let mut statement = connection.prepare_cached(COLUMNS)?;
-    let rows = statement.query_map([issuer.id], read)?;
-    rows.collect()
+    match scope {
+        CrlScope::Complete => connection.prepare_cached(COLUMNS)?.query_map([issuer.id], read)?.collect(),
+        CrlScope::Partition(number) => {
+            let mut statement = connection.prepare_cached(&format!("{COLUMNS} AND crl_partition = ?2"))?;
+            statement.query_map(params![issuer.id, number.get()], read)?.collect()
+        }
+    }
+}
+
+/// Index of the newest revocation that belongs on a CRL with this scope, as far as it is remembered.
+pub(crate) fn newest(connection: &Connection, issuer: &Issuer, scope: CrlScope) -> rusqlite::Result<Option<u64>> {
+    let CrlScope::Partition(number) = scope else { return Ok(issuer.newest_revocation) };
+    let sql = "SELECT max(log_index) FROM revocation WHERE issuer = ?1 AND crl_partition = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let newest: Option<i64> = statement.query_row(params![issuer.id, number.get()], |row| row.get(0))?;
+    Ok(newest.map(unsigned))
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Revocation> {

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 4;
+pub(crate) const SCHEMA_VERSION: i64 = 5;
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -24,7 +24,8 @@ const STATEMENTS_MAX: usize = 64;
 /// forget. `serial` and `instance` forget what has ended for long, but for instances that are revoked. Its `serial` is empty where what is signed has none.
 /// `name_claim` forgets a form when an operator releases it; its `not_after` is the end of the last certificate with the form.
 /// `issuer` has the end of what lives longest among its certificates, the number of its last CRL, and where its newest revocation
-/// stands in the log. `revocation` forgets what has stood on a CRL after its end; times there and in `crl` are in seconds.
+/// stands in the log; `crl_partitions` is the largest number of a partition that one of its leaves is in, and `crl_partition` everywhere the
+/// number of one, 0 for the complete list and for leaves without. `revocation` forgets what has stood on a CRL after its end; times there and in `crl` are in seconds.
 /// `authority.owners` are SHA-256 digests of keys, one after another. `intent_index` there and in `epoch` is where the entry stands by
 /// which it began: what a row says is compared with that entry, and the entry with the tree.
 /// `epoch` keeps aborted ones, so that no generation is used twice; of the others, each transition stands once. `destroyed_at` of an
@@ -76,7 +77,8 @@ CREATE TABLE issuer (
     issued INTEGER NOT NULL,
     latest_end INTEGER,
     last_crl INTEGER NOT NULL DEFAULT 0,
-    newest_revocation INTEGER
+    newest_revocation INTEGER,
+    crl_partitions INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE serial (
     issuer INTEGER NOT NULL REFERENCES issuer (id),
@@ -87,6 +89,7 @@ CREATE TABLE serial (
     spki_sha256 BLOB,
     same_as INTEGER,
     displaced INTEGER NOT NULL DEFAULT 0,
+    crl_partition INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (issuer, serial)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX serial_end ON serial (not_after);
@@ -98,18 +101,22 @@ CREATE TABLE revocation (
     reason INTEGER NOT NULL,
     not_after INTEGER NOT NULL,
     log_index INTEGER NOT NULL,
+    crl_partition INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (issuer, serial)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX revocation_partition ON revocation (issuer, crl_partition, log_index);
 CREATE TABLE crl (
     issuer INTEGER NOT NULL REFERENCES issuer (id),
+    crl_partition INTEGER NOT NULL,
     number INTEGER NOT NULL,
     log_index INTEGER NOT NULL,
     this_update INTEGER NOT NULL,
     next_update INTEGER NOT NULL,
     entries INTEGER NOT NULL,
     newest_revocation INTEGER,
-    PRIMARY KEY (issuer, number)
+    PRIMARY KEY (issuer, crl_partition, number)
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX crl_number ON crl (issuer, number);
 CREATE TABLE request (
     log_index INTEGER PRIMARY KEY REFERENCES entry (log_index),
     at INTEGER NOT NULL,

@@ -162,7 +162,8 @@ impl Writer {
         };
         forget().and_then(|()| batch.finish(self.shared.published())).map_err(|error| self.lost(&error))?;
         self.commit()?;
-        let Batch { frontier, leaves, waiting, policy, last_at, .. } = batch;
+        let Batch { frontier, leaves, waiting, policy, last_at, raised, .. } = batch;
+        self.shared.raise(raised);
         let last_entry_at = last_at.or(head.last_entry_at);
         Ok(Written { frontier, leaves, waiting, policy, last_entry_at, trusted_at, sweep })
     }

@@ -8,12 +8,17 @@ mod world;
 use hallmark_entry::{Summary, is_canonical, summary::Text};
 use hallmark_ledger::{CrlRecord, Found, Issued, Ledger, LedgerError, REVOCATIONS_MAX, Revoke, Revoked, UnixMillis};
 use hallmark_policy::{
-    CrlIssuer, CrlRequest, Revocation, Warrant, content::Serial, crl::RevocationReason, decide_crl, decide_request,
-    hex, key::SpkiDigest, time::UnixTime,
+    CrlIssuer, CrlRequest, Revocation, Warrant,
+    content::Serial,
+    crl::{CrlScope, RevocationReason},
+    decide_crl, decide_request, hex,
+    key::SpkiDigest,
+    time::UnixTime,
 };
 use rusqlite::Connection;
 use world::{AUTHORITY, Mesh, NOW_SECS, World, binding, check_receipt, committed, now, refused};
 
+const COMPLETE: CrlScope = CrlScope::Complete;
 const REASON: RevocationReason = RevocationReason::KeyCompromise;
 
 /// A leaf, signed; its serial number.
@@ -35,11 +40,13 @@ async fn revoke(world: &World, ledger: &Ledger, issuer: SpkiDigest, serial: Seri
 
 /// The next CRL of an issuer, as the signer would ask for it.
 fn crl(world: &World, ledger: &Ledger, issuer: CrlIssuer<'_>, at: UnixTime) -> Warrant {
-    let status = ledger.crl_status(issuer.key().digest()).unwrap();
+    let status = ledger.crl_status(issuer.key().digest(), COMPLETE).unwrap();
     let request = CrlRequest {
         issuer,
-        number: status.last_number + 1,
-        revocations: ledger.revocations(issuer.key().digest()).unwrap(),
+        scope: COMPLETE,
+        after: status.last_number,
+        published: None,
+        revocations: ledger.revocations(issuer.key().digest(), COMPLETE).unwrap(),
         newest_revocation: status.newest_revocation,
         previous: status.newest.as_ref().map(CrlRecord::previous),
         reaching: None,
@@ -103,7 +110,7 @@ async fn what_the_issuer_never_signed_and_what_has_ended_is_not_revoked() {
     assert!(matches!(revoke(&world, &ledger, nobody, serial).await, Revoked::Unknown));
     let late = ledger.revoke(vec![wanted(issuer, serial)], at(86_400).1).await.unwrap();
     assert!(matches!(late.as_slice(), [Revoked::Ended(_)]), "{late:?}");
-    assert_eq!((ledger.head().size, ledger.crl_status(nobody).unwrap().last_number), (size, 0));
+    assert_eq!((ledger.head().size, ledger.crl_status(nobody, COMPLETE).unwrap().last_number), (size, 0));
 }
 
 #[tokio::test]
@@ -120,7 +127,7 @@ async fn many_are_revoked_in_one_transaction_and_too_many_are_not() {
     let revoked = ledger.revoke(revokes.clone(), world.at()).await.unwrap();
     assert!(revoked.iter().all(|revoked| matches!(revoked, Revoked::Now(_))));
     assert_eq!((ledger.head().size, ledger.commits()), (size + 20, commits + 1));
-    assert_eq!(ledger.revocations(issuer).unwrap().len(), 20);
+    assert_eq!(ledger.revocations(issuer, COMPLETE).unwrap().len(), 20);
     let many = vec![revokes.remove(0); REVOCATIONS_MAX + 1];
     assert!(matches!(ledger.revoke(many, world.at()).await, Err(LedgerError::Condition { .. })));
 }
@@ -150,7 +157,7 @@ async fn crls_are_numbered_for_each_issuer_and_their_entries_say_what_they_are()
     assert_eq!((first.this_update, first.next_update), (Some(NOW_SECS), Some(NOW_SECS + 7 * 86_400)));
     assert_eq!((&first.serial, first.issuer.as_ref().unwrap().sequence), (&None, None));
     assert_eq!(first.caller, Some(Text::Whole("signer".to_owned())));
-    let (record, answer) = ledger.latest_crl(mesh.issuer.key.digest()).unwrap().unwrap();
+    let (record, answer) = ledger.latest_crl(mesh.issuer.key.digest(), COMPLETE).unwrap().unwrap();
     assert_eq!((record.number, record.entries, answer.signature), (2, 1, vec![7; 64]));
 }
 
@@ -184,7 +191,7 @@ async fn a_crl_that_something_overtook_is_refused() {
     assert_eq!(refused(ledger.issue(next, world.at()).await.unwrap()), ["CRL_STALE"], "the one before is not signed");
     ledger.keep_signature(committed.log_index(), vec![7; 64]).await.unwrap();
     world.sign(&ledger, crl(&world, &ledger, epoch, now())).await;
-    assert_eq!(ledger.crl_status(mesh.issuer.key.digest()).unwrap().last_number, 2);
+    assert_eq!(ledger.crl_status(mesh.issuer.key.digest(), COMPLETE).unwrap().last_number, 2);
 }
 
 #[tokio::test]
@@ -199,13 +206,13 @@ async fn a_crl_that_a_crash_left_unsigned_is_found_and_signed_again_over_the_sam
     let crashed = world.crashed();
     drop(ledger);
     let ledger = crashed.begin().await;
-    let status = ledger.crl_status(key).unwrap();
+    let status = ledger.crl_status(key, COMPLETE).unwrap();
     assert_eq!((status.last_number, status.pending.as_ref(), &status.newest), (1, Some(&request), &None));
     let (again, logged) = committed(ledger.resume(&request, crashed.at()).await.unwrap());
     assert_eq!(again.to_be_signed(), first.to_be_signed());
     assert_eq!(Summary::parse(&logged.entry).unwrap().result.as_deref(), Some("signing-again"));
     ledger.keep_signature(again.log_index(), vec![7; 64]).await.unwrap();
-    let status = ledger.crl_status(key).unwrap();
+    let status = ledger.crl_status(key, COMPLETE).unwrap();
     assert_eq!((status.pending, status.newest.unwrap().number), (None, 1));
 }
 
@@ -220,7 +227,7 @@ async fn an_unsigned_crl_whose_end_has_passed_is_void_and_its_number_is_not_used
     committed(ledger.issue(warrant, world.at()).await.unwrap());
     let (later, later_millis) = at(7 * 86_400);
     assert_eq!(refused(ledger.resume(&request, later_millis).await.unwrap()), ["REQUEST_VOID"]);
-    assert_eq!(ledger.crl_status(mesh.issuer.key.digest()).unwrap().pending, None);
+    assert_eq!(ledger.crl_status(mesh.issuer.key.digest(), COMPLETE).unwrap().pending, None);
     let (next, logged) = committed(ledger.issue(crl(&world, &ledger, epoch, later), later_millis).await.unwrap());
     assert_eq!(Summary::parse(&logged.entry).unwrap().crl_number, Some(2));
     ledger.keep_signature(next.log_index(), vec![7; 64]).await.unwrap();
@@ -265,8 +272,8 @@ async fn what_has_ended_is_forgotten_once_a_crl_after_its_end_has_listed_it_and_
         listed.push(Summary::parse(&logged.entry).unwrap().entries.unwrap());
     }
     assert_eq!(listed, [1, 1, 1, 0, 0], "the CRL after 40 hours is the first after the end");
-    assert_eq!(ledger.revocations(key), Ok(Vec::new()));
-    let status = ledger.crl_status(key).unwrap();
+    assert_eq!(ledger.revocations(key, COMPLETE), Ok(Vec::new()));
+    let status = ledger.crl_status(key, COMPLETE).unwrap();
     assert!(status.newest_revocation.is_some(), "where the newest revocation stands is not forgotten");
     ledger.stop();
     let connection = Connection::open(&world.config.database).unwrap();
@@ -281,17 +288,21 @@ async fn the_end_of_the_certificate_that_lives_longest_is_known() {
     let ledger = world.begin().await;
     let mesh = world.found(&ledger).await;
     let key = mesh.issuer.key.digest();
-    assert_eq!(ledger.crl_status(key).unwrap().latest_end, None, "the mesh CA is self-signed");
+    assert_eq!(ledger.crl_status(key, COMPLETE).unwrap().latest_end, None, "the mesh CA is self-signed");
     leaf(&world, &ledger, &mesh, 1).await;
-    assert_eq!(ledger.crl_status(key).unwrap().latest_end, Some(at(86_400).0));
+    assert_eq!(ledger.crl_status(key, COMPLETE).unwrap().latest_end, Some(at(86_400).0));
     let year = now().after(world.policy.authority(AUTHORITY).unwrap().epoch.lifetime);
     let root = mesh.root.key.digest();
-    assert_eq!(ledger.crl_status(root).unwrap().latest_end, Some(year), "the intermediate");
+    assert_eq!(ledger.crl_status(root, COMPLETE).unwrap().latest_end, Some(year), "the intermediate");
     ledger.stop();
     let ledger = world.begin().await;
     world.sign(&ledger, world.leaf_with(&mesh, "b", 2, world.serial(), at(60).0)).await;
     leaf(&world, &ledger, &mesh, 3).await;
-    assert_eq!(ledger.crl_status(key).unwrap().latest_end, Some(at(86_460).0), "what ends earlier changes nothing");
+    assert_eq!(
+        ledger.crl_status(key, COMPLETE).unwrap().latest_end,
+        Some(at(86_460).0),
+        "what ends earlier changes nothing"
+    );
 }
 
 #[tokio::test]

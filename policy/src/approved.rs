@@ -3,6 +3,7 @@
 use crate::{
     caller::Identity,
     content::{CertificateContent, Content, Serial},
+    crl::CrlScope,
     evidence::EvidenceFacts,
     instance::{InstanceFacts, InstanceMove},
     key::{PublicKey, SpkiDigest},
@@ -106,12 +107,21 @@ pub struct Conditions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbering {
     /// The serial number of a certificate, which no other of the issuer has.
-    Serial(Serial),
+    Serial {
+        /// The serial number.
+        serial: Serial,
+        /// The narrowest scope of CRLs that the certificate is in.
+        scope: CrlScope,
+    },
     /// The number of a CRL.
     Crl {
-        /// The cRLNumber: one more than that of the issuer's CRL before.
+        /// The cRLNumber.
         number: u64,
-        /// Index of the newest revocation that it lists, if there is any: there must be no newer one of this issuer.
+        /// The cRLNumber of the issuer's CRL before, as far as the ledger knows; 0 if there is none.
+        after: u64,
+        /// Which certificates it is about.
+        scope: CrlScope,
+        /// Index of the newest revocation in its scope, if there is any: there must be no newer one.
         newest_revocation: Option<u64>,
     },
     /// A certification request has no number.
@@ -123,8 +133,17 @@ impl Numbering {
     #[must_use]
     pub fn serial(self) -> Option<Serial> {
         match self {
-            Self::Serial(serial) => Some(serial),
+            Self::Serial { serial, .. } => Some(serial),
             Self::Crl { .. } | Self::Unnumbered => None,
+        }
+    }
+
+    /// The narrowest scope of CRLs that a certificate is in, or what a CRL is about.
+    #[must_use]
+    pub fn scope(self) -> CrlScope {
+        match self {
+            Self::Serial { scope, .. } | Self::Crl { scope, .. } => scope,
+            Self::Unnumbered => CrlScope::Complete,
         }
     }
 }

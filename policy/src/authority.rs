@@ -5,6 +5,7 @@
 use crate::{
     approved::{Approved, Conditions, Decision, EpochId, Facts, Numbering, RequestIdentity, Stage},
     content::{CertificateContent, Content, EpochBinding, Extension, Serial},
+    crl::CrlScope,
     decide::check_weak_key,
     key::{PublicKey, SignatureAlgorithm, sha256},
     limits::Limits,
@@ -231,7 +232,7 @@ fn approve(
             content_sha256,
         },
         issuer: issuer_key.digest(),
-        numbering: Numbering::Serial(serial),
+        numbering: Numbering::Serial { serial, scope: CrlScope::Complete },
         not_after: validity.not_after,
         limits: Limits::default(),
         validate_only: false,

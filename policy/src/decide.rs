@@ -11,6 +11,7 @@ use crate::{
     claim,
     constraint::NameConstraints,
     content::{CertificateContent, Content, Extension, Serial},
+    crl::CrlScope,
     evidence::{self, EvidenceFacts},
     file::{NamesFromWord, PossessionWord},
     instance::{self, InstanceFacts, InstanceMove, InstanceStep},
@@ -163,8 +164,10 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
     let validity = profile.and_then(|profile| validity(profile, request, issuer, now, &mut reasons));
     match (rule, profile.zip(authority), named, validity) {
         (Some(rule), Some((profile, authority)), Some(named), Some(validity)) if reasons.is_empty() => {
-            let extensions = extensions(profile, authority, request, &named, issuer);
-            let mut approved = approve(policy, rule, profile, request, named, issuer, validity, serial, extensions);
+            let scope = CrlScope::of(serial, authority.crl.as_ref().and_then(|crl| crl.partitions));
+            let extensions = extensions(profile, authority, request, &named, issuer, scope);
+            let mut approved =
+                approve(policy, rule, profile, request, named, issuer, validity, serial, scope, extensions);
             record(&mut approved, request, moved);
             if let Some(evidence) = &mut approved.facts.evidence {
                 evidence.verified_by = verified_by;
@@ -355,6 +358,7 @@ fn extensions(
     request: &Request,
     named: &Named,
     issuer: &Issuer,
+    scope: CrlScope,
 ) -> Vec<Extension> {
     let mut extensions = vec![
         Extension::EndEntity,
@@ -372,7 +376,7 @@ fn extensions(
         extensions.push(Extension::CertificatePolicies(asserted));
     }
     if !authority.crl_urls.is_empty() {
-        let urls = authority.crl_urls.iter().map(|url| url.of(issuer.epoch.generation)).collect();
+        let urls = authority.crl_urls.iter().map(|url| url.of(issuer.epoch.generation, scope)).collect();
         extensions.push(Extension::CrlDistributionPoints(urls));
     }
     if !authority.ca_issuer_urls.is_empty() {
@@ -396,6 +400,7 @@ fn approve(
     issuer: &Issuer,
     validity: Interval,
     serial: Serial,
+    scope: CrlScope,
     extensions: Vec<Extension>,
 ) -> Approved {
     let facts = Facts { names: named.all(), ..facts(policy, request) };
@@ -420,7 +425,7 @@ fn approve(
             content_sha256: request.content_sha256,
         },
         issuer: issuer.key.digest(),
-        numbering: Numbering::Serial(serial),
+        numbering: Numbering::Serial { serial, scope },
         not_after: validity.not_after,
         limits: limits::limits(policy, profile, &content),
         validate_only: request.validate_only,

@@ -4,7 +4,10 @@ use crate::{
     approved::{Approved, Conditions, Decision, EpochId, Facts, Numbering, RequestIdentity, Stage},
     authority::Root,
     content::{Content, Serial},
-    crl::{CRL_ENTRIES_MAX, CrlContent, IssuingDistributionPoint, OnlyContains, RevocationReason, RevokedCertificate},
+    crl::{
+        CRL_ENTRIES_MAX, CrlContent, CrlScope, IssuingDistributionPoint, OnlyContains, RevocationReason,
+        RevokedCertificate,
+    },
     decide::Issuer,
     key::{PublicKey, SignatureAlgorithm, sha256},
     limits::Limits,
@@ -12,6 +15,7 @@ use crate::{
     profile::{Authority, CrlProfile, Policy},
     reason::{Reason, ReasonCode},
     time::{Interval, Span, UnixTime},
+    web::CrlUrl,
 };
 
 /// Who CRLs are made for in the log: nobody asks for them one by one.
@@ -76,16 +80,28 @@ impl CrlIssuer<'_> {
 pub struct CrlRequest<'a> {
     /// Whose.
     pub issuer: CrlIssuer<'a>,
-    /// Its number: one more than that of the issuer's CRL before.
-    pub number: u64,
-    /// Every certificate of the issuer that is revoked, in any order.
+    /// Which of its certificates it is about. A root has no partitions.
+    pub scope: CrlScope,
+    /// Number of the issuer's CRL before, of whatever scope; 0 if there is none. This one's is greater.
+    pub after: u64,
+    /// Number of the CRL with this scope that is published, where the ledger does not know of it: an older database was restored. This
+    /// one's is greater than that, too.
+    pub published: Option<u64>,
+    /// Every certificate of the issuer in this scope that is revoked, in any order.
     pub revocations: Vec<Revocation>,
-    /// Index of the newest revocation of the issuer, also of one that is not remembered any more.
+    /// Index of the newest revocation in this scope, also of one that is not remembered any more.
     pub newest_revocation: Option<u64>,
-    /// The newest CRL of the issuer that was signed, if there is one.
+    /// The newest CRL of the issuer with this scope that was signed, if there is one.
     pub previous: Option<PreviousCrl>,
     /// What nextUpdate is to reach, where that is later than the policy's lifetime: the last CRL of a key.
     pub reaching: Option<UnixTime>,
+}
+
+impl CrlRequest<'_> {
+    /// The cRLNumber: after every one before (RFC 5280, section 5.2.3), also those that the ledger has lost.
+    fn number(&self) -> u64 {
+        self.after.max(self.published.unwrap_or(0)).saturating_add(1)
+    }
 }
 
 /// A revocation, as the ledger keeps it.
@@ -126,6 +142,7 @@ pub fn decide_crl(policy: &Policy, authority: &str, request: CrlRequest<'_>, now
     };
     let mut reasons = Vec::new();
     check_issuer(&request, now, &mut reasons);
+    check_scope(authority, &request, &mut reasons);
     let next_update = next_update(profile, &request, now, &mut reasons);
     let revoked = revoked(&request, &mut reasons);
     if !reasons.is_empty() {
@@ -138,8 +155,8 @@ pub fn decide_crl(policy: &Policy, authority: &str, request: CrlRequest<'_>, now
         next_update,
         revoked,
         authority_key_identifier: request.issuer.key().key_identifier(),
-        number: request.number,
-        distribution_point: distribution_point(authority, profile, &request.issuer),
+        number: request.number(),
+        distribution_point: distribution_point(authority, profile, &request),
     };
     Decision::Approve(Box::new(approve(policy, authority, &request, content)))
 }
@@ -151,10 +168,26 @@ fn check_issuer(request: &CrlRequest<'_>, now: UnixTime, reasons: &mut Vec<Reaso
         let sentence = format!("the issuer is valid from {not_before} to {not_after}, and it is {now}");
         reasons.push(Reason::new(ReasonCode::LifetimeBeyondIssuer, "issuer", sentence));
     }
-    if request.number == 0 || request.number > CRL_NUMBER_MAX {
+    if request.number() > CRL_NUMBER_MAX {
         let reason = Reason::new(ReasonCode::FieldOutOfLimits, "number", "the cRLNumber is out of its limits");
         reasons.push(reason.allowing(format!("1 to {CRL_NUMBER_MAX}")));
     }
+}
+
+/// The CRL of a partition must name the place that leaves name (RFC 5280, section 6.3.3, step b).
+fn check_scope(authority: &Authority, request: &CrlRequest<'_>, reasons: &mut Vec<Reason>) {
+    let CrlScope::Partition(number) = request.scope else { return };
+    let sentence = match request.issuer {
+        CrlIssuer::Root(_) => format!("a root's CRL has no partition {number}: there are few intermediates"),
+        CrlIssuer::Epoch(_) if !authority.crl_urls.iter().any(CrlUrl::names_partition) => {
+            format!("leaves were given partition {number}, and the policy does not say any more where its CRL is")
+        }
+        CrlIssuer::Epoch(_) => return,
+    };
+    let reason = Reason::new(ReasonCode::CrlNotConfigured, "scope", sentence);
+    reasons.push(
+        reason.allowing("`crl.partitions` with `{partition}` in `crl-urls`, until the last of these leaves has ended"),
+    );
 }
 
 fn next_update(profile: &CrlProfile, request: &CrlRequest<'_>, now: UnixTime, reasons: &mut Vec<Reason>) -> UnixTime {
@@ -195,23 +228,26 @@ fn revoked(request: &CrlRequest<'_>, reasons: &mut Vec<Reason>) -> Vec<RevokedCe
     if revoked.len() > CRL_ENTRIES_MAX {
         let sentence = format!("{} revoked certificates have not ended", revoked.len());
         let reason = Reason::new(ReasonCode::CrlTooLarge, "revoked", sentence);
-        reasons.push(
-            reason.allowing(format!("at most {CRL_ENTRIES_MAX}: rotate, so that a new key begins an empty list")),
-        );
+        reasons.push(reason.allowing(format!(
+            "at most {CRL_ENTRIES_MAX}: set `crl.partitions`, or rotate, so that a new key begins an empty list"
+        )));
     }
     revoked
 }
 
-/// The root's names no place: clients that look for the trust anchor itself on it find no place in the anchor (OpenSSL does).
+/// The root's names no place: clients that look for the trust anchor itself on it find no place in the anchor (OpenSSL does). Nor does a
+/// complete one beside partitions: leaves name those.
 fn distribution_point(
     authority: &Authority,
     profile: &CrlProfile,
-    issuer: &CrlIssuer<'_>,
+    request: &CrlRequest<'_>,
 ) -> Option<IssuingDistributionPoint> {
-    profile.distribution_point.then(|| match issuer.epoch() {
+    let is_partition = matches!(request.scope, CrlScope::Partition(_));
+    (profile.distribution_point || is_partition).then(|| match request.issuer.epoch() {
         None => IssuingDistributionPoint { urls: Vec::new(), only: OnlyContains::CaCerts },
         Some(epoch) => {
-            let urls = authority.crl_urls.iter().map(|url| url.of(epoch.generation)).collect();
+            let named = authority.crl_urls.iter().filter(|url| url.names_partition() == is_partition);
+            let urls = named.map(|url| url.of(epoch.generation, request.scope)).collect();
             IssuingDistributionPoint { urls, only: OnlyContains::UserCerts }
         }
     })
@@ -220,8 +256,8 @@ fn distribution_point(
 fn approve(policy: &Policy, authority: &Authority, request: &CrlRequest<'_>, content: CrlContent) -> Approved {
     let (key, epoch) = (request.issuer.key(), request.issuer.epoch());
     let request_id = match epoch {
-        None => format!("crl-root-{}", request.number),
-        Some(epoch) => format!("crl-epoch-{}-{}", epoch.generation, request.number),
+        None => format!("crl-root-{}", request.number()),
+        Some(epoch) => format!("crl-epoch-{}-{}", epoch.generation, request.number()),
     };
     let conditions = Conditions {
         authority: authority.name.clone(),
@@ -234,7 +270,12 @@ fn approve(policy: &Policy, authority: &Authority, request: &CrlRequest<'_>, con
             content_sha256: sha256(&[request_id.as_bytes(), key.spki()].concat()),
         },
         issuer: key.digest(),
-        numbering: Numbering::Crl { number: request.number, newest_revocation: request.newest_revocation },
+        numbering: Numbering::Crl {
+            number: request.number(),
+            after: request.after,
+            scope: request.scope,
+            newest_revocation: request.newest_revocation,
+        },
         not_after: content.next_update,
         limits: Limits::default(),
         validate_only: false,

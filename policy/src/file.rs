@@ -116,7 +116,7 @@ pub struct ManifestNamesTable {
 
 /// `crl = { .. }` of an authority: its CRLs (RFC 5280, section 5).
 ///
-/// The root's CRL lists intermediates, the CRL of an epoch leaves. Each is complete, numbered, and made again on time or soon after a
+/// The root's CRL lists intermediates, the CRL of an epoch leaves. Each is numbered, and made again on time or soon after a
 /// revocation. What has expired stands on one more CRL. Newest ones are published as `crl/NAME/root.crl` and
 /// `crl/NAME/epoch-GENERATION.crl` below the directory of the published log.
 #[derive(Clone, Debug, Deserialize)]
@@ -133,6 +133,13 @@ pub struct CrlTable {
     /// `false` if not set.
     #[serde(default)]
     pub distribution_point: bool,
+    /// How many partitions the leaves of an epoch have, from 2 to 256: each has a CRL of its own beside the complete one, so that relying
+    /// parties fetch little, with a critical issuingDistributionPoint. `crl-urls` then have `{partition}`, and a leaf names the CRL of its
+    /// partition alone; files are called `epoch-GENERATION-PARTITION.crl`. A change counts for leaves from then on, and CRLs of partitions that leaves
+    /// were given before go on. To move a URL, have the old one beside the new one until the last leaf with it has ended.
+    /// Default: none, the complete CRL alone.
+    #[serde(default)]
+    pub partitions: Option<u16>,
     /// Where intermediates say that the root's CRL is: `http://` URLs, at most 8 of at most 1,024 bytes. A change shows in the
     /// next epoch's intermediate. Default: none.
     #[serde(default)]

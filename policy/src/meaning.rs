@@ -77,11 +77,16 @@ fn tell_authority(authority: &Authority, findings: &mut Findings) {
         RotatesWord::Age => findings.say("An epoch follows another by age."),
         RotatesWord::Manifest => tell_manifests(authority, findings),
     }
-    if let Some(CrlProfile { lifetime, refresh, distribution_point, root_urls: _ }) = &authority.crl {
+    if let Some(CrlProfile { lifetime, refresh, distribution_point, partitions, root_urls: _ }) = &authority.crl {
         findings
             .say(format!("Its CRLs hold for {lifetime}, and are made again after {refresh} and after revocations."));
         if *distribution_point {
             findings.say("A CRL says, critical, which kind of certificates it is about.");
+        }
+        if let Some(partitions) = partitions {
+            findings.say(format!(
+                "Leaves have {partitions} partitions, each with a CRL of its own beside the complete one."
+            ));
         }
     }
     findings.say(match authority.retired_key() {

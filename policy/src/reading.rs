@@ -6,10 +6,11 @@ mod formats;
 mod instances;
 mod rotation;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU16};
 
 use crate::{
     caller::Identity,
+    crl::CRL_PARTITIONS_MAX,
     file::{AuthorityTable, CaTable, CallerTable, CrlTable, LifetimeTable, PolicyFile, ProfileTable},
     key::{KeyKind, SignatureAlgorithm, sha256},
     limits::{self, Rate},
@@ -23,7 +24,7 @@ use crate::{
     request::LABEL_BYTES_MAX,
     template::Provider,
     time::Span,
-    web::{CrlUrl, GENERATION, HttpUrl},
+    web::{CrlUrl, GENERATION, HttpUrl, PARTITION},
 };
 
 /// Where notBefore lies if the profile does not say.
@@ -161,6 +162,7 @@ impl Reader {
             let sentence = format!("`crl-urls`: `{url}` has no `{GENERATION}`, and every epoch signs a CRL of its own");
             self.mistake(&place, sentence);
         }
+        self.check_partitions(&place, table, &crl_urls);
         Authority {
             name: name.to_owned(),
             root,
@@ -174,6 +176,26 @@ impl Reader {
         }
     }
 
+    /// Leaves name the CRL of their partition where there are partitions, and only there.
+    fn check_partitions(&mut self, place: &str, table: &AuthorityTable, crl_urls: &[CrlUrl]) {
+        let has_partitions = table.crl.as_ref().is_some_and(|crl| crl.partitions.is_some());
+        match crl_urls.iter().find(|url| url.names_partition() != has_partitions) {
+            Some(url) if has_partitions => {
+                let sentence = format!(
+                    "`crl-urls`: `{url}` has no `{PARTITION}`, and `crl.partitions` gives each a CRL of its own"
+                );
+                self.mistake(place, sentence);
+            }
+            Some(url) => {
+                self.mistake(place, format!("`crl-urls`: `{url}` has `{PARTITION}`, and `crl.partitions` is not set"));
+            }
+            None if has_partitions && table.crl_urls.is_empty() => {
+                self.mistake(place, "`crl.partitions` needs `crl-urls`: a leaf says there in which partition it is");
+            }
+            None => {}
+        }
+    }
+
     fn crl(&mut self, place: &str, table: &CrlTable) -> CrlProfile {
         let mistakes = self.mistakes.len();
         let lifetime = self.span(place, "crl.lifetime", &table.lifetime, CRL_LIFETIME_MIN, CRL_LIFETIME_MAX);
@@ -184,7 +206,16 @@ impl Reader {
             self.mistake(place, sentence);
         }
         let root_urls = self.urls(place, "crl.root-urls", &table.root_urls, HttpUrl::parse);
-        CrlProfile { lifetime, refresh, distribution_point: table.distribution_point, root_urls }
+        if table.partitions.is_some_and(|partitions| !(2..=CRL_PARTITIONS_MAX).contains(&partitions)) {
+            self.mistake(place, format!("`crl.partitions` is from 2 to {CRL_PARTITIONS_MAX}"));
+        }
+        CrlProfile {
+            lifetime,
+            refresh,
+            distribution_point: table.distribution_point,
+            partitions: table.partitions.and_then(NonZeroU16::new),
+            root_urls,
+        }
     }
 
     fn ca(&mut self, place: &str, table: &CaTable) -> CaProfile {

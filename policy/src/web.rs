@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::name::DnsName;
+use crate::{crl::CrlScope, name::DnsName};
 
 /// Longest URL, in bytes.
 pub const URL_BYTES_MAX: usize = 1_024;
@@ -66,29 +66,32 @@ impl fmt::Display for HttpUrl {
     }
 }
 
+/// What stands for the number of a partition in a [`CrlUrl`].
+pub const PARTITION: &str = "{partition}";
+
 /// What stands for the generation of an epoch in a [`CrlUrl`].
 pub const GENERATION: &str = "{generation}";
 
-/// The URL of an epoch's CRL: each epoch has a key of its own, and so a CRL of its own.
+/// The URL of an epoch's CRL: each epoch has a key of its own, and so a CRL of its own; each partition of its leaves has one, too.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CrlUrl(String);
 
 impl CrlUrl {
-    /// Reads an [`HttpUrl`] in which `{generation}` may stand for the epoch's.
+    /// Reads an [`HttpUrl`] in which `{generation}` may stand for the epoch's, and `{partition}` for the number of a partition.
     ///
     /// # Errors
-    /// [`UrlError`] names the first rule that the text breaks, whatever the generation.
+    /// [`UrlError`] names the first rule that the text breaks, whatever the numbers.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
-        for generation in [1, u64::MAX] {
-            HttpUrl::parse(&text.replace(GENERATION, &generation.to_string()))?;
+        for (generation, partition) in [(1, 1), (u64::MAX, u16::MAX)] {
+            HttpUrl::parse(&with(text, generation, partition))?;
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The URL of that epoch's CRL.
+    /// The URL of the CRL of that epoch and scope.
     #[must_use]
-    pub fn of(&self, generation: u64) -> HttpUrl {
-        HttpUrl(self.0.replace(GENERATION, &generation.to_string()))
+    pub fn of(&self, generation: u64, scope: CrlScope) -> HttpUrl {
+        HttpUrl(with(&self.0, generation, scope.number()))
     }
 
     /// Whether each epoch has a URL of its own.
@@ -96,6 +99,16 @@ impl CrlUrl {
     pub fn names_generation(&self) -> bool {
         self.0.contains(GENERATION)
     }
+
+    /// Whether each partition has a URL of its own.
+    #[must_use]
+    pub fn names_partition(&self) -> bool {
+        self.0.contains(PARTITION)
+    }
+}
+
+fn with(text: &str, generation: u64, partition: u16) -> String {
+    text.replace(GENERATION, &generation.to_string()).replace(PARTITION, &partition.to_string())
 }
 
 impl fmt::Display for CrlUrl {
@@ -111,7 +124,10 @@ mod tests {
     #[test]
     fn a_generation_stands_where_it_leaves_a_url() {
         let url = CrlUrl::parse("http://crl.example/mesh/epoch-{generation}.crl").unwrap();
-        assert_eq!(url.of(7).as_str(), "http://crl.example/mesh/epoch-7.crl");
+        assert_eq!(url.of(7, CrlScope::Complete).as_str(), "http://crl.example/mesh/epoch-7.crl");
+        let url_of_partition = CrlUrl::parse("http://crl.example/{generation}/{partition}.crl").unwrap();
+        assert_eq!(url_of_partition.of(7, CrlScope::numbered(12)).as_str(), "http://crl.example/7/12.crl");
+        assert!(url_of_partition.names_partition() && !url.names_partition());
         assert!(url.names_generation() && !CrlUrl::parse("http://crl.example/a.crl").unwrap().names_generation());
         for wrong in
             ["http://crl.example/{gen}", "http://crl.example:{generation}/", "http://a.{generation}/", "{generation}"]

@@ -12,7 +12,7 @@ Exit codes:
 
 S3 is configured with the variables that its tools share: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT.";
 
-/// Carries a published decision log to an object store, has witnesses co-sign it, and serves it read-only.
+/// Carries a published decision log to an object store, has witnesses co-sign it, serves it read-only, and sends its alarms.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "hallmark-publish", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Arguments {
@@ -30,6 +30,8 @@ pub enum Command {
     Check(PushArguments),
     /// Serve a published log over HTTP, read-only.
     Serve(ServeArguments),
+    /// Send alarms, and other entries, to a webhook, as they are published.
+    Notify(NotifyArguments),
 }
 
 /// `hallmark-publish push`.
@@ -57,6 +59,44 @@ pub struct PushArguments {
     /// A witness to ask for a co-signature: URL=VKEY, repeatable.
     #[arg(long, value_name = "URL=VKEY")]
     pub witness: Vec<String>,
+}
+
+/// `hallmark-publish notify`.
+#[derive(Clone, Debug, Args)]
+pub struct NotifyArguments {
+    /// Directory in which the daemon publishes its log.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Verifier key of the log: a file with one a line.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Webhook that takes them (Standard Webhooks 1.0): https, or http to this machine.
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// File with the secret that messages are signed with: `whsec_` and base64 of 24 to 64 bytes.
+    #[arg(long, value_name = "FILE")]
+    pub secret: PathBuf,
+    /// Certificates of CAs, PEM, that vouch for the webhook [default: those of the system].
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// File that keeps how far it is; made by the first run.
+    #[arg(long, value_name = "FILE")]
+    pub state: PathBuf,
+    /// Where the first run begins: the index of an entry [default: with what comes next].
+    #[arg(long, value_name = "N")]
+    pub from: Option<u64>,
+    /// Types of entries to send, repeatable.
+    #[arg(long = "type", value_name = "TYPE", default_value = "alarm")]
+    pub kind: Vec<String>,
+    /// How old an entry may be that is sent again, in seconds; an older one has one attempt, and then the next has its turn.
+    #[arg(long, value_name = "N", default_value_t = 86_400)]
+    pub give_up_after_secs: u64,
+    /// How often the directory is looked at, in milliseconds.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub every_millis: u64,
+    /// Send once what is new, each with one attempt, and end.
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// `hallmark-publish serve`.

@@ -13,6 +13,7 @@ use reqwest::Client;
 
 use crate::{
     arguments::PushArguments,
+    crls::Crls,
     directory::{self, Directory},
     problem::{Nodes, Problem},
     target::{Caching, Target},
@@ -42,6 +43,7 @@ struct Carrier {
     /// Size of the one before.
     before: u64,
     policies: BTreeSet<String>,
+    crls: Crls,
     pruned: u64,
 }
 
@@ -50,6 +52,11 @@ pub(crate) async fn push(arguments: &PushArguments) -> Result<(), Problem> {
     let mut carrier = Carrier::open(arguments).await?;
     loop {
         let carried = carrier.carry().await;
+        // Revocations do not wait for a log that cannot be carried now; but those of an older database are not all there are.
+        let carried = match carried {
+            Err(problem) if !problem.passes() => Err(problem),
+            carried => carrier.carry_crls().await.and(carried),
+        };
         let wait = match carried {
             Ok(()) if arguments.once => return Ok(()),
             Ok(()) => arguments.every_millis,
@@ -98,6 +105,7 @@ impl Carrier {
             carried,
             before: carried,
             policies: BTreeSet::new(),
+            crls: Crls::default(),
             pruned: pruned.unwrap_or(0),
         })
     }
@@ -124,6 +132,11 @@ impl Carrier {
         }
         (self.before, self.carried) = (self.carried, size);
         self.prune().await
+    }
+
+    /// Brings the target up to the CRLs in the directory.
+    async fn carry_crls(&mut self) -> Result<(), Problem> {
+        self.crls.carry(&self.directory, &self.target).await
     }
 
     async fn carry_tile(&self, path: TilePath) -> Result<(), Problem> {

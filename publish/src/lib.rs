@@ -10,10 +10,13 @@
 
 pub mod arguments;
 mod carry;
+mod crls;
 mod directory;
+mod notify;
 mod problem;
 mod serve;
 mod target;
+mod webhook;
 mod witness;
 
 use std::process::ExitCode;
@@ -43,5 +46,6 @@ fn obey(arguments: Arguments) -> Result<(), Problem> {
         Command::Push(push) => runtime.block_on(carry::push(&push)),
         Command::Check(push) => runtime.block_on(carry::check(&push)),
         Command::Serve(serve) => runtime.block_on(serve::serve(&serve)),
+        Command::Notify(notify) => runtime.block_on(notify::notify(&notify)),
     }
 }

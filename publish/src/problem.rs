@@ -79,6 +79,30 @@ pub(crate) enum Problem {
         /// What follows.
         what: &'static str,
     },
+    /// A CRL that relying parties have seen would be replaced by one from before it, or by another of that number.
+    #[error("`{path}` at the target has the number {theirs}, and the one in the directory {ours}, with other content")]
+    OlderCrl {
+        /// Which.
+        path: String,
+        /// cRLNumber there.
+        theirs: u64,
+        /// cRLNumber here.
+        ours: u64,
+    },
+    /// A webhook that cannot be used.
+    #[error("the webhook cannot be used: {sentence}")]
+    Webhook {
+        /// Why.
+        sentence: String,
+    },
+    /// A message was not taken.
+    #[error("entry {index} was not taken: {why}")]
+    NotTaken {
+        /// Which entry.
+        index: u64,
+        /// Why.
+        why: String,
+    },
     /// TLS files that do not serve.
     #[error("certificate and key of the server cannot be used: {sentence}")]
     Tls {
@@ -99,17 +123,21 @@ impl Problem {
             Self::Target { .. } => "check the credentials and the endpoint; it is tried again",
             Self::Log(_) | Self::Read(_) | Self::Unproven { .. } => "`hallmark log verify` says what is wrong with it",
             Self::Checkpoint { .. } => "name the key of this log; at the target there may be another log",
-            Self::Rolled { .. } => {
+            Self::Rolled { .. } | Self::OlderCrl { .. } => {
                 "the daemon's database is older than what was made public, or another: stop it, and bring back the newest \
                  database before it signs anything else"
             }
+            Self::Webhook { .. } => {
+                "make a secret with `echo whsec_$(openssl rand -base64 32)`, and give it to the receiver, too"
+            }
+            Self::NotTaken { .. } => "it is sent again by the next run",
             Self::Tls { .. } => "give a PEM certificate with its chain, and its PEM key",
         }
     }
 
     pub(crate) fn exit(&self) -> u8 {
         match self {
-            Self::Rolled { .. } | Self::Checkpoint { .. } => 1,
+            Self::Rolled { .. } | Self::OlderCrl { .. } | Self::Checkpoint { .. } => 1,
             Self::Runtime(_)
             | Self::File { .. }
             | Self::Key { .. }
@@ -119,6 +147,8 @@ impl Problem {
             | Self::Log(_)
             | Self::Read(_)
             | Self::Unproven { .. }
+            | Self::Webhook { .. }
+            | Self::NotTaken { .. }
             | Self::Tls { .. } => 2,
         }
     }

@@ -1,6 +1,15 @@
 //! Serving a directory over HTTP: the files of a published log and the CRLs beside them, and nothing else, read-only.
 
-use std::{convert::Infallible, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    convert::Infallible,
+    fs,
+    net::IpAddr,
+    path::Path,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hallmark_tlog::{
@@ -9,16 +18,20 @@ use hallmark_tlog::{
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    body::{Body, Incoming},
+    rt::bounds::Http2ServerConnExec,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
+    server::conn::auto::{Builder, Connection},
 };
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -34,6 +47,15 @@ const HEAD_SECS_MAX: u64 = 10;
 
 /// How long a connection may last.
 const CONNECTION_SECS_MAX: u64 = 300;
+
+/// How long a connection may be without a request; what is being answered then goes on.
+const IDLE_SECS_MAX: u64 = 10;
+
+/// Connections from one address at the same time; more are closed at once, so that nobody takes all places.
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 32;
+
+/// How long is waited where no connection can be taken, such as for want of file descriptors.
+const AGAIN_AFTER_MILLIS: u64 = 100;
 
 /// Listens until it is stopped.
 pub(crate) async fn serve(arguments: &ServeArguments) -> Result<(), Problem> {
@@ -53,35 +75,104 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> Result<(), Problem> {
     }
     let directory = Arc::new(Directory(arguments.directory.clone()));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let guests = Guests::default();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
-        // A connection that failed before it was one is nobody's.
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            // One that failed before it was a connection is nobody's; others are waiting, and none may come for a while.
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(AGAIN_AFTER_MILLIS)).await;
+                continue;
+            }
+        };
+        let Some(guest) = guests.admit(from.ip()) else { continue };
         let (directory, tls) = (Arc::clone(&directory), tls.clone());
         tokio::spawn(async move {
             let within = Duration::from_secs(CONNECTION_SECS_MAX);
             let _ = timeout(within, converse(stream, tls, directory)).await;
-            drop(place);
+            drop((place, guest));
         });
     }
 }
 
+/// How many connections each address has.
+#[derive(Clone, Default)]
+struct Guests(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A connection of an address; it counts until this is dropped.
+struct Guest {
+    guests: Guests,
+    address: IpAddr,
+}
+
+impl Guests {
+    /// Nothing if the address has its share already.
+    fn admit(&self, address: IpAddr) -> Option<Guest> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Guest { guests: self.clone(), address })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut counts = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = counts.entry(self.address) {
+            *count.get_mut() = count.get().saturating_sub(1);
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
 async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, directory: Arc<Directory>) {
+    let (asked, mut last) = watch::channel(());
     let service = service_fn(move |request: Request<Incoming>| {
+        asked.send_replace(());
         let directory = Arc::clone(&directory);
         async move { Ok::<_, Infallible>(answer(&directory, &request)) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(HEAD_SECS_MAX));
-    // How a connection ends is its client's affair.
     match tls {
-        None => drop(builder.serve_connection(TokioIo::new(stream), service).await),
+        None => until_idle(builder.serve_connection(TokioIo::new(stream), service), &mut last).await,
         Some(tls) => {
             if let Ok(Ok(stream)) = timeout(Duration::from_secs(HEAD_SECS_MAX), tls.accept(stream)).await {
-                drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                until_idle(builder.serve_connection(TokioIo::new(stream), service), &mut last).await;
             }
         }
     }
+}
+
+/// Serves a connection until it ends or asks for nothing any more. How it ends is its client's affair.
+async fn until_idle<I, S, B>(connection: Connection<'_, I, S, TokioExecutor>, last: &mut watch::Receiver<()>)
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    TokioExecutor: Http2ServerConnExec<S::Future, B>,
+{
+    let mut connection = pin!(connection);
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            again = timeout(Duration::from_secs(IDLE_SECS_MAX), last.changed()) => match again {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => break,
+            },
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    drop(connection.await);
 }
 
 fn answer<B>(directory: &Directory, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -150,14 +241,18 @@ fn known(path: &str) -> Option<(Caching, &'static str)> {
     TilePath::parse(path).ok().map(|_| (Caching::Immutable, "application/octet-stream"))
 }
 
-/// `AUTHORITY/root.crl` or `AUTHORITY/epoch-GENERATION.crl`.
-fn is_crl(place: &str) -> bool {
+/// `AUTHORITY/root.crl`, `AUTHORITY/epoch-GENERATION.crl` or `AUTHORITY/epoch-GENERATION-PARTITION.crl`.
+pub(crate) fn is_crl(place: &str) -> bool {
     let Some((authority, file)) = place.split_once('/') else { return false };
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_name = authority.bytes().all(fine) && authority.bytes().any(|byte| byte != b'.');
-    let generation = file.strip_prefix("epoch-").and_then(|rest| rest.strip_suffix(".crl"));
+    let numbers = file.strip_prefix("epoch-").and_then(|rest| rest.strip_suffix(".crl"));
     let is_number = |digits: &str| digits.parse::<u64>().is_ok_and(|number| number.to_string() == digits);
-    is_name && (file == "root.crl" || generation.is_some_and(is_number))
+    let are_numbers = |numbers: &str| match numbers.split_once('-') {
+        Some((generation, partition)) => is_number(generation) && partition != "0" && is_number(partition),
+        None => is_number(numbers),
+    };
+    is_name && (file == "root.crl" || numbers.is_some_and(are_numbers))
 }
 
 fn config(cert: &Path, key: &Path) -> Result<ServerConfig, Problem> {
@@ -194,12 +289,19 @@ mod tests {
         ] {
             assert!(known(path).is_none(), "{path}");
         }
-        for path in ["crl/athenz/root.crl", "crl/a.b/epoch-7.crl"] {
+        for path in ["crl/athenz/root.crl", "crl/a.b/epoch-7.crl", "crl/a.b/epoch-7-12.crl"] {
             assert_eq!(known(path).map(|(caching, _)| caching), Some(Caching::Minutes), "{path}");
         }
-        for path in
-            ["crl/root.crl", "crl/../root.crl", "crl/a/epoch-07.crl", "crl/a/epoch-1.crl.tmp", "crl/a/b/root.crl"]
-        {
+        for path in [
+            "crl/root.crl",
+            "crl/../root.crl",
+            "crl/a/epoch-07.crl",
+            "crl/a/epoch-7-0.crl",
+            "crl/a/epoch-7-1-2.crl",
+            "crl/a/epoch-7-.crl",
+            "crl/a/epoch-1.crl.tmp",
+            "crl/a/b/root.crl",
+        ] {
             assert!(known(path).is_none(), "{path}");
         }
         assert_eq!(known("tile/0/000.p/5").map(|(caching, _)| caching), Some(Caching::Immutable));

@@ -56,7 +56,11 @@ impl Target {
     /// Writes an object whole.
     pub(crate) async fn put(&self, path: &str, content: Vec<u8>, caching: Caching) -> Result<(), Problem> {
         let text = AttributeValue::from("text/plain; charset=utf-8");
-        let kind = if path.starts_with("tile/") { AttributeValue::from("application/octet-stream") } else { text };
+        let kind = match path.split_once('/') {
+            Some(("tile", _)) => AttributeValue::from("application/octet-stream"),
+            Some(("crl", _)) => AttributeValue::from("application/pkix-crl"),
+            Some(_) | None => text,
+        };
         let headers =
             [(Attribute::CacheControl, AttributeValue::from(caching.header())), (Attribute::ContentType, kind)];
         let attributes: Attributes = headers.into_iter().filter(|_| self.keeps_headers).collect();

@@ -4,8 +4,8 @@ use std::fmt;
 
 use hallmark_ledger::{AuthorityRecord, EpochRecord, EpochState, Epochs, StoredKey};
 use hallmark_policy::{
-    CrlIssuer, Issuer, Policy, Reason, ReasonCode, authority::Root, key::PublicKey, profile::Authority, reason::quote,
-    time::Interval,
+    CrlIssuer, Issuer, Policy, Reason, ReasonCode, authority::Root, crl::CrlScope, key::PublicKey, profile::Authority,
+    reason::quote, time::Interval,
 };
 
 use crate::{
@@ -32,6 +32,32 @@ impl fmt::Display for Ca {
         match self {
             Self::Root => f.write_str("root"),
             Self::Epoch { generation } => write!(f, "epoch-{generation}"),
+        }
+    }
+}
+
+/// A list of a CA's revoked certificates: whose, and with which scope. Each new CRL takes the place of the one before in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CrlList {
+    /// Whose.
+    pub ca: Ca,
+    /// About which of its certificates.
+    pub scope: CrlScope,
+}
+
+impl From<Ca> for CrlList {
+    /// The complete one.
+    fn from(ca: Ca) -> Self {
+        Self { ca, scope: CrlScope::Complete }
+    }
+}
+
+impl fmt::Display for CrlList {
+    /// As its files are called.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scope {
+            CrlScope::Complete => self.ca.fmt(f),
+            CrlScope::Partition(number) => write!(f, "{}-{number}", self.ca),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! CRLs: one at a time, each numbered after the one before, durable before anybody sees it.
 
 use std::{
+    num::NonZeroU16,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -10,15 +11,19 @@ use bytes::Bytes;
 use hallmark_issuance::reassemble;
 use hallmark_ledger::{Answer, AuthorityRecord, CrlRecord, CrlStatus, EpochState};
 use hallmark_policy::{
-    Approved, CrlRequest, Decision, Facts, Reason, ReasonCode, Revocation, SIGNER, decide_crl, key::SpkiDigest,
-    profile::Authority, time::UnixTime,
+    Approved, CrlRequest, Decision, Facts, Reason, ReasonCode, Revocation, SIGNER,
+    crl::CrlScope,
+    decide_crl,
+    key::{PublicKey, SpkiDigest},
+    profile::Authority,
+    time::UnixTime,
 };
 use tokio::sync::Mutex;
 
 use crate::{
     answer::Failure,
     authorities::AuthorityError,
-    ca::{Ca, described},
+    ca::{Ca, CrlList, described},
     core::{Core, Inner},
     crl_files::CrlFiles,
     crl_refresh::Refreshing,
@@ -85,53 +90,59 @@ impl Crls {
 }
 
 impl Core {
-    /// Signs a new CRL of that CA. `reaching`: what nextUpdate is to reach, where that is later than the policy's lifetime.
+    /// Signs a new CRL. `reaching`: what nextUpdate is to reach, where that is later than the policy's lifetime.
     ///
     /// # Errors
     /// See [`NotDone`].
-    pub async fn sign_crl(&self, authority: &str, ca: Ca, reaching: Option<UnixTime>) -> Result<Crl, NotDone> {
-        let (inner, authority) = (Arc::clone(&self.inner), authority.to_owned());
+    pub async fn sign_crl(
+        &self,
+        authority: &str,
+        list: impl Into<CrlList>,
+        reaching: Option<UnixTime>,
+    ) -> Result<Crl, NotDone> {
+        let (inner, authority, list) = (Arc::clone(&self.inner), authority.to_owned(), list.into());
         let work = inner.begin();
         // Not cancelled with whoever waits: what is committed is signed.
         let signing = tokio::spawn(async move {
             let alone = inner.rotating.alone(&authority).await;
-            let signed = inner.sign_crl(&authority, ca, reaching).await;
+            let signed = inner.sign_crl(&authority, list, reaching).await;
             drop((alone, work));
             signed
         });
         signing.await.unwrap_or_else(|_| Err(interrupted())).map_err(NotDone::from)
     }
 
-    /// The newest CRL of that CA that is signed.
+    /// The newest CRL of that list that is signed.
     ///
     /// # Errors
     /// See [`NotDone`].
-    pub fn latest_crl(&self, authority: &str, ca: Ca) -> Result<Option<Crl>, NotDone> {
-        self.inner.latest_crl(authority, ca).map_err(NotDone::from)
+    pub fn latest_crl(&self, authority: &str, list: impl Into<CrlList>) -> Result<Option<Crl>, NotDone> {
+        self.inner.latest_crl(authority, list).map_err(NotDone::from)
     }
 }
 
 impl Inner {
-    /// Signs a new CRL of that CA: for a rotation, an operator, or the background. Whoever calls changes the authority's epochs alone,
+    /// Signs a new CRL: for a rotation, an operator, or the background. Whoever calls changes the authority's epochs alone,
     /// so that no key is opened or closed here that a rotation fences.
     pub(crate) async fn sign_crl(
         self: &Arc<Self>,
         authority: &str,
-        ca: Ca,
+        list: impl Into<CrlList>,
         reaching: Option<UnixTime>,
     ) -> Result<Crl, Failure> {
-        if ca == Ca::Root {
-            offline(&self.ca(authority, ca)?.authority).map_or(Ok(()), Err)?;
+        let list = list.into();
+        if list.ca == Ca::Root {
+            offline(&self.ca(authority, list.ca)?.authority).map_or(Ok(()), Err)?;
         }
         let _one_at_a_time = self.crls.making.lock().await;
-        self.finish_pending(authority, ca).await?;
+        self.finish_pending(authority, list.ca).await?;
         for _ in 1..ATTEMPTS_MAX {
-            match self.next_crl(authority, ca, reaching).await {
+            match self.next_crl(authority, list, reaching).await {
                 Err(failure) if is_overtaken(&failure) => {}
                 other => return other,
             }
         }
-        self.next_crl(authority, ca, reaching).await
+        self.next_crl(authority, list, reaching).await
     }
 
     /// Signs the CRL that an interrupted run committed: the next one has the next number. It is signed again as any request is,
@@ -146,21 +157,26 @@ impl Inner {
         }
     }
 
-    async fn next_crl(self: &Arc<Self>, authority: &str, ca: Ca, reaching: Option<UnixTime>) -> Result<Crl, Failure> {
+    async fn next_crl(
+        self: &Arc<Self>,
+        authority: &str,
+        list: CrlList,
+        reaching: Option<UnixTime>,
+    ) -> Result<Crl, Failure> {
         let now = self.trusted_clock().await?;
         let (deciding, name) = (Arc::clone(self), authority.to_owned());
-        let decided = tokio::task::spawn_blocking(move || deciding.decide_crl(&name, ca, reaching, now.time)).await;
+        let decided = tokio::task::spawn_blocking(move || deciding.decide_crl(&name, list, reaching, now.time)).await;
         let approved = match decided.map_err(|_| interrupted())?? {
             Ok(approved) => approved,
             Err(reasons) => return Err(self.refuse(reasons, facts(authority)).await),
         };
-        let _open = self.open_ca(authority, ca).await?;
+        let _open = self.open_ca(authority, list.ca).await?;
         order::certify(self, *approved, now, deadline(), Keep::BeforeReply, None).await?;
-        let crl = self.latest_crl(authority, ca)?.ok_or_else(interrupted)?;
-        tracing::info!(authority, %ca, number = crl.number, entries = crl.entries, "a CRL is signed");
+        let crl = self.latest_crl(authority, list)?.ok_or_else(interrupted)?;
+        tracing::info!(authority, %list, number = crl.number, entries = crl.entries, "a CRL is signed");
         let (publishing, name) = (Arc::clone(self), authority.to_owned());
         let published = tokio::task::spawn_blocking(move || {
-            publishing.publish_crl(&name, ca, &crl);
+            publishing.publish_crl(&name, list, &crl);
             crl
         });
         published.await.map_err(|_| interrupted())
@@ -168,9 +184,9 @@ impl Inner {
 
     /// Puts a CRL where files are served from. It is signed and durable: that it cannot be published now is said, and tried again every
     /// minute.
-    pub(crate) fn publish_crl(&self, authority: &str, ca: Ca, crl: &Crl) {
-        if let Err(error) = self.crls.files.write(authority, ca, crl.number, &crl.der) {
-            tracing::error!(authority, %ca, %error, "a CRL could not be published; it is tried again");
+    pub(crate) fn publish_crl(&self, authority: &str, list: CrlList, crl: &Crl) {
+        if let Err(error) = self.crls.files.write(authority, list, crl.number, &crl.der) {
+            tracing::error!(authority, %list, %error, "a CRL could not be published; it is tried again");
         }
     }
 
@@ -178,24 +194,26 @@ impl Inner {
     fn decide_crl(
         &self,
         authority: &str,
-        ca: Ca,
+        list: CrlList,
         reaching: Option<UnixTime>,
         now: UnixTime,
     ) -> Result<Result<Box<Approved>, Vec<Reason>>, Failure> {
         let failed = |error| self.ledger_failed(&error);
         let policy = self.policy();
-        let record = self.ca(authority, ca)?;
+        let record = self.ca(authority, list.ca)?;
         if let Some(objection) = record.crl_objection() {
             return Ok(Err(vec![objection]));
         }
         let issuer = record.issuer(described(&policy, authority)?).map_err(unfit)?;
         let key = issuer.for_crl().key().digest();
         // The number is read before the list: what is revoked in between is found out when it is committed.
-        let status = self.ledger.crl_status(key).map_err(failed)?;
-        let revocations: Vec<Revocation> = self.ledger.revocations(key).map_err(failed)?;
+        let status = self.ledger.crl_status(key, list.scope).map_err(failed)?;
+        let revocations: Vec<Revocation> = self.ledger.revocations(key, list.scope).map_err(failed)?;
         let request = CrlRequest {
             issuer: issuer.for_crl(),
-            number: status.last_number.saturating_add(1),
+            scope: list.scope,
+            after: status.last_number,
+            published: self.published_number(authority, list, issuer.for_crl().key(), status.last_number),
             revocations,
             newest_revocation: status.newest_revocation,
             previous: status.newest.as_ref().map(CrlRecord::previous),
@@ -207,6 +225,23 @@ impl Inner {
         })
     }
 
+    /// Number of the CRL that is published where this one is to be, if that is this key's and newer than what the ledger knows: an older database
+    /// was restored, and relying parties have seen that number.
+    fn published_number(&self, authority: &str, list: CrlList, key: &PublicKey, last_number: u64) -> Option<u64> {
+        let found = self.crls.files.of_another_run(authority, list)?;
+        let number = hallmark_issuance::crl_number(&found, key);
+        match number {
+            None => {
+                tracing::warn!(authority, %list, "what is published as this CRL is none of this key; it is replaced")
+            }
+            Some(number) if number > last_number => {
+                tracing::error!(authority, %list, number, last_number, "a CRL is published that this ledger does not know: the database is older than it");
+            }
+            Some(_) => {}
+        }
+        number.filter(|number| *number > last_number)
+    }
+
     /// Finds the key of a CA, compares it, and lets it sign.
     async fn open_ca(self: &Arc<Self>, authority: &str, ca: Ca) -> Result<OpenCa, Failure> {
         let record = self.ca(authority, ca)?;
@@ -215,21 +250,36 @@ impl Inner {
         Ok(OpenCa { inner: Arc::clone(self), key: key.digest(), retired })
     }
 
-    /// How far the CRLs of a CA are.
-    pub(crate) fn crl_status(&self, authority: &str, ca: Ca) -> Result<CrlStatus, Failure> {
-        let key = self.ca(authority, ca)?.public_key().map_err(unfit)?;
-        self.ledger.crl_status(key.digest()).map_err(|error| self.ledger_failed(&error))
+    /// How far the CRLs of a list are.
+    pub(crate) fn crl_status(&self, authority: &str, list: impl Into<CrlList>) -> Result<CrlStatus, Failure> {
+        let list = list.into();
+        let key = self.ca(authority, list.ca)?.public_key().map_err(unfit)?;
+        self.ledger.crl_status(key.digest(), list.scope).map_err(|error| self.ledger_failed(&error))
     }
 
-    /// The newest CRL of a CA, DER; nothing where it has signed none.
+    /// The lists of a CA: the complete one, and those of the partitions that its leaves are in, or may come to be in.
+    pub(crate) fn crl_lists(&self, authority: &str, ca: Ca) -> Result<Vec<CrlList>, Failure> {
+        let complete = CrlList::from(ca);
+        if ca == Ca::Root {
+            return Ok(vec![complete]);
+        }
+        let policy = self.policy();
+        let wanted = policy.authority(authority).and_then(|authority| authority.crl.as_ref()?.partitions);
+        let used = self.crl_status(authority, complete)?.partitions;
+        let last = used.max(wanted.map_or(0, NonZeroU16::get));
+        Ok((0..=last).map(|number| CrlList { ca, scope: CrlScope::numbered(number) }).collect())
+    }
+
+    /// The newest complete CRL of a CA, DER; nothing where it has signed none.
     pub(crate) fn newest_crl(&self, authority: &str, ca: Ca) -> Result<Bytes, Failure> {
         Ok(self.latest_crl(authority, ca)?.map(|crl| crl.der.into()).unwrap_or_default())
     }
 
-    /// The newest CRL of a CA that is signed.
-    pub(crate) fn latest_crl(&self, authority: &str, ca: Ca) -> Result<Option<Crl>, Failure> {
-        let key = self.ca(authority, ca)?.public_key().map_err(unfit)?;
-        let latest = self.ledger.latest_crl(key.digest()).map_err(|error| self.ledger_failed(&error))?;
+    /// The newest CRL of a list that is signed.
+    pub(crate) fn latest_crl(&self, authority: &str, list: impl Into<CrlList>) -> Result<Option<Crl>, Failure> {
+        let list = list.into();
+        let key = self.ca(authority, list.ca)?.public_key().map_err(unfit)?;
+        let latest = self.ledger.latest_crl(key.digest(), list.scope).map_err(|error| self.ledger_failed(&error))?;
         let Some((record, Answer { to_be_signed, algorithm, signature, .. })) = latest else { return Ok(None) };
         let signed = reassemble(&to_be_signed, algorithm, &signature, &key).map_err(|error| order::defect(&error))?;
         let CrlRecord { number, this_update, next_update, entries, log_index, newest_revocation: _ } = record;

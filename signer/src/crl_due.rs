@@ -20,7 +20,7 @@ pub(crate) fn is_due(profile: &CrlProfile, status: &CrlStatus, key: SpkiDigest, 
         return false;
     }
     let Some(newest) = status.newest.as_ref().filter(|_| status.pending.is_none()) else { return true };
-    if status.newest_revocation != newest.newest_revocation && now >= newest.this_update.after(AFTER_REVOCATION) {
+    if status.newest_revocation > newest.newest_revocation && now >= newest.this_update.after(AFTER_REVOCATION) {
         return true;
     }
     if retired && status.latest_end.is_some_and(|end| end < newest.next_update) {
@@ -54,7 +54,7 @@ mod tests {
 
     fn weekly() -> CrlProfile {
         let (lifetime, refresh) = (Span::from_days(7), Span::from_days(1));
-        CrlProfile { lifetime, refresh, distribution_point: false, root_urls: Vec::new() }
+        CrlProfile { lifetime, refresh, distribution_point: false, partitions: None, root_urls: Vec::new() }
     }
 
     fn status(newest_revocation: Option<u64>, latest_end: Option<i64>) -> CrlStatus {
@@ -68,6 +68,7 @@ mod tests {
         };
         CrlStatus {
             last_number: 3,
+            partitions: 0,
             pending: None,
             newest: Some(newest),
             newest_revocation,

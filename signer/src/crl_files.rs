@@ -8,13 +8,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::ca::Ca;
+use crate::ca::CrlList;
 
 /// The directory of CRLs, and what is known to be in it.
 pub(crate) struct CrlFiles {
     directory: PathBuf,
     /// Numbers of the CRLs that this run has written.
-    written: Mutex<BTreeMap<(String, Ca), u64>>,
+    written: Mutex<BTreeMap<(String, CrlList), u64>>,
 }
 
 impl CrlFiles {
@@ -23,23 +23,31 @@ impl CrlFiles {
         Self { directory: published.join("crl"), written: Mutex::default() }
     }
 
-    /// Where the newest CRL of a CA is.
-    pub(crate) fn path(&self, authority: &str, ca: Ca) -> PathBuf {
-        self.directory.join(authority).join(format!("{ca}.crl"))
+    /// Where the newest CRL of a list is.
+    pub(crate) fn path(&self, authority: &str, list: CrlList) -> PathBuf {
+        self.directory.join(authority).join(format!("{list}.crl"))
     }
 
     /// Whether the CRL of that number was written and is still there.
-    pub(crate) fn has(&self, authority: &str, ca: Ca, number: u64) -> bool {
+    pub(crate) fn has(&self, authority: &str, list: CrlList, number: u64) -> bool {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(&(authority.to_owned(), ca)) == Some(&number) && self.path(authority, ca).is_file()
+        written.get(&(authority.to_owned(), list)) == Some(&number) && self.path(authority, list).is_file()
+    }
+
+    /// What is published there, where this run has not written it.
+    pub(crate) fn of_another_run(&self, authority: &str, list: CrlList) -> Option<Vec<u8>> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ours = written.contains_key(&(authority.to_owned(), list));
+        drop(written);
+        if is_ours { None } else { fs::read(self.path(authority, list)).ok() }
     }
 
     /// Writes a CRL beside its place, and moves it there once it is on the disk.
-    pub(crate) fn write(&self, authority: &str, ca: Ca, number: u64, der: &[u8]) -> Result<(), CrlFileError> {
-        let place = self.path(authority, ca);
+    pub(crate) fn write(&self, authority: &str, list: CrlList, number: u64, der: &[u8]) -> Result<(), CrlFileError> {
+        let place = self.path(authority, list);
         write_whole(&place, der).map_err(|source| CrlFileError { place, source })?;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert((authority.to_owned(), ca), number);
+        written.insert((authority.to_owned(), list), number);
         Ok(())
     }
 }
@@ -80,9 +88,12 @@ fn make(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use hallmark_policy::crl::CrlScope;
 
-    const EPOCH: Ca = Ca::Epoch { generation: 7 };
+    use super::*;
+    use crate::ca::Ca;
+
+    const EPOCH: CrlList = CrlList { ca: Ca::Epoch { generation: 7 }, scope: CrlScope::Complete };
 
     #[test]
     fn a_crl_replaces_the_one_before_and_leaves_nothing_beside_it() {
@@ -93,7 +104,7 @@ mod tests {
             files.write("a.b", EPOCH, number, der).unwrap();
             assert!(files.has("a.b", EPOCH, number));
         }
-        assert!(!files.has("a.b", EPOCH, 1) && !files.has("a.b", Ca::Root, 2));
+        assert!(!files.has("a.b", EPOCH, 1) && !files.has("a.b", Ca::Root.into(), 2));
         let place = directory.path().join("crl/a.b/epoch-7.crl");
         assert_eq!(fs::read(&place).unwrap(), b"second");
         let names = fs::read_dir(place.parent().unwrap()).unwrap().count();
@@ -106,7 +117,7 @@ mod tests {
     fn what_cannot_be_written_is_said_with_its_place() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("crl"), "a file").unwrap();
-        let error = CrlFiles::below(directory.path()).write("a", Ca::Root, 1, b"x").unwrap_err().to_string();
+        let error = CrlFiles::below(directory.path()).write("a", Ca::Root.into(), 1, b"x").unwrap_err().to_string();
         assert!(error.contains("crl/a/root.crl") && error.contains("hint:"), "{error}");
     }
 }

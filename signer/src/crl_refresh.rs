@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     answer::Failure,
-    ca::{Ca, described},
+    ca::{Ca, CrlList, described},
     core::{Core, Inner},
     crl::{Crl, interrupted, unfit},
     crl_due::is_due,
@@ -33,7 +33,7 @@ const RETRY_SECS_MAX: u64 = 3_600;
 pub(crate) struct Refreshing {
     /// A certificate was revoked.
     revoked: Notify,
-    failing: Mutex<BTreeMap<(String, Ca), Failing>>,
+    failing: Mutex<BTreeMap<(String, CrlList), Failing>>,
 }
 
 struct Failing {
@@ -41,11 +41,11 @@ struct Failing {
     again_at: UnixTime,
 }
 
-/// A CA whose CRLs are kept fresh.
+/// A list that is kept fresh.
 #[derive(PartialEq, Eq)]
 struct Kept {
     authority: String,
-    ca: Ca,
+    list: CrlList,
     retired: bool,
 }
 
@@ -106,8 +106,8 @@ impl Refreshing {
 }
 
 impl Kept {
-    fn key(&self) -> (String, Ca) {
-        (self.authority.clone(), self.ca)
+    fn key(&self) -> (String, CrlList) {
+        (self.authority.clone(), self.list)
     }
 }
 
@@ -123,7 +123,7 @@ impl Inner {
                 Ok(None) => self.crls.refreshing.succeeded(&kept),
                 Ok(Some(crl)) => {
                     self.crls.refreshing.succeeded(&kept);
-                    said.push(format!("signed CRL {} of `{}` {}", crl.number, kept.authority, kept.ca));
+                    said.push(format!("signed CRL {} of `{}` {}", crl.number, kept.authority, kept.list));
                 }
                 Err(failure) => {
                     self.crls.refreshing.failed(&kept, now);
@@ -136,26 +136,26 @@ impl Inner {
 
     /// Signs the next CRL if it is due; else publishes the newest, if it is not published.
     async fn refresh(self: &Arc<Self>, kept: &Kept, now: UnixTime) -> Result<Option<Crl>, Failure> {
-        let Kept { authority, ca, retired } = kept;
-        let Some((profile, ends)) = self.crl_profile(authority, *ca)? else { return Ok(None) };
-        let record = self.ca(authority, *ca)?;
+        let Kept { authority, list, retired } = kept;
+        let Some((profile, ends)) = self.crl_profile(authority, list.ca)? else { return Ok(None) };
+        let record = self.ca(authority, list.ca)?;
         let key = record.public_key().map_err(unfit)?.digest();
-        let status = self.ledger.crl_status(key).map_err(|error| self.ledger_failed(&error))?;
+        let status = self.ledger.crl_status(key, list.scope).map_err(|error| self.ledger_failed(&error))?;
         if now <= ends && is_due(&profile, &status, key, *retired, now) {
             let _alone = self.rotating.alone(authority).await;
             if !self.is_kept(kept)? {
                 // A rotation came first: it is looked at again with what it left.
                 return Ok(None);
             }
-            return self.sign_crl(authority, *ca, None).await.map(Some);
+            return self.sign_crl(authority, *list, None).await.map(Some);
         }
         if let Some(newest) = status.newest
-            && !self.crls.files.has(authority, *ca, newest.number)
+            && !self.crls.files.has(authority, *list, newest.number)
         {
-            let (inner, authority, ca) = (Arc::clone(self), authority.clone(), *ca);
+            let (inner, authority, list) = (Arc::clone(self), authority.clone(), *list);
             let published = tokio::task::spawn_blocking(move || {
-                let Some(crl) = inner.latest_crl(&authority, ca)? else { return Ok(()) };
-                inner.publish_crl(&authority, ca, &crl);
+                let Some(crl) = inner.latest_crl(&authority, list)? else { return Ok(()) };
+                inner.publish_crl(&authority, list, &crl);
                 Ok(())
             });
             published.await.unwrap_or_else(|_| Err(interrupted()))?;
@@ -172,7 +172,7 @@ impl Inner {
         Ok(Some((profile, issuer.validity().not_after)))
     }
 
-    /// The CAs whose CRLs are kept fresh: roots whose keys are here, and epochs that have CA certificates and a key.
+    /// The lists that are kept fresh, of roots whose keys are here, and epochs that have CA certificates and a key.
     fn kept_crls(&self) -> Result<Vec<Kept>, Failure> {
         let failed = |error| self.ledger_failed(&error);
         let policy = self.policy();
@@ -186,7 +186,7 @@ impl Inner {
         Ok(kept)
     }
 
-    /// Whether the CA is still what it was when it was looked for.
+    /// Whether the CA of a list is still what it was when it was looked for.
     fn is_kept(&self, kept: &Kept) -> Result<bool, Failure> {
         let record = self.ledger.authority(&kept.authority).map_err(|error| self.ledger_failed(&error))?;
         let now = record.map(|record| self.kept_of(&record)).transpose()?.unwrap_or_default();
@@ -196,17 +196,20 @@ impl Inner {
     fn kept_of(&self, record: &AuthorityRecord) -> Result<Vec<Kept>, Failure> {
         let failed = |error| self.ledger_failed(&error);
         let name = &record.name;
-        let of = |ca, retired| Kept { authority: name.clone(), ca, retired };
+        let of = |ca, retired| {
+            let lists = self.crl_lists(name, ca)?;
+            Ok::<_, Failure>(lists.into_iter().map(move |list| Kept { authority: name.clone(), list, retired }))
+        };
         let mut kept = Vec::new();
         if !record.is_offline() {
-            kept.push(of(Ca::Root, false));
+            kept.extend(of(Ca::Root, false)?);
         }
         for which in [Epochs::Active, Epochs::Making, Epochs::Leftover] {
             for epoch in self.ledger.epochs(name, which).map_err(failed)? {
                 let ca = Ca::Epoch { generation: epoch.generation };
                 match epoch.state {
-                    EpochState::Prepared | EpochState::Active => kept.push(of(ca, false)),
-                    EpochState::Retired => kept.push(of(ca, true)),
+                    EpochState::Prepared | EpochState::Active => kept.extend(of(ca, false)?),
+                    EpochState::Retired => kept.extend(of(ca, true)?),
                     EpochState::Intent | EpochState::Keyed | EpochState::Destroyed | EpochState::Aborted => {}
                 }
             }
@@ -216,15 +219,15 @@ impl Inner {
 
     /// A CRL that is missing is an alarm: relying parties go on with the one before until it ends, and then refuse everything.
     fn said_of(&self, kept: &Kept, failure: &Failure) -> String {
-        let Kept { authority, ca, .. } = kept;
+        let Kept { authority, list, .. } = kept;
         let reasons: Vec<_> = failure.reasons.iter().map(ToString::to_string).collect();
-        let until = self.crl_status(authority, *ca).ok().and_then(|status| status.newest);
+        let until = self.crl_status(authority, *list).ok().and_then(|status| status.newest);
         let until = until.map_or_else(
             || "there is none before it".to_owned(),
             |newest| format!("the one before it holds until {}", newest.next_update),
         );
         let sentence =
-            format!("the next CRL of `{authority}` {ca} could not be signed, and {until}: {}", reasons.join("; "));
+            format!("the next CRL of `{authority}` {list} could not be signed, and {until}: {}", reasons.join("; "));
         tracing::error!("{sentence}; it is tried again");
         sentence
     }

@@ -12,6 +12,7 @@ use hallmark_ledger::{Answer, EpochRecord, EpochState as Stored, Epochs, UnixMil
 use hallmark_policy::{
     Facts, LABEL_BYTES_MAX, Reason, ReasonCode,
     content::Serial,
+    crl::CrlScope,
     key::{PublicKey, SpkiDigest},
     reason::quote,
     stored_validity,
@@ -224,7 +225,7 @@ impl Inner {
         let Some(serial) = Serial::from_stored(&intermediate.serial) else { return Ok(false) };
         let revoked = self.ledger.revocation(intermediate.issuer, serial).map_err(failed)?;
         let Some(revoked) = revoked else { return Ok(false) };
-        let newest = self.ledger.crl_status(intermediate.issuer).map_err(failed)?.newest;
+        let newest = self.ledger.crl_status(intermediate.issuer, CrlScope::Complete).map_err(failed)?.newest;
         Ok(newest.and_then(|crl| crl.newest_revocation).is_some_and(|listed| listed >= revoked.log_index))
     }
 }

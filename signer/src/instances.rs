@@ -59,9 +59,8 @@ impl Inner {
     /// Raises the alarm, if the refusal is in the log.
     pub(crate) async fn alarm(&self, alarm: Option<Event>, refusal: &Failure) {
         let (Some(mut alarm), Some(logged)) = (alarm, &refusal.logged) else { return };
-        if let Event::ForeignCertificate { log_index, sentence, .. } = &mut alarm {
+        if let Event::ForeignCertificate { log_index, .. } = &mut alarm {
             *log_index = logged.log_index;
-            tracing::error!(log_index, "{sentence}");
         }
         self.log(alarm).await;
     }

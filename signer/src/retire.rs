@@ -7,7 +7,7 @@ use hallmark_backends::{BackendError, KeyLabel, KeyReference, Keyring};
 use hallmark_ledger::{EpochRecord, EpochState, Epochs, KeyAction, Step, StoredKey};
 use hallmark_policy::{
     ReasonCode, SIGNER,
-    crl::RevocationReason,
+    crl::{CrlScope, RevocationReason},
     file::RetiredKeyWord,
     key::{PublicKey, SpkiDigest},
     profile::Authority,
@@ -78,7 +78,7 @@ async fn revoke_replaced(core: &Arc<Inner>, authority: &str) -> Result<Vec<Strin
     Ok(vec![format!("epoch {generation} of `{authority}` stands on the root's CRL number {}", crl.number)])
 }
 
-/// Signs the last CRL of an epoch whose key is to be destroyed: it holds until everything that the key signed has ended. A key with which the
+/// Signs the last CRLs of an epoch whose key is to be destroyed, of each list: they hold until everything that the key signed has ended. A key with which the
 /// device does not sign is retired without one: that it fails may be why it is to be replaced.
 pub(crate) async fn last_crl(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingError> {
     let policy = core.policy();
@@ -93,8 +93,16 @@ pub(crate) async fn last_crl(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(
         return Ok(());
     }
     let ca = Ca::Epoch { generation: epoch.generation };
-    match core.sign_crl(&epoch.authority, ca, Some(validity.not_after)).await {
-        Ok(_) => Ok(()),
+    let lists = core.crl_lists(&epoch.authority, ca).map_err(|failure| refused(failure.reasons))?;
+    let mut signed = Ok(());
+    for list in lists {
+        signed = core.sign_crl(&epoch.authority, list, Some(validity.not_after)).await.map(drop);
+        if signed.is_err() {
+            break;
+        }
+    }
+    match signed {
+        Ok(()) => Ok(()),
         Err(failure) if failure.reasons.iter().all(|reason| is_the_device_s(reason.code)) => {
             let (authority, generation) = (&epoch.authority, epoch.generation);
             tracing::error!(
@@ -121,7 +129,7 @@ async fn is_over(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<bool, MakingE
         Some(RetiredKeyWord::Destroy) => Ok(true),
         Some(RetiredKeyWord::CrlOnly) => {
             let Some(key) = &epoch.key else { return Ok(true) };
-            let status = core.ledger.crl_status(SpkiDigest::of(&key.spki))?;
+            let status = core.ledger.crl_status(SpkiDigest::of(&key.spki), CrlScope::Complete)?;
             let Some(latest_end) = status.latest_end else { return Ok(true) };
             Ok(core.trusted_clock().await.is_ok_and(|now| now.time > latest_end))
         }

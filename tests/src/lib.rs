@@ -2,6 +2,7 @@
 //! front would. For tests only: what cannot be set up ends the test.
 
 pub mod asking;
+pub mod backup;
 pub mod by_manifest;
 pub mod client;
 pub mod daemon;
@@ -13,4 +14,4 @@ pub mod replay;
 pub mod tools;
 mod world;
 
-pub use world::{AUTHORITY, Clocks, EVERYWHERE, OPERATOR, ORIGIN, Where, World, example_policy};
+pub use world::{AUTHORITY, Clocks, EVERYWHERE, MONITOR, OPERATOR, ORIGIN, Where, World, example_policy};

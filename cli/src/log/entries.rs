@@ -122,6 +122,11 @@ impl Entries {
         }
     }
 
+    /// How many CRLs were signed, as the log says, that it has lost.
+    pub(crate) fn lost_crls(&self) -> u64 {
+        self.revocations.lost
+    }
+
     /// The next entry.
     pub(crate) fn add(&mut self, index: u64, seen: Seen) -> io::Result<()> {
         let Seen { kind, time, what, misfit, private, opened } = seen;
@@ -160,9 +165,9 @@ impl Entries {
                     self.find(EntryFinding::Revocation { index, what });
                 }
             }
-            What::Revoked { issuer, serial } => {
+            What::Revoked { issuer, serial, partition } => {
                 self.revoked += 1;
-                self.revocations.revoked(index, issuer);
+                self.revocations.revoked(index, issuer, partition);
                 self.serials.revoke(serial, index)?;
             }
             What::ClockAccepted | What::Start | What::Stop | What::Other => {}

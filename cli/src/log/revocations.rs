@@ -23,33 +23,50 @@ pub(crate) enum RevocationFinding {
 
 /// What was revoked so far.
 #[derive(Debug, Default)]
-pub(crate) struct Revocations(BTreeMap<[u8; 32], Issuer>);
+pub(crate) struct Revocations {
+    issuers: BTreeMap<[u8; 32], Issuer>,
+    /// How many CRLs were signed, by their numbers, that the log says it has lost.
+    pub(crate) lost: u64,
+}
 
 #[derive(Debug, Default)]
 struct Issuer {
     last_crl: u64,
+    /// By the number of the partition; 0 is the complete list.
+    scopes: BTreeMap<u64, Scope>,
+}
+
+#[derive(Debug, Default)]
+struct Scope {
     newest_revocation: Option<u64>,
     revoked: u64,
 }
 
 impl Revocations {
     /// Looks at a revocation. Whether it was issued before, and not revoked yet, its serial number tells.
-    pub(crate) fn revoked(&mut self, index: u64, issuer: [u8; 32]) {
-        let of = self.0.entry(issuer).or_default();
-        of.newest_revocation = Some(index);
-        of.revoked += 1;
+    pub(crate) fn revoked(&mut self, index: u64, issuer: [u8; 32], partition: u64) {
+        let of = self.issuers.entry(issuer).or_default();
+        let scopes = if partition == 0 { vec![0] } else { vec![0, partition] };
+        for scope in scopes {
+            let scope = of.scopes.entry(scope).or_default();
+            scope.newest_revocation = Some(index);
+            scope.revoked += 1;
+        }
     }
 
     /// Looks at a CRL.
     pub(crate) fn crl(&mut self, crl: &Crl) -> Vec<RevocationFinding> {
-        let of = self.0.entry(crl.issuer).or_default();
+        let of = self.issuers.entry(crl.issuer).or_default();
         let issuer = || short(&crl.issuer);
         let mut findings = Vec::new();
         let (wanted, found) = (of.last_crl.saturating_add(1), crl.number);
-        if wanted != found {
+        if crl.number_after == Some(of.last_crl) && found > wanted {
+            self.lost = self.lost.saturating_add(found - wanted);
+        } else if wanted != found {
             findings.push(RevocationFinding::NumberGap { issuer: issuer(), wanted, found });
         }
         of.last_crl = found;
+        let of = of.scopes.entry(crl.partition).or_default();
         if crl.newest_revocation != of.newest_revocation {
             let name = |index: Option<u64>| index.map_or_else(|| "none".to_owned(), |index| format!("entry {index}"));
             let (wanted, found) = (name(of.newest_revocation), name(crl.newest_revocation));
@@ -70,7 +87,7 @@ mod tests {
     const ISSUER: [u8; 32] = [0xaa; 32];
 
     fn crl(number: u64, entries: u64, newest_revocation: Option<u64>) -> Crl {
-        Crl { issuer: ISSUER, number, entries, newest_revocation }
+        Crl { issuer: ISSUER, number, number_after: None, partition: 0, entries, newest_revocation }
     }
 
     fn said(findings: Vec<RevocationFinding>) -> Vec<String> {
@@ -81,16 +98,40 @@ mod tests {
     fn what_an_honest_signer_logs_is_no_finding() {
         let mut seen = Revocations::default();
         assert_eq!(seen.crl(&crl(1, 0, None)), []);
-        seen.revoked(7, ISSUER);
+        seen.revoked(7, ISSUER, 0);
         assert_eq!(seen.crl(&Crl { issuer: [0xbb; 32], ..crl(1, 0, None) }), [], "another issuer");
         assert_eq!(seen.crl(&crl(2, 1, Some(7))), []);
         assert_eq!(seen.crl(&crl(3, 0, Some(7))), [], "it has ended");
     }
 
     #[test]
+    fn a_revocation_stands_on_the_list_of_its_partition_and_on_the_complete_one() {
+        let mut seen = Revocations::default();
+        seen.revoked(7, ISSUER, 2);
+        let of = |partition, crl| Crl { partition, ..crl };
+        assert_eq!(seen.crl(&of(1, crl(1, 0, None))), []);
+        assert_eq!(seen.crl(&of(2, crl(2, 1, Some(7)))), []);
+        assert_eq!(seen.crl(&crl(3, 1, Some(7))), []);
+        assert_eq!(seen.crl(&of(2, crl(4, 1, None))).len(), 1, "it misses entry 7");
+        assert_eq!(seen.crl(&of(1, crl(5, 1, None))).len(), 1, "it lists one too many");
+    }
+
+    #[test]
+    fn numbers_that_are_said_to_be_lost_are_counted_and_others_are_found() {
+        let mut seen = Revocations::default();
+        let of = |number, after| Crl { number_after: Some(after), ..crl(number, 0, None) };
+        assert_eq!(seen.crl(&crl(1, 0, None)), []);
+        assert_eq!(seen.crl(&of(5, 1)), []);
+        assert_eq!(seen.lost, 3);
+        assert_eq!(seen.crl(&of(9, 7)).len(), 1, "the one before is not number 7");
+        assert_eq!(seen.crl(&of(3, 9)).len(), 1, "numbers go on");
+        assert_eq!(seen.lost, 3);
+    }
+
+    #[test]
     fn a_crl_that_misses_a_revocation_a_number_or_lists_what_was_not_revoked_is_found() {
         let mut seen = Revocations::default();
-        seen.revoked(7, ISSUER);
+        seen.revoked(7, ISSUER, 0);
         let issuer = "aaaaaaaaaaaaaaaa…";
         assert_eq!(
             said(seen.crl(&crl(2, 2, None))),

@@ -54,6 +54,8 @@ pub(crate) enum What {
         issuer: [u8; 32],
         /// 128 bits that stand for issuer and serial.
         serial: u128,
+        /// Number of the partition that it is in; 0 for none.
+        partition: u64,
     },
     /// Nothing may be signed.
     Refused,
@@ -85,6 +87,10 @@ pub(crate) struct Crl {
     pub(crate) issuer: [u8; 32],
     /// Its number.
     pub(crate) number: u64,
+    /// Number of the one before, where it does not follow it: it is said that there are CRLs between the two that the log has lost.
+    pub(crate) number_after: Option<u64>,
+    /// Number of the partition that it is about; 0 for all certificates.
+    pub(crate) partition: u64,
     /// How many certificates it lists.
     pub(crate) entries: u64,
     /// The newest revocation that it takes into account.
@@ -154,6 +160,8 @@ fn crl(entry: &Value<'_>) -> Option<Crl> {
     Some(Crl {
         issuer: crate::hex::digest(name).ok()?,
         number: count("crl-number")?,
+        number_after: count("crl-number-after"),
+        partition: count("crl-partition").unwrap_or(0),
         entries: count("entries")?,
         newest_revocation: count("newest-revocation"),
     })
@@ -162,7 +170,9 @@ fn crl(entry: &Value<'_>) -> Option<Crl> {
 fn revoked(entry: &Value<'_>) -> Option<What> {
     let name = entry.member("issuer")?.member("spki-sha256").and_then(Value::text)?;
     let serial = entry.member("serial").and_then(Value::text)?;
-    Some(What::Revoked { issuer: crate::hex::digest(name).ok()?, serial: serial_mark(name, serial) })
+    let partition = entry.member("crl-partition").and_then(Value::integer).unwrap_or(0);
+    let partition = u64::try_from(partition).ok()?;
+    Some(What::Revoked { issuer: crate::hex::digest(name).ok()?, serial: serial_mark(name, serial), partition })
 }
 
 /// 128 bits of a digest over issuer and serial, both in hexadecimal.

@@ -299,6 +299,11 @@ impl Audit {
             let others = when::count(leftovers.others, "file");
             sentences.push(format!("What {others} beside the log hold: they are no part of one."));
         }
+        let lost = self.entries.lost_crls();
+        if lost > 0 {
+            let lost = when::count(lost, "CRL");
+            sentences.push(format!("What {lost} say: the signer says that they were signed before an older database was restored, and the log has lost them."));
+        }
         let unknown = self.entries.unknown_kinds + self.entries.other_versions;
         if unknown > 0 {
             let unknown = entries_of(unknown);

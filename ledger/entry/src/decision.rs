@@ -3,7 +3,7 @@
 use hallmark_policy::{
     Conditions, EpochId, Facts, Numbering, Reason,
     content::{CertificateContent, Content, Serial},
-    crl::CrlContent,
+    crl::{CrlContent, CrlScope},
     evidence::{EvidenceFacts, VerifiedBy},
     instance::{InstanceFacts, InstanceName},
     profile::PolicyDigest,
@@ -165,9 +165,19 @@ fn crl(object: Object, content: &CrlContent, numbering: Numbering) -> Object {
         .count("entries", content.revoked.len() as u64)
         .integer("this-update", content.this_update.secs())
         .integer("next-update", content.next_update.secs());
+    let object = match numbering.scope() {
+        CrlScope::Complete => object,
+        CrlScope::Partition(number) => object.count("crl-partition", number.get().into()),
+    };
+    let object = match numbering {
+        Numbering::Crl { number, after, .. } if number > after.saturating_add(1) => {
+            object.count("crl-number-after", after)
+        }
+        Numbering::Crl { .. } | Numbering::Serial { .. } | Numbering::Unnumbered => object,
+    };
     match numbering {
         Numbering::Crl { newest_revocation: Some(index), .. } => object.count("newest-revocation", index),
-        Numbering::Crl { newest_revocation: None, .. } | Numbering::Serial(_) | Numbering::Unnumbered => object,
+        Numbering::Crl { newest_revocation: None, .. } | Numbering::Serial { .. } | Numbering::Unnumbered => object,
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Summary {
     pub not_after: Option<i64>,
     /// Number of a CRL.
     pub crl_number: Option<u64>,
+    /// Number of the partition that a CRL is about, or that a revoked certificate is in.
+    pub crl_partition: Option<u16>,
     /// How many certificates a CRL lists.
     pub entries: Option<u64>,
     /// thisUpdate of a CRL, in seconds since 1970.

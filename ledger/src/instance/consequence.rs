@@ -16,6 +16,7 @@ use crate::{
     batch::{Batch, Fault},
     revocation::SERIALS_EACH_MAX,
     schema::signed,
+    shared::Raised,
 };
 
 /// Who revokes what the rule revokes.
@@ -200,7 +201,12 @@ impl Batch<'_> {
             .text("sentence", sentence)
             .count("decision-index", decision);
         let logged = self.append(object.into_entry("alarm", at.0), at)?;
-        tracing::error!(alarm, log_index = logged.index, "{sentence}");
+        self.raised.push(Raised {
+            authority: about.authority.to_owned(),
+            alarm,
+            log_index: logged.index,
+            sentence: sentence.to_owned(),
+        });
         Ok(logged)
     }
 

@@ -11,7 +11,7 @@ use hallmark_entry::privacy::Private;
 use hallmark_policy::{
     Conditions, EpochId, Facts, Numbering, RequestIdentity, Stage,
     content::Serial,
-    crl::RevocationReason,
+    crl::{CrlScope, RevocationReason},
     instance::{InstanceMove, InstanceName, InstanceStep, PresentedCertificate},
     key::SpkiDigest,
     limits::Limits,
@@ -125,7 +125,7 @@ fn conditions(moved: InstanceMove, serial: Serial, id: &str, now: i64) -> Condit
             content_sha256: [0; 32],
         },
         issuer: ISSUER,
-        numbering: Numbering::Serial(serial),
+        numbering: Numbering::Serial { serial, scope: CrlScope::Complete },
         not_after: UnixTime::from_secs(now + LIFETIME_SECS),
         limits: Limits::default(),
         validate_only: false,

@@ -1,5 +1,7 @@
 //! What a policy says of an authority: its CA certificates, its CRLs, how it rotates.
 
+use std::num::NonZeroU16;
+
 use crate::{
     constraint::NameConstraints,
     file::{ManifestNamesTable, OwnerSignatureWord, RetiredKeyWord, RotatesWord},
@@ -89,8 +91,10 @@ pub struct CrlProfile {
     pub lifetime: Span,
     /// When the next one is made, at the latest.
     pub refresh: Span,
-    /// Whether a CRL says, critical, which certificates it is about.
+    /// Whether a complete CRL says, critical, which certificates it is about. That of a partition always does.
     pub distribution_point: bool,
+    /// How many partitions the leaves of an epoch have, if any: 2 to [`CRL_PARTITIONS_MAX`](crate::crl::CRL_PARTITIONS_MAX).
+    pub partitions: Option<NonZeroU16>,
     /// Where intermediates say that the root's CRL is.
     pub root_urls: Vec<HttpUrl>,
 }

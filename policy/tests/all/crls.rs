@@ -13,7 +13,7 @@ use hallmark_policy::{
     Revocation, Stage,
     authority::Root,
     content::{Content, EpochBinding, Serial},
-    crl::{CRL_ENTRIES_MAX, CrlContent, OnlyContains, RevocationReason},
+    crl::{CRL_ENTRIES_MAX, CrlContent, CrlScope, OnlyContains, RevocationReason},
     decide_crl, decide_request,
     key::{PublicKey, SignatureAlgorithm},
     name::DistinguishedName,
@@ -69,7 +69,16 @@ fn revoked(number: u32, log_index: u64, not_after: i64) -> Revocation {
 fn request<'a>(issuer: &'a Issuer, revocations: Vec<Revocation>) -> CrlRequest<'a> {
     let newest_revocation = revocations.iter().map(|revocation| revocation.log_index).max();
     let issuer = CrlIssuer::Epoch(issuer);
-    CrlRequest { issuer, number: 1, revocations, newest_revocation, previous: None, reaching: None }
+    CrlRequest {
+        issuer,
+        scope: CrlScope::Complete,
+        after: 0,
+        published: None,
+        revocations,
+        newest_revocation,
+        previous: None,
+        reaching: None,
+    }
 }
 
 fn decide(policy: &Policy, request: CrlRequest<'_>, now: UnixTime) -> Result<Approved, Vec<ReasonCode>> {
@@ -101,10 +110,13 @@ fn an_authority_without_crls_signs_none() {
 #[test]
 fn entries_stand_by_serial_number_and_the_conditions_name_number_and_newest_revocation() {
     let revocations = vec![revoked(7, 30, DAY), revoked(1, 31, DAY), revoked(3, 29, DAY)];
-    let approved = decide(&policy(WEEKLY), CrlRequest { number: 9, ..request(&EPOCH, revocations) }, at(1)).unwrap();
+    let approved = decide(&policy(WEEKLY), CrlRequest { after: 8, ..request(&EPOCH, revocations) }, at(1)).unwrap();
     assert_eq!(numbers(crl(&approved)), [1, 3, 7]);
     let conditions = approved.conditions();
-    assert_eq!(conditions.numbering, Numbering::Crl { number: 9, newest_revocation: Some(31) });
+    assert_eq!(
+        conditions.numbering,
+        Numbering::Crl { number: 9, after: 8, scope: CrlScope::Complete, newest_revocation: Some(31) }
+    );
     assert_eq!(conditions.stage, Stage::Crl { epoch: Some(EPOCH.epoch) });
     assert_eq!((conditions.request.id.as_str(), conditions.request.caller.as_str()), ("crl-epoch-4-9", "signer"));
     assert_eq!((crl(&approved).this_update, crl(&approved).next_update), (at(1), at(1 + 7 * DAY)));
@@ -153,12 +165,12 @@ fn an_issuer_signs_no_crl_before_its_time_or_after_it() {
         let decided = decide(&policy(WEEKLY), request(&EPOCH, Vec::new()), at(now));
         assert_eq!(decided.unwrap_err(), [ReasonCode::LifetimeBeyondIssuer]);
     }
-    for number in [0, CRL_NUMBER_MAX + 1, u64::MAX] {
-        let request = CrlRequest { number, ..request(&EPOCH, Vec::new()) };
+    for after in [CRL_NUMBER_MAX, u64::MAX] {
+        let request = CrlRequest { after, ..request(&EPOCH, Vec::new()) };
         assert_eq!(decide(&policy(WEEKLY), request, at(1)).unwrap_err(), [ReasonCode::FieldOutOfLimits]);
     }
-    for (number, now) in [(CRL_NUMBER_MAX, 1), (1, 0), (1, 365 * DAY)] {
-        assert!(decide(&policy(WEEKLY), CrlRequest { number, ..request(&EPOCH, Vec::new()) }, at(now)).is_ok());
+    for (after, now) in [(CRL_NUMBER_MAX - 1, 1), (0, 0), (0, 365 * DAY)] {
+        assert!(decide(&policy(WEEKLY), CrlRequest { after, ..request(&EPOCH, Vec::new()) }, at(now)).is_ok());
     }
 }
 
@@ -189,6 +201,50 @@ fn a_distribution_point_says_what_the_crl_is_about_and_where_it_is() {
     assert_eq!((point.only, point.urls.len()), (OnlyContains::CaCerts, 0));
     assert_eq!(of_root.conditions().stage, Stage::Crl { epoch: None });
     assert_eq!(of_root.conditions().request.id, "crl-root-1");
+}
+
+const PARTITIONED: &str = "crl = { lifetime = \"7d\", refresh = \"1d\", partitions = 3 }\n\
+                           crl-urls = [\"http://crl.test/epoch-{generation}-{partition}.crl\"]";
+
+#[test]
+fn the_crl_of_a_partition_says_so_and_the_complete_one_beside_it_names_no_place() {
+    let policy = policy(PARTITIONED);
+    let of = |scope| {
+        let approved = decide(&policy, CrlRequest { scope, ..request(&EPOCH, Vec::new()) }, at(1)).unwrap();
+        let numbering = approved.conditions().numbering;
+        assert_eq!(numbering, Numbering::Crl { number: 1, after: 0, scope, newest_revocation: None });
+        crl(&approved).distribution_point.clone()
+    };
+    let point = of(CrlScope::numbered(2)).unwrap();
+    assert_eq!((point.only, point.urls[0].as_str()), (OnlyContains::UserCerts, "http://crl.test/epoch-4-2.crl"));
+    assert_eq!(point.urls.len(), 1);
+    assert_eq!(of(CrlScope::Complete), None);
+}
+
+#[test]
+fn a_partition_has_no_crl_where_its_leaves_would_not_find_it_and_a_root_has_no_partitions() {
+    let scope = CrlScope::numbered(2);
+    let nowhere =
+        policy("crl = { lifetime = \"7d\", refresh = \"1d\" }\ncrl-urls = [\"http://crl.test/{generation}\"]");
+    let decided = decide(&nowhere, CrlRequest { scope, ..request(&EPOCH, Vec::new()) }, at(1));
+    assert_eq!(decided.unwrap_err(), [ReasonCode::CrlNotConfigured]);
+    let Issuer { subject, key, algorithm, validity, .. } = EPOCH.clone();
+    let root = Root { key_identifier: key.key_identifier(), subject, key, algorithm, validity };
+    let request = CrlRequest { issuer: CrlIssuer::Root(&root), scope, ..request(&EPOCH, Vec::new()) };
+    assert_eq!(decide(&policy(PARTITIONED), request, at(1)).unwrap_err(), [ReasonCode::CrlNotConfigured]);
+}
+
+#[test]
+fn a_crl_that_is_published_and_that_the_ledger_lost_is_numbered_after_it() {
+    let number = |after, published| {
+        let request = CrlRequest { after, published, ..request(&EPOCH, Vec::new()) };
+        decide(&policy(WEEKLY), request, at(1)).unwrap().conditions().numbering
+    };
+    let numbering =
+        |number, after| Numbering::Crl { number, after, scope: CrlScope::Complete, newest_revocation: None };
+    assert_eq!(number(3, Some(9)), numbering(10, 3));
+    assert_eq!(number(3, Some(2)), numbering(4, 3));
+    assert_eq!(number(3, None), numbering(4, 3));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use hallmark_policy::{
     Caller, Method, Policy,
     caller::Identity,
+    crl::CrlScope,
     file::{CaseWord, ClaimType, IntentWord, NamesFromWord, OverWord, PossessionWord},
     key::{KeyKind, SignatureAlgorithm, SpkiDigest},
     limits::Rate,
@@ -152,7 +153,7 @@ fn every_setting_of_an_authority_is_what_was_typed() {
     let crl = authority.crl.as_ref().unwrap();
     assert_eq!((crl.lifetime, crl.refresh, crl.distribution_point), (Span::from_days(7), Span::from_days(1), false));
     assert_eq!(crl.root_urls[0].as_str(), "http://crl.test/root.crl");
-    assert_eq!(authority.crl_urls[0].of(12).as_str(), "http://crl.test/12.crl");
+    assert_eq!(authority.crl_urls[0].of(12, CrlScope::Complete).as_str(), "http://crl.test/12.crl");
     assert_eq!(authority.ca_issuer_urls[0].to_string(), "http://ca.test/a.cer");
     assert_eq!(authority.policies.len(), 2);
     assert!(policy.authority("b").is_none() && authority.name_constraints.is_none());

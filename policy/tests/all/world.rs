@@ -8,7 +8,7 @@ use hallmark_policy::{
     RequestInput, Revocation, SubjectInput,
     authority::{CaRequest, Root, decide_ca},
     content::{CertificateContent, Content, EpochBinding, Serial},
-    crl::{CrlContent, RevocationReason},
+    crl::{CrlContent, CrlScope, RevocationReason},
     decide, decide_crl, decide_request,
     key::{PublicKey, SignatureAlgorithm},
     name::DistinguishedName,
@@ -184,8 +184,16 @@ impl World {
     }
 
     pub(crate) fn crl_of(&self, issuer: CrlIssuer<'_>, revocations: Vec<Revocation>) -> Approved {
-        let request =
-            CrlRequest { issuer, number: 128, revocations, newest_revocation: Some(1), previous: None, reaching: None };
+        let request = CrlRequest {
+            issuer,
+            scope: CrlScope::Complete,
+            after: 127,
+            published: None,
+            revocations,
+            newest_revocation: Some(1),
+            previous: None,
+            reaching: None,
+        };
         approved(decide_crl(&self.policy, "plain", request, now()))
     }
 

@@ -1,53 +1,15 @@
 //! A database that is older than certificates in the wild stops its authority.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
 use hallmark_proto::operator::{ResumeAuthorityRequest, ResumeAuthorityResponse};
 use hallmark_tests::{
     AUTHORITY, EVERYWHERE, OPERATOR, World,
     asking::{Refused, caller_certificate, decoded},
+    backup::{back_up, restore},
     instances::{Agent, key, policy, refresh, register},
 };
 use prost::Message;
 
 use crate::{alarms, codes};
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        fs::copy(from, to).unwrap();
-    }
-}
-
-/// Database and published log: what a backup of the machine has.
-fn parts(world: &World) -> [(PathBuf, PathBuf); 2] {
-    ["ledger.sqlite", "log"].map(|name| (world.path(name), world.path(&format!("backup-{name}"))))
-}
-
-pub(crate) async fn back_up(world: &mut World) {
-    world.stop().await;
-    parts(world).iter().for_each(|(here, there)| copy(here, there));
-    world.start(false).await.unwrap();
-}
-
-pub(crate) async fn restore(world: &mut World) {
-    world.stop().await;
-    for (here, there) in parts(world) {
-        if here.is_dir() {
-            fs::remove_dir_all(&here).unwrap();
-        }
-        copy(&there, &here);
-    }
-    world.start(false).await.unwrap();
-}
 
 async fn resume(world: &World) -> Result<ResumeAuthorityResponse, Refused> {
     let request = ResumeAuthorityRequest { authority: AUTHORITY.to_owned(), why: "there is no newer one".to_owned() };

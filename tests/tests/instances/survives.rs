@@ -7,6 +7,7 @@ use hallmark_proto::{
 };
 use hallmark_tests::{
     World,
+    backup::{back_up, restore},
     client::connect,
     daemon::Laboratory,
     instances::{Agent, keeping, key, policy, proven, refresh, register},
@@ -22,7 +23,6 @@ use tonic::transport::Channel;
 use crate::{
     alarms, change, codes,
     operates::{allow, ask, revoke},
-    restores::{back_up, restore},
     revoked,
 };
 

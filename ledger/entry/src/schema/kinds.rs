@@ -98,6 +98,8 @@ const CERTIFICATE: &[Member] = &[
 
 const CRL: &[Member] = &[
     needed("crl-number", Count),
+    maybe("crl-number-after", Count),
+    maybe("crl-partition", Count),
     needed("entries", Count),
     maybe("newest-revocation", Count),
     needed("next-update", Integer),
@@ -363,6 +365,7 @@ pub const KINDS: &[Kind] = &[
         members: &[
             needed("authority", Text),
             needed("by", Text),
+            maybe("crl-partition", Count),
             needed("decision-index", Count),
             maybe("epoch", Object(EPOCH)),
             needed("issuer", Object(ISSUER)),

@@ -1,129 +1,19 @@
 //! What is carried: all of it, in order, to a directory and to S3; co-signed; and never an older log over a newer one.
-#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "all of this file is tests")]
 
 use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
 
-use hallmark_tlog::{
-    audit::{Auditor, LogFiles},
-    bundle,
-    checkpoint::Checkpoint,
-    cosignature::Witness,
-    frontier::Frontier,
-    hash::Hash,
-    note::{Note, SignerKey},
-    tile::{self, TileKind},
-};
-use tempfile::TempDir;
+use hallmark_tlog::{checkpoint::Checkpoint, cosignature::Witness, frontier::Frontier, hash::Hash, note::Note};
 
-const ORIGIN: &str = "example.com/log";
-
-/// A directory as a daemon publishes into, and a target beside it.
-struct World {
-    directory: TempDir,
-}
-
-struct Files(PathBuf);
-
-impl LogFiles for Files {
-    type Error = std::io::Error;
-
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, std::io::Error> {
-        match fs::read(self.0.join(path)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn key() -> SignerKey {
-    SignerKey::generate(ORIGIN, [1; 32]).unwrap()
-}
-
-impl World {
-    fn new() -> Self {
-        let world = Self { directory: TempDir::new().unwrap() };
-        fs::write(world.path("log.vkey"), format!("{}\n", key().verifier())).unwrap();
-        fs::create_dir(world.path("target")).unwrap();
-        world
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Publishes entries; the others that are there are those of earlier sizes.
-    fn publish(&self, entries: &[Vec<u8>]) {
-        let mut frontier = Frontier::empty();
-        let mut levels: Vec<Vec<Hash>> = vec![Vec::new(); 3];
-        for entry in entries {
-            levels[0].push(Hash::of_leaf(entry));
-            for node in frontier.append(Hash::of_leaf(entry)) {
-                levels[usize::from(node.level)].push(node.hash);
-            }
-        }
-        for path in tile::kinds(frontier.size()).flat_map(|kind| tile::changed(kind, 0, frontier.size())) {
-            let start = usize::try_from(path.index() * 256).unwrap();
-            let range = start..start + usize::from(path.width());
-            let bytes = match path.kind() {
-                TileKind::Entries => bundle::encode(&entries[range]).unwrap(),
-                TileKind::Hashes { level } => tile::encode_hashes(&levels[usize::from(level)][range]),
-            };
-            self.write(&path.to_string(), &bytes);
-        }
-        let head = Checkpoint::new(ORIGIN, frontier.size(), frontier.root()).unwrap().sign(&key()).unwrap();
-        self.write("checkpoint", head.to_string().as_bytes());
-    }
-
-    fn write(&self, name: &str, content: &[u8]) {
-        let place = self.path("log").join(name);
-        fs::create_dir_all(place.parent().unwrap()).unwrap();
-        fs::write(place, content).unwrap();
-    }
-
-    fn program(&self, command: &str, to: &str) -> Command {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_hallmark-publish"));
-        program.arg(command).arg(self.path("log")).arg("--key").arg(self.path("log.vkey")).args(["--to", to, "--once"]);
-        program
-    }
-
-    fn to_files(&self) -> String {
-        format!("file://{}", self.path("target").display())
-    }
-
-    fn push(&self, more: &[&str]) -> Output {
-        self.program("push", &self.to_files()).args(more).output().unwrap()
-    }
-
-    /// Size of the log at the target, which must hold to the last byte.
-    fn carried(&self) -> u64 {
-        let keys = [key().verifier().clone()];
-        let report = Auditor::new(&keys).audit(&Files(self.path("target")), &mut ()).unwrap();
-        assert!(report.is_clean(), "{:?}", report.findings);
-        report.size
-    }
-}
-
-fn entries(count: usize) -> Vec<Vec<u8>> {
-    (0..count).map(|number| format!("entry {number}").into_bytes()).collect()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn done(output: &Output) {
-    assert!(output.status.success(), "{}", said(output));
-}
+use crate::world::{Running, World, curl, done, entries, key, said};
 
 #[test]
 fn a_log_that_grows_is_carried_and_old_partial_files_leave() {
@@ -263,16 +153,6 @@ fn witnesses_cosign_what_is_carried_and_one_that_saw_more_stops_it() {
     assert_eq!(world.carried(), 350, "a witness that is away holds nothing up");
 }
 
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// moto, which plays S3, and its address.
 fn s3() -> (Running, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/moto");
@@ -288,12 +168,6 @@ fn s3() -> (Running, String) {
     // Whoever writes on must find a reader.
     thread::spawn(move || lines.for_each(drop));
     (Running(child), address.expect("moto says where it runs"))
-}
-
-fn curl(arguments: &[&str]) -> String {
-    let output =
-        Command::new("curl").args(["--silent", "--show-error", "--fail-with-body"]).args(arguments).output().unwrap();
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), said(&output))
 }
 
 #[test]
@@ -333,42 +207,4 @@ fn s3_gets_the_log_with_headers_that_say_how_long_it_may_be_kept() {
     }
     world.publish(&entries(250));
     assert_eq!(push().status.code(), Some(1), "an older log is refused there, too");
-}
-
-#[test]
-fn a_log_is_served_over_https_read_only() {
-    let world = World::new();
-    world.publish(&entries(300));
-    world.write("log.key", b"not for others");
-    let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (cert, key, ready) = (world.path("server.pem"), world.path("server.key"), world.path("ready"));
-    fs::write(&cert, server.cert.pem()).unwrap();
-    fs::write(&key, server.signing_key.serialize_pem()).unwrap();
-    let mut program = Command::new(env!("CARGO_BIN_EXE_hallmark-publish"));
-    program.arg("serve").arg(world.path("log")).args(["--listen", "127.0.0.1:0"]).arg("--ready-file").arg(&ready);
-    let mut child = program.arg("--cert").arg(&cert).arg("--key").arg(&key).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let port = line.trim().rsplit(':').next().unwrap().to_owned();
-    let _running = Running(child);
-    let (cert, url) = (cert.to_str().unwrap(), |path: &str| format!("https://localhost:{port}/{path}"));
-    let get = |path: &str| curl(&["--cacert", cert, "--include", &url(path)]);
-    assert!(get("tile/0/000").contains("immutable"), "{}", get("tile/0/000"));
-    let checkpoint = get("checkpoint");
-    assert!(checkpoint.contains("no-cache") && checkpoint.contains("example.com/log\n300\n"), "{checkpoint}");
-    fs::create_dir_all(world.path("log/crl/a.b")).unwrap();
-    fs::write(world.path("log/crl/a.b/epoch-7.crl"), b"\x30\x00").unwrap();
-    let crl = get("crl/a.b/epoch-7.crl");
-    assert!(crl.contains("application/pkix-crl") && crl.contains("public, max-age=240, must-revalidate"), "{crl}");
-    let tag = crl.lines().find_map(|line| line.trim().strip_prefix("etag: ")).unwrap();
-    let asked = format!("If-None-Match: {tag}");
-    let again = curl(&["--cacert", cert, "--include", "--header", &asked, &url("crl/a.b/epoch-7.crl")]);
-    assert!(again.contains("304") && again.contains("max-age=240") && !again.contains("pkix-crl"), "{again}");
-    fs::write(world.path("log/crl/a.b/epoch-7.crl"), b"\x30\x80").unwrap();
-    let newer = curl(&["--cacert", cert, "--include", "--header", &asked, &url("crl/a.b/epoch-7.crl")]);
-    assert!(newer.contains("200") && newer.contains("pkix-crl"), "{newer}");
-    for path in ["log.key", "", "tile/0", "..%2flog.vkey", "tile/0/009"] {
-        assert!(get(path).contains("404"), "{path}: {}", get(path));
-    }
-    assert!(curl(&["--cacert", cert, "-X", "DELETE", "--include", &url("checkpoint")]).contains("405"));
 }

@@ -1,5 +1,7 @@
 //! Revocation that reaches relying parties: what is revoked stands on a CRL, and tools that nobody here wrote refuse it.
 
+mod partitions;
+
 use std::path::{Path, PathBuf};
 
 use hallmark_policy::{ReasonCode, content::Serial, crl::RevocationReason, time::UnixTime};

@@ -1,0 +1,204 @@
+//! Alarms reach a webhook: each once it is published, in order, signed, again until it is taken, and none that the log does not prove.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    process::{Command, Output},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::world::{World, done, entries, said};
+
+const SECRET: [u8; 32] = [9; 32];
+
+/// A message as it came.
+#[derive(Clone, Debug)]
+struct Taken {
+    id: String,
+    body: serde_json::Value,
+}
+
+/// A webhook that checks each message's signature, and refuses the first ones.
+struct Receiver {
+    url: String,
+    taken: Arc<Mutex<Vec<Taken>>>,
+    attempts: Arc<Mutex<u64>>,
+}
+
+impl Receiver {
+    fn refusing(times: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let (taken, attempts) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
+        let (taking, counting) = (Arc::clone(&taken), Arc::clone(&attempts));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut headers = std::collections::BTreeMap::new();
+                loop {
+                    let mut line = String::new();
+                    if reader.read_line(&mut line).unwrap() == 0 || line == "\r\n" {
+                        break;
+                    }
+                    if let Some((name, value)) = line.split_once(':') {
+                        headers.insert(name.to_lowercase(), value.trim().to_owned());
+                    }
+                }
+                let mut body = vec![0; headers["content-length"].parse().unwrap()];
+                reader.read_exact(&mut body).unwrap();
+                let body = String::from_utf8(body).unwrap();
+                let signed = format!("{}.{}.{body}", headers["webhook-id"], headers["webhook-timestamp"]);
+                let signature = headers["webhook-signature"].strip_prefix("v1,").unwrap();
+                let signature = STANDARD.decode(signature).unwrap();
+                hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &SECRET), signed.as_bytes(), &signature).unwrap();
+                let mut attempts = counting.lock().unwrap();
+                *attempts += 1;
+                let status = if *attempts <= times {
+                    "503 Service Unavailable"
+                } else {
+                    let body = serde_json::from_str(&body).unwrap();
+                    taking.lock().unwrap().push(Taken { id: headers["webhook-id"].clone(), body });
+                    "204 No Content"
+                };
+                let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n").as_bytes());
+            }
+        });
+        Self { url, taken, attempts }
+    }
+
+    fn indices(&self) -> Vec<u64> {
+        self.taken.lock().unwrap().iter().map(|taken| taken.body["data"]["index"].as_u64().unwrap()).collect()
+    }
+}
+
+fn command(world: &World, receiver: &Receiver, more: &[&str]) -> Command {
+    fs::write(world.path("secret"), format!("whsec_{}\n", STANDARD.encode(SECRET))).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_hallmark-publish"));
+    program.arg("notify").arg(world.path("log")).arg("--key").arg(world.path("log.vkey"));
+    program.args(["--to", &receiver.url]).arg("--secret").arg(world.path("secret"));
+    program.arg("--state").arg(world.path("state")).args(more);
+    program
+}
+
+fn notify(world: &World, receiver: &Receiver, more: &[&str]) -> Output {
+    command(world, receiver, &[&["--once"], more].concat()).output().unwrap()
+}
+
+/// So many entries, with alarms at these places.
+fn with_alarms(count: usize, alarms: &[usize]) -> Vec<Vec<u8>> {
+    let mut all = entries(count);
+    for (index, entry) in all.iter_mut().enumerate() {
+        let kind = if alarms.contains(&index) { "alarm" } else { "heartbeat" };
+        *entry = format!(
+            r#"{{"alarm":"stray-serial","time":{},"type":"{kind}","version":1}}"#,
+            1_800_000_000_000_u64 + index as u64
+        )
+        .into_bytes();
+    }
+    all
+}
+
+#[test]
+fn alarms_are_sent_in_order_once_each_also_across_runs() {
+    let (world, receiver) = (World::new(), Receiver::refusing(0));
+    world.publish(&with_alarms(300, &[2, 280]));
+    done(&notify(&world, &receiver, &["--from", "0"]));
+    assert_eq!(receiver.indices(), [2, 280]);
+    done(&notify(&world, &receiver, &[]));
+    world.publish(&with_alarms(700, &[2, 280, 300, 511, 512, 699]));
+    done(&notify(&world, &receiver, &[]));
+    assert_eq!(receiver.indices(), [2, 280, 300, 511, 512, 699]);
+    let taken = receiver.taken.lock().unwrap();
+    assert_eq!(taken[1].id, "hallmark-280");
+    let body = &taken[1].body;
+    assert_eq!((&body["type"], &body["timestamp"]), (&"hallmark.alarm".into(), &1_800_000_000_280_u64.into()));
+    assert_eq!(
+        (&body["data"]["origin"], &body["data"]["entry"]["alarm"]),
+        (&"example.com/log".into(), &"stray-serial".into())
+    );
+}
+
+#[test]
+fn the_first_run_begins_with_what_comes_next() {
+    let (world, receiver) = (World::new(), Receiver::refusing(0));
+    world.publish(&with_alarms(10, &[3]));
+    done(&notify(&world, &receiver, &[]));
+    world.publish(&with_alarms(20, &[3, 15]));
+    done(&notify(&world, &receiver, &[]));
+    assert_eq!(receiver.indices(), [15]);
+}
+
+#[test]
+fn a_message_that_is_not_taken_is_sent_again_with_the_same_id_and_nothing_overtakes_it() {
+    let (world, receiver) = (World::new(), Receiver::refusing(2));
+    world.publish(&with_alarms(10, &[3, 4]));
+    let output = notify(&world, &receiver, &["--from", "0"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("entry 3 was not taken: the receiver answered 503"), "{}", said(&output));
+    let mut running = crate::world::Running(command(&world, &receiver, &[]).spawn().unwrap());
+    while receiver.indices().len() < 2 {
+        assert!(running.0.try_wait().unwrap().is_none(), "it goes on");
+        thread::yield_now();
+    }
+    assert_eq!(receiver.indices(), [3, 4]);
+    assert_eq!(
+        *receiver.attempts.lock().unwrap(),
+        4,
+        "one by the first run, two for entry 3 by the second, one for entry 4"
+    );
+}
+
+#[test]
+fn an_old_message_has_one_attempt_and_then_the_next_has_its_turn() {
+    let (world, receiver) = (World::new(), Receiver::refusing(1));
+    let mut all = with_alarms(10, &[3, 4]);
+    for entry in &mut all {
+        *entry = String::from_utf8(entry.clone()).unwrap().replace(":1800", ":1000").into_bytes();
+    }
+    world.publish(&all);
+    let mut running = crate::world::Running(command(&world, &receiver, &["--from", "0"]).spawn().unwrap());
+    while receiver.indices().is_empty() {
+        assert!(running.0.try_wait().unwrap().is_none(), "it goes on");
+        thread::yield_now();
+    }
+    assert_eq!((receiver.indices(), *receiver.attempts.lock().unwrap()), (vec![4], 2));
+}
+
+#[test]
+fn other_types_are_sent_where_they_are_asked_for() {
+    let (world, receiver) = (World::new(), Receiver::refusing(0));
+    world.publish(&with_alarms(4, &[1]));
+    done(&notify(&world, &receiver, &["--from", "0", "--type", "heartbeat"]));
+    assert_eq!(receiver.indices(), [0, 2, 3]);
+}
+
+#[test]
+fn nothing_is_sent_that_the_log_does_not_prove_and_nothing_is_hidden() {
+    let (world, receiver) = (World::new(), Receiver::refusing(0));
+    world.publish(&with_alarms(10, &[3]));
+    for alarms in [&[][..], &[3, 4]] {
+        // The bundle is another one than was signed.
+        let forged = hallmark_tlog::bundle::encode(with_alarms(10, alarms)).unwrap();
+        world.write("tile/entries/000.p/10", &forged);
+        let output = notify(&world, &receiver, &["--from", "0"]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains("not those that the checkpoint signs"), "{}", said(&output));
+    }
+    assert!(receiver.indices().is_empty());
+}
+
+#[test]
+fn a_log_that_was_cut_back_stops_it() {
+    let (world, receiver) = (World::new(), Receiver::refusing(0));
+    world.publish(&with_alarms(10, &[]));
+    done(&notify(&world, &receiver, &[]));
+    world.publish(&with_alarms(9, &[]));
+    let output = notify(&world, &receiver, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+}
