@@ -2,6 +2,7 @@
 
 mod authorities;
 mod bounds;
+mod callers;
 mod content;
 mod crls;
 mod csrs;
@@ -10,6 +11,7 @@ mod der;
 mod endorses;
 mod evidence;
 mod instances;
+mod limits;
 mod manifests;
 mod manifests_speed;
 mod names;
@@ -19,6 +21,7 @@ mod owners;
 mod policies;
 mod requests;
 mod rotation_settings;
+mod stages;
 mod weak_keys;
 mod workloads;
 mod world;

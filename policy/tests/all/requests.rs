@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends by panicking")]
 
 use hallmark_policy::{
-    ClaimInput, LABEL_BYTES_MAX, NameInput, REQUEST_ID_BYTES_MAX, Request, RequestInput, SubjectInput, hex,
-    instance::IntentInput, key::SPKI_BYTES_MAX, name::NAMES_MAX,
+    ClaimInput, LABEL_BYTES_MAX, NameInput, REQUEST_ID_BYTES_MAX, Request, RequestInput, SubjectInput,
+    claim::{CLAIM_BYTES_MAX, CLAIMS_MAX},
+    hex,
+    instance::IntentInput,
+    key::SPKI_BYTES_MAX,
+    name::NAMES_MAX,
 };
 
 use crate::world::WORLD;
@@ -63,6 +67,21 @@ fn every_field_has_its_limits() {
     let digests =
         RequestInput { transition: vec![0; 32], policy_hash: vec![0; 32], evidence_sha256: vec![0; 32], ..input() };
     assert_eq!(told(digests), []);
+}
+
+#[test]
+fn claims_are_so_many_and_so_long_at_most() {
+    let claims = |count: usize, bytes: usize| {
+        let length = u16::try_from(bytes - 4).unwrap().to_be_bytes();
+        let value = [vec![4, 0x82], length.to_vec(), vec![0; bytes - 4]].concat();
+        let claim = |number: usize| ClaimInput { oid: format!("1.3.9901.2.{number}"), value: value.clone() };
+        told(RequestInput { claims: (0..count).map(claim).collect(), ..input() })
+    };
+    assert_eq!((claims(CLAIMS_MAX, 300), claims(1, CLAIM_BYTES_MAX)), (vec![], vec![]));
+    assert_eq!(claims(CLAIMS_MAX + 1, 300), [("FIELD_OUT_OF_LIMITS", "claims")]);
+    assert_eq!(claims(2, CLAIM_BYTES_MAX + 1), [("FIELD_OUT_OF_LIMITS", "claims"); 2]);
+    let twice = vec![ClaimInput { oid: "1.3.9901.2".to_owned(), value: vec![4, 0] }; 2];
+    assert_eq!(told(RequestInput { claims: twice, ..input() }), [("DUPLICATE", "claims")]);
 }
 
 #[test]
