@@ -386,14 +386,14 @@ mod tests {
     #[test]
     fn squares_are_told_from_all_other_numbers_and_most_of_those_by_their_residues() {
         let mut guessed = 0;
-        for number in 0..100_000_u32 {
+        for number in 0..20_000_u32 {
             let is_one = number.isqrt().pow(2) == number;
             let residues = has_residues_of_a_square(&number.into());
             assert_eq!(is_square(&number.into()), is_one, "{number}");
             assert!(residues || !is_one, "{number}");
             guessed += u32::from(residues && !is_one);
         }
-        assert!(guessed < 500, "{guessed} are no squares and look like one");
+        assert!(guessed < 100, "{guessed} are no squares and look like one");
         for root in [prime(), prime() + 1_u32, prime() + 2_u32, prime() + 3_u32] {
             assert!(is_square(&(&root * &root)) && !is_square(&(&root * &root + 1_u32)));
         }

@@ -14,6 +14,7 @@ mod instances;
 mod limits;
 mod manifests;
 mod manifests_speed;
+mod meanings;
 mod names;
 mod names_mistakes;
 mod offline;

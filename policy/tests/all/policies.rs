@@ -13,7 +13,7 @@ use hallmark_policy::{
     time::{Interval, Span, UnixTime},
 };
 
-const FULL: &str = r#"
+pub(crate) const FULL: &str = r#"
 version = 1
 
 [keys]
