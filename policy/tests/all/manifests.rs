@@ -166,6 +166,18 @@ fn a_hundred_problems_are_told_and_all_are_counted() {
 }
 
 #[test]
+fn reading_ends_at_a_thousand_problems() {
+    let names = "\"*\",".repeat(99) + "\"*\"";
+    let count = |workloads: usize| {
+        let workloads: Vec<_> =
+            (0..workloads).map(|number| format!("\"{number:064x}\":{{\"SANs\":[{names}]}}")).collect();
+        let text = format!("{{\"Policies\":{{{}}},\"WorkloadOwnerPubKeys\":[]}}", workloads.join(","));
+        Manifest::parse(text.as_bytes()).unwrap_err().count
+    };
+    assert_eq!([9, 10, 11, 30].map(count), [900, 1_000, 1_000, 1_000]);
+}
+
+#[test]
 fn what_is_read_is_what_stands_there() {
     let key = "ab".repeat(32);
     let text = format!(
