@@ -165,7 +165,7 @@ fn a_hundred_problems_are_told_and_all_are_counted() {
     assert!(reasons.iter().all(|reason| reason.code.as_str() == "MANIFEST_INVALID" && reason.field == "manifest"));
     let reasons = Manifest::parse(b"{\"Policies\":{},\"WorkloadOwnerPubKeys\":7}").unwrap_err().reasons();
     let sentence =
-        "line 1, column 38 (/WorkloadOwnerPubKeys): `WorkloadOwnerPubKeys` is an array, and this is a number";
+        "line 1, column 39 (/WorkloadOwnerPubKeys): `WorkloadOwnerPubKeys` is an array, and this is a number";
     assert_eq!(reasons[0].sentence, sentence);
     let reasons = Manifest::parse(b"{\"Policies\":{},\"WorkloadOwnerPubKeys\":null}").unwrap_err().reasons();
     assert!(!reasons[0].sentence.contains("leave it out"), "{reasons:?}");
