@@ -1,10 +1,5 @@
 //! What CA certificates say, and which are not made.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on ends by panicking"
-)]
+#![expect(clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on ends by panicking")]
 
 use hallmark_policy::{
     Approved, Decision, EpochId, ReasonCode, Stage,

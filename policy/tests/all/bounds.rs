@@ -1,5 +1,4 @@
 //! What the CA certificates of an epoch bound its leaves to, read from what is stored.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends by panicking")]
 
 use hallmark_policy::{
     Bounds,

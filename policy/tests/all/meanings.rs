@@ -1,7 +1,7 @@
 //! What policies mean in sentences, for people: those of the cookbook and one with every setting, as `meanings.txt` has them.
 //!
 //! `BLESS=1 cargo test -p hallmark-policy meanings` writes the file anew.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that reads and writes its snapshot")]
+#![expect(clippy::disallowed_methods, reason = "a test that reads and writes its snapshot")]
 
 use std::fmt::Write as _;
 

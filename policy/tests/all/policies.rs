@@ -1,5 +1,5 @@
 //! What a policy means is what was typed: every setting, read back from the policy in force.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends by panicking")]
+#![expect(clippy::panic, reason = "a test that cannot go on ends by panicking")]
 
 use hallmark_policy::{
     Caller, Method, Policy,
