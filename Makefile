@@ -12,7 +12,7 @@ help:
 	@echo 'make test    every test, SoftHSM included'
 	@echo 'make crashes  200 rounds of kill -9 under 64 clients; make test does 20'
 	@echo 'make test-rotation  a minute of minting and rotating at once, with its numbers, on a machine that does nothing else'
-	@echo 'make test-instances  the serial rule of instances against its model, over 10,000 random histories; make test does 300'
+	@echo 'make test-instances  the serial rule of instances, and the whole ledger, against a model, over 10,000 random histories each (minutes); make test does some hundred'
 	@echo 'make lint    formatting, clippy without warnings, licences and duplicate crates'
 	@echo 'make build   the programs hallmarkd and hallmark, in target/debug'
 	@echo 'make fuzz    every fuzz target for a minute (needs cargo-fuzz)'
@@ -44,6 +44,7 @@ test-rotation: deps
 
 test-instances: deps
 	HALLMARK_SEQUENCES=10000 $(CARGO) test --locked -p hallmark-ledger --lib model
+	HALLMARK_LEDGER_SEQUENCES=10000 $(CARGO) test --locked -p hallmark-ledger --test histories
 
 lint: deps
 	$(CARGO) fmt --all --check

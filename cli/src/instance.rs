@@ -46,34 +46,51 @@ fn list(arguments: &InstanceListArguments, config: &Config, screen: &Screen) -> 
         Some(InstanceStateWord::Revoked) => InstanceState::Revoked,
         Some(InstanceStateWord::Ended) => InstanceState::Ended,
     };
-    let request = ListInstancesRequest {
-        authority: authority.clone(),
-        provider: arguments.provider.clone().unwrap_or_default(),
-        service: arguments.service.clone().unwrap_or_default(),
-        state: state.into(),
-        after_provider: arguments.after_provider.clone().unwrap_or_default(),
-        after_id: arguments.after.clone().unwrap_or_default(),
-        limit: arguments.limit,
-    };
-    let answer: ListInstancesResponse = connection::runtime()?.block_on(async {
+    let wanted = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+    let (mut found, mut next): (Vec<Instance>, _) = (
+        Vec::new(),
+        Some((arguments.after_provider.clone().unwrap_or_default(), arguments.after.clone().unwrap_or_default())),
+    );
+    connection::runtime()?.block_on(async {
         let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.list_instances(request).await).await
+        while let Some((after_provider, after_id)) = next.take() {
+            let missing = wanted.saturating_sub(found.len());
+            if missing == 0 {
+                next = Some((after_provider, after_id));
+                break;
+            }
+            let request = ListInstancesRequest {
+                authority: authority.clone(),
+                provider: arguments.provider.clone().unwrap_or_default(),
+                service: arguments.service.clone().unwrap_or_default(),
+                state: state.into(),
+                after_provider,
+                after_id,
+                limit: u32::try_from(missing).unwrap_or(u32::MAX),
+            };
+            let page: ListInstancesResponse = connection
+                .call_operator(request, async |mut client, request| client.list_instances(request).await)
+                .await?;
+            found.extend(page.instances);
+            next = page.more.then_some((page.next_provider, page.next_id));
+        }
+        Ok::<_, Problem>(())
     })?;
-    if !screen.is_json() && !answer.instances.is_empty() {
-        screen.data(table(&answer.instances).render(0).as_bytes())?;
+    if !screen.is_json() && !found.is_empty() {
+        screen.data(table(&found).render(0).as_bytes())?;
     }
-    if answer.instances.is_empty() {
+    if found.is_empty() {
         screen.say(&format!("{} has no such instance", printable(&authority)));
     }
-    if let Some(last) = answer.instances.last().filter(|_| answer.more) {
-        let (provider, id) = (printable(&last.provider), printable(&last.id));
+    if let Some((provider, id)) = &next {
+        let (provider, id) = (printable(provider), printable(id));
         screen.say(&format!("hint: there are more; give --after-provider {provider} --after {id}"));
     }
     screen.answer(&json!({
         "result": "instances",
         "authority": authority,
-        "instances": answer.instances.iter().map(to_json).collect::<Vec<_>>(),
-        "more": answer.more,
+        "instances": found.iter().map(to_json).collect::<Vec<_>>(),
+        "more": next.is_some(),
     }))?;
     Ok(Exit::Done)
 }

@@ -49,6 +49,8 @@ pub use crl::{CrlRecord, CrlStatus};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
 pub use event::{Consent, EpochIntent, Event, KeyAction, Statement, Step};
 pub use handle::Ledger;
-pub use instance::{Allowed, InstanceFilter, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState};
+pub use instance::{
+    Allowed, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState,
+};
 pub use outcome::{Answer, Found, Issued, Logged, ReceiptHandle};
 pub use revocation::{REVOCATIONS_MAX, Revoke, Revoked};

@@ -13,7 +13,7 @@ use crate::{
     content::{CertificateContent, Content, Extension, Serial},
     crl::CrlScope,
     evidence::{self, EvidenceFacts},
-    file::{NamesFromWord, PossessionWord},
+    file::{IntentWord, NamesFromWord, PossessionWord},
     instance::{self, InstanceFacts, InstanceMove, InstanceStep},
     key::{PublicKey, SignatureAlgorithm},
     limits,
@@ -87,6 +87,20 @@ pub fn admit<'a>(
     if reasons.is_empty() { Ok(rule) } else { Err(reasons) }
 }
 
+/// Whether a request may refresh instances at all, by its caller and its profile. Where it may not, nobody looks whose the certificate is that it presents.
+#[must_use]
+pub fn may_refresh(policy: &Policy, request: &Request) -> bool {
+    let has_right = |rule: &CallerRule| {
+        rule.may_call(Method::MintCertificate) && rule.profiles.iter().any(|profile| *profile == request.profile)
+    };
+    let refreshes = |profile: &Profile| {
+        let instances = profile.instances.as_ref();
+        profile.authority == request.authority
+            && instances.is_some_and(|rule| rule.intents().contains(&IntentWord::Refresh))
+    };
+    policy.caller(&request.caller).is_some_and(has_right) && policy.profile(&request.profile).is_some_and(refreshes)
+}
+
 /// What the log says about a request, whatever becomes of it.
 #[must_use]
 pub fn facts(policy: &Policy, request: &Request) -> Facts {
@@ -156,7 +170,8 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
         let bound = named.as_ref().and_then(|named| named.bound.as_ref());
         evidence::check(profile.evidence.as_ref(), request, bound, now, &mut reasons)
     });
-    let moved = profile.and_then(|profile| {
+    // Whoever may not ask at all hears nothing about certificates.
+    let moved = profile.filter(|_| rule.is_some()).and_then(|profile| {
         let bound = named.as_ref().and_then(|named| named.bound.as_ref());
         instance::check(profile, request, bound, now, &mut reasons)
     });

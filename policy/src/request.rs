@@ -221,6 +221,28 @@ impl Request {
         &self.content_sha256
     }
 
+    /// SHA-256 over what the certificate is to say, beside its key: two requests with the same ask for the same certificate, whatever was brought to prove
+    /// that they may.
+    pub(crate) fn wish_sha256(&self) -> [u8; 32] {
+        let mut bytes = Vec::new();
+        let mut field = |value: &[u8]| {
+            bytes.extend_from_slice(&(value.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(value);
+        };
+        field(b"hallmark-wish-v1");
+        field(self.profile.as_bytes());
+        field(&self.lifetime_seconds.to_be_bytes());
+        field(self.common_name.as_deref().unwrap_or_default().as_bytes());
+        for name in &self.names {
+            field(name.to_string().as_bytes());
+        }
+        for claim in &self.claims {
+            field(format!("claim:{}", claim.oid).as_bytes());
+            field(&claim.value);
+        }
+        sha256(&bytes)
+    }
+
     /// Key identifier of the CA key that is said to have signed the certificate that is to be replaced.
     #[must_use]
     pub fn presented_issuer(&self) -> Option<[u8; 20]> {

@@ -18,7 +18,6 @@ use hallmark_proto::{
 use crate::{
     answer::{self, Failure},
     core::Inner,
-    crl::interrupted,
     epochs,
     operate::decode,
     records::{check_text, check_why, not_registered, page, revocation_reason},
@@ -36,7 +35,7 @@ impl Inner {
         let filter = CertificateFilter {
             before: (before_index > 0).then_some(before_index),
             most: usize::try_from(page(limit)?).unwrap_or(usize::MAX),
-            ..self.filter(&authority, selection)?
+            ..self.filter(&authority, selection).await?
         };
         let CertificatePage { certificates, next } = self.search(authority, filter).await?;
         let certificates = certificates.into_iter().map(described).collect();
@@ -59,7 +58,7 @@ impl Inner {
             before: (before_index > 0).then_some(before_index),
             living: true,
             most: REVOCATIONS_MAX,
-            ..self.filter(&authority, selection)?
+            ..self.filter(&authority, selection).await?
         };
         let log_size = self.ledger.head().size;
         let CertificatePage { certificates, next } = self.search(authority.clone(), filter.clone()).await?;
@@ -114,18 +113,16 @@ impl Inner {
         Ok(())
     }
 
-    /// Reads the log, in a thread for slow work.
     async fn search(
         self: &Arc<Self>,
         authority: String,
         filter: CertificateFilter,
     ) -> Result<CertificatePage, Failure> {
-        let (inner, at) = (Arc::clone(self), self.clock.wall().millis);
-        let found = tokio::task::spawn_blocking(move || inner.ledger.certificates(&authority, &filter, at)).await;
-        found.map_err(|_| interrupted())?.map_err(|error| self.ledger_failed(&error))
+        let at = self.clock.wall().millis;
+        self.reading(move |ledger| ledger.certificates(&authority, &filter, at)).await
     }
 
-    fn filter(&self, authority: &str, selection: CertificateSelection) -> Result<CertificateFilter, Failure> {
+    async fn filter(&self, authority: &str, selection: CertificateSelection) -> Result<CertificateFilter, Failure> {
         const FIELD: &str = "selection";
         let out_of_limits = |sentence: &str| Failure::from(Reason::new(ReasonCode::FieldOutOfLimits, FIELD, sentence));
         let CertificateSelection { serial, name, provider, instance_id, spki_sha256, caller, profile, .. } = selection;
@@ -147,8 +144,8 @@ impl Inner {
         let registration = if instance_id.is_empty() {
             None
         } else {
-            let found = self.ledger.instance(authority, &provider, &instance_id);
-            let record = found.map_err(|error| self.ledger_failed(&error))?;
+            let (authority, of_provider, id) = (authority.to_owned(), provider.clone(), instance_id.clone());
+            let record = self.reading(move |ledger| ledger.instance(&authority, &of_provider, &id)).await?;
             Some(record.ok_or_else(|| not_registered(&provider, &instance_id))?.registered_index)
         };
         let moment = |millis: i64| (millis != 0).then_some(UnixMillis(millis));
@@ -171,12 +168,19 @@ impl Inner {
 fn check_narrow(selection: &CertificateSelection) -> Result<(), Failure> {
     let CertificateSelection { serial, name, instance_id, spki_sha256, caller, profile, .. } = selection;
     let texts = [name, instance_id, caller, profile];
-    if !serial.is_empty() || !spki_sha256.is_empty() || texts.iter().any(|text| !text.is_empty()) {
+    let is_of_a_time = selection.since_millis != 0 && selection.until_millis != 0;
+    if is_of_a_time && selection.since_millis > selection.until_millis {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, "selection", "the selection ends before it begins");
+        return Err(reason.allowing("`since_millis` up to `until_millis`").into());
+    }
+    if is_of_a_time || !serial.is_empty() || !spki_sha256.is_empty() || texts.iter().any(|text| !text.is_empty()) {
         return Ok(());
     }
-    let sentence = "the selection says only when, and would revoke everything of that time";
+    let sentence = "the selection has no end or no beginning, and would revoke everything up to it";
     let reason = Reason::new(ReasonCode::FieldMissing, "selection", sentence);
-    Err(reason.allowing("at least one of serial, name, instance_id, spki_sha256, caller and profile").into())
+    let allowed =
+        "since_millis and until_millis, or at least one of serial, name, instance_id, spki_sha256, caller and profile";
+    Err(reason.allowing(allowed).into())
 }
 
 /// A selection, for the log.

@@ -69,7 +69,14 @@ impl State {
         instances.retain(|instance| state == InstanceState::Unspecified || instance.state() == state);
         let more = instances.len() > request.limit as usize;
         instances.truncate(request.limit as usize);
-        Response::new(ListInstancesResponse { instances, more })
+        let last = instances.last().filter(|_| more);
+        let (next_provider, next_id) = last.map(|last| (last.provider.clone(), last.id.clone())).unwrap_or_default();
+        // An answer that looked at many and found none.
+        if request.service == "rare" && request.after_id.is_empty() {
+            let next_id = "i-1".to_owned();
+            return Response::new(ListInstancesResponse { instances: Vec::new(), more: true, next_provider, next_id });
+        }
+        Response::new(ListInstancesResponse { instances, more, next_provider, next_id })
     }
 
     pub(super) fn show_instance(
