@@ -185,6 +185,14 @@ fn a_serial_number_twice_and_more_entries_than_a_crl_takes_are_refused() {
 }
 
 #[test]
+fn the_longest_crl_has_room_for_all_its_entries() {
+    use hallmark_policy::crl::CRL_BYTES_MAX;
+    // A serial number of 20 octets, a time, a reason, and what is around them.
+    let entry = 2 + (2 + 20) + (2 + 15) + (2 + 2 + 5 + 5);
+    assert!(CRL_ENTRIES_MAX * entry + 8_192 <= CRL_BYTES_MAX);
+}
+
+#[test]
 fn a_distribution_point_says_what_the_crl_is_about_and_where_it_is() {
     let declared = "crl = { lifetime = \"7d\", refresh = \"1d\", distribution-point = true, \
                     root-urls = [\"http://crl.test/root.crl\"] }\n\

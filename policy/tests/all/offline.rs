@@ -9,7 +9,7 @@
 use std::sync::LazyLock;
 
 use hallmark_policy::{
-    Decision, Policy,
+    Decision, Policy, TBS_BYTES_MAX,
     authority::{CaRequest, Root, decide_ca},
     content::{CertificateContent, EpochBinding, Extension, Serial},
     key::{PublicKey, SignatureAlgorithm},
@@ -180,6 +180,21 @@ fn what_does_not_read_is_no_certificate() {
     let tbs = der::sequence(&[fields.concat(), der::tagged_extensions(3, &extensions)]);
     let other = der::sequence(&[tbs, der::algorithm(SignatureAlgorithm::EcdsaSha384), der::tlv(3, &[0, 1])]);
     assert_eq!(judge_root(&other), ["it is not signed with ecdsa-sha256, as the policy describes the root"]);
+}
+
+#[test]
+fn the_longest_certificate_holds_the_longest_content_and_any_signature() {
+    let mut fields = der::certificate_fields(&root_content());
+    fields.pop();
+    let filled = |bytes: usize| {
+        let mut extensions = der::extensions(&root_content().extensions);
+        extensions.push(der::extension(&[1, 3, 9901, 1], false, &vec![0; bytes]));
+        signed(&fields, &extensions, &ROOT_KEY)
+    };
+    // The signature and what is around it have at most 88 bytes here.
+    let around = filled(60_000).len() - 60_000;
+    assert_eq!(judge_root(&filled(TBS_BYTES_MAX - around)), Vec::<String>::new());
+    assert!(CERTIFICATE_BYTES_MAX > TBS_BYTES_MAX + 600 && CERTIFICATE_BYTES_MAX < TBS_BYTES_MAX + 2_000);
 }
 
 #[test]
