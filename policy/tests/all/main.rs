@@ -15,6 +15,7 @@ mod limits;
 mod manifests;
 mod manifests_speed;
 mod meanings;
+mod mistakes;
 mod names;
 mod names_mistakes;
 mod offline;
