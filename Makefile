@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help deps build demo serve test crashes test-instances lint fuzz clean
+.PHONY: help deps build demo serve test crashes test-instances lint fuzz mutants clean
 
 CARGO = cargo
 
@@ -16,6 +16,7 @@ help:
 	@echo 'make lint    formatting, clippy without warnings, licences and duplicate crates'
 	@echo 'make build   the programs hallmarkd and hallmark, in target/debug'
 	@echo 'make fuzz    every fuzz target for a minute (needs cargo-fuzz)'
+	@echo 'make mutants  every change of policy that its tests have to notice: hours; MUTANTS_SHARD=0/16 is the first of 16 parts'
 	@echo 'make deps    install the Debian packages that are missing'
 	@echo 'make clean   remove what was built, and run/ with its laboratory keys'
 
@@ -52,6 +53,9 @@ lint: deps
 
 fuzz:
 	@scripts/fuzz
+
+mutants:
+	@scripts/mutants
 
 clean:
 	$(CARGO) clean
