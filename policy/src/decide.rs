@@ -91,7 +91,7 @@ pub fn admit<'a>(
 #[must_use]
 pub fn may_refresh(policy: &Policy, request: &Request) -> bool {
     let has_right = |rule: &CallerRule| {
-        rule.may_call(Method::MintCertificate) && rule.profiles.iter().any(|profile| *profile == request.profile)
+        rule.may_call(Method::MintCertificate) && rule.profiles.contains(&request.profile)
     };
     let refreshes = |profile: &Profile| {
         let instances = profile.instances.as_ref();
