@@ -105,6 +105,8 @@ pub enum Command {
     /// As an operator, list, show, revoke and allow instances.
     #[command(subcommand)]
     Instance(InstanceCommand),
+    /// As an operator or monitor, print what the signer counts (OpenMetrics 1.0), as `GET /metrics` on the operators' listener gives it.
+    Metrics(HealthArguments),
     /// As an operator, find certificates, and revoke them.
     #[command(subcommand)]
     Certificate(CertificateCommand),

@@ -148,6 +148,9 @@ fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen)
     if answer.left > 0 {
         table.row(["left", &format!("{}: the daemon goes on, and so does this command", when::number(answer.left))]);
     }
+    if answer.unlisted > 0 {
+        table.row(["on no CRL", &unlisted(answer.unlisted)]);
+    }
     table.row(["log index", &answer.log_index.to_string()]);
     screen.say(&format!("{} {shown}\n{}", screen.tone(Tone::Good, "revoked:"), table.render(2)));
     screen.answer(&json!({
@@ -157,11 +160,20 @@ fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen)
         "id": instance.id,
         "certificates": answer.certificates,
         "left": answer.left,
+        "unlisted": answer.unlisted,
         "before": answer.before,
         "log-index": answer.log_index,
         "receipt": answer.receipt,
     }))?;
     Ok(Exit::Done)
+}
+
+/// What it means that the key of their issuer is destroyed.
+pub(crate) fn unlisted(count: u64) -> String {
+    format!(
+        "{}: their issuer's key is destroyed; the root's CRL over its intermediate is what is left",
+        when::number(count)
+    )
 }
 
 fn allow(arguments: &InstanceAllowArguments, config: &Config, screen: &Screen) -> Result<Exit, Problem> {

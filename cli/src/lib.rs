@@ -29,6 +29,7 @@ mod health;
 mod hex;
 mod instance;
 mod log;
+mod metrics;
 mod mint;
 mod name;
 mod pem;
@@ -95,6 +96,7 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Instance(command) => instance::instance(command, config, screen),
         Command::Certificate(command) => certificates::certificate(command, config, screen),
         Command::Authority(command) => authority::authority(command, config, screen),
+        Command::Metrics(arguments) => metrics::metrics(arguments, config, screen),
         Command::Completions(completions) => documents::completions(completions, screen),
         Command::Man(man) => documents::man(man, screen),
     }

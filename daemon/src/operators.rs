@@ -24,12 +24,15 @@ pub(crate) struct OperatorsFile {
     pub(crate) callers_crl: Option<PathBuf>,
     /// Who is an operator: URIs and dNSNames of client certificates. No policy has a say in it.
     pub(crate) allow: Vec<String>,
+    /// Who may read metrics (`GET /metrics`) and nothing else: URIs and dNSNames of client certificates, such as Prometheus'.
+    #[serde(default)]
+    pub(crate) monitors: Vec<String>,
 }
 
 impl OperatorsFile {
     /// The listener, as `[listen]` would have it; spans of time are those of callers.
     pub(crate) fn listener(&self, callers: &FrontFile) -> FrontFile {
-        let Self { address, certificate, key, callers: bundle, callers_crl, allow: _ } = self.clone();
+        let Self { address, certificate, key, callers: bundle, callers_crl, allow: _, monitors: _ } = self.clone();
         FrontFile { address, certificate, key, callers: bundle, callers_crl, ..callers.clone() }
     }
 
@@ -42,11 +45,20 @@ impl OperatorsFile {
             let detail = "it is empty, so that nobody could do anything".to_owned();
             return Err(Trouble::Operators { detail });
         }
-        let parse = |text: &String| {
-            Identity::parse(text).map_err(|error| Trouble::Operators { detail: format!("`{text}`: {error}") })
-        };
         self.allow.iter().map(parse).collect()
     }
+
+    /// The monitors' identities.
+    ///
+    /// # Errors
+    /// [`Trouble::Operators`].
+    pub(crate) fn monitor_identities(&self) -> Result<Vec<Identity>, Trouble> {
+        self.monitors.iter().map(parse).collect()
+    }
+}
+
+fn parse(text: &String) -> Result<Identity, Trouble> {
+    Identity::parse(text).map_err(|error| Trouble::Operators { detail: format!("`{text}`: {error}") })
 }
 
 #[cfg(test)]
@@ -60,6 +72,7 @@ mod tests {
             key: "server.key".into(),
             callers: "operators-ca.pem".into(),
             callers_crl: None,
+            monitors: Vec::new(),
             allow: allow.iter().map(ToString::to_string).collect(),
         }
     }

@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
     let mut config = settings.core.read(&settings.directory)?;
     let mut operators = None;
     if let Some(table) = &settings.operators {
-        config = config.with_operators(table.identities()?);
+        config = config.with_operators(table.identities()?).with_monitors(table.monitor_identities()?);
         let listener = FrontConfig::from_file(table.listener(&settings.listen), &settings.directory)?;
         operators = Some(listener.for_operators());
     }

@@ -10,15 +10,17 @@ use std::{
     time::Duration,
 };
 
-use hallmark_proto::{OPERATOR_SERVICE, SIGNER_SERVICE};
+use hallmark_proto::{OPERATOR_SERVICE, SIGNER_SERVICE, operator::MetricsResponse};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts,
 };
+use http_body_util::Full;
+use prost::Message as _;
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, timeout_at},
 };
-use tonic::{Status, body::Body, server::NamedService};
+use tonic::{Code, Status, body::Body, server::NamedService};
 
 use crate::{
     config::DEADLINE_MAX,
@@ -41,6 +43,13 @@ const TURNED_AWAY_FRAMES_MAX: usize = 64;
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+/// The method that gives metrics.
+const METRICS: &str = "/hallmark.operator.v1.Operator/Metrics";
+
+/// The text format of OpenMetrics 1.0.
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// Which service a listener offers.
@@ -118,6 +127,33 @@ impl Calls {
         Ok(Self(Arc::new(inner)))
     }
 
+    /// Whether a request asks for metrics, as Prometheus does: the operators' listener gives them.
+    pub(crate) fn is_for_metrics<B>(&self, request: &Request<B>) -> bool {
+        let is_theirs = self.0.methods.of_path(METRICS).is_some();
+        is_theirs && request.method() == Method::GET && request.uri().path() == "/metrics"
+    }
+
+    /// The core's metrics as text: what the method `Metrics` answers, over plain HTTP.
+    pub(crate) async fn metrics(&self, connection: &Arc<Connection>) -> Response<Body> {
+        let _under_way = connection.enter();
+        let answered = match self.0.question(METRICS) {
+            Ok(question) => self.0.ask(connection, question).await,
+            Err(Missed::Reason(reason)) => Err(reason.status()),
+            Err(Missed::Gone) => Err(Status::cancelled("the call was taken back")),
+        };
+        let mut response = Response::new(Body::empty());
+        match answered.map(MetricsResponse::decode) {
+            Ok(Ok(MetricsResponse { text })) => {
+                *response.body_mut() = Body::new(Full::new(bytes::Bytes::from(text)));
+                response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
+            }
+            Ok(Err(_)) => *response.status_mut() = StatusCode::BAD_GATEWAY,
+            Err(status) if status.code() == Code::PermissionDenied => *response.status_mut() = StatusCode::FORBIDDEN,
+            Err(_) => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
+        }
+        response
+    }
+
     /// Answers a request of any service that does not go further, and tells the core of it.
     pub(crate) fn turn_away(&self, connection: &Connection, path: &str, reason: Reason) -> Response<Body> {
         self.0.turn_away(connection, path, reason)
@@ -182,6 +218,17 @@ impl Inner {
                 |_| Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow }),
             )??;
         Ok(Taken { method, streams, deadline, received })
+    }
+
+    /// A call of a method whose message is empty.
+    fn question(&self, path: &str) -> Result<Taken<'_>, Missed> {
+        if *self.stopping.borrow() {
+            return Err(Missed::Reason(Reason::Stopping));
+        }
+        let (method, _) = self.methods.of_path(path).ok_or(Missed::Reason(Reason::MethodUnknown))?;
+        let deadline = Deadline::of(&HeaderMap::new(), self.default_deadline).map_err(Missed::Reason)?;
+        let received = Received { message: bytes::Bytes::new(), room: self.budget.take(0)? };
+        Ok(Taken { method, streams: false, deadline, received })
     }
 
     /// Asks the core, and waits no longer than the deadline. The core's work goes on by itself in any case.

@@ -205,6 +205,9 @@ impl Edge {
         if self.admit(&connection).is_err() {
             return Ok(self.calls.turn_away(&connection, request.uri().path(), Reason::CallerNotAdmitted));
         }
+        if self.calls.is_for_metrics(&request) {
+            return Ok(self.calls.metrics(&connection).await);
+        }
         request.extensions_mut().insert(connection);
         self.routes.clone().call(request).await
     }

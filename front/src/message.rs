@@ -50,7 +50,8 @@ impl Budget {
         Self(Arc::new(Semaphore::new(BUDGET_BYTES / BUDGET_UNIT_BYTES)))
     }
 
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Missed> {
+    /// Room for so many bytes, if there is any.
+    pub(crate) fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Missed> {
         let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).unwrap_or(u32::MAX);
         Arc::clone(&self.0).try_acquire_many_owned(units).map_err(|_| Missed::Reason(Reason::Overloaded))
     }

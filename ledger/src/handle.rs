@@ -1,6 +1,7 @@
 //! The handle that everybody holds.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering, mpsc::TrySendError},
     time::Instant,
 };
@@ -402,6 +403,12 @@ impl Ledger {
     /// frees the lock. It blocks meanwhile. Later calls give [`LedgerError::Stopped`].
     pub fn stop(&self) {
         self.inner.stop();
+    }
+
+    /// How many alarms stand in the log that were raised since it was opened, by authority and the alarm's word.
+    #[must_use]
+    pub fn alarms(&self) -> BTreeMap<(String, &'static str), u64> {
+        self.inner.shared.alarms()
     }
 
     /// Transactions that were committed since it was opened; fewer than operations where they shared some.

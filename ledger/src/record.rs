@@ -6,8 +6,11 @@ use hallmark_policy::content::Serial;
 use crate::{
     Event, KeyAction, Logged, UnixMillis,
     batch::{Batch, Fault},
-    instance::{self, Withheld},
+    instance::{self, Alarm, Withheld},
 };
+
+/// The word of an alarm about a certificate that is not ours.
+const FOREIGN_CERTIFICATE: &str = "foreign-certificate";
 
 /// Type of the entry that ends a clean run.
 pub(crate) const STOP: &str = "stop";
@@ -16,6 +19,9 @@ impl Batch<'_> {
     /// Logs an event; a loaded policy is in force from here on.
     pub(crate) fn record(&mut self, event: &Event, at: UnixMillis) -> Result<Logged, Fault> {
         let logged = self.append(entry(event, at), at)?;
+        if let Event::ForeignCertificate { authority, sentence, .. } = event {
+            self.alarms.push(Alarm::new(FOREIGN_CERTIFICATE, authority, logged.index, sentence));
+        }
         if let Event::PolicyLoaded { digest, text, by: _ } = event {
             self.keep_blob(text.as_bytes())?;
             self.policy = Some(*digest);
@@ -120,7 +126,7 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
         Event::ForeignCertificate { authority, caller, request_id, serial, sentence, log_index } => (
             "alarm",
             object
-                .text("alarm", "foreign-certificate")
+                .text("alarm", FOREIGN_CERTIFICATE)
                 .text("authority", authority)
                 .text("caller", caller)
                 .text("request-id", request_id)

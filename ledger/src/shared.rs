@@ -1,6 +1,7 @@
 //! What all threads of a ledger know.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
@@ -10,10 +11,13 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{LedgerError, config::Head, schema};
+use crate::{LedgerError, config::Head, instance::Alarm, schema};
 
 /// Connections for reading that are kept open between reads.
 const READERS_MAX: usize = 8;
+
+/// Most authorities and alarms that are counted apart; an authority is what a caller named. More are counted without their authority.
+const ALARM_COUNTS_MAX: usize = 1_000;
 
 /// What all threads know.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub(crate) struct Shared {
     poison: OnceLock<String>,
     readers: Mutex<Vec<Connection>>,
     commits: AtomicU64,
+    alarms: Mutex<BTreeMap<(String, &'static str), u64>>,
     published: AtomicU64,
 }
 
@@ -34,6 +39,7 @@ impl Shared {
             poison: OnceLock::new(),
             readers: Mutex::default(),
             commits: AtomicU64::new(0),
+            alarms: Mutex::default(),
             published: AtomicU64::new(0),
         }
     }
@@ -52,6 +58,20 @@ impl Shared {
 
     pub(crate) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Tells of the alarms of a batch that is durable, and counts them.
+    pub(crate) fn raise(&self, raised: Vec<Alarm>) {
+        let mut alarms = lock(&self.alarms);
+        for (authority, alarm) in raised.into_iter().map(Alarm::raise) {
+            let is_known = alarms.len() < ALARM_COUNTS_MAX || alarms.contains_key(&(authority.clone(), alarm));
+            let authority = if is_known { authority } else { String::new() };
+            *alarms.entry((authority, alarm)).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn alarms(&self) -> BTreeMap<(String, &'static str), u64> {
+        lock(&self.alarms).clone()
     }
 
     /// Size of the newest checkpoint that is published; 0 before the first.

@@ -171,7 +171,7 @@ impl Writer {
     /// Goes on from a batch that is durable.
     fn adopt(&mut self, written: Written) {
         let Written { frontier, leaves, waiting, policy, alarms, last_entry_at, trusted_at, sweep } = written;
-        alarms.iter().for_each(Alarm::raise);
+        self.shared.raise(alarms);
         let head = Head { size: frontier.size(), root: frontier.root(), last_entry_at };
         let before = std::mem::replace(&mut self.frontier, frontier);
         (self.policy, self.trusted_at, self.sweep) = (policy, trusted_at, sweep);
@@ -374,7 +374,7 @@ mod tests {
             let alarmed = |writer: &Writer| {
                 writer.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
                 let mut batch = Batch::new(&writer.connection, &writer.private, &writer.frontier, writer.policy);
-                batch.alarms.push(Alarm::new("instance-stolen", 7, "a key is in use"));
+                batch.alarms.push(Alarm::new("instance-stolen", "a", 7, "a key is in use"));
                 let written = writer.finish(batch, 0);
                 assert_eq!(raised(), 0);
                 written

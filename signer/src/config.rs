@@ -144,6 +144,7 @@ pub struct CoreConfig {
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
+    pub(crate) monitors: Vec<Identity>,
     pub(crate) drain_time_max: Duration,
 }
 
@@ -152,6 +153,13 @@ impl CoreConfig {
     #[must_use]
     pub fn with_operators(mut self, operators: Vec<Identity>) -> Self {
         self.operators = operators;
+        self
+    }
+
+    /// The same, with these who may read metrics at the operators' door; without it operators alone may.
+    #[must_use]
+    pub fn with_monitors(mut self, monitors: Vec<Identity>) -> Self {
+        self.monitors = monitors;
         self
     }
 }
@@ -265,6 +273,7 @@ impl CoreFile {
             callers_signed_here: self.policy.callers_signed_here.clone(),
             policy_file,
             operators: Vec::new(),
+            monitors: Vec::new(),
             drain_time_max: Duration::from_secs(self.rotation.drain_time_max()?.secs()),
         })
     }

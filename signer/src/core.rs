@@ -78,6 +78,7 @@ pub(crate) struct Inner {
     pub(crate) earlier_keys: EarlierKeys,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
+    pub(crate) monitors: Vec<Identity>,
     caller_rates: Rates,
     pub(crate) instance_rates: Rates,
     serving: RwLock<Arc<HashMap<String, Serving>>>,
@@ -97,6 +98,7 @@ pub(crate) struct Inner {
 pub(crate) struct Setting {
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
+    pub(crate) monitors: Vec<Identity>,
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) drain_time_max: Duration,
     /// Directory of the published log, and of the CRLs below it.
@@ -113,7 +115,7 @@ pub(crate) struct CallContext {
 
 impl Core {
     pub(crate) fn new(ledger: Ledger, keyring: Keyring, clock: ClockGuard, current: Current, setting: Setting) -> Self {
-        let Setting { policy_file, operators, callers_signed_here, drain_time_max, publish } = setting;
+        let Setting { policy_file, operators, monitors, callers_signed_here, drain_time_max, publish } = setting;
         let inner = Inner {
             ledger,
             keyring,
@@ -129,6 +131,7 @@ impl Core {
             earlier_keys: EarlierKeys::default(),
             policy_file,
             operators,
+            monitors,
             caller_rates: Rates::default(),
             instance_rates: Rates::default(),
             serving: RwLock::default(),

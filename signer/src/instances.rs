@@ -75,12 +75,9 @@ impl Inner {
     /// Raises the alarm, if the refusal is in the log, once the alarm is.
     pub(crate) async fn alarm(&self, alarm: Option<Event>, refusal: &Failure) {
         let (Some(mut alarm), Some(logged)) = (alarm, &refusal.logged) else { return };
-        let Event::ForeignCertificate { log_index, sentence, .. } = &mut alarm else { return };
+        let Event::ForeignCertificate { log_index, .. } = &mut alarm else { return };
         *log_index = logged.log_index;
-        let sentence = sentence.clone();
-        if self.log(alarm).await {
-            tracing::error!(alarm = "foreign-certificate", decision_index = logged.log_index, "{sentence}");
-        }
+        self.log(alarm).await;
     }
 
     /// The issuer, whose leaves begin no earlier than its authority was resumed over a restored database: earlier ones are lost to it.

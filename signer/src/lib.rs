@@ -32,6 +32,7 @@ mod in_force;
 mod instances;
 mod lookup;
 mod making;
+mod metrics;
 mod mint;
 mod operate;
 mod order;

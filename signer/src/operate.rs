@@ -40,6 +40,7 @@ enum OperatorMethod {
     FindCertificates,
     RevokeCertificates,
     ResumeAuthority,
+    Metrics,
 }
 
 impl OperatorMethod {
@@ -61,6 +62,7 @@ impl OperatorMethod {
             "FindCertificates" => Some(Self::FindCertificates),
             "RevokeCertificates" => Some(Self::RevokeCertificates),
             "ResumeAuthority" => Some(Self::ResumeAuthority),
+            "Metrics" => Some(Self::Metrics),
             _ => None,
         }
     }
@@ -127,11 +129,12 @@ impl Inner {
             return Err(Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline has passed").into());
         };
         let facts = Facts { caller: String::new(), ..self.facts(&unary.method, &caller) };
-        let operator = match self.operator(&caller) {
+        let method = OperatorMethod::from_name(&unary.method);
+        let operator = match self.operator(&caller, method) {
             Ok(operator) => operator.to_string(),
             Err(reason) => return Err(self.refuse(vec![reason], facts).await),
         };
-        match OperatorMethod::from_name(&unary.method) {
+        match method {
             Some(OperatorMethod::ApplyPolicy) => self.apply(&operator, unary.body).await,
             Some(OperatorMethod::PolicyStatus) => self.policy_status(unary.body),
             Some(OperatorMethod::ListEpochs) => epochs::list_for_operator(self, unary.body),
@@ -187,6 +190,7 @@ impl Inner {
                 let answered = self.resume_authority(&operator, unary.body).await;
                 self.logged_if_refused(answered, facts).await
             }
+            Some(OperatorMethod::Metrics) => self.metrics_text(unary.body),
             None => {
                 let sentence = format!("operators have no method {}", quote(&unary.method));
                 Err(self.refuse(vec![Reason::new(ReasonCode::MethodUnknown, "method", sentence)], facts).await)
@@ -206,8 +210,8 @@ impl Inner {
         }
     }
 
-    /// Which operator that is.
-    fn operator(&self, caller: &Caller) -> Result<&Identity, Reason> {
+    /// Which operator that is; or which monitor, who may read metrics only.
+    fn operator(&self, caller: &Caller, method: Option<OperatorMethod>) -> Result<&Identity, Reason> {
         if !caller.validity().contains_moment(self.clock.wall().time) {
             return Err(Reason::new(
                 ReasonCode::CallerExpired,
@@ -215,7 +219,10 @@ impl Inner {
                 "the operator's certificate is not valid now",
             ));
         }
-        let known = self.operators.iter().find(|operator| caller.identities().contains(operator));
+        let among = |known: &'_ [Identity]| known.iter().position(|known| caller.identities().contains(known));
+        let operator = among(&self.operators).and_then(|at| self.operators.get(at));
+        let monitor = || among(&self.monitors).and_then(|at| self.monitors.get(at));
+        let known = operator.or_else(|| (method == Some(OperatorMethod::Metrics)).then(monitor).flatten());
         known.ok_or_else(|| {
             let sentence = "the certificate names nobody of `[operators] allow` in signer.toml";
             Reason::new(ReasonCode::CallerUnknown, "caller", sentence)

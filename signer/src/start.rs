@@ -100,6 +100,7 @@ impl Core {
             Setting {
                 policy_file: config.policy_file,
                 operators: config.operators,
+                monitors: config.monitors,
                 callers_signed_here: config.callers_signed_here,
                 drain_time_max: config.drain_time_max,
                 publish,

@@ -14,4 +14,4 @@ pub mod replay;
 pub mod tools;
 mod world;
 
-pub use world::{AUTHORITY, Clocks, EVERYWHERE, OPERATOR, ORIGIN, Where, World, example_policy};
+pub use world::{AUTHORITY, Clocks, EVERYWHERE, MONITOR, OPERATOR, ORIGIN, Where, World, example_policy};

@@ -51,6 +51,9 @@ pub const AUTHORITY: &str = "athenz";
 /// The operator of every world.
 pub const OPERATOR: &str = "spiffe://hallmark.lab/operator";
 
+/// Who may read metrics.
+pub const MONITOR: &str = "spiffe://hallmark.lab/prometheus";
+
 /// Where the CA keys of a world live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
@@ -305,6 +308,7 @@ impl World {
     ) -> Result<StartReport, StartError> {
         let config = self.core_file().read(self.directory.path()).expect("the configuration is good");
         let config = config.with_operators(vec![Identity::parse(OPERATOR).expect("an identity")]);
+        let config = config.with_monitors(vec![Identity::parse(MONITOR).expect("an identity")]);
         let options = StartOptions {
             software_keys: if self.place == Where::Software { SoftwareKeys::Admitted } else { SoftwareKeys::Refused },
             accept_clock,

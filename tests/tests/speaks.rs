@@ -11,6 +11,7 @@ use hallmark_tests::{
     client::connect,
     daemon::{Daemon, Laboratory, succeed},
     log::Log,
+    tools::attempt,
 };
 
 const P256: [&str; 4] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
@@ -187,6 +188,30 @@ fn callers_cannot_be_vouched_for_by_an_authority_signed_here_also_if_the_policy_
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("athenz"), "{text}");
+}
+
+#[test]
+fn prometheus_reads_metrics_over_mutual_tls_and_strangers_do_not() {
+    let laboratory = Laboratory::new();
+    let daemon = laboratory.start();
+    let get = |who: &str, path: &str| {
+        let file = |name: &str| laboratory.path(name).to_str().unwrap().to_owned();
+        let (ca, cert, key) = (file("server-ca.pem"), file(&format!("{who}.pem")), file(&format!("{who}.key")));
+        let url = format!("https://{}{path}", daemon.operators());
+        let arguments = ["--silent", "--include", "--cacert", &ca, "--cert", &cert, "--key", &key, &url];
+        attempt("curl", &arguments)
+    };
+    let (read, said) = get("operator", "/metrics");
+    assert!(read && said.starts_with("HTTP/2 200"), "{said}");
+    assert!(said.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{said}");
+    assert!(said.contains("hallmark_log_entries ") && said.ends_with("# EOF\n"), "{said}");
+    let (_, said) = get("operator", "/metrics/more");
+    assert!(!said.contains("hallmark_"), "{said}");
+    // The coordinator's certificate is of another authority: its handshake fails.
+    let (read, said) = get("coordinator", "/metrics");
+    assert!(!read && !said.contains("hallmark_"), "{said}");
+    let printed = succeed(laboratory.hallmark_operator(&daemon).arg("metrics"));
+    assert!(printed.contains("hallmark_authority_stopped{authority=\"athenz\"} 0"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,19 +66,21 @@ impl Change {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Alarm {
     alarm: &'static str,
+    authority: String,
     log_index: u64,
     sentence: String,
 }
 
 impl Alarm {
-    pub(crate) fn new(alarm: &'static str, log_index: u64, sentence: &str) -> Self {
-        Self { alarm, log_index, sentence: sentence.to_owned() }
+    pub(crate) fn new(alarm: &'static str, authority: &str, log_index: u64, sentence: &str) -> Self {
+        Self { alarm, authority: authority.to_owned(), log_index, sentence: sentence.to_owned() }
     }
 
-    /// Tells whoever reads the daemon's log.
-    pub(crate) fn raise(&self) {
-        let Self { alarm, log_index, sentence } = self;
-        tracing::error!(alarm, log_index, "{sentence}");
+    /// Tells whoever reads the daemon's log. Gives what is counted: the authority, and the alarm's word.
+    pub(crate) fn raise(self) -> (String, &'static str) {
+        let Self { alarm, authority, log_index, sentence } = self;
+        tracing::error!(authority, alarm, log_index, "{sentence}");
+        (authority, alarm)
     }
 }
 
@@ -235,7 +237,7 @@ impl Batch<'_> {
             .text("sentence", sentence)
             .count("decision-index", decision);
         let logged = self.append(object.into_entry("alarm", at.0), at)?;
-        self.alarms.push(Alarm::new(alarm, logged.index, sentence));
+        self.alarms.push(Alarm::new(alarm, about.authority, logged.index, sentence));
         Ok(logged)
     }
 

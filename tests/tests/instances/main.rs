@@ -1,6 +1,7 @@
 //! Instances: register, refresh, catch the thief.
 
 mod catches;
+mod counts;
 mod follows;
 mod operates;
 mod races;

@@ -1,0 +1,72 @@
+//! What the daemon counts, as text that monitoring reads (OpenMetrics 1.0). Counters begin with the process, and are what the ledger counted when
+//! it had committed: what was never durable is in none.
+
+use bytes::Bytes;
+use hallmark_policy::{Reason, ReasonCode};
+use hallmark_proto::{
+    link::Reply,
+    operator::{MetricsRequest, MetricsResponse},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::{
+    answer::{self, Failure},
+    core::Inner,
+    operate::decode,
+};
+
+/// Of which authority.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAuthority {
+    authority: String,
+}
+
+/// Which alarm of which authority.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAlarm {
+    authority: String,
+    alarm: &'static str,
+}
+
+impl Inner {
+    /// The text.
+    pub(crate) fn metrics_text(&self, body: Bytes) -> Result<Reply, Failure> {
+        let MetricsRequest {} = decode(body)?;
+        let mut text = String::new();
+        let written = encode(&mut text, &self.metrics()?);
+        written
+            .map_err(|_| Reason::new(ReasonCode::LedgerFailed, "metrics", "the metrics could not be written down"))?;
+        Ok(answer::success(&MetricsResponse { text }))
+    }
+
+    fn metrics(&self) -> Result<Registry, Failure> {
+        let failed = |error| self.ledger_failed(&error);
+        let mut registry = Registry::with_prefix("hallmark");
+        let alarms = Family::<OfAlarm, Counter>::default();
+        for ((authority, alarm), count) in self.ledger.alarms() {
+            alarms.get_or_create(&OfAlarm { authority, alarm }).inc_by(count);
+        }
+        registry.register("alarms", "Alarms about instances that stand in the log", alarms);
+        let stopped = Family::<OfAuthority, Gauge>::default();
+        for record in self.ledger.authorities().map_err(failed)? {
+            let is_stopped = i64::from(self.ledger.stopped(&record.name).map_err(failed)?.is_some());
+            stopped.get_or_create(&OfAuthority { authority: record.name }).set(is_stopped);
+        }
+        registry.register(
+            "authority_stopped",
+            "Whether an authority stopped itself: its database was restored",
+            stopped,
+        );
+        let entries = Gauge::<i64>::default();
+        entries.set(i64::try_from(self.ledger.head().size).unwrap_or(i64::MAX));
+        registry.register("log_entries", "Entries of the decision log", entries);
+        let commits = Counter::<u64>::default();
+        commits.inc_by(self.ledger.commits());
+        registry.register("ledger_commits", "Transactions of the ledger", commits);
+        Ok(registry)
+    }
+}
