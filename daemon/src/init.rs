@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
 use crate::{
-    arguments::{InitArguments, LogArguments, LogFormat, RootFile},
+    arguments::{InitArguments, LogArguments, RootFile},
     files, hardening, logging,
     settings::Settings,
     starting::software_keys,
@@ -27,7 +27,7 @@ use crate::{
 /// Makes what is missing, and says what there is.
 pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
     hardening::close_to_others()?;
-    logging::start(&LogArguments { log_format: LogFormat::Text, log: "warn".to_owned() })?;
+    logging::start(&LogArguments::warnings())?;
     let settings = Settings::read(&arguments.file)?;
     let software_keys = software_keys(&settings.core.backend, arguments.allow_software_keys)?;
     // Whatever can be wrong with the policy is told before the first file is written.
@@ -38,6 +38,7 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
         software_keys,
         accept_clock: false,
         accept_missing_checkpoint: false,
+        accept_missing_anchor: false,
         create_authorities: true,
         roots: roots(&arguments.roots)?,
         refresh_crls: false,
@@ -81,7 +82,7 @@ fn roots(named: &[RootFile]) -> Result<Roots, Trouble> {
 }
 
 /// Makes the log key unless it is there, and its public half beside it. Gives the public half.
-fn make_log_key(log: &LogTable, directory: &Path) -> Result<String, Trouble> {
+pub(crate) fn make_log_key(log: &LogTable, directory: &Path) -> Result<String, Trouble> {
     let path = directory.join(&log.key);
     let made = if files::exists(&path)? {
         "is there"

@@ -24,6 +24,7 @@ mod operators;
 mod own_files;
 mod probe;
 mod process;
+mod published;
 mod run;
 mod service_manager;
 mod settings;
@@ -51,6 +52,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Front(front) => front_process::front(&front),
         Command::Check { file } => check::check(&file),
         Command::Init(init) => init::init(init),
+        Command::Log(command) => published::log(command),
         Command::Lab(lab) => lab::lab(lab),
         Command::Completions { shell } => manuals::completions(shell),
         Command::Man { directory } => manuals::man(&directory),

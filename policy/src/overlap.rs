@@ -293,6 +293,7 @@ mod tests {
             ("{service}.{domain:dashes}.{provider.suffix}", "{domain}.aws.cloud"),
             ("*.{domain}", "{service}.example.com"),
             ("*.example.com", "*.{domain}"),
+            ("*.example.com", "*.example.com"),
             ("{provider}.x", "sys.{service}.x"),
         ] {
             assert!(overlap(one, other, &[]), "{one} {other}");
@@ -309,6 +310,7 @@ mod tests {
             ("{service}.example.com", "*.sub.example.com"),
             ("{service}", "{domain}.{service}"),
             ("{provider}", "sys.aw"),
+            ("*.example.com", "!.example.com"),
         ] {
             assert!(!overlap(one, other, &[]), "{one} {other}");
         }

@@ -342,7 +342,6 @@ fn subject(input: SubjectInput) -> Result<Subject, Vec<Reason>> {
 
 fn bare_key(spki: Vec<u8>, common_name: String, names: Vec<NameInput>) -> Result<Subject, Vec<Reason>> {
     const NAMES: &str = "subject_alt_names";
-    let mut reasons = Vec::new();
     if names.len() > NAMES_MAX {
         let reason = Reason::new(ReasonCode::FieldOutOfLimits, NAMES, format!("there are {} names", names.len()));
         return Err(vec![reason.allowing(format!("at most {NAMES_MAX}"))]);
@@ -352,18 +351,14 @@ fn bare_key(spki: Vec<u8>, common_name: String, names: Vec<NameInput>) -> Result
         return Err(vec![reason.allowing(format!("at most {SPKI_BYTES_MAX} bytes"))]);
     }
     let key = PublicKey::parse(&spki)
-        .map_err(|error| reasons.push(Reason::new(ReasonCode::KeyMalformed, "spki", error.to_string())))
-        .ok();
-    match key {
-        Some(key) if reasons.is_empty() => Ok(Subject {
-            key,
-            common_name: (!common_name.is_empty()).then_some(common_name),
-            names,
-            possession: Possession::Caller,
-            raw: spki,
-        }),
-        _ => Err(reasons),
-    }
+        .map_err(|error| vec![Reason::new(ReasonCode::KeyMalformed, "spki", error.to_string())])?;
+    Ok(Subject {
+        key,
+        common_name: (!common_name.is_empty()).then_some(common_name),
+        names,
+        possession: Possession::Caller,
+        raw: spki,
+    })
 }
 
 /// A digest over every field that counts, each with its length before it, so that no two requests share one.

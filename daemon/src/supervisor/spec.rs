@@ -72,6 +72,7 @@ pub(super) fn specs(
     let said = [
         (arguments.start.accept_clock, "--accept-clock"),
         (arguments.start.accept_missing_checkpoint, "--accept-missing-checkpoint"),
+        (arguments.start.accept_missing_anchor, "--accept-missing-anchor"),
     ];
     let once = said.into_iter().filter(|(said, _)| *said).map(|(_, word)| word.into()).collect();
     let mut sockets = vec![(CALLERS_DOOR, own(&doors.callers)?)];

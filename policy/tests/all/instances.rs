@@ -194,17 +194,26 @@ fn issuer(policy: &Policy) -> Issuer {
         subject: DistinguishedName::common_name("epoch"),
         key: public(&ISSUER),
         algorithm: SignatureAlgorithm::EcdsaSha256,
-        validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
+        validity: Interval { not_before: now(), not_after: now().after(Span::from_days(3650)) },
         bounds: Bounds::of(policy.authority("a").unwrap()),
         manifest: None,
     }
 }
 
 fn ask(instances: &str, instance: Option<&str>, intent: IntentInput) -> Result<Approved, Vec<Reason>> {
+    ask_at(instances, instance, intent, now())
+}
+
+fn ask_at(
+    instances: &str,
+    instance: Option<&str>,
+    intent: IntentInput,
+    now: UnixTime,
+) -> Result<Approved, Vec<Reason>> {
     let policy = Policy::parse(&policy(instances, "")).unwrap();
     let issuer = issuer(&policy);
     let request = Request::parse(CALLER.clone(), input(instance, intent))?.with_presented_issuer(&issuer.key);
-    match decide(&policy, &request, &issuer, now(), Serial::from_random([0xab; 16])) {
+    match decide(&policy, &request, &issuer, now, Serial::from_random([0xab; 16])) {
         Decision::Approve(approved) => Ok(*approved),
         Decision::Refuse(reasons) => Err(reasons),
     }
@@ -296,6 +305,11 @@ fn possession_of_the_replaced_key_is_proven_by_its_signature_over_this_very_requ
             panic!("no refresh")
         };
         assert_eq!((presented.key, presented.issuer), (public(&old).digest(), public(&ISSUER).digest()));
+        assert_eq!(
+            approved.facts().instance.clone().map(|facts| facts.proven),
+            Some(presented.proven),
+            "the log hears it"
+        );
         Ok::<_, Vec<Reason>>(presented.proven)
     };
     let key = public(&KEY).digest();
@@ -340,6 +354,69 @@ fn a_profile_may_want_proof_of_the_replaced_key_and_the_csr_is_none() {
     let signature = rcgen::SigningKey::sign(&*KEY, message.as_bytes()).unwrap();
     assert!(ask(proof, Some("i-1"), refresh(ours, signature)).is_ok());
     assert!(ask(proof, Some("i-1"), IntentInput::Register).is_ok(), "who registers has no certificate to prove");
+}
+
+#[test]
+fn a_certificate_may_be_replaced_until_its_last_second() {
+    let at = |year: i32| UnixTime::parse(&format!("{year}-01-01T00:00:00Z")).unwrap();
+    let ours = certificate(&ISSUER, &KEY, 2030);
+    assert!(ask_at(BOTH, Some("i-1"), refresh(ours.clone(), Vec::new()), at(2030)).is_ok());
+    let after = at(2030).after(Span::from_secs(1));
+    assert_eq!(codes(ask_at(BOTH, Some("i-1"), refresh(ours, Vec::new()), after)), ["INSTANCE_CERTIFICATE_EXPIRED"]);
+}
+
+#[test]
+fn a_presented_certificate_and_its_proof_are_read_up_to_their_lengths() {
+    use hallmark_policy::instance::CERTIFICATE_BYTES_MAX;
+    let told =
+        |certificate: usize, proof: usize| codes(ask(BOTH, Some("i-1"), refresh(vec![0; certificate], vec![0; proof])));
+    assert_eq!(told(CERTIFICATE_BYTES_MAX, 1_024), ["INSTANCE_CERTIFICATE_MALFORMED"]);
+    assert_eq!(told(CERTIFICATE_BYTES_MAX + 1, 0), ["FIELD_OUT_OF_LIMITS"]);
+    assert_eq!(told(CERTIFICATE_BYTES_MAX, 1_025), ["FIELD_OUT_OF_LIMITS"]);
+}
+
+#[test]
+fn whose_a_presented_certificate_is_its_authority_key_identifier_says() {
+    let input = |instance| RequestInput {
+        authority: "a".to_owned(),
+        profile: "p".to_owned(),
+        request_id: "r-1".to_owned(),
+        subject: SubjectInput::Spki {
+            spki: public(&KEY).spki().to_vec(),
+            common_name: String::new(),
+            names: Vec::new(),
+        },
+        instance,
+        ..RequestInput::default()
+    };
+    let said = |instance| Request::parse(CALLER.clone(), input(instance)).unwrap().presented_issuer();
+    let mut parameters = rcgen::CertificateParams::new(vec!["any.example".to_owned()]).unwrap();
+    parameters.use_authority_key_identifier_extension = true;
+    let mut ca = rcgen::CertificateParams::default();
+    ca.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![7; 20]);
+    let signed = |ca: rcgen::CertificateParams| {
+        parameters.signed_by(&*KEY, &rcgen::Issuer::new(ca, &*ISSUER)).unwrap().der().to_vec()
+    };
+    assert_eq!(said(refresh(signed(ca.clone()), Vec::new())), Some([7; 20]));
+    ca.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![7; 19]);
+    assert_eq!(said(refresh(signed(ca), Vec::new())), None);
+    assert_eq!(said(refresh(certificate(&ISSUER, &KEY, 2030), Vec::new())), None, "it has none");
+    assert_eq!((said(IntentInput::Register), said(IntentInput::None)), (None, None));
+}
+
+#[test]
+fn a_rule_says_what_was_typed() {
+    let rule = |instances: &str| {
+        let policy = Policy::parse(&policy(instances, "")).unwrap();
+        let rule = policy.profile("p").unwrap().instances().unwrap().clone();
+        (rule.replace(), rule.rekey(), rule.proof(), rule.alive_per_service())
+    };
+    assert_eq!(rule(BOTH), (false, false, false, None));
+    let with = |more: &str| rule(&format!("instances = {{ intents = [\"register\", \"refresh\"], {more} }}"));
+    assert_eq!(with("replace = true, alive-per-service = 3"), (true, false, false, Some(3)));
+    assert_eq!((with("rekey = true"), with("proof = true")), ((false, true, false, None), (false, false, true, None)));
+    let name = InstanceName { provider: "sys.lab".into(), id: "i-1".into(), service: "sports.api".into() };
+    assert_eq!(name.to_string(), "instance `i-1` of provider `sys.lab`");
 }
 
 #[test]
