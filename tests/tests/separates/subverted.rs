@@ -37,6 +37,17 @@ impl Subverted {
         Self { stream: UnixStream::connect(door).await.expect("the door is open"), number: 0 }
     }
 
+    /// The same, once the core has missed those that went before.
+    async fn heard_at(door: &Path) -> Self {
+        loop {
+            let mut front = Self::at(door).await;
+            front.send(Kind::AskState, b"").await;
+            if front.answer().await.is_some() {
+                return front;
+            }
+        }
+    }
+
     async fn send(&mut self, kind: Kind, content: &[u8]) {
         self.number += 1;
         let header = Header { kind, content_bytes: content.len().try_into().unwrap(), number: self.number };
@@ -201,7 +212,7 @@ async fn floods_fill_no_memory_and_leave_the_core_to_others() {
     }
     drop(many);
     // Calls turned away that never were, with long words in them; nobody reads the answers.
-    let mut front = Subverted::at(&door).await;
+    let mut front = Subverted::heard_at(&door).await;
     let words = USUAL_CALL_BYTES_MAX as usize / 4;
     let flood = async {
         for round in 0..600 {
@@ -213,17 +224,19 @@ async fn floods_fill_no_memory_and_leave_the_core_to_others() {
     let _ = tokio::time::timeout(Duration::from_secs(30), flood).await;
     // The largest message again and again, of a method that takes none such.
     for _ in 0..8 {
-        let mut front = Subverted::at(&door).await;
+        let mut front = Subverted::heard_at(&door).await;
         front.send(Kind::Call, &vec![0xff; 17 * 1_024 * 1_024]).await;
         assert!(front.answer().await.is_none());
     }
-    // Questions without end.
-    let mut asking = Subverted::at(&door).await;
-    for _ in 0..2_000 {
+    // Many questions at once.
+    let mut asking = Subverted::heard_at(&door).await;
+    for _ in 0..200 {
         asking.send(Kind::AskKeys, b"").await;
     }
-    let (_, state) = asking.answer().await.unwrap();
-    assert!(CoreState::decode(state.as_slice()).unwrap().keys_known);
+    for _ in 0..200 {
+        let (_, state) = asking.answer().await.unwrap();
+        assert!(CoreState::decode(state.as_slice()).unwrap().keys_known);
+    }
     goes_on(&laboratory, &daemon, core).await;
     let grown = resident_kib(core).saturating_sub(before);
     eprintln!("the core grew by {grown} KiB");
