@@ -247,7 +247,7 @@ impl Inner {
         done.ok().and_then(link::answer).unwrap_or_else(|| {
             self.counters.core_was_away();
             tracing::warn!(method, "the core gave no readable answer");
-            Err(turned_away::core_away())
+            Err(turned_away::core_away(shape.repeatable))
         })
     }
 

@@ -103,7 +103,7 @@ impl Stream {
             () = sender.closed() => return Err(gone()),
         };
         let part = answered.ok().and_then(Result::ok).and_then(link::part);
-        part.unwrap_or_else(|| Err(turned_away::core_away()))
+        part.unwrap_or_else(|| Err(turned_away::core_away(self.repeatable)))
     }
 
     fn frame(&self, question: Bytes) -> Bytes {

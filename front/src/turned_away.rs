@@ -134,11 +134,16 @@ pub(crate) fn late() -> Status {
     status(code::DEADLINE_EXCEEDED, reason.code(), reason.field(), SENTENCE, None)
 }
 
-/// The answer where the core gave none that can be read.
-pub(crate) fn core_away() -> Status {
+/// The answer where the core gave none that can be read; whether the call may be made again without a look at what was done.
+pub(crate) fn core_away(repeatable: bool) -> Status {
     const SENTENCE: &str =
         "the signing core gave no answer; make the same call again, with its request id if it has one";
-    status(code::UNAVAILABLE, "CORE_AWAY", "daemon", SENTENCE, Some(RETRY_AFTER))
+    const PERHAPS_DONE: &str =
+        "the signing core went away with the call, and may have done it; look before you make the same call again";
+    match repeatable {
+        true => status(code::UNAVAILABLE, "CORE_AWAY", "daemon", SENTENCE, Some(RETRY_AFTER)),
+        false => status(code::UNAVAILABLE, "CORE_AWAY", "daemon", PERHAPS_DONE, None),
+    }
 }
 
 fn status(
@@ -176,7 +181,8 @@ mod tests {
     #[test]
     fn what_passes_says_when_to_try_again() {
         assert!(Reason::Stopping.status().get_error_details().retry_info().is_some());
-        assert!(core_away().get_error_details().retry_info().is_some());
+        assert!(core_away(true).get_error_details().retry_info().is_some());
+        assert!(core_away(false).get_error_details().retry_info().is_none());
         assert!(Reason::MessageTooLarge.status().get_error_details().retry_info().is_none());
     }
 }

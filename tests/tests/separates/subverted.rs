@@ -40,7 +40,9 @@ impl Subverted {
     /// The same, once the core has missed those that went before.
     async fn heard_at(door: &Path) -> Self {
         loop {
-            let mut front = Self::at(door).await;
+            // A queue of connections that is full is no longer so in a moment.
+            let Ok(stream) = UnixStream::connect(door).await else { continue };
+            let mut front = Self { stream, number: 0 };
             front.send(Kind::AskState, b"").await;
             if front.answer().await.is_some() {
                 return front;
@@ -208,7 +210,7 @@ async fn floods_fill_no_memory_and_leave_the_core_to_others() {
     // More connections than a front has any use for.
     let mut many = Vec::new();
     for _ in 0..200 {
-        many.push(UnixStream::connect(&door).await.unwrap());
+        many.extend(UnixStream::connect(&door).await.ok());
     }
     drop(many);
     // Calls turned away that never were, with long words in them; nobody reads the answers.
