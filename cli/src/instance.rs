@@ -16,7 +16,7 @@ use crate::{
     certificates,
     config::Config,
     confirm::confirm,
-    connection::{self, Connection},
+    connection::{self, Connection, operate},
     epochs::authority,
     exit::Exit,
     problem::Problem,
@@ -46,34 +46,51 @@ fn list(arguments: &InstanceListArguments, config: &Config, screen: &Screen) -> 
         Some(InstanceStateWord::Revoked) => InstanceState::Revoked,
         Some(InstanceStateWord::Ended) => InstanceState::Ended,
     };
-    let request = ListInstancesRequest {
-        authority: authority.clone(),
-        provider: arguments.provider.clone().unwrap_or_default(),
-        service: arguments.service.clone().unwrap_or_default(),
-        state: state.into(),
-        after_provider: arguments.after_provider.clone().unwrap_or_default(),
-        after_id: arguments.after.clone().unwrap_or_default(),
-        limit: arguments.limit,
-    };
-    let answer: ListInstancesResponse = connection::runtime()?.block_on(async {
+    let wanted = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+    let (mut found, mut next): (Vec<Instance>, _) = (
+        Vec::new(),
+        Some((arguments.after_provider.clone().unwrap_or_default(), arguments.after.clone().unwrap_or_default())),
+    );
+    connection::runtime()?.block_on(async {
         let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.list_instances(request).await).await
+        while let Some((after_provider, after_id)) = next.take() {
+            let missing = wanted.saturating_sub(found.len());
+            if missing == 0 {
+                next = Some((after_provider, after_id));
+                break;
+            }
+            let request = ListInstancesRequest {
+                authority: authority.clone(),
+                provider: arguments.provider.clone().unwrap_or_default(),
+                service: arguments.service.clone().unwrap_or_default(),
+                state: state.into(),
+                after_provider,
+                after_id,
+                limit: u32::try_from(missing).unwrap_or(u32::MAX),
+            };
+            let page: ListInstancesResponse = connection
+                .call_operator(request, async |mut client, request| client.list_instances(request).await)
+                .await?;
+            found.extend(page.instances);
+            next = page.more.then_some((page.next_provider, page.next_id));
+        }
+        Ok::<_, Problem>(())
     })?;
-    if !screen.is_json() && !answer.instances.is_empty() {
-        screen.data(table(&answer.instances).render(0).as_bytes())?;
+    if !screen.is_json() && !found.is_empty() {
+        screen.data(table(&found).render(0).as_bytes())?;
     }
-    if answer.instances.is_empty() {
+    if found.is_empty() {
         screen.say(&format!("{} has no such instance", printable(&authority)));
     }
-    if let Some(last) = answer.instances.last().filter(|_| answer.more) {
-        let (provider, id) = (printable(&last.provider), printable(&last.id));
+    if let Some((provider, id)) = &next {
+        let (provider, id) = (printable(provider), printable(id));
         screen.say(&format!("hint: there are more; give --after-provider {provider} --after {id}"));
     }
     screen.answer(&json!({
         "result": "instances",
         "authority": authority,
-        "instances": answer.instances.iter().map(to_json).collect::<Vec<_>>(),
-        "more": answer.more,
+        "instances": found.iter().map(to_json).collect::<Vec<_>>(),
+        "more": next.is_some(),
     }))?;
     Ok(Exit::Done)
 }
@@ -82,10 +99,8 @@ fn show(arguments: &InstanceShowArguments, config: &Config, screen: &Screen) -> 
     let (authority, settings) = reach(&arguments.instance, config)?;
     let OneInstanceArguments { provider, id, .. } = &arguments.instance;
     let request = ShowInstanceRequest { authority: authority.clone(), provider: provider.clone(), id: id.clone() };
-    let answer: ShowInstanceResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.show_instance(request).await).await
-    })?;
+    let answer: ShowInstanceResponse =
+        operate(&settings, request, async |mut client, request| client.show_instance(request).await)?;
     let instance = answer.instance.unwrap_or_default();
     if !screen.is_json() {
         let title = format!("instance {} of {}\n", printable(id), printable(provider));
@@ -121,10 +136,8 @@ fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen)
         reason: reason.name().to_owned(),
         why: why.clone(),
     };
-    let answer: RevokeInstanceResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.revoke_instance(request).await).await
-    })?;
+    let answer: RevokeInstanceResponse =
+        operate(&settings, request, async |mut client, request| client.revoke_instance(request).await)?;
     let mut table = Table::new();
     if answer.before {
         table.row(["note", "it was revoked before"]);
@@ -135,6 +148,9 @@ fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen)
     if answer.left > 0 {
         table.row(["left", &format!("{}: the daemon goes on, and so does this command", when::number(answer.left))]);
     }
+    if answer.unlisted > 0 {
+        table.row(["on no CRL", &unlisted(answer.unlisted)]);
+    }
     table.row(["log index", &answer.log_index.to_string()]);
     screen.say(&format!("{} {shown}\n{}", screen.tone(Tone::Good, "revoked:"), table.render(2)));
     screen.answer(&json!({
@@ -144,11 +160,20 @@ fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen)
         "id": instance.id,
         "certificates": answer.certificates,
         "left": answer.left,
+        "unlisted": answer.unlisted,
         "before": answer.before,
         "log-index": answer.log_index,
         "receipt": answer.receipt,
     }))?;
     Ok(Exit::Done)
+}
+
+/// What it means that the key of their issuer is destroyed.
+pub(crate) fn unlisted(count: u64) -> String {
+    format!(
+        "{}: their issuer's key is destroyed; the root's CRL over its intermediate is what is left",
+        when::number(count)
+    )
 }
 
 fn allow(arguments: &InstanceAllowArguments, config: &Config, screen: &Screen) -> Result<Exit, Problem> {
@@ -168,10 +193,8 @@ fn allow(arguments: &InstanceAllowArguments, config: &Config, screen: &Screen) -
         id: instance.id.clone(),
         why: why.clone(),
     };
-    let answer: AllowInstanceResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.allow_instance(request).await).await
-    })?;
+    let answer: AllowInstanceResponse =
+        operate(&settings, request, async |mut client, request| client.allow_instance(request).await)?;
     let mut table = Table::new();
     table.row(["log index", &answer.log_index.to_string()]);
     screen.say(&format!("{} {shown}\n{}", screen.tone(Tone::Good, "allowed:"), table.render(2)));

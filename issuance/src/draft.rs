@@ -114,9 +114,7 @@ fn name(name: &DistinguishedName) -> der::Result<Name> {
     for (attribute, value) in name.attributes() {
         let value = match attribute {
             NameAttribute::Country => Any::encode_from(&PrintableString::new(value)?)?,
-            NameAttribute::Organization | NameAttribute::OrganizationalUnit | NameAttribute::CommonName => {
-                Any::encode_from(&Utf8StringRef::new(value)?)?
-            }
+            NameAttribute::Organization | NameAttribute::CommonName => Any::encode_from(&Utf8StringRef::new(value)?)?,
         };
         let attribute = AttributeTypeAndValue { oid: oid(attribute.arcs())?, value };
         rdns.push(RelativeDistinguishedName::try_from(vec![attribute])?);

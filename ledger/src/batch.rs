@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     LedgerError, Logged, ReceiptHandle, UnixMillis,
+    instance::Alarm,
     schema::{signed, unsigned},
-    shared::Raised,
     signing::Waiting,
 };
 
@@ -28,8 +28,10 @@ pub(crate) struct Batch<'c> {
     pub(crate) last_at: Option<UnixMillis>,
     /// The last moment that the signer trusted: that of an issue or a resume.
     pub(crate) trusted_at: Option<UnixMillis>,
-    /// Alarms that it wrote.
-    pub(crate) raised: Vec<Raised>,
+    /// What is raised once the batch is durable.
+    pub(crate) alarms: Vec<Alarm>,
+    /// How many certificates were revoked.
+    pub(crate) revoked: u64,
     /// Whether more certificates of an instance are to be revoked than one batch does.
     pub(crate) revoking: bool,
     issuers: HashMap<SpkiDigest, Issuer>,
@@ -83,7 +85,8 @@ impl<'c> Batch<'c> {
             waiting: Vec::new(),
             last_at: None,
             trusted_at: None,
-            raised: Vec::new(),
+            alarms: Vec::new(),
+            revoked: 0,
             revoking: false,
             issuers: HashMap::new(),
         }

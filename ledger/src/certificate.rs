@@ -1,11 +1,12 @@
-//! Finding leaf certificates: by serial number and instance through their rows, by all else through what their decisions say, backwards
-//! through the log, a part of it at a time.
+//! Finding leaf certificates: by serial number, key, name and instance along an index, by all else through what their decisions say,
+//! backwards through the log, a part of it at a time.
 
 use hallmark_entry::{
     Summary,
     privacy::{COMMITMENT, Opening, reveal},
+    sha256,
 };
-use hallmark_policy::{Revocation, content::Serial, hex, key::SpkiDigest, time::UnixTime};
+use hallmark_policy::{Facts, Revocation, content::Serial, hex, key::SpkiDigest, name::NameKind, time::UnixTime};
 use rusqlite::{Connection, Row, params, params_from_iter, types::Value};
 
 use crate::{
@@ -86,8 +87,8 @@ pub(crate) fn page(
 ) -> rusqlite::Result<CertificatePage> {
     let mut page = CertificatePage::default();
     let before = filter.before.map_or(i64::MAX, signed);
-    let (sql, values) = source(connection, filter, before)?;
-    let mut statement = connection.prepare_cached(&sql)?;
+    let (sql, values) = source(filter, before);
+    let mut statement = connection.prepare_cached(sql)?;
     let read = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, Vec<u8>>(1)?));
     let mut read_entries = 0;
     for row in statement.query_map(params_from_iter(values), read)? {
@@ -107,30 +108,57 @@ pub(crate) fn page(
     Ok(page)
 }
 
-/// The entries that can be about them, newest first.
-fn source(connection: &Connection, filter: &CertificateFilter, before: i64) -> rusqlite::Result<(String, Vec<Value>)> {
-    const ORDER: &str = "e.log_index < ?1 ORDER BY e.log_index DESC";
-    if let Some(serial) = filter.serial.as_ref().filter(|serial| is_remembered(connection, serial)) {
-        let sql = format!(
-            "SELECT e.log_index, e.bytes FROM issuer i CROSS JOIN serial s ON s.issuer = i.id AND s.serial = ?2 \
-             JOIN entry e ON e.log_index = s.log_index WHERE {ORDER}"
-        );
-        return Ok((sql, vec![before.into(), serial.clone().into()]));
-    }
+/// The entries that can be about them, newest first, along an index. By caller, profile and time alone that is the log itself.
+fn source(filter: &CertificateFilter, before: i64) -> (&'static str, Vec<Value>) {
     if let Some(registration) = filter.registration {
-        let sql = format!(
-            "SELECT e.log_index, e.bytes FROM serial s JOIN entry e ON e.log_index = s.log_index \
-             WHERE s.instance = ?2 AND {ORDER}"
-        );
-        return Ok((sql, vec![before.into(), signed(registration).into()]));
+        let sql = "SELECT e.log_index, e.bytes FROM serial s INDEXED BY serial_instance CROSS JOIN entry e \
+                   ON e.log_index = s.log_index WHERE s.instance = ?2 AND s.log_index < ?1 ORDER BY s.log_index DESC";
+        return (sql, vec![before.into(), signed(registration).into()]);
     }
-    Ok((format!("SELECT e.log_index, e.bytes FROM entry e WHERE {ORDER}"), vec![before.into()]))
+    let serial = filter.serial.as_deref().map(|serial| digest_of(SERIAL, serial));
+    let spki = || filter.spki.map(|spki| digest_of(SPKI, spki.as_bytes()));
+    let name = || (!filter.name.is_empty()).then(|| digest_of(NAME, bare(&filter.name).as_bytes()));
+    match serial.or_else(spki).or_else(name) {
+        Some(digest) => {
+            let sql = "SELECT e.log_index, e.bytes FROM found_by f CROSS JOIN entry e ON e.log_index = f.log_index \
+                       WHERE f.digest = ?2 AND f.log_index < ?1 ORDER BY f.log_index DESC";
+            (sql, vec![before.into(), digest.into()])
+        }
+        None => {
+            let sql = "SELECT e.log_index, e.bytes FROM entry e WHERE e.log_index < ?1 ORDER BY e.log_index DESC";
+            (sql, vec![before.into()])
+        }
+    }
 }
 
-/// Whether the serial number has a row: those of certificates that ended long ago have none.
-fn is_remembered(connection: &Connection, serial: &[u8]) -> bool {
-    let sql = "SELECT 1 FROM issuer i CROSS JOIN serial s ON s.issuer = i.id AND s.serial = ?1";
-    connection.prepare_cached(sql).and_then(|mut statement| statement.exists([serial])).unwrap_or(false)
+/// What a certificate is found by.
+const SERIAL: &[u8] = b"serial";
+const SPKI: &[u8] = b"spki";
+const NAME: &[u8] = b"name";
+
+/// A digest in the index: where two things have the same, the entries tell them apart.
+fn digest_of(what: &[u8], value: &[u8]) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = sha256(&[what, b":", value].concat());
+    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// A name without its kind.
+fn bare(name: &str) -> &str {
+    let kinds = [NameKind::CommonName, NameKind::Dns, NameKind::Uri, NameKind::Ip, NameKind::Email];
+    let with_kind = name.split_once(':').filter(|(kind, _)| kinds.iter().any(|known| known.short() == *kind));
+    with_kind.map_or(name, |(_, bare)| bare)
+}
+
+/// Lets a leaf be found by its serial number, its key and its names.
+pub(crate) fn index(connection: &Connection, facts: &Facts, serial: Serial, log_index: u64) -> rusqlite::Result<()> {
+    let names = facts.names.iter().map(|name| digest_of(NAME, bare(name).as_bytes()));
+    let spki = facts.spki.map(|spki| digest_of(SPKI, spki.as_bytes()));
+    let sql = "INSERT INTO found_by (digest, log_index) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    let mut statement = connection.prepare_cached(sql)?;
+    for digest in names.chain(spki).chain([digest_of(SERIAL, serial.as_bytes())]) {
+        statement.execute(params![digest, signed(log_index)])?;
+    }
+    Ok(())
 }
 
 enum Looked {
@@ -231,4 +259,51 @@ fn unhex(digits: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
     let byte = |pair: &[u8; 2]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
     rest.is_empty().then(|| pairs.iter().map(byte).collect()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{self, plan};
+
+    #[test]
+    fn every_search_goes_along_an_index_and_sorts_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::create(&mut connection).unwrap();
+        let key = SpkiDigest::from_bytes([1; 32]);
+        let by_caller = CertificateFilter { caller: "c".to_owned(), ..CertificateFilter::default() };
+        for (filter, index) in [
+            (
+                CertificateFilter { serial: Some(vec![1]), ..by_caller.clone() },
+                "SEARCH f USING PRIMARY KEY (digest=? AND log_index<?)",
+            ),
+            (
+                CertificateFilter { spki: Some(key), ..by_caller.clone() },
+                "SEARCH f USING PRIMARY KEY (digest=? AND log_index<?)",
+            ),
+            (
+                CertificateFilter { name: "a".to_owned(), ..by_caller.clone() },
+                "SEARCH f USING PRIMARY KEY (digest=? AND log_index<?)",
+            ),
+            (
+                CertificateFilter { registration: Some(1), ..by_caller.clone() },
+                "SEARCH s USING COVERING INDEX serial_instance (instance=? AND log_index<?)",
+            ),
+            (by_caller, "SEARCH e USING INTEGER PRIMARY KEY (rowid<?)"),
+        ] {
+            let (sql, values) = source(&filter, 7);
+            let plan = plan(&connection, sql, values.len());
+            assert_eq!(plan[0], index);
+            assert!(plan.iter().skip(1).all(|step| step == "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)"), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_with_their_kind_and_without() {
+        for (name, found) in
+            [("dns:a.example", "a.example"), ("uri:spiffe://a/b", "spiffe://a/b"), ("spiffe://a/b", "spiffe://a/b")]
+        {
+            assert_eq!(bare(name), found);
+        }
+    }
 }

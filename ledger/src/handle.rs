@@ -8,13 +8,14 @@ use std::{
 
 use hallmark_policy::{
     Reason, Refusal, RequestIdentity, Revocation, Warrant, content::Serial, crl::CrlScope, key::SpkiDigest,
+    time::UnixTime,
 };
 use hallmark_tlog::{hash::Hash, note::VerifierKey};
 use tokio::sync::oneshot;
 
 use crate::{
     Allowed, Answer, AuthorityRecord, CaKey, CertificateFilter, CertificatePage, ClaimedName, CrlRecord, CrlStatus,
-    EpochRecord, Epochs, Event, Fetch, Found, Head, InstanceFilter, InstanceRecord, InstanceRevocation,
+    EpochRecord, Epochs, Event, Fetch, Found, Head, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation,
     InstanceRevoked, Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened,
     REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, Revoked, Step, UnixMillis, authority, certificate, claim, crl,
     instance, nodes, open,
@@ -235,7 +236,7 @@ impl Ledger {
         self.read(|connection| certificate::page(connection, authority, filter, at))
     }
 
-    /// Records of an authority's instances, in the order of providers and ids. `at` says which have ended.
+    /// One page of records of an authority's instances, in the order of providers and ids. `at` says which have ended. It blocks meanwhile.
     ///
     /// # Errors
     /// See [`LedgerError`].
@@ -244,7 +245,7 @@ impl Ledger {
         authority: &str,
         filter: &InstanceFilter,
         at: UnixMillis,
-    ) -> Result<Vec<InstanceRecord>, LedgerError> {
+    ) -> Result<InstancePage, LedgerError> {
         self.read(|connection| instance::page(connection, authority, filter, at))
     }
 
@@ -297,6 +298,14 @@ impl Ledger {
     /// See [`LedgerError`].
     pub fn stopped(&self, authority: &str) -> Result<Option<Reason>, LedgerError> {
         self.read(|connection| instance::stopped(connection, authority))
+    }
+
+    /// When an operator took an older database for good, if ever: leaves of the authority begin then or later.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn restored_at(&self, authority: &str) -> Result<Option<UnixTime>, LedgerError> {
+        self.read(|connection| instance::restored_at(connection, authority))
     }
 
     /// The bytes of that SHA-256: a manifest, a policy, a request. They are compared with their digest.

@@ -6,6 +6,8 @@ mod consequence;
 mod model;
 mod page;
 mod rule;
+mod unknown;
+mod withheld;
 
 use hallmark_policy::{
     Reason, ReasonCode,
@@ -22,10 +24,12 @@ use crate::{
 };
 
 pub use command::{Allowed, InstanceRevocation, InstanceRevoked};
-pub(crate) use consequence::Change;
-pub use page::{InstanceFilter, InstanceRecord, InstanceState};
+pub(crate) use consequence::{Alarm, Change};
+pub use page::{InstanceFilter, InstancePage, InstanceRecord, InstanceState};
 pub(crate) use page::{page, show};
-pub(crate) use rule::{Consequence, Verdict, is_alarming, judge, stopped};
+pub(crate) use rule::{Consequence, Verdict, is_alarming, judge};
+pub(crate) use unknown::{before_resumed, restored_at, stopped};
+pub(crate) use withheld::{Withheld, release, withhold};
 
 /// A certificate of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,11 +54,13 @@ pub(crate) struct Record {
     pub(crate) previous: Option<Held>,
     /// Whether the one retry with another key was used since the record moved last.
     pub(crate) retried: bool,
+    /// Why nobody was given the current certificate, if so.
+    pub(crate) withheld: Option<Withheld>,
     pub(crate) revoked: bool,
 }
 
 const COLUMNS: &str = "id, service, not_after, issuer, serial, spki_sha256, log_index, previous_issuer, \
-                       previous_serial, previous_spki_sha256, previous_index, retried, revoked_at IS NOT NULL";
+                       previous_serial, previous_spki_sha256, previous_index, retried, revoked_at IS NOT NULL, withheld";
 
 impl Record {
     /// The record of that provider's instance.
@@ -88,8 +94,19 @@ impl Record {
             current: held(3)?.ok_or_else(unreadable)?,
             previous: held(7)?,
             retried: row.get(11)?,
+            withheld: Withheld::read(row.get(13)?),
             revoked: row.get(12)?,
         })
+    }
+
+    /// Whether its current certificate is the one that it was registered with.
+    fn is_first(&self) -> bool {
+        self.current.log_index == self.id
+    }
+
+    /// Whether it was registered with a certificate that is void: nobody has it.
+    fn was_never_given(&self) -> bool {
+        self.is_first() && self.withheld == Some(Withheld::Void)
     }
 
     /// Whether one of its certificates has not ended.

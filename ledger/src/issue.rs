@@ -11,7 +11,7 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, LedgerError, UnixMillis,
     batch::{Batch, Fault},
-    claim, crl,
+    certificate, claim, crl,
     instance::{self, Change, Consequence, Held, Verdict},
     limits,
     request::{self, RequestRow},
@@ -46,7 +46,7 @@ impl Batch<'_> {
             }
             verdict => verdict,
         };
-        let reasons = self.objections(&warrant.conditions, at)?;
+        let reasons = self.objections(&warrant.conditions, &warrant.content, at)?;
         if !reasons.is_empty() {
             return self.refuse_warrant(&warrant, reasons, at);
         }
@@ -114,7 +114,12 @@ impl Batch<'_> {
         Ok(refused)
     }
 
-    fn objections(&mut self, conditions: &Conditions, at: UnixMillis) -> rusqlite::Result<Vec<Reason>> {
+    fn objections(
+        &mut self,
+        conditions: &Conditions,
+        content: &Content,
+        at: UnixMillis,
+    ) -> rusqlite::Result<Vec<Reason>> {
         let mut reasons = Vec::new();
         if self.policy != Some(conditions.policy) {
             let sentence = "another policy came into force since this was decided";
@@ -124,6 +129,9 @@ impl Batch<'_> {
         reasons.extend(stage::objection(self.connection, authority, *stage, *issuer)?);
         if let Stage::Leaf { .. } = stage {
             reasons.extend(instance::stopped(self.connection, authority)?);
+            if let Content::Certificate(content) = content {
+                reasons.extend(instance::before_resumed(self.connection, authority, content)?);
+            }
         }
         reasons.extend(claim::objections(self.connection, authority, &conditions.claims)?);
         reasons.extend(limits::objections(self.connection, conditions, at)?);
@@ -185,6 +193,7 @@ impl Batch<'_> {
     }
 
     fn commit_warrant(&mut self, warrant: Parts, change: Option<Change>, at: UnixMillis) -> Result<Issued, Fault> {
+        let revoked_before = self.revoked;
         let sequence = self.take_number(&warrant.conditions)?;
         let word = change.as_ref().map(Change::name);
         let issuer = self.issuer(warrant.conditions.issuer)?.id;
@@ -193,8 +202,8 @@ impl Batch<'_> {
         let Conditions { request, stage, .. } = &warrant.conditions;
         let epoch = stage.epoch();
         let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, generation, transition, \
-                   issuer, serial, algorithm, not_after, tbs) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+                   issuer, serial, algorithm, not_after, tbs, wish) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
         self.connection.prepare_cached(sql)?.execute(params![
             signed(logged.index),
             at.0,
@@ -210,8 +219,12 @@ impl Batch<'_> {
             warrant.content.algorithm().name(),
             warrant.conditions.not_after.secs(),
             warrant.to_be_signed,
+            warrant.conditions.instance.as_ref().map(|moved| moved.wish_sha256),
         ])?;
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
+        if let (Stage::Leaf { .. }, Some(serial)) = (stage, warrant.conditions.numbering.serial()) {
+            certificate::index(self.connection, &warrant.facts, serial, logged.index)?;
+        }
         if let Content::Crl(content) = &warrant.content {
             crl::keep(self.connection, issuer, content, warrant.conditions.numbering, logged.index)?;
         }
@@ -228,13 +241,14 @@ impl Batch<'_> {
             };
             self.move_record(&warrant.conditions, moved, change, &held, at)?;
         }
+        let revokes = self.revoked > revoked_before;
         let committed = Committed {
             to_be_signed: warrant.to_be_signed,
             issuer: warrant.conditions.issuer,
             algorithm: warrant.content.algorithm(),
             log_index: logged.index,
         };
-        Ok(Issued::Committed { committed, logged })
+        Ok(Issued::Committed { committed, logged, revokes })
     }
 
     fn refuse_warrant(&mut self, warrant: &Parts, reasons: Vec<Reason>, at: UnixMillis) -> Result<Issued, Fault> {

@@ -52,7 +52,9 @@ pub use crl::{CrlRecord, CrlStatus};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
 pub use event::{Consent, EpochIntent, Event, KeyAction, Statement, Step};
 pub use handle::Ledger;
-pub use instance::{Allowed, InstanceFilter, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState};
+pub use instance::{
+    Allowed, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState,
+};
 pub use origin::KeyChange;
 pub use outcome::{Answer, Found, Issued, Logged, ReceiptHandle};
 pub use publish::files::PublishError;

@@ -17,6 +17,8 @@ pub enum Issued {
         committed: Committed,
         /// Its entry; after [`resume`](crate::Ledger::resume), the entry that says it is signed again.
         logged: Logged,
+        /// Whether certificates were revoked with it, so that a CRL is due.
+        revokes: bool,
     },
     /// The same request was answered before: the same answer.
     Answered(Answer),

@@ -6,8 +6,8 @@ use hallmark_policy::content::Serial;
 use crate::{
     Event, KeyAction, KeyChange, Logged, UnixMillis,
     batch::{Batch, Fault},
+    instance::{self, Alarm, Withheld},
     origin::OriginRow,
-    shared::Raised,
 };
 
 /// The word of an alarm about a certificate that is not ours.
@@ -27,16 +27,14 @@ impl Batch<'_> {
     pub(crate) fn record(&mut self, event: &Event, at: UnixMillis) -> Result<Logged, Fault> {
         let logged = self.append(entry(event, at), at)?;
         if let Event::ForeignCertificate { authority, sentence, .. } = event {
-            self.raised.push(Raised {
-                authority: authority.clone(),
-                alarm: FOREIGN_CERTIFICATE,
-                log_index: logged.index,
-                sentence: sentence.clone(),
-            });
+            self.alarms.push(Alarm::new(FOREIGN_CERTIFICATE, authority, logged.index, sentence));
         }
         if let Event::PolicyLoaded { digest, text, by: _ } = event {
             self.keep_blob(text.as_bytes())?;
             self.policy = Some(*digest);
+        }
+        if let Event::SigningFailed { log_index, .. } = event {
+            instance::withhold(self.connection, *log_index, Withheld::Failed)?;
         }
         if let Some(distrusted) = clock_distrusted(event) {
             self.connection.prepare_cached("UPDATE head SET clock_distrusted = ?1")?.execute([distrusted])?;

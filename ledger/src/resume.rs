@@ -7,7 +7,8 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, LedgerError, Logged, UnixMillis,
     batch::{Batch, Fault},
-    genuine, instance,
+    genuine,
+    instance::{self, Withheld},
     issue::{has_passed, reused, void},
     request::RequestRow,
     schema::signed,
@@ -66,6 +67,7 @@ impl Batch<'_> {
         if let Some(what) = genuine::disagreement(self.connection, &self.frontier, &row)? {
             return self.refuse_tampered(&row, what, at);
         }
+        instance::release(self.connection, row.log_index)?;
         let logged = self.append(about(&row).text("result", "signing-again").into_entry("outcome", at.0), at)?;
         let committed = Committed {
             to_be_signed: row.to_be_signed,
@@ -73,7 +75,7 @@ impl Batch<'_> {
             algorithm: row.algorithm,
             log_index: row.log_index,
         };
-        Ok(Issued::Committed { committed, logged })
+        Ok(Issued::Committed { committed, logged, revokes: false })
     }
 
     fn refuse_tampered(&mut self, row: &RequestRow, what: &str, at: UnixMillis) -> Result<Issued, Fault> {
@@ -99,6 +101,7 @@ impl Batch<'_> {
     ) -> Result<Logged, Fault> {
         let object = about(row).text("result", result).reasons(std::slice::from_ref(objection));
         let logged = self.append(object.into_entry("void", at.0), at)?;
+        instance::withhold(self.connection, row.log_index, Withheld::Void)?;
         let sql = "UPDATE request SET void = 1 WHERE log_index = ?1";
         self.connection.prepare_cached(sql)?.execute([signed(row.log_index)])?;
         Ok(logged)

@@ -88,6 +88,7 @@ impl Batch<'_> {
             found.scope.number(),
         ])?;
         self.issuer(revoke.issuer)?.newest_revocation = Some(logged.index);
+        self.revoked += 1;
         Ok(Revoked::Now(logged))
     }
 }

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 6;
+pub(crate) const SCHEMA_VERSION: i64 = 7;
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -35,11 +35,15 @@ const STATEMENTS_MAX: usize = 64;
 /// `epoch` keeps aborted ones, so that no generation is used twice; of the others, each transition stands once. `destroyed_at` of an
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
 /// `instance` has a row for each instance that is registered; its `id` is the index of the decision that registered it, `not_after` the end
-/// of what lives longest among its certificates, `retried` whether the retry with another key was used. `serial.instance` says
+/// of what lives longest among its certificates, `retried` whether the retry with another key was used, `withheld` whether the current
+/// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void). `serial.instance` says
 /// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
 /// key of a certificate with a registration, `serial.same_as` the decision of the one with the same key that was given in its place,
 /// `serial.displaced` whether a retry with another key took its place.
-/// `instance.revoking` is the reason, and `revoking_by` who gave it, as long as some of its certificates are still to be revoked.
+/// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it. Their records may be gone.
+/// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it. It never forgets, as the
+/// log does not.
+/// `request.wish` is what an instance's certificate was asked to say, beside its key.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
 /// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
 /// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
@@ -109,7 +113,7 @@ CREATE TABLE serial (
     PRIMARY KEY (issuer, serial)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX serial_end ON serial (not_after);
-CREATE INDEX serial_instance ON serial (instance) WHERE instance IS NOT NULL;
+CREATE INDEX serial_instance ON serial (instance, log_index) WHERE instance IS NOT NULL;
 CREATE TABLE revocation (
     issuer INTEGER NOT NULL REFERENCES issuer (id),
     serial BLOB NOT NULL,
@@ -149,7 +153,8 @@ CREATE TABLE request (
     not_after INTEGER NOT NULL,
     void INTEGER NOT NULL DEFAULT 0,
     signature BLOB,
-    tbs BLOB NOT NULL
+    tbs BLOB NOT NULL,
+    wish BLOB
 ) STRICT;
 CREATE UNIQUE INDEX request_identity ON request (authority, caller, id);
 CREATE INDEX request_unsigned ON request (log_index) WHERE signature IS NULL AND void = 0;
@@ -181,14 +186,24 @@ CREATE TABLE instance (
     previous_spki_sha256 BLOB,
     previous_index INTEGER,
     retried INTEGER NOT NULL DEFAULT 0,
+    withheld INTEGER NOT NULL DEFAULT 0,
     revoked_at INTEGER,
-    revoked_index INTEGER,
-    revoking INTEGER,
-    revoking_by TEXT
+    revoked_index INTEGER
 ) STRICT;
-CREATE INDEX instance_revoking ON instance (id) WHERE revoking IS NOT NULL;
+CREATE TABLE revoking (
+    registration INTEGER PRIMARY KEY,
+    authority TEXT NOT NULL,
+    reason INTEGER NOT NULL,
+    revoked_by TEXT NOT NULL
+) STRICT;
 CREATE UNIQUE INDEX instance_name ON instance (authority, provider, name);
+CREATE INDEX instance_revoked ON instance (authority, provider, name) WHERE revoked_at IS NOT NULL;
 CREATE INDEX instance_service ON instance (authority, provider, service, not_after);
+CREATE TABLE found_by (
+    digest INTEGER NOT NULL,
+    log_index INTEGER NOT NULL,
+    PRIMARY KEY (digest, log_index)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE name_claim (
     authority TEXT NOT NULL,
     form TEXT NOT NULL,
@@ -305,6 +320,15 @@ pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
 pub(crate) fn record_published(connection: &Connection, size: u64) -> rusqlite::Result<()> {
     let sql = "UPDATE head SET published = ?1 WHERE published < ?1";
     connection.prepare_cached(sql)?.execute([signed(size)]).map(drop)
+}
+
+/// How SQLite would find the rows of a query with so many values, step by step.
+#[cfg(test)]
+pub(crate) fn plan(connection: &Connection, sql: &str, values: usize) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let values = std::iter::repeat_n(rusqlite::types::Null, values);
+    let steps = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).unwrap();
+    steps.collect::<Result<_, _>>().unwrap()
 }
 
 /// Keeps that a copy of the checkpoint was written to another volume: one that is missing is missed from here on.

@@ -11,20 +11,10 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{LedgerError, config::Head, schema};
+use crate::{LedgerError, config::Head, instance::Alarm, schema};
 
 /// Connections for reading that are kept open between reads.
 const READERS_MAX: usize = 8;
-
-/// An alarm that was written, and is told and counted once it is durable.
-pub(crate) struct Raised {
-    pub(crate) authority: String,
-    /// Its word in the log.
-    pub(crate) alarm: &'static str,
-    /// Index of its entry.
-    pub(crate) log_index: u64,
-    pub(crate) sentence: String,
-}
 
 /// Most authorities and alarms that are counted apart; an authority is what a caller named. More are counted without their authority.
 const ALARM_COUNTS_MAX: usize = 1_000;
@@ -71,10 +61,9 @@ impl Shared {
     }
 
     /// Tells of the alarms of a batch that is durable, and counts them.
-    pub(crate) fn raise(&self, raised: Vec<Raised>) {
+    pub(crate) fn raise(&self, raised: Vec<Alarm>) {
         let mut alarms = lock(&self.alarms);
-        for Raised { authority, alarm, log_index, sentence } in raised {
-            tracing::error!(authority, alarm, log_index, "{sentence}");
+        for (authority, alarm) in raised.into_iter().map(Alarm::raise) {
             let is_known = alarms.len() < ALARM_COUNTS_MAX || alarms.contains_key(&(authority.clone(), alarm));
             let authority = if is_known { authority } else { String::new() };
             *alarms.entry((authority, alarm)).or_default() += 1;

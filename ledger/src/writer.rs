@@ -15,6 +15,7 @@ use crate::{
     LedgerError, UnixMillis,
     batch::Batch,
     config::Head,
+    instance::Alarm,
     operation::{Deferred, Operation},
     shared::Shared,
     signing::{Job, Waiting},
@@ -162,15 +163,15 @@ impl Writer {
         };
         forget().and_then(|()| batch.finish(self.shared.published())).map_err(|error| self.lost(&error))?;
         self.commit()?;
-        let Batch { frontier, leaves, waiting, policy, last_at, raised, .. } = batch;
-        self.shared.raise(raised);
+        let Batch { frontier, leaves, waiting, policy, last_at, alarms, .. } = batch;
         let last_entry_at = last_at.or(head.last_entry_at);
-        Ok(Written { frontier, leaves, waiting, policy, last_entry_at, trusted_at, sweep })
+        Ok(Written { frontier, leaves, waiting, policy, alarms, last_entry_at, trusted_at, sweep })
     }
 
     /// Goes on from a batch that is durable.
     fn adopt(&mut self, written: Written) {
-        let Written { frontier, leaves, waiting, policy, last_entry_at, trusted_at, sweep } = written;
+        let Written { frontier, leaves, waiting, policy, alarms, last_entry_at, trusted_at, sweep } = written;
+        self.shared.raise(alarms);
         let head = Head { size: frontier.size(), root: frontier.root(), last_entry_at };
         let before = std::mem::replace(&mut self.frontier, frontier);
         (self.policy, self.trusted_at, self.sweep) = (policy, trusted_at, sweep);
@@ -249,6 +250,7 @@ struct Written {
     leaves: Vec<Hash>,
     waiting: Vec<Waiting>,
     policy: Option<PolicyDigest>,
+    alarms: Vec<Alarm>,
     last_entry_at: Option<UnixMillis>,
     trusted_at: Option<UnixMillis>,
     sweep: Sweep,
@@ -332,6 +334,59 @@ mod tests {
         assert_eq!((world.shared.head().size, world.writer.frontier.size(), world.shared.commits()), (2, 2, 1));
         let sentence = world.shared.poisoned().unwrap().to_string();
         assert!(sentence.starts_with("the ledger stopped because its disk failed: "), "{sentence}");
+    }
+
+    /// Counts what is said at the level `ERROR` with an alarm's name.
+    struct Alarms(std::sync::atomic::AtomicUsize);
+
+    impl tracing::Subscriber for Alarms {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            metadata.is_event()
+        }
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            if *event.metadata().level() == tracing::Level::ERROR && event.fields().any(|field| field.name() == "alarm")
+            {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn an_alarm_is_raised_once_its_entry_is_durable_and_not_before() {
+        let counted = Arc::new(Alarms(std::sync::atomic::AtomicUsize::new(0)));
+        let raised = || counted.0.load(std::sync::atomic::Ordering::Relaxed);
+        tracing::subscriber::with_default(Arc::clone(&counted), || {
+            let mut world = World::new();
+            let writer = &mut world.writer;
+            let alarmed = |writer: &Writer| {
+                writer.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+                let mut batch = Batch::new(&writer.connection, &writer.private, &writer.frontier, writer.policy);
+                batch.alarms.push(Alarm::new("instance-stolen", "a", 7, "a key is in use"));
+                let written = writer.finish(batch, 0);
+                assert_eq!(raised(), 0);
+                written
+            };
+            let written = alarmed(writer).unwrap();
+            writer.adopt(written);
+            assert_eq!(raised(), 1);
+            counted.0.store(0, std::sync::atomic::Ordering::Relaxed);
+            writer.connection.commit_hook(Some(|| true)).unwrap();
+            assert!(alarmed(writer).is_err());
+            assert_eq!(raised(), 0, "it was rolled back");
+        });
     }
 
     #[test]

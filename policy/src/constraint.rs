@@ -64,7 +64,6 @@ impl NameConstraints {
         };
         // What stands before the tail is not known: a longer base may still hold some of the names.
         let perhaps = |subtree: &Subtree| match base(subtree, kind) {
-            Some(base) if kind == NameKind::Dns => !whole && format!(".{base}").ends_with(tail),
             Some(base) => !whole && base.ends_with(tail),
             None => false,
         };
@@ -122,7 +121,7 @@ fn dns_within(name: &str, base: &str) -> bool {
 
 /// `host` is `base`; or, where `base` begins with a dot, lies below it.
 fn host_within(host: &str, base: &str) -> bool {
-    host == base || (base.starts_with('.') && host.len() > base.len() && host.ends_with(base))
+    host == base || (base.starts_with('.') && host.ends_with(base))
 }
 
 /// The host of a URI that was read: it has neither user information nor port.
@@ -187,6 +186,41 @@ mod tests {
         assert!(!out(NameKind::Dns, "athenz.cloud", true));
         assert!(!out(NameKind::Uri, "zone", true) && out(NameKind::Uri, "other", true));
         assert!(!out(NameKind::Uri, ".deep.zone", false));
+        for tail in ["", "x.athenz.cloud", "athenz.cloud", "bad.athenz.cloud", "d", "hens.cloud"] {
+            assert_eq!(out(NameKind::Dns, tail, false), tail == "hens.cloud", "{tail}: `notbad` ends so, too");
+        }
+        for (tail, whole) in
+            [("cloud", true), ("athenz.cloud.evil", true), ("x.bad.athenz.cloud", true), (".evil", false)]
+        {
+            assert!(out(NameKind::Dns, tail, whole), "{tail}");
+        }
+        for (tail, whole) in
+            [("a.deep.zone", true), ("x.deep.zone", false), ("y.deep.zone", false), ("one", false), ("", false)]
+        {
+            assert!(!out(NameKind::Uri, tail, whole), "{tail}");
+        }
+        for (tail, whole) in
+            [("a.zone", true), ("deep.zone", true), ("x.deep.zone", true), (".other", false), (".zone.x", false)]
+        {
+            assert!(out(NameKind::Uri, tail, whole), "{tail}");
+        }
+        assert!(out(NameKind::Email, "", false) && out(NameKind::Ip, "", false), "nothing of the kind is permitted");
+        let all = NameConstraints { permitted: vec![Subtree::Dns(String::new())], excluded: Vec::new() };
+        assert!(!all.rule_out(NameKind::Dns, ".test", false) && !all.rule_out(NameKind::Dns, "a.test", true));
+    }
+
+    #[test]
+    fn a_kind_is_permitted_where_a_name_of_it_can_be() {
+        let permits = |permitted: Subtree| {
+            let constraints = NameConstraints { permitted: vec![permitted], excluded: Vec::new() };
+            let kinds = [NameKind::CommonName, NameKind::Dns, NameKind::Uri, NameKind::Ip, NameKind::Email];
+            kinds.into_iter().filter(|kind| constraints.permit_kind(*kind)).map(NameKind::short).collect::<Vec<_>>()
+        };
+        assert_eq!(permits(Subtree::Dns("a.test".to_owned())), ["dns"]);
+        assert_eq!(permits(Subtree::Uri("a.test".to_owned())), ["uri"]);
+        assert_eq!(permits(Subtree::Email("a.test".to_owned())), ["email"]);
+        assert_eq!(permits(Subtree::Ip(IpBlock::all_v6())), ["ip"]);
+        assert!(permits(Subtree::Uri(NO_HOST.to_owned())).is_empty());
     }
 
     #[test]

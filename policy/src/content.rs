@@ -193,3 +193,35 @@ pub struct EpochBinding {
     /// Transition digest.
     pub transition: [u8; 32],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_number_that_is_given_here_has_17_octets_and_is_positive() {
+        let serial = Serial::from_random([0xff; SERIAL_RANDOM_BYTES]);
+        assert_eq!(serial.as_bytes(), [[1].as_slice(), &[0xff; 16]].concat());
+        assert_eq!(serial.to_string(), format!("01{}", "ff".repeat(16)));
+        assert_eq!(Serial::from_stored(serial.as_bytes()), Some(serial));
+    }
+
+    #[test]
+    fn a_stored_serial_number_is_the_one_encoding_of_a_positive_number_of_20_octets_at_most() {
+        let most = [0x7f; SERIAL_OCTETS_MAX];
+        for stored in [&[1][..], &[0x7f], &[0, 0x80], &[0, 0xff, 0], &[1, 0], &most] {
+            assert_eq!(Serial::from_stored(stored).unwrap().as_bytes(), stored);
+        }
+        for wrong in
+            [&[][..], &[0], &[0, 0], &[0, 0x7f], &[0, 1, 2], &[0x80], &[0xff, 0], &[most.as_slice(), &[0]].concat()]
+        {
+            assert_eq!(Serial::from_stored(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn serial_numbers_are_ordered_as_numbers() {
+        let serials = [&[1][..], &[0x7f], &[0, 0x80], &[1, 0], &[0x7f, 0xff], &[1, 0, 0]].map(Serial::from_stored);
+        assert!(serials.is_sorted_by(|one, next| one < next));
+    }
+}

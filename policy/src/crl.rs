@@ -205,6 +205,7 @@ mod tests {
         for reason in RevocationReason::ALL {
             assert_eq!(RevocationReason::from_number(reason.number()), Some(reason));
             assert_eq!(RevocationReason::from_name(reason.name()), Some(reason));
+            assert_eq!(reason.to_string(), reason.name());
         }
         for missing in [6, 7, 8, 11, 255] {
             assert_eq!(RevocationReason::from_number(missing), None, "{missing}");

@@ -1,5 +1,7 @@
 //! Deciding: a profile reads a request and approves exactly what it asks for, or says every reason why not.
 
+mod validity;
+
 use std::sync::Arc;
 
 use crate::{
@@ -11,20 +13,21 @@ use crate::{
     content::{CertificateContent, Content, Extension, Serial},
     crl::CrlScope,
     evidence::{self, EvidenceFacts},
-    file::{NamesFromWord, OverWord, PossessionWord},
+    file::{IntentWord, NamesFromWord, PossessionWord},
     instance::{self, InstanceFacts, InstanceMove, InstanceStep},
     key::{PublicKey, SignatureAlgorithm},
     limits,
     manifest::{Manifest, workload},
     name::{DistinguishedName, DnsName, GeneralName, NameKind},
     names::{self, Named},
-    profile::{Authority, CallerRule, KeyPurpose, LEAF_LIFETIME_MIN, Lifetime, Method, Policy, Profile},
+    profile::{Authority, CallerRule, KeyPurpose, Method, Policy, Profile},
     reason::{Reason, ReasonCode, quote},
     request::{Possession, Request},
     template::PROVIDER,
-    time::{Interval, Span, UnixTime},
+    time::{Interval, UnixTime},
     weak,
 };
+use validity::validity;
 
 /// Most bytes that names, claims and key of one certificate have together: its DER stays under what is endorsed.
 const CONTENT_BYTES_MAX: usize = 49_152;
@@ -82,6 +85,19 @@ pub fn admit<'a>(
         reasons.push(Reason::new(ReasonCode::MethodNotAllowed, "caller", sentence).allowing(allowed.join(", ")));
     }
     if reasons.is_empty() { Ok(rule) } else { Err(reasons) }
+}
+
+/// Whether a request may refresh instances at all, by its caller and its profile. Where it may not, nobody looks whose the certificate is that it presents.
+#[must_use]
+pub fn may_refresh(policy: &Policy, request: &Request) -> bool {
+    let has_right =
+        |rule: &CallerRule| rule.may_call(Method::MintCertificate) && rule.profiles.contains(&request.profile);
+    let refreshes = |profile: &Profile| {
+        let instances = profile.instances.as_ref();
+        profile.authority == request.authority
+            && instances.is_some_and(|rule| rule.intents().contains(&IntentWord::Refresh))
+    };
+    policy.caller(&request.caller).is_some_and(has_right) && policy.profile(&request.profile).is_some_and(refreshes)
 }
 
 /// What the log says about a request, whatever becomes of it.
@@ -153,7 +169,8 @@ pub fn decide(policy: &Policy, request: &Request, issuer: &Issuer, now: UnixTime
         let bound = named.as_ref().and_then(|named| named.bound.as_ref());
         evidence::check(profile.evidence.as_ref(), request, bound, now, &mut reasons)
     });
-    let moved = profile.and_then(|profile| {
+    // Whoever may not ask at all hears nothing about certificates.
+    let moved = profile.filter(|_| rule.is_some()).and_then(|profile| {
         let bound = named.as_ref().and_then(|named| named.bound.as_ref());
         instance::check(profile, request, bound, now, &mut reasons)
     });
@@ -346,60 +363,6 @@ fn check_transition(request: &Request, issuer: &Issuer, reasons: &mut Vec<Reason
         let reason = Reason::new(ReasonCode::TransitionStale, "transition", sentence);
         reasons.push(reason.allowing(crate::hex(&issuer.epoch.transition)));
     }
-}
-
-/// notBefore = max(now - backdate, issuer's notBefore); notAfter = now + lifetime, never outside issuer and window.
-fn validity(
-    profile: &Profile,
-    request: &Request,
-    issuer: &Issuer,
-    now: UnixTime,
-    reasons: &mut Vec<Reason>,
-) -> Option<Interval> {
-    const FIELD: &str = "lifetime_seconds";
-    let Lifetime { default, maximum, over, backdate } = profile.lifetime;
-    let wished = if request.lifetime_seconds == 0 { default } else { Span::from_secs(request.lifetime_seconds) };
-    if wished < LEAF_LIFETIME_MIN {
-        let reason = Reason::new(ReasonCode::FieldOutOfLimits, FIELD, format!("a lifetime of {wished} is too short"));
-        reasons.push(reason.allowing(format!("at least {LEAF_LIFETIME_MIN}")));
-        return None;
-    }
-    if wished > maximum && over == OverWord::Refuse {
-        let sentence = format!("a lifetime of {wished} is over the maximum of profile `{}`", profile.name);
-        let reason = Reason::new(ReasonCode::LifetimeTooLong, FIELD, sentence);
-        reasons.push(reason.allowing(format!("at most {maximum} ({} seconds)", maximum.secs())));
-        return None;
-    }
-    let beyond = |sentence: String| Reason::new(ReasonCode::LifetimeBeyondIssuer, FIELD, sentence);
-    if !issuer.validity.contains_moment(now) {
-        let Interval { not_before, not_after } = issuer.validity;
-        reasons.push(beyond(format!("the issuer is valid from {not_before} to {not_after}, and it is {now}")));
-        return None;
-    }
-    let window = profile.window.unwrap_or(issuer.validity);
-    let outside = |sentence: String| {
-        let allowed = format!("{} to {}", window.not_before, window.not_after);
-        Reason::new(ReasonCode::OutsideWindow, FIELD, sentence).allowing(allowed)
-    };
-    if !window.contains_moment(now) {
-        reasons.push(outside(format!("profile `{}` has a window, and it is {now}", profile.name)));
-        return None;
-    }
-    let not_after = now.after(wished.min(maximum));
-    if not_after > window.not_after && profile.window.is_some() && over == OverWord::Refuse {
-        reasons.push(outside(format!("the certificate would end at {not_after}, after the profile's window")));
-        return None;
-    }
-    if not_after > issuer.validity.not_after && over == OverWord::Refuse {
-        let sentence = format!("the certificate would end at {not_after}, after its issuer");
-        let left = issuer.validity.not_after.secs_since(now);
-        reasons.push(beyond(sentence).allowing(format!("at most {left} seconds")));
-        return None;
-    }
-    Some(Interval {
-        not_before: now.before(backdate).max(issuer.validity.not_before).max(window.not_before),
-        not_after: not_after.min(issuer.validity.not_after).min(window.not_after),
-    })
 }
 
 /// The extensions of a leaf, in their order.

@@ -192,7 +192,7 @@ fn check_scope(authority: &Authority, request: &CrlRequest<'_>, reasons: &mut Ve
 
 fn next_update(profile: &CrlProfile, request: &CrlRequest<'_>, now: UnixTime, reasons: &mut Vec<Reason>) -> UnixTime {
     let usual = now.after(profile.lifetime);
-    let Some(reaching) = request.reaching.filter(|reaching| *reaching > usual) else { return usual };
+    let reaching = request.reaching.map_or(usual, |reaching| reaching.max(usual));
     let latest = usual.max(request.issuer.validity().not_after.after(NEXT_UPDATE_BEYOND_ISSUER_MAX));
     if reaching > latest {
         let sentence = format!("nextUpdate would be {reaching}, after everything that the issuer signed has ended");

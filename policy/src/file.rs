@@ -312,8 +312,8 @@ pub struct InstancesTable {
     pub id: Option<String>,
     /// The service. `{domain}.{service}` if not set.
     pub service: Option<String>,
-    /// `true`: a registration takes the place of one that is alive, and the log says so; the certificates of the one before can
-    /// no longer be refreshed, and stay valid until they end. `false` if not set: it is refused. Who is revoked is never replaced.
+    /// `true`: a registration takes the place of one that is alive, and the log says so; the certificates of the one before are
+    /// revoked as superseded, and can no longer be refreshed. `false` if not set: it is refused. Who is revoked is never replaced.
     #[serde(default)]
     pub replace: bool,
     /// `true`: every refresh brings a new key. Without it a thief who keeps the owner's key and its pace looks like the owner.

@@ -95,6 +95,8 @@ pub struct InstanceMove {
     pub name: InstanceName,
     /// The key of the new certificate.
     pub key: SpkiDigest,
+    /// SHA-256 over profile, lifetime, names and claims as they were asked for. The same key with another wish gets another certificate.
+    pub wish_sha256: [u8; 32],
     /// How it moves.
     pub step: InstanceStep,
 }
@@ -124,6 +126,8 @@ pub struct PresentedCertificate {
     pub key: SpkiDigest,
     /// Its notBefore.
     pub not_before: UnixTime,
+    /// Its notAfter.
+    pub not_after: UnixTime,
     /// Whether whoever presents it has its key.
     pub proven: bool,
 }
@@ -191,6 +195,11 @@ impl InstanceRule {
         self.alive_per_service
     }
 
+    /// Whether provider, id or service are made of this part of the names.
+    pub(crate) fn names_part(&self, part: &str) -> bool {
+        [&self.provider, &self.id, &self.service].into_iter().any(|template| template.parts().any(|own| own == part))
+    }
+
     /// The instance that names say.
     fn name(&self, bound: &Bindings) -> Option<InstanceName> {
         let [provider, id, service] =
@@ -249,6 +258,10 @@ pub(crate) fn check(
         let sentence = format!("profile `{}` does not take the intent `{}`", profile.name, word.name());
         let reason = Reason::new(ReasonCode::InstanceIntentNotAllowed, FIELD, sentence);
         reasons.push(reason.allowing(allowed.join(", ")));
+        // Whose certificate it presents is nobody's business then.
+        if word == IntentWord::Refresh {
+            return None;
+        }
     }
     if word == IntentWord::None {
         if rule.intents.contains(&word)
@@ -274,7 +287,7 @@ pub(crate) fn check(
             InstanceStep::Refresh(presented_certificate(rule, request, presented, name.as_ref(), now, reasons)?)
         }
     };
-    Some(InstanceMove { name: name?, key: request.key.digest(), step })
+    Some(InstanceMove { name: name?, key: request.key.digest(), wish_sha256: request.wish_sha256(), step })
 }
 
 fn presented_certificate(
@@ -332,6 +345,7 @@ fn presented_certificate(
         serial: presented.serial,
         key,
         not_before: presented.not_before,
+        not_after: presented.not_after,
         proven,
     })
 }

@@ -222,6 +222,18 @@ mod tests {
         assert!(block("10.1.0.0/16").overlaps(&block("10.0.0.0/8")));
         assert!(!block("10.1.0.0/16").overlaps(&block("10.2.0.0/16")));
         assert!(!block("::/0").overlaps(&block("0.0.0.0/0")));
+        for (inner, outer, inside) in [
+            ("10.1.0.0/16", "10.0.0.0/8", true),
+            ("10.1.0.0/16", "10.1.0.0/16", true),
+            ("10.0.0.0/8", "10.0.0.0/16", false),
+            ("11.0.0.0/16", "10.0.0.0/8", false),
+            ("2001:db8::/64", "2001:db8::/32", true),
+            ("10.0.0.0/8", "::/0", false),
+        ] {
+            assert_eq!(block(inner).lies_in(&block(outer)), inside, "{inner} {outer}");
+        }
+        assert_eq!((block("10.0.0.0/8").as_str(), IpBlock::all_v4().as_str()), ("10.0.0.0/8", "0.0.0.0/0"));
+        assert!(block("10.0.0.0/8") != block("10.0.0.0/9") && block("10.0.0.0/8") != block("11.0.0.0/8"));
     }
 
     #[test]

@@ -447,3 +447,94 @@ fn positive_bits(number: &rasn::types::Integer) -> Option<u64> {
     let number = BigInt::from(number.clone());
     (number.sign() == Sign::Plus).then(|| number.bits())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rsa(last: u8, exponent: u32) -> Result<KeyKind, PublicKeyError> {
+        let mut modulus = [0xc5; 256];
+        modulus[255] = last;
+        let exponent: Vec<u8> = exponent.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
+        PublicKey::parse(&rsa_public_key(&modulus, &exponent).unwrap()).map(|key| key.kind())
+    }
+
+    #[test]
+    fn modulus_and_exponent_are_odd_and_the_exponent_is_65537_at_least() {
+        let even = PublicKeyError::Invalid { kind: "RSA", detail: "the modulus is even" };
+        for last in [0, 2, 0xfe] {
+            assert_eq!(rsa(last, 65_537), Err(even.clone()));
+        }
+        for last in [1, 3, 0xff] {
+            assert_eq!(rsa(last, 65_537), Ok(KeyKind::Rsa2048));
+        }
+        let exponent = PublicKeyError::Invalid { kind: "RSA", detail: "the public exponent is even or under 65537" };
+        for number in [65_535, 65_536, 65_538] {
+            assert_eq!(rsa(1, number), Err(exponent.clone()), "{number}");
+        }
+        assert_eq!(rsa(1, 65_539), Ok(KeyKind::Rsa2048));
+    }
+
+    #[test]
+    fn numbers_of_an_rsa_key_have_no_leading_zeros_and_come_back() {
+        let modulus = [0xc5; 256];
+        let spki = rsa_public_key(&modulus, &[1, 0, 1]).unwrap();
+        let key = PublicKey::parse(&spki).unwrap();
+        assert_eq!(rsa_numbers(key.raw()), Some((modulus.to_vec(), vec![1, 0, 1])));
+        assert_eq!(modulus_of(key.raw()).map(|modulus| modulus.bits()), Some(2_048));
+        assert_eq!(
+            (rsa_public_key(&[0, 1], &[3]), rsa_public_key(&[], &[3]), rsa_public_key(&[3], &[0, 3])),
+            (None, None, None)
+        );
+        assert_eq!((rsa_numbers(&[5, 0]), modulus_of(&[5, 0])), (None, None));
+    }
+
+    #[test]
+    fn an_edwards_coordinate_is_below_the_fields_prime() {
+        let point = |lowest: u8, middle: u8, highest: u8| {
+            let mut point = [middle; 32];
+            (point[0], point[31]) = (lowest, highest);
+            is_canonical(&point)
+        };
+        for sign in [0, 0x80] {
+            assert!(
+                point(0xec, 0xff, 0x7f | sign) && !point(0xed, 0xff, 0x7f | sign) && !point(0xff, 0xff, 0x7f | sign)
+            );
+            assert!(point(0xff, 0xfe, 0x7f | sign) && point(0xff, 0xff, 0x7e | sign) && point(0xff, 0, 0x7f | sign));
+        }
+    }
+
+    #[test]
+    fn a_key_has_8192_bytes_at_most() {
+        assert_eq!(PublicKey::parse(&[0; SPKI_BYTES_MAX]), Err(PublicKeyError::NotDer));
+        let bytes = SPKI_BYTES_MAX + 1;
+        assert_eq!(PublicKey::parse(&vec![0; bytes]), Err(PublicKeyError::TooLong { bytes }));
+    }
+
+    #[test]
+    fn a_point_is_uncompressed_and_has_its_curves_length() {
+        let with = |first: u8, bytes: usize| {
+            let mut point = vec![0; bytes];
+            point[0] = first;
+            curve(Some(&[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]), &point)
+        };
+        let compressed = Err(PublicKeyError::NotCanonical { detail: "the point is not uncompressed" });
+        for (first, bytes) in [(2, 65), (3, 33), (4, 64), (4, 66), (4, 97)] {
+            assert_eq!(with(first, bytes), compressed);
+        }
+        let off = Err(PublicKeyError::Invalid { kind: "ecdsa-p256", detail: "the point is not on the curve" });
+        assert_eq!(with(4, 65), off);
+    }
+
+    #[test]
+    fn a_digest_is_64_lower_case_digits_in_and_out() {
+        let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let digest = SpkiDigest::of(b"");
+        assert_eq!(digest_from_hex(text), Some(*digest.as_bytes()));
+        assert_eq!((digest.to_string().as_str(), format!("{digest:?}")), (text, format!("SpkiDigest({text})")));
+        for wrong in [&text[1..], &format!("{text}0"), &text.to_uppercase(), &text.replace('e', "g"), &"é".repeat(32)]
+        {
+            assert_eq!(digest_from_hex(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -58,7 +58,7 @@ pub use caller::Caller;
 pub use certification_request::decide_request;
 pub use claim::ClaimInput;
 pub use csr::CSR_BYTES_MAX;
-pub use decide::{Issuer, admit, decide, facts, provider};
+pub use decide::{Issuer, admit, decide, facts, may_refresh, provider};
 pub use decide_crl::{
     CrlIssuer, CrlRequest, NEXT_UPDATE_BEYOND_ISSUER_MAX, PreviousCrl, Revocation, SIGNER, decide_crl,
 };

@@ -1,32 +1,20 @@
 //! Names that may stand in a certificate: parsed once, strict, ASCII, and never changed on the way.
 
+mod dns;
+mod uri;
+
 use std::fmt;
 
 use crate::{email::Email, ip::IpName};
 
+pub use dns::{DNS_LABEL_BYTES_MAX, DNS_NAME_BYTES_MAX, DnsName};
+pub use uri::{URI_BYTES_MAX, Uri};
+
 /// Longest common name, in characters (RFC 5280, appendix A: ub-common-name).
 pub const COMMON_NAME_CHARS_MAX: usize = 64;
 
-/// Longest dNSName, in bytes (RFC 1035, section 2.3.4, without the trailing dot).
-pub const DNS_NAME_BYTES_MAX: usize = 253;
-
-/// Longest label of a dNSName, in bytes (RFC 1035, section 2.3.4).
-pub const DNS_LABEL_BYTES_MAX: usize = 63;
-
-/// Longest URI, in bytes (SPIFFE-ID, section 2.3: 2048).
-pub const URI_BYTES_MAX: usize = 2_048;
-
 /// Most subjectAltName entries that are looked at.
 pub const NAMES_MAX: usize = 100;
-
-/// A dNSName: lower-case letters, digits and hyphens; at least two labels; no trailing dot, no `xn--`. A wildcard only
-/// as [`DnsName::parse_wildcard`] reads it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DnsName(String);
-
-/// A uniformResourceIdentifier with an authority part: lower-case scheme and host, a path of unreserved characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uri(String);
 
 /// Why text is no name that this signer puts into certificates.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,178 +26,6 @@ pub struct NameError {
 
 pub(crate) const fn wrong<T>(detail: &'static str) -> Result<T, NameError> {
     Err(NameError { detail })
-}
-
-impl DnsName {
-    /// Reads a dNSName (RFC 5280, section 4.2.1.6: the preferred name syntax of RFC 1034, section 3.5).
-    ///
-    /// # Errors
-    /// [`NameError`] names the first rule that the text breaks.
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        if text.is_empty() || text.len() > DNS_NAME_BYTES_MAX {
-            return wrong("a dNSName has 1 to 253 bytes");
-        }
-        if text.ends_with('.') {
-            return wrong("a dNSName has no trailing dot");
-        }
-        if text.contains('*') {
-            return wrong("a wildcard is not taken here");
-        }
-        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return wrong("a dNSName is written in lower case");
-        }
-        let labels: Vec<&str> = text.split('.').collect();
-        if labels.len() < 2 {
-            return wrong("a dNSName has at least two labels");
-        }
-        if labels.last().is_some_and(|last| is_number(last)) {
-            return wrong("the last label of a dNSName is not a number");
-        }
-        labels.into_iter().try_for_each(label)?;
-        Ok(Self(text.to_owned()))
-    }
-
-    /// Reads a dNSName or a wildcard: `*` as the whole first label, and a dNSName behind it (RFC 6125, section 6.4.3).
-    ///
-    /// # Errors
-    /// [`NameError`] names the first rule that the text breaks.
-    pub fn parse_wildcard(text: &str) -> Result<Self, NameError> {
-        let Some(below) = text.strip_prefix("*.") else { return Self::parse(text) };
-        if text.len() > DNS_NAME_BYTES_MAX {
-            return wrong("a dNSName has 1 to 253 bytes");
-        }
-        if below.contains('*') {
-            return wrong("a wildcard is the whole first label, and the only one");
-        }
-        Self::parse(below)?;
-        Ok(Self(text.to_owned()))
-    }
-
-    /// Reads a name of one label, such as `web`: hosts within a cluster call each other so. It is no number.
-    ///
-    /// # Errors
-    /// [`NameError`] names the first rule that the text breaks.
-    pub fn parse_label(text: &str) -> Result<Self, NameError> {
-        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return wrong("a dNSName is written in lower case");
-        }
-        label(text)?;
-        if is_number(text) {
-            return wrong("the last label of a dNSName is not a number");
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    /// Whether it is a wildcard.
-    #[must_use]
-    pub fn is_wildcard(&self) -> bool {
-        self.0.starts_with("*.")
-    }
-
-    /// Whether it has one label only.
-    #[must_use]
-    pub fn is_label(&self) -> bool {
-        !self.0.contains('.')
-    }
-
-    /// Whether TLS clients take this name for `other`: the same, or a wildcard one label above.
-    #[must_use]
-    pub fn covers(&self, other: &str) -> bool {
-        let below = self.0.strip_prefix("*.");
-        self.0 == other || below.is_some_and(|below| other.split_once('.').is_some_and(|(_, rest)| rest == below))
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Whether clients take a name that ends in this label for an IPv4 address (WHATWG URL, "ends in a number"): decimal digits, or
-/// hexadecimal ones behind `0x`.
-fn is_number(label: &str) -> bool {
-    let hexadecimal = label.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    hexadecimal || label.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn label(label: &str) -> Result<(), NameError> {
-    if label.is_empty() || label.len() > DNS_LABEL_BYTES_MAX {
-        return wrong("every label of a dNSName has 1 to 63 bytes");
-    }
-    if !label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
-        return wrong("a dNSName consists of a-z, 0-9, `-` and `.`");
-    }
-    if label.starts_with('-') || label.ends_with('-') {
-        return wrong("a label neither begins nor ends with `-`");
-    }
-    if label.get(2..4) == Some("--") {
-        return wrong("internationalised labels (`xn--`) and other `??--` labels are not taken");
-    }
-    Ok(())
-}
-
-impl Uri {
-    /// Reads an absolute URI with an authority part (RFC 3986), such as `spiffe://zone/path`.
-    ///
-    /// No user information, port, query, fragment or percent-encoding; no empty, `.` or `..` path segment.
-    ///
-    /// # Errors
-    /// [`NameError`] names the first rule that the text breaks.
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        if text.is_empty() || text.len() > URI_BYTES_MAX {
-            return wrong("a URI has 1 to 2048 bytes");
-        }
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return wrong("a URI is written `scheme://host/path`");
-        };
-        if !scheme.starts_with(|c: char| c.is_ascii_lowercase())
-            || !scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        {
-            return wrong("the scheme of a URI is written in a-z, 0-9 and `-`");
-        }
-        let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
-        let host_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
-        if host.is_empty() || host.len() > 255 || !host.bytes().all(host_byte) {
-            return wrong("the host of a URI has 1 to 255 bytes of a-z, 0-9, `-`, `.` and `_`");
-        }
-        host.split('.').try_for_each(host_label)?;
-        if host.split('.').next_back().is_some_and(is_number) {
-            return wrong("the last label of a URI's host is not a number");
-        }
-        path.map_or(Ok(()), |path| path.split('/').try_for_each(segment))?;
-        Ok(Self(text.to_owned()))
-    }
-
-    /// The URI.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// As a label of a dNSName; `_` is taken, too, as in SPIFFE's trust domains.
-fn host_label(label: &str) -> Result<(), NameError> {
-    if label.is_empty() || label.len() > DNS_LABEL_BYTES_MAX {
-        return wrong("every label of a URI's host has 1 to 63 bytes");
-    }
-    if label.starts_with('-') || label.ends_with('-') {
-        return wrong("a label of a URI's host neither begins nor ends with `-`");
-    }
-    if label.get(2..4) == Some("--") {
-        return wrong("internationalised labels (`xn--`) and other `??--` labels are not taken");
-    }
-    Ok(())
-}
-
-fn segment(segment: &str) -> Result<(), NameError> {
-    if segment.is_empty() || segment == "." || segment == ".." {
-        return wrong("the path of a URI has no empty, `.` or `..` segment");
-    }
-    if !segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:~".contains(&byte)) {
-        return wrong("the path of a URI consists of letters, digits, `-`, `.`, `_`, `:`, `~` and `/`");
-    }
-    Ok(())
 }
 
 /// One subjectAltName entry (RFC 5280, section 4.2.1.6).
@@ -303,8 +119,6 @@ pub enum NameAttribute {
     Country,
     /// organizationName, UTF8String.
     Organization,
-    /// organizationalUnitName, UTF8String.
-    OrganizationalUnit,
     /// commonName, UTF8String.
     CommonName,
 }
@@ -316,7 +130,6 @@ impl NameAttribute {
         match self {
             Self::Country => &[2, 5, 4, 6],
             Self::Organization => &[2, 5, 4, 10],
-            Self::OrganizationalUnit => &[2, 5, 4, 11],
             Self::CommonName => &[2, 5, 4, 3],
         }
     }
@@ -325,7 +138,6 @@ impl NameAttribute {
         match self {
             Self::Country => "C",
             Self::Organization => "O",
-            Self::OrganizationalUnit => "OU",
             Self::CommonName => "CN",
         }
     }
@@ -368,127 +180,5 @@ impl fmt::Display for DistinguishedName {
             write!(f, "{comma}{} = {value}", attribute.short())?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_hosts_are_taken() {
-        for name in [
-            "a.b",
-            "0x1.b",
-            "a.0xyz",
-            "api.sports.athenz.cloud",
-            "1-a.b-2.example",
-            &format!("{}.example", "a".repeat(63)),
-        ] {
-            assert!(DnsName::parse(name).is_ok(), "{name}");
-        }
-    }
-
-    #[test]
-    fn whatever_a_client_might_read_differently_is_no_name() {
-        let long = format!("{}.example", "a".repeat(64));
-        for name in [
-            "",
-            ".",
-            "a",
-            "a.",
-            ".a",
-            "a..b",
-            "A.b",
-            "*.a.b",
-            "a_b.c",
-            "a.b\0",
-            "a.b ",
-            "a,b.c",
-            "é.fr",
-            "xn--e1a.fr",
-            "ab--c.fr",
-            "-a.b",
-            "a-.b",
-            "10.0.0.1",
-            "a.1",
-            "a.0x1f",
-            "a.0x",
-            "a/b.c",
-            &long,
-            "a.b\n",
-            "ａ.b",
-        ] {
-            assert!(DnsName::parse(name).is_err(), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn a_wildcard_is_the_whole_first_label_and_covers_one_label() {
-        for name in ["*", "*.", "*.a", "**.a.b", "*.*.b.c", "a.*.b.c", "a*.b.c", "*a.b.c", "*.a.b.", "*.1", "*..a.b"] {
-            assert!(DnsName::parse_wildcard(name).is_err(), "{name}");
-        }
-        let wildcard = DnsName::parse_wildcard("*.a.b").unwrap();
-        assert!(wildcard.covers("x.a.b") && wildcard.covers("*.a.b"));
-        for other in ["a.b", "x.y.a.b", "xa.b", "x.b"] {
-            assert!(!wildcard.covers(other), "{other}");
-        }
-        let plain = DnsName::parse_wildcard("x.a.b").unwrap();
-        assert!(plain.covers("x.a.b") && !plain.covers("y.a.b"));
-    }
-
-    #[test]
-    fn a_single_label_is_a_name_only_where_it_is_asked_for() {
-        for name in ["web", "web-1", "1web", &"a".repeat(63)] {
-            assert!(DnsName::parse_label(name).is_ok_and(|name| name.is_label()), "{name}");
-            assert!(DnsName::parse(name).is_err() && DnsName::parse_wildcard(name).is_err(), "{name}");
-        }
-        for name in [
-            "",
-            "*",
-            "Web",
-            "1",
-            "42",
-            "0x7f000001",
-            "0x",
-            "-web",
-            "web-",
-            "we_b",
-            "a.b",
-            "xn--e1a",
-            "web.",
-            &"a".repeat(64),
-        ] {
-            assert!(DnsName::parse_label(name).is_err(), "{name}");
-        }
-        assert!(!DnsName::parse("a.b").unwrap().is_label());
-    }
-
-    #[test]
-    fn uris_have_a_host_and_a_plain_path() {
-        for uri in ["spiffe://zone/a/b", "athenz://instanceid/sys.auth.aws/i-1:2", "spiffe://zone"] {
-            assert!(Uri::parse(uri).is_ok(), "{uri}");
-        }
-        for uri in [
-            "",
-            "zone",
-            "spiffe:zone",
-            "spiffe:///a",
-            "spiffe://zone/",
-            "spiffe://zone//a",
-            "spiffe://zone/../a",
-            "spiffe://u@zone/a",
-            "spiffe://zone:1/a",
-            "spiffe://zone/a?b",
-            "spiffe://zone/a#b",
-            "spiffe://zone/%41",
-            "SPIFFE://zone/a",
-            "spiffe://Zone/a",
-            "spiffe://zone/a,b",
-            "spiffe://zone/a b",
-            "spiffe://zone/\u{1}",
-        ] {
-            assert!(Uri::parse(uri).is_err(), "{uri:?}");
-        }
     }
 }

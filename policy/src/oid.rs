@@ -106,6 +106,10 @@ mod tests {
         assert!(Oid::parse(&format!("1.3{}", ".1".repeat(23))).is_err());
         assert!(Oid::parse(&format!("1.3{}", ".268435455".repeat(9))).is_ok(), "37 octets");
         assert!(Oid::parse(&format!("1.3{}", ".268435455".repeat(10))).is_err(), "41 octets");
+        assert!(Oid::parse(&format!("1.3{}.127.127", ".268435455".repeat(9))).is_ok(), "39 octets");
+        assert!(Oid::parse(&format!("1.3{}.127.128", ".268435455".repeat(9))).is_err(), "40 octets");
+        assert!(Oid::parse(&format!("1.3{}.16383", ".268435455".repeat(9))).is_ok(), "39 octets");
+        assert!(Oid::parse("2.39.1").is_ok() && Oid::parse("0.40.1").is_err() && Oid::parse("1.3.000000001").is_err());
     }
 
     #[test]

@@ -32,6 +32,32 @@ pub(crate) fn first<'a>(one: &'a Profile, other: &'a Profile) -> Option<(&'a str
     )
 }
 
+/// The first formats of each profile that take the same name and may read it differently: parts that are called alike are other parts of it.
+pub(crate) fn read_differently<'a>(
+    one: &'a Profile,
+    other: &'a Profile,
+    is_meant: impl Fn(&str) -> bool,
+) -> Option<(&'a str, &'a str)> {
+    let templates = |profile: &'a Profile| {
+        let names = profile.names.iter().filter_map(|format| Some((format.kind, format.pattern.template()?)));
+        profile.common_name.iter().map(|template| (NameKind::CommonName, template)).chain(names)
+    };
+    let (mine, theirs) = (&one.vocabulary, &other.vocabulary);
+    let reads_alike = |template: &Template, same: &Template| {
+        let parts_are_alike = template.parts().all(|part| mine.parts.get(part) == theirs.parts.get(part));
+        template == same && parts_are_alike && mine.dashes_claimed == theirs.dashes_claimed
+    };
+    let pairs = templates(one).flat_map(|mine| templates(other).map(move |theirs| (mine, theirs)));
+    let mut pairs = pairs.filter(|((kind, _), (same, _))| kind == same).map(|((_, mine), (_, theirs))| (mine, theirs));
+    let found = pairs.find(|(template, same)| {
+        let binds = |template: &Template| template.names_provider() || template.parts().any(&is_meant);
+        (binds(template) || binds(same))
+            && !reads_alike(template, same)
+            && templates_overlap(template, mine, same, theirs)
+    });
+    found.map(|(template, same)| (template.as_str(), same.as_str()))
+}
+
 /// The first wildcard of one profile that covers a dNSName with an instance in it of the other.
 pub(crate) fn covered_instance<'a>(one: &'a Profile, other: &'a Profile) -> Option<(&'a str, &'a str)> {
     let dns = |profile: &'a Profile| profile.names.iter().filter(|format| format.kind == NameKind::Dns);
@@ -267,6 +293,7 @@ mod tests {
             ("{service}.{domain:dashes}.{provider.suffix}", "{domain}.aws.cloud"),
             ("*.{domain}", "{service}.example.com"),
             ("*.example.com", "*.{domain}"),
+            ("*.example.com", "*.example.com"),
             ("{provider}.x", "sys.{service}.x"),
         ] {
             assert!(overlap(one, other, &[]), "{one} {other}");
@@ -283,6 +310,7 @@ mod tests {
             ("{service}.example.com", "*.sub.example.com"),
             ("{service}", "{domain}.{service}"),
             ("{provider}", "sys.aw"),
+            ("*.example.com", "!.example.com"),
         ] {
             assert!(!overlap(one, other, &[]), "{one} {other}");
         }

@@ -77,9 +77,11 @@ pub fn check(
         if !in_force.contains(&key.digest()) {
             let sentence = format!("the key with the SHA-256 {} is no owner's of the manifest in force", key.digest());
             reasons.push(Reason::new(ReasonCode::OwnerUnknown, "owner_key", sentence));
-        } else if signature.len() > OWNER_SIGNATURE_BYTES_MAX
-            || !key.verifies_ecdsa_sha256(&statement.signed_bytes(authority), signature)
-        {
+        } else if signature.len() > OWNER_SIGNATURE_BYTES_MAX {
+            let sentence = format!("`owner_signature` has {} bytes", signature.len());
+            let reason = Reason::new(ReasonCode::FieldOutOfLimits, "owner_signature", sentence);
+            reasons.push(reason.allowing(format!("at most {OWNER_SIGNATURE_BYTES_MAX} bytes")));
+        } else if !key.verifies_ecdsa_sha256(&statement.signed_bytes(authority), signature) {
             reasons.push(signature_wrong(authority));
         }
     }

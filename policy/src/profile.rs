@@ -1,34 +1,34 @@
 //! The policy as it is meant: parsed from the file once, with every mistake named; afterwards nothing can be wrong.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU16,
-};
+mod authority;
+mod caller;
+mod format;
+mod purpose;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    caller::{Caller, Identity},
+    caller::Caller,
     claim::ClaimRule,
-    constraint::NameConstraints,
     evidence::EvidenceRule,
-    file::{
-        CaseWord, ManifestNamesTable, NamesFromWord, OverWord, OwnerSignatureWord, POLICY_BYTES_MAX, PossessionWord,
-        RetiredKeyWord, RotatesWord,
-    },
+    file::{CaseWord, NamesFromWord, OverWord, POLICY_BYTES_MAX, PossessionWord},
     instance::InstanceRule,
-    ip::IpBlock,
-    key::{KeyKind, SignatureAlgorithm, SpkiDigest, sha256},
-    limits::{ProfileLimits, Rate},
-    name::{DistinguishedName, GeneralName, NameKind},
+    key::{KeyKind, SpkiDigest, sha256},
+    limits::ProfileLimits,
+    name::NameKind,
     oid::Oid,
     reading,
-    template::{Bindings, INSTANCE, Template, Vocabulary},
+    template::{INSTANCE, Template, Vocabulary},
     time::{Interval, Span},
     typed::{self, Typed},
-    web::{CrlUrl, HttpUrl},
 };
 
 pub use crate::mistake::{Mistake, PolicyError};
+pub(crate) use authority::Rotation;
+pub use authority::{Authority, CaProfile, CrlProfile};
+pub use caller::{CallerRule, Method};
+pub(crate) use format::{KindCount, NameFormat, Pattern};
+pub use purpose::KeyPurpose;
 
 /// The longest that a leaf lives without the profile giving a reason.
 pub const LEAF_LIFETIME_MAX: Span = Span::from_days(30);
@@ -90,108 +90,6 @@ impl std::fmt::Display for PolicyDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&crate::hex(&self.0))
     }
-}
-
-/// An authority: what its CA certificates say.
-#[derive(Clone, Debug)]
-pub struct Authority {
-    /// Its name.
-    pub name: String,
-    /// Its root.
-    pub root: CaProfile,
-    /// Its epochs.
-    pub epoch: CaProfile,
-    /// Name constraints of its epochs' certificates.
-    pub name_constraints: Option<NameConstraints>,
-    /// Its CRLs, if it makes any.
-    pub crl: Option<CrlProfile>,
-    /// Where leaves say that the CRL is.
-    pub crl_urls: Vec<CrlUrl>,
-    /// Where leaves say that the issuer's certificate is.
-    pub ca_issuer_urls: Vec<HttpUrl>,
-    /// Certificate policies of its epochs' certificates.
-    pub policies: Vec<Oid>,
-    /// How one epoch follows another.
-    pub(crate) rotation: Rotation,
-}
-
-/// How one epoch of an authority follows another.
-#[derive(Clone, Debug)]
-pub(crate) struct Rotation {
-    pub(crate) rotates: RotatesWord,
-    pub(crate) owner_keys: Vec<SpkiDigest>,
-    pub(crate) owner_signature: OwnerSignatureWord,
-    pub(crate) revoke_previous: bool,
-    pub(crate) retired_key: RetiredKeyWord,
-    pub(crate) manifest_names: ManifestNamesTable,
-}
-
-impl Authority {
-    /// What makes a new epoch.
-    #[must_use]
-    pub fn rotates(&self) -> RotatesWord {
-        self.rotation.rotates
-    }
-
-    /// Those who may set the first manifest; later ones are for the owners that the manifest in force names.
-    #[must_use]
-    pub fn owner_keys(&self) -> &[SpkiDigest] {
-        &self.rotation.owner_keys
-    }
-
-    /// What an owner signs.
-    #[must_use]
-    pub fn owner_signature(&self) -> OwnerSignatureWord {
-        self.rotation.owner_signature
-    }
-
-    /// Whether a rotation revokes the intermediate that it replaces, where the owner's signature does not say it.
-    #[must_use]
-    pub fn revoke_previous(&self) -> bool {
-        self.rotation.revoke_previous
-    }
-
-    /// What the key of a replaced epoch may still do.
-    #[must_use]
-    pub fn retired_key(&self) -> RetiredKeyWord {
-        self.rotation.retired_key
-    }
-
-    /// Names that its manifests may give beyond those that everybody takes.
-    #[must_use]
-    pub fn manifest_names(&self) -> ManifestNamesTable {
-        self.rotation.manifest_names
-    }
-}
-
-/// What the CRLs of an authority's root and epochs are.
-#[derive(Clone, Debug)]
-pub struct CrlProfile {
-    /// From thisUpdate to nextUpdate.
-    pub lifetime: Span,
-    /// When the next one is made, at the latest.
-    pub refresh: Span,
-    /// Whether a complete CRL says, critical, which certificates it is about. That of a partition always does.
-    pub distribution_point: bool,
-    /// How many partitions the leaves of an epoch have, if any: 2 to [`CRL_PARTITIONS_MAX`](crate::crl::CRL_PARTITIONS_MAX).
-    pub partitions: Option<NonZeroU16>,
-    /// Where intermediates say that the root's CRL is.
-    pub root_urls: Vec<HttpUrl>,
-}
-
-/// What one kind of CA certificate says.
-#[derive(Clone, Debug)]
-pub struct CaProfile {
-    /// The subject.
-    pub subject: DistinguishedName,
-    /// The lifetime.
-    pub lifetime: Span,
-    /// Kind of the key.
-    pub key: KeyKind,
-    /// What the key signs with.
-    pub algorithm: SignatureAlgorithm,
-    /// Whether the key is elsewhere.
-    pub offline: bool,
 }
 
 /// What leaves of a profile may say.
@@ -372,219 +270,6 @@ pub(crate) struct Lifetime {
     pub(crate) maximum: Span,
     pub(crate) over: OverWord,
     pub(crate) backdate: Span,
-}
-
-/// One format of subjectAltName entries, with how many there may be.
-#[derive(Clone, Debug)]
-pub(crate) struct NameFormat {
-    pub(crate) kind: NameKind,
-    pub(crate) pattern: Pattern,
-    pub(crate) at_least: usize,
-    pub(crate) at_most: usize,
-}
-
-/// What a name of one format looks like.
-#[derive(Clone, Debug)]
-pub(crate) enum Pattern {
-    /// Text with parts.
-    Template(Template),
-    /// An address in a block. It binds nothing.
-    Block(IpBlock),
-}
-
-impl Pattern {
-    pub(crate) fn as_str(&self) -> &str {
-        match self {
-            Self::Template(template) => template.as_str(),
-            Self::Block(block) => block.as_str(),
-        }
-    }
-
-    pub(crate) fn template(&self) -> Option<&Template> {
-        match self {
-            Self::Template(template) => Some(template),
-            Self::Block(_) => None,
-        }
-    }
-
-    pub(crate) fn is_wildcard(&self) -> bool {
-        self.template().is_some_and(Template::is_wildcard)
-    }
-
-    /// Every way to read `name` that agrees with `bound`. `None`: more ways than may be tried.
-    pub(crate) fn read(&self, name: &GeneralName, bound: &Bindings, vocabulary: &Vocabulary) -> Option<Vec<Bindings>> {
-        match (self, name) {
-            (Self::Block(block), GeneralName::Ip(address)) => {
-                Some(if block.contains(address.address()) { vec![bound.clone()] } else { Vec::new() })
-            }
-            (Self::Block(_), GeneralName::Dns(_) | GeneralName::Uri(_) | GeneralName::Email(_)) => Some(Vec::new()),
-            (Self::Template(template), name) => template.read(name.as_str(), bound, vocabulary),
-        }
-    }
-}
-
-/// How many names of one kind there may be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KindCount {
-    pub(crate) kind: NameKind,
-    pub(crate) at_least: usize,
-    pub(crate) at_most: usize,
-}
-
-/// Extended key usages that profiles can give (RFC 5280, section 4.2.1.12).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum KeyPurpose {
-    /// id-kp-serverAuth.
-    ServerAuth,
-    /// id-kp-clientAuth.
-    ClientAuth,
-    /// id-kp-codeSigning.
-    CodeSigning,
-    /// id-kp-emailProtection.
-    EmailProtection,
-    /// id-kp-timeStamping: alone and critical (RFC 3161, section 2.3).
-    TimeStamping,
-    /// id-kp-OCSPSigning.
-    OcspSigning,
-    /// Any other.
-    Other(Oid),
-}
-
-impl KeyPurpose {
-    /// Every purpose that has a name.
-    pub const NAMED: [Self; 6] = [
-        Self::ServerAuth,
-        Self::ClientAuth,
-        Self::CodeSigning,
-        Self::EmailProtection,
-        Self::TimeStamping,
-        Self::OcspSigning,
-    ];
-
-    /// The name that policy files use.
-    #[must_use]
-    pub fn name(&self) -> Cow<'static, str> {
-        match self {
-            Self::ServerAuth => "server-auth".into(),
-            Self::ClientAuth => "client-auth".into(),
-            Self::CodeSigning => "code-signing".into(),
-            Self::EmailProtection => "email-protection".into(),
-            Self::TimeStamping => "time-stamping".into(),
-            Self::OcspSigning => "ocsp-signing".into(),
-            Self::Other(oid) => oid.to_string().into(),
-        }
-    }
-
-    /// Its object identifier.
-    #[must_use]
-    pub fn arcs(&self) -> &[u32] {
-        match self {
-            Self::ServerAuth => &[1, 3, 6, 1, 5, 5, 7, 3, 1],
-            Self::ClientAuth => &[1, 3, 6, 1, 5, 5, 7, 3, 2],
-            Self::CodeSigning => &[1, 3, 6, 1, 5, 5, 7, 3, 3],
-            Self::EmailProtection => &[1, 3, 6, 1, 5, 5, 7, 3, 4],
-            Self::TimeStamping => &[1, 3, 6, 1, 5, 5, 7, 3, 8],
-            Self::OcspSigning => &[1, 3, 6, 1, 5, 5, 7, 3, 9],
-            Self::Other(oid) => oid.arcs(),
-        }
-    }
-}
-
-/// Methods that the policy gives rights to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Method {
-    /// MintCertificate.
-    MintCertificate,
-    /// GetChain.
-    GetChain,
-    /// RotateIntermediate.
-    RotateIntermediate,
-    /// ListEpochs.
-    ListEpochs,
-    /// WatchEpochs.
-    WatchEpochs,
-}
-
-impl Method {
-    /// Every method.
-    pub const ALL: [Self; 5] =
-        [Self::MintCertificate, Self::GetChain, Self::RotateIntermediate, Self::ListEpochs, Self::WatchEpochs];
-
-    /// Its name on the wire and in policy files.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::MintCertificate => "MintCertificate",
-            Self::GetChain => "GetChain",
-            Self::RotateIntermediate => "RotateIntermediate",
-            Self::ListEpochs => "ListEpochs",
-            Self::WatchEpochs => "WatchEpochs",
-        }
-    }
-
-    /// The method of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
-    }
-}
-
-/// A caller's rights.
-///
-/// A provider must be allowed by everything that a request comes through: by its profile, and by its caller where `providers` is
-/// set. A key id of crypki's interface, which stands for a profile there, is one more such thing: it brings a list of its own.
-#[derive(Clone, Debug)]
-pub struct CallerRule {
-    pub(crate) name: String,
-    pub(crate) identity: Identity,
-    pub(crate) methods: Vec<Method>,
-    pub(crate) profiles: Vec<String>,
-    pub(crate) providers: Option<Vec<String>>,
-    pub(crate) rate: Option<Rate>,
-}
-
-impl CallerRule {
-    /// Its name in the policy file.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The identity in its certificate.
-    #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    /// Methods that it may call.
-    #[must_use]
-    pub fn methods(&self) -> &[Method] {
-        &self.methods
-    }
-
-    /// Profiles that it may mint under.
-    #[must_use]
-    pub fn profiles(&self) -> &[String] {
-        &self.profiles
-    }
-
-    /// Providers that it may speak for; `None`: all of the profile's.
-    #[must_use]
-    pub fn providers(&self) -> Option<&[String]> {
-        self.providers.as_deref()
-    }
-
-    /// How many calls it may make.
-    #[must_use]
-    pub fn rate(&self) -> Option<Rate> {
-        self.rate
-    }
-
-    /// Whether it may call `method`.
-    #[must_use]
-    pub fn may_call(&self, method: Method) -> bool {
-        self.methods.contains(&method)
-    }
 }
 
 impl Policy {

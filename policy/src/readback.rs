@@ -73,9 +73,7 @@ pub(crate) fn name(name: &DistinguishedName) -> Result<Vec<u8>, Unencodable> {
     for (attribute, value) in name.attributes() {
         let value = match attribute {
             NameAttribute::Country => der(&PrintableString::from_bytes(value.as_bytes()).map_err(|_| Unencodable)?)?,
-            NameAttribute::Organization | NameAttribute::OrganizationalUnit | NameAttribute::CommonName => {
-                der(&Utf8String::from(value.as_str()))?
-            }
+            NameAttribute::Organization | NameAttribute::CommonName => der(&Utf8String::from(value.as_str()))?,
         };
         let attribute = AttributeTypeAndValue { r#type: oid(attribute.arcs())?, value: Any::new(value) };
         rdns.push(RelativeDistinguishedName::from(SetOf::from_vec(vec![attribute])));

@@ -221,6 +221,28 @@ impl Request {
         &self.content_sha256
     }
 
+    /// SHA-256 over what the certificate is to say, beside its key: two requests with the same ask for the same certificate, whatever was brought to prove
+    /// that they may.
+    pub(crate) fn wish_sha256(&self) -> [u8; 32] {
+        let mut bytes = Vec::new();
+        let mut field = |value: &[u8]| {
+            bytes.extend_from_slice(&(value.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(value);
+        };
+        field(b"hallmark-wish-v1");
+        field(self.profile.as_bytes());
+        field(&self.lifetime_seconds.to_be_bytes());
+        field(self.common_name.as_deref().unwrap_or_default().as_bytes());
+        for name in &self.names {
+            field(name.to_string().as_bytes());
+        }
+        for claim in &self.claims {
+            field(format!("claim:{}", claim.oid).as_bytes());
+            field(&claim.value);
+        }
+        sha256(&bytes)
+    }
+
     /// Key identifier of the CA key that is said to have signed the certificate that is to be replaced.
     #[must_use]
     pub fn presented_issuer(&self) -> Option<[u8; 20]> {
@@ -320,7 +342,6 @@ fn subject(input: SubjectInput) -> Result<Subject, Vec<Reason>> {
 
 fn bare_key(spki: Vec<u8>, common_name: String, names: Vec<NameInput>) -> Result<Subject, Vec<Reason>> {
     const NAMES: &str = "subject_alt_names";
-    let mut reasons = Vec::new();
     if names.len() > NAMES_MAX {
         let reason = Reason::new(ReasonCode::FieldOutOfLimits, NAMES, format!("there are {} names", names.len()));
         return Err(vec![reason.allowing(format!("at most {NAMES_MAX}"))]);
@@ -330,18 +351,14 @@ fn bare_key(spki: Vec<u8>, common_name: String, names: Vec<NameInput>) -> Result
         return Err(vec![reason.allowing(format!("at most {SPKI_BYTES_MAX} bytes"))]);
     }
     let key = PublicKey::parse(&spki)
-        .map_err(|error| reasons.push(Reason::new(ReasonCode::KeyMalformed, "spki", error.to_string())))
-        .ok();
-    match key {
-        Some(key) if reasons.is_empty() => Ok(Subject {
-            key,
-            common_name: (!common_name.is_empty()).then_some(common_name),
-            names,
-            possession: Possession::Caller,
-            raw: spki,
-        }),
-        _ => Err(reasons),
-    }
+        .map_err(|error| vec![Reason::new(ReasonCode::KeyMalformed, "spki", error.to_string())])?;
+    Ok(Subject {
+        key,
+        common_name: (!common_name.is_empty()).then_some(common_name),
+        names,
+        possession: Possession::Caller,
+        raw: spki,
+    })
 }
 
 /// A digest over every field that counts, each with its length before it, so that no two requests share one.

@@ -4,15 +4,15 @@
 //! `domain` are written as dashes and the end is one of a provider's suffixes. What a part is bound to in one name
 //! is what it must be in all others.
 
+mod reading;
+
 use std::collections::BTreeMap;
 
 use crate::name::NameKind;
+use reading::Reading;
 
 /// Longest template, in bytes.
 const TEMPLATE_BYTES_MAX: usize = 512;
-
-/// Most steps that reading one name may take; templates that need more are too ambiguous to be safe.
-const STEPS_MAX: usize = 20_000;
 
 /// Most ends of names that are told apart; beyond, the rest of a format counts as unknown.
 const TAILS_MAX: usize = 256;
@@ -331,93 +331,6 @@ fn part_segment(part: &str) -> Result<Segment, TemplateError> {
     }
 }
 
-struct Reading<'a> {
-    vocabulary: &'a Vocabulary,
-    steps: usize,
-    found: Vec<Bindings>,
-}
-
-impl Reading<'_> {
-    /// Reads `text` with `segments` from here on; `None` when the steps are used up.
-    fn step(&mut self, segments: &[Segment], text: &str, bound: Bindings) -> Option<()> {
-        self.steps += 1;
-        if self.steps > STEPS_MAX {
-            return None;
-        }
-        let Some((segment, rest)) = segments.split_first() else {
-            if text.is_empty() && !self.found.contains(&bound) {
-                self.found.push(bound);
-            }
-            return Some(());
-        };
-        match segment {
-            Segment::Literal(literal) => match text.strip_prefix(literal.as_str()) {
-                Some(after) => self.step(rest, after, bound),
-                None => Some(()),
-            },
-            Segment::Part(name) => self.part(name, false, rest, text, &bound),
-            Segment::Dashed(name) => self.part(name, true, rest, text, &bound),
-            Segment::ProviderName => self.provider(rest, text, &bound, |provider| vec![provider.name.clone()]),
-            Segment::ProviderSuffix => self.provider(rest, text, &bound, |provider| provider.suffixes.clone()),
-        }
-    }
-
-    fn part(&mut self, name: &str, dashed: bool, rest: &[Segment], text: &str, bound: &Bindings) -> Option<()> {
-        if let Some(value) = bound.get(name) {
-            let written = if dashed { value.replace('.', "-") } else { value.clone() };
-            return match text.strip_prefix(written.as_str()) {
-                Some(after) => self.step(rest, after, bound.clone()),
-                None => Some(()),
-            };
-        }
-        let Some(part) = self.vocabulary.parts.get(name) else { return Some(()) };
-        let no_dashes = self.vocabulary.refuses_dashes(name);
-        let shape = if dashed { Shape::Label } else { part.shape };
-        let run = text.bytes().take_while(|byte| shape.takes(*byte)).count();
-        for end in 1..=run {
-            let Some((written, after)) = text.split_at_checked(end) else { continue };
-            let may_end = match rest.first() {
-                None => after.is_empty(),
-                Some(Segment::Literal(literal)) => after.starts_with(literal.as_str()),
-                Some(Segment::Part(_) | Segment::Dashed(_) | Segment::ProviderName | Segment::ProviderSuffix) => true,
-            };
-            if !may_end {
-                continue;
-            }
-            let value = if dashed { written.replace('-', ".") } else { written.to_owned() };
-            if part.takes(&value) && !(no_dashes && value.contains('-')) {
-                let mut bound = bound.clone();
-                bound.insert(name.to_owned(), value);
-                self.step(rest, after, bound)?;
-            }
-        }
-        Some(())
-    }
-
-    fn provider(
-        &mut self,
-        rest: &[Segment],
-        text: &str,
-        bound: &Bindings,
-        written: impl Fn(&Provider) -> Vec<String>,
-    ) -> Option<()> {
-        let vocabulary = self.vocabulary;
-        for provider in &vocabulary.providers {
-            if bound.get(PROVIDER).is_some_and(|name| *name != provider.name) {
-                continue;
-            }
-            for value in written(provider) {
-                if let Some(after) = text.strip_prefix(value.as_str()) {
-                    let mut bound = bound.clone();
-                    bound.insert(PROVIDER.to_owned(), provider.name.clone());
-                    self.step(rest, after, bound)?;
-                }
-            }
-        }
-        Some(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -475,6 +388,114 @@ mod tests {
         assert_eq!(found, [bindings(&[("instance", "i-1.pod"), ("provider", "sys.gcp")])]);
         let aws = bindings(&[("provider", "sys.aws")]);
         assert_eq!(read(format, "i-1.instanceid.athenz.gcp.athenz.cloud", &aws), []);
+    }
+
+    #[test]
+    fn a_part_takes_what_its_shape_says() {
+        let takes = |shape, value: &str| Part { shape, one_of: Vec::new(), none_of: Vec::new() }.takes(value);
+        for value in ["a", "0", "a-b", "a--b", "a_b", "_a"] {
+            assert!(takes(Shape::Label, value) && takes(Shape::Dotted, value) && takes(Shape::Path, value), "{value}");
+        }
+        for value in ["", "-", "-a", "a-", "-a-", "xn--a", "-xn--a", "A", "é", "a b", "a,b", "a*"] {
+            assert!(!takes(Shape::Label, value) && !takes(Shape::Dotted, value), "{value}");
+        }
+        for value in ["a.b", "a.b-c.d"] {
+            assert!(takes(Shape::Dotted, value) && !takes(Shape::Label, value) && takes(Shape::Path, value), "{value}");
+        }
+        for value in [".", ".a", "a.", "a..b", "a.-b", "a-.b", "a.xn--b", "a/b"] {
+            assert!(!takes(Shape::Dotted, value) && !takes(Shape::Label, value), "{value}");
+        }
+        for value in ["a/b", "A/b.c/-d", "...", "a/.b"] {
+            assert!(
+                takes(Shape::Path, value) && !takes(Shape::Dotted, value) && !takes(Shape::Label, value),
+                "{value}"
+            );
+        }
+        for value in ["", "/", "/a", "a/", "a//b", ".", "..", "a/.", "a/../b", "a:b", "a b"] {
+            assert!(!takes(Shape::Path, value), "{value}");
+        }
+        let listed = |one_of: &[&str], none_of: &[&str], value: &str| {
+            let owned = |list: &[&str]| list.iter().map(|value| (*value).to_owned()).collect();
+            Part { shape: Shape::Label, one_of: owned(one_of), none_of: owned(none_of) }.takes(value)
+        };
+        assert!(listed(&["a", "b"], &[], "b") && !listed(&["a", "b"], &[], "c"));
+        assert!(!listed(&[], &["a"], "a") && listed(&[], &["a"], "b") && !listed(&["a"], &["a"], "a"));
+    }
+
+    #[test]
+    fn every_mistake_of_a_format_has_its_name() {
+        let wrong = |text: &str| Template::parse(text).unwrap_err();
+        assert_eq!(
+            (wrong(""), wrong("{}"), wrong("{a")),
+            (TemplateError::Length, TemplateError::Braces, TemplateError::Braces)
+        );
+        for part in ["A", "a.b", "a:dots", "provider:dashes", ":dashes"] {
+            assert_eq!(wrong(&format!("{{{part}}}")), TemplateError::Modifier { part: part.to_owned() });
+        }
+        assert_eq!(
+            (wrong("{a}{b}"), wrong("a,b"), wrong("a}b")),
+            (TemplateError::Adjacent, TemplateError::Literal, TemplateError::Braces)
+        );
+    }
+
+    #[test]
+    fn the_ends_of_names_are_known_as_far_as_the_format_fixes_them() {
+        let tails = |template: &str, kind| {
+            let mut vocabulary = vocabulary();
+            let listed = |values: &[&str]| Part {
+                shape: Shape::Dotted,
+                one_of: values.iter().map(|value| (*value).to_owned()).collect(),
+                none_of: Vec::new(),
+            };
+            vocabulary.parts.insert("zone".to_owned(), listed(&["a.test", "b.test"]));
+            let tails = Template::parse(template).unwrap().tails(kind, &vocabulary);
+            tails.iter().map(|(tail, whole)| format!("{}{tail}", if *whole { "" } else { "*" })).collect::<Vec<_>>()
+        };
+        assert_eq!(tails("x.y.test", NameKind::Dns), ["x.y.test"]);
+        assert_eq!(tails("{service}.y.test", NameKind::Dns), ["*.y.test"]);
+        assert_eq!(tails("{service}.{zone}", NameKind::CommonName), ["*.a.test", "*.b.test"]);
+        assert_eq!(tails("x.{domain:dashes}.{zone}", NameKind::Dns), ["*.a.test", "*.b.test"]);
+        assert_eq!(tails("x.{provider}", NameKind::Dns), ["x.sys.aws", "x.sys.gcp"]);
+        assert_eq!(tails("x.{provider.suffix}", NameKind::Dns), ["x.aws.athenz.cloud", "x.gcp.athenz.cloud"]);
+        assert_eq!(tails("spiffe://zone.test/a/{service}", NameKind::Uri), ["zone.test"]);
+        assert_eq!(tails("spiffe://{service}.{zone}/a", NameKind::Uri), ["*.a.test", "*.b.test"]);
+        assert_eq!(tails("spiffe://{zone}", NameKind::Uri), ["a.test", "b.test"]);
+        assert_eq!(tails("spiffe://x.{zone}/{service}/y", NameKind::Uri), ["x.a.test", "x.b.test"]);
+        assert_eq!(tails("{service}@{zone}", NameKind::Email), ["a.test", "b.test"]);
+        assert_eq!(tails("{service}@mail.test", NameKind::Email), ["mail.test"]);
+        assert_eq!(tails("{service}", NameKind::Dns), ["*"]);
+    }
+
+    #[test]
+    fn up_to_256_ends_are_told_apart() {
+        let tails = |first: usize, second: usize| {
+            let listed = |head: &str, count: usize| Part {
+                shape: Shape::Label,
+                one_of: (0..count).map(|number| format!("{head}{number}")).collect(),
+                none_of: Vec::new(),
+            };
+            let parts = BTreeMap::from([("a".to_owned(), listed("a", first)), ("b".to_owned(), listed("b", second))]);
+            let tails = Template::parse("{a}.{b}").unwrap().tails(NameKind::Dns, &Vocabulary { parts, ..vocabulary() });
+            (tails.len(), tails.iter().all(|(_, whole)| *whole))
+        };
+        assert_eq!((tails(16, 16), tails(256, 1)), ((256, true), (256, true)));
+        assert_eq!((tails(16, 17), tails(17, 16)), ((17, false), (16, false)));
+    }
+
+    #[test]
+    fn a_name_is_read_in_20_000_steps_or_not_at_all() {
+        let read = |providers: usize| {
+            let provider = Provider { name: "p".to_owned(), suffixes: Vec::new() };
+            let vocabulary = Vocabulary { providers: vec![provider; providers], ..vocabulary() };
+            Template::parse("{provider}x").unwrap().read("py", &Bindings::new(), &vocabulary)
+        };
+        // The first step, and one with each provider.
+        assert_eq!((read(19_999), read(20_000)), (Some(Vec::new()), None));
+    }
+
+    #[test]
+    fn a_format_has_512_bytes_at_most() {
+        assert!(Template::parse(&"a".repeat(512)).is_ok() && Template::parse(&"a".repeat(513)).is_err());
     }
 
     #[test]

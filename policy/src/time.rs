@@ -234,7 +234,41 @@ mod tests {
     }
 
     #[test]
+    fn points_stay_within_what_certificates_can_say() {
+        let at = UnixTime::from_secs;
+        assert_eq!((at(-1), at(LAST_SECS + 1), UnixTime::LAST.secs()), (at(0), UnixTime::LAST, LAST_SECS));
+        assert_eq!((at(100).after(Span(7)), at(100).before(Span(7))), (at(107), at(93)));
+        assert_eq!((at(100).before(Span(u64::MAX)), at(100).after(Span(u64::MAX))), (at(0), UnixTime::LAST));
+        assert_eq!((at(107).secs_since(at(100)), at(100).secs_since(at(107)), at(7).secs_since(at(7))), (7, 0, 0));
+    }
+
+    #[test]
+    fn an_interval_has_its_first_and_its_last_second() {
+        let interval = |from, until| Interval { not_before: UnixTime(from), not_after: UnixTime(until) };
+        let outer = interval(10, 20);
+        for (moment, inside) in [(9, false), (10, true), (15, true), (20, true), (21, false)] {
+            assert_eq!(outer.contains_moment(UnixTime(moment)), inside, "{moment}");
+        }
+        for (from, until, inside) in [(10, 20, true), (11, 19, true), (9, 20, false), (10, 21, false), (9, 21, false)] {
+            assert_eq!(outer.contains(interval(from, until)), inside, "{from} {until}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_point_in_time_is_told_in_part() {
+        let told = UnixTime::parse(&"x\n".repeat(100)).unwrap_err().text;
+        assert_eq!(told, "x\\n".repeat(20));
+        assert_eq!(Span::parse(&"x".repeat(100)).unwrap_err().text, "x".repeat(40));
+    }
+
+    #[test]
     fn a_span_is_a_number_and_a_unit() {
+        for (text, secs) in
+            [("1s", 1), ("2m", 120), ("3h", 10_800), ("4d", 345_600), ("0s", 0), ("18446744073709551615s", u64::MAX)]
+        {
+            assert_eq!(Span::parse(text), Ok(Span::from_secs(secs)), "{text}");
+        }
+        assert!(Span::parse("18446744073709551616s").is_err() && Span::parse("307445734561825861m").is_err());
         assert_eq!(Span::parse("30d"), Ok(Span::from_days(30)));
         assert_eq!(Span::parse("90s").map(Span::secs), Ok(90));
         for wrong in ["", "d", "30", "1.5h", "-1d", "30 d", "1w", "99999999999999999999d", "30D", "٣d"] {
@@ -244,6 +278,19 @@ mod tests {
 
     #[test]
     fn a_span_is_shown_in_its_largest_unit() {
+        for (secs, text) in [
+            (60, "1m"),
+            (3_600, "1h"),
+            (86_400, "1d"),
+            (172_800, "2d"),
+            (7_200, "2h"),
+            (120, "2m"),
+            (86_460, "1441m"),
+            (90_000, "25h"),
+            (3_601, "3601s"),
+        ] {
+            assert_eq!(Span::from_secs(secs).to_string(), text);
+        }
         for text in ["30d", "12h", "5m", "61s", "0s"] {
             assert_eq!(Span::parse(text).map(|span| span.to_string()).as_deref(), Ok(text));
         }

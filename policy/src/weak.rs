@@ -226,17 +226,13 @@ fn close_primes(modulus: &BigUint) -> bool {
 
 /// The largest number whose square is not over `number`.
 ///
-/// Newton's iteration from above, at a start that is right in its first 53 bits, so that few rounds are needed.
+/// Newton's iteration from above, at a start that is right in its first bits, so that few rounds are needed.
 fn square_root(number: &BigUint) -> BigUint {
-    /// Bits of the number that the start is made from: even, and exact in a word.
-    const START_BITS: u64 = 62;
     if *number == BigUint::ZERO {
         return BigUint::ZERO;
     }
     // From here on the root is never 0: the steps go down to the integer square root and not below it.
-    let drop = number.bits().saturating_sub(START_BITS).next_multiple_of(2);
-    let head = (number >> drop).to_u64_digits().first().copied().unwrap_or(0);
-    let mut root = BigUint::from(head.isqrt() + 1) << (drop / 2);
+    let mut root = a_little_over_root(number);
     loop {
         let next = (&root + number / &root) >> 1_u32;
         if next >= root {
@@ -246,8 +242,25 @@ fn square_root(number: &BigUint) -> BigUint {
     }
 }
 
+/// More than the square root of a number, by less than one part in 2^29 where it is long.
+fn a_little_over_root(number: &BigUint) -> BigUint {
+    /// Bits of the number that it is made from: even, and exact in a word.
+    const HEAD_BITS: u64 = 62;
+    let drop = number.bits().saturating_sub(HEAD_BITS).next_multiple_of(2);
+    let head = (number >> drop).to_u64_digits().first().copied().unwrap_or(0);
+    BigUint::from(head.isqrt() + 1) << (drop / 2)
+}
+
 /// Whether a number is a square. Almost all that are not are told by their residues.
 fn is_square(number: &BigUint) -> bool {
+    if !has_residues_of_a_square(number) {
+        return false;
+    }
+    let root = square_root(number);
+    &root * &root == *number
+}
+
+fn has_residues_of_a_square(number: &BigUint) -> bool {
     /// 3 * 5 * 7 * 11 * 13 * 17 * 19 * 23.
     const RESIDUES_OF: u32 = 111_546_435;
     const PRIMES: [u32; 8] = [3, 5, 7, 11, 13, 17, 19, 23];
@@ -256,12 +269,7 @@ fn is_square(number: &BigUint) -> bool {
         return false;
     }
     let rest = (number % RESIDUES_OF).iter_u32_digits().next().unwrap_or(0);
-    let fits = |prime: u32| (0..prime).any(|root| root * root % prime == rest % prime);
-    if !PRIMES.into_iter().all(fits) {
-        return false;
-    }
-    let root = square_root(number);
-    &root * &root == *number
+    PRIMES.into_iter().all(|prime| (0..prime).any(|root| root * root % prime == rest % prime))
 }
 
 /// Whether it is a point of order 1, 2, 4 or 8.
@@ -361,6 +369,59 @@ mod tests {
         let big = prime();
         assert_eq!(square_root(&(&big * &big)), big);
         assert_eq!(square_root(&(&big * &big - 1_u32)), big - 1_u32);
+    }
+
+    #[test]
+    fn the_root_is_looked_for_from_just_above_it() {
+        for root in
+            [prime(), BigUint::from(u64::MAX), BigUint::from(1_u32) << 1_023_u32, BigUint::from(1_u32) << 1_022_u32]
+        {
+            for (number, root) in [(&root * &root, root.clone()), (&root * &root - 1_u32, &root - 1_u32)] {
+                let over = a_little_over_root(&number) - &root;
+                assert!(over > BigUint::ZERO && over < &root >> 29_u32, "{root}");
+            }
+        }
+    }
+
+    #[test]
+    fn squares_are_told_from_all_other_numbers_and_most_of_those_by_their_residues() {
+        let mut guessed = 0;
+        for number in 0..20_000_u32 {
+            let is_one = number.isqrt().pow(2) == number;
+            let residues = has_residues_of_a_square(&number.into());
+            assert_eq!(is_square(&number.into()), is_one, "{number}");
+            assert!(residues || !is_one, "{number}");
+            guessed += u32::from(residues && !is_one);
+        }
+        assert!(guessed < 100, "{guessed} are no squares and look like one");
+        for root in (0..64_u32).map(|bit| prime() + (BigUint::from(3_u32) << bit)) {
+            assert!(is_square(&(&root * &root)) && !is_square(&(&root * &root + 1_u32)));
+        }
+    }
+
+    #[test]
+    fn words_of_the_largest_value_are_reduced_like_any_other() {
+        assert!(!roca(&[u64::MAX; 32]));
+        let number = (BigUint::from(1_u32) << 2_048_u32) - 1_u32;
+        assert_eq!(weak_modulus(&number), Some(Weakness::SmallFactor(3)));
+    }
+
+    #[test]
+    fn small_primes_share_words() {
+        assert!(BATCHES.len() < 256, "{} batches: each costs a walk over the modulus", BATCHES.len());
+    }
+
+    #[test]
+    fn a_weakness_says_what_it_is() {
+        let said = [
+            (Weakness::SmallFactor(7), "7 divides the RSA modulus"),
+            (Weakness::ClosePrimes, "the primes of the RSA modulus are so close that it can be factored"),
+            (Weakness::Roca, "the RSA modulus has the fingerprint of ROCA (CVE-2017-15361)"),
+            (Weakness::SmallOrder, "the Ed25519 point is of small order"),
+        ];
+        for (weakness, sentence) in said {
+            assert_eq!(weakness.to_string(), sentence);
+        }
     }
 
     #[test]

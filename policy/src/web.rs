@@ -141,7 +141,12 @@ mod tests {
         for url in ["http://crl.example/a.crl", "http://crl.example:8080/a/b?x=1", "http://a.b/"] {
             assert_eq!(HttpUrl::parse(url).unwrap().as_str(), url);
         }
-        let long = format!("http://a.b/{}", "x".repeat(URL_BYTES_MAX));
+        let longest = format!("http://a.b/{}", "x".repeat(URL_BYTES_MAX - "http://a.b/".len()));
+        let long = format!("{longest}x");
+        for url in [longest.as_str(), "http://a.b:1/", "http://a.b:65535/-._~/?&=+:@!$'()*;%"] {
+            assert_eq!(HttpUrl::parse(url).unwrap().to_string(), url);
+        }
+        assert_eq!(CrlUrl::parse("http://a.b/{generation}").unwrap().to_string(), "http://a.b/{generation}");
         for url in [
             "",
             "https://a.b/",
@@ -152,6 +157,8 @@ mod tests {
             "http://u@a.b/",
             "http://a.b:/",
             "http://a.b:0/",
+            "http://a.b:+80/",
+            "http://a.b:80:80/",
             "http://a.b:65536/",
             "http://a.b/ x",
             "http://a.b/#f",

@@ -1,10 +1,14 @@
 //! Leaf certificates: how operators find them, and revoke many at once. Touches no key.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use hallmark_ledger::{
-    CertificateFilter, CertificatePage, CertificateRecord, Event, REVOCATIONS_MAX, Revoke, Revoked, UnixMillis,
+    CertificateFilter, CertificatePage, CertificateRecord, EpochState, Event, REVOCATIONS_MAX, Revoke, Revoked,
+    UnixMillis,
 };
 use hallmark_policy::{Reason, ReasonCode, hex, key::SpkiDigest};
 use hallmark_proto::{
@@ -18,7 +22,6 @@ use hallmark_proto::{
 use crate::{
     answer::{self, Failure},
     core::Inner,
-    crl::interrupted,
     epochs,
     operate::decode,
     records::{check_text, check_why, not_registered, page, revocation_reason},
@@ -36,7 +39,7 @@ impl Inner {
         let filter = CertificateFilter {
             before: (before_index > 0).then_some(before_index),
             most: usize::try_from(page(limit)?).unwrap_or(usize::MAX),
-            ..self.filter(&authority, selection)?
+            ..self.filter(&authority, selection).await?
         };
         let CertificatePage { certificates, next } = self.search(authority, filter).await?;
         let certificates = certificates.into_iter().map(described).collect();
@@ -59,7 +62,7 @@ impl Inner {
             before: (before_index > 0).then_some(before_index),
             living: true,
             most: REVOCATIONS_MAX,
-            ..self.filter(&authority, selection)?
+            ..self.filter(&authority, selection).await?
         };
         let log_size = self.ledger.head().size;
         let CertificatePage { certificates, next } = self.search(authority.clone(), filter.clone()).await?;
@@ -67,8 +70,10 @@ impl Inner {
             self.check_serial(&authority, filter).await?;
         }
         let count = u64::try_from(certificates.len()).unwrap_or(u64::MAX);
+        let unlisted = self.unlisted(&authority, &certificates)?;
         if dry_run || certificates.is_empty() {
-            let response = RevokeCertificatesResponse { certificates: count, next, log_size, log_index: None };
+            let response =
+                RevokeCertificatesResponse { certificates: count, next, log_size, log_index: None, unlisted };
             return Ok(answer::success(&response));
         }
         // The clock may be wrong: who is to be shut out is shut out nevertheless.
@@ -99,7 +104,25 @@ impl Inner {
             next,
             log_size,
             log_index: Some(logged.index),
+            unlisted,
         }))
+    }
+
+    /// How many of these no CRL will ever name: the key that signed them is destroyed.
+    pub(crate) fn unlisted(&self, authority: &str, certificates: &[CertificateRecord]) -> Result<u64, Failure> {
+        let mut destroyed = BTreeMap::new();
+        let mut unlisted = 0;
+        for CertificateRecord { issuer, .. } in certificates {
+            let is_destroyed = match destroyed.entry(*issuer) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(unknown) => {
+                    let epoch = self.epoch_by_key(authority, *issuer)?;
+                    *unknown.insert(epoch.is_some_and(|epoch| epoch.state == EpochState::Destroyed))
+                }
+            };
+            unlisted += u64::from(is_destroyed);
+        }
+        Ok(unlisted)
     }
 
     /// That nothing is left to revoke is an answer; a serial number that nobody has is a mistake.
@@ -114,18 +137,16 @@ impl Inner {
         Ok(())
     }
 
-    /// Reads the log, in a thread for slow work.
     async fn search(
         self: &Arc<Self>,
         authority: String,
         filter: CertificateFilter,
     ) -> Result<CertificatePage, Failure> {
-        let (inner, at) = (Arc::clone(self), self.clock.wall().millis);
-        let found = tokio::task::spawn_blocking(move || inner.ledger.certificates(&authority, &filter, at)).await;
-        found.map_err(|_| interrupted())?.map_err(|error| self.ledger_failed(&error))
+        let at = self.clock.wall().millis;
+        self.reading(move |ledger| ledger.certificates(&authority, &filter, at)).await
     }
 
-    fn filter(&self, authority: &str, selection: CertificateSelection) -> Result<CertificateFilter, Failure> {
+    async fn filter(&self, authority: &str, selection: CertificateSelection) -> Result<CertificateFilter, Failure> {
         const FIELD: &str = "selection";
         let out_of_limits = |sentence: &str| Failure::from(Reason::new(ReasonCode::FieldOutOfLimits, FIELD, sentence));
         let CertificateSelection { serial, name, provider, instance_id, spki_sha256, caller, profile, .. } = selection;
@@ -147,8 +168,8 @@ impl Inner {
         let registration = if instance_id.is_empty() {
             None
         } else {
-            let found = self.ledger.instance(authority, &provider, &instance_id);
-            let record = found.map_err(|error| self.ledger_failed(&error))?;
+            let (authority, of_provider, id) = (authority.to_owned(), provider.clone(), instance_id.clone());
+            let record = self.reading(move |ledger| ledger.instance(&authority, &of_provider, &id)).await?;
             Some(record.ok_or_else(|| not_registered(&provider, &instance_id))?.registered_index)
         };
         let moment = |millis: i64| (millis != 0).then_some(UnixMillis(millis));
@@ -171,12 +192,19 @@ impl Inner {
 fn check_narrow(selection: &CertificateSelection) -> Result<(), Failure> {
     let CertificateSelection { serial, name, instance_id, spki_sha256, caller, profile, .. } = selection;
     let texts = [name, instance_id, caller, profile];
-    if !serial.is_empty() || !spki_sha256.is_empty() || texts.iter().any(|text| !text.is_empty()) {
+    let is_of_a_time = selection.since_millis != 0 && selection.until_millis != 0;
+    if is_of_a_time && selection.since_millis > selection.until_millis {
+        let reason = Reason::new(ReasonCode::FieldOutOfLimits, "selection", "the selection ends before it begins");
+        return Err(reason.allowing("`since_millis` up to `until_millis`").into());
+    }
+    if is_of_a_time || !serial.is_empty() || !spki_sha256.is_empty() || texts.iter().any(|text| !text.is_empty()) {
         return Ok(());
     }
-    let sentence = "the selection says only when, and would revoke everything of that time";
+    let sentence = "the selection has no end or no beginning, and would revoke everything up to it";
     let reason = Reason::new(ReasonCode::FieldMissing, "selection", sentence);
-    Err(reason.allowing("at least one of serial, name, instance_id, spki_sha256, caller and profile").into())
+    let allowed =
+        "since_millis and until_millis, or at least one of serial, name, instance_id, spki_sha256, caller and profile";
+    Err(reason.allowing(allowed).into())
 }
 
 /// A selection, for the log.

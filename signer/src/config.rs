@@ -28,6 +28,9 @@ const RETENTION_DEFAULT: Span = Span::from_secs(86_400);
 /// How long what has ended is kept if the configuration does not say.
 const ENDED_RETENTION_DEFAULT: Span = Span::from_days(30);
 
+/// What has just ended may still be presented, by clocks that differ, and stands on a CRL that is not made yet.
+const ENDED_RETENTION_LEAST: Span = Span::from_secs(3_600);
+
 /// How long a rotation waits for signatures that are in flight if the configuration does not say, and the least and the most that it may say:
 /// whoever asked for the rotation waits as long.
 const DRAIN_TIME_DEFAULT: Span = Span::from_secs(10);
@@ -80,7 +83,7 @@ pub struct LedgerTable {
     /// How long request ids are answered again; `24h` if not set.
     pub retention: Option<String>,
     /// How long serial numbers and records of instances that have ended stay in the database; `30d` if not set. The log keeps
-    /// them in any case, and instances that are revoked stay.
+    /// them in any case, and instances that are revoked stay. At least `1h`.
     pub ended_retention: Option<String>,
     /// Most pages (of 4 KiB) that the database may take; unbounded if not set.
     pub pages_max: Option<u32>,
@@ -221,6 +224,14 @@ pub enum ConfigError {
         /// What was typed.
         sessions: usize,
     },
+    /// What has ended would be forgotten too early.
+    #[error(
+        "`ledger.ended-retention` is {typed}, and is {ENDED_RETENTION_LEAST} at least: what has just ended may still be presented, and must be known"
+    )]
+    EndedRetention {
+        /// What was typed.
+        typed: Span,
+    },
     /// A time of waiting that makes no sense.
     #[error("`rotation.drain-time-max` is {typed}; {DRAIN_TIME_LEAST} to {DRAIN_TIME_MOST} work")]
     DrainTime {
@@ -262,9 +273,8 @@ impl CoreFile {
     /// See [`ConfigError`].
     pub fn read_ledger(&self, directory: &Path) -> Result<LedgerConfig, ConfigError> {
         let retention = self.ledger.retention.as_deref().map_or(Ok(RETENTION_DEFAULT), Span::parse);
-        let ended = self.ledger.ended_retention.as_deref().map_or(Ok(ENDED_RETENTION_DEFAULT), Span::parse);
         Ok(LedgerConfig {
-            ended_retention: ended.map_err(|source| ConfigError::Span { field: "ledger.ended-retention", source })?,
+            ended_retention: self.ledger.ended_retention()?,
             database: directory.join(&self.ledger.database),
             publish: directory.join(&self.log.publish),
             retention: retention.map_err(|source| ConfigError::Span { field: "ledger.retention", source })?,
@@ -301,6 +311,22 @@ impl RotationTable {
         let typed = parsed.map_err(|source| ConfigError::Span { field: "rotation.drain-time-max", source })?;
         let fits = (DRAIN_TIME_LEAST.secs()..=DRAIN_TIME_MOST.secs()).contains(&typed.secs());
         if fits { Ok(typed) } else { Err(ConfigError::DrainTime { typed }) }
+    }
+}
+
+impl LedgerTable {
+    /// How long what has ended stays in the database.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn ended_retention(&self) -> Result<Span, ConfigError> {
+        let parsed = self.ended_retention.as_deref().map_or(Ok(ENDED_RETENTION_DEFAULT), Span::parse);
+        let typed = parsed.map_err(|source| ConfigError::Span { field: "ledger.ended-retention", source })?;
+        if typed.secs() >= ENDED_RETENTION_LEAST.secs() {
+            Ok(typed)
+        } else {
+            Err(ConfigError::EndedRetention { typed })
+        }
     }
 }
 
@@ -366,5 +392,27 @@ impl BackendTable {
                 Ok(BackendConfig::Software { directory: directory.join(keys), passphrase })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_stays_in_the_database_for_an_hour_at_least() {
+        let read = |typed: Option<&str>| {
+            let ended_retention = typed.map(str::to_owned);
+            let table = LedgerTable { database: PathBuf::new(), retention: None, ended_retention, pages_max: None };
+            table.ended_retention().map_err(|error| error.to_string())
+        };
+        assert_eq!(read(None), Ok(ENDED_RETENTION_DEFAULT));
+        assert_eq!(read(Some("1h")), Ok(ENDED_RETENTION_LEAST));
+        let told = "`ledger.ended-retention` is 59m, and is 1h at least: what has just ended may still be presented, and must be known";
+        assert_eq!(read(Some("59m")), Err(told.to_owned()));
+        for typed in ["0s", "1s"] {
+            assert!(read(Some(typed)).unwrap_err().contains("at least"), "{typed}");
+        }
+        assert!(read(Some("soon")).unwrap_err().starts_with("`ledger.ended-retention`: "));
     }
 }

@@ -1,7 +1,9 @@
 //! What follows from refused and displaced certificates of instances, beside what the ledger wrote in its transaction.
 
 use hallmark_ledger::{Event, UnixMillis};
-use hallmark_policy::{Approved, Facts, Reason, ReasonCode, limits::Rate};
+use hallmark_policy::{
+    Approved, Facts, Issuer, Policy, Reason, ReasonCode, Request, limits::Rate, may_refresh, time::Interval,
+};
 
 use crate::{answer::Failure, core::Inner, order::Outcome};
 
@@ -12,6 +14,20 @@ pub(crate) struct Charge {
 }
 
 impl Inner {
+    /// The request with the key that may have signed the certificate that it presents. Where the policy lets its caller refresh nothing, it is not looked for:
+    /// who may not ask learns nothing, and makes no work.
+    pub(crate) fn with_presented_issuer(&self, policy: &Policy, request: &Request) -> Result<Request, Failure> {
+        let request = request.clone();
+        let Some(identifier) = request.presented_issuer().filter(|_| may_refresh(policy, &request)) else {
+            return Ok(request);
+        };
+        let key = self.key_by_identifier(request.authority(), &identifier)?;
+        Ok(match key {
+            Some(key) => request.with_presented_issuer(&key),
+            None => request,
+        })
+    }
+
     /// Takes one certificate of the instance's rate. Where none is left, what raises an alarm goes on to the ledger nevertheless: a thief is
     /// caught, however fast he is.
     pub(crate) fn charge_instance(&self, approved: &Approved, at: UnixMillis) -> Result<Option<Charge>, Failure> {
@@ -56,13 +72,20 @@ impl Inner {
         })
     }
 
-    /// Raises the alarm, if the refusal is in the log.
+    /// Raises the alarm, if the refusal is in the log, once the alarm is.
     pub(crate) async fn alarm(&self, alarm: Option<Event>, refusal: &Failure) {
         let (Some(mut alarm), Some(logged)) = (alarm, &refusal.logged) else { return };
-        if let Event::ForeignCertificate { log_index, .. } = &mut alarm {
-            *log_index = logged.log_index;
-        }
+        let Event::ForeignCertificate { log_index, .. } = &mut alarm else { return };
+        *log_index = logged.log_index;
         self.log(alarm).await;
+    }
+
+    /// The issuer, whose leaves begin no earlier than its authority was resumed over a restored database: earlier ones are lost to it.
+    pub(crate) fn since_resumed(&self, issuer: Issuer) -> Result<Issuer, Failure> {
+        let resumed = self.ledger.restored_at(&issuer.authority).map_err(|error| self.ledger_failed(&error))?;
+        let Some(resumed) = resumed else { return Ok(issuer) };
+        let not_before = issuer.validity.not_before.max(resumed);
+        Ok(Issuer { validity: Interval { not_before, ..issuer.validity }, ..issuer })
     }
 
     /// The ledger refused: where an instance was revoked with it, CRLs are due.

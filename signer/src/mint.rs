@@ -42,7 +42,7 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
     let (raw, evidence) = (subject_bytes(&message), message.evidence_jwt.as_bytes().to_vec());
     let input = input(&core.policy(), message);
     let request = match Request::parse(call.caller, input) {
-        Ok(request) => core.with_presented_issuer(request)?,
+        Ok(request) => request,
         Err(reasons) => {
             facts.request = raw;
             facts.evidence = (!evidence.is_empty()).then_some(EvidenceFacts { jwt: evidence, verified_by: None });
@@ -96,16 +96,6 @@ fn identity(request: &Request, caller: &str) -> RequestIdentity {
 }
 
 impl Inner {
-    /// The request with the key that may have signed the certificate that it presents.
-    fn with_presented_issuer(&self, request: Request) -> Result<Request, Failure> {
-        let Some(identifier) = request.presented_issuer() else { return Ok(request) };
-        let key = self.key_by_identifier(request.authority(), &identifier)?;
-        Ok(match key {
-            Some(key) => request.with_presented_issuer(&key),
-            None => request,
-        })
-    }
-
     /// A request without an id is the one with the same content that the caller asked in the last minute, if there is one. Whoever
     /// calls has the turn of both.
     fn within_a_minute(&self, request: Request, caller: &str) -> Result<Request, Failure> {

@@ -163,11 +163,11 @@ impl Inner {
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::ListInstances) => {
-                let answered = self.list_instances(unary.body);
+                let answered = self.list_instances(unary.body).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::ShowInstance) => {
-                let answered = self.show_instance(unary.body);
+                let answered = self.show_instance(unary.body).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::RevokeInstance) => {

@@ -100,7 +100,9 @@ pub(crate) async fn mint(
             return Err(core.refuse_under(&policy, vec![reason], facts(&policy, request)).await);
         }
     };
-    match decide(&policy, request, &serving.issuer, now.time, core.serial()?) {
+    let issuer = core.since_resumed(serving.issuer)?;
+    let request = &core.with_presented_issuer(&policy, request)?;
+    match decide(&policy, request, &issuer, now.time, core.serial()?) {
         Decision::Approve(approved) => {
             let mut charge = None;
             if !request.validate_only() {
@@ -145,7 +147,10 @@ pub(crate) async fn certify(
     let issued = core.ledger.issue_before(warrant, now.millis, deadline).await;
     drop(deciding);
     match issued.map_err(|error| core.ledger_failed(&error))? {
-        Issued::Committed { committed, logged } => {
+        Issued::Committed { committed, logged, revokes } => {
+            if revokes {
+                core.crls.refreshing.was_revoked();
+            }
             let way = Way { identity: &identity, issuer: &issuer, deadline, keep, passage };
             finish(core, committed, Some(logged), way).await
         }

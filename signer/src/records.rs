@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hallmark_ledger::{
     Allowed, CertificateFilter, InstanceFilter, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState,
+    Ledger, LedgerError, REVOCATIONS_MAX,
 };
 use hallmark_policy::{Reason, ReasonCode, crl::RevocationReason, reason::quote, time::UnixTime};
 use hallmark_proto::{
@@ -18,6 +19,7 @@ use crate::{
     answer::{self, Failure},
     certificates,
     core::Inner,
+    crl::interrupted,
     epochs,
     operate::{check_reason, decode},
 };
@@ -33,7 +35,7 @@ const TEXT_BYTES_MAX: usize = 1_024;
 
 impl Inner {
     /// Lists records.
-    pub(crate) fn list_instances(&self, body: Bytes) -> Result<Reply, Failure> {
+    pub(crate) async fn list_instances(&self, body: Bytes) -> Result<Reply, Failure> {
         let request: ListInstancesRequest = decode(body)?;
         let state = match State::try_from(request.state) {
             Ok(State::Unspecified) => InstanceState::Any,
@@ -55,36 +57,47 @@ impl Inner {
         ] {
             check_text(field, text)?;
         }
-        let most = page(limit)?;
-        let filter = InstanceFilter { provider, service, state, after: (after_provider, after_id), most: most + 1 };
+        let most = usize::try_from(page(limit)?).unwrap_or(usize::MAX);
+        let filter = InstanceFilter { provider, service, state, after: (after_provider, after_id), most };
         let now = self.clock.wall();
-        let mut found =
-            self.ledger.instances(&authority, &filter, now.millis).map_err(|error| self.ledger_failed(&error))?;
-        let wanted = usize::try_from(most).unwrap_or(usize::MAX);
-        let more = found.len() > wanted;
-        found.truncate(wanted);
-        let instances = found.into_iter().map(|record| instance(record, now.time)).collect();
-        Ok(answer::success(&ListInstancesResponse { instances, more }))
+        let found = self.reading(move |ledger| ledger.instances(&authority, &filter, now.millis)).await?;
+        let instances = found.instances.into_iter().map(|record| instance(record, now.time)).collect();
+        let more = found.next.is_some();
+        let (next_provider, next_id) = found.next.unwrap_or_default();
+        Ok(answer::success(&ListInstancesResponse { instances, more, next_provider, next_id }))
     }
 
     /// Shows one record.
-    pub(crate) fn show_instance(&self, body: Bytes) -> Result<Reply, Failure> {
+    pub(crate) async fn show_instance(&self, body: Bytes) -> Result<Reply, Failure> {
         let ShowInstanceRequest { authority, provider, id } = decode(body)?;
         self.check_instance(&authority, &provider, &id)?;
-        let found = self.ledger.instance(&authority, &provider, &id).map_err(|error| self.ledger_failed(&error))?;
-        let record = found.ok_or_else(|| not_registered(&provider, &id))?;
-        let filter = CertificateFilter {
-            registration: Some(record.registered_index),
-            most: usize::try_from(PAGE).unwrap_or(usize::MAX),
-            ..CertificateFilter::default()
-        };
         let now = self.clock.wall();
-        let certificates = self.ledger.certificates(&authority, &filter, now.millis);
-        let certificates = certificates.map_err(|error| self.ledger_failed(&error))?.certificates;
+        let (of_provider, of_id) = (provider.clone(), id.clone());
+        let found = self.reading(move |ledger| {
+            let Some(record) = ledger.instance(&authority, &of_provider, &of_id)? else { return Ok(None) };
+            let filter = CertificateFilter {
+                registration: Some(record.registered_index),
+                most: usize::try_from(PAGE).unwrap_or(usize::MAX),
+                ..CertificateFilter::default()
+            };
+            let page = ledger.certificates(&authority, &filter, now.millis)?;
+            Ok(Some((record, page.certificates)))
+        });
+        let (record, certificates) = found.await?.ok_or_else(|| not_registered(&provider, &id))?;
         Ok(answer::success(&ShowInstanceResponse {
             instance: Some(instance(record, now.time)),
             certificates: certificates.into_iter().map(certificates::described).collect(),
         }))
+    }
+
+    /// Reads the ledger, in a thread for slow work: other calls do not wait for it, and neither does the writer.
+    pub(crate) async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let ledger = self.ledger.clone();
+        let found = tokio::task::spawn_blocking(move || read(&ledger)).await;
+        found.map_err(|_| interrupted())?.map_err(|error| self.ledger_failed(&error))
     }
 
     /// Revokes an instance.
@@ -93,6 +106,7 @@ impl Inner {
         self.check_instance(&authority, &provider, &id)?;
         let reason = revocation_reason(&reason)?;
         check_why(&why)?;
+        let unlisted = self.unlisted_of(&authority, &provider, &id).await?;
         let wish = InstanceRevocation { authority, provider, id, reason, by: operator.to_owned(), why };
         // The clock may be wrong: who is to be shut out is shut out nevertheless.
         let revoked = self.ledger.revoke_instance(wish, self.clock.wall().millis).await;
@@ -101,17 +115,38 @@ impl Inner {
                 self.crls.refreshing.was_revoked();
                 let receipt = self.receipt_or_none(logged).await;
                 let (log_index, receipt) = (receipt.log_index, receipt.text);
-                Ok(answer::success(&RevokeInstanceResponse { log_index, certificates, before: false, receipt, left }))
+                let before = false;
+                let response = RevokeInstanceResponse { log_index, certificates, before, receipt, left, unlisted };
+                Ok(answer::success(&response))
             }
             InstanceRevoked::Before { log_index, certificates, left } => {
                 if certificates > 0 {
                     self.crls.refreshing.was_revoked();
                 }
                 let receipt = self.receipt_of(log_index).await?.text;
-                Ok(answer::success(&RevokeInstanceResponse { log_index, certificates, before: true, receipt, left }))
+                let before = true;
+                let response = RevokeInstanceResponse { log_index, certificates, before, receipt, left, unlisted };
+                Ok(answer::success(&response))
             }
             InstanceRevoked::Unknown(reason) => Err(reason.into()),
         }
+    }
+
+    /// How many of an instance's certificates no CRL will ever name.
+    async fn unlisted_of(&self, authority: &str, provider: &str, id: &str) -> Result<u64, Failure> {
+        let (named, now) = ((authority.to_owned(), provider.to_owned(), id.to_owned()), self.clock.wall().millis);
+        let certificates = self.reading(move |ledger| {
+            let (authority, provider, id) = named;
+            let Some(record) = ledger.instance(&authority, &provider, &id)? else { return Ok(Vec::new()) };
+            let filter = CertificateFilter {
+                registration: Some(record.registered_index),
+                living: true,
+                most: REVOCATIONS_MAX,
+                ..CertificateFilter::default()
+            };
+            Ok(ledger.certificates(&authority, &filter, now)?.certificates)
+        });
+        self.unlisted(authority, &certificates.await?)
     }
 
     /// Lets an instance register anew.

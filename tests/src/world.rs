@@ -76,6 +76,7 @@ pub struct World {
     device: Option<Device>,
     core: Option<Core>,
     roots: Roots,
+    refreshes_crls: bool,
     caller: Bytes,
     operator: Bytes,
 }
@@ -164,8 +165,18 @@ impl World {
         let token = (place == Where::SoftHsm).then(|| Token::make("world"));
         let caller = asking::caller_certificate("spiffe://hallmark.lab/coordinator");
         let operator = asking::caller_certificate(OPERATOR);
-        let world =
-            Self { directory, place, token, clocks, device: None, core: None, roots: Roots::new(), caller, operator };
+        let world = Self {
+            directory,
+            place,
+            token,
+            clocks,
+            device: None,
+            core: None,
+            roots: Roots::new(),
+            refreshes_crls: false,
+            caller,
+            operator,
+        };
         world.write_private("secret", PIN);
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).expect("random bytes");
@@ -305,13 +316,18 @@ impl World {
             accept_missing_anchor: false,
             create_authorities,
             roots: self.roots.clone(),
-            refresh_crls: false,
+            refresh_crls: self.refreshes_crls,
             config_sha256: [0; 32],
             clock: Box::new(self.clocks.clone()),
         };
         let (core, report) = Core::start(config, options).await?;
         self.core = Some(core);
         Ok(report)
+    }
+
+    /// From the next start on, CRLs are kept fresh in the background, as the daemon does.
+    pub fn refresh_crls(&mut self) {
+        self.refreshes_crls = true;
     }
 
     /// Stops the core, as SIGTERM does.

@@ -21,6 +21,9 @@ fn instances_are_listed_page_by_page() {
     assert_snapshot!(list("").told());
     assert_snapshot!(list(" --limit 1").told());
     assert_snapshot!(list(" --state alive --after-provider p --after i-1").told());
+    let rare = list(" --service rare --json").json();
+    let ids: Vec<_> = rare["instances"].as_array().unwrap().iter().map(|instance| &instance["id"]).collect();
+    assert_eq!(ids, ["i-2", "x\u{1b}[31m"], "it asks on where an answer has none");
     let json = list(" --state revoked --json").json();
     assert_eq!((&json["result"], &json["more"]), (&"instances".into(), &false.into()));
     let instance = &json["instances"][0];

@@ -96,7 +96,7 @@ impl Batch<'_> {
         let Some(record) = Record::find(self.connection, authority, &name)? else {
             return Ok(Allowed::Unknown(unknown(&name)));
         };
-        let sql = "SELECT 1 FROM instance WHERE id = ?1 AND revoking IS NOT NULL";
+        let sql = "SELECT 1 FROM revoking WHERE registration = ?1";
         if self.connection.prepare_cached(sql)?.exists([crate::schema::signed(record.id)])? {
             let sentence = format!("certificates of {name} are still being revoked");
             let reason = Reason::new(ReasonCode::StateDiffers, "instance", sentence);

@@ -16,7 +16,6 @@ use crate::{
     batch::{Batch, Fault},
     revocation::SERIALS_EACH_MAX,
     schema::signed,
-    shared::Raised,
 };
 
 /// Who revokes what the rule revokes.
@@ -27,12 +26,14 @@ const BY_RULE: &str = hallmark_policy::SIGNER;
 pub(crate) enum Change {
     /// It begins.
     Registered,
-    /// It begins anew, in the place of one that is alive.
+    /// It begins anew, in the place of one that is alive, whose certificates are superseded.
     Replaced(Record),
     /// The current certificate becomes the one before.
     Moved(Record),
     /// The one before stays, and what is displaced is superseded.
     Retried(Record),
+    /// The one before stays, and what nobody was given is superseded.
+    MovedAgain(Record),
     /// The one before stays; the certificate that should have been given again is not kept any more.
     Reissued(Record),
 }
@@ -42,7 +43,9 @@ impl Change {
     pub(crate) fn record(&self) -> Option<&Record> {
         match self {
             Self::Registered | Self::Replaced(_) => None,
-            Self::Moved(record) | Self::Retried(record) | Self::Reissued(record) => Some(record),
+            Self::Moved(record) | Self::Retried(record) | Self::MovedAgain(record) | Self::Reissued(record) => {
+                Some(record)
+            }
         }
     }
 
@@ -52,9 +55,32 @@ impl Change {
             Self::Registered => "registered",
             Self::Replaced(_) => "replaced",
             Self::Moved(_) => "moved",
+            Self::MovedAgain(_) => "moved-again",
             Self::Retried(_) => "retried",
             Self::Reissued(_) => "reissued",
         }
+    }
+}
+
+/// An alarm that is raised once its entry is durable: what is rolled back has alarmed nobody.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    alarm: &'static str,
+    authority: String,
+    log_index: u64,
+    sentence: String,
+}
+
+impl Alarm {
+    pub(crate) fn new(alarm: &'static str, authority: &str, log_index: u64, sentence: &str) -> Self {
+        Self { alarm, authority: authority.to_owned(), log_index, sentence: sentence.to_owned() }
+    }
+
+    /// Tells whoever reads the daemon's log. Gives what is counted: the authority, and the alarm's word.
+    pub(crate) fn raise(self) -> (String, &'static str) {
+        let Self { alarm, authority, log_index, sentence } = self;
+        tracing::error!(authority, alarm, log_index, "{sentence}");
+        (authority, alarm)
     }
 }
 
@@ -78,17 +104,22 @@ impl Batch<'_> {
         let not_after = conditions.not_after.secs();
         match change {
             Change::Registered | Change::Replaced(_) => {
+                if let Some(before) = Record::find(self.connection, &conditions.authority, &moved.name)? {
+                    let reason = RevocationReason::Superseded;
+                    self.revoke_living(&conditions.authority, before.id, reason, BY_RULE, SERIALS_EACH_MAX, at)?;
+                }
                 insert(self.connection, conditions, moved, held, at)?;
             }
             Change::Moved(record) => {
                 let sql = "UPDATE instance SET previous_issuer = issuer, previous_serial = serial, \
                            previous_spki_sha256 = spki_sha256, previous_index = log_index, issuer = ?3, serial = ?4, \
-                           spki_sha256 = ?5, log_index = ?6, retried = 0, moved_at = ?7, moves = moves + 1, \
+                           spki_sha256 = ?5, log_index = ?6, retried = 0, withheld = 0, moved_at = ?7, moves = moves + 1, \
                            not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
             }
-            Change::Retried(record) => {
-                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, retried = 1, \
+            Change::Retried(record) | Change::MovedAgain(record) => {
+                let is_retry = matches!(change, Change::Retried(_));
+                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, withheld = 0, \
                            moved_at = ?7, moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
                 let reason = RevocationReason::Superseded;
@@ -97,11 +128,15 @@ impl Batch<'_> {
                 let sql = "UPDATE serial SET displaced = 1 WHERE instance = ?1 AND (log_index = ?2 OR same_as = ?2)";
                 let values = params![signed(record.id), signed(record.current.log_index)];
                 self.connection.prepare_cached(sql)?.execute(values)?;
-                self.alarm_of_retry(conditions, moved, record, held, at)?;
+                if is_retry {
+                    let sql = "UPDATE instance SET retried = 1 WHERE id = ?1";
+                    self.connection.prepare_cached(sql)?.execute([signed(record.id)])?;
+                    self.alarm_of_retry(conditions, moved, record, held, at)?;
+                }
             }
             Change::Reissued(record) => {
-                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, moved_at = ?7, \
-                           moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
+                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, withheld = 0, \
+                           moved_at = ?7, moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
                 // Whoever has the one that is not kept any more has a current certificate, too.
                 let sql = "UPDATE serial SET same_as = ?3 WHERE instance = ?1 AND (log_index = ?2 OR same_as = ?2)";
@@ -162,13 +197,14 @@ impl Batch<'_> {
         let alarm = match &consequence {
             Consequence::Nothing => return Ok(()),
             Consequence::Alarm => "stray-certificate",
+            Consequence::Forged => "forged-certificate",
             Consequence::Revoke(_) => "instance-stolen",
             Consequence::Stop => "database-restored",
         };
         let about = About { authority: &facts.authority, caller: &facts.caller, request_id: &facts.request_id };
         let logged = self.alarm(alarm, about, moved, sentence, decision, at)?;
         match consequence {
-            Consequence::Nothing | Consequence::Alarm => {}
+            Consequence::Nothing | Consequence::Alarm | Consequence::Forged => {}
             Consequence::Revoke(record) => {
                 let reason = RevocationReason::KeyCompromise;
                 self.revoke_record(&facts.authority, &moved.name, &record, reason, BY_RULE, sentence, at)?;
@@ -201,12 +237,7 @@ impl Batch<'_> {
             .text("sentence", sentence)
             .count("decision-index", decision);
         let logged = self.append(object.into_entry("alarm", at.0), at)?;
-        self.raised.push(Raised {
-            authority: about.authority.to_owned(),
-            alarm,
-            log_index: logged.index,
-            sentence: sentence.to_owned(),
-        });
+        self.alarms.push(Alarm::new(alarm, about.authority, logged.index, sentence));
         Ok(logged)
     }
 
@@ -254,25 +285,31 @@ impl Batch<'_> {
             revoked += 1;
         }
         let left = count_living(self.connection, registration, at)?;
-        let sql = "UPDATE instance SET revoking = ?2, revoking_by = ?3 WHERE id = ?1";
-        let (why, who) = if left > 0 { (Some(reason.number()), Some(by)) } else { (None, None) };
-        self.connection.prepare_cached(sql)?.execute(params![signed(registration), why, who])?;
-        self.revoking |= left > 0;
+        if left > 0 {
+            let sql =
+                "INSERT OR REPLACE INTO revoking (registration, authority, reason, revoked_by) VALUES (?1, ?2, ?3, ?4)";
+            let values = params![signed(registration), authority, reason.number(), by];
+            self.connection.prepare_cached(sql)?.execute(values)?;
+            self.revoking = true;
+        } else {
+            let sql = "DELETE FROM revoking WHERE registration = ?1";
+            self.connection.prepare_cached(sql)?.execute([signed(registration)])?;
+        }
         Ok((revoked, left))
     }
 
-    /// Goes on with an instance whose certificates are not all revoked yet. Gives whether there is more to do.
+    /// Goes on with a registration whose certificates are not all revoked yet. Gives whether there is more to do.
     pub(crate) fn go_on_revoking(&mut self, at: UnixMillis, most: usize) -> Result<bool, Fault> {
-        let sql = "SELECT id, authority, revoking, revoking_by FROM instance WHERE revoking IS NOT NULL LIMIT 1";
+        let sql = "SELECT registration, authority, reason, revoked_by FROM revoking LIMIT 1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let read = |row: &rusqlite::Row<'_>| {
             let id = crate::schema::unsigned(row.get(0)?);
-            Ok((id, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?))
+            Ok((id, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, String>(3)?))
         };
         let Some((id, authority, reason, by)) = statement.query_row([], read).optional()? else { return Ok(false) };
         let reason = RevocationReason::from_number(reason).unwrap_or(RevocationReason::Unspecified);
         let most = u32::try_from(most).unwrap_or(SERIALS_EACH_MAX).min(SERIALS_EACH_MAX);
-        self.revoke_living(&authority, id, reason, by.as_deref().unwrap_or(BY_RULE), most, at)?;
+        self.revoke_living(&authority, id, reason, &by, most, at)?;
         Ok(true)
     }
 

@@ -1,28 +1,28 @@
 //! The serial rule against a short model of it, over random histories: registrations, refreshes with whatever certificate ever existed,
-//! retries, thieves, forgotten and void answers, operators, time, and databases that are restored.
+//! retries, thieves, forgotten and void answers, operators, time, and databases that are restored. `ledger/tests/histories` does the same with the whole ledger.
 //!
 //! `HALLMARK_SEQUENCES=10000` runs so many histories; a few hundred run by themselves.
 
+mod chance;
+mod many;
+mod real;
 mod reference;
 
 use std::collections::BTreeSet;
 
-use hallmark_entry::privacy::Private;
 use hallmark_policy::{
-    Conditions, EpochId, Facts, Numbering, RequestIdentity, Stage,
     content::Serial,
-    crl::{CrlScope, RevocationReason},
+    crl::RevocationReason,
     instance::{InstanceMove, InstanceName, InstanceStep, PresentedCertificate},
     key::SpkiDigest,
-    limits::Limits,
-    profile::PolicyDigest,
     time::UnixTime,
 };
 use hallmark_tlog::frontier::Frontier;
-use rusqlite::{Connection, params};
 
-use super::{Allowed, Consequence, Held, InstanceRevocation, InstanceRevoked, Verdict, judge, registration, stopped};
-use crate::{Revoke, Revoked, UnixMillis, batch::Batch, schema};
+use super::{Allowed, InstanceRevocation, InstanceRevoked, Withheld, withhold};
+use crate::{Revoke, Revoked, UnixMillis};
+use chance::Chance;
+use real::Real;
 use reference::{Certificate, Model, Outcome, Wish};
 
 const SEQUENCES: u64 = 300;
@@ -31,121 +31,6 @@ const INSTANCES: u64 = 3;
 const LIFETIME_SECS: i64 = 30 * 86_400;
 const AUTHORITY: &str = "a";
 const ISSUER: SpkiDigest = SpkiDigest::from_bytes([9; 32]);
-
-/// The ledger's side.
-struct Real {
-    connection: Connection,
-    private: Private,
-    frontier: Frontier,
-    requests: u64,
-}
-
-impl Real {
-    fn new() -> Self {
-        let mut connection = Connection::open_in_memory().unwrap();
-        schema::create(&mut connection).unwrap();
-        connection
-            .execute("INSERT INTO authority (name, state, label, owners) VALUES ('a', 'ready', 'l', x'')", [])
-            .unwrap();
-        Self { connection, private: Private::default(), frontier: Frontier::empty(), requests: 0 }
-    }
-
-    fn batch<T>(&mut self, work: impl FnOnce(&mut Batch<'_>) -> T) -> T {
-        let mut batch = Batch::new(&self.connection, &self.private, &self.frontier, None);
-        let value = work(&mut batch);
-        batch.finish(0).unwrap();
-        self.frontier = batch.frontier;
-        value
-    }
-
-    /// What `Batch::issue` does about a record, and what it writes around that.
-    fn wish(&mut self, moved: &InstanceMove, serial: Serial, now: i64) -> Outcome {
-        let at = UnixMillis(now * 1_000);
-        self.requests += 1;
-        let id = format!("r-{}", self.requests);
-        let conditions = conditions(moved.clone(), serial, &id, now);
-        let facts = Facts { authority: AUTHORITY.to_owned(), ..Facts::default() };
-        self.batch(|batch| {
-            let verdict = judge(batch.connection, AUTHORITY, moved, at).unwrap();
-            if let Verdict::Same { log_index } = verdict {
-                return Outcome::Same(usize::try_from(number(batch.connection, log_index)).unwrap());
-            }
-            let change = match verdict {
-                Verdict::Refuse(reason, consequence) if consequence != Consequence::Nothing => {
-                    let stops = stopped(batch.connection, AUTHORITY).unwrap().is_some()
-                        || consequence == Consequence::Stop;
-                    batch.follow(consequence, moved, &facts, &reason.sentence, 0, at).unwrap();
-                    assert_eq!(stopped(batch.connection, AUTHORITY).unwrap().is_some(), stops);
-                    return Outcome::Refused(reason.code.as_str());
-                }
-                Verdict::Move(change) => match stopped(batch.connection, AUTHORITY).unwrap() {
-                    Some(reason) => return Outcome::Refused(reason.code.as_str()),
-                    None => change,
-                },
-                Verdict::Refuse(reason, _) => return Outcome::Refused(reason.code.as_str()),
-                Verdict::Same { .. } => unreachable!(),
-            };
-            let issuer = batch.issuer(ISSUER).unwrap().id;
-            let registration = registration(Some(&change), batch.next_index());
-            let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let index = schema::signed(batch.next_index());
-            let end = conditions.not_after.secs();
-            let values = params![issuer, serial.as_bytes(), end, index, registration, moved.key.as_bytes()];
-            batch.connection.execute(sql, values).unwrap();
-            let logged = batch.append(b"{}".to_vec(), at).unwrap();
-            let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, issuer, serial, \
-                       algorithm, not_after, tbs) VALUES (?1, ?2, 'a', 'c', ?3, x'00', 'leaf', ?4, ?5, 'ed25519', ?6, x'00')";
-            let values = params![index, at.0, id, issuer, serial.as_bytes(), end];
-            batch.connection.execute(sql, values).unwrap();
-            let serial = serial.as_bytes().to_vec();
-            let held = Held { issuer, serial, spki: *moved.key.as_bytes(), log_index: logged.index };
-            batch.move_record(&conditions, moved, &change, &held, at).unwrap();
-            Outcome::Issued(change.name())
-        })
-    }
-}
-
-/// Serial numbers count certificates.
-fn number(connection: &Connection, log_index: u64) -> u64 {
-    let sql = "SELECT serial FROM request WHERE log_index = ?1";
-    let serial: Vec<u8> = connection.query_row(sql, [schema::signed(log_index)], |row| row.get(0)).unwrap();
-    u64::from_be_bytes(serial[9..].try_into().unwrap())
-}
-
-fn conditions(moved: InstanceMove, serial: Serial, id: &str, now: i64) -> Conditions {
-    Conditions {
-        authority: AUTHORITY.to_owned(),
-        policy: PolicyDigest::from_bytes([0; 32]),
-        stage: Stage::Leaf { epoch: EpochId { generation: 1, transition: [0; 32] } },
-        request: RequestIdentity {
-            authority: AUTHORITY.to_owned(),
-            caller: "c".to_owned(),
-            id: id.to_owned(),
-            content_sha256: [0; 32],
-        },
-        issuer: ISSUER,
-        numbering: Numbering::Serial { serial, scope: CrlScope::Complete },
-        not_after: UnixTime::from_secs(now + LIFETIME_SECS),
-        limits: Limits::default(),
-        validate_only: false,
-        claims: Vec::new(),
-        instance: Some(moved),
-    }
-}
-
-/// SplitMix64: each history is its number.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-}
 
 fn name(instance: u64) -> InstanceName {
     InstanceName { provider: "p".to_owned(), id: format!("i-{instance}"), service: "s".to_owned() }
@@ -198,7 +83,7 @@ impl History {
     fn step(&mut self, seen: &mut BTreeSet<String>) {
         match self.chance.below(30) {
             0 => self.forget(),
-            1 => self.void(),
+            1 => self.withhold(),
             2 => self.now += i64::try_from(self.chance.below(20)).unwrap() * 86_400,
             3 => self.operator(seen),
             4 | 8 | 9 if self.saved.is_none() => {
@@ -234,14 +119,23 @@ impl History {
         self.trace.push("forget".to_owned());
     }
 
-    /// What was committed is never signed.
-    fn void(&mut self) {
+    /// The signature of what was committed fails, or it is never signed.
+    fn withhold(&mut self) {
         let at = self.chance.below(INSTANCES) as usize;
-        let Some(record) = &self.model.records[at] else { return };
-        let sql = "UPDATE request SET void = 1 WHERE serial = ?1";
-        self.real.connection.execute(sql, [self.world[record.current].serial.as_bytes()]).unwrap();
-        self.model.kept.remove(&record.current);
-        self.trace.push(format!("void {at}"));
+        let is_void = self.chance.below(2) == 0;
+        let Some(record) = &mut self.model.records[at] else { return };
+        let why = if is_void { Withheld::Void } else { Withheld::Failed };
+        let index = super::Record::find(&self.real.connection, AUTHORITY, &name(at as u64)).unwrap().unwrap();
+        withhold(&self.real.connection, index.current.log_index, why).unwrap();
+        if self.model.kept.contains(&record.current) {
+            record.withheld = if is_void { 2 } else { record.withheld.max(1) };
+        }
+        if is_void {
+            let sql = "UPDATE request SET void = 1 WHERE serial = ?1";
+            self.real.connection.execute(sql, [self.world[record.current].serial.as_bytes()]).unwrap();
+            self.model.kept.remove(&record.current);
+        }
+        self.trace.push(format!("withhold {at}: {why:?}"));
     }
 
     /// An operator revokes one certificate, and not its instance.
@@ -338,13 +232,15 @@ impl History {
                     serial: presented.serial,
                     key: digest(presented.key),
                     not_before: UnixTime::from_secs(presented.begins),
+                    not_after: UnixTime::from_secs(presented.begins + LIFETIME_SECS),
                     proven,
                 })
             }
         };
-        let moved = InstanceMove { name: name(instance), key: digest(key), step };
-        self.trace.push(format!("{wish:?} of {instance} with key {key} at {}", self.now));
-        let expected = self.model.wish(instance, key, wish, &self.world, self.now);
+        let lifetime = u8::from(self.chance.below(4) == 0);
+        let moved = InstanceMove { name: name(instance), key: digest(key), wish_sha256: [lifetime; 32], step };
+        self.trace.push(format!("{wish:?} of {instance} with key {key}, lifetime {lifetime}, at {}", self.now));
+        let expected = self.model.wish(instance, (key, lifetime), wish, &self.world, self.now);
         let found = self.real.wish(&moved, serial, self.now);
         self.trace.push(format!("  -> {found:?}"));
         // A stopped authority says so, whatever the rule would say.
@@ -357,7 +253,7 @@ impl History {
         if let Outcome::Issued(word) = found {
             let registration = self.model.records[instance as usize].as_ref().unwrap().registration;
             assert_eq!(registration == self.world.len(), matches!(word, "registered" | "replaced"));
-            self.world.push(Certificate { serial, key, begins: self.now, instance, registration });
+            self.world.push(Certificate { serial, key, lifetime, begins: self.now, instance, registration });
         }
         self.compare();
     }
@@ -373,6 +269,8 @@ impl History {
             assert_eq!(found.current.serial, serial(record.current), "{}", trace());
             assert_eq!(found.previous.map(|held| held.serial), record.previous.map(serial), "{}", trace());
             assert_eq!((found.retried, found.revoked), (record.retried, record.revoked), "{}", trace());
+            let withheld = [None, Some(Withheld::Failed), Some(Withheld::Void)];
+            assert_eq!(found.withheld, withheld[usize::from(record.withheld)], "{}", trace());
         }
         let sql = "SELECT count(*) FROM revocation";
         let revoked: i64 = self.real.connection.query_row(sql, [], |row| row.get(0)).unwrap();
@@ -401,6 +299,7 @@ fn the_rule_does_what_a_short_model_says_over_random_histories() {
         "INSTANCE_STOLEN",
         "INSTANCE_UNKNOWN",
         "moved",
+        "moved-again",
         "registered",
         "reissued",
         "replaced",
@@ -409,48 +308,4 @@ fn the_rule_does_what_a_short_model_says_over_random_histories() {
         "same",
     ];
     assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), expected, "every branch was walked");
-}
-
-#[test]
-fn all_certificates_of_an_instance_are_revoked_however_many_there_are() {
-    for by_hand in [true, false] {
-        let mut real = Real::new();
-        let serial = |number: u64| {
-            let mut random = [0; 16];
-            random[8..].copy_from_slice(&number.to_be_bytes());
-            Serial::from_random(random)
-        };
-        let step = InstanceStep::Register { replace: false, alive_max: None };
-        let now = 1_800_000_000;
-        real.wish(&InstanceMove { name: name(0), key: digest(1), step }, serial(0), now);
-        let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) \
-                   SELECT issuer, ?1, not_after, log_index, instance, spki_sha256 FROM serial LIMIT 1";
-        for number in 1..2_500 {
-            real.connection.execute(sql, [serial(number).as_bytes()]).unwrap();
-        }
-        let at = UnixMillis(now * 1_000);
-        let revoked = real.batch(|batch| batch.revoke_instance(&command(0), at).unwrap());
-        assert!(matches!(revoked, InstanceRevoked::Now { certificates: 1_000, left: 1_500, .. }), "{revoked:?}");
-        let allowed = real.batch(|batch| batch.allow_instance(&command(0), at).unwrap());
-        assert!(matches!(allowed, Allowed::Unfinished(_)), "{allowed:?}");
-        if by_hand {
-            for (now, then) in [(1_000, 500), (500, 0), (0, 0)] {
-                let again = real.batch(|batch| batch.revoke_instance(&command(0), at).unwrap());
-                let InstanceRevoked::Before { certificates, left, .. } = again else { panic!("{again:?}") };
-                assert_eq!((certificates, left), (now, then));
-            }
-        } else {
-            let mut steps = 0;
-            while real.batch(|batch| batch.go_on_revoking(at, 64).unwrap()) {
-                steps += 1;
-            }
-            assert_eq!(steps, 1_500_u32.div_ceil(64));
-        }
-        let sql = "SELECT count(*) FROM revocation WHERE reason = ?1";
-        let reason = command(0).reason.number();
-        let count: i64 = real.connection.query_row(sql, [reason], |row| row.get(0)).unwrap();
-        assert_eq!(count, 2_500);
-        let allowed = real.batch(|batch| batch.allow_instance(&command(0), at).unwrap());
-        assert!(matches!(allowed, Allowed::Now(_)), "{allowed:?}");
-    }
 }

@@ -1,7 +1,9 @@
 //! Records, as operators see them.
 
+use std::cmp::Ordering;
+
 use hallmark_policy::{content::Serial, instance::InstanceName, key::SpkiDigest, time::UnixTime};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use crate::{UnixMillis, schema::unsigned};
 
@@ -64,34 +66,80 @@ pub struct InstanceFilter {
     /// Provider and id of the last record that was seen.
     pub after: (String, String),
     /// Most records.
-    pub most: u32,
+    pub most: usize,
 }
+
+/// A part of what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstancePage {
+    /// The records.
+    pub instances: Vec<InstanceRecord>,
+    /// Behind whom to go on, by provider and id; none at the end.
+    pub next: Option<(String, String)>,
+}
+
+/// Rows that one page reads at most: some tens of milliseconds.
+const ROWS_MAX: usize = 20_000;
 
 const COLUMNS: &str = "provider, name, service, id, registered_at, moved_at, moves, not_after, spki_sha256, serial, \
                        log_index, previous_spki_sha256, previous_serial, previous_index, retried, revoked_at, revoked_index";
 
-/// Records of an authority, in the order of providers and ids.
+/// One page of records of an authority, in the order of providers and ids. It reads so many rows at most, whatever is looked for.
 pub(crate) fn page(
     connection: &Connection,
     authority: &str,
     filter: &InstanceFilter,
     at: UnixMillis,
-) -> rusqlite::Result<Vec<InstanceRecord>> {
-    let state = match filter.state {
-        InstanceState::Any => "?6 = ?6",
-        InstanceState::Alive => "revoked_at IS NULL AND not_after > ?6",
-        InstanceState::Revoked => "revoked_at IS NOT NULL AND ?6 = ?6",
-        InstanceState::Ended => "revoked_at IS NULL AND not_after <= ?6",
-    };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM instance WHERE authority = ?1 AND (provider, name) > (?2, ?3) \
-         AND (?4 = '' OR provider = ?4) AND (?5 = '' OR service = ?5) AND {state} ORDER BY provider, name LIMIT ?7"
-    );
-    let (provider, name) = &filter.after;
-    let now = at.0.div_euclid(1_000);
-    let values = params![authority, provider, name, filter.provider, filter.service, now, filter.most];
+) -> rusqlite::Result<InstancePage> {
+    let mut page = InstancePage::default();
+    let Some((sql, values)) = source(authority, filter) else { return Ok(page) };
     let mut statement = connection.prepare_cached(&sql)?;
-    statement.query_map(values, read)?.collect()
+    let now = UnixTime::from_secs(at.0.div_euclid(1_000));
+    let mut last = None;
+    for (read_rows, record) in statement.query_map(params_from_iter(values), read)?.enumerate() {
+        // Somebody is behind the last one that was looked at.
+        if page.instances.len() >= filter.most || read_rows >= ROWS_MAX {
+            page.next = last;
+            return Ok(page);
+        }
+        let record = record?;
+        last = Some((record.name.provider.clone(), record.name.id.clone()));
+        if fits(filter, &record, now) {
+            page.instances.push(record);
+        }
+    }
+    Ok(page)
+}
+
+/// The rows that can be meant, in their order, by an index alone; none where all of them are before the page.
+fn source(authority: &str, filter: &InstanceFilter) -> Option<(String, Vec<String>)> {
+    let (index, revoked) = match filter.state {
+        InstanceState::Revoked => ("instance_revoked", " AND revoked_at IS NOT NULL"),
+        InstanceState::Any | InstanceState::Alive | InstanceState::Ended => ("instance_name", ""),
+    };
+    let (provider, name) = &filter.after;
+    let select = format!("SELECT {COLUMNS} FROM instance INDEXED BY {index} WHERE authority = ?1{revoked}");
+    if filter.provider.is_empty() {
+        let sql = format!("{select} AND (provider, name) > (?2, ?3) ORDER BY provider, name");
+        return Some((sql, vec![authority.to_owned(), provider.clone(), name.clone()]));
+    }
+    let after = match provider.cmp(&filter.provider) {
+        Ordering::Less => "",
+        Ordering::Equal => name,
+        Ordering::Greater => return None,
+    };
+    let sql = format!("{select} AND provider = ?2 AND name > ?3 ORDER BY name");
+    Some((sql, vec![authority.to_owned(), filter.provider.clone(), after.to_owned()]))
+}
+
+fn fits(filter: &InstanceFilter, record: &InstanceRecord, now: UnixTime) -> bool {
+    let state = match filter.state {
+        InstanceState::Any => true,
+        InstanceState::Alive => record.revoked.is_none() && record.not_after > now,
+        InstanceState::Revoked => record.revoked.is_some(),
+        InstanceState::Ended => record.revoked.is_none() && record.not_after <= now,
+    };
+    state && (filter.service.is_empty() || record.name.service == filter.service)
 }
 
 /// One record.
@@ -130,4 +178,79 @@ fn read(row: &Row<'_>) -> rusqlite::Result<InstanceRecord> {
         retried: row.get(14)?,
         revoked,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{self, plan};
+
+    const AUTHORITY: &str = "a";
+
+    fn database(count: usize) -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::create(&mut connection).unwrap();
+        connection.execute("INSERT INTO issuer (id, spki_sha256, issued) VALUES (1, x'00', 0)", []).unwrap();
+        let sql = "INSERT INTO instance (authority, provider, name, service, registered_at, moved_at, not_after, issuer, serial, \
+                   spki_sha256, log_index, revoked_at, revoked_index) \
+                   SELECT 'a', 'p' || (value / 30000), printf('i-%06d', value), 's' || (value % 7), 0, 0, 100, 1, x'01', zeroblob(32), 0, \
+                   iif(value % 10000 = 9999, 5, NULL), iif(value % 10000 = 9999, 6, NULL) FROM generate_series(1, ?1)";
+        let sql = sql.replace("generate_series(1, ?1)", "(WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?1) SELECT value FROM n)");
+        connection.execute(&sql, [count as i64]).unwrap();
+        connection
+    }
+
+    fn filters() -> Vec<InstanceFilter> {
+        let states = [InstanceState::Any, InstanceState::Alive, InstanceState::Revoked, InstanceState::Ended];
+        let mut filters = Vec::new();
+        for state in states {
+            for provider in ["", "p1"] {
+                for service in ["", "s3"] {
+                    let (provider, service) = (provider.to_owned(), service.to_owned());
+                    filters.push(InstanceFilter { provider, service, state, most: 50, ..InstanceFilter::default() });
+                }
+            }
+        }
+        filters
+    }
+
+    #[test]
+    fn every_page_goes_along_an_index_and_sorts_nothing() {
+        let connection = database(10);
+        for filter in filters() {
+            let (sql, values) = source(AUTHORITY, &filter).unwrap();
+            let plan = plan(&connection, &sql, values.len());
+            assert!(plan.iter().all(|step| step.starts_with("SEARCH instance USING INDEX instance_")), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn pages_read_a_bounded_number_of_rows_and_find_everything_together() {
+        let connection = database(70_000);
+        for filter in filters() {
+            let (mut found, mut pages, mut filter) = (Vec::new(), 0, InstanceFilter { most: 1_000, ..filter });
+            loop {
+                let page = page(&connection, AUTHORITY, &filter, UnixMillis(50_000)).unwrap();
+                assert!(page.instances.len() <= 1_000);
+                found.extend(page.instances.into_iter().map(|record| record.name));
+                pages += 1;
+                let Some(next) = page.next else { break };
+                filter.after = next;
+            }
+            let condition = match filter.state {
+                InstanceState::Any => "1",
+                InstanceState::Alive => "revoked_at IS NULL",
+                InstanceState::Revoked => "revoked_at IS NOT NULL",
+                InstanceState::Ended => "0",
+            };
+            let sql = format!(
+                "SELECT count(*) FROM instance WHERE {condition} AND (?1 = '' OR provider = ?1) AND (?2 = '' OR service = ?2)"
+            );
+            let count: i64 = connection.query_row(&sql, [&filter.provider, &filter.service], |row| row.get(0)).unwrap();
+            assert_eq!(found.len() as i64, count, "{filter:?}");
+            assert!(found.is_sorted(), "{filter:?}");
+            let is_searched = filter.state == InstanceState::Ended;
+            assert_eq!(pages >= 2, is_searched || found.len() > 1_000, "{filter:?}: {pages}");
+        }
+    }
 }

@@ -4,11 +4,12 @@
 //!
 //! | it is | then |
 //! |---|---|
-//! | not in the ledger | the authority stops: a database was restored |
+//! | not in the ledger | the authority stops: a database was restored; refused, alarm, if its epoch cannot have issued it |
 //! | of no record, or of another registration or service | refused, alarm |
 //! | of a revoked instance | refused |
 //! | the current one | the record moves |
-//! | the one before, and the new key is the current one's | the current certificate again |
+//! | the one before, and the new key is the current one's | the current certificate again, or another in its place where it is not kept or another was asked for |
+//! | the one before, with another key, and nobody was given the current one | the record moves, and what it displaces is superseded |
 //! | the one before, with another key, once | the record moves, and what it displaces is superseded, alarm |
 //! | the one before, with another key, again | refused |
 //! | an older one, and the new key is one that this registration had | refused, alarm: somebody repeats what he recorded |
@@ -23,15 +24,15 @@ use hallmark_policy::{
     instance::{InstanceMove, InstanceName, InstanceStep, PresentedCertificate},
     time::UnixTime,
 };
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
-use super::{Change, Record, SerialRow, had_key, is_revoked};
+use super::{Change, Record, SerialRow, had_key, is_revoked, unknown};
 use crate::{
     UnixMillis,
     schema::{signed, unsigned},
 };
 
-const FIELD: &str = "instance";
+pub(super) const FIELD: &str = "instance";
 
 /// What becomes of a wish.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub(crate) enum Consequence {
     Nothing,
     /// Somebody should look.
     Alarm,
+    /// Somebody signs with a key of ours.
+    Forged,
     /// The instance is revoked.
     Revoke(Box<Record>),
     /// The authority issues nothing any more.
@@ -103,11 +106,11 @@ fn register(
             return Ok(revoked(name));
         }
         if record.is_alive(at) {
-            let is_retry = record.current.spki == *key.as_bytes() && record.previous.is_none();
-            if is_retry && record.service == name.service && is_kept(connection, record, at)? {
+            let is_retry = record.current.spki == *key.as_bytes() && record.is_first();
+            if is_retry && record.service == name.service && is_kept(connection, record, moved, at)? {
                 return Ok(Verdict::Same { log_index: record.current.log_index });
             }
-            if !replace {
+            if !replace && !record.was_never_given() {
                 let until = UnixTime::from_secs(record.not_after);
                 let sentence =
                     format!("{name} is registered since log entry {}, and its certificates end at {until}", record.id);
@@ -120,7 +123,7 @@ fn register(
         return Ok(refuse(reason, Consequence::Nothing));
     }
     Ok(Verdict::Move(match record {
-        Some(record) if record.is_alive(at) => Change::Replaced(record),
+        Some(record) if record.is_alive(at) && !record.was_never_given() => Change::Replaced(record),
         Some(_) | None => Change::Registered,
     }))
 }
@@ -135,7 +138,8 @@ fn over_quota(
 ) -> rusqlite::Result<Option<Reason>> {
     let Some(most) = alive_max else { return Ok(None) };
     let sql = "SELECT count(*) FROM (SELECT 1 FROM instance WHERE authority = ?1 AND provider = ?2 AND service = ?3 \
-               AND not_after > ?4 AND revoked_at IS NULL AND name <> ?5 LIMIT ?6)";
+               AND not_after > ?4 AND revoked_at IS NULL AND name <> ?5 \
+               AND (withheld <> 2 OR previous_serial IS NOT NULL) LIMIT ?6)";
     let now = at.0.div_euclid(1_000);
     let values = params![authority, name.provider, name.service, now, name.id, signed(most)];
     let alive: i64 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
@@ -154,7 +158,7 @@ fn refresh(
     let InstanceMove { name, key, .. } = moved;
     let PresentedCertificate { issuer, serial, proven, .. } = presented;
     let Some(row) = SerialRow::find(connection, *issuer, *serial)? else {
-        return unknown_certificate(connection, authority, presented);
+        return unknown::certificate(connection, authority, presented, at);
     };
     let Some(record) = Record::find(connection, authority, name)? else {
         let reason = Reason::new(ReasonCode::InstanceUnknown, FIELD, format!("{name} is not registered"));
@@ -189,11 +193,14 @@ fn refresh(
     if is_previous {
         let current_stands = !is_revoked(connection, record.current.issuer, &record.current.serial)?;
         if record.current.spki == *key.as_bytes() && current_stands {
-            return Ok(if is_kept(connection, &record, at)? {
+            return Ok(if is_kept(connection, &record, moved, at)? {
                 Verdict::Same { log_index: record.current.log_index }
             } else {
                 Verdict::Move(Change::Reissued(record))
             });
+        }
+        if record.withheld.is_some() {
+            return Ok(Verdict::Move(Change::MovedAgain(record)));
         }
         if !record.retried {
             return Ok(Verdict::Move(Change::Retried(record)));
@@ -232,49 +239,11 @@ fn refresh(
     Ok(refuse(reason.allowing("the certificate that was given last"), Consequence::Alarm))
 }
 
-/// A certificate with our signature and without a row: either this database is older than the certificate, or somebody else signs
-/// with our key.
-fn unknown_certificate(
-    connection: &Connection,
-    authority: &str,
-    presented: &PresentedCertificate,
-) -> rusqlite::Result<Verdict> {
-    let PresentedCertificate { serial, not_before, .. } = presented;
-    let sql = "SELECT restored_at FROM authority WHERE name = ?1";
-    let restored =
-        connection.prepare_cached(sql)?.query_row([authority], |row| row.get::<_, Option<i64>>(0)).optional()?;
-    if restored.flatten().is_some_and(|restored| not_before.secs() < restored) {
-        let sentence = format!("the certificate {serial} was lost when the database was restored");
-        let reason = Reason::new(ReasonCode::InstanceUnknown, FIELD, sentence);
-        let allowed = "an operator runs `hallmark instance allow`, and the instance registers anew";
-        return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
-    }
-    let sentence = format!(
-        "the certificate {serial} is signed with our key, and this database does not know it: an older database was restored"
-    );
-    // Once is enough: whoever asks again finds it stopped.
-    let consequence = if stopped(connection, authority)?.is_some() { Consequence::Nothing } else { Consequence::Stop };
-    Ok(refuse(Reason::new(ReasonCode::AuthorityStopped, "authority", sentence).allowing(WAY_OUT), consequence))
-}
-
-/// What an operator does about a stopped authority.
-const WAY_OUT: &str = "an operator puts the newest database back, or accepts this one with `hallmark authority resume`";
-
-/// Why an authority issues nothing, if it was stopped.
-pub(crate) fn stopped(connection: &Connection, authority: &str) -> rusqlite::Result<Option<Reason>> {
-    let sql = "SELECT stopped_index FROM authority WHERE name = ?1";
-    let index =
-        connection.prepare_cached(sql)?.query_row([authority], |row| row.get::<_, Option<i64>>(0)).optional()?;
-    Ok(index.flatten().map(|index| {
-        let sentence = format!("authority `{authority}` was stopped by log entry {index}: a certificate turned up that this database does not know, which an older one was restored over");
-        Reason::new(ReasonCode::AuthorityStopped, "authority", sentence).allowing(WAY_OUT)
-    }))
-}
-
-/// Whether the current certificate can be given again.
-fn is_kept(connection: &Connection, record: &Record, at: UnixMillis) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM request WHERE log_index = ?1 AND void = 0 AND not_after * 1000 > ?2";
-    let kept = connection.prepare_cached(sql)?.exists(params![signed(record.current.log_index), at.0])?;
+/// Whether the current certificate can be given again to whoever asks for that: it is kept, and says what is asked for.
+fn is_kept(connection: &Connection, record: &Record, moved: &InstanceMove, at: UnixMillis) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM request WHERE log_index = ?1 AND void = 0 AND not_after * 1000 > ?2 AND wish = ?3";
+    let values = params![signed(record.current.log_index), at.0, moved.wish_sha256];
+    let kept = connection.prepare_cached(sql)?.exists(values)?;
     Ok(kept && !is_revoked(connection, record.current.issuer, &record.current.serial)?)
 }
 
@@ -283,6 +252,6 @@ fn revoked(name: &InstanceName) -> Verdict {
     refuse(reason.allowing("an operator runs `hallmark instance allow`"), Consequence::Nothing)
 }
 
-fn refuse(reason: Reason, consequence: Consequence) -> Verdict {
+pub(super) fn refuse(reason: Reason, consequence: Consequence) -> Verdict {
     Verdict::Refuse(Box::new(reason), consequence)
 }

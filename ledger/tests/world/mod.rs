@@ -88,7 +88,12 @@ pub(crate) struct Mesh {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// In a directory of its own below that one.
+    pub(crate) fn below(place: &Path) -> Self {
+        let directory = tempfile::tempdir_in(place).expect("a directory");
         let config = LedgerConfig {
             database: directory.path().join("ledger.db"),
             publish: directory.path().join("log"),
@@ -334,7 +339,7 @@ pub(crate) fn warrant(decision: Decision) -> Warrant {
 }
 
 pub(crate) fn committed(issued: Issued) -> (Committed, Logged) {
-    let Issued::Committed { committed, logged } = issued else { panic!("not committed: {issued:?}") };
+    let Issued::Committed { committed, logged, .. } = issued else { panic!("not committed: {issued:?}") };
     (committed, logged)
 }
 

@@ -55,3 +55,35 @@ fn entry_differs(approved: &Approved, found: &RevokedCertificate) -> Option<&'st
 pub fn read_back_crl(draft: &[u8]) -> bool {
     read::<TbsCertList>(draft, CRL_BYTES_MAX).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use rasn::types::Integer;
+    use rasn_pkix::Time;
+
+    use super::*;
+    use crate::{content::Serial, crl::RevocationReason, time::UnixTime};
+
+    #[test]
+    fn entries_that_were_approved_twice_or_in_no_order_are_not_endorsed() {
+        let approved = |number: u8| Approved {
+            serial: Serial::from_stored(&[number]).unwrap(),
+            at: UnixTime::from_secs(0),
+            reason: RevocationReason::Unspecified,
+        };
+        let found = |number: u8| RevokedCertificate {
+            user_certificate: Integer::from(number),
+            revocation_date: Time::Utc(Default::default()),
+            crl_entry_extensions: None,
+        };
+        let differ = |numbers: &[u8]| {
+            let approved: Vec<_> = numbers.iter().copied().map(approved).collect();
+            let found: Vec<_> = numbers.iter().copied().map(found).collect();
+            entries_differ(&approved, &found)
+        };
+        assert_eq!((differ(&[]), differ(&[1]), differ(&[1, 2])), (None, None, None));
+        for numbers in [[1, 1], [2, 1]] {
+            assert_eq!(differ(&numbers), Some("the order of revokedCertificates"));
+        }
+    }
+}

@@ -38,3 +38,28 @@ pub(super) fn disagreement(expected: &[Expected], found: Option<&Extensions>) ->
     let twice = list.iter().enumerate().any(|(at, one)| list.iter().take(at).any(|other| other.extn_id == one.extn_id));
     twice.then_some("an extension that stands twice")
 }
+
+#[cfg(test)]
+mod tests {
+    use rasn_pkix::Extension;
+
+    use super::*;
+
+    #[test]
+    fn an_extension_that_was_approved_twice_is_not_endorsed() {
+        let expected = readback::extension(&Approved::EndEntity).unwrap();
+        let again = readback::extension(&Approved::EndEntity).unwrap();
+        let written = || Extension {
+            extn_id: rasn::types::ObjectIdentifier::new(vec![2, 5, 29, 19]).unwrap(),
+            critical: true,
+            extn_value: rasn::types::OctetString::from(expected.value.clone()),
+        };
+        let twice = Extensions::from(vec![written(), written()]);
+        let once = Extensions::from(vec![written()]);
+        assert_eq!(disagreement(&[again], Some(&once)), None);
+        let two = [Approved::EndEntity, Approved::EndEntity];
+        assert_eq!(difference(&two, Some(&twice)), Some("an extension that stands twice"));
+        assert_eq!(difference(&[], None), None);
+        assert_eq!(difference(&[], Some(&once)), Some("the number of extensions"));
+    }
+}

@@ -130,5 +130,8 @@ mod tests {
             assert!(error.contains(told), "{text}: {error}");
         }
         assert!(Json::object(b"{\"a\":\"\xff\"}").is_err());
+        let bytes = serde::de::value::BytesDeserializer::<serde_json::Error>::new(b"a");
+        let told = Json::deserialize(bytes).unwrap_err().to_string();
+        assert_eq!(told, "invalid type: byte array, expected JSON with whole numbers");
     }
 }

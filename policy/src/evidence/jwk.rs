@@ -186,3 +186,45 @@ pub fn thumbprint(key: &PublicKey) -> String {
     };
     encoded(&sha256(canonical.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_every_kind_are_read_with_their_names_and_algorithms() {
+        // RFC 8037, appendix A.2.
+        let ed25519 = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"e"}"#;
+        let modulus = URL_SAFE_NO_PAD.encode([0xc5; 256]);
+        let rsa =
+            format!(r#"{{"kty":"RSA","n":"{modulus}","e":"AQAB","alg":"PS256","use":"sig","key_ops":["verify"]}}"#);
+        let read = read_set(&format!(r#"{{"keys":[{ed25519},{rsa}]}}"#)).unwrap();
+        let kinds: Vec<_> = read.iter().map(|read| (read.key.kind(), read.name(), read.algorithm)).collect();
+        assert_eq!(
+            kinds,
+            [
+                (KeyKind::Ed25519, "`e`".to_owned(), None),
+                (KeyKind::Rsa2048, "without a `kid`".to_owned(), Some(JwsAlgorithm::Ps256)),
+            ]
+        );
+    }
+
+    #[test]
+    fn algorithms_have_the_names_of_the_standard_and_fit_their_keys() {
+        assert_eq!(
+            JwsAlgorithm::ALL.map(|algorithm| algorithm.to_string()),
+            ["ES256", "ES384", "EdDSA", "PS256", "RS256"]
+        );
+        let fits = |kind| JwsAlgorithm::ALL.into_iter().filter(|algorithm| algorithm.fits(kind)).collect::<Vec<_>>();
+        assert_eq!(fits(KeyKind::EcdsaP256), [JwsAlgorithm::Es256]);
+        assert_eq!(fits(KeyKind::EcdsaP384), [JwsAlgorithm::Es384]);
+        assert_eq!(fits(KeyKind::Ed25519), [JwsAlgorithm::EdDsa]);
+        for kind in [KeyKind::Rsa2048, KeyKind::Rsa3072, KeyKind::Rsa4096] {
+            assert_eq!(fits(kind), [JwsAlgorithm::Ps256, JwsAlgorithm::Rs256]);
+        }
+        for algorithm in JwsAlgorithm::ALL {
+            assert_eq!(JwsAlgorithm::from_name(algorithm.name()), Some(algorithm));
+        }
+        assert_eq!(JwsAlgorithm::from_name("none"), None);
+    }
+}

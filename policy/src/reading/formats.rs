@@ -213,12 +213,11 @@ impl Reader {
     pub(super) fn overlaps(&mut self, profiles: &BTreeMap<String, Profile>) {
         for (one, other) in profiles.values().flat_map(|one| profiles.values().map(move |other| (one, other))) {
             self.covered_instances(one, other);
+            self.other_records(one, other);
         }
         for (loose, followed) in profiles.values().flat_map(|one| profiles.values().map(move |other| (one, other))) {
             let (less, more) = (followed_how(loose), followed_how(followed));
-            let together = loose.authority == followed.authority
-                && loose.usages.iter().any(|usage| followed.usages.contains(usage));
-            if less >= more || !together {
+            if less >= more || !together(loose, followed) {
                 continue;
             }
             if let Some((one, other)) = overlap::first(loose, followed) {
@@ -256,11 +255,46 @@ fn followed_how(profile: &Profile) -> Followed {
     }
 }
 
+/// Whether certificates of one profile can stand for those of the other. A record is of a workload, whatever its certificates are used for.
+fn together(one: &Profile, other: &Profile) -> bool {
+    let keeps_records = one.instances.is_some() || other.instances.is_some();
+    let usages_meet = one.usages.iter().any(|usage| other.usages.contains(usage));
+    one.authority == other.authority && (keeps_records || usages_meet)
+}
+
 impl Reader {
+    /// One workload would have two records, and whoever is shut out by the one would go on with the other.
+    fn other_records(&mut self, one: &Profile, other: &Profile) {
+        let (Some(mine), Some(theirs)) = (&one.instances, &other.instances) else { return };
+        if one.name >= other.name || one.authority != other.authority {
+            return;
+        }
+        let place = format!("profile.{}", other.name);
+        let hint = "hint: give both the same, or tell their names apart by fixed text or by `none-of` in `parts`";
+        if mine.formats() != theirs.formats() {
+            if let Some((format, same)) = overlap::first(one, other) {
+                let sentence = format!(
+                    "its `{same}` takes names that `{format}` of profile `{}` takes, too, and `instances` has other formats of \
+                     `provider`, `id` or `service` there: one workload would have two records; {hint}",
+                    one.name
+                );
+                self.mistake(&place, sentence);
+            }
+            return;
+        }
+        if let Some((format, same)) = overlap::read_differently(one, other, |part| mine.names_part(part)) {
+            let sentence = format!(
+                "its `{same}` takes names that `{format}` of profile `{}` takes, too, and their formats or `parts` are not the same: one \
+                 name could be of two records; {hint}",
+                one.name
+            );
+            self.mistake(&place, sentence);
+        }
+    }
+
     /// A wildcard would answer for every instance below it.
     fn covered_instances(&mut self, one: &Profile, other: &Profile) {
-        let together = one.authority == other.authority && one.usages.iter().any(|usage| other.usages.contains(usage));
-        if let Some((wildcard, instance)) = overlap::covered_instance(one, other).filter(|_| together) {
+        if let Some((wildcard, instance)) = overlap::covered_instance(one, other).filter(|_| together(one, other)) {
             let whose =
                 if one.name == other.name { "its own".to_owned() } else { format!("profile `{}`'s", other.name) };
             let sentence = format!(

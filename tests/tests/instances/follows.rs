@@ -1,6 +1,8 @@
 //! Refreshes: the record follows, one retry passes, and nothing else does.
 
-use hallmark_proto::signer::{InstanceIntent, InstanceRefresh, MintCertificateRequest, instance_intent::Intent};
+use hallmark_proto::signer::{
+    InstanceIntent, InstanceRefresh, MintCertificateRequest, MintCertificateResponse, instance_intent::Intent,
+};
 use hallmark_tests::{
     EVERYWHERE, Where, World,
     instances::{Agent, asked, key, policy, proven, refresh},
@@ -178,4 +180,22 @@ async fn a_revoked_certificate_is_not_refreshed() {
     let asked = world.mint(refresh("i-1", &key(), &agent.minted.certificate)).await;
     assert_eq!(codes(asked), ["INSTANCE_CERTIFICATE_REVOKED"]);
     assert_eq!(alarms(&world.log_after_stop().await), ["stray-certificate"]);
+}
+
+#[tokio::test]
+async fn the_same_key_with_another_wish_gets_what_it_asks_for_and_not_the_current_certificate() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let agent = Agent::registered(&world, "i-1").await.unwrap();
+    let new = key();
+    let ask = || refresh("i-1", &new, &agent.minted.certificate);
+    let lived = |minted: &MintCertificateResponse| minted.not_after - minted.not_before;
+    let moved = world.mint(ask()).await.unwrap();
+    let shorter = world.mint(MintCertificateRequest { lifetime_seconds: 7_200, ..ask() }).await.unwrap();
+    assert_eq!(change(&shorter), "reissued");
+    assert!(lived(&shorter) < lived(&moved), "it has the lifetime that was asked for");
+    let again = world.mint(MintCertificateRequest { lifetime_seconds: 7_200, ..ask() }).await.unwrap();
+    assert_eq!((again.certificate, again.replayed), (shorter.certificate, true));
+    let next = world.mint(refresh("i-1", &key(), &moved.certificate)).await.unwrap();
+    assert_eq!(change(&next), "moved", "both pass for the same");
+    assert!(alarms(&world.log_after_stop().await).is_empty());
 }

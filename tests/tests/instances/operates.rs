@@ -262,10 +262,31 @@ async fn what_has_ended_for_long_is_forgotten_by_the_database_and_kept_by_the_lo
 }
 
 #[tokio::test]
+async fn everything_that_was_issued_between_two_moments_is_counted_and_revoked() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let mut moments = Vec::new();
+    for number in 0..3 {
+        moments.push(world.clocks().now() * 1_000);
+        Agent::registered(&world, &format!("i-{number}")).await.unwrap();
+        world.clocks().pass(3_600);
+    }
+    let between = selection(|s| (s.since_millis, s.until_millis) = (moments[1], moments[2] - 1));
+    let counted: RevokeCertificatesResponse =
+        ask(&world, "RevokeCertificates", &revoke_all(between.clone(), true, 0)).await.unwrap();
+    assert_eq!(counted.certificates, 1);
+    let request = revoke_all(between, false, counted.log_size);
+    let done: RevokeCertificatesResponse = ask(&world, "RevokeCertificates", &request).await.unwrap();
+    assert_eq!(done.certificates, 1);
+    assert_eq!(revoked(&world.log_after_stop().await).len(), 1);
+}
+
+#[tokio::test]
 async fn what_would_revoke_too_much_or_nothing_is_refused() {
     let world = World::with_policy(Where::Software, &policy("")).await;
     Agent::registered(&world, "i-1").await.unwrap();
     let everything = revoke_all(selection(|s| s.since_millis = 1), false, 0);
+    let until = revoke_all(selection(|s| s.until_millis = i64::MAX), false, 0);
+    let backwards = revoke_all(selection(|s| (s.since_millis, s.until_millis) = (2, 1)), false, 0);
     let unknown = revoke_all(selection(|s| s.serial = vec![7; 17].into()), false, 0);
     let of_a_ca = RevokeCertificatesRequest {
         reason: "ca-compromise".to_owned(),
@@ -275,6 +296,8 @@ async fn what_would_revoke_too_much_or_nothing_is_refused() {
     let silent = RevokeCertificatesRequest { reason: String::new(), ..silent };
     for (request, code) in [
         (everything, "FIELD_MISSING"),
+        (until, "FIELD_MISSING"),
+        (backwards, "FIELD_OUT_OF_LIMITS"),
         (unknown, "CERTIFICATE_UNKNOWN"),
         (of_a_ca, "FIELD_OUT_OF_LIMITS"),
         (silent, "FIELD_OUT_OF_LIMITS"),
@@ -288,4 +311,25 @@ async fn what_would_revoke_too_much_or_nothing_is_refused() {
             decoded(world.operate(method, &stranger, ShowInstanceRequest::default().encode_to_vec()).await);
         assert_eq!(refused.unwrap_err().reasons, ["CALLER_UNKNOWN"], "{method}");
     }
+}
+
+#[tokio::test]
+async fn who_revokes_what_a_destroyed_key_signed_is_told_that_no_crl_names_it() {
+    let policy = policy("").replacen("[authority.athenz]\n", "[authority.athenz]\nretired-key = \"destroy\"\n", 1);
+    let world = World::with_policy(Where::Software, &policy).await;
+    let mut agent = Agent::registered(&world, "i-1").await.unwrap();
+    world.prepare_epoch(0).await.unwrap();
+    world.activate_epoch(2, false).await.unwrap();
+    agent.refresh(&world).await.unwrap();
+    let selection = CertificateSelection { caller: "coordinator".to_owned(), ..CertificateSelection::default() };
+    let request = RevokeCertificatesRequest {
+        authority: AUTHORITY.to_owned(),
+        selection: Some(selection),
+        dry_run: true,
+        ..RevokeCertificatesRequest::default()
+    };
+    let counted: RevokeCertificatesResponse = ask(&world, "RevokeCertificates", &request).await.unwrap();
+    assert_eq!((counted.certificates, counted.unlisted), (2, 1), "one is of each epoch");
+    let revoked: RevokeInstanceResponse = ask(&world, "RevokeInstance", &revoke("i-1")).await.unwrap();
+    assert_eq!((revoked.certificates, revoked.unlisted), (2, 1));
 }

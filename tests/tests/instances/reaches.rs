@@ -7,7 +7,7 @@ use hallmark_signer::{Ca, Crl};
 use hallmark_tests::{
     AUTHORITY, EVERYWHERE, World,
     daemon::succeed,
-    instances::{Agent, policy},
+    instances::{Agent, key, policy, refresh},
     tools::{Pem, attempt, pem},
 };
 
@@ -93,4 +93,35 @@ async fn openssl_and_go_refuse_every_certificate_of_a_stolen_instance_and_take_t
             }
         }
     }
+}
+
+/// The next CRL, which the background makes.
+async fn crl(world: &World, number: u64) -> Crl {
+    let soon = std::time::Duration::from_secs(30);
+    let made = async {
+        loop {
+            match world.core().latest_crl(AUTHORITY, Ca::Epoch { generation: 1 }).unwrap() {
+                Some(crl) if crl.number >= number => return crl,
+                Some(_) | None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(soon, made).await.expect("sooner than it is looked by itself, every minute")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_superseded_by_a_retry_or_a_registration_is_on_a_crl_at_once() {
+    let mut world = World::with_policy(EVERYWHERE[0], &policy(", replace = true")).await;
+    world.refresh_crls();
+    world.restart().await;
+    let agent = Agent::registered(&world, "i-1").await.unwrap();
+    assert_eq!(crl(&world, 1).await.entries, 0);
+    for _ in 0..2 {
+        world.clocks().pass(60);
+        world.mint(refresh("i-1", &key(), &agent.minted.certificate)).await.unwrap();
+    }
+    assert_eq!(crl(&world, 2).await.entries, 1, "what the retry displaced");
+    world.clocks().pass(60);
+    Agent::registered(&world, "i-1").await.unwrap();
+    assert_eq!(crl(&world, 3).await.entries, 3, "all of the registration before");
 }

@@ -1,12 +1,13 @@
 //! First certificates: a record begins, and it begins once.
 
+use hallmark_proto::signer::{MintCertificateRequest, MintCertificateResponse};
 use hallmark_tests::{
     EVERYWHERE, Where, World,
-    asking::{self, join_all},
+    asking::{self, caller_certificate, join_all},
     instances::{Agent, asked, key, policy, refresh, register},
 };
 
-use crate::{alarms, change, codes, entry, revoked};
+use crate::{alarms, change, codes, entry, revoked, serial};
 
 /// Days of the example's certificates, in seconds.
 const LIFETIME_SECS: u32 = 30 * 86_400;
@@ -71,9 +72,11 @@ async fn a_registration_asked_again_with_its_key_gives_the_same_certificate_unti
 }
 
 #[tokio::test]
-async fn where_the_profile_allows_it_a_registration_takes_the_place_of_another_and_shuts_out_its_certificates() {
+async fn where_the_profile_allows_it_a_registration_takes_the_place_of_another_whose_certificates_are_superseded() {
     let mut world = World::with_policy(Where::Software, &policy(", replace = true")).await;
-    let old = Agent::registered(&world, "i-1").await.unwrap();
+    let mut old = Agent::registered(&world, "i-1").await.unwrap();
+    let first = serial(&old.minted);
+    old.refresh(&world).await.unwrap();
     let mut new = Agent::registered(&world, "i-1").await.unwrap();
     assert_eq!(change(&new.minted), "replaced");
     let mut thief = old.copied();
@@ -81,7 +84,12 @@ async fn where_the_profile_allows_it_a_registration_takes_the_place_of_another_a
     new.refresh(&world).await.unwrap();
     let log = world.log_after_stop().await;
     assert_eq!(alarms(&log), ["stray-certificate"]);
-    assert!(revoked(&log).is_empty());
+    let superseded = |serial: String| (serial, "superseded".to_owned());
+    let mut expected = [superseded(first), superseded(serial(&old.minted))];
+    expected.sort();
+    let mut found = revoked(&log);
+    found.sort();
+    assert_eq!(found, expected, "relying parties are told");
 }
 
 #[tokio::test]
@@ -144,4 +152,38 @@ async fn the_same_content_without_a_request_id_is_the_same_request_for_a_minute(
     assert_eq!(later.certificate, moved.certificate, "now the serial rule says so");
     let log = world.log_after_stop().await;
     assert_eq!(log.of_type("outcome").filter(|entry| entry["result"] == "same-answer").count(), 1);
+}
+
+#[tokio::test]
+async fn without_a_request_id_a_difference_in_csr_caller_profile_lifetime_or_presented_certificate_is_another_request()
+{
+    let text = policy("");
+    let (_, profile) = text.split_once("[profile.athenz-service]").unwrap();
+    let (profile, _) = profile.split_once("\n[").unwrap();
+    let twin = format!("[profile.twin]{profile}\n");
+    let text = text.replace("profiles = [\"athenz-service\", ", "profiles = [\"athenz-service\", \"twin\", ");
+    let more = "[caller.second]\nuri = \"spiffe://hallmark.lab/second\"\nmethods = [\"MintCertificate\"]\nprofiles = [\"athenz-service\"]\n";
+    let world = World::with_policy(Where::Software, &format!("{text}\n{twin}{more}")).await;
+    let agent = Agent::registered(&world, "i-1").await.unwrap();
+    let other = Agent::registered(&world, "i-2").await.unwrap();
+    let new = key();
+    let ask = |key: &rcgen::KeyPair, certificate: &[u8]| MintCertificateRequest {
+        request_id: String::new(),
+        ..refresh("i-1", key, certificate)
+    };
+    let request = ask(&new, &agent.minted.certificate);
+    let first = world.mint(request.clone()).await.unwrap();
+    let is_same = |answer: &MintCertificateResponse| answer.log_index == first.log_index;
+    assert!(is_same(&world.mint(request.clone()).await.unwrap()), "all are the same");
+    let shorter = MintCertificateRequest { lifetime_seconds: 7_200, ..request.clone() };
+    assert!(!is_same(&world.mint(shorter).await.unwrap()), "lifetime");
+    let profile = MintCertificateRequest { profile: "twin".to_owned(), ..request.clone() };
+    assert!(!is_same(&world.mint(profile).await.unwrap()), "profile");
+    let presented = world.mint(ask(&new, &other.minted.certificate)).await;
+    assert_eq!(codes(presented), ["INSTANCE_DIFFERS"], "presented certificate");
+    let second = caller_certificate("spiffe://hallmark.lab/second");
+    let by_other = world.mint_as(&second, request.clone()).await.unwrap();
+    assert!(!is_same(&by_other), "caller");
+    let key = world.mint(ask(&key(), &agent.minted.certificate)).await.unwrap();
+    assert!(!is_same(&key), "CSR");
 }

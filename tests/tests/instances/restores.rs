@@ -52,3 +52,23 @@ async fn a_valid_certificate_that_a_restored_database_does_not_know_stops_the_au
         assert_eq!(command["command"], "resume-authority");
     }
 }
+
+#[tokio::test]
+async fn what_is_issued_right_after_a_resume_is_told_from_what_was_lost_although_leaves_are_backdated() {
+    let mut world = World::with_policy(EVERYWHERE[0], &policy("")).await;
+    let mut lost = Agent::registered(&world, "i-1").await.unwrap();
+    let mut later = Agent::registered(&world, "i-2").await.unwrap();
+    back_up(&mut world).await;
+    lost.refresh(&world).await.unwrap();
+    restore(&mut world).await;
+    let present = |agent: &Agent| refresh(&agent.id, &key(), &agent.minted.certificate);
+    assert_eq!(codes(world.mint(present(&lost)).await), ["AUTHORITY_STOPPED"]);
+    // Less than leaves are backdated.
+    world.clocks().pass(60);
+    resume(&world).await.unwrap();
+    back_up(&mut world).await;
+    later.refresh(&world).await.unwrap();
+    restore(&mut world).await;
+    assert_eq!(codes(world.mint(present(&lost)).await), ["INSTANCE_UNKNOWN"], "it was lost before");
+    assert_eq!(codes(world.mint(present(&later)).await), ["AUTHORITY_STOPPED"], "it was issued since then");
+}

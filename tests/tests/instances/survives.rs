@@ -122,13 +122,69 @@ async fn a_refresh_that_was_committed_is_never_signed_once_its_registration_is_o
 }
 
 #[tokio::test]
-async fn a_refresh_that_was_committed_is_never_signed_once_a_retry_displaced_it() {
+async fn a_refresh_that_was_committed_is_never_signed_once_another_took_its_place() {
     let mut world = World::faulty_with_policy(&policy("")).await;
     let agent = Agent::registered(&world, "i-1").await.unwrap();
     let request = committed(&world, &agent).await;
-    let retried = world.mint(refresh("i-1", &key(), &agent.minted.certificate)).await.unwrap();
-    assert_eq!(change(&retried), "retried");
+    let again = world.mint(refresh("i-1", &key(), &agent.minted.certificate)).await.unwrap();
+    assert_eq!(change(&again), "moved-again");
     is_void(&mut world, request, "INSTANCE_CERTIFICATE_REVOKED").await;
+}
+
+/// Another epoch takes the place of the active one: what is committed under that and not signed is void.
+async fn rotate(world: &World, generation: u64) {
+    world.prepare_epoch(0).await.unwrap();
+    world.activate_epoch(generation, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refresh_whose_signature_never_came_does_not_use_up_the_one_retry_with_another_key() {
+    for is_void in [false, true] {
+        let mut world = World::faulty_with_policy(&policy("")).await;
+        let agent = Agent::registered(&world, "i-1").await.unwrap();
+        let ask = || refresh("i-1", &key(), &agent.minted.certificate);
+        for round in 0..2 {
+            let request = committed(&world, &agent).await;
+            if is_void {
+                rotate(&world, round + 2).await;
+                assert_eq!(codes(world.mint(request).await), ["REQUEST_VOID"]);
+            }
+        }
+        assert_eq!(change(&world.mint(ask()).await.unwrap()), "moved-again", "nobody was given what took its place");
+        assert_eq!(change(&world.mint(ask()).await.unwrap()), "retried", "the retry is still there");
+        assert_eq!(codes(world.mint(ask()).await), ["INSTANCE_RETRY_USED"]);
+        let log = world.log_after_stop().await;
+        assert_eq!(alarms(&log), ["instance-retried"], "nothing is odd about a device that failed");
+    }
+}
+
+#[tokio::test]
+async fn a_retry_whose_signature_never_came_may_be_made_again() {
+    let mut world = World::faulty_with_policy(&policy("")).await;
+    let mut agent = Agent::registered(&world, "i-1").await.unwrap();
+    let before = agent.copied();
+    agent.refresh(&world).await.unwrap();
+    committed(&world, &before).await;
+    let ask = || refresh("i-1", &key(), &before.minted.certificate);
+    assert_eq!(change(&world.mint(ask()).await.unwrap()), "moved-again");
+    assert_eq!(codes(world.mint(ask()).await), ["INSTANCE_RETRY_USED"]);
+    assert_eq!(alarms(&world.log_after_stop().await), ["instance-retried"]);
+}
+
+#[tokio::test]
+async fn a_registration_that_is_void_keeps_nobody_from_registering() {
+    let world = World::faulty_with_policy(&policy(", alive-per-service = 1")).await;
+    let request = register("i-1", &key());
+    world.device().fault(Function::Sign, When::Always, fails());
+    world.mint(request.clone()).await.unwrap_err();
+    world.device().mend();
+    rotate(&world, 2).await;
+    assert_eq!(codes(world.mint(request).await), ["REQUEST_VOID"]);
+    let other = Agent::registered(&world, "i-2").await.unwrap();
+    assert_eq!(change(&other.minted), "registered", "it takes no place of the quota");
+    let _: AllowInstanceResponse = ask(&world, "AllowInstance", &allow("i-2")).await.unwrap();
+    let anew = Agent::registered(&world, "i-1").await.unwrap();
+    assert_eq!(change(&anew.minted), "registered");
 }
 
 #[tokio::test]

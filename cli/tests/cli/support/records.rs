@@ -69,7 +69,14 @@ impl State {
         instances.retain(|instance| state == InstanceState::Unspecified || instance.state() == state);
         let more = instances.len() > request.limit as usize;
         instances.truncate(request.limit as usize);
-        Response::new(ListInstancesResponse { instances, more })
+        let last = instances.last().filter(|_| more);
+        let (next_provider, next_id) = last.map(|last| (last.provider.clone(), last.id.clone())).unwrap_or_default();
+        // An answer that looked at many and found none.
+        if request.service == "rare" && request.after_id.is_empty() {
+            let next_id = "i-1".to_owned();
+            return Response::new(ListInstancesResponse { instances: Vec::new(), more: true, next_provider, next_id });
+        }
+        Response::new(ListInstancesResponse { instances, more, next_provider, next_id })
     }
 
     pub(super) fn show_instance(
@@ -91,7 +98,14 @@ impl State {
         self.asked(format!("revoke {id} of {provider}, {reason}: {why}"));
         let before = id == "i-2";
         let certificates = if before { 0 } else { 2 };
-        Response::new(RevokeInstanceResponse { log_index: 41, certificates, before, receipt: String::new(), left: 0 })
+        Response::new(RevokeInstanceResponse {
+            log_index: 41,
+            certificates,
+            before,
+            receipt: String::new(),
+            left: 0,
+            unlisted: 2,
+        })
     }
 
     pub(super) fn allow_instance(&self, request: &AllowInstanceRequest) -> Response<AllowInstanceResponse> {
@@ -126,7 +140,7 @@ impl State {
             (_, _) => (12, None),
         };
         let log_index = (!dry_run).then_some(501);
-        Response::new(RevokeCertificatesResponse { certificates, next, log_size: 500, log_index })
+        Response::new(RevokeCertificatesResponse { certificates, next, log_size: 500, log_index, unlisted: 1 })
     }
 
     pub(super) fn resume_authority(&self, request: &ResumeAuthorityRequest) -> Response<ResumeAuthorityResponse> {

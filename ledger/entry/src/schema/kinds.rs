@@ -65,9 +65,16 @@ const EVIDENCE: &[Member] = &[needed("jwt-sha256", Digest), maybe("kid", Text), 
 
 const INSTANCE: &[Member] = &[needed("id", Text), needed("provider", Text), maybe("service", Text)];
 
-const ALARMS: &[&str] = &["database-restored", "foreign-certificate", "instance-stolen", "stray-certificate"];
+const ALARMS: &[&str] = &[
+    "database-restored",
+    "foreign-certificate",
+    "forged-certificate",
+    "instance-retried",
+    "instance-stolen",
+    "stray-certificate",
+];
 
-const CHANGES: &[&str] = &["moved", "registered", "reissued", "replaced", "retried"];
+const CHANGES: &[&str] = &["moved", "moved-again", "registered", "reissued", "replaced", "retried"];
 
 const MOVED: &[Member] = &[
     maybe("change", Word(CHANGES)),

@@ -11,6 +11,8 @@ use super::{INSTANCES, LIFETIME_SECS};
 pub(super) struct Certificate {
     pub(super) serial: Serial,
     pub(super) key: u64,
+    /// What was asked for, beside the key.
+    pub(super) lifetime: u8,
     pub(super) begins: i64,
     /// Instance, and which registration of it, by the certificate that began it.
     pub(super) instance: u64,
@@ -24,6 +26,8 @@ pub(super) struct Registered {
     pub(super) current: usize,
     pub(super) previous: Option<usize>,
     pub(super) retried: bool,
+    /// 1: the signature of the current one failed; 2: it is void.
+    pub(super) withheld: u8,
     pub(super) revoked: bool,
     pub(super) ends: i64,
 }
@@ -59,11 +63,20 @@ pub(super) enum Wish {
 }
 
 impl Model {
-    pub(super) fn wish(&mut self, instance: u64, key: u64, wish: Wish, world: &[Certificate], now: i64) -> Outcome {
+    pub(super) fn wish(
+        &mut self,
+        instance: u64,
+        (key, lifetime): (u64, u8),
+        wish: Wish,
+        world: &[Certificate],
+        now: i64,
+    ) -> Outcome {
         let at = instance as usize;
         let lives = |index: usize| world[index].begins + LIFETIME_SECS > now;
-        let again =
-            |model: &Self, index: usize| model.kept.contains(&index) && !model.revoked.contains(&index) && lives(index);
+        let again = |model: &Self, index: usize| {
+            let is_wanted = world[index].lifetime == lifetime;
+            model.kept.contains(&index) && !model.revoked.contains(&index) && lives(index) && is_wanted
+        };
         let next = world.len();
         let record = self.records[at].clone();
         let outcome = match (wish, record) {
@@ -81,10 +94,11 @@ impl Model {
                 if world[record.current].key == key && record.previous.is_none() && again(self, record.current) {
                     return Outcome::Same(record.current);
                 }
-                if !replace {
+                let was_never_given = record.previous.is_none() && record.withheld == 2;
+                if !replace && !was_never_given {
                     return Outcome::Refused("INSTANCE_EXISTS");
                 }
-                Outcome::Issued("replaced")
+                Outcome::Issued(if was_never_given { "registered" } else { "replaced" })
             }
             (Wish::Register { .. }, _) => Outcome::Issued("registered"),
             (Wish::Refresh { certificate, proven }, Some(record)) => {
@@ -132,6 +146,7 @@ impl Model {
                     _ if world[record.current].key == key && !self.revoked.contains(&record.current) => {
                         Outcome::Issued("reissued")
                     }
+                    _ if record.withheld > 0 => Outcome::Issued("moved-again"),
                     _ if !record.retried => Outcome::Issued("retried"),
                     _ => return Outcome::Refused("INSTANCE_RETRY_USED"),
                 }
@@ -145,18 +160,35 @@ impl Model {
         self.kept.insert(next);
         let ends = now + LIFETIME_SECS;
         let before = self.records[at].take();
+        if let ("registered" | "replaced", Some(before)) = (change, &before) {
+            // Those of the registration before are superseded.
+            let ours = |index: &usize| {
+                world.get(*index).is_some_and(|it| (it.instance, it.registration) == (instance, before.registration))
+                    && lives(*index)
+            };
+            let lost: Vec<_> = self.known.iter().copied().filter(ours).collect();
+            self.revoked.extend(lost);
+        }
         self.records[at] = Some(match (change, before) {
-            ("registered" | "replaced", _) | (_, None) => {
-                Registered { registration: next, current: next, previous: None, retried: false, revoked: false, ends }
-            }
+            ("registered" | "replaced", _) | (_, None) => Registered {
+                registration: next,
+                current: next,
+                previous: None,
+                retried: false,
+                withheld: 0,
+                revoked: false,
+                ends,
+            },
             ("moved", Some(before)) => {
-                Registered { current: next, previous: Some(before.current), retried: false, ends, ..before }
+                let previous = Some(before.current);
+                Registered { current: next, previous, retried: false, withheld: 0, ends, ..before }
             }
             (_, Some(before)) => {
-                if change == "retried" && lives(before.current) {
+                let displaces = matches!(change, "retried" | "moved-again");
+                if displaces && lives(before.current) {
                     self.revoked.insert(before.current);
                 }
-                if change == "retried" {
+                if displaces {
                     let stands = |index: &usize| self.same_as.get(index) == Some(&before.current);
                     let twins: Vec<_> = self.known.iter().copied().filter(stands).collect();
                     self.displaced.extend(twins);
@@ -166,7 +198,8 @@ impl Model {
                     self.same_as.values_mut().filter(|given| **given == before.current).for_each(|given| *given = next);
                     self.same_as.insert(before.current, next);
                 }
-                Registered { current: next, retried: before.retried || change == "retried", ends, ..before }
+                let retried = before.retried || change == "retried";
+                Registered { current: next, retried, withheld: 0, ends, ..before }
             }
         });
         outcome

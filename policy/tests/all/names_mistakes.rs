@@ -136,8 +136,8 @@ fn fixed_text_an_excluded_value_or_another_usage_tells_profiles_apart() {
 
 #[test]
 fn the_policies_of_the_corpus_the_example_and_the_fuzzer_have_no_mistake() {
-    let permissive = include_str!("../../fuzz/fixtures/permissive.toml");
-    for text in [include_str!("names-policy.toml"), include_str!("../../examples/policy.toml"), permissive] {
+    let permissive = include_str!("../../../fuzz/fixtures/permissive.toml");
+    for text in [include_str!("../names-policy.toml"), include_str!("../../../examples/policy.toml"), permissive] {
         assert!(Policy::parse(text).is_ok(), "{:?}", Policy::parse(text).unwrap_err());
     }
 }

@@ -43,10 +43,10 @@ struct Golden {
     keys: BTreeMap<String, String>,
 }
 
-static CORPUS: LazyLock<Corpus> = LazyLock::new(|| toml::from_str(include_str!("manifests.toml")).unwrap());
+static CORPUS: LazyLock<Corpus> = LazyLock::new(|| toml::from_str(include_str!("../manifests.toml")).unwrap());
 static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::parse(&CORPUS.policy).unwrap());
 static OWNERS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
-    toml::from_str::<toml::Table>(include_str!("owners.toml")).unwrap().try_into::<Golden>().unwrap().keys
+    toml::from_str::<toml::Table>(include_str!("../owners.toml")).unwrap().try_into::<Golden>().unwrap().keys
 });
 
 /// `<3:ab>`, `<x:ff>`, `<p256>`; see the head of `manifests.toml`.
@@ -163,6 +163,26 @@ fn a_hundred_problems_are_told_and_all_are_counted() {
     let reasons = error.reasons();
     assert_eq!(reasons.len(), PROBLEMS_MAX);
     assert!(reasons.iter().all(|reason| reason.code.as_str() == "MANIFEST_INVALID" && reason.field == "manifest"));
+    let reasons = Manifest::parse(b"{\"Policies\":{},\"WorkloadOwnerPubKeys\":7}").unwrap_err().reasons();
+    let sentence =
+        "line 1, column 39 (/WorkloadOwnerPubKeys): `WorkloadOwnerPubKeys` is an array, and this is a number";
+    assert_eq!(reasons[0].sentence, sentence);
+    let reasons = Manifest::parse(b"{\"Policies\":{},\"WorkloadOwnerPubKeys\":null}").unwrap_err().reasons();
+    assert!(!reasons[0].sentence.contains("leave it out"), "{reasons:?}");
+    let hint = "write `[]` or `{}` for one that is empty, or leave it out: readers do not agree about null";
+    assert_eq!(reasons[0].allowed.as_deref(), Some(hint));
+}
+
+#[test]
+fn reading_ends_at_a_thousand_problems() {
+    let names = "\"*\",".repeat(99) + "\"*\"";
+    let count = |workloads: usize| {
+        let workloads: Vec<_> =
+            (0..workloads).map(|number| format!("\"{number:064x}\":{{\"SANs\":[{names}]}}")).collect();
+        let text = format!("{{\"Policies\":{{{}}},\"WorkloadOwnerPubKeys\":[]}}", workloads.join(","));
+        Manifest::parse(text.as_bytes()).unwrap_err().count
+    };
+    assert_eq!([9, 10, 11, 30].map(count), [900, 1_000, 1_000, 1_000]);
 }
 
 #[test]

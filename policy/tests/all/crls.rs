@@ -24,6 +24,9 @@ use rcgen::PublicKeyData as _;
 
 const DAY: i64 = 86_400;
 
+/// What all readers of JSON read alike (RFC 7493, section 2.2).
+const CRL_NUMBER_MAX: u64 = (1 << 53) - 1;
+
 static KEY: LazyLock<PublicKey> =
     LazyLock::new(|| PublicKey::parse(&rcgen::KeyPair::generate().unwrap().subject_public_key_info()).unwrap());
 
@@ -118,6 +121,12 @@ fn entries_stand_by_serial_number_and_the_conditions_name_number_and_newest_revo
     assert_eq!((conditions.request.id.as_str(), conditions.request.caller.as_str()), ("crl-epoch-4-9", "signer"));
     assert_eq!((crl(&approved).this_update, crl(&approved).next_update), (at(1), at(1 + 7 * DAY)));
     assert_eq!(crl(&approved).distribution_point, None);
+    assert_eq!(crl(&approved).issuer, EPOCH.subject);
+    assert_eq!((crl(&approved).number, crl(&approved).authority_key_identifier), (9, KEY.key_identifier()));
+    assert_eq!((conditions.issuer, conditions.not_after), (KEY.digest(), at(1 + 7 * DAY)));
+    let facts = approved.facts();
+    assert_eq!((facts.method.as_str(), facts.authority.as_str(), facts.caller.as_str()), ("SignCrl", "a", "signer"));
+    assert_eq!((facts.request_id.as_str(), facts.names.as_slice()), ("crl-epoch-4-9", &["CN = Epoch".to_owned()][..]));
 }
 
 #[test]
@@ -156,9 +165,12 @@ fn an_issuer_signs_no_crl_before_its_time_or_after_it() {
         let decided = decide(&policy(WEEKLY), request(&EPOCH, Vec::new()), at(now));
         assert_eq!(decided.unwrap_err(), [ReasonCode::LifetimeBeyondIssuer]);
     }
-    for after in [9_007_199_254_740_991, u64::MAX] {
+    for after in [CRL_NUMBER_MAX, u64::MAX] {
         let request = CrlRequest { after, ..request(&EPOCH, Vec::new()) };
         assert_eq!(decide(&policy(WEEKLY), request, at(1)).unwrap_err(), [ReasonCode::FieldOutOfLimits]);
+    }
+    for (after, now) in [(CRL_NUMBER_MAX - 1, 1), (0, 0), (0, 365 * DAY)] {
+        assert!(decide(&policy(WEEKLY), CrlRequest { after, ..request(&EPOCH, Vec::new()) }, at(now)).is_ok());
     }
 }
 
@@ -170,6 +182,14 @@ fn a_serial_number_twice_and_more_entries_than_a_crl_takes_are_refused() {
     assert!(decide(&policy(WEEKLY), request(&EPOCH, many(CRL_ENTRIES_MAX)), at(1)).is_ok());
     let decided = decide(&policy(WEEKLY), request(&EPOCH, many(CRL_ENTRIES_MAX + 1)), at(1));
     assert_eq!(decided.unwrap_err(), [ReasonCode::CrlTooLarge]);
+}
+
+#[test]
+fn the_longest_crl_has_room_for_all_its_entries() {
+    use hallmark_policy::crl::CRL_BYTES_MAX;
+    // A serial number of 20 octets, a time, a reason, and what is around them.
+    let entry = 2 + (2 + 20) + (2 + 15) + (2 + 2 + 5 + 5);
+    assert!(CRL_ENTRIES_MAX * entry + 8_192 <= CRL_BYTES_MAX);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use hallmark_policy::{
     decide,
     instance::{InstanceName, InstanceStep, IntentInput, proof_message},
     key::{PublicKey, SignatureAlgorithm},
-    meaning,
+    may_refresh, meaning,
     name::DistinguishedName,
     time::{Interval, Span, UnixTime},
 };
@@ -84,6 +84,59 @@ fn a_profile_without_records_gives_no_names_of_one_that_keeps_them() {
     assert_eq!(mistakes(keeps, &other), "", "both keep records, and an authority has one set of them");
 }
 
+/// What is said about a profile `q` beside `p`, which keeps records by the usual formats.
+fn beside(usages: &str, names: &str, instances: &str) -> String {
+    let profile = PROFILE.replace("\"server-auth\"", usages);
+    mistakes(BOTH, &format!("[profile.q]\n{profile}{names}\n{instances}\n"))
+}
+
+#[test]
+fn profiles_that_give_the_same_names_keep_the_same_records() {
+    assert_eq!(beside("\"server-auth\"", NAMES, BOTH), "");
+    assert_eq!(beside("\"client-auth\"", NAMES, BOTH), "", "one instance has certificates for both");
+    for (field, other) in
+        [("id", "{service}.{instance}"), ("service", "{service}"), ("service", "{domain}"), ("provider", "sys.lab")]
+    {
+        for usages in ["\"server-auth\"", "\"client-auth\""] {
+            let instances = format!("instances = {{ intents = [\"register\", \"refresh\"], {field} = \"{other}\" }}");
+            let found = beside(usages, NAMES, &instances);
+            assert!(found.contains("[profile.q]") && found.contains("would have two records"), "{field}: {found}");
+        }
+    }
+    let apart =
+        NAMES.replace("athenz://instanceid/", "athenz://other/").replace("{domain}.{service}", "x:{domain}.{service}");
+    let apart = apart.replace("{service}.{domain:dashes}", "{service}.x.{domain:dashes}");
+    let other = "instances = { intents = [\"register\"], id = \"{service}.{instance}\" }";
+    assert_eq!(beside("\"server-auth\"", &apart, other), "", "no name is of both");
+}
+
+#[test]
+fn profiles_that_keep_records_read_the_same_names_alike() {
+    for names in [
+        NAMES.replace("/{provider}/{instance}", "/{provider}/i-{instance}"),
+        NAMES.replace("common-name = \"{domain}.{service}\"", "common-name = \"{service}.{domain}\""),
+        format!("{NAMES}parts = {{ instance = {{ shape = \"label\" }} }}\n"),
+        format!("{NAMES}parts = {{ domain = {{ shape = \"dotted\", none-of = [\"user\"] }} }}\n"),
+    ] {
+        let found = beside("\"server-auth\"", &names, BOTH);
+        assert!(
+            found.contains("[profile.q]") && found.contains("one name could be of two records"),
+            "{names}: {found}"
+        );
+    }
+}
+
+#[test]
+fn a_profile_without_records_may_not_give_the_names_of_one_with_them_for_another_usage() {
+    for (names, told) in [
+        (NAMES, "that profile keeps records of instances"),
+        ("common-name = \"{domain}.{service}\"", "that profile keeps records of instances"),
+    ] {
+        let found = beside("\"client-auth\"", names, "");
+        assert!(found.contains("[profile.q]") && found.contains(told), "{found}");
+    }
+}
+
 #[test]
 fn the_meaning_says_which_names_are_the_instance() {
     let instances = "instances = { intents = [\"register\", \"refresh\"], provider = \"sys.lab\", replace = true, rekey = true, \
@@ -99,14 +152,16 @@ fn the_meaning_says_which_names_are_the_instance() {
     }
 }
 
-static CALLER: LazyLock<Caller> = LazyLock::new(|| {
-    let mut parameters = rcgen::CertificateParams::new(vec!["coordinator.example.org".to_owned()]).unwrap();
+static CALLER: LazyLock<Caller> = LazyLock::new(|| caller_of("coordinator.example.org"));
+static KEY: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate().unwrap());
+static ISSUER: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate().unwrap());
+
+fn caller_of(host: &str) -> Caller {
+    let mut parameters = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
     parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
     parameters.not_after = rcgen::date_time_ymd(2100, 1, 1);
     Caller::parse(parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der()).unwrap()
-});
-static KEY: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate().unwrap());
-static ISSUER: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate().unwrap());
+}
 
 fn public(key: &rcgen::KeyPair) -> PublicKey {
     use rcgen::PublicKeyData as _;
@@ -117,31 +172,48 @@ fn now() -> UnixTime {
     UnixTime::from_secs(1_795_400_000)
 }
 
-fn ask(instances: &str, instance: Option<&str>, intent: IntentInput) -> Result<Approved, Vec<Reason>> {
-    let policy = Policy::parse(&policy(instances, "")).unwrap();
+/// What is asked for, with the profile `p`.
+fn input(instance: Option<&str>, intent: IntentInput) -> RequestInput {
     let mut names = vec![NameInput::Dns("api.sports.lab.example".to_owned())];
     names.extend(instance.map(|id| NameInput::Uri(format!("athenz://instanceid/sys.lab/{id}"))));
     let spki = public(&KEY).spki().to_vec();
-    let input = RequestInput {
+    RequestInput {
         authority: "a".to_owned(),
         profile: "p".to_owned(),
         request_id: "r-1".to_owned(),
         subject: SubjectInput::Spki { spki, common_name: "sports.api".to_owned(), names },
         instance: intent,
         ..RequestInput::default()
-    };
-    let issuer = Issuer {
+    }
+}
+
+fn issuer(policy: &Policy) -> Issuer {
+    Issuer {
         authority: "a".to_owned(),
         epoch: EpochId { generation: 1, transition: [7; 32] },
         subject: DistinguishedName::common_name("epoch"),
         key: public(&ISSUER),
         algorithm: SignatureAlgorithm::EcdsaSha256,
-        validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
+        validity: Interval { not_before: now(), not_after: now().after(Span::from_days(3650)) },
         bounds: Bounds::of(policy.authority("a").unwrap()),
         manifest: None,
-    };
-    let request = Request::parse(CALLER.clone(), input)?.with_presented_issuer(&issuer.key);
-    match decide(&policy, &request, &issuer, now(), Serial::from_random([0xab; 16])) {
+    }
+}
+
+fn ask(instances: &str, instance: Option<&str>, intent: IntentInput) -> Result<Approved, Vec<Reason>> {
+    ask_at(instances, instance, intent, now())
+}
+
+fn ask_at(
+    instances: &str,
+    instance: Option<&str>,
+    intent: IntentInput,
+    now: UnixTime,
+) -> Result<Approved, Vec<Reason>> {
+    let policy = Policy::parse(&policy(instances, "")).unwrap();
+    let issuer = issuer(&policy);
+    let request = Request::parse(CALLER.clone(), input(instance, intent))?.with_presented_issuer(&issuer.key);
+    match decide(&policy, &request, &issuer, now, Serial::from_random([0xab; 16])) {
         Decision::Approve(approved) => Ok(*approved),
         Decision::Refuse(reasons) => Err(reasons),
     }
@@ -233,6 +305,11 @@ fn possession_of_the_replaced_key_is_proven_by_its_signature_over_this_very_requ
             panic!("no refresh")
         };
         assert_eq!((presented.key, presented.issuer), (public(&old).digest(), public(&ISSUER).digest()));
+        assert_eq!(
+            approved.facts().instance.clone().map(|facts| facts.proven),
+            Some(presented.proven),
+            "the log hears it"
+        );
         Ok::<_, Vec<Reason>>(presented.proven)
     };
     let key = public(&KEY).digest();
@@ -277,4 +354,96 @@ fn a_profile_may_want_proof_of_the_replaced_key_and_the_csr_is_none() {
     let signature = rcgen::SigningKey::sign(&*KEY, message.as_bytes()).unwrap();
     assert!(ask(proof, Some("i-1"), refresh(ours, signature)).is_ok());
     assert!(ask(proof, Some("i-1"), IntentInput::Register).is_ok(), "who registers has no certificate to prove");
+}
+
+#[test]
+fn a_certificate_may_be_replaced_until_its_last_second() {
+    let at = |year: i32| UnixTime::parse(&format!("{year}-01-01T00:00:00Z")).unwrap();
+    let ours = certificate(&ISSUER, &KEY, 2030);
+    assert!(ask_at(BOTH, Some("i-1"), refresh(ours.clone(), Vec::new()), at(2030)).is_ok());
+    let after = at(2030).after(Span::from_secs(1));
+    assert_eq!(codes(ask_at(BOTH, Some("i-1"), refresh(ours, Vec::new()), after)), ["INSTANCE_CERTIFICATE_EXPIRED"]);
+}
+
+#[test]
+fn a_presented_certificate_and_its_proof_are_read_up_to_their_lengths() {
+    use hallmark_policy::instance::CERTIFICATE_BYTES_MAX;
+    let told =
+        |certificate: usize, proof: usize| codes(ask(BOTH, Some("i-1"), refresh(vec![0; certificate], vec![0; proof])));
+    assert_eq!(told(CERTIFICATE_BYTES_MAX, 1_024), ["INSTANCE_CERTIFICATE_MALFORMED"]);
+    assert_eq!(told(CERTIFICATE_BYTES_MAX + 1, 0), ["FIELD_OUT_OF_LIMITS"]);
+    assert_eq!(told(CERTIFICATE_BYTES_MAX, 1_025), ["FIELD_OUT_OF_LIMITS"]);
+}
+
+#[test]
+fn whose_a_presented_certificate_is_its_authority_key_identifier_says() {
+    let input = |instance| RequestInput {
+        authority: "a".to_owned(),
+        profile: "p".to_owned(),
+        request_id: "r-1".to_owned(),
+        subject: SubjectInput::Spki {
+            spki: public(&KEY).spki().to_vec(),
+            common_name: String::new(),
+            names: Vec::new(),
+        },
+        instance,
+        ..RequestInput::default()
+    };
+    let said = |instance| Request::parse(CALLER.clone(), input(instance)).unwrap().presented_issuer();
+    let mut parameters = rcgen::CertificateParams::new(vec!["any.example".to_owned()]).unwrap();
+    parameters.use_authority_key_identifier_extension = true;
+    let mut ca = rcgen::CertificateParams::default();
+    ca.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![7; 20]);
+    let signed = |ca: rcgen::CertificateParams| {
+        parameters.signed_by(&*KEY, &rcgen::Issuer::new(ca, &*ISSUER)).unwrap().der().to_vec()
+    };
+    assert_eq!(said(refresh(signed(ca.clone()), Vec::new())), Some([7; 20]));
+    ca.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![7; 19]);
+    assert_eq!(said(refresh(signed(ca), Vec::new())), None);
+    assert_eq!(said(refresh(certificate(&ISSUER, &KEY, 2030), Vec::new())), None, "it has none");
+    assert_eq!((said(IntentInput::Register), said(IntentInput::None)), (None, None));
+}
+
+#[test]
+fn a_rule_says_what_was_typed() {
+    let rule = |instances: &str| {
+        let policy = Policy::parse(&policy(instances, "")).unwrap();
+        let rule = policy.profile("p").unwrap().instances().unwrap().clone();
+        (rule.replace(), rule.rekey(), rule.proof(), rule.alive_per_service())
+    };
+    assert_eq!(rule(BOTH), (false, false, false, None));
+    let with = |more: &str| rule(&format!("instances = {{ intents = [\"register\", \"refresh\"], {more} }}"));
+    assert_eq!(with("replace = true, alive-per-service = 3"), (true, false, false, Some(3)));
+    assert_eq!((with("rekey = true"), with("proof = true")), ((false, true, false, None), (false, false, true, None)));
+    let name = InstanceName { provider: "sys.lab".into(), id: "i-1".into(), service: "sports.api".into() };
+    assert_eq!(name.to_string(), "instance `i-1` of provider `sys.lab`");
+}
+
+#[test]
+fn whose_certificate_is_presented_is_looked_for_only_where_the_caller_may_refresh_with_the_profile() {
+    let more = format!(
+        "[profile.q]\n{PROFILE}names = [{{ dns = \"{{service}}.example.net\" }}]\n\
+         [caller.clerk]\ndns = \"clerk.example.org\"\nmethods = [\"MintCertificate\"]\nprofiles = [\"q\"]\n\
+         [caller.viewer]\ndns = \"viewer.example.org\"\nmethods = [\"GetChain\"]\nprofiles = [\"p\"]\n"
+    );
+    let may = |host: &str, profile: &str, instances: &str| {
+        let policy = Policy::parse(&policy(instances, &more)).unwrap();
+        let instance = refresh(certificate(&ISSUER, &KEY, 2030), Vec::new());
+        let input = RequestInput { profile: profile.to_owned(), ..input(Some("i-1"), instance) };
+        let request = Request::parse(caller_of(host), input).unwrap();
+        let refused = match decide(&policy, &request, &issuer(&policy), now(), Serial::from_random([1; 16])) {
+            Decision::Approve(_) => Vec::new(),
+            Decision::Refuse(reasons) => reasons.iter().map(|reason| reason.code.as_str()).collect(),
+        };
+        let may = may_refresh(&policy, &request);
+        assert_eq!(may, refused.contains(&"INSTANCE_CERTIFICATE_FOREIGN"), "{host} {profile} {refused:?}");
+        may
+    };
+    assert!(may("coordinator.example.org", "p", BOTH));
+    assert!(!may("coordinator.example.org", "p", "instances = { intents = [\"register\"] }"));
+    assert!(!may("coordinator.example.org", "q", BOTH), "it has no right to the profile");
+    assert!(!may("clerk.example.org", "p", BOTH), "it has no right to the profile");
+    assert!(!may("clerk.example.org", "q", BOTH), "the profile keeps no records");
+    assert!(!may("viewer.example.org", "p", BOTH), "it has no right to the method");
+    assert!(!may("stranger.example.org", "p", BOTH));
 }

@@ -14,8 +14,6 @@ use hallmark_policy::{
 };
 use serde::Deserialize;
 
-mod weak_keys;
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Corpus {
@@ -206,7 +204,7 @@ fn another_claim_under_the_same_request_id_is_another_request() {
 static WORLD: LazyLock<World> = LazyLock::new(World::new);
 
 fn corpus() -> Corpus {
-    toml::from_str(include_str!("content.toml")).unwrap()
+    toml::from_str(include_str!("../content.toml")).unwrap()
 }
 
 fn now() -> UnixTime {
@@ -224,10 +222,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let corpus = corpus();
-        let keys = weak_keys::all();
+        let keys = crate::weak_keys::all();
         let denied = SpkiDigest::of(&keys["denied"]).to_string();
         let policy = Policy::parse(&corpus.policy.replace("@DENIED@", &denied)).unwrap();
-        let issuer = PublicKey::parse(&weak_keys::p256()).unwrap();
+        let issuer = PublicKey::parse(&crate::weak_keys::p256()).unwrap();
         Self { corpus, policy, caller: caller(), keys, issuer }
     }
 

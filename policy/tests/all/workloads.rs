@@ -56,7 +56,7 @@ fn workload() -> String {
     "workload".to_owned()
 }
 
-static CORPUS: LazyLock<Corpus> = LazyLock::new(|| toml::from_str(include_str!("workloads.toml")).unwrap());
+static CORPUS: LazyLock<Corpus> = LazyLock::new(|| toml::from_str(include_str!("../workloads.toml")).unwrap());
 static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::parse(&CORPUS.policy).unwrap());
 static MANIFEST: LazyLock<Arc<Manifest>> =
     LazyLock::new(|| Arc::new(Manifest::parse(CORPUS.manifest.as_bytes()).unwrap()));

@@ -1,0 +1,82 @@
+//! What policies mean in sentences, for people: those of the cookbook and one with every setting, as `meanings.txt` has them.
+//!
+//! `BLESS=1 cargo test -p hallmark-policy meanings` writes the file anew.
+#![expect(clippy::disallowed_methods, reason = "a test that reads and writes its snapshot")]
+
+use std::fmt::Write as _;
+
+use hallmark_policy::{Policy, meaning};
+
+const POLICIES: [(&str, &str); 7] = [
+    ("every setting", super::policies::FULL),
+    ("examples/policy.toml", include_str!("../../../examples/policy.toml")),
+    ("athenz-service", include_str!("../../../examples/cookbook/athenz-service.toml")),
+    ("athenz-all-shapes", include_str!("../../../examples/cookbook/athenz-all-shapes.toml")),
+    ("contrast-mesh", include_str!("../../../examples/cookbook/contrast-mesh.toml")),
+    ("spiffe", include_str!("../../../examples/cookbook/spiffe.toml")),
+    ("nobody may call", NOBODY),
+];
+
+/// What no other policy says: no callers, CRLs in partitions, manifests as Contrast's tools write them, refreshes alone.
+const NOBODY: &str = r#"
+version = 1
+
+[authority.by-age]
+crl = { lifetime = "7d", refresh = "1d", partitions = 4, distribution-point = true }
+crl-urls = ["http://crl.test/{generation}/{partition}.crl"]
+retired-key = "destroy"
+root = { common-name = "Root", lifetime = "3650d", key = "rsa-2048", signature = "rsa-pss-sha256" }
+epoch = { common-name = "CA", lifetime = "365d", key = "ecdsa-p256" }
+
+[authority.one]
+rotates = "manifest"
+owner-keys = ["2202e1c361f8287021ffd4f1697a1a820414bb2d6c7f7fa7b8da1db29a86fe4e"]
+owner-signature = "contrast"
+revoke-previous = true
+manifest-names = { wildcards = true, single-labels = true }
+crl = { lifetime = "7d", refresh = "1d" }
+root = { common-name = "Root", lifetime = "3650d", key = "ecdsa-p256" }
+epoch = { common-name = "CA", lifetime = "365d", key = "ecdsa-p256" }
+
+[authority.two]
+rotates = "manifest"
+owner-keys = []
+owner-signature = "contrast"
+manifest-names = { single-labels = true }
+root = { common-name = "Root", lifetime = "3650d", key = "ecdsa-p256" }
+epoch = { common-name = "CA", lifetime = "365d", key = "ecdsa-p256" }
+
+[profile.fixed]
+authority = "by-age"
+lifetime = { default = "1h", maximum = "2h" }
+keys = ["ecdsa-p256"]
+usages = ["time-stamping"]
+names = [{ dns = "fixed.test" }]
+quota = { per-epoch = 3 }
+
+[profile.workload]
+authority = "one"
+names-from = "manifest"
+lifetime = { default = "1h", maximum = "2h" }
+keys = ["ecdsa-p256"]
+usages = ["server-auth"]
+possession = "caller"
+"#;
+
+#[test]
+fn what_a_policy_means_is_said_as_it_was() {
+    let mut said = String::new();
+    for (name, text) in POLICIES {
+        let policy = Policy::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        writeln!(said, "== {name}").unwrap();
+        for line in meaning::tell(&policy).lines.iter().filter(|line| !line.starts_with("Policy ")) {
+            writeln!(said, "{line}").unwrap();
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/meanings.txt");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, &said).unwrap();
+    }
+    let was = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(said == was, "it is said otherwise now:\n{said}");
+}
