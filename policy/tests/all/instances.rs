@@ -127,6 +127,17 @@ fn profiles_that_keep_records_read_the_same_names_alike() {
 }
 
 #[test]
+fn names_that_say_nothing_of_a_record_may_be_read_otherwise() {
+    let with = |part: &str| {
+        let format = format!("{{ uri = \"x://host/{{{part}}}\", count = \"0..1\" }},\n]");
+        format!("{}parts = {{ {part} = {{ shape = \"dotted\" }} }}\n", NAMES.replace(']', &format))
+    };
+    let text = policy(BOTH, &format!("[profile.q]\n{PROFILE}@{BOTH}\n"));
+    let text = text.replacen(NAMES, &with("host"), 1).replace('@', &with("name"));
+    assert_eq!(Policy::parse(&text).map_or_else(|error| error.to_string(), |_| String::new()), "");
+}
+
+#[test]
 fn a_profile_without_records_may_not_give_the_names_of_one_with_them_for_another_usage() {
     for (names, told) in [
         (NAMES, "that profile keeps records of instances"),
