@@ -368,6 +368,36 @@ fn a_profile_may_want_proof_of_the_replaced_key_and_the_csr_is_none() {
 }
 
 #[test]
+fn a_wish_is_all_that_the_certificate_is_to_say_beside_its_key() {
+    let policy = Policy::parse(&policy(BOTH, "")).unwrap();
+    let wish = |input: RequestInput| {
+        let request = Request::parse(CALLER.clone(), input).unwrap();
+        match decide(&policy, &request, &issuer(&policy), now(), Serial::from_random([1; 16])) {
+            Decision::Approve(approved) => approved.conditions().instance.as_ref().unwrap().wish_sha256,
+            Decision::Refuse(reasons) => panic!("{reasons:?}"),
+        }
+    };
+    let asked = || input(Some("i-1"), IntentInput::Register);
+    let mut bytes = Vec::new();
+    for field in [
+        &b"hallmark-wish-v1"[..],
+        b"p",
+        &[0; 8],
+        b"sports.api",
+        b"dns:api.sports.lab.example",
+        b"uri:athenz://instanceid/sys.lab/i-1",
+    ] {
+        bytes.extend(u64::try_from(field.len()).unwrap().to_be_bytes());
+        bytes.extend(field);
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+    assert_eq!(wish(asked()), digest.as_ref());
+    assert_eq!(wish(RequestInput { request_id: "r-2".to_owned(), ..asked() }), digest.as_ref());
+    assert_ne!(wish(RequestInput { lifetime_seconds: 3_600, ..asked() }), digest.as_ref());
+    assert_ne!(wish(input(Some("i-2"), IntentInput::Register)), digest.as_ref());
+}
+
+#[test]
 fn a_certificate_may_be_replaced_until_its_last_second() {
     let at = |year: i32| UnixTime::parse(&format!("{year}-01-01T00:00:00Z")).unwrap();
     let ours = certificate(&ISSUER, &KEY, 2030);
