@@ -138,6 +138,21 @@ fn names_that_say_nothing_of_a_record_may_be_read_otherwise() {
 }
 
 #[test]
+fn a_name_that_says_an_instance_to_one_profile_says_one_to_the_other() {
+    let with = |part: &str, parts: &str| {
+        let format = format!("{{ uri = \"x://id/{{{part}}}\", count = \"0..1\" }},\n]");
+        format!("{}{parts}", NAMES.replace(']', &format))
+    };
+    let (said, unsaid) = (with("instance", ""), with("name", "parts = { name = { shape = \"dotted\" } }\n"));
+    for (one, other) in [(&said, &unsaid), (&unsaid, &said)] {
+        let text = policy(BOTH, &format!("[profile.q]\n{PROFILE}@{BOTH}\n"));
+        let text = text.replacen(NAMES, one, 1).replace('@', other);
+        let told = Policy::parse(&text).map_or_else(|error| error.to_string(), |_| String::new());
+        assert!(told.contains("[profile.q]") && told.contains("one name could be of two records"), "{told}");
+    }
+}
+
+#[test]
 fn a_profile_without_records_may_not_give_the_names_of_one_with_them_for_another_usage() {
     for (names, told) in [
         (NAMES, "that profile keeps records of instances"),
