@@ -485,8 +485,22 @@ fn settings_of_evidence_have_their_lengths() {
         told("claims = { ", &format!("claims = {{ {more}"))
     };
     assert_eq!(claims(16), "");
+    let written = "claims = { sub = \"{domain}.{service}\", instance = \"{instance}\", provider = \"{provider}\" }";
+    let none = told(written, "claims = {}");
+    assert!(none.contains("`claims` has 0 entries") && none.contains("none has `{instance}`"), "{none}");
+    assert!(none.contains("`claims`: none has a part"), "{none}");
+    assert!(told(written, "claims = { sub = \"{service}\" }").contains("none has `{instance}`"));
+    assert_eq!(told(written, "claims = { instance = \"{instance}\" }"), "");
     let many = claims(17);
     assert!(many.contains("`claims` has 17 entries"), "{many}");
+    let keys_of = |count: usize| {
+        let jwks: Vec<_> = (0..count).map(|kid| PROVIDER.keys["p256"].jwk(&format!(",\"kid\":\"{kid}\""))).collect();
+        let changed = evidence().replace(&keys(), &format!("jwks = '{{\"keys\":[{}]}}'\n", jwks.join(",")));
+        let changed = changed.replace("[\"ES256\", \"ES384\", \"EdDSA\", \"PS256\", \"RS256\"]", "[\"ES256\"]");
+        let read = Policy::parse(&policy(&changed));
+        read.map_or_else(|error| error.mistakes[0].sentence.clone(), |_| String::new())
+    };
+    assert_eq!((keys_of(32).as_str(), keys_of(33).as_str()), ("", "it has 33 keys"));
     let padded = |bytes: usize| {
         let jwks = PROVIDER.keys["p256"].jwk("");
         let text = format!("{{\"keys\":[{jwks}]}}");
