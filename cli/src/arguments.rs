@@ -317,6 +317,12 @@ pub struct LogArguments {
     /// CA certificates (PEM) that an https server must chain to [default: those of the system].
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// A log that this one continues under another name: a directory or a URL; repeatable, the latest first.
+    #[arg(long, value_name = "LOG")]
+    pub previous: Vec<String>,
+    /// Verifier key of such a log, as a file or as text; repeatable.
+    #[arg(long, value_name = "VKEY")]
+    pub previous_key: Vec<String>,
 }
 
 /// `hallmark log verify`.
@@ -483,16 +489,23 @@ pub struct FilterArguments {
 
 /// `hallmark log range`.
 #[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["from", "to", "since", "until"]))]
 pub struct RangeArguments {
     /// Which log.
     #[command(flatten)]
     pub log: LogArguments,
     /// Index of the first entry, from 0.
     #[arg(long, value_name = "N")]
-    pub from: u64,
+    pub from: Option<u64>,
     /// Index of the last entry [default: the newest].
     #[arg(long, value_name = "N")]
     pub to: Option<u64>,
+    /// Not before this moment, such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
+    pub since: Option<UnixTime>,
+    /// Not after this moment.
+    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
+    pub until: Option<UnixTime>,
     /// How they are printed.
     #[arg(long, value_enum, default_value_t = EntryFormat::Table)]
     pub format: EntryFormat,

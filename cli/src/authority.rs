@@ -9,7 +9,7 @@ use crate::{
     arguments::{AuthorityCommand, AuthorityResumeArguments},
     config::Config,
     confirm::confirm,
-    connection::{self, Connection},
+    connection::operate,
     epochs,
     exit::Exit,
     problem::Problem,
@@ -33,10 +33,8 @@ fn resume(arguments: &AuthorityResumeArguments, config: &Config, screen: &Screen
     let why = "instances whose certificates the database does not know are lost to it; the newest database, put back, knows them";
     confirm(screen, arguments.yes, why, "Is there no newer database?")?;
     let request = ResumeAuthorityRequest { authority: authority.clone(), why: arguments.why.clone() };
-    let answer: ResumeAuthorityResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.resume_authority(request).await).await
-    })?;
+    let answer: ResumeAuthorityResponse =
+        operate(&settings, request, async |mut client, request| client.resume_authority(request).await)?;
     let mut table = Table::new();
     table.row(["log index", &answer.log_index.to_string()]);
     let (word, shown) = (screen.tone(Tone::Good, "resumed:"), printable(&authority));

@@ -15,6 +15,7 @@ use crate::{
     connection::{self, Connection},
     epochs::authority,
     exit::Exit,
+    instance,
     problem::Problem,
     screen::{Screen, Tone, printable},
     settings::ConnectionSettings,
@@ -95,11 +96,15 @@ fn revoke(arguments: &CertificateRevokeArguments, config: &Config, screen: &Scre
     let counted = runtime.block_on(all(&settings, |before| ask(true, before), 0))?;
     let how_many = when::count(counted.certificates, "certificate");
     screen.say(&format!("to revoke: {how_many} of {}, as {}", printable(&authority), arguments.reason.name()));
+    if counted.unlisted > 0 {
+        screen.say(&format!("note: on no CRL: {}", instance::unlisted(counted.unlisted)));
+    }
     let answer = |result: &str, certificates: u64, log_index: Option<u64>| {
         json!({
             "result": result,
             "authority": authority,
             "certificates": certificates,
+            "unlisted": counted.unlisted,
             "reason": arguments.reason.name(),
             "log-index": log_index,
         })
@@ -124,6 +129,8 @@ fn revoke(arguments: &CertificateRevokeArguments, config: &Config, screen: &Scre
 #[derive(Debug, Default)]
 struct Sum {
     certificates: u64,
+    /// Those that no CRL will ever name.
+    unlisted: u64,
     /// Size of the log when the first call began.
     log_size: u64,
     /// Where the first command stands.
@@ -145,6 +152,7 @@ async fn all(
             sum.log_size = page.log_size;
         }
         sum.certificates += page.certificates;
+        sum.unlisted += page.unlisted;
         sum.log_index = sum.log_index.or(page.log_index);
         match page.next {
             Some(next) => before = next,

@@ -52,6 +52,21 @@ pub(crate) fn runtime() -> Result<Runtime, Problem> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Problem::Runtime)
 }
 
+/// Opens a connection, makes one call to the operators' service, and is done.
+pub(crate) fn operate<Q, A, F>(
+    settings: &ConnectionSettings,
+    question: Q,
+    call: impl FnOnce(OperatorClient<Service>, Request<Q>) -> F,
+) -> Result<A, Problem>
+where
+    F: Future<Output = Result<Response<A>, Status>>,
+{
+    runtime()?.block_on(async {
+        let connection = Connection::open(settings).await?;
+        connection.call_operator(question, call).await
+    })
+}
+
 impl Connection {
     /// Connects.
     pub(crate) async fn open(settings: &ConnectionSettings) -> Result<Self, Problem> {

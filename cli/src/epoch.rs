@@ -3,14 +3,10 @@
 use std::{fmt::Write as _, path::Path};
 
 use hallmark_proto::{
-    operator::{
-        AbortEpochRequest, ActivateEpochRequest, BringIntermediateRequest, EpochResponse, PrepareEpochRequest,
-        operator_client::OperatorClient,
-    },
+    operator::{AbortEpochRequest, ActivateEpochRequest, BringIntermediateRequest, EpochResponse, PrepareEpochRequest},
     signer::{EpochState, EpochStatus, ListEpochsRequest, ListEpochsResponse},
 };
 use serde_json::{Value, json};
-use tonic::{Request, Response, Status};
 
 use crate::{
     arguments::{
@@ -20,7 +16,7 @@ use crate::{
     bundle::{self, Directory},
     config::Config,
     confirm::confirm,
-    connection::{self, Connection, Service},
+    connection::operate,
     epochs::{self, view},
     exit::Exit,
     files::{self, FileError},
@@ -231,18 +227,4 @@ fn page(
 ) -> Result<ListEpochsResponse, Problem> {
     let request = ListEpochsRequest { authority: authority.to_owned(), before_generation, limit };
     operate(settings, request, async |mut client, request| client.list_epochs(request).await)
-}
-
-fn operate<Q, A, F>(
-    settings: &ConnectionSettings,
-    request: Q,
-    call: impl FnOnce(OperatorClient<Service>, Request<Q>) -> F,
-) -> Result<A, Problem>
-where
-    F: Future<Output = Result<Response<A>, Status>>,
-{
-    connection::runtime()?.block_on(async {
-        let connection = Connection::open(settings).await?;
-        connection.call_operator(request, call).await
-    })
 }

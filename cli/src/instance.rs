@@ -16,7 +16,7 @@ use crate::{
     certificates,
     config::Config,
     confirm::confirm,
-    connection::{self, Connection},
+    connection::{self, Connection, operate},
     epochs::authority,
     exit::Exit,
     problem::Problem,
@@ -99,10 +99,8 @@ fn show(arguments: &InstanceShowArguments, config: &Config, screen: &Screen) -> 
     let (authority, settings) = reach(&arguments.instance, config)?;
     let OneInstanceArguments { provider, id, .. } = &arguments.instance;
     let request = ShowInstanceRequest { authority: authority.clone(), provider: provider.clone(), id: id.clone() };
-    let answer: ShowInstanceResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.show_instance(request).await).await
-    })?;
+    let answer: ShowInstanceResponse =
+        operate(&settings, request, async |mut client, request| client.show_instance(request).await)?;
     let instance = answer.instance.unwrap_or_default();
     if !screen.is_json() {
         let title = format!("instance {} of {}\n", printable(id), printable(provider));
@@ -138,10 +136,8 @@ fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen)
         reason: reason.name().to_owned(),
         why: why.clone(),
     };
-    let answer: RevokeInstanceResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.revoke_instance(request).await).await
-    })?;
+    let answer: RevokeInstanceResponse =
+        operate(&settings, request, async |mut client, request| client.revoke_instance(request).await)?;
     let mut table = Table::new();
     if answer.before {
         table.row(["note", "it was revoked before"]);
@@ -152,6 +148,9 @@ fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen)
     if answer.left > 0 {
         table.row(["left", &format!("{}: the daemon goes on, and so does this command", when::number(answer.left))]);
     }
+    if answer.unlisted > 0 {
+        table.row(["on no CRL", &unlisted(answer.unlisted)]);
+    }
     table.row(["log index", &answer.log_index.to_string()]);
     screen.say(&format!("{} {shown}\n{}", screen.tone(Tone::Good, "revoked:"), table.render(2)));
     screen.answer(&json!({
@@ -161,11 +160,20 @@ fn revoke(arguments: &InstanceRevokeArguments, config: &Config, screen: &Screen)
         "id": instance.id,
         "certificates": answer.certificates,
         "left": answer.left,
+        "unlisted": answer.unlisted,
         "before": answer.before,
         "log-index": answer.log_index,
         "receipt": answer.receipt,
     }))?;
     Ok(Exit::Done)
+}
+
+/// What it means that the key of their issuer is destroyed.
+pub(crate) fn unlisted(count: u64) -> String {
+    format!(
+        "{}: their issuer's key is destroyed; the root's CRL over its intermediate is what is left",
+        when::number(count)
+    )
 }
 
 fn allow(arguments: &InstanceAllowArguments, config: &Config, screen: &Screen) -> Result<Exit, Problem> {
@@ -185,10 +193,8 @@ fn allow(arguments: &InstanceAllowArguments, config: &Config, screen: &Screen) -
         id: instance.id.clone(),
         why: why.clone(),
     };
-    let answer: AllowInstanceResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.allow_instance(request).await).await
-    })?;
+    let answer: AllowInstanceResponse =
+        operate(&settings, request, async |mut client, request| client.allow_instance(request).await)?;
     let mut table = Table::new();
     table.row(["log index", &answer.log_index.to_string()]);
     screen.say(&format!("{} {shown}\n{}", screen.tone(Tone::Good, "allowed:"), table.render(2)));

@@ -1,11 +1,13 @@
 //! `hallmark log`: published decision logs, from their files alone.
 
 mod about;
+mod continuity;
 mod entries;
 pub(crate) mod export;
 mod filter;
 pub(crate) mod key;
 mod leftovers;
+mod names;
 mod opened;
 mod openings;
 mod printer;

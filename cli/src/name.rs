@@ -11,7 +11,7 @@ use crate::{
     arguments::{NameCommand, NameListArguments, NameReleaseArguments},
     config::Config,
     confirm::confirm,
-    connection::{self, Connection},
+    connection::operate,
     epochs::authority,
     exit::Exit,
     problem::Problem,
@@ -35,10 +35,8 @@ fn list(arguments: &NameListArguments, config: &Config, screen: &Screen) -> Resu
     let settings = ConnectionSettings::resolve(&arguments.connection, config)?;
     let after_form = arguments.after.clone().unwrap_or_default();
     let request = ListNameClaimsRequest { authority: authority.clone(), after_form, limit: arguments.limit };
-    let answer: ListNameClaimsResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.list_name_claims(request).await).await
-    })?;
+    let answer: ListNameClaimsResponse =
+        operate(&settings, request, async |mut client, request| client.list_name_claims(request).await)?;
     if !screen.is_json() && !answer.claims.is_empty() {
         screen.data(table(&answer.claims).render(0).as_bytes())?;
     }
@@ -70,10 +68,8 @@ fn release(arguments: &NameReleaseArguments, config: &Config, screen: &Screen) -
     confirm(screen, *yes, "the next name that comes with the form has it", "Is this what you want?")?;
     let (form, name, reason) = (form.clone(), name.clone(), reason.clone());
     let request = ReleaseNameClaimRequest { authority: authority.clone(), form, name, reason, force: *force };
-    let answer: ReleaseNameClaimResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.release_name_claim(request).await).await
-    })?;
+    let answer: ReleaseNameClaimResponse =
+        operate(&settings, request, async |mut client, request| client.release_name_claim(request).await)?;
     let mut table = Table::new();
     table.row(["log index", &answer.log_index.to_string()]);
     screen.say(&format!("{} `{shown_form}`\n{}", screen.tone(Tone::Good, "free:"), table.render(2)));

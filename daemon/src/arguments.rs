@@ -27,6 +27,9 @@ pub enum Command {
     },
     /// Make the log key and the CA certificates that are missing; what is there stays as it is
     Init(InitArguments),
+    /// Work on the published decision log while no daemon runs
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Write a complete set of files for trying things: TLS certificates, signer.toml and policy.toml
     Lab(LabArguments),
     /// Print a completion script for a shell
@@ -55,6 +58,9 @@ pub struct RunArguments {
     /// Confirm that the database is the newest, although the published checkpoint is gone
     #[arg(long)]
     pub accept_missing_checkpoint: bool,
+    /// Confirm that the database is the newest, although the copy of its checkpoint on another volume is gone
+    #[arg(long)]
+    pub accept_missing_anchor: bool,
     /// How log lines are written to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HALLMARK_LOG_FORMAT")]
     pub log_format: LogFormat,
@@ -73,6 +79,47 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// `hallmarkd log`.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Make the published directory what the database says: files that are missing or damaged are written again
+    Rebuild(RebuildArguments),
+    /// Close the log and carry it on under another origin, with another key, in another directory: once a year
+    Roll(RollArguments),
+}
+
+/// `hallmarkd log rebuild`.
+#[derive(Args, Debug)]
+pub struct RebuildArguments {
+    /// The configuration, `signer.toml`
+    pub file: PathBuf,
+    /// Confirm that the database is the newest, although the published checkpoint is gone
+    #[arg(long)]
+    pub accept_missing_checkpoint: bool,
+    /// A log that was closed, in the place of the one that goes on
+    #[arg(long, value_name = "ORIGIN", requires = "into")]
+    pub origin: Option<String>,
+    /// The directory of that log
+    #[arg(long, value_name = "DIR", requires = "origin")]
+    pub into: Option<PathBuf>,
+}
+
+/// `hallmarkd log roll`.
+#[derive(Args, Debug)]
+pub struct RollArguments {
+    /// The configuration as it is, `signer.toml`
+    pub file: PathBuf,
+    /// The next origin, such as `signer.example/log/2028`
+    #[arg(long)]
+    pub origin: String,
+    /// The next log key's file; it is made if it is missing. A relative path begins at the directory of the configuration
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// The next directory to publish in
+    #[arg(long, value_name = "DIR")]
+    pub publish: PathBuf,
 }
 
 /// `hallmarkd init`.

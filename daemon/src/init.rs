@@ -38,6 +38,7 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
         software_keys,
         accept_clock: false,
         accept_missing_checkpoint: false,
+        accept_missing_anchor: false,
         create_authorities: true,
         roots: roots(&arguments.roots)?,
         refresh_crls: false,
@@ -81,7 +82,7 @@ fn roots(named: &[RootFile]) -> Result<Roots, Trouble> {
 }
 
 /// Makes the log key unless it is there, and its public half beside it. Gives the public half.
-fn make_log_key(log: &LogTable, directory: &Path) -> Result<String, Trouble> {
+pub(crate) fn make_log_key(log: &LogTable, directory: &Path) -> Result<String, Trouble> {
     let path = directory.join(&log.key);
     let made = if files::exists(&path)? {
         "is there"

@@ -15,6 +15,7 @@ mod logging;
 mod manuals;
 mod operators;
 mod probe;
+mod published;
 mod run;
 mod service_manager;
 mod settings;
@@ -32,6 +33,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Run(run) => run::run(run),
         Command::Check { file } => check::check(&file),
         Command::Init(init) => init::init(init),
+        Command::Log(command) => published::log(command),
         Command::Lab(lab) => lab::lab(lab),
         Command::Completions { shell } => manuals::completions(shell),
         Command::Man { directory } => manuals::man(&directory),

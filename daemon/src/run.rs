@@ -41,6 +41,7 @@ pub(crate) fn run(arguments: RunArguments) -> Result<(), Trouble> {
         software_keys,
         accept_clock: arguments.accept_clock,
         accept_missing_checkpoint: arguments.accept_missing_checkpoint,
+        accept_missing_anchor: arguments.accept_missing_anchor,
         create_authorities: false,
         roots: Roots::default(),
         refresh_crls: true,

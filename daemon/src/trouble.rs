@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::PathBuf};
 
 use hallmark_front::FrontError;
-use hallmark_signer::{StartError, config::ConfigError};
+use hallmark_signer::{RebuildError, RollError, StartError, config::ConfigError};
 use hallmark_tlog::note::KeyError;
 
 /// Why the daemon does not start, or a command is not done.
@@ -33,6 +33,12 @@ pub(crate) enum Trouble {
     /// The core does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The published log is not rebuilt.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    /// The log is not carried on under another origin.
+    #[error(transparent)]
+    Roll(#[from] RollError),
     /// The front does not start.
     #[error(transparent)]
     Front(#[from] FrontError),

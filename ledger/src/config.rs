@@ -9,7 +9,7 @@ use hallmark_tlog::{
     note::{SignerKey, VerifierKey},
 };
 
-use crate::Ledger;
+use crate::{KeyChange, Ledger};
 
 /// Where a ledger is kept and within which bounds.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct LedgerConfig {
     /// A file, on another volume than the database, that gets every published checkpoint. A database that does not continue
     /// it is not opened.
     pub anchor: Option<PathBuf>,
+    /// Whether to start although that file is missing and was there before: for an operator who moved it, once.
+    pub accept_missing_anchor: bool,
     /// Members of entries in whose place commitments stand.
     pub private: Private,
     /// Bound on the size of the database, in pages of 4,096 bytes; unbounded without.
@@ -72,6 +74,8 @@ pub struct Opened {
     pub ledger: Ledger,
     /// What was found.
     pub recovery: Recovery,
+    /// What an [`Event::LogKeys`](crate::Event::LogKeys) has to say before anything else: no checkpoint is signed before the next entry.
+    pub key_change: Option<KeyChange>,
 }
 
 /// What opening a database found.
@@ -87,6 +91,8 @@ pub struct Recovery {
     pub pending: u64,
     /// Whether the clock was found wrong and no operator has confirmed it since.
     pub clock_distrusted: bool,
+    /// Whether the directory was rebuilt without its checkpoint, by an operator's word that no entry has yet.
+    pub unlogged_acceptance: bool,
 }
 
 /// The newest durable state of the log.

@@ -76,6 +76,42 @@ pub enum OpenError {
         /// Entries that were published, at least.
         published: u64,
     },
+    /// There was a copy of the checkpoint on another volume, and it is gone.
+    #[error(
+        "the anchor `{}` is missing, and the log in `{}` has written one before: nothing there tells whether the database is an \
+         older copy; hint: mount its volume or bring the file back, or start once with --accept-missing-anchor if you are sure \
+         that the database is the newest", .anchor.display(), .database.display()
+    )]
+    AnchorMissing {
+        /// The database.
+        database: PathBuf,
+        /// Where the copy should be.
+        anchor: PathBuf,
+    },
+    /// The database is that of a log with another name.
+    #[error(
+        "the log in `{}` is `{found}`, and `log.origin` is `{configured}`; hint: configure the origin that it has, or carry it on \
+         under a new one with `hallmarkd log roll`", .database.display()
+    )]
+    OtherOrigin {
+        /// The database.
+        database: PathBuf,
+        /// Its origin.
+        found: String,
+        /// The configured one.
+        configured: String,
+    },
+    /// A roll-over was interrupted.
+    #[error(
+        "the log in `{}` was being carried over to the origin `{origin}`, and not all of it is on the disk; hint: give the same \
+         `hallmarkd log roll` again, with the configuration from before", .database.display()
+    )]
+    Rolling {
+        /// The database.
+        database: PathBuf,
+        /// The new origin.
+        origin: String,
+    },
     /// The published checkpoint cannot be believed.
     #[error(
         "the checkpoint `{}` does not hold under this log key; hint: give the log key that signed it, as `previous-key` if \

@@ -8,7 +8,7 @@ use hallmark_policy::{
     profile::PolicyDigest,
 };
 
-use crate::UnixMillis;
+use crate::{KeyChange, UnixMillis};
 
 /// Something that happened. Each becomes one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +129,13 @@ pub enum Event {
         sentence: String,
         /// Index of the refusal.
         log_index: u64,
+    },
+    /// Other keys sign the log from this entry on. Wants what opening the ledger found.
+    LogKeys {
+        /// Which keys.
+        change: KeyChange,
+        /// Who changed them.
+        by: String,
     },
     /// Nothing happened: the log is alive.
     Heartbeat,

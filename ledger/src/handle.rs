@@ -41,10 +41,10 @@ impl Ledger {
     /// See [`OpenError`].
     pub fn open(config: LedgerConfig, keys: impl Into<LogKeys>) -> Result<Opened, OpenError> {
         let keys = keys.into();
-        let checked = open::open(&config, &keys.verifiers())?;
-        let recovery = checked.recovery;
+        let checked = open::open(&config, &keys)?;
+        let (recovery, key_change) = (checked.recovery, checked.key_change.clone());
         let inner = Inner::start(&config, checked, keys)?;
-        Ok(Opened { ledger: Self { inner: Arc::new(inner) }, recovery })
+        Ok(Opened { ledger: Self { inner: Arc::new(inner) }, recovery, key_change })
     }
 
     /// Commits a warrant, if its conditions hold inside the transaction.

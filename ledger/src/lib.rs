@@ -21,13 +21,16 @@ mod nodes;
 mod open;
 mod opening;
 mod operation;
+mod origin;
 mod outcome;
 mod proven;
 mod publish;
+mod rebuild;
 mod record;
 mod request;
 mod resume;
 mod revocation;
+mod roll;
 mod schema;
 mod shared;
 mod signing;
@@ -52,5 +55,9 @@ pub use handle::Ledger;
 pub use instance::{
     Allowed, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState,
 };
+pub use origin::KeyChange;
 pub use outcome::{Answer, Found, Issued, Logged, ReceiptHandle};
+pub use publish::files::PublishError;
+pub use rebuild::{RebuildError, Rebuilt};
 pub use revocation::{REVOCATIONS_MAX, Revoke, Revoked};
+pub use roll::{NextLog, RollError, Rolled};

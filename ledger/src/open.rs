@@ -12,10 +12,11 @@ use hallmark_tlog::{checkpoint::Checkpoint, frontier::Frontier, note::VerifierKe
 use rusqlite::Connection;
 
 use crate::{
-    LedgerConfig, OpenError, Recovery,
+    KeyChange, LedgerConfig, LogKeys, OpenError, Recovery,
     config::Head,
     nodes::{self, StoredNodes},
-    record::STOP,
+    origin::{Origin, OriginRow},
+    record::{ORIGIN, STOP},
     schema::{self, SCHEMA_VERSION, unsigned},
 };
 
@@ -33,19 +34,63 @@ pub(crate) struct Checked {
     /// The ledger's own name.
     pub(crate) id: [u8; 8],
     pub(crate) recovery: Recovery,
+    /// The name under which it is published.
+    pub(crate) origin: Origin,
+    /// What the log does not say yet of the keys that sign it.
+    pub(crate) key_change: Option<KeyChange>,
 }
 
 /// Opens and checks. The work does not depend on the number of entries.
-pub(crate) fn open(config: &LedgerConfig, verifiers: &[VerifierKey]) -> Result<Checked, OpenError> {
+pub(crate) fn open(config: &LedgerConfig, keys: &LogKeys) -> Result<Checked, OpenError> {
     let lock = lock(&config.database)?;
     let sql = |source| OpenError::Sql { database: config.database.clone(), source };
     let connection = connect(config)?;
     let head = nodes::head(&connection).map_err(sql)?;
     let frontier = check_tree(config, &connection, &head)?;
-    let published = check_published(config, &connection, &head, verifiers)?;
+    let found = check_origin(config, &connection, keys)?;
+    let published = check_published(config, &connection, &head, &keys.verifiers())?;
+    let row = found.map_or_else(|| OriginRow::begin(&connection, keys), Ok).map_err(sql)?;
+    let key_change = row.key_change(keys);
     let recovery = recovery(&connection, &head).map_err(sql)?;
     let id = connection.query_row("SELECT ledger_id FROM head", [], |row| row.get(0)).map_err(sql)?;
-    Ok(Checked { lock, connection, frontier, head, published, id, recovery })
+    let origin = row.origin();
+    Ok(Checked { lock, connection, frontier, head, published, id, recovery, origin, key_change })
+}
+
+/// The origin that the database has; none in a new one. It must be the configured one.
+fn check_origin(
+    config: &LedgerConfig,
+    connection: &Connection,
+    keys: &LogKeys,
+) -> Result<Option<OriginRow>, OpenError> {
+    let database = || config.database.clone();
+    let row = OriginRow::current(connection).map_err(|source| OpenError::Sql { database: database(), source })?;
+    let Some(row) = row else { return Ok(None) };
+    let configured = keys.current.verifier().name();
+    if row.rolling {
+        return Err(OpenError::Rolling { database: database(), origin: row.name });
+    }
+    if row.name != configured {
+        let configured = configured.to_owned();
+        return Err(OpenError::OtherOrigin { database: database(), found: row.name, configured });
+    }
+    Ok(Some(row))
+}
+
+/// The same for a database that must be there.
+pub(crate) fn open_existing(config: &LedgerConfig, keys: &LogKeys) -> Result<Checked, OpenError> {
+    is_there(&config.database)?;
+    open(config, keys)
+}
+
+/// Takes the lock beside a database that must be there.
+pub(crate) fn lock_existing(database: &Path) -> Result<File, OpenError> {
+    is_there(database)?;
+    lock(database)
+}
+
+fn is_there(database: &Path) -> Result<(), OpenError> {
+    fs::metadata(database).map(drop).map_err(failed(database))
 }
 
 /// Takes the lock beside the database. The system frees it with the process, however that ends.
@@ -61,7 +106,7 @@ fn lock(database: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn connect(config: &LedgerConfig) -> Result<Connection, OpenError> {
+pub(crate) fn connect(config: &LedgerConfig) -> Result<Connection, OpenError> {
     let LedgerConfig { database, publish, pages_max, .. } = config;
     let sql = |source| OpenError::Sql { database: database.clone(), source };
     drop(private_file(database).map_err(failed(database))?);
@@ -83,7 +128,7 @@ fn connect(config: &LedgerConfig) -> Result<Connection, OpenError> {
 }
 
 /// The frontier, from O(log n) stored nodes; its root must be the one that the last batch stored.
-fn check_tree(config: &LedgerConfig, connection: &Connection, head: &Head) -> Result<Frontier, OpenError> {
+pub(crate) fn check_tree(config: &LedgerConfig, connection: &Connection, head: &Head) -> Result<Frontier, OpenError> {
     let broken = |what: String| OpenError::Broken { database: config.database.clone(), what };
     let sql = "SELECT coalesce(max(log_index) + 1, 0) FROM entry";
     let entries = connection.query_row(sql, [], |row| row.get(0)).map(unsigned);
@@ -100,14 +145,16 @@ fn check_tree(config: &LedgerConfig, connection: &Connection, head: &Head) -> Re
 }
 
 /// The size of the published checkpoint, of which this log must be the continuation.
-fn check_published(
+pub(crate) fn check_published(
     config: &LedgerConfig,
     connection: &Connection,
     head: &Head,
     verifiers: &[VerifierKey],
 ) -> Result<u64, OpenError> {
-    if let Some(anchor) = &config.anchor {
-        check_anchor(config, connection, head, verifiers, anchor)?;
+    if let Some(anchor) = &config.anchor
+        && check_anchor(config, connection, head, verifiers, anchor)?.is_none()
+    {
+        without_anchor(config, connection, anchor)?;
     }
     match check_anchor(config, connection, head, verifiers, &config.publish.join(CHECKPOINT_PATH))? {
         Some(size) => Ok(size),
@@ -144,6 +191,21 @@ fn check_anchor(
     Ok(Some(size))
 }
 
+/// No copy of the checkpoint is there: right for a log that never wrote one, and otherwise an anchor that was taken away.
+fn without_anchor(config: &LedgerConfig, connection: &Connection, anchor: &Path) -> Result<(), OpenError> {
+    let LedgerConfig { database, accept_missing_anchor, .. } = config;
+    let anchored = connection.query_row("SELECT anchored FROM head", [], |row| row.get(0));
+    match anchored.map_err(|source| OpenError::Sql { database: database.clone(), source })? {
+        false => Ok(()),
+        true if *accept_missing_anchor => {
+            let anchor = anchor.display();
+            tracing::warn!(%anchor, "the anchor is missing, which was accepted; it is written anew");
+            Ok(())
+        }
+        true => Err(OpenError::AnchorMissing { database: database.clone(), anchor: anchor.to_owned() }),
+    }
+}
+
 /// No checkpoint is there: right for a log that was never published, and otherwise an anchor that was taken away.
 fn without_checkpoint(config: &LedgerConfig, connection: &Connection) -> Result<u64, OpenError> {
     let LedgerConfig { database, publish, accept_missing_checkpoint, .. } = config;
@@ -166,11 +228,16 @@ fn recovery(connection: &Connection, head: &Head) -> rusqlite::Result<Recovery> 
         Some(index) => nodes::entry(connection, index)?,
         None => None,
     };
-    let unclean = last.is_some_and(|entry| !Summary::parse(&entry).is_ok_and(|summary| summary.kind == STOP));
+    let unclean = last.is_some_and(|entry| {
+        !Summary::parse(&entry).is_ok_and(|summary| summary.kind == STOP || summary.kind == ORIGIN)
+    });
     let sql = "SELECT count(*) FROM request WHERE signature IS NULL AND void = 0";
     let pending = connection.query_row(sql, [], |row| row.get(0)).map(unsigned)?;
-    let clock_distrusted = connection.query_row("SELECT clock_distrusted FROM head", [], |row| row.get(0))?;
-    Ok(Recovery { entries: head.size, last_entry_at: head.last_entry_at, unclean, pending, clock_distrusted })
+    let sql = "SELECT clock_distrusted, unlogged_acceptance FROM head";
+    let (clock_distrusted, unlogged_acceptance) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (entries, last_entry_at) = (head.size, head.last_entry_at);
+    Ok(Recovery { entries, last_entry_at, unclean, pending, clock_distrusted, unlogged_acceptance })
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

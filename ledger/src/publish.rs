@@ -1,6 +1,7 @@
 //! The thread that publishes the log as files (C2SP `tlog-tiles`): derived, and filled again wherever they are missing.
 
-mod files;
+pub(crate) mod files;
+pub(crate) mod tree;
 
 use std::{
     path::PathBuf,
@@ -8,22 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_entry::Summary;
-use hallmark_tlog::{
-    bundle,
-    proof::NodeSource as _,
-    tile::{self, CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath},
-};
-use rusqlite::{Connection, OptionalExtension as _};
+use hallmark_tlog::tile::{self, TILE_WIDTH, TileKind, TilePath};
+use rusqlite::Connection;
 
-use crate::{
-    LedgerConfig,
-    nodes::{self, StoredNodes},
-    opening,
-    shared::Shared,
-    signing::Signed,
-};
+use crate::{LedgerConfig, origin::Origin, shared::Shared, signing::Signed};
 use files::{Files, PublishError};
+use tree::{Tree, openings_path};
 
 /// Least time between the beginnings of two publications while entries keep coming.
 const PUBLISH_EVERY: Duration = Duration::from_millis(200);
@@ -33,12 +24,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How often publishing is tried at the very end.
 const LAST_TRIES: u32 = 3;
-
-/// Where the texts of policies are, each under its SHA-256.
-const POLICIES: &str = "policies";
-
-/// How an entry that loads a policy is told from others without reading it.
-const POLICY_LOADED: &str = "\"type\":\"policy-loaded\"";
 
 /// The newest signed checkpoint, handed from who signs to who publishes. Older ones that were not published are skipped.
 #[derive(Debug, Default)]
@@ -104,6 +89,7 @@ pub(crate) struct Publishing {
     connection: Connection,
     shared: Arc<Shared>,
     files: Files,
+    origin: Origin,
     /// Gets every published checkpoint.
     anchor: Option<PathBuf>,
     /// Size of the checkpoint that is published; 0 without one.
@@ -114,9 +100,15 @@ pub(crate) struct Publishing {
 
 impl Publishing {
     /// Goes on from a published checkpoint of that size.
-    pub(crate) fn new(connection: Connection, shared: Arc<Shared>, config: &LedgerConfig, published: u64) -> Self {
+    pub(crate) fn new(
+        connection: Connection,
+        shared: Arc<Shared>,
+        config: &LedgerConfig,
+        origin: Origin,
+        published: u64,
+    ) -> Self {
         let (files, anchor) = (Files::new(config.publish.clone()), config.anchor.clone());
-        Self { connection, shared, files, anchor, published, before: None }
+        Self { connection, shared, files, origin, anchor, published, before: None }
     }
 
     /// Works until [`Newest::stop`], to the very end.
@@ -142,60 +134,17 @@ impl Publishing {
         if signed.size == 0 || signed.size == self.published {
             return Ok(());
         }
-        for path in tile::kinds(signed.size).flat_map(|kind| tile::changed(kind, self.published, signed.size)) {
-            self.files.write(&path.to_string(), &self.content(path)?)?;
-            if path.kind() == TileKind::Entries {
-                self.publish_openings(path)?;
-            }
-        }
-        self.files.sync_directories()?;
-        self.files.write(CHECKPOINT_PATH, signed.note.to_string().as_bytes())?;
-        self.files.sync_directories()?;
+        let tree = Tree { connection: &self.connection, files: &self.files, origin: self.origin };
+        tree.publish(self.published, signed)?;
         if let Some(anchor) = &self.anchor {
             files::write_anchor(anchor, signed.note.to_string().as_bytes())?;
+            self.shared.was_anchored()?;
         }
         self.shared.was_published(signed.size);
         self.remove_partial(signed.size)?;
         self.before = Some(self.published);
         self.published = signed.size;
         Ok(())
-    }
-
-    fn content(&self, path: TilePath) -> Result<Vec<u8>, PublishError> {
-        let start = path.index() * TILE_WIDTH;
-        let range = start..start + u64::from(path.width());
-        let wanted = path.width();
-        match path.kind() {
-            TileKind::Entries => {
-                let entries = nodes::entries(&self.connection, range)?;
-                files::complete(path, entries.len(), wanted)?;
-                entries.iter().try_for_each(|entry| self.publish_policy(entry))?;
-                Ok(bundle::encode(entries)?)
-            }
-            TileKind::Hashes { level } => {
-                let hashes = StoredNodes(&self.connection).nodes(level, range)?;
-                files::complete(path, hashes.len(), wanted)?;
-                Ok(tile::encode_hashes(&hashes))
-            }
-        }
-    }
-
-    /// Publishes the private values of a bundle's entries, if there are any.
-    fn publish_openings(&self, bundle: TilePath) -> Result<(), PublishError> {
-        let start = bundle.index() * TILE_WIDTH;
-        let lines = opening::lines(&self.connection, start..start + u64::from(bundle.width()))?;
-        if lines.is_empty() { Ok(()) } else { self.files.write(&openings_path(bundle), lines.as_bytes()) }
-    }
-
-    /// Publishes the text of a policy that an entry brings into force.
-    fn publish_policy(&self, entry: &[u8]) -> Result<(), PublishError> {
-        if !std::str::from_utf8(entry).is_ok_and(|entry| entry.contains(POLICY_LOADED)) {
-            return Ok(());
-        }
-        let Some(digest) = Summary::parse(entry).ok().and_then(|entry| entry.policy_sha256) else { return Ok(()) };
-        let sql = "SELECT bytes FROM blob WHERE sha256 = unhex(?1)";
-        let text: Option<Vec<u8>> = self.connection.query_row(sql, [&digest], |row| row.get(0)).optional()?;
-        text.map_or(Ok(()), |text| self.files.write(&format!("{POLICIES}/{digest}"), &text))
     }
 
     /// Removes partial files of sizes that are neither `current` nor the one published before it.
@@ -210,11 +159,6 @@ impl Publishing {
         }
         Ok(())
     }
-}
-
-/// Where the private values of a bundle's entries are.
-fn openings_path(bundle: TilePath) -> String {
-    bundle.to_string().replacen("tile/entries", "openings", 1)
 }
 
 /// The partial files that belong to a size.

@@ -4,9 +4,10 @@ use hallmark_entry::Object;
 use hallmark_policy::content::Serial;
 
 use crate::{
-    Event, KeyAction, Logged, UnixMillis,
+    Event, KeyAction, KeyChange, Logged, UnixMillis,
     batch::{Batch, Fault},
     instance::{self, Alarm, Withheld},
+    origin::OriginRow,
 };
 
 /// The word of an alarm about a certificate that is not ours.
@@ -14,6 +15,12 @@ const FOREIGN_CERTIFICATE: &str = "foreign-certificate";
 
 /// Type of the entry that ends a clean run.
 pub(crate) const STOP: &str = "stop";
+
+/// Type of the entries between which a log goes over to another origin.
+pub(crate) const ORIGIN: &str = "origin";
+
+/// The command by which an operator confirmed that the database is the newest, although its published checkpoint was gone.
+const ACCEPT_MISSING_CHECKPOINT: &str = "accept-missing-checkpoint";
 
 impl Batch<'_> {
     /// Logs an event; a loaded policy is in force from here on.
@@ -31,6 +38,12 @@ impl Batch<'_> {
         }
         if let Some(distrusted) = clock_distrusted(event) {
             self.connection.prepare_cached("UPDATE head SET clock_distrusted = ?1")?.execute([distrusted])?;
+        }
+        if let Event::LogKeys { change, by: _ } = event {
+            OriginRow::change_keys(self.connection, change)?;
+        }
+        if matches!(event, Event::OperatorCommand { command } if command == ACCEPT_MISSING_CHECKPOINT) {
+            self.connection.prepare_cached("UPDATE head SET unlogged_acceptance = 0")?.execute([])?;
         }
         Ok(logged)
     }
@@ -52,6 +65,7 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::Aggregate { .. }
         | Event::ForeignCertificate { .. }
         | Event::RevokeCertificates { .. }
+        | Event::LogKeys { .. }
         | Event::Heartbeat => None,
     }
 }
@@ -133,6 +147,14 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 .maybe_hex("presented-serial", serial.as_ref().map(Serial::as_bytes))
                 .text("sentence", sentence)
                 .count("decision-index", *log_index),
+        ),
+        Event::LogKeys { change: KeyChange { keys, added, removed }, by } => (
+            "log-key",
+            object.text("by", by).texts("keys", "keys-omitted", keys).texts("added", "added-omitted", added).texts(
+                "removed",
+                "removed-omitted",
+                removed,
+            ),
         ),
         Event::Heartbeat => ("heartbeat", object),
     };

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 6;
+pub(crate) const SCHEMA_VERSION: i64 = 7;
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -17,7 +17,11 @@ const CACHE_KIB: i64 = 32_768;
 const STATEMENTS_MAX: usize = 64;
 
 /// Entries are only ever appended. `head` has one row: the tree after the last batch.
-/// Its `published` is at most what was ever published, and over 0 once anything was.
+/// Its `published` is at most what was ever published, and over 0 once anything was. `anchored` says that a copy of the checkpoint
+/// was written to another volume, `unlogged_acceptance` that an operator had the directory rebuilt without its checkpoint, which the next
+/// start logs.
+/// `origin` has a row for each name under which the log was published, the current one last: its keys, and of those before their last
+/// checkpoint. `first_index` is where its first entry stands in the one tree, `rolling` that not all of a roll-over is on the disk.
 /// `opening` has the private values of entries; without its rows the entries are what they were.
 /// `node` has the nodes of tile levels from 1; those of level 0 are the leaf hashes in `entry`.
 /// `request` forgets leaves after the retention time, and CRLs when newer ones are signed; `crl` and `key_names` never
@@ -51,7 +55,19 @@ CREATE TABLE head (
     at INTEGER,
     clock_distrusted INTEGER NOT NULL DEFAULT 0,
     published INTEGER NOT NULL DEFAULT 0,
+    anchored INTEGER NOT NULL DEFAULT 0,
+    unlogged_acceptance INTEGER NOT NULL DEFAULT 0,
     ledger_id BLOB NOT NULL
+) STRICT;
+CREATE TABLE origin (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    key TEXT NOT NULL,
+    previous_key TEXT,
+    first_index INTEGER NOT NULL,
+    last_size INTEGER,
+    last_note TEXT,
+    rolling INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE entry (
     log_index INTEGER PRIMARY KEY,
@@ -313,6 +329,11 @@ pub(crate) fn plan(connection: &Connection, sql: &str, values: usize) -> Vec<Str
     let values = std::iter::repeat_n(rusqlite::types::Null, values);
     let steps = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).unwrap();
     steps.collect::<Result<_, _>>().unwrap()
+}
+
+/// Keeps that a copy of the checkpoint was written to another volume: one that is missing is missed from here on.
+pub(crate) fn record_anchored(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("UPDATE head SET anchored = 1 WHERE anchored = 0")?.execute([]).map(drop)
 }
 
 /// A count as SQLite keeps it. Counts of ours stay far below 2^63.

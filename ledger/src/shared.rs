@@ -90,6 +90,11 @@ impl Shared {
         }
     }
 
+    /// A copy of a checkpoint is on another volume.
+    pub(crate) fn was_anchored(&self) -> rusqlite::Result<()> {
+        schema::record_anchored(&schema::writer(&self.database)?)
+    }
+
     /// Stops everything: what is on the disk is not known any more, so nothing is tried again.
     pub(crate) fn poison(&self, cause: String) {
         tracing::error!(cause, "the ledger stopped; nothing is committed any more");

@@ -62,7 +62,7 @@ impl Signing {
 
     fn batch(&mut self, before: &Frontier, leaves: &[Hash], waiting: Vec<Waiting>) {
         let prover = BatchProver::new(before, leaves);
-        match self.sign(prover.size(), prover.root()) {
+        match sign(&self.keys, prover.size(), prover.root()) {
             Ok(signed) => {
                 self.newest.offer(signed.clone());
                 for waiting in waiting.into_iter().filter(|waiting| !waiting.sender.is_closed()) {
@@ -78,28 +78,37 @@ impl Signing {
         }
     }
 
-    /// Signs, and verifies what was signed as everybody else will.
-    fn sign(&self, size: u64, root: Hash) -> Result<Signed, String> {
-        let words = |error: &dyn std::error::Error| error.to_string();
-        let LogKeys { current, previous } = &self.keys;
-        let checkpoint = Checkpoint::new(current.verifier().name(), size, root).map_err(|error| words(&error))?;
-        let keys: Vec<&SignerKey> = std::iter::once(current).chain(previous).collect();
-        let note = checkpoint.sign_by(&keys).map_err(|error| words(&error))?;
-        for key in keys {
-            let read = Checkpoint::open_note(&note, std::slice::from_ref(key.verifier()));
-            if read.map_err(|error| words(&error))? != checkpoint {
-                return Err("it reads otherwise".to_owned());
-            }
-        }
-        Ok(Signed { size, root, note })
-    }
-
     fn old(&self, waiting: Waiting) {
         let Some(signed) = &self.last else { return waiting.fail("nothing is signed yet".to_owned()) };
         match prove_inclusion(&StoredNodes(&self.connection), waiting.index, signed.size) {
             Ok(path) => waiting.answer(path, signed),
             Err(error) => waiting.fail(error.to_string()),
         }
+    }
+}
+
+/// Signs, and verifies what was signed as everybody else will.
+pub(crate) fn sign(keys: &LogKeys, size: u64, root: Hash) -> Result<Signed, String> {
+    let words = |error: &dyn std::error::Error| error.to_string();
+    let LogKeys { current, previous } = keys;
+    let checkpoint = Checkpoint::new(current.verifier().name(), size, root).map_err(|error| words(&error))?;
+    let keys: Vec<&SignerKey> = std::iter::once(current).chain(previous).collect();
+    let note = checkpoint.sign_by(&keys).map_err(|error| words(&error))?;
+    for key in keys {
+        let read = Checkpoint::open_note(&note, std::slice::from_ref(key.verifier()));
+        if read.map_err(|error| words(&error))? != checkpoint {
+            return Err("it reads otherwise".to_owned());
+        }
+    }
+    Ok(Signed { size, root, note })
+}
+
+impl Signed {
+    /// A checkpoint that was signed before.
+    pub(crate) fn read(note: &str) -> Option<Self> {
+        let note = Note::parse(note.as_bytes()).ok()?;
+        let checkpoint = Checkpoint::parse_unverified(note.text()).ok()?;
+        Some(Self { size: checkpoint.size(), root: checkpoint.root(), note })
     }
 }
 

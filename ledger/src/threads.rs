@@ -52,10 +52,10 @@ struct Threads {
 }
 
 impl Inner {
-    /// Starts the threads. The first thing signed is the head that was found.
+    /// Starts the threads. The first thing signed is the head that was found, unless the log has to say first who signs.
     pub(crate) fn start(config: &LedgerConfig, checked: Checked, keys: LogKeys) -> Result<Self, OpenError> {
         let verifier = keys.current.verifier().clone();
-        let Checked { lock, mut connection, frontier, head, published, id, recovery: _ } = checked;
+        let Checked { lock, mut connection, frontier, head, published, id, recovery: _, origin, key_change } = checked;
         let sql = |source| OpenError::Sql { database: config.database.clone(), source };
         let reader = || schema::reader(&config.database).map_err(sql);
         let shared = Arc::new(Shared::new(config.database.clone(), head));
@@ -63,11 +63,14 @@ impl Inner {
         let (queue, operations) = mpsc::sync_channel(QUEUE_OPERATIONS_MAX);
         let (jobs, signing_jobs) = mpsc::channel();
         let (growth, wake, wakes) = wal::watch(&mut connection).map_err(sql)?;
-        let first = Job::Batch { before: frontier.clone(), leaves: Vec::new(), waiting: Vec::new() };
-        // The receiver is alive: it is in the next lines.
-        drop(jobs.send(first));
+        // Other keys sign nothing before the log says so, which its next entry does.
+        if key_change.is_none() {
+            let first = Job::Batch { before: frontier.clone(), leaves: Vec::new(), waiting: Vec::new() };
+            // The receiver is alive: it is in the next lines.
+            drop(jobs.send(first));
+        }
         let signing = Signing { keys, connection: reader()?, newest: Arc::clone(&newest), last: None };
-        let publishing = Publishing::new(reader()?, Arc::clone(&shared), config, published);
+        let publishing = Publishing::new(reader()?, Arc::clone(&shared), config, origin, published);
         let mover = schema::writer(&config.database).map_err(sql)?;
         let (retention, private) = (Retention::of(config), config.private.clone());
         let writer = Writer::new(connection, Arc::clone(&shared), jobs.clone(), growth, frontier, retention, private);

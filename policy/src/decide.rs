@@ -90,9 +90,8 @@ pub fn admit<'a>(
 /// Whether a request may refresh instances at all, by its caller and its profile. Where it may not, nobody looks whose the certificate is that it presents.
 #[must_use]
 pub fn may_refresh(policy: &Policy, request: &Request) -> bool {
-    let has_right = |rule: &CallerRule| {
-        rule.may_call(Method::MintCertificate) && rule.profiles.iter().any(|profile| *profile == request.profile)
-    };
+    let has_right =
+        |rule: &CallerRule| rule.may_call(Method::MintCertificate) && rule.profiles.contains(&request.profile);
     let refreshes = |profile: &Profile| {
         let instances = profile.instances.as_ref();
         profile.authority == request.authority

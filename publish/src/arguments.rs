@@ -27,25 +27,47 @@ pub enum Command {
     /// Carry what is new to the target, again and again.
     Push(PushArguments),
     /// Only ask target and witnesses whether this log continues what they have: before a daemon is started.
-    Check(PushArguments),
+    Check(CheckArguments),
     /// Serve a published log over HTTP, read-only.
     Serve(ServeArguments),
     /// Send alarms, and other entries, to a webhook, as they are published.
     Notify(NotifyArguments),
 }
 
-/// `hallmark-publish push`.
+/// Which log, and who has seen it.
 #[derive(Clone, Debug, Args)]
-pub struct PushArguments {
+pub struct SeenArguments {
     /// Directory in which the daemon publishes its log.
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
     /// Verifier key of the log: a file with one a line.
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
-    /// Where to carry it: s3://BUCKET/PREFIX or file:///PATH.
+    /// Where it is carried: s3://BUCKET/PREFIX or file:///PATH.
     #[arg(long, value_name = "URL")]
     pub to: String,
+    /// A witness to ask for a co-signature: URL=VKEY, repeatable.
+    #[arg(long, value_name = "URL=VKEY")]
+    pub witness: Vec<String>,
+}
+
+/// `hallmark-publish check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArguments {
+    /// Which log, and who has seen it.
+    #[command(flatten)]
+    pub seen: SeenArguments,
+    /// How many of the witnesses must have answered and co-signed [default: all].
+    #[arg(long, value_name = "N", requires = "witness")]
+    pub quorum: Option<usize>,
+}
+
+/// `hallmark-publish push`.
+#[derive(Clone, Debug, Args)]
+pub struct PushArguments {
+    /// Which log, and who has seen it.
+    #[command(flatten)]
+    pub seen: SeenArguments,
     /// Carry once what is there, and end.
     #[arg(long)]
     pub once: bool,
@@ -56,9 +78,6 @@ pub struct PushArguments {
     /// who give `hallmark log verify --pruned-before` what the file `pruned-before` says [default: keep all].
     #[arg(long, value_name = "N")]
     pub keep_entries: Option<u64>,
-    /// A witness to ask for a co-signature: URL=VKEY, repeatable.
-    #[arg(long, value_name = "URL=VKEY")]
-    pub witness: Vec<String>,
 }
 
 /// `hallmark-publish notify`.

@@ -12,7 +12,7 @@ use hallmark_tlog::{
 use reqwest::Client;
 
 use crate::{
-    arguments::PushArguments,
+    arguments::{CheckArguments, PushArguments, SeenArguments},
     crls::Crls,
     directory::{self, Directory},
     problem::{Nodes, Problem},
@@ -44,12 +44,16 @@ struct Carrier {
     before: u64,
     policies: BTreeSet<String>,
     crls: Crls,
+    /// Entries before this one have no bundles at the target.
     pruned: u64,
+    /// Nor have these in the directory: they were published under an earlier origin. The target may not have been told yet.
+    begins: u64,
+    told: bool,
 }
 
 /// Carries, again and again or once.
 pub(crate) async fn push(arguments: &PushArguments) -> Result<(), Problem> {
-    let mut carrier = Carrier::open(arguments).await?;
+    let mut carrier = Carrier::open(&arguments.seen, arguments.keep_entries).await?;
     loop {
         let carried = carrier.carry().await;
         // Revocations do not wait for a log that cannot be carried now; but those of an older database are not all there are.
@@ -71,18 +75,29 @@ pub(crate) async fn push(arguments: &PushArguments) -> Result<(), Problem> {
 }
 
 /// Asks target and witnesses, and changes nothing.
-pub(crate) async fn check(arguments: &PushArguments) -> Result<(), Problem> {
-    let mut carrier = Carrier::open(arguments).await?;
-    if let Some((note, head)) = carrier.directory.checkpoint(&carrier.keys)? {
-        carrier.cosigned(note, &head).await?;
-        println!("target and witnesses have nothing that these {} entries do not continue", head.size());
+pub(crate) async fn check(arguments: &CheckArguments) -> Result<(), Problem> {
+    let mut carrier = Carrier::open(&arguments.seen, None).await?;
+    let Some((note, head)) = carrier.directory.checkpoint(&carrier.keys)? else {
+        println!("nothing was published yet, here and at the target");
+        return Ok(());
+    };
+    let signatures = note.signatures().len();
+    let cosigned = carrier.cosigned(note, &head).await?.signatures().len().saturating_sub(signatures);
+    let asked = carrier.witnesses.len();
+    let wanted = arguments.quorum.unwrap_or(asked);
+    if cosigned < wanted {
+        return Err(Problem::NoQuorum { cosigned, asked, wanted });
     }
+    println!(
+        "target and {cosigned} of {asked} witnesses have nothing that these {} entries do not continue",
+        head.size()
+    );
     Ok(())
 }
 
 impl Carrier {
     /// Looks at what is at the target: the log in the directory must continue it.
-    async fn open(arguments: &PushArguments) -> Result<Self, Problem> {
+    async fn open(arguments: &SeenArguments, keep_entries: Option<u64>) -> Result<Self, Problem> {
         let keys = directory::keys(&arguments.key)?;
         let directory = Directory(arguments.directory.clone());
         let target = Target::open(&arguments.to)?;
@@ -93,20 +108,24 @@ impl Carrier {
             Some((_, theirs)) => continues(&directory, &keys, &theirs)?,
             None => 0,
         };
-        let pruned =
-            target.get(PRUNED_BEFORE).await?.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
+        let count = |text: Vec<u8>| String::from_utf8(text).ok()?.trim().parse::<u64>().ok();
+        let pruned = target.get(PRUNED_BEFORE).await?.and_then(count).unwrap_or(0);
+        let failed = |source| Problem::File { path: directory.0.join(PRUNED_BEFORE), source };
+        let begins = directory.read(PRUNED_BEFORE).map_err(failed)?.and_then(count).unwrap_or(0);
         Ok(Self {
             directory,
             keys,
             target,
             witnesses,
             client: Client::new(),
-            keep_entries: arguments.keep_entries,
+            keep_entries,
             carried,
             before: carried,
             policies: BTreeSet::new(),
             crls: Crls::default(),
-            pruned: pruned.unwrap_or(0),
+            pruned: pruned.max(begins),
+            begins,
+            told: pruned >= begins,
         })
     }
 
@@ -121,7 +140,14 @@ impl Carrier {
         if size == self.carried {
             return Ok(());
         }
-        for path in tile::kinds(size).flat_map(|kind| tile::changed(kind, self.carried, size)) {
+        if !self.told {
+            self.tell_pruned(self.begins).await?;
+            self.told = true;
+        }
+        let begins = self.begins;
+        let is_there = |path: &TilePath| path.kind() != TileKind::Entries || path.index() * TILE_WIDTH >= begins;
+        let changed = tile::kinds(size).flat_map(|kind| tile::changed(kind, self.carried, size));
+        for path in changed.filter(is_there).collect::<Vec<_>>() {
             self.carry_tile(path).await?;
         }
         self.carry_policies().await?;
@@ -191,12 +217,16 @@ impl Carrier {
         if first <= self.pruned {
             return Ok(());
         }
-        self.target.put(PRUNED_BEFORE, format!("{first}\n").into_bytes(), Caching::Revalidated).await?;
+        self.tell_pruned(first).await?;
         for index in self.pruned / TILE_WIDTH..first / TILE_WIDTH {
             self.remove(TilePath::of_row(TileKind::Entries, index, self.carried)).await?;
         }
         self.pruned = first;
         Ok(())
+    }
+
+    async fn tell_pruned(&self, first: u64) -> Result<(), Problem> {
+        self.target.put(PRUNED_BEFORE, format!("{first}\n").into_bytes(), Caching::Revalidated).await
     }
 
     async fn remove(&self, path: TilePath) -> Result<(), Problem> {

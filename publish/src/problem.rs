@@ -79,6 +79,16 @@ pub(crate) enum Problem {
         /// What follows.
         what: &'static str,
     },
+    /// Too few witnesses say that they know of nothing newer.
+    #[error("{cosigned} of {asked} witnesses co-signed what is in the directory, and {wanted} are wanted")]
+    NoQuorum {
+        /// Witnesses that co-signed.
+        cosigned: usize,
+        /// Witnesses that were asked.
+        asked: usize,
+        /// Witnesses that have to.
+        wanted: usize,
+    },
     /// A CRL that relying parties have seen would be replaced by one from before it, or by another of that number.
     #[error("`{path}` at the target has the number {theirs}, and the one in the directory {ours}, with other content")]
     OlderCrl {
@@ -127,6 +137,9 @@ impl Problem {
                 "the daemon's database is older than what was made public, or another: stop it, and bring back the newest \
                  database before it signs anything else"
             }
+            Self::NoQuorum { .. } => {
+                "see why above; --quorum says how many must have answered before a daemon is started"
+            }
             Self::Webhook { .. } => {
                 "make a secret with `echo whsec_$(openssl rand -base64 32)`, and give it to the receiver, too"
             }
@@ -147,6 +160,7 @@ impl Problem {
             | Self::Log(_)
             | Self::Read(_)
             | Self::Unproven { .. }
+            | Self::NoQuorum { .. }
             | Self::Webhook { .. }
             | Self::NotTaken { .. }
             | Self::Tls { .. } => 2,

@@ -26,6 +26,8 @@ pub(crate) struct Witness {
 /// What a witness says.
 enum Answer {
     Cosigned(Vec<NoteSignature>),
+    /// It has seen other entries up to that size.
+    Forked,
     /// It has another size than was said.
     Has(u64),
     /// It is not there, or does not want to.
@@ -67,18 +69,22 @@ impl Witness {
                     let (who, what) = (format!("the witness `{}`", self.key.name()), "the log was cut back");
                     return Err(Problem::Rolled { who, theirs, ours: head.size(), what });
                 }
-                Answer::Has(theirs) => old = theirs,
-                Answer::No(why) => {
-                    eprintln!(
-                        "warning: the witness `{}` did not co-sign {} entries: {why}",
-                        self.key.name(),
-                        head.size()
-                    );
-                    return Ok(None);
+                Answer::Forked if old > 0 => {
+                    let (who, what) = (format!("the witness `{}`", self.key.name()), "the two are different logs");
+                    return Err(Problem::Rolled { who, theirs: old, ours: head.size(), what });
                 }
+                Answer::Forked => return Ok(self.refused(head, "it does not accept the proof")),
+                Answer::Has(theirs) => old = theirs,
+                Answer::No(why) => return Ok(self.refused(head, &why)),
             }
         }
-        Ok(None)
+        Ok(self.refused(head, "its size changes while it is asked"))
+    }
+
+    /// Says that there is no co-signature, and why.
+    fn refused(&self, head: &Checkpoint, why: &str) -> Option<NoteSignature> {
+        eprintln!("warning: the witness `{}` did not co-sign {} entries: {why}", self.key.name(), head.size());
+        None
     }
 
     fn is_its(&self, note: &Note, line: &NoteSignature) -> bool {
@@ -103,9 +109,7 @@ impl Witness {
             StatusCode::CONFLICT => {
                 text.trim().parse().map_or_else(|_| Answer::No("it says no size".to_owned()), Answer::Has)
             }
-            StatusCode::UNPROCESSABLE_ENTITY => {
-                Answer::No("it does not accept the proof: it may have seen another log".to_owned())
-            }
+            StatusCode::UNPROCESSABLE_ENTITY => Answer::Forked,
             other => Answer::No(format!("it answered {other}")),
         }
     }

@@ -1,10 +1,14 @@
 //! Leaf certificates: how operators find them, and revoke many at once. Touches no key.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use hallmark_ledger::{
-    CertificateFilter, CertificatePage, CertificateRecord, Event, REVOCATIONS_MAX, Revoke, Revoked, UnixMillis,
+    CertificateFilter, CertificatePage, CertificateRecord, EpochState, Event, REVOCATIONS_MAX, Revoke, Revoked,
+    UnixMillis,
 };
 use hallmark_policy::{Reason, ReasonCode, hex, key::SpkiDigest};
 use hallmark_proto::{
@@ -66,8 +70,10 @@ impl Inner {
             self.check_serial(&authority, filter).await?;
         }
         let count = u64::try_from(certificates.len()).unwrap_or(u64::MAX);
+        let unlisted = self.unlisted(&authority, &certificates)?;
         if dry_run || certificates.is_empty() {
-            let response = RevokeCertificatesResponse { certificates: count, next, log_size, log_index: None };
+            let response =
+                RevokeCertificatesResponse { certificates: count, next, log_size, log_index: None, unlisted };
             return Ok(answer::success(&response));
         }
         // The clock may be wrong: who is to be shut out is shut out nevertheless.
@@ -98,7 +104,25 @@ impl Inner {
             next,
             log_size,
             log_index: Some(logged.index),
+            unlisted,
         }))
+    }
+
+    /// How many of these no CRL will ever name: the key that signed them is destroyed.
+    pub(crate) fn unlisted(&self, authority: &str, certificates: &[CertificateRecord]) -> Result<u64, Failure> {
+        let mut destroyed = BTreeMap::new();
+        let mut unlisted = 0;
+        for CertificateRecord { issuer, .. } in certificates {
+            let is_destroyed = match destroyed.entry(*issuer) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(unknown) => {
+                    let epoch = self.epoch_by_key(authority, *issuer)?;
+                    *unknown.insert(epoch.is_some_and(|epoch| epoch.state == EpochState::Destroyed))
+                }
+            };
+            unlisted += u64::from(is_destroyed);
+        }
+        Ok(unlisted)
     }
 
     /// That nothing is left to revoke is an answer; a serial number that nobody has is a mistake.

@@ -254,8 +254,26 @@ impl CoreFile {
         if let Some(name) = self.policy.callers_signed_here.iter().find(|name| policy.authority(name).is_none()) {
             return Err(ConfigError::UnknownAuthority(name.clone()));
         }
+        Ok(CoreConfig {
+            policy,
+            ledger: self.read_ledger(directory)?,
+            log_key: self.log.read_keys(directory)?,
+            backend: self.backend.read(directory)?,
+            callers_signed_here: self.policy.callers_signed_here.clone(),
+            policy_file,
+            operators: Vec::new(),
+            monitors: Vec::new(),
+            drain_time_max: Duration::from_secs(self.rotation.drain_time_max()?.secs()),
+        })
+    }
+
+    /// Where the ledger is kept and published.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read_ledger(&self, directory: &Path) -> Result<LedgerConfig, ConfigError> {
         let retention = self.ledger.retention.as_deref().map_or(Ok(RETENTION_DEFAULT), Span::parse);
-        let ledger = LedgerConfig {
+        Ok(LedgerConfig {
             ended_retention: self.ledger.ended_retention()?,
             database: directory.join(&self.ledger.database),
             publish: directory.join(&self.log.publish),
@@ -264,17 +282,7 @@ impl CoreFile {
             private: Private::new(&self.log.private).map_err(ConfigError::Private)?,
             pages_max: self.ledger.pages_max,
             accept_missing_checkpoint: false,
-        };
-        Ok(CoreConfig {
-            policy,
-            ledger,
-            log_key: self.log.read_keys(directory)?,
-            backend: self.backend.read(directory)?,
-            callers_signed_here: self.policy.callers_signed_here.clone(),
-            policy_file,
-            operators: Vec::new(),
-            monitors: Vec::new(),
-            drain_time_max: Duration::from_secs(self.rotation.drain_time_max()?.secs()),
+            accept_missing_anchor: false,
         })
     }
 }

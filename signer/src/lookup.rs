@@ -35,7 +35,7 @@ impl EarlierKeys {
 
 impl Inner {
     /// The epoch of an authority whose key this is.
-    fn epoch_by_key(&self, authority: &str, issuer: SpkiDigest) -> Result<Option<EpochRecord>, Failure> {
+    pub(crate) fn epoch_by_key(&self, authority: &str, issuer: SpkiDigest) -> Result<Option<EpochRecord>, Failure> {
         self.ledger.epoch(authority, Epochs::Key(issuer)).map_err(|error| self.ledger_failed(&error))
     }
 

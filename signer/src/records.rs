@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hallmark_ledger::{
     Allowed, CertificateFilter, InstanceFilter, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState,
-    Ledger, LedgerError,
+    Ledger, LedgerError, REVOCATIONS_MAX,
 };
 use hallmark_policy::{Reason, ReasonCode, crl::RevocationReason, reason::quote, time::UnixTime};
 use hallmark_proto::{
@@ -106,6 +106,7 @@ impl Inner {
         self.check_instance(&authority, &provider, &id)?;
         let reason = revocation_reason(&reason)?;
         check_why(&why)?;
+        let unlisted = self.unlisted_of(&authority, &provider, &id).await?;
         let wish = InstanceRevocation { authority, provider, id, reason, by: operator.to_owned(), why };
         // The clock may be wrong: who is to be shut out is shut out nevertheless.
         let revoked = self.ledger.revoke_instance(wish, self.clock.wall().millis).await;
@@ -114,17 +115,38 @@ impl Inner {
                 self.crls.refreshing.was_revoked();
                 let receipt = self.receipt_or_none(logged).await;
                 let (log_index, receipt) = (receipt.log_index, receipt.text);
-                Ok(answer::success(&RevokeInstanceResponse { log_index, certificates, before: false, receipt, left }))
+                let before = false;
+                let response = RevokeInstanceResponse { log_index, certificates, before, receipt, left, unlisted };
+                Ok(answer::success(&response))
             }
             InstanceRevoked::Before { log_index, certificates, left } => {
                 if certificates > 0 {
                     self.crls.refreshing.was_revoked();
                 }
                 let receipt = self.receipt_of(log_index).await?.text;
-                Ok(answer::success(&RevokeInstanceResponse { log_index, certificates, before: true, receipt, left }))
+                let before = true;
+                let response = RevokeInstanceResponse { log_index, certificates, before, receipt, left, unlisted };
+                Ok(answer::success(&response))
             }
             InstanceRevoked::Unknown(reason) => Err(reason.into()),
         }
+    }
+
+    /// How many of an instance's certificates no CRL will ever name.
+    async fn unlisted_of(&self, authority: &str, provider: &str, id: &str) -> Result<u64, Failure> {
+        let (named, now) = ((authority.to_owned(), provider.to_owned(), id.to_owned()), self.clock.wall().millis);
+        let certificates = self.reading(move |ledger| {
+            let (authority, provider, id) = named;
+            let Some(record) = ledger.instance(&authority, &provider, &id)? else { return Ok(Vec::new()) };
+            let filter = CertificateFilter {
+                registration: Some(record.registered_index),
+                living: true,
+                most: REVOCATIONS_MAX,
+                ..CertificateFilter::default()
+            };
+            Ok(ledger.certificates(&authority, &filter, now)?.certificates)
+        });
+        self.unlisted(authority, &certificates.await?)
     }
 
     /// Lets an instance register anew.

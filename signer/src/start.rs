@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
 use hallmark_ledger::{
-    CaKey, Epochs, Event, KeyAction, Ledger, LedgerConfig, LedgerError, OpenError, Recovery, UnixMillis,
+    CaKey, Epochs, Event, KeyAction, KeyChange, Ledger, LedgerConfig, LedgerError, OpenError, Recovery, UnixMillis,
 };
 use hallmark_policy::{Policy, key::PublicKey, profile::Authority};
 
@@ -29,6 +29,8 @@ pub struct StartOptions {
     pub accept_clock: bool,
     /// An operator's word that the database is the newest, although the published checkpoint is gone.
     pub accept_missing_checkpoint: bool,
+    /// An operator's word that the database is the newest, although the copy of its checkpoint on another volume is gone.
+    pub accept_missing_anchor: bool,
     /// Make the authorities that the policy describes and the ledger does not have yet.
     pub create_authorities: bool,
     /// Certificates of offline roots, for the authorities that are made.
@@ -89,9 +91,17 @@ impl Core {
     pub async fn start(config: CoreConfig, options: StartOptions) -> Result<(Self, StartReport), StartError> {
         let mut report = StartReport::default();
         let wall_millis = options.clock.wall_millis();
-        let accept_missing_checkpoint = options.accept_missing_checkpoint;
+        let (accept_missing_checkpoint, accept_missing_anchor) =
+            (options.accept_missing_checkpoint, options.accept_missing_anchor);
         let publish = config.ledger.publish.clone();
-        let opened = Ledger::open(LedgerConfig { accept_missing_checkpoint, ..config.ledger }, config.log_key)?;
+        let ledger = LedgerConfig { accept_missing_checkpoint, accept_missing_anchor, ..config.ledger };
+        let opened = Ledger::open(ledger, config.log_key)?;
+        let at = UnixMillis(wall_millis.max(opened.recovery.last_entry_at.map_or(i64::MIN, |last| last.0)));
+        if let Some(change) = opened.key_change {
+            // Nothing is signed by other keys before the log says so.
+            report.lines.push(said_of_keys(&change));
+            opened.ledger.record(Event::LogKeys { change, by: BY_START.to_owned() }, at).await?;
+        }
         let started = start(
             opened.ledger.clone(),
             opened.recovery,
@@ -114,7 +124,6 @@ impl Core {
             Err(error) => {
                 // A refused start is no crash: the log ends with a stop.
                 let ledger = opened.ledger;
-                let at = UnixMillis(wall_millis.max(opened.recovery.last_entry_at.map_or(i64::MIN, |last| last.0)));
                 if let Err(failed) = ledger.record(Event::Stop, at).await {
                     tracing::error!(error = %failed, "the refused start could not be logged");
                 }
@@ -191,8 +200,12 @@ async fn start(
     let since =
         log_start(&ledger, &clock, &policy, recovery, (backend, software), options.config_sha256, report).await?;
     let core = Core::new(ledger, keyring, clock, Current { policy: Arc::clone(&policy), since }, setting);
-    if options.accept_missing_checkpoint {
-        let command = Event::OperatorCommand { command: "accept-missing-checkpoint".to_owned() };
+    let accepted = [
+        ("accept-missing-checkpoint", options.accept_missing_checkpoint || recovery.unlogged_acceptance),
+        ("accept-missing-anchor", options.accept_missing_anchor),
+    ];
+    for (command, _) in accepted.into_iter().filter(|(_, accepted)| *accepted) {
+        let command = Event::OperatorCommand { command: command.to_owned() };
         core.inner.ledger.record(command, core.inner.clock.wall().millis).await?;
     }
     if options.accept_clock {
@@ -286,6 +299,17 @@ async fn log_open_keys(core: &Core) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// Which keys sign the log from here on.
+fn said_of_keys(KeyChange { added, removed, .. }: &KeyChange) -> String {
+    let words = [("new", added), ("gone", removed)];
+    let said: Vec<String> =
+        words.iter().flat_map(|(word, keys)| keys.iter().map(move |key| format!("`{key}` is {word}"))).collect();
+    format!(
+        "log key: {}; an entry says so",
+        if said.is_empty() { "another of the same two is the log's own".to_owned() } else { said.join(", ") }
+    )
 }
 
 async fn log_start(

@@ -313,6 +313,7 @@ impl World {
             software_keys: if self.place == Where::Software { SoftwareKeys::Admitted } else { SoftwareKeys::Refused },
             accept_clock,
             accept_missing_checkpoint: false,
+            accept_missing_anchor: false,
             create_authorities,
             roots: self.roots.clone(),
             refresh_crls: self.refreshes_crls,

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, io};
 use hallmark_entry::schema::Misfit;
 
 use super::{
+    names::{NameFinding, Names},
     revocations::{RevocationFinding, Revocations},
     seen::{Issued, Kind, Seen, What},
     serials::{Fault, Serials},
@@ -35,6 +36,8 @@ pub(crate) enum EntryFinding {
     IssuedIncomplete { index: u64 },
     #[error("entry {index} {what}")]
     Revocation { index: u64, what: RevocationFinding },
+    #[error("entry {index} {what}")]
+    Name { index: u64, what: NameFinding },
 }
 
 /// A time in which a signer that ran should have logged a heartbeat, and did not.
@@ -83,11 +86,14 @@ pub(crate) struct Entries {
     /// operator has confirmed the clock. They become findings if nobody does.
     unconfirmed: Vec<EntryFinding>,
     unconfirmed_dropped: u64,
+    /// What it says of itself.
+    pub(crate) names: Names,
     serials: Serials,
     revocations: Revocations,
     silence_millis_max: i64,
     /// The first entries may be gone: numbering begins with what is there.
     begins_later: bool,
+    seen: u64,
     stopped: bool,
 }
 
@@ -114,10 +120,12 @@ impl Entries {
             silences_dropped: 0,
             unconfirmed: Vec::new(),
             unconfirmed_dropped: 0,
+            names: Names::default(),
             serials: Serials::default(),
             revocations: Revocations::default(),
             silence_millis_max: i64::try_from(silence_secs_max).unwrap_or(i64::MAX).saturating_mul(1_000),
             begins_later,
+            seen: 0,
             stopped: false,
         }
     }
@@ -129,7 +137,12 @@ impl Entries {
 
     /// The next entry.
     pub(crate) fn add(&mut self, index: u64, seen: Seen) -> io::Result<()> {
-        let Seen { kind, time, what, misfit, private, opened } = seen;
+        let Seen { kind, time, what, misfit, private, opened, statement } = seen;
+        let is_first = self.begins_later && self.seen == 0;
+        self.seen += 1;
+        if let Some(what) = self.names.add(index, statement.map(|statement| *statement), is_first) {
+            self.find(EntryFinding::Name { index, what });
+        }
         self.private += u64::from(private);
         self.opened += u64::from(opened);
         match kind {

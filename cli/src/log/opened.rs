@@ -24,6 +24,10 @@ pub(crate) struct Opened {
     pub(crate) keys: Vec<VerifierKey>,
     pub(crate) head: Checkpoint,
     pub(crate) note: Note,
+    /// The keys of the logs that it continues.
+    pub(crate) previous_keys: Vec<VerifierKey>,
+    /// The last checkpoints of those that were named, verified, each with its name on the command line.
+    pub(crate) previous: Vec<(String, Checkpoint)>,
 }
 
 impl Opened {
@@ -34,7 +38,20 @@ impl Opened {
         let read = |source| Problem::Audit(AuditError::Read { path: CHECKPOINT_PATH.to_owned(), source });
         let bytes = source.checkpoint().map_err(read)?.ok_or(Problem::Audit(AuditError::NoCheckpoint))?;
         let (note, head) = open(&bytes, &keys).map_err(|error| Problem::Audit(AuditError::Checkpoint(error)))?;
-        Ok(Self { source, keys, head, note })
+        let mut previous_keys = Vec::new();
+        for text_or_path in &arguments.previous_key {
+            previous_keys.extend(key::read(text_or_path)?);
+        }
+        let (mut previous, mut earlier) = (Vec::new(), Vec::new());
+        for named in &arguments.previous {
+            let source = Source::open(named, arguments.ca.as_deref())?;
+            let bytes = source.checkpoint()?.ok_or(Problem::Audit(AuditError::NoCheckpoint))?;
+            let wrong = |source| Problem::Checkpoint { what: named.clone(), source };
+            previous.push((named.clone(), open(&bytes, &previous_keys).map_err(wrong)?.1));
+            earlier.push(source);
+        }
+        let source = if earlier.is_empty() { source } else { Source::Continued(Box::new(source), earlier) };
+        Ok(Self { source, keys, head, note, previous_keys, previous })
     }
 }
 

@@ -1,7 +1,9 @@
-//! `hallmark log range`: some entries, each proven to be in the log, without reading all of it.
+//! `hallmark log range`: some entries, by number or by time, each proven to be in the log, without reading all of it.
 
 use std::path::Path;
 
+use hallmark_entry::Summary;
+use hallmark_policy::time::UnixTime;
 use hallmark_tlog::{
     bundle,
     hash::Hash,
@@ -10,26 +12,94 @@ use hallmark_tlog::{
     tile::TILE_WIDTH,
 };
 
-use super::{entries_of, opened::Opened, printer::Printer};
-use crate::{arguments::RangeArguments, exit::Exit, problem::Problem, screen::Screen};
+use super::{entries::DISORDER_MILLIS_MAX, entries_of, opened::Opened, printer::Printer};
+use crate::{arguments::RangeArguments, exit::Exit, problem::Problem, screen::Screen, when};
 
 /// Prints them.
 pub(crate) fn range(arguments: &RangeArguments, config: Option<&Path>, screen: &Screen) -> Result<Exit, Problem> {
     let opened = Opened::new(&arguments.log, config)?;
     let size = opened.head.size();
-    let last = arguments.to.unwrap_or(u64::MAX).min(size.saturating_sub(1));
-    if arguments.from >= size || arguments.from > last {
-        return Err(Problem::NoSuchEntry { size, from: arguments.from });
+    let (from, last) = (arguments.from.unwrap_or(0), arguments.to.unwrap_or(u64::MAX).min(size.saturating_sub(1)));
+    if from >= size || from > last {
+        return Err(Problem::NoSuchEntry { size, from });
     }
+    let times = Times::of(arguments.since, arguments.until);
+    let bundles = from / TILE_WIDTH..last / TILE_WIDTH + 1;
     let mut printer = Printer::new(screen, arguments.format)?;
-    for index in arguments.from / TILE_WIDTH..=last / TILE_WIDTH {
-        for (number, entry) in proven(&opened, index, arguments.from, last)? {
-            printer.print(number, &entry)?;
+    for index in times.first_bundle(&opened, bundles.start, bundles.end)?..bundles.end {
+        let entries = proven(&opened, index, from, last)?;
+        let is_over = entries.first().is_some_and(|(_, entry)| times.are_over(entry));
+        for (number, entry) in entries.iter().filter(|(_, entry)| times.admit(entry)) {
+            printer.print(*number, entry)?;
+        }
+        if is_over {
+            break;
         }
     }
     let printed = printer.close()?;
-    screen.say(&format!("{}, each proven to be in the log of {}.", entries_of(printed), entries_of(size)));
+    let each = if printed == 0 { "none is of that time" } else { "each proven to be there" };
+    screen.say(&format!("{} of the {} in the log: {each}.", when::number(printed), entries_of(size)));
+    if times.are_limits() {
+        screen.say(
+            "They were found by their times, which follow each other in a log that `hallmark log verify` finds good.",
+        );
+    }
     Ok(Exit::Done)
+}
+
+/// The times that are wanted, in milliseconds since 1970.
+struct Times {
+    since: Option<i64>,
+    until: Option<i64>,
+}
+
+impl Times {
+    fn of(since: Option<UnixTime>, until: Option<UnixTime>) -> Self {
+        let millis = |time: UnixTime| time.secs().saturating_mul(1_000);
+        Self { since: since.map(millis), until: until.map(|time| millis(time).saturating_add(999)) }
+    }
+
+    fn are_limits(&self) -> bool {
+        self.since.is_some() || self.until.is_some()
+    }
+
+    fn admit(&self, entry: &[u8]) -> bool {
+        if !self.are_limits() {
+            return true;
+        }
+        let time = time_of(entry);
+        time.is_some_and(|time| {
+            self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time <= until)
+        })
+    }
+
+    /// Whether all that follows this entry is later: times lie a little behind those before them at most.
+    fn are_over(&self, entry: &[u8]) -> bool {
+        self.until.zip(time_of(entry)).is_some_and(|(until, time)| time > until.saturating_add(DISORDER_MILLIS_MAX))
+    }
+
+    /// The first of the bundles that may hold an entry of the times, by halves.
+    fn first_bundle(&self, opened: &Opened, first: u64, end: u64) -> Result<u64, Problem> {
+        let Some(since) = self.since else { return Ok(first) };
+        let earliest = since.saturating_sub(DISORDER_MILLIS_MAX);
+        let (mut low, mut high) = (first, end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let number = middle * TILE_WIDTH;
+            let begins = proven(opened, middle, number, number)?;
+            if begins.first().and_then(|(_, entry)| time_of(entry)).is_some_and(|time| time < earliest) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        // The bundle before begins too early, and may end late enough.
+        Ok(low.saturating_sub(1).max(first))
+    }
+}
+
+fn time_of(entry: &[u8]) -> Option<i64> {
+    Summary::parse(entry).ok().map(|entry| entry.time)
 }
 
 /// The entries of one bundle between the two indexes, each proven.

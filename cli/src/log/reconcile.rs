@@ -143,9 +143,10 @@ impl Counted {
         }
     }
 
-    /// Between these lies what the device has signed: all but what was never signed, and each attempt once more.
+    /// Between these lies what the device has signed: all but what is void, and each attempt once more. What failed is signed again
+    /// or void in the end.
     fn bounds(&self) -> (u64, u64) {
-        (self.issued.saturating_sub(self.void).saturating_sub(self.failed), self.issued + self.again)
+        (self.issued.saturating_sub(self.void), self.issued.saturating_add(self.again))
     }
 }
 
@@ -285,7 +286,7 @@ fn render(
         if hidden > 0 {
             text.push_str(&format!("  and {} more; --json has them all\n", number(hidden)));
         }
-        text.push_str("hint: something was signed without an entry: tell whoever runs the signer, and stop trusting this issuer\n");
+        text.push_str(hint(counted, outside, counter));
     }
     text.push_str("Not checked:\n");
     let unseen = counted.issued.saturating_sub((outside.certificates + outside.crls - outside.missing.len()) as u64);
@@ -296,9 +297,26 @@ fn render(
     text
 }
 
+/// What to do about findings.
+fn hint(counted: &Counted, outside: &Outside, counter: Option<u64>) -> &'static str {
+    let strange =
+        !(outside.missing.is_empty() && outside.missing_crls.is_empty() && outside.unknown_serials.is_empty());
+    if !strange && counter.is_some_and(|counter| counter < counted.bounds().0) {
+        return "hint: fewer signatures than entries: read the counter again when nothing is under way and what failed is void; if it stays \
+                so, another device signed\n";
+    }
+    "hint: something was signed without an entry: tell whoever runs the signer, and stop trusting this issuer\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_lies_between_what_is_not_void_and_each_attempt() {
+        let counted = Counted { issued: 10, void: 2, again: 3, failed: 4 };
+        assert_eq!(counted.bounds(), (8, 13), "issued minus void, and issued plus logged attempts");
+    }
 
     #[test]
     fn decisions_are_found_again_in_runs() {

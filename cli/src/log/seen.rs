@@ -7,8 +7,13 @@ use hallmark_entry::{
     sha256,
 };
 
+use super::names::Statement;
+
 /// The operator's word that the clock is right, as the command of an `operator-command` entry.
 const ACCEPT_CLOCK: &str = "accept-clock";
+
+/// The types that say something of the log itself.
+const SELF_KINDS: [&str; 2] = ["log-key", "origin"];
 
 /// What was seen of an entry.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub(crate) struct Seen {
     /// Private values, and those of them that are opened.
     pub(crate) private: u32,
     pub(crate) opened: u32,
+    /// What it says of the log itself.
+    pub(crate) statement: Option<Box<Statement>>,
 }
 
 /// A type of entries.
@@ -106,6 +113,7 @@ pub(crate) fn look(_: u64, bytes: &[u8], openings: &[Opening]) -> Seen {
         misfit: Some(Box::new(misfit)),
         private: 0,
         opened: 0,
+        statement: None,
     };
     let Some(entry) = Value::read(bytes) else { return none(Misfit::NotCanonical) };
     let fit = schema::check(&entry);
@@ -118,9 +126,11 @@ pub(crate) fn look(_: u64, bytes: &[u8], openings: &[Opening]) -> Seen {
         Err(misfit) => (schema::kind(name).map_or(Kind::None, |kind| Kind::Known(kind.name)), Some(Box::new(misfit))),
     };
     let what = if matches!(kind, Kind::Known(_)) && misfit.is_none() { what(&entry) } else { What::Other };
+    let says = |name: &str| SELF_KINDS.contains(&name) && misfit.is_none();
+    let statement = matches!(kind, Kind::Known(name) if says(name)).then(|| Box::new(Statement::read(bytes)));
     let opened = u32::try_from(openings.len()).unwrap_or(u32::MAX);
     let time = entry.member("time").and_then(Value::integer);
-    Seen { kind, time, what, misfit, private: private(&entry), opened }
+    Seen { kind, time, what, misfit, private: private(&entry), opened, statement }
 }
 
 fn what(entry: &Value<'_>) -> What {

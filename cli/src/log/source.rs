@@ -13,11 +13,14 @@ use hallmark_tlog::{
     tile::{CHECKPOINT_PATH, TILE_WIDTH, TilePath},
 };
 
-use super::remote::Remote;
+use super::{openings, remote::Remote};
 use crate::{
     files::{self, FileError},
     problem::Problem,
 };
+
+/// Where bundles of entries are.
+const BUNDLES: &str = "tile/entries/";
 
 /// A published log.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) enum Source {
     Directory(PathBuf),
     /// A server that has the same below a URL.
     Remote(Box<Remote>),
+    /// A log, and those that it continues under another name: entries that it has no bundles of are theirs.
+    Continued(Box<Source>, Vec<Source>),
 }
 
 impl Source {
@@ -43,6 +48,7 @@ impl Source {
         match self {
             Self::Directory(path) => Some(path),
             Self::Remote(_) => None,
+            Self::Continued(newest, _) => newest.directory(),
         }
     }
 
@@ -79,6 +85,7 @@ impl Source {
         match self {
             Self::Directory(directory) => directory.join(path).display().to_string(),
             Self::Remote(remote) => remote.url_of(path),
+            Self::Continued(newest, _) => newest.name(path),
         }
     }
 
@@ -94,6 +101,12 @@ impl LogFiles for Source {
         match self {
             Self::Directory(directory) => read_file(&directory.join(path)),
             Self::Remote(remote) => remote.fetch(path),
+            Self::Continued(newest, earlier) => {
+                let is_of_entries = path.starts_with(BUNDLES) || path.starts_with(openings::DIRECTORY);
+                let earlier = earlier.iter().filter(|_| is_of_entries);
+                let mut all = std::iter::once(&**newest).chain(earlier);
+                all.find_map(|source| source.read(path).transpose()).transpose()
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
+    continuity,
     entries::Entries,
     entries_of, key,
     leftovers::{self, Leftovers},
@@ -37,18 +38,26 @@ pub(crate) fn verify(arguments: &VerifyArguments, config: Option<&Path>, screen:
     let witnesses = arguments.witness.iter().map(|witness| key::witness(witness)).collect::<Result<Vec<_>, _>>()?;
     let opened = Opened::new(&arguments.log, config)?;
     let (source, head) = (&opened.source, &opened.head);
-    let anchor = arguments.anchor.as_deref().map(|path| read_anchor(path, &opened.keys)).transpose()?;
+    let anchor = arguments.anchor.as_deref().map(|path| read_anchor(path, &opened)).transpose()?;
     let state = || State::of(head.origin(), &opened.keys, arguments.state.as_deref());
     let state = if arguments.no_state { None } else { state() };
     let remembered = state.as_ref().map(State::load).transpose()?.flatten();
-    let anchors = [&anchor, &remembered].into_iter().flatten().cloned().collect();
-    let scan = Scan { source, head, anchors, pruned_before: arguments.pruned_before, bar: bar(screen) };
+    let earlier = if arguments.no_state { Vec::new() } else { earlier_states(&opened, arguments.state.as_deref())? };
+    let anchors: Vec<&Checkpoint> = [&anchor, &remembered].into_iter().flatten().chain(&earlier).collect();
+    let scan = Scan {
+        source,
+        head,
+        anchors: anchors.iter().map(|anchor| continuity::of_this_name(anchor, head)).collect(),
+        pruned_before: arguments.pruned_before,
+        bar: bar(screen),
+    };
     let mut entries = Entries::new(arguments.silence.secs(), arguments.pruned_before > 0);
     let mut kept = Ok(());
     let scanned = scan.run(&seen::look, &mut |index, seen| {
         kept = std::mem::replace(&mut kept, Ok(())).and_then(|()| entries.add(index, seen));
     })?;
     kept.and_then(|()| entries.close()).map_err(Problem::Scratch)?;
+    let of_names = continuity::findings(&opened, &entries.names, &anchors, arguments.pruned_before == 0)?;
     let leftovers = source.directory().map(|directory| leftovers::look(directory, head.size())).transpose()?;
     let Scanned { report, strays } = scanned;
     let audit = Audit {
@@ -57,6 +66,8 @@ pub(crate) fn verify(arguments: &VerifyArguments, config: Option<&Path>, screen:
         leftovers,
         quorum: Quorum::of(&opened.note, &witnesses, arguments.quorum),
         age_secs: age_secs(&entries),
+        not_given: continuity::not_given(&opened, &entries.names),
+        of_names,
         entries,
         anchor,
         remembered,
@@ -71,9 +82,16 @@ pub(crate) fn verify(arguments: &VerifyArguments, config: Option<&Path>, screen:
     Ok(audit.exit())
 }
 
-fn read_anchor(path: &Path, keys: &[VerifierKey]) -> Result<Checkpoint, Problem> {
+fn read_anchor(path: &Path, opened: &Opened) -> Result<Checkpoint, Problem> {
     let wrong = |source| Problem::Checkpoint { what: path.display().to_string(), source };
-    Checkpoint::open(&files::read(path)?, keys).map_err(wrong)
+    let keys: Vec<VerifierKey> = opened.keys.iter().chain(&opened.previous_keys).cloned().collect();
+    Checkpoint::open(&files::read(path)?, &keys).map_err(wrong)
+}
+
+/// What earlier runs saw of the logs that this one continues.
+fn earlier_states(opened: &Opened, named: Option<&Path>) -> Result<Vec<Checkpoint>, Problem> {
+    let states = opened.previous.iter().filter_map(|(_, head)| State::of(head.origin(), &opened.previous_keys, named));
+    states.filter_map(|state| state.load().transpose()).collect()
 }
 
 /// Age of the newest entry in seconds; none if there is no entry.
@@ -107,6 +125,10 @@ struct Audit {
     strays: Vec<String>,
     leftovers: Option<Leftovers>,
     quorum: Quorum,
+    /// What its names and keys have against it.
+    of_names: Vec<String>,
+    /// What was not given, to check them with.
+    not_given: Vec<String>,
     entries: Entries,
     anchor: Option<Checkpoint>,
     remembered: Option<Checkpoint>,
@@ -151,6 +173,8 @@ impl Audit {
     fn doubts(&self) -> Vec<Doubt> {
         let mut doubts = Vec::new();
         match self.age_secs {
+            // Nothing follows in a log that is closed.
+            Some(_) if self.entries.names.closed().is_some() => {}
             Some(age) if age > self.stale_after.secs() => {
                 doubts.push(Doubt { word: "stale", sentence: format!("the newest entry is {} old", when::span(age)) });
             }
@@ -174,7 +198,8 @@ impl Audit {
         let of_tree = self.report.findings.iter().map(ToString::to_string);
         let of_entries = self.entries.findings.iter().map(ToString::to_string);
         let left = self.leftovers.iter().flat_map(|leftovers| leftovers.findings.iter().cloned());
-        of_tree.chain(of_entries).chain(self.strays.iter().cloned()).chain(left).collect()
+        let of_names = self.of_names.iter().cloned();
+        of_tree.chain(of_entries).chain(of_names).chain(self.strays.iter().cloned()).chain(left).collect()
     }
 
     fn findings_dropped(&self) -> u64 {
@@ -232,6 +257,7 @@ impl Audit {
         let (issued, refused) = (when::number(entries.issued), when::number(entries.refused));
         let validated = when::number(entries.validated);
         table.row(["decisions", &format!("{issued} issued, {refused} refused, {validated} validated only")]);
+        continuity::tell(&entries.names, &mut table);
         if entries.revoked > 0 || entries.crls > 0 {
             let (revoked, crls) = (when::number(entries.revoked), when::number(entries.crls));
             table.row(["revocation", &format!("{revoked} revoked, {crls} CRLs")]);
@@ -285,6 +311,7 @@ impl Audit {
         if self.anchor.is_none() && self.remembered.is_none() {
             say("Whether this log continues what you saw before: give an earlier checkpoint with --anchor.");
         }
+        sentences.extend(self.not_given.iter().cloned());
         if self.pruned_before > 0 {
             let pruned = when::number(self.pruned_before);
             sentences
@@ -358,6 +385,11 @@ impl Audit {
             "bundles": report.bundles,
             "tiles": report.tiles,
             "entries-bytes": report.entries_bytes,
+            "log-keys": entries.names.keys().map(|(_, keys)| keys),
+            "closed": entries.names.closed().map(|(_, closed)| json!({ "next-origin": closed.next_origin, "next-key": closed.next_key })),
+            "continues": entries.names.opened().iter().map(|(index, opened)| json!({
+                "index": index, "origin": opened.previous_origin, "size": opened.previous_size,
+            })).collect::<Vec<_>>(),
             "anchor-size": self.anchor.as_ref().map(Checkpoint::size),
             "last-run-size": self.remembered.as_ref().map(Checkpoint::size),
             "private": entries.private,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     arguments::{ApplyArguments, StatusArguments},
     config::Config,
-    connection::{self, Connection},
+    connection::operate,
     exit::Exit,
     files::{self, FileError},
     problem::Problem,
@@ -27,10 +27,8 @@ pub(crate) fn apply(arguments: &ApplyArguments, config: Option<&Path>, screen: &
     let policy = String::from_utf8(files::read_up_to(&arguments.file, POLICY_BYTES_MAX)?).map_err(unexpected)?;
     let expected_sha256 = arguments.expect.map(|digest| digest.to_vec()).unwrap_or_default().into();
     let request = ApplyPolicyRequest { policy, dry_run: arguments.dry_run, expected_sha256 };
-    let answer: ApplyPolicyResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        connection.call_operator(request, async |mut client, request| client.apply_policy(request).await).await
-    })?;
+    let answer: ApplyPolicyResponse =
+        operate(&settings, request, async |mut client, request| client.apply_policy(request).await)?;
     screen.say(&describe(&answer, arguments.dry_run, screen));
     screen.answer(&applied_to_json(&answer, arguments.dry_run))?;
     Ok(Exit::Done)
@@ -40,11 +38,9 @@ pub(crate) fn apply(arguments: &ApplyArguments, config: Option<&Path>, screen: &
 pub(crate) fn status(arguments: &StatusArguments, config: Option<&Path>, screen: &Screen) -> Result<Exit, Problem> {
     let config = Config::load(config)?;
     let settings = ConnectionSettings::resolve(&arguments.connection, &config)?;
-    let answer: PolicyStatusResponse = connection::runtime()?.block_on(async {
-        let connection = Connection::open(&settings).await?;
-        let question = PolicyStatusRequest {};
-        connection.call_operator(question, async |mut client, request| client.policy_status(request).await).await
-    })?;
+    let question = PolicyStatusRequest {};
+    let answer: PolicyStatusResponse =
+        operate(&settings, question, async |mut client, request| client.policy_status(request).await)?;
     let digest = hallmark_policy::hex(&answer.policy_sha256);
     let since = when::rfc3339_of_millis(answer.in_force_since_millis);
     let mut table = Table::new();

@@ -13,7 +13,10 @@ use der::{Decode as _, Encode as _};
 use hallmark_entry::{Object, privacy::Private, sha256};
 use hallmark_tlog::{bundle, cosignature::Witness, note::Note};
 use insta::assert_snapshot;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SerialNumber};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod,
+    KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 
 use crate::support::{
     Run, World,
@@ -183,6 +186,64 @@ fn what_is_outside_is_compared_with_what_an_issuer_s_entries_say() {
     issued.leaf(9);
     let run = issued.reconcile(&["--certificates", "leaf-9.pem", "--counter", "4"]);
     assert_snapshot!(run.told());
+}
+
+/// A CRL of the issuer that lists these serial numbers, and the decision on it.
+fn crl(issued: &Issued, number: u64, serials: &[u64]) -> Vec<u8> {
+    let revoked = |serial: &u64| RevokedCertParams {
+        serial_number: SerialNumber::from(vec![0x5a, u8::try_from(*serial).unwrap()]),
+        revocation_time: date_time_ymd(2026, 11, 22),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let params = CertificateRevocationListParams {
+        this_update: date_time_ymd(2026, 11, 22),
+        next_update: date_time_ymd(2026, 11, 29),
+        crl_number: SerialNumber::from(number),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let crl = params.signed_by(&issued.issuer).unwrap();
+    issued.world.write(&format!("{number}.crl"), crl.pem().unwrap());
+    let read = x509_cert::crl::CertificateList::<x509_cert::certificate::Rfc5280>::from_der(crl.der()).unwrap();
+    let of_issuer = x509_cert::Certificate::from_der(issued.issuer.der()).unwrap();
+    let spki = of_issuer.tbs_certificate().subject_public_key_info().to_der().unwrap();
+    Object::new()
+        .text("decision", "issued")
+        .text("stage", "crl")
+        .text("algorithm", "ecdsa-sha256")
+        .text("authority", "athenz")
+        .object("issuer", Object::new().hex("spki-sha256", &sha256(&spki)))
+        .hex("tbs-sha256", &sha256(&read.tbs_cert_list.to_der().unwrap()))
+        .count("crl-number", number)
+        .count("entries", serials.len() as u64)
+        .integer("this-update", THEN_MILLIS / 1_000)
+        .integer("next-update", THEN_MILLIS / 1_000 + 604_800)
+        .into_entry("decision", THEN_MILLIS + 100)
+}
+
+#[test]
+fn crls_at_hand_are_compared_with_what_was_decided_and_issued() {
+    let mut issued = Issued::new(2);
+    let decided = crl(&issued, 1, &[2]);
+    issued.entries.push(decided);
+    issued.publish();
+    let run = issued.reconcile(&["--crl", "1.crl", "--counter", "3"]);
+    assert_eq!(run.code, 0, "{}", run.told());
+    assert!(run.stderr.contains("1 with 1 serial numbers"), "{}", run.stderr);
+    crl(&issued, 2, &[1]);
+    let run = issued.reconcile(&["--crl", "1.crl", "--crl", "2.crl"]);
+    assert!(run.code == 1 && run.stderr.contains("the log has no decision on the CRL in `2.crl`"), "{}", run.told());
+    let strange = crl(&issued, 3, &[2, 9]);
+    issued.entries.push(strange);
+    issued.publish();
+    let run = issued.reconcile(&["--crl", "3.crl"]);
+    assert!(run.code == 1 && run.stderr.contains("a CRL revokes the serial number 5a09"), "{}", run.told());
+    let of_another = Issued::new(0);
+    crl(&of_another, 1, &[]);
+    issued.world.write("other.crl", of_another.world.read("1.crl"));
+    assert_eq!(issued.reconcile(&["--crl", "other.crl"]).code, 2, "a CRL of another issuer is none of this one's");
 }
 
 #[test]

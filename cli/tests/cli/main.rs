@@ -6,6 +6,7 @@ mod audits;
 mod configures;
 #[cfg(test)]
 mod connects;
+mod continues;
 #[cfg(test)]
 mod cookbook;
 #[cfg(test)]
@@ -22,6 +23,8 @@ mod operates;
 mod operates_instances;
 #[cfg(test)]
 mod proves;
+#[cfg(test)]
+mod ranges;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]

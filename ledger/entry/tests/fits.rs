@@ -1,13 +1,17 @@
 //! Whatever is asked, the entry about it fits, has one spelling, and reads back.
 
-use hallmark_entry::{Decision, ENTRY_BYTES_MAX, Outcome, Summary, is_canonical};
+use hallmark_entry::{Decision, ENTRY_BYTES_MAX, Outcome, Summary, Value, Warranted, is_canonical, schema};
 use hallmark_policy::{
-    Facts, Policy, Reason, ReasonCode,
+    Conditions, EpochId, Facts, Numbering, Policy, Reason, ReasonCode, RequestIdentity, Stage,
     caller::Identity,
-    content::Serial,
+    content::{CertificateContent, Content, Serial},
+    crl::CrlScope,
     evidence::{EvidenceFacts, VerifiedBy},
     instance::{InstanceFacts, InstanceName},
-    key::SpkiDigest,
+    key::{PublicKey, SignatureAlgorithm, SpkiDigest},
+    limits::Limits,
+    name::{DistinguishedName, NameAttribute},
+    time::{Interval, UnixTime},
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -76,6 +80,76 @@ proptest! {
         prop_assert_eq!(summary.kind, "decision");
         prop_assert_eq!(summary.decision.as_deref(), Some("refused"));
         prop_assert!(!summary.reasons.known().is_empty() && summary.reasons.known().len() <= 32);
+        prop_assert!(!entry.windows(14).any(|window| window == b"omitted-sha256"), "the bounds add up");
+    }
+}
+
+/// An Ed25519 key: the point whose coordinate y is 4/5 (RFC 8032, section 5.1), in its SubjectPublicKeyInfo.
+#[cfg(test)]
+fn key() -> PublicKey {
+    const PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    PublicKey::parse(&[&PREFIX[..], &[0x58], &[0x66; 31]].concat()).unwrap()
+}
+
+/// A name of many attributes, none of which policy would let pass.
+fn subject() -> impl Strategy<Value = DistinguishedName> {
+    vec(text(), 0..40).prop_map(|values| {
+        DistinguishedName::new(values.into_iter().map(|value| (NameAttribute::CommonName, value)).collect())
+    })
+}
+
+fn stage() -> impl Strategy<Value = Stage> {
+    let epoch = EpochId { generation: u64::MAX, transition: [0xff; 32] };
+    prop_oneof![
+        Just(Stage::Root),
+        Just(Stage::Intermediate { epoch }),
+        Just(Stage::MeshCa { epoch }),
+        Just(Stage::Leaf { epoch })
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_certificate_whatever_that_is_issued_fits_an_entry_and_the_contract(
+        (facts, stage, issuer, subject, authority) in (facts(), stage(), subject(), subject(), text()),
+        (sequence, from, until, at) in (any::<u64>(), any::<i64>(), any::<i64>(), any::<i64>()),
+        change in proptest::option::of(prop_oneof![Just("registered"), Just("replaced"), Just("retried")]),
+    ) {
+        let policy = Policy::parse("version = 1").unwrap().digest();
+        let (serial, not_after) = (Serial::from_random([0xff; 16]), UnixTime::from_secs(until));
+        // An authority without a name has no certificates.
+        let authority = format!("a{authority}");
+        let conditions = Conditions {
+            authority: authority.clone(),
+            policy,
+            stage,
+            request: RequestIdentity { authority, caller: String::new(), id: String::new(), content_sha256: [0; 32] },
+            issuer: SpkiDigest::from_bytes([3; 32]),
+            numbering: Numbering::Serial { serial, scope: CrlScope::numbered(u16::MAX) },
+            not_after,
+            limits: Limits::default(),
+            validate_only: false,
+            claims: Vec::new(),
+            instance: None,
+        };
+        let content = Content::Certificate(CertificateContent {
+            serial,
+            algorithm: SignatureAlgorithm::Ed25519,
+            issuer,
+            validity: Interval { not_before: UnixTime::from_secs(from), not_after },
+            subject,
+            key: key(),
+            extensions: Vec::new(),
+        });
+        let warranted = Some(Warranted { conditions: &conditions, content: &content, to_be_signed: &[4; 100] });
+        let outcome = Outcome::Issued { sequence: Some(sequence), change };
+        let entry = Decision { outcome, policy: Some(policy), facts: &facts, warranted }.into_entry(at);
+        prop_assert!(entry.len() <= ENTRY_BYTES_MAX, "{}", entry.len());
+        prop_assert!(is_canonical(&entry));
+        let fit = schema::check(&Value::read(&entry).unwrap());
+        prop_assert!(matches!(fit, Ok(schema::Fit::Known(_))), "{:?}: {}", fit, String::from_utf8_lossy(&entry));
         prop_assert!(!entry.windows(14).any(|window| window == b"omitted-sha256"), "the bounds add up");
     }
 }

@@ -95,16 +95,14 @@ pub(crate) fn page(
     let Some((sql, values)) = source(authority, filter) else { return Ok(page) };
     let mut statement = connection.prepare_cached(&sql)?;
     let now = UnixTime::from_secs(at.0.div_euclid(1_000));
-    let mut read_rows = 0;
     let mut last = None;
-    for record in statement.query_map(params_from_iter(values), read)? {
+    for (read_rows, record) in statement.query_map(params_from_iter(values), read)?.enumerate() {
         // Somebody is behind the last one that was looked at.
         if page.instances.len() >= filter.most || read_rows >= ROWS_MAX {
             page.next = last;
             return Ok(page);
         }
         let record = record?;
-        read_rows += 1;
         last = Some((record.name.provider.clone(), record.name.id.clone()));
         if fits(filter, &record, now) {
             page.instances.push(record);

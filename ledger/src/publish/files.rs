@@ -12,7 +12,7 @@ use hallmark_tlog::{bundle::BundleError, tile::TilePath};
 
 /// Why the log could not be published.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PublishError {
+pub enum PublishError {
     /// A file cannot be written.
     #[error("`{}` cannot be written: {source}; hint: check the owner and the free space of the directory", .path.display())]
     Io {
@@ -40,32 +40,74 @@ pub(crate) enum PublishError {
 }
 
 /// Whether all parts of a file are there.
-pub(super) fn complete(path: TilePath, found: usize, wanted: u16) -> Result<(), PublishError> {
+pub(crate) fn complete(path: TilePath, found: usize, wanted: u16) -> Result<(), PublishError> {
     if found == usize::from(wanted) { Ok(()) } else { Err(PublishError::Incomplete { path, found, wanted }) }
 }
 
 /// The directory of the published log.
-pub(super) struct Files {
+pub(crate) struct Files {
     directory: PathBuf,
     /// Directories whose new names are not on the disk yet.
     unsynced: RefCell<BTreeSet<PathBuf>>,
+    /// What was found and done, where files that are right already stay.
+    repair: Option<RefCell<Repair>>,
+}
+
+/// What was found and done to make a directory what it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Repair {
+    /// Files that belong there.
+    names: BTreeSet<String>,
+    /// How many of them were missing or held something else.
+    pub(crate) written: u64,
+    /// How many files were removed.
+    pub(crate) removed: u64,
+}
+
+impl Repair {
+    /// How many files were right.
+    pub(crate) fn right(&self) -> u64 {
+        (self.names.len() as u64).saturating_sub(self.written)
+    }
 }
 
 impl Files {
-    pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory, unsynced: RefCell::default() }
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self { directory, unsynced: RefCell::default(), repair: None }
+    }
+
+    /// The same, where files that are right already are left alone.
+    pub(crate) fn repairing(directory: PathBuf) -> Self {
+        Self { repair: Some(RefCell::default()), ..Self::new(directory) }
+    }
+
+    /// Removes the files below these directories that nobody wrote or found right, and ends.
+    pub(crate) fn finish_repair(self, below: &[&str]) -> Result<Repair, PublishError> {
+        let mut repair = self.repair.map(RefCell::into_inner).unwrap_or_default();
+        for directory in below {
+            remove_others(&self.directory, Path::new(directory), &mut repair)?;
+        }
+        Ok(repair)
     }
 
     /// Writes a file beside its place, and moves it there once it is on the disk.
-    pub(super) fn write(&self, path: &str, content: &[u8]) -> Result<(), PublishError> {
+    pub(crate) fn write(&self, path: &str, content: &[u8]) -> Result<(), PublishError> {
         let place = self.directory.join(path);
+        if let Some(repair) = &self.repair {
+            let mut repair = repair.borrow_mut();
+            repair.names.insert(path.to_owned());
+            if is_right(&place, content) {
+                return Ok(());
+            }
+            repair.written += 1;
+        }
         self.make_parent(&place).and_then(|()| write_whole(&place, content)).map_err(failed(&place))?;
         self.unsynced.borrow_mut().extend(place.parent().map(Path::to_owned));
         Ok(())
     }
 
     /// Brings the names of all files written so far to the disk.
-    pub(super) fn sync_directories(&self) -> Result<(), PublishError> {
+    pub(crate) fn sync_directories(&self) -> Result<(), PublishError> {
         let directories = self.unsynced.take();
         directories.into_iter().try_for_each(|directory| {
             File::open(&directory).and_then(|opened| opened.sync_all()).map_err(failed(&directory))
@@ -73,7 +115,7 @@ impl Files {
     }
 
     /// Removes the partial files of the full one named `full`, which belongs to `path`, except those of `keep`.
-    pub(super) fn keep_partial(&self, full: &str, path: TilePath, keep: &[TilePath]) -> Result<(), PublishError> {
+    pub(crate) fn keep_partial(&self, full: &str, path: TilePath, keep: &[TilePath]) -> Result<(), PublishError> {
         let kept = |width: u16| keep.iter().any(|one| (one.full(), one.width()) == (path.full(), width));
         let directory = self.directory.join(format!("{full}.p"));
         let listed = match fs::read_dir(&directory) {
@@ -107,8 +149,37 @@ impl Files {
     }
 }
 
+/// Whether a file holds exactly that. What cannot be read is written anew, which tells what is wrong.
+fn is_right(place: &Path, content: &[u8]) -> bool {
+    fs::symlink_metadata(place).is_ok_and(|found| found.is_file() && found.len() == content.len() as u64)
+        && fs::read(place).is_ok_and(|found| found == content)
+}
+
+/// Removes what is below a directory and does not belong there, and directories that hold nothing afterwards.
+fn remove_others(root: &Path, directory: &Path, repair: &mut Repair) -> Result<(), PublishError> {
+    let place = root.join(directory);
+    let listed = match fs::read_dir(&place) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(&place)(error)),
+    };
+    for file in listed {
+        let file = file.map_err(failed(&place))?;
+        let below = directory.join(file.file_name());
+        if file.file_type().map_err(failed(&file.path()))?.is_dir() {
+            remove_others(root, &below, repair)?;
+            // One that holds something stays.
+            let _ = fs::remove_dir(file.path());
+        } else if !below.to_str().is_some_and(|name| repair.names.contains(name)) {
+            fs::remove_file(file.path()).map_err(failed(&file.path()))?;
+            repair.removed += 1;
+        }
+    }
+    Ok(())
+}
+
 /// Writes the checkpoint to a file on another volume.
-pub(super) fn write_anchor(place: &Path, checkpoint: &[u8]) -> Result<(), PublishError> {
+pub(crate) fn write_anchor(place: &Path, checkpoint: &[u8]) -> Result<(), PublishError> {
     let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let written = write_whole(place, checkpoint).and_then(|()| File::open(directory)?.sync_all());
     written.map_err(failed(place))

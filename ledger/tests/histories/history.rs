@@ -240,7 +240,7 @@ impl History {
                 self.asked.insert(id.to_owned(), index);
                 Outcome::Issued(change(&logged.entry))
             }
-            issued => panic!("{issued:?}"),
+            Issued::InFlight | Issued::Expired | Issued::Validated { .. } => panic!("it is neither asked nor late"),
         }
     }
 

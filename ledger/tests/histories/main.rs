@@ -2,13 +2,17 @@
 //! the rule says what must come of it. Agents register, refresh, retry, race and are copied by thieves; signatures fail; the daemon is killed, and databases are restored.
 //!
 //! `HALLMARK_LEDGER_SEQUENCES=10000` runs so many histories; two hundred run by themselves.
-
+#[cfg(test)]
 #[path = "../../src/instance/model/chance.rs"]
 mod chance;
+#[cfg(test)]
 mod history;
+#[cfg(test)]
 mod real;
+#[cfg(test)]
 #[path = "../../src/instance/model/reference.rs"]
 mod reference;
+#[cfg(test)]
 #[path = "../world/mod.rs"]
 mod world;
 

@@ -100,6 +100,7 @@ impl World {
             retention: Span::from_days(1),
             ended_retention: Span::from_days(30),
             accept_missing_checkpoint: false,
+            accept_missing_anchor: false,
             anchor: None,
             private: hallmark_entry::privacy::Private::default(),
             pages_max: None,

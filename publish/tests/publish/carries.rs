@@ -70,6 +70,21 @@ fn pruned_bundles_leave_the_target_and_it_says_how_many() {
     assert!(world.path("target/tile/0/000").exists(), "hashes stay");
 }
 
+#[test]
+fn a_log_that_goes_on_under_another_name_is_carried_from_its_first_bundle_on() {
+    let world = World::new();
+    world.publish(&entries(700));
+    fs::remove_file(world.path("log/tile/entries/000")).unwrap();
+    world.write("pruned-before", b"256\n");
+    done(&world.push(&[]));
+    assert_eq!(fs::read_to_string(world.path("target/pruned-before")).unwrap(), "256\n");
+    assert!(!world.path("target/tile/entries/000").exists() && world.path("target/tile/entries/001").exists());
+    assert!(world.path("target/tile/0/000").exists(), "hashes are there from the beginning");
+    world.publish(&entries(1_000));
+    done(&world.push(&["--keep-entries", "300"]));
+    assert_eq!(fs::read_to_string(world.path("target/pruned-before")).unwrap(), "512\n");
+}
+
 /// A witness behind HTTP/1.1; it remembers the size that it saw.
 struct WitnessServer {
     url: String,
@@ -151,6 +166,47 @@ fn witnesses_cosign_what_is_carried_and_one_that_saw_more_stops_it() {
     let nobody = format!("http://127.0.0.1:9/={verifier}");
     done(&world.push(&["--witness", &nobody]));
     assert_eq!(world.carried(), 350, "a witness that is away holds nothing up");
+}
+
+#[test]
+fn before_a_daemon_starts_every_witness_is_asked_whether_it_has_seen_more() {
+    let world = World::new();
+    let witness = Witness::new("witness.example/w", [7; 32]).unwrap();
+    let verifier = witness.verifier().clone();
+    let server = WitnessServer::start(witness, 0);
+    let named = format!("{}={verifier}", server.url);
+    world.publish(&entries(300));
+    done(&world.push(&["--witness", &named]));
+    done(&world.check(&["--witness", &named]));
+    let before = fs::read(world.path("target/checkpoint")).unwrap();
+    world.publish(&entries(310));
+    done(&world.check(&["--witness", &named]));
+    assert_eq!(fs::read(world.path("target/checkpoint")).unwrap(), before, "nothing is carried");
+    *server.seen.lock().unwrap() = 320;
+    let refused = world.check(&["--witness", &named]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&refused).contains("the witness `witness.example/w` has 320 entries"), "{}", said(&refused));
+    assert!(said(&refused).contains("hint: the daemon's database is older"), "{}", said(&refused));
+    *server.seen.lock().unwrap() = 300;
+    let mut forked = entries(310);
+    forked[302] = b"another".to_vec();
+    world.publish(&forked);
+    done(&world.check(&["--witness", &named]));
+    forked[299] = b"another".to_vec();
+    forked[305] = b"another".to_vec();
+    world.publish(&forked);
+    let refused = world.check(&["--witness", &named]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    let nobody = format!("http://127.0.0.1:9/={verifier}");
+    world.publish(&entries(310));
+    let unknown = world.check(&["--witness", &nobody]);
+    assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
+    assert!(
+        said(&unknown).contains("0 of 1 witnesses co-signed") && said(&unknown).contains("--quorum"),
+        "{}",
+        said(&unknown)
+    );
+    done(&world.check(&["--witness", &nobody, "--quorum", "0"]));
 }
 
 /// moto, which plays S3, and its address.

@@ -85,12 +85,19 @@ impl World {
 
     pub(crate) fn program(&self, command: &str, to: &str) -> Command {
         let mut program = Command::new(env!("CARGO_BIN_EXE_hallmark-publish"));
-        program.arg(command).arg(self.path("log")).arg("--key").arg(self.path("log.vkey")).args(["--to", to, "--once"]);
+        program.arg(command).arg(self.path("log")).arg("--key").arg(self.path("log.vkey")).args(["--to", to]);
+        if command == "push" {
+            program.arg("--once");
+        }
         program
     }
 
     pub(crate) fn to_files(&self) -> String {
         format!("file://{}", self.path("target").display())
+    }
+
+    pub(crate) fn check(&self, more: &[&str]) -> Output {
+        self.program("check", &self.to_files()).args(more).output().unwrap()
     }
 
     pub(crate) fn push(&self, more: &[&str]) -> Output {

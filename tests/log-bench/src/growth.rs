@@ -59,6 +59,7 @@ fn config(directory: &Path) -> LedgerConfig {
         ended_retention: Span::from_days(30),
         retention: Span::from_days(1),
         accept_missing_checkpoint: false,
+        accept_missing_anchor: false,
         anchor: None,
         private: Private::default(),
         pages_max: None,

@@ -7,8 +7,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use hallmark_ledger::{Ledger, LedgerConfig, Private};
-use hallmark_policy::time::Span;
+use hallmark_ledger::{InstanceFilter, Ledger, LedgerConfig, Private, UnixMillis};
+use hallmark_policy::{
+    content::Serial,
+    instance::{InstanceMove, InstanceName, InstanceStep, PresentedCertificate},
+    key::SpkiDigest,
+    time::{Span, UnixTime},
+};
 use rusqlite::{Connection, params};
 
 use crate::synthetic;
@@ -22,36 +27,98 @@ const FILLING_CACHE_KIB: i64 = 1_500_000;
 const AUTHORITY: &str = "athenz";
 const PROVIDER: &str = "sys.auth.aws.us-west-2";
 
-/// Fills a ledger with records, each with that many certificates, and measures it.
-pub(crate) fn measure(instances: u64, certificates: u64) -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let began = Instant::now();
-    drop(open(directory.path())?);
+/// Digests by which a certificate is found: serial number, key, common name and two others.
+const FOUND_BY: u64 = 5;
+
+/// The key that all certificates are said to be signed with.
+const ISSUER: [u8; 32] = [7; 32];
+
+const NOW_MILLIS: i64 = 1_797_500_000_000;
+
+/// Fills a ledger with records, each with that many certificates, and measures it. `place` is where, the directory for temporary files if not said.
+pub(crate) fn measure(instances: u64, certificates: u64, place: Option<&Path>) -> Result<()> {
+    let directory = place.map_or_else(tempfile::tempdir, tempfile::tempdir_in)?;
+    open(directory.path())?.stop();
+    println!("start with none: {}", opened(directory.path())?.1);
     let database = directory.path().join("ledger.db");
-    let empty = fs::metadata(&database)?.len();
+    let size = || fs::metadata(&database).map(|file| file.len());
+    let (empty, began) = (size()?, Instant::now());
     fill(&database, instances, certificates)?;
-    let bytes = fs::metadata(&database)?.len() - empty;
+    let records = size()?;
+    index(&database, instances * certificates)?;
     println!(
-        "filled a ledger with {instances} instances of {certificates} certificates in {:.0} s: {} bytes an instance",
+        "filled a ledger with {instances} instances of {certificates} certificates in {:.0} s: {} bytes an instance, \
+         and {} bytes a certificate to find it by",
         began.elapsed().as_secs_f64(),
-        bytes / instances.max(1)
+        (records - empty) / instances.max(1),
+        (size()? - records) / (instances * certificates).max(1),
     );
+    let (ledger, took) = opened(directory.path())?;
+    println!("start with {instances}: {took}");
+    let number = |lookup: u64| lookup.wrapping_mul(0x9e37_79b9_7f4a_7c15) % instances.max(1);
+    timed("record", |lookup| {
+        ledger.instance(AUTHORITY, PROVIDER, &name(number(lookup)))?.context("it is there").map(drop)
+    })?;
+    timed("what a refresh looks up", |lookup| {
+        let is_alarming =
+            ledger.is_alarming(AUTHORITY, &refresh(number(lookup), certificates)?, UnixMillis(NOW_MILLIS))?;
+        anyhow::ensure!(!is_alarming, "it is the current certificate");
+        Ok(())
+    })?;
+    let filter = InstanceFilter { most: 100, ..InstanceFilter::default() };
+    timed("page of 100 records", |lookup| {
+        let filter = InstanceFilter { after: (PROVIDER.to_owned(), name(number(lookup))), ..filter.clone() };
+        Ok(ledger.instances(AUTHORITY, &filter, UnixMillis(NOW_MILLIS)).map(drop)?)
+    })?;
+    ledger.stop();
+    Ok(())
+}
+
+/// Opens it, and says how long that took.
+fn opened(directory: &Path) -> Result<(Ledger, String)> {
     let began = Instant::now();
-    let ledger = open(directory.path())?;
-    println!("start {:.2} ms", began.elapsed().as_secs_f64() * 1e3);
+    let ledger = open(directory)?;
+    Ok((ledger, format!("{:.2} ms", began.elapsed().as_secs_f64() * 1e3)))
+}
+
+/// Looks up far apart from each other, as requests do, through the ledger's own way of reading.
+fn timed(what: &str, look_up: impl Fn(u64) -> Result<()>) -> Result<()> {
     let mut took = Vec::new();
-    for number in 0..LOOKUPS {
-        // Far apart from each other, as requests are.
-        let id = name(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % instances.max(1));
+    for lookup in 0..LOOKUPS {
         let began = Instant::now();
-        ledger.instance(AUTHORITY, PROVIDER, &id)?.context("it is there")?;
+        look_up(lookup)?;
         took.push(began.elapsed());
     }
     took.sort_unstable();
     let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
-    println!("lookups: p50 {:.1} us, p99 {:.1} us", micros(at(50)), micros(at(99)));
-    ledger.stop();
+    println!("{what}: p50 {:.1} us, p99 {:.1} us", micros(at(50)), micros(at(99)));
     Ok(())
+}
+
+/// A refresh that presents the current certificate of an instance.
+fn refresh(number: u64, certificates: u64) -> Result<InstanceMove> {
+    let serial = serial(number * certificates + certificates.saturating_sub(1));
+    let service = format!("sports.service-{}", number % 1_000);
+    let presented = PresentedCertificate {
+        issuer: SpkiDigest::from_bytes(ISSUER),
+        serial: Serial::from_stored(&serial).context("a serial number")?,
+        key: SpkiDigest::from_bytes([1; 32]),
+        not_before: UnixTime::from_secs(NOW_MILLIS / 1_000 - 86_400),
+        not_after: UnixTime::from_secs(NOW_MILLIS / 1_000 + 86_400),
+        proven: true,
+    };
+    Ok(InstanceMove {
+        name: InstanceName { provider: PROVIDER.to_owned(), id: name(number), service },
+        key: SpkiDigest::from_bytes([2; 32]),
+        wish_sha256: [0; 32],
+        step: InstanceStep::Refresh(presented),
+    })
+}
+
+/// 16 bytes that are spread as random ones are.
+fn serial(index: u64) -> Vec<u8> {
+    let mixed = (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    [&[1][..], &mixed.to_be_bytes(), &mixed.rotate_left(29).to_be_bytes()].concat()
 }
 
 fn micros(duration: Duration) -> f64 {
@@ -65,6 +132,7 @@ fn open(directory: &Path) -> Result<Ledger> {
         retention: Span::from_days(1),
         ended_retention: Span::from_days(30),
         accept_missing_checkpoint: false,
+        accept_missing_anchor: false,
         anchor: None,
         private: Private::default(),
         pages_max: None,
@@ -77,17 +145,38 @@ fn name(number: u64) -> String {
     format!("i-{:017x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1)
 }
 
-fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
-    let mut connection = Connection::open(database)?;
-    // Nothing here must outlive a crash, and a write-ahead log would take the room twice.
+/// Nothing here must outlive a crash, and a write-ahead log would take the room twice.
+fn filling(database: &Path) -> Result<Connection> {
+    let connection = Connection::open(database)?;
     connection.pragma_update(None, "journal_mode", "off")?;
     connection.pragma_update(None, "synchronous", "off")?;
     connection.pragma_update(None, "cache_size", -FILLING_CACHE_KIB)?;
+    Ok(connection)
+}
+
+/// What certificates are found by, spread as digests are.
+fn index(database: &Path, certificates: u64) -> Result<()> {
+    let mut connection = filling(database)?;
     let transaction = connection.transaction()?;
-    transaction.execute("INSERT INTO issuer (id, spki_sha256, issued) VALUES (1, randomblob(32), 0)", [])?;
     {
-        let mut serial = transaction.prepare(
-            "INSERT INTO serial (issuer, serial, not_after, log_index, instance) VALUES (1, ?1, ?2, ?3, ?4)",
+        let sql = "INSERT INTO found_by (digest, log_index) VALUES (random(), ?1)";
+        let mut rows = transaction.prepare(sql)?;
+        for number in 0..certificates * FOUND_BY {
+            rows.execute([i64::try_from(number / FOUND_BY)?])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
+    let mut connection = filling(database)?;
+    let transaction = connection.transaction()?;
+    transaction.execute("INSERT INTO issuer (id, spki_sha256, issued) VALUES (1, ?1, 0)", [ISSUER])?;
+    {
+        let mut rows = transaction.prepare(
+            "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) \
+             VALUES (1, ?1, ?2, ?3, ?4, randomblob(32))",
         )?;
         let mut instance = transaction.prepare(
             "INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, moves, not_after, issuer, \
@@ -99,11 +188,9 @@ fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
             let mut number_of_last = Vec::new();
             for certificate in 0..certificates {
                 let index = id + i64::try_from(certificate)?;
-                // 16 bytes that are spread as random ones are.
-                let mixed = (u64::try_from(index)? + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                number_of_last = [&[1][..], &mixed.to_be_bytes(), &mixed.rotate_left(29).to_be_bytes()].concat();
+                number_of_last = serial(u64::try_from(index)?);
                 let end = 1_800_000_000 + i64::try_from(certificate)? * 86_400 + index % 86_400;
-                serial.execute(params![number_of_last, end, index, id])?;
+                rows.execute(params![number_of_last, end, index, id])?;
             }
             let service = format!("sports.service-{}", number % 1_000);
             let values = params![

@@ -64,6 +64,9 @@ enum Command {
         /// Certificates of each that have not been forgotten.
         #[arg(long, default_value_t = 2)]
         certificates: u64,
+        /// Where the ledger is made, and taken away again: 10 million instances need 10 GB.
+        #[arg(long)]
+        place: Option<PathBuf>,
     },
     /// How many receipts a second are made, verified and written.
     Receipts,
@@ -76,7 +79,9 @@ fn main() -> Result<()> {
         }
         Command::Verify { entries, decision_every } => verify::measure(entries, decision_every),
         Command::Growth { entries, bytes } => growth::measure(entries, bytes),
-        Command::Instances { instances, certificates } => instances::measure(instances, certificates),
+        Command::Instances { instances, certificates, place } => {
+            instances::measure(instances, certificates, place.as_deref())
+        }
         Command::Receipts => receipts::measure(),
     }
 }

@@ -312,3 +312,24 @@ async fn what_would_revoke_too_much_or_nothing_is_refused() {
         assert_eq!(refused.unwrap_err().reasons, ["CALLER_UNKNOWN"], "{method}");
     }
 }
+
+#[tokio::test]
+async fn who_revokes_what_a_destroyed_key_signed_is_told_that_no_crl_names_it() {
+    let policy = policy("").replacen("[authority.athenz]\n", "[authority.athenz]\nretired-key = \"destroy\"\n", 1);
+    let world = World::with_policy(Where::Software, &policy).await;
+    let mut agent = Agent::registered(&world, "i-1").await.unwrap();
+    world.prepare_epoch(0).await.unwrap();
+    world.activate_epoch(2, false).await.unwrap();
+    agent.refresh(&world).await.unwrap();
+    let selection = CertificateSelection { caller: "coordinator".to_owned(), ..CertificateSelection::default() };
+    let request = RevokeCertificatesRequest {
+        authority: AUTHORITY.to_owned(),
+        selection: Some(selection),
+        dry_run: true,
+        ..RevokeCertificatesRequest::default()
+    };
+    let counted: RevokeCertificatesResponse = ask(&world, "RevokeCertificates", &request).await.unwrap();
+    assert_eq!((counted.certificates, counted.unlisted), (2, 1), "one is of each epoch");
+    let revoked: RevokeInstanceResponse = ask(&world, "RevokeInstance", &revoke("i-1")).await.unwrap();
+    assert_eq!((revoked.certificates, revoked.unlisted), (2, 1));
+}

@@ -161,6 +161,19 @@ pub(crate) fn publish(world: &World, entries: &[Vec<u8>]) {
 
 /// Publishes any number of entries below `log/`, with all their tiles.
 pub(crate) fn publish_any(world: &World, entries: &[Vec<u8>]) {
+    publish_under(world, "log", &[&log_key(1)], entries);
+    world.write("log.vkey", format!("{}\n", verifier()));
+}
+
+/// The root of the tree of these entries.
+pub(crate) fn root(entries: &[Vec<u8>]) -> Hash {
+    let mut frontier = Frontier::empty();
+    frontier.append_all(entries.iter().map(|entry| Hash::of_leaf(entry)));
+    frontier.root()
+}
+
+/// Publishes any number of entries in a directory, under the name of these keys.
+pub(crate) fn publish_under(world: &World, directory: &str, keys: &[&SignerKey], entries: &[Vec<u8>]) {
     let mut frontier = Frontier::empty();
     let mut levels: Vec<Vec<Hash>> = vec![Vec::new(); 3];
     for entry in entries {
@@ -178,9 +191,9 @@ pub(crate) fn publish_any(world: &World, entries: &[Vec<u8>]) {
             tile::TileKind::Entries => bundle::encode(&entries[range]).unwrap(),
             tile::TileKind::Hashes { level } => tile::encode_hashes(&levels[usize::from(level)][range]),
         };
-        world.write(&format!("log/{path}"), bytes);
+        world.write(&format!("{directory}/{path}"), bytes);
     }
-    let head = Checkpoint::new(ORIGIN, size, frontier.root()).unwrap().sign(&log_key(1)).unwrap();
-    world.write("log/checkpoint", head.to_string());
-    world.write("log.vkey", format!("{}\n", verifier()));
+    let origin = keys[0].verifier().name();
+    let head = Checkpoint::new(origin, size, frontier.root()).unwrap().sign_by(keys).unwrap();
+    world.write(&format!("{directory}/checkpoint"), head.to_string());
 }

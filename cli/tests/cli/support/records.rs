@@ -98,7 +98,14 @@ impl State {
         self.asked(format!("revoke {id} of {provider}, {reason}: {why}"));
         let before = id == "i-2";
         let certificates = if before { 0 } else { 2 };
-        Response::new(RevokeInstanceResponse { log_index: 41, certificates, before, receipt: String::new(), left: 0 })
+        Response::new(RevokeInstanceResponse {
+            log_index: 41,
+            certificates,
+            before,
+            receipt: String::new(),
+            left: 0,
+            unlisted: 2,
+        })
     }
 
     pub(super) fn allow_instance(&self, request: &AllowInstanceRequest) -> Response<AllowInstanceResponse> {
@@ -133,7 +140,7 @@ impl State {
             (_, _) => (12, None),
         };
         let log_index = (!dry_run).then_some(501);
-        Response::new(RevokeCertificatesResponse { certificates, next, log_size: 500, log_index })
+        Response::new(RevokeCertificatesResponse { certificates, next, log_size: 500, log_index, unlisted: 1 })
     }
 
     pub(super) fn resume_authority(&self, request: &ResumeAuthorityRequest) -> Response<ResumeAuthorityResponse> {

@@ -288,6 +288,20 @@ pub const KINDS: &[Kind] = &[
         variants: None,
     },
     Kind {
+        name: "log-key",
+        about: "other keys sign the log from here on",
+        members: &[
+            maybe("added", Texts),
+            maybe("added-omitted", Count),
+            needed("by", Text),
+            needed("keys", Texts),
+            maybe("keys-omitted", Count),
+            maybe("removed", Texts),
+            maybe("removed-omitted", Count),
+        ],
+        variants: None,
+    },
+    Kind {
         name: "operator-command",
         about: "an operator did something",
         members: &[needed("command", Text)],
@@ -325,6 +339,26 @@ pub const KINDS: &[Kind] = &[
                         needed("by", Text),
                         needed("reason", Text),
                         needed("stopped-index", Count),
+                    ],
+                ),
+            ],
+        )),
+    },
+    Kind {
+        name: "origin",
+        about: "the log goes over from one name to another",
+        members: &[needed("action", Word(&["closed", "opened"])), needed("by", Text), needed("origin", Text)],
+        variants: Some((
+            "action",
+            &[
+                Variant::new("closed", &[needed("next-key", Text), needed("next-origin", Text), needed("size", Count)]),
+                Variant::new(
+                    "opened",
+                    &[
+                        needed("key", Text),
+                        needed("previous-origin", Text),
+                        needed("previous-root", Digest),
+                        needed("previous-size", Count),
                     ],
                 ),
             ],

@@ -1,0 +1,110 @@
+//! Whether a log is what its own entries say of its name, its keys and what it continues.
+
+use hallmark_tlog::{checkpoint::Checkpoint, frontier::Frontier, published::PublishedNodes};
+
+use super::{
+    entries_of,
+    names::{Names, Opened as OpenedEntry},
+    opened::Opened,
+};
+use crate::{problem::Problem, screen::printable, table::Table, when};
+
+/// A checkpoint of the same tree under its present name: roots are compared, whatever the name was.
+pub(super) fn of_this_name(anchor: &Checkpoint, head: &Checkpoint) -> Checkpoint {
+    Checkpoint::new(head.origin(), anchor.size(), anchor.root()).unwrap_or_else(|_| anchor.clone())
+}
+
+/// What is wrong with names, keys and what came before. `whole`: all entries were there.
+pub(super) fn findings(
+    opened: &Opened,
+    names: &Names,
+    anchors: &[&Checkpoint],
+    whole: bool,
+) -> Result<Vec<String>, Problem> {
+    let mut findings = names.judge(&opened.head, &opened.note, &opened.keys, whole);
+    for (index, entry) in names.opened() {
+        findings.extend(root_differs(opened, *index, entry));
+    }
+    for (named, last) in &opened.previous {
+        let fits = |(_, entry): &&(u64, OpenedEntry)| is_last(entry, last);
+        if !names.opened().iter().any(|entry| fits(&entry)) {
+            let (size, origin) = (entries_of(last.size()), last.origin());
+            findings.push(format!("`{named}` ends with {size} of `{origin}`, and no entry of this log continues that"));
+        }
+    }
+    for anchor in anchors.iter().filter(|anchor| anchor.origin() != opened.head.origin()) {
+        let of = names.opened().iter().find(|(_, entry)| entry.previous_origin == anchor.origin());
+        let origin = anchor.origin();
+        match of {
+            None => findings.push(format!(
+                "the anchor is a checkpoint of `{origin}`, which is another log than `{}` and none that it continues",
+                opened.head.origin()
+            )),
+            Some((_, entry)) if anchor.size() > entry.previous_size => findings.push(format!(
+                "`{origin}` had {}, and this log says that it was closed with {}",
+                entries_of(anchor.size()),
+                entries_of(entry.previous_size)
+            )),
+            Some(_) => {}
+        }
+    }
+    Ok(findings)
+}
+
+/// Whether the entry says what the last checkpoint of the log before says.
+fn is_last(entry: &OpenedEntry, last: &Checkpoint) -> bool {
+    entry.previous_origin == last.origin()
+        && entry.previous_size == last.size()
+        && entry.previous_root == hallmark_policy::hex(last.root().as_bytes())
+}
+
+/// Whether the hashes of this log give another root for the log before than the entry says.
+fn root_differs(opened: &Opened, index: u64, entry: &OpenedEntry) -> Option<String> {
+    let nodes = PublishedNodes::new(&opened.source, opened.head.size());
+    let (size, origin) = (entry.previous_size, &entry.previous_origin);
+    let sentence = match Frontier::rebuild(size, &nodes) {
+        Ok(then) if hallmark_policy::hex(then.root().as_bytes()) == entry.previous_root => return None,
+        Ok(then) => format!("they have the root {}", then.root()),
+        Err(error) => format!("their root cannot be had: {error}"),
+    };
+    Some(format!(
+        "entry {index} says that the first {size} entries are `{origin}`, and not what its root says: {sentence}"
+    ))
+}
+
+/// What to give, so that more can be checked.
+pub(super) fn not_given(opened: &Opened, names: &Names) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let given: Vec<String> = opened.keys.iter().map(ToString::to_string).collect();
+    for key in names.keys().iter().flat_map(|(_, keys)| keys).filter(|key| !given.contains(key)) {
+        let key = printable(key);
+        sentences.push(format!("Signatures of `{key}`, by which the log says it is signed, too: give it with --key."));
+    }
+    for (_, entry) in names.opened() {
+        if !opened.previous.iter().any(|(_, last)| is_last(entry, last)) {
+            let origin = printable(&entry.previous_origin);
+            sentences.push(format!("Whether `{origin}` ends where this log begins: give it with --previous."));
+        }
+    }
+    if let Some((_, closed)) = names.closed() {
+        let next = printable(&closed.next_origin);
+        sentences.push(format!("What came after: the log goes on as `{next}`."));
+    }
+    sentences
+}
+
+/// What the log says of itself.
+pub(super) fn tell(names: &Names, table: &mut Table) {
+    for (index, entry) in names.opened() {
+        let (origin, size) = (printable(&entry.previous_origin), when::number(entry.previous_size));
+        table.row(["continues", &format!("`{origin}` with its {size} entries, by entry {index}")]);
+    }
+    if let Some((since, keys)) = names.keys() {
+        let keys: Vec<_> = keys.iter().map(|key| printable(key)).collect();
+        table.row(["log key", &format!("{} by entry {since}", keys.join(" and "))]);
+    }
+    if let Some((index, closed)) = names.closed() {
+        let (next, key) = (printable(&closed.next_origin), printable(&closed.next_key));
+        table.row(["closed", &format!("by entry {index}; it goes on as `{next}`, signed by {key}")]);
+    }
+}

@@ -1,0 +1,92 @@
+//! The published directory from the database at will, by the real programs; and what a daemon says that misses its anchor.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use hallmark_tests::{
+    asking::Asked,
+    client::connect,
+    daemon::{Laboratory, program, succeed},
+};
+
+/// All files below a directory, by path.
+fn contents(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(next) = open.pop() {
+        for file in fs::read_dir(next).unwrap().map(|file| file.unwrap().path()) {
+            if file.is_dir() {
+                open.push(file);
+            } else {
+                let name = file.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, fs::read(&file).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// What `hallmarkd` says with these words, and whether it did it.
+fn said(laboratory: &Laboratory, words: &[&str], more: &[&str]) -> (bool, String) {
+    let output = laboratory.hallmarkd().args(words).arg(laboratory.path("signer.toml")).args(more).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn verified(laboratory: &Laboratory) -> String {
+    let mut verify = Command::new(program("hallmark"));
+    verify.args(["--json", "log", "verify", "--no-state"]).arg(laboratory.path("log"));
+    succeed(verify.arg("--key").arg(laboratory.path("log.vkey")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_directory_is_rebuilt_to_the_byte_while_the_daemon_is_stopped() {
+    let laboratory = Laboratory::new();
+    let daemon = laboratory.start();
+    let mut client = connect(&laboratory, &daemon).await;
+    for _ in 0..3 {
+        client.mint_certificate(Asked::sports_api().request()).await.unwrap();
+    }
+    let (done, sentence) = said(&laboratory, &["log", "rebuild"], &[]);
+    assert!(!done && sentence.contains("another daemon has the database"), "{sentence}");
+    assert!(sentence.contains("hint: stop it first"), "{sentence}");
+    drop(client);
+    assert!(daemon.terminate());
+    let log = laboratory.path("log");
+    assert!(said(&laboratory, &["log", "rebuild"], &[]).0);
+    let published = contents(&log);
+    let damaged: Vec<_> = published.keys().filter(|name| name.starts_with("tile/entries")).collect();
+    fs::write(log.join(damaged[0]), "nothing").unwrap();
+    let (done, sentence) = said(&laboratory, &["log", "rebuild"], &[]);
+    assert!(done && sentence.contains("1 were written, 0 were removed"), "{sentence}");
+    assert_eq!(contents(&log), published);
+    fs::remove_dir_all(&log).unwrap();
+    let (done, sentence) = said(&laboratory, &["log", "rebuild"], &[]);
+    assert!(!done && sentence.contains("--accept-missing-checkpoint"), "{sentence}");
+    let (done, sentence) = said(&laboratory, &["log", "rebuild"], &["--accept-missing-checkpoint"]);
+    assert!(done, "{sentence}");
+    let of_log = |files: BTreeMap<String, Vec<u8>>| -> BTreeMap<String, Vec<u8>> {
+        files.into_iter().filter(|(name, _)| !name.starts_with("crl/")).collect()
+    };
+    assert_eq!(of_log(contents(&log)), of_log(published));
+    assert!(laboratory.start().terminate());
+    assert!(verified(&laboratory).contains("\"good\""));
+    let entries = contents(&log).into_values().flatten().collect::<Vec<u8>>();
+    assert!(String::from_utf8_lossy(&entries).contains("\"command\":\"accept-missing-checkpoint\""), "the log says so");
+}
+
+#[test]
+fn a_daemon_that_misses_its_anchor_refuses_and_says_what_to_do() {
+    let laboratory = Laboratory::new();
+    let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
+    let anchored = settings.replacen("[log]\n", "[log]\nanchor = \"other-volume/checkpoint\"\n", 1);
+    assert_ne!(anchored, settings);
+    fs::write(laboratory.path("signer.toml"), anchored).unwrap();
+    fs::create_dir(laboratory.path("other-volume")).unwrap();
+    assert!(laboratory.start().terminate());
+    fs::rename(laboratory.path("other-volume/checkpoint"), laboratory.path("elsewhere")).unwrap();
+    let (done, sentence) = said(&laboratory, &["run"], &[]);
+    assert!(!done && sentence.contains("is missing, and the log in"), "{sentence}");
+    assert!(sentence.contains("hint: mount its volume or bring the file back"), "{sentence}");
+    fs::rename(laboratory.path("elsewhere"), laboratory.path("other-volume/checkpoint")).unwrap();
+    assert!(laboratory.start().terminate());
+}
