@@ -127,6 +127,22 @@ fn profiles_that_keep_records_read_the_same_names_alike() {
 }
 
 #[test]
+fn records_of_another_authority_are_no_matter_and_each_mistake_is_told_once() {
+    let other = "instances = { intents = [\"register\"], id = \"{service}.{instance}\" }";
+    let with = |authority: &str| {
+        let profile = PROFILE.replace("\"a\"", &format!("\"{authority}\""));
+        let more = format!(
+            "[authority.b]\n\
+             root = {{ common-name = \"root\", lifetime = \"3650d\", key = \"ecdsa-p256\" }}\n\
+             epoch = {{ common-name = \"epoch\", lifetime = \"365d\", key = \"ecdsa-p256\" }}\n\
+             [profile.q]\n{profile}{NAMES}{other}\n"
+        );
+        Policy::parse(&policy(BOTH, &more)).map_or_else(|error| error.mistakes.len(), |_| 0)
+    };
+    assert_eq!((with("a"), with("b")), (1, 0));
+}
+
+#[test]
 fn names_that_say_nothing_of_a_record_may_be_read_otherwise() {
     let with = |part: &str| {
         let format = format!("{{ uri = \"x://host/{{{part}}}\", count = \"0..1\" }},\n]");
