@@ -222,3 +222,14 @@ pub enum BackendError {
         source: std::io::Error,
     },
 }
+
+impl BackendError {
+    /// Whether it is about a PIN or passphrase that was not right or cannot be tried: trying again could lock the token.
+    #[must_use]
+    pub fn is_about_the_pin(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongPin { .. } | Self::PinFinalTry { .. } | Self::PinLocked { .. } | Self::PinNotProven { .. }
+        )
+    }
+}

@@ -236,12 +236,18 @@ impl Keyring {
     pub fn health(&self) -> Result<Health, BackendError> {
         let backend = Arc::clone(&self.backend);
         self.probe.run("tell its health", self.patience.probe, move || backend.health(), drop)?;
-        Ok(Health {
+        Ok(self.threads())
+    }
+
+    /// How the threads are doing; the device is not asked.
+    #[must_use]
+    pub fn threads(&self) -> Health {
+        Health {
             sessions: self.crew.size(),
             hanging: self.crew.hanging(),
             waiting: self.crew.waiting(),
             key_uses: self.crew.key_uses(),
-        })
+        }
     }
 
     /// Takes no further jobs, finishes those that wait, and waits until the threads have gone. Dropping the keyring does the

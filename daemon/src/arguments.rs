@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::user::User;
+
 /// A certificate signer: nothing reaches a CA key before policy has read it and the decision log has it.
 #[derive(Debug, Parser)]
 #[command(name = "hallmarkd", version, after_help = EXIT_CODES)]
@@ -20,6 +22,12 @@ const EXIT_CODES: &str = "Exit codes: 0 done or stopped, 1 refused to start or f
 pub enum Command {
     /// Start the daemon and serve until SIGTERM or SIGINT; SIGHUP reads the TLS files and the policy again
     Run(RunArguments),
+    /// The core alone, for a service manager that holds its doors: sockets named `callers` and `operators` (LISTEN_FDNAMES)
+    #[command(hide = true)]
+    Core(CoreArguments),
+    /// A front alone, for a service manager
+    #[command(hide = true)]
+    Front(FrontArguments),
     /// Say in sentences what a configuration means, with every problem; touches neither device nor database
     Check {
         /// The configuration, `signer.toml`
@@ -47,6 +55,23 @@ pub enum Command {
 /// `hallmarkd run`.
 #[derive(Args, Debug)]
 pub struct RunArguments {
+    /// What the core is told at its start.
+    #[command(flatten)]
+    pub start: StartArguments,
+    /// How log lines are written.
+    #[command(flatten)]
+    pub logging: LogArguments,
+    /// Write the address to this file when the daemon is ready, and the operators' in a second line
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+    /// Run front and core in this one process: for laboratories, where nothing is kept from whom
+    #[arg(long)]
+    pub one_process: bool,
+}
+
+/// What the core is told at its start.
+#[derive(Args, Clone, Debug)]
+pub struct StartArguments {
     /// The configuration, `signer.toml`
     pub file: PathBuf,
     /// Admit CA keys in encrypted files: for laboratories only, and the log says so
@@ -61,15 +86,61 @@ pub struct RunArguments {
     /// Confirm that the database is the newest, although the copy of its checkpoint on another volume is gone
     #[arg(long)]
     pub accept_missing_anchor: bool,
+}
+
+/// How log lines are written.
+#[derive(Args, Clone, Debug)]
+pub struct LogArguments {
     /// How log lines are written to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "HALLMARK_LOG_FORMAT")]
     pub log_format: LogFormat,
     /// What is logged: a level, or a level for each module, such as `info,hallmark_front=debug`
     #[arg(long, default_value = "info", env = "HALLMARK_LOG", value_name = "FILTER")]
     pub log: String,
-    /// Write the address to this file when the daemon is ready, and the operators' in a second line
+}
+
+/// `hallmarkd core`.
+#[derive(Args, Debug)]
+pub struct CoreArguments {
+    /// What it is told at its start.
+    #[command(flatten)]
+    pub start: StartArguments,
+    /// How log lines are written.
+    #[command(flatten)]
+    pub logging: LogArguments,
+    /// Who supervises it.
+    #[command(flatten)]
+    pub supervised: SupervisedArguments,
+}
+
+/// `hallmarkd front`.
+#[derive(Args, Debug)]
+pub struct FrontArguments {
+    /// The configuration, `signer.toml`
+    pub file: PathBuf,
+    /// Serve operators in place of callers
+    #[arg(long)]
+    pub operators: bool,
+    /// The core's door for this front, a Unix socket
     #[arg(long, value_name = "PATH")]
-    pub ready_file: Option<PathBuf>,
+    pub door: PathBuf,
+    /// How log lines are written.
+    #[command(flatten)]
+    pub logging: LogArguments,
+    /// Who supervises it.
+    #[command(flatten)]
+    pub supervised: SupervisedArguments,
+}
+
+/// What only the supervisor says.
+#[derive(Args, Clone, Debug)]
+pub struct SupervisedArguments {
+    /// Standard input is the supervisor's socket: it is told when this process serves, and asks whether it is alive
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+    /// Become this user first, for good: UID:GID, and further groups behind commas
+    #[arg(long, hide = true, value_name = "USER")]
+    pub become_user: Option<User>,
 }
 
 /// How log lines are written.
@@ -145,6 +216,23 @@ pub struct RootFile {
     pub authority: String,
     /// The file.
     pub path: PathBuf,
+}
+
+impl LogArguments {
+    /// For commands that a person waits for: warnings, as text.
+    pub(crate) fn warnings() -> Self {
+        Self { log_format: LogFormat::Text, log: "warn".to_owned() }
+    }
+}
+
+impl LogFormat {
+    /// As it is typed.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
 }
 
 impl FromStr for RootFile {

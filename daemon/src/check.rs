@@ -2,6 +2,7 @@
 
 mod core;
 mod front;
+mod process;
 
 use std::path::Path;
 
@@ -65,6 +66,7 @@ fn findings(settings: &Settings) -> Findings {
     if let Some(operators) = &settings.operators {
         front::tell_operators(operators, &settings.listen, &settings.directory, &mut findings);
     }
+    process::tell(settings, &mut findings);
     let policy = read_policy(&settings.directory.join(&settings.core.policy.file));
     core::tell(settings, policy.as_ref().ok(), &mut findings);
     match policy {

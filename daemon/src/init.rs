@@ -16,10 +16,10 @@ use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
 use crate::{
-    arguments::{InitArguments, LogFormat, RootFile},
+    arguments::{InitArguments, LogArguments, RootFile},
     files, hardening, logging,
-    run::software_keys,
     settings::Settings,
+    starting::software_keys,
     stdout,
     trouble::Trouble,
 };
@@ -27,7 +27,7 @@ use crate::{
 /// Makes what is missing, and says what there is.
 pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
     hardening::close_to_others()?;
-    logging::start(LogFormat::Text, "warn")?;
+    logging::start(&LogArguments::warnings())?;
     let settings = Settings::read(&arguments.file)?;
     let software_keys = software_keys(&settings.core.backend, arguments.allow_software_keys)?;
     // Whatever can be wrong with the policy is told before the first file is written.

@@ -6,31 +6,50 @@
 pub mod arguments;
 mod callers_trust;
 mod check;
+mod confine;
+mod core_process;
+mod door;
 mod files;
+mod front_process;
+mod hang;
 mod hardening;
+mod heart;
 mod init;
 mod lab;
 mod link;
 mod logging;
 mod manuals;
+mod one_process;
 mod operators;
+mod own_files;
 mod probe;
+mod process;
 mod published;
 mod run;
 mod service_manager;
 mod settings;
+mod signals;
+mod starting;
 mod stdout;
+mod supervisor;
 mod trouble;
+mod user;
 
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
 
+/// Exit code of a core that must not be started again by itself: the PIN was not right, and tokens lock after a few.
+pub(crate) const NOT_AGAIN: u8 = 3;
+
 /// Does what the command line asks for, and tells the shell how it ended: 0 done, 1 refused or failed.
 #[must_use]
 pub fn execute(arguments: Arguments) -> ExitCode {
+    let is_core = matches!(arguments.command, Command::Core(_));
     let done = match arguments.command {
-        Command::Run(run) => run::run(run),
+        Command::Run(run) => run::run(&run),
+        Command::Core(core) => core_process::core(&core),
+        Command::Front(front) => front_process::front(&front),
         Command::Check { file } => check::check(&file),
         Command::Init(init) => init::init(init),
         Command::Log(command) => published::log(command),
@@ -42,7 +61,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
             eprintln!("hallmarkd: {}", trouble::sentence(&trouble));
-            ExitCode::FAILURE
+            if is_core && trouble.is_final() { ExitCode::from(NOT_AGAIN) } else { ExitCode::FAILURE }
         }
     }
 }

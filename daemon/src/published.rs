@@ -6,7 +6,7 @@ use hallmark_signer::{
 };
 
 use crate::{
-    arguments::{LogCommand, LogFormat, RebuildArguments, RollArguments},
+    arguments::{LogArguments, LogCommand, RebuildArguments, RollArguments},
     hardening,
     init::make_log_key,
     logging,
@@ -18,7 +18,7 @@ use crate::{
 /// Does what the command line asks for.
 pub(crate) fn log(command: LogCommand) -> Result<(), Trouble> {
     hardening::close_to_others()?;
-    logging::start(LogFormat::Text, "warn")?;
+    logging::start(&LogArguments::warnings())?;
     match command {
         LogCommand::Rebuild(arguments) => rebuild(&arguments),
         LogCommand::Roll(arguments) => roll(&arguments),

@@ -12,7 +12,11 @@ use std::{
         },
     },
     path::Path,
+    time::Duration,
 };
+
+/// How often it is said that a process is alive within the time after which it counts as dead.
+const BEATS_FOR_EACH_WATCH: u32 = 3;
 
 /// How far the daemon is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(crate) enum State {
     Ready,
     /// It stops.
     Stopping,
+    /// It is alive.
+    Alive,
 }
 
 /// Tells the service manager, if there is one.
@@ -28,6 +34,17 @@ pub(crate) fn tell(state: State) {
     let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(&socket, state) {
         tracing::warn!(%error, "the service manager cannot be told: {state:?}");
+    }
+}
+
+/// Says again and again that this process is alive, where the service manager wants to hear it (WATCHDOG_USEC). Has no end.
+pub(crate) async fn beat() {
+    let micros = env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse().ok());
+    let Some(micros) = micros.filter(|micros| *micros > 0) else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(Duration::from_micros(micros) / BEATS_FOR_EACH_WATCH);
+    loop {
+        ticks.tick().await;
+        tell(State::Alive);
     }
 }
 
@@ -39,6 +56,7 @@ fn send(socket: &OsStr, state: State) -> io::Result<()> {
     let message = match state {
         State::Ready => "READY=1\n",
         State::Stopping => "STOPPING=1\n",
+        State::Alive => "WATCHDOG=1\n",
     };
     UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address).map(drop)
 }

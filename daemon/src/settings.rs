@@ -7,14 +7,19 @@ use std::{
 };
 
 use aws_lc_rs::digest;
-use hallmark_front::FrontFile;
+use hallmark_front::{FrontConfig, FrontFile};
 use hallmark_signer::config::{BackendTable, CoreFile, LedgerTable, LogTable, PolicyTable, RotationTable};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{operators::OperatorsFile, trouble::Trouble};
+use crate::{
+    operators::OperatorsFile,
+    process::{ProcessFile, Users},
+    trouble::Trouble,
+    user::User,
+};
 
 /// The tables that there are.
-const TABLES: [&str; 7] = ["listen", "operators", "policy", "ledger", "log", "backend", "rotation"];
+const TABLES: [&str; 8] = ["listen", "operators", "process", "policy", "ledger", "log", "backend", "rotation"];
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,6 +29,9 @@ pub(crate) struct SignerFile {
     pub(crate) listen: FrontFile,
     /// `[operators]`.
     pub(crate) operators: Option<OperatorsFile>,
+    /// `[process]`.
+    #[serde(default)]
+    pub(crate) process: ProcessFile,
     /// `[policy]`.
     pub(crate) policy: PolicyTable,
     /// `[ledger]`.
@@ -44,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) listen: FrontFile,
     /// The operators' listener, if there is one.
     pub(crate) operators: Option<OperatorsFile>,
+    /// Which users the processes are.
+    pub(crate) process: ProcessFile,
     /// The core's part.
     pub(crate) core: CoreFile,
     /// The directory of the file, where relative paths begin.
@@ -59,12 +69,56 @@ impl Settings {
     /// [`Trouble::Unreadable`], or [`Trouble::Settings`] with a problem for each table that has one.
     pub(crate) fn read(path: &Path) -> Result<Self, Trouble> {
         let text = fs::read_to_string(path).map_err(|source| Trouble::Unreadable { path: path.to_owned(), source })?;
-        let SignerFile { listen, operators, policy, ledger, log, backend, rotation } =
+        let SignerFile { listen, operators, process, policy, ledger, log, backend, rotation } =
             SignerFile::parse(&text).map_err(|problems| Trouble::Settings { path: path.to_owned(), problems })?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Self { listen, operators, core: CoreFile { policy, ledger, log, backend, rotation }, directory, sha256 })
+        let core = CoreFile { policy, ledger, log, backend, rotation };
+        Ok(Self { listen, operators, process, core, directory, sha256 })
+    }
+}
+
+impl Settings {
+    /// The callers' front, checked.
+    ///
+    /// # Errors
+    /// See [`hallmark_front::ConfigError`].
+    pub(crate) fn front(&self) -> Result<FrontConfig, Trouble> {
+        Ok(FrontConfig::from_file(self.listen.clone(), &self.directory)?)
+    }
+
+    /// The operators' front, if there is one, checked.
+    ///
+    /// # Errors
+    /// See [`hallmark_front::ConfigError`].
+    pub(crate) fn operators_front(&self) -> Result<Option<FrontConfig>, Trouble> {
+        let Some(table) = &self.operators else { return Ok(None) };
+        let config = FrontConfig::from_file(table.listener(&self.listen), &self.directory)?;
+        Ok(Some(config.for_operators()))
+    }
+
+    /// The users of the processes, if they are told apart.
+    ///
+    /// # Errors
+    /// See [`ProcessFile::users`].
+    pub(crate) fn users(&self) -> Result<Option<Users>, Trouble> {
+        self.process.users(self.operators.is_some())
+    }
+
+    /// Whose process comes through the callers' door.
+    pub(crate) fn front_uid(&self) -> Result<u32, Trouble> {
+        Ok(self.users()?.map_or_else(User::own_uid, |users| users.front.uid))
+    }
+
+    /// Whose process comes through the operators' door.
+    pub(crate) fn operators_uid(&self) -> Result<u32, Trouble> {
+        Ok(self.users()?.and_then(|users| users.operators).map_or_else(User::own_uid, |user| user.uid))
+    }
+
+    /// Whose process is behind the doors.
+    pub(crate) fn core_uid(&self) -> Result<u32, Trouble> {
+        Ok(self.users()?.map_or_else(User::own_uid, |users| users.core.uid))
     }
 }
 
@@ -106,6 +160,7 @@ fn problems_of(tables: &toml::Table) -> Vec<String> {
     let problem = |name| match name {
         "listen" => of_table::<FrontFile>(tables, name),
         "operators" => tables.get(name).and_then(|_| of_table::<OperatorsFile>(tables, name)),
+        "process" => tables.get(name).and_then(|_| of_table::<ProcessFile>(tables, name)),
         "policy" => of_table::<PolicyTable>(tables, name),
         "rotation" => tables.get(name).and_then(|_| of_table::<RotationTable>(tables, name)),
         "ledger" => of_table::<LedgerTable>(tables, name),
@@ -234,9 +289,17 @@ mod tests {
 
     #[test]
     fn the_example_names_every_setting_that_there_is() {
-        for table in
-            ["listen", "operators", "policy", "rotation", "ledger", "log", "backend.pkcs11", "backend.software"]
-        {
+        for table in [
+            "listen",
+            "operators",
+            "process",
+            "policy",
+            "rotation",
+            "ledger",
+            "log",
+            "backend.pkcs11",
+            "backend.software",
+        ] {
             let top = table.split('.').next().unwrap();
             let tables: toml::Table = toml::from_str(&format!("[{table}]\nno-such-key = 1\n")).unwrap();
             let problem = problems_of(&tables).into_iter().find(|problem| problem.starts_with(&format!("[{top}]")));

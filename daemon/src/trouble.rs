@@ -65,6 +65,58 @@ pub(crate) enum Trouble {
     /// tokio does not start, or signals cannot be heard.
     #[error("the system gives no threads, no event queue or no signals; hint: look at the limits of this user")]
     Runtime { source: io::Error },
+    /// A front that nobody configured.
+    #[error("there is no [operators] table, and so no front for operators")]
+    NoOperators,
+    /// A core without a door.
+    #[error(
+        "this process was given no door; hint: `hallmarkd run` starts core and fronts, or a service manager gives a socket named `callers`"
+    )]
+    NoDoor,
+    /// A socket that was given does not do.
+    #[error("a socket that this process was given cannot be used")]
+    Door { source: io::Error },
+    /// The doors cannot be made.
+    #[error("the core's doors cannot be made in `{}`; hint: point RUNTIME_DIRECTORY or XDG_RUNTIME_DIR at a directory of a short path", path.display())]
+    Doors { path: PathBuf, source: io::Error },
+    /// There is no supervisor where one should be.
+    #[error("the supervisor went away")]
+    Supervisor { source: io::Error },
+    /// A process cannot be started.
+    #[error("the {what} cannot be started")]
+    Spawn { what: &'static str, source: io::Error },
+    /// A process did not begin to serve.
+    #[error("the {what} ended before it served ({how}); what it said stands above")]
+    NotStarted { what: &'static str, how: String },
+    /// A process says that another start does harm.
+    #[error("the {what} ended ({how}), and is not started again, since that could do harm; what it said stands above")]
+    NotAgain { what: &'static str, how: String },
+    /// A process comes down again and again.
+    #[error(
+        "the {what} came down {times} times within a minute, and is not started again; what it said stands above, the last was: {how}"
+    )]
+    GaveUp { what: &'static str, times: usize, how: String },
+    /// A process did not stop in order.
+    #[error("the {what} did not stop in order ({how})")]
+    NotStopped { what: &'static str, how: String },
+    /// The users of the processes.
+    #[error("[process]: {detail}")]
+    Users { detail: &'static str },
+    /// A user that there is not.
+    #[error("[process]: there is no user `{name}`")]
+    NoSuchUser { name: String, source: Option<io::Error> },
+    /// Users are named, and this process cannot become them.
+    #[error(
+        "[process] names users, and only root can become others; hint: start hallmarkd as root, or let a service manager start \
+         `hallmarkd core` and `hallmarkd front` as these users"
+    )]
+    NotRoot,
+    /// Another user cannot be become.
+    #[error("this process cannot become user {uid} for good")]
+    Become { uid: u32, source: io::Error },
+    /// Files and system calls cannot be given up.
+    #[error("this process cannot give up the files and system calls that it does not need")]
+    Confinement { source: Box<dyn Error + Send + Sync> },
     /// The system has no random bytes.
     #[error("the system gives no random bytes; hint: nothing can be signed on this machine now")]
     NoRandomness,
@@ -86,6 +138,13 @@ pub(crate) enum Trouble {
     /// A certificate of the lab cannot be made.
     #[error("a certificate for the laboratory cannot be made")]
     Certificate { source: rcgen::Error },
+}
+
+impl Trouble {
+    /// Whether the same start again could do harm: tokens lock after a few wrong PINs.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Start(error) if error.may_lock_the_token())
+    }
 }
 
 /// The error with its causes, in one sentence. A cause that is part of the sentence already is not told twice.

@@ -28,7 +28,7 @@ use crate::{
     counters::Counters,
     deadline::Deadline,
     error::FrontError,
-    link::{self, Core},
+    link::{self, Core, Patience},
     message::{self, Budget, Missed, Received},
     methods::{Methods, Shape},
     stream::{self, Stream},
@@ -40,6 +40,9 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Most frames about calls turned away that are on their way to the core at one time; beyond, they are only counted.
 const TURNED_AWAY_FRAMES_MAX: usize = 64;
+
+/// How long such a frame may be on its way.
+const TURNED_AWAY_TIME_MAX: Duration = Duration::from_secs(10);
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
@@ -101,7 +104,7 @@ struct Inner {
 /// A call that may go to the core.
 struct Taken<'a> {
     method: &'a str,
-    streams: bool,
+    shape: Shape,
     deadline: Deadline,
     received: Received,
 }
@@ -187,7 +190,7 @@ impl Inner {
         };
         let under_way = connection.enter();
         match self.take(&parts, body).await {
-            Ok(taken) if taken.streams => self.stream(connection, taken, under_way),
+            Ok(taken) if taken.shape.streams => self.stream(connection, taken, under_way),
             Ok(taken) => match self.ask(connection, taken).await {
                 Ok(message) => message::respond(&message, under_way),
                 Err(status) => status.into_http(),
@@ -205,19 +208,19 @@ impl Inner {
         if parts.method != Method::POST || !is_grpc(&parts.headers) {
             return Err(Missed::Reason(Reason::NotGrpc));
         }
-        let (method, Shape { bytes_max, streams }) =
-            self.methods.of_path(parts.uri.path()).ok_or(Missed::Reason(Reason::MethodUnknown))?;
+        let (method, shape) = self.methods.of_path(parts.uri.path()).ok_or(Missed::Reason(Reason::MethodUnknown))?;
         if parts.headers.get(GRPC_ENCODING).is_some_and(|encoding| encoding != IDENTITY) {
             return Err(Missed::Reason(Reason::Compressed));
         }
-        let default_deadline = if streams { DEADLINE_MAX } else { self.default_deadline };
+        let default_deadline = if shape.streams { DEADLINE_MAX } else { self.default_deadline };
         let deadline = Deadline::of(&parts.headers, default_deadline).map_err(Missed::Reason)?;
         let slow_at = Instant::now() + BODY_TIME_MAX;
-        let received =
-            timeout_at(deadline.at.min(slow_at), message::receive(body, bytes_max, &self.budget)).await.map_err(
-                |_| Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow }),
-            )??;
-        Ok(Taken { method, streams, deadline, received })
+        let received = timeout_at(deadline.at.min(slow_at), message::receive(body, shape.bytes_max, &self.budget))
+            .await
+            .map_err(|_| {
+                Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow })
+            })??;
+        Ok(Taken { method, shape, deadline, received })
     }
 
     /// A call of a method whose message is empty.
@@ -225,17 +228,18 @@ impl Inner {
         if *self.stopping.borrow() {
             return Err(Missed::Reason(Reason::Stopping));
         }
-        let (method, _) = self.methods.of_path(path).ok_or(Missed::Reason(Reason::MethodUnknown))?;
+        let (method, shape) = self.methods.of_path(path).ok_or(Missed::Reason(Reason::MethodUnknown))?;
         let deadline = Deadline::of(&HeaderMap::new(), self.default_deadline).map_err(Missed::Reason)?;
         let received = Received { message: bytes::Bytes::new(), room: self.budget.take(0)? };
-        Ok(Taken { method, streams: false, deadline, received })
+        Ok(Taken { method, shape, deadline, received })
     }
 
     /// Asks the core, and waits no longer than the deadline. The core's work goes on by itself in any case.
     async fn ask(&self, connection: &Connection, taken: Taken<'_>) -> Result<bytes::Bytes, Status> {
-        let Taken { method, streams: _, deadline, received: Received { message, room: _room } } = taken;
+        let Taken { method, shape, deadline, received: Received { message, room: _room } } = taken;
         let frame = link::unary(method, connection.caller.chain(), deadline.boottime_nanos, message);
-        let work = tokio::spawn(self.core.call(frame));
+        let patience = Patience { until: deadline.at, repeatable: shape.repeatable };
+        let work = tokio::spawn(self.core.call(frame, patience));
         let Ok(done) = timeout_at(deadline.at, work).await else {
             self.counters.late();
             return Err(turned_away::late());
@@ -249,7 +253,7 @@ impl Inner {
 
     /// Answers with a stream, which goes on by itself.
     fn stream(&self, connection: &Arc<Connection>, taken: Taken<'_>, under_way: UnderWay) -> Response<Body> {
-        let Taken { method, streams: _, deadline, received: Received { message, room } } = taken;
+        let Taken { method, shape, deadline, received: Received { message, room } } = taken;
         drop(room);
         let stream = Stream {
             core: Arc::clone(&self.core),
@@ -257,6 +261,7 @@ impl Inner {
             stopping: self.stopping.clone(),
             method: method.to_owned(),
             deadline,
+            repeatable: shape.repeatable,
         };
         stream::respond(stream, message, under_way)
     }
@@ -272,7 +277,8 @@ impl Inner {
             "a call was turned away"
         );
         if let Ok(place) = Arc::clone(&self.turned_away_frames).try_acquire_owned() {
-            let told = self.core.call(link::turned_away(method, connection.caller.chain(), reason));
+            let patience = Patience { until: Instant::now() + TURNED_AWAY_TIME_MAX, repeatable: false };
+            let told = self.core.call(link::turned_away(method, connection.caller.chain(), reason), patience);
             tokio::spawn(async move {
                 told.await;
                 drop(place);

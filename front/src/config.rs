@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -77,6 +77,7 @@ pub enum ConfigError {
 #[derive(Clone, Debug)]
 pub struct FrontConfig {
     pub(crate) address: SocketAddr,
+    pub(crate) listener: Option<Arc<TcpListener>>,
     pub(crate) paths: TlsPaths,
     pub(crate) connection_age_max: Duration,
     pub(crate) default_deadline: Duration,
@@ -120,6 +121,7 @@ impl FrontConfig {
         };
         Ok(Self {
             address: file.address,
+            listener: None,
             paths: TlsPaths {
                 certificate: path("certificate", file.certificate)?,
                 key: path("key", file.key)?,
@@ -151,6 +153,19 @@ impl FrontConfig {
     ) -> Self {
         self.anchor_rule = AnchorRule(Arc::new(admits));
         self
+    }
+
+    /// Takes connections from this socket, which listens already, in place of one at its own address.
+    #[must_use]
+    pub fn with_listener(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Where it listens, unless it is given a socket.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Looks at the TLS files every `interval` instead of every [`WATCH_INTERVAL`].

@@ -69,7 +69,7 @@ impl Front {
             Whose::Operators => routes::<Operator>(calls.clone())?,
         };
         let (listener, address) =
-            listen(config.address).map_err(|source| FrontError::Listen { address: config.address, source })?;
+            listen(&config).map_err(|source| FrontError::Listen { address: config.address, source })?;
         let edge = Edge {
             tls,
             clock: config.clock,
@@ -159,8 +159,11 @@ fn routes<S: Offered>(calls: Calls) -> Result<(HealthHandle, Routes), FrontError
     Ok((handle, routes))
 }
 
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address)?;
+fn listen(config: &FrontConfig) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = match &config.listener {
+        Some(given) => given.try_clone()?,
+        None => TcpListener::bind(config.address)?,
+    };
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok((listener, address))

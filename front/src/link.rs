@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin};
 use bytes::Bytes;
 use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
 use prost::Message as _;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::turned_away::Reason;
@@ -14,14 +15,23 @@ const STATUS_MESSAGE_BYTES_MAX: usize = 1_024;
 /// Largest status details passed on, in bytes; base64 adds a third, and most callers' libraries take 16 KiB of headers.
 const STATUS_DETAILS_BYTES_MAX: usize = 10 * 1_024;
 
+/// How long an answer is waited for, and what may be done where the core goes away with the call.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Then nobody waits any more.
+    pub until: Instant,
+    /// Whether the same call may be sent again.
+    pub repeatable: bool,
+}
+
 /// One end of the byte-level interface to the core.
 pub trait Core: Send + Sync + 'static {
     /// Takes an encoded `Call`, answers with an encoded `Reply`, or with no bytes for a `TurnedAway`.
     ///
-    /// The work must not end when the future is dropped, because callers go away: implementations detach it. (The front
+    /// A core that comes back is waited for, as long as there is patience. The work must not end when the future is dropped, because callers go away: implementations detach it. (The front
     /// itself polls every such future to its end.) No bytes for a `Unary`, or bytes that are no `Reply`, mean that the core is
     /// away: the caller is told to try again.
-    fn call(&self, frame: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>>;
+    fn call(&self, frame: Bytes, patience: Patience) -> Pin<Box<dyn Future<Output = Bytes> + Send>>;
 }
 
 /// The frame of a call that wants an answer.

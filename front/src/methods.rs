@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hallmark_proto::FILE_DESCRIPTOR_SET;
 use prost::Message as _;
-use prost_types::FileDescriptorSet;
+use prost_types::{FileDescriptorSet, method_options::IdempotencyLevel};
 
 use crate::error::FrontError;
 
@@ -33,6 +33,8 @@ pub(crate) struct Shape {
     pub(crate) bytes_max: usize,
     /// Whether the answer is a stream of messages.
     pub(crate) streams: bool,
+    /// Whether the same call twice does what it does once: then it is asked again where the core went away with it.
+    pub(crate) repeatable: bool,
 }
 
 impl Methods {
@@ -47,7 +49,13 @@ impl Methods {
         let methods = services.filter(|(name, _)| name == service).flat_map(|(_, service)| service.method);
         let one_question = methods.filter(|method| !method.client_streaming());
         let by_name = one_question.map(|method| {
-            let shape = Shape { bytes_max: message_bytes_max(method.name()), streams: method.server_streaming() };
+            let level =
+                method.options.as_ref().map_or(IdempotencyLevel::IdempotencyUnknown, |it| it.idempotency_level());
+            let shape = Shape {
+                bytes_max: message_bytes_max(method.name()),
+                streams: method.server_streaming(),
+                repeatable: level != IdempotencyLevel::IdempotencyUnknown,
+            };
             (method.name().to_owned(), shape)
         });
         let by_name = by_name.collect();
@@ -76,7 +84,18 @@ mod tests {
     use super::*;
 
     fn unary(bytes_max: usize) -> Shape {
-        Shape { bytes_max, streams: false }
+        Shape { bytes_max, streams: false, repeatable: true }
+    }
+
+    #[test]
+    fn what_an_operator_changes_is_not_asked_twice() {
+        let methods = Methods::read(OPERATOR_SERVICE).unwrap();
+        let mut repeatable: Vec<_> = methods.by_name.iter().filter(|(_, shape)| shape.repeatable).collect();
+        repeatable.retain(|(name, _)| {
+            !["PolicyStatus", "ShowInstance", "FindCertificates", "Metrics"].contains(&name.as_str())
+        });
+        assert!(repeatable.iter().all(|(name, _)| name.starts_with("List")), "{repeatable:?}");
+        assert!(Methods::read(SIGNER_SERVICE).unwrap().by_name.values().all(|shape| shape.repeatable));
     }
 
     #[test]
@@ -101,7 +120,10 @@ mod tests {
     fn a_service_does_not_have_the_methods_of_another() {
         let (signer, operator) = (Methods::read(SIGNER_SERVICE).unwrap(), Methods::read(OPERATOR_SERVICE).unwrap());
         let apply = "/hallmark.operator.v1.Operator/ApplyPolicy";
-        assert_eq!(operator.of_path(apply), Some(("ApplyPolicy", unary(APPLY_POLICY_MESSAGE_BYTES_MAX))));
+        assert_eq!(
+            operator.of_path(apply),
+            Some(("ApplyPolicy", Shape { repeatable: false, ..unary(APPLY_POLICY_MESSAGE_BYTES_MAX) }))
+        );
         for path in [apply, "/hallmark.signer.v1.Signer/ApplyPolicy"] {
             assert_eq!(signer.of_path(path), None);
         }

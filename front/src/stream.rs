@@ -17,7 +17,7 @@ use tonic::{Status, body::Body};
 use crate::{
     connection::{Connection, UnderWay},
     deadline::{Deadline, boottime_nanos},
-    link::{self, Core, Part},
+    link::{self, Core, Part, Patience},
     message,
     turned_away::{self, Reason},
 };
@@ -39,6 +39,7 @@ pub(crate) struct Stream {
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) method: String,
     pub(crate) deadline: Deadline,
+    pub(crate) repeatable: bool,
 }
 
 /// The response, whose body is fed by a task of its own.
@@ -91,7 +92,8 @@ impl Stream {
             return Err(turned_away::late());
         }
         let mut dismissed = self.connection.dismissed();
-        let asked = timeout_at(self.patience(), tokio::spawn(self.core.call(self.frame(question))));
+        let patience = self.patience();
+        let asked = timeout_at(patience.until, tokio::spawn(self.core.call(self.frame(question), patience)));
         let deadline = tokio::time::sleep_until(self.deadline.at);
         let answered = tokio::select! {
             answered = asked => answered,
@@ -110,8 +112,8 @@ impl Stream {
         link::unary(&self.method, self.connection.caller.chain(), until, question)
     }
 
-    fn patience(&self) -> Instant {
-        Instant::now() + QUESTION_TIME_MAX + GRACE
+    fn patience(&self) -> Patience {
+        Patience { until: Instant::now() + QUESTION_TIME_MAX + GRACE, repeatable: self.repeatable }
     }
 }
 

@@ -13,6 +13,9 @@ pub(crate) const WINDOW_SECS: u64 = 60;
 /// Most different entries of one window; what is beyond is counted under `other`.
 const KEYS_MAX: usize = 1_000;
 
+/// Most bytes of a method or a reason that are kept: longer ones are none of ours, and nothing but memory.
+const WORD_BYTES_MAX: usize = 64;
+
 /// Counts of the running window.
 #[derive(Default)]
 pub(crate) struct Aggregates {
@@ -30,7 +33,7 @@ impl Aggregates {
     /// Counts one call.
     pub(crate) fn count(&self, caller: String, method: String, reason: String, at: UnixMillis) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (caller, method, reason);
+        let key = (caller, cut(method), cut(reason));
         let full = counts.len() >= KEYS_MAX && !counts.contains_key(&key);
         let key = if full { ("other".to_owned(), String::new(), "OTHER".to_owned()) } else { key };
         let count = counts.entry(key).or_insert(Count { calls: 0, from: at, to: at });
@@ -53,9 +56,26 @@ impl Aggregates {
     }
 }
 
+fn cut(word: String) -> String {
+    if word.len() <= WORD_BYTES_MAX {
+        return word;
+    }
+    // Another allocation: shortening alone would keep the whole one.
+    word.get(..word.floor_char_boundary(WORD_BYTES_MAX)).unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_words_of_a_front_that_lies_are_cut() {
+        let aggregates = Aggregates::default();
+        aggregates.count("a".into(), "ä".repeat(100_000), "R".repeat(100_000), UnixMillis(1));
+        let [Event::Aggregate { method, reason, .. }] = &aggregates.take()[..] else { panic!("one entry") };
+        assert_eq!((method.len(), reason.len()), (WORD_BYTES_MAX, WORD_BYTES_MAX));
+        assert!(reason.capacity() <= 2 * WORD_BYTES_MAX);
+    }
 
     #[test]
     fn calls_that_were_refused_alike_are_one_entry() {

@@ -183,6 +183,18 @@ impl Core {
         self.inner.keyring.health()
     }
 
+    /// How the threads that sign are doing; the device is not asked.
+    #[must_use]
+    pub fn threads(&self) -> Health {
+        self.inner.keyring.threads()
+    }
+
+    /// Whether a key is being made, opened or destroyed: some devices sign nothing meanwhile.
+    #[must_use]
+    pub fn works_on_keys(&self) -> bool {
+        self.inner.device_turn.try_lock().is_err()
+    }
+
     /// Waits until the core can do nothing more, because its disk failed; gives the sentence that says so. The daemon ends
     /// then: a new start reads what is durable.
     pub async fn failed(&self) -> String {

@@ -56,7 +56,7 @@ pub use bring::Roots;
 pub use ca::{Ca, CrlList};
 pub use clock::{Clock, SystemClock};
 pub use crl::{Crl, NotDone};
-pub use hallmark_backends::SoftwareKeys;
+pub use hallmark_backends::{Health, SoftwareKeys};
 pub use hallmark_ledger::{LedgerConfig, NextLog, RebuildError, Rebuilt, RollError, Rolled};
 pub use making::MakingError;
 pub use published::{rebuild_closed_log, rebuild_log, roll_log};

@@ -70,6 +70,14 @@ pub enum StartError {
     Genesis(#[from] MakingError),
 }
 
+impl StartError {
+    /// Whether the PIN was not right, so that the same start again could lock the token.
+    #[must_use]
+    pub fn may_lock_the_token(&self) -> bool {
+        matches!(self, Self::Backend(error) if error.is_about_the_pin())
+    }
+}
+
 /// A CA certificate of an authority that is served.
 #[derive(Clone, Debug)]
 pub struct CaCertificate {

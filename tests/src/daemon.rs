@@ -83,7 +83,11 @@ impl Laboratory {
         let settings = fs::read_to_string(laboratory.path("signer.toml")).expect("settings");
         let named = settings.replacen("token = \"hallmark\"", &format!("token = \"{}\"", token.label()), 1);
         assert_ne!(named, settings, "the example's token has another name");
-        fs::write(laboratory.path("signer.toml"), named).expect("settings are written");
+        // The module writes into the file that the test reads.
+        let paths = format!("[process]\ncore-paths = [{:?}]", module.parent().expect("a directory"));
+        let settings = named.replacen("[process]", &paths, 1);
+        assert_ne!(settings, named, "the example has a table for processes");
+        fs::write(laboratory.path("signer.toml"), settings).expect("settings are written");
         fs::write(laboratory.path("pin"), PIN).expect("a PIN is written");
         fs::set_permissions(laboratory.path("pin"), fs::Permissions::from_mode(0o600)).expect("its mode is set");
         laboratory
@@ -122,10 +126,25 @@ impl Laboratory {
     #[must_use]
     pub fn hallmarkd(&self) -> Command {
         let mut command = Command::new(program("hallmarkd"));
+        // Where the core's doors are; what is killed leaves them behind.
+        command.env("XDG_RUNTIME_DIR", self.directory.path());
         if let Some(configuration) = &self.softhsm {
             command.env("SOFTHSM2_CONF", configuration);
         }
         command
+    }
+
+    /// A door of the core, of the daemon that runs: `callers` or `operators`.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn door(&self, name: &str) -> PathBuf {
+        let of_daemon =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("hallmark-"));
+        let files = fs::read_dir(self.directory.path()).expect("a directory");
+        let doors = files.filter_map(|file| Some(file.ok()?.path())).find(|path| of_daemon(path) && path.is_dir());
+        doors.expect("a daemon's doors").join(name)
     }
 
     /// `hallmark` as the coordinator.
@@ -154,12 +173,21 @@ impl Laboratory {
         command
     }
 
-    /// Starts the daemon and waits until it serves.
+    /// Starts the daemon, as the processes that it is by default, and waits until it serves.
     ///
     /// # Panics
     /// If it ends or takes too long.
     #[must_use]
     pub fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Panics
+    /// If it ends or takes too long.
+    #[must_use]
+    pub fn start_with(&self, arguments: &[&str]) -> Daemon {
         let ready = self.path("address");
         let _ = fs::remove_file(&ready);
         let log = fs::File::create(self.path("hallmarkd.log")).expect("a log file");
@@ -169,6 +197,7 @@ impl Laboratory {
             .arg(self.path("signer.toml"))
             .arg("--ready-file")
             .arg(&ready)
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -282,20 +311,72 @@ impl Daemon {
         self.child.wait().expect("the daemon ends").success()
     }
 
-    /// SIGKILL, and waits.
+    /// SIGKILL, and waits until all of its processes have ended.
     ///
     /// # Panics
     /// If it cannot be killed.
     pub fn kill(mut self) {
-        self.child.kill().expect("the daemon is killed");
-        self.child.wait().expect("the daemon ends");
+        self.kill_all();
     }
+
+    /// The process that holds keys and ledger.
+    ///
+    /// # Panics
+    /// If there is none, since it has ended and is not started again yet.
+    #[must_use]
+    pub fn core(&self) -> u32 {
+        self.children_that("core").next().expect("a core")
+    }
+
+    /// The process that serves callers.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn front(&self) -> u32 {
+        self.children_that("front").next().expect("a front")
+    }
+
+    /// Its processes whose first argument is this.
+    pub fn children_that<'a>(&self, word: &'a str) -> impl Iterator<Item = u32> + use<'a> {
+        let is = move |id: &u32| {
+            let line = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            line.split('\0').nth(1) == Some(word)
+        };
+        self.children().into_iter().filter(is)
+    }
+
+    fn children(&self) -> Vec<u32> {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+    }
+
+    fn kill_all(&mut self) {
+        let children = self.children();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let began = Instant::now();
+        while children.iter().any(|child| is_alive(*child)) {
+            assert!(
+                began.elapsed() < Duration::from_secs(READY_SECS_MAX),
+                "a process does not end with its supervisor"
+            );
+            thread::sleep(Duration::from_millis(LOOK_MILLIS));
+        }
+    }
+}
+
+/// Whether a process is there, and not only waits to be forgotten.
+#[must_use]
+pub fn is_alive(id: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill_all();
     }
 }
 

@@ -201,6 +201,10 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        // Its end is that of every process of the daemon.
+        if let Some(stderr) = &mut self.child.stderr {
+            drop(stderr.read_to_end(&mut Vec::new()));
+        }
     }
 }
 

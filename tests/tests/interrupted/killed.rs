@@ -25,6 +25,9 @@ use crate::{
     checks::{self, Bundle, Door, FOREIGN},
 };
 
+/// One process: nobody starts it again before the scenario does.
+const ALONE: [&str; 1] = ["--one-process"];
+
 /// Longer than anything here takes.
 const AMPLE: Duration = Duration::from_secs(60);
 
@@ -83,7 +86,7 @@ impl Killed {
     fn restart(&self) -> Daemon {
         self.device.mend();
         checks::allow_changes(&self.database());
-        self.laboratory.start()
+        self.laboratory.start_with(&ALONE)
     }
 
     async fn door(&self, daemon: &Daemon) -> Door<'static> {
@@ -124,7 +127,7 @@ pub(crate) async fn by_manifest(cells: &[Cell]) -> Vec<String> {
     let owner = Owner::new();
     let mut killed = Killed::new(&policy(&[&owner]));
     let mut active = GENESIS;
-    let mut daemon = killed.laboratory.start();
+    let mut daemon = killed.laboratory.start_with(&ALONE);
     let first = killed.next(&owner, active, "first");
     active = transition_of(&killed.door(&daemon).await.rotate(&first).await.unwrap());
     killed.generation = 1;
@@ -200,7 +203,7 @@ impl Killed {
 pub(crate) async fn by_age(policy: &str, cells: &[Cell]) {
     let mut killed = Killed::new(policy);
     killed.generation = 1;
-    let mut daemon = killed.laboratory.start();
+    let mut daemon = killed.laboratory.start_with(&ALONE);
     killed.went_on(&daemon).await;
     for cell in cells {
         let caught = killed.while_stepping(daemon, cell).await;
@@ -265,7 +268,7 @@ pub(crate) async fn while_made(policy: &str, cells: &[Cell]) {
         assert_eq!(checks::caught_root(&killed.database(), &killed.token), cell.caught, "{cell:?}");
         killed.device.mend();
         succeed(&mut killed.laboratory.init());
-        let daemon = killed.laboratory.start();
+        let daemon = killed.laboratory.start_with(&ALONE);
         killed.generation = 1;
         killed.went_on(&daemon).await;
         killed.finish(daemon);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hallmark_front::Core;
+use hallmark_front::{Core, Patience};
 use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
 use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc};
@@ -87,7 +87,7 @@ impl FakeCore {
 }
 
 impl Core for FakeCore {
-    fn call(&self, frame: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>> {
+    fn call(&self, frame: Bytes, _patience: Patience) -> Pin<Box<dyn Future<Output = Bytes> + Send>> {
         let kind = Call::decode(frame).unwrap().kind.unwrap();
         self.heard.send(kind.clone()).unwrap();
         let act = self.act.lock().unwrap().clone();

@@ -1,0 +1,44 @@
+//! What `[process]` means.
+
+use std::path::Path;
+
+use super::Findings;
+use crate::{files::directory_of, own_files, process::Users, settings::Settings, trouble::sentence};
+
+pub(super) fn tell(settings: &Settings, findings: &mut Findings) {
+    findings.heading("Processes");
+    match settings.users() {
+        Ok(None) => findings.say(
+            "Core and fronts are of the user that starts `hallmarkd`, so that each can read the others' files; name users in [process].",
+        ),
+        Ok(Some(Users { core, front, operators })) => {
+            let operators = operators.map(|user| format!(", that of operators user {}", user.uid)).unwrap_or_default();
+            findings.say(format!("The core is user {}, the callers' front user {}{operators}.", core.uid, front.uid));
+        }
+        Err(error) => findings.problem(sentence(&error)),
+    }
+    let network = if settings.process.core_network { "may connect to" } else { "makes no connection of" };
+    findings.say(format!("The core {network} the internet, where the kernel has seccomp."));
+    tell_neighbours(settings, findings);
+}
+
+/// Landlock knows directories: what stands beside a front's files can be kept from it by owners and modes alone.
+fn tell_neighbours(settings: &Settings, findings: &mut Findings) {
+    let core = &settings.core;
+    let is_core_s = |directory: &Path| {
+        let files = [&core.ledger.database, &core.policy.file, &core.log.key].into_iter();
+        files.map(|file| settings.directory.join(file)).any(|file| directory_of(&file).starts_with(directory))
+    };
+    let mut directories = own_files::of_front(settings, false, true).reads;
+    if settings.operators.is_some() {
+        directories.extend(own_files::of_front(settings, true, true).reads);
+    }
+    directories.sort();
+    directories.dedup();
+    for directory in directories.iter().filter(|directory| is_core_s(directory)) {
+        findings.say(format!(
+            "TLS files are in `{}` beside files of the core: landlock keeps none of these from a front; give them a directory of their own.",
+            directory.display()
+        ));
+    }
+}

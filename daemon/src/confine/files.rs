@@ -1,0 +1,58 @@
+//! Files and ports, by landlock(7).
+
+use std::path::Path;
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+};
+
+use super::Kept;
+
+/// The rights that are known here: files, truncation, ports, signals.
+const KNOWN: ABI = ABI::V6;
+
+/// How much of it this kernel does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    Whole,
+    InPart,
+    Nothing,
+}
+
+/// From now on, nothing but what is kept is opened.
+pub(super) fn restrict(kept: &Kept) -> Result<Done, RulesetError> {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
+    let ruleset = ruleset.handle_access(AccessFs::from_all(KNOWN))?;
+    // Who may make sockets of the internet connects where it likes.
+    let ruleset = if kept.network { ruleset } else { ruleset.handle_access(AccessNet::from_all(KNOWN))? };
+    let mut ruleset = ruleset.scope(Scope::Signal)?.create()?;
+    // A program that is read is not run: execve(2) is not allowed anyhow.
+    let reads = AccessFs::ReadFile | AccessFs::ReadDir;
+    for path in &kept.reads {
+        ruleset = allow(ruleset, path, reads)?;
+    }
+    for path in &kept.writes {
+        ruleset = allow(
+            ruleset,
+            path,
+            AccessFs::from_all(KNOWN) & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock),
+        )?;
+    }
+    if let Some(port) = kept.binds.filter(|_| !kept.network) {
+        ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::BindTcp))?;
+    }
+    Ok(match ruleset.restrict_self()?.ruleset {
+        RulesetStatus::FullyEnforced => Done::Whole,
+        RulesetStatus::PartiallyEnforced => Done::InPart,
+        RulesetStatus::NotEnforced => Done::Nothing,
+    })
+}
+
+/// What is not there needs no rule.
+fn allow(ruleset: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, RulesetError> {
+    let Ok(opened) = PathFd::new(path) else { return Ok(ruleset) };
+    // Rights of directories mean nothing for a file, and are refused for it.
+    let access = if path.is_dir() { access } else { access & AccessFs::from_file(KNOWN) };
+    ruleset.add_rule(PathBeneath::new(opened, access))
+}

@@ -1,0 +1,177 @@
+//! `hallmarkd core`: the process that holds keys, policy and ledger. It takes frames from the doors that it was given, and nothing else.
+//!
+//! The doors are listening sockets of whoever started it, so that fronts can connect while it restarts: they wait.
+
+use std::{env, os::unix::net::UnixListener, sync::Arc, time::Duration};
+
+use hallmark_signer::Core;
+use listenfd::ListenFd;
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::{runtime::Runtime, sync::watch, task::JoinSet, time::timeout};
+
+use crate::{
+    arguments::CoreArguments,
+    confine::confine,
+    door::{Answers, Door, Quiet},
+    hang::Hang,
+    hardening,
+    heart::Heart,
+    link::{ForCallers, ForOperators},
+    logging, own_files,
+    probe::{PROBE_INTERVAL, PROBE_TIME_MAX, Probe, ability},
+    service_manager::{self, State},
+    settings::Settings,
+    signals::{Asked, Signals},
+    starting::{self, Starting},
+    trouble::Trouble,
+};
+
+/// Name of the callers' door among the sockets.
+pub(crate) const CALLERS_DOOR: &str = "callers";
+/// Name of the operators' door.
+pub(crate) const OPERATORS_DOOR: &str = "operators";
+/// Connections that wait at a door while nobody attends it.
+const BACKLOG: i32 = 64;
+/// How long the last answers may take to be read by the fronts.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
+/// Serves until it is told to stop.
+pub(crate) fn core(arguments: &CoreArguments) -> Result<(), Trouble> {
+    hardening::close_to_others()?;
+    if let Some(user) = &arguments.supervised.become_user {
+        user.become_for_good()?;
+        hardening::close_to_others()?;
+    }
+    let heart = Heart::of(arguments.supervised.supervised)?;
+    logging::start(&arguments.logging)?;
+    let doors = Doors::inherited()?;
+    let settings = Settings::read(&arguments.start.file)?;
+    confine(&own_files::of_core(&settings))?;
+    let starting = Starting::read(&settings, &arguments.start)?;
+    let runtime = Runtime::new().map_err(|source| Trouble::Runtime { source })?;
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = live(&heart, starting, doors, &settings) => ended,
+            () = heart.beat() => Err(Trouble::Supervisor { source: std::io::ErrorKind::NotConnected.into() }),
+        }
+    });
+    // A probe of a device that hangs does not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn live(heart: &Heart, starting: Starting, doors: Doors, settings: &Settings) -> Result<(), Trouble> {
+    let mut signals = Signals::listen()?;
+    let core = starting.start().await?;
+    let served = serve(heart, &core, doors, settings, &mut signals).await;
+    served.inspect(|()| tracing::info!("the core has stopped"))
+}
+
+/// Attends the doors until a signal says stop and the calls under way are answered.
+async fn serve(
+    heart: &Heart,
+    core: &Arc<Core>,
+    doors: Doors,
+    settings: &Settings,
+    signals: &mut Signals,
+) -> Result<(), Trouble> {
+    let (tell, serving) = watch::channel(false);
+    let mut probe = Probe::new(ability(core), move |serves| _ = tell.send_replace(serves), PROBE_TIME_MAX);
+    probe.look().await;
+    let attended = doors.attended(core, &serving, settings)?;
+    heart.serves(None);
+    let hang = Hang::new();
+    let ended = tokio::select! {
+        () = reload_until_stop(signals, core) => Ok(()),
+        sentence = core.failed() => Err(Trouble::CoreFailed { sentence }),
+        sentence = hang.given_up() => give_up(&sentence),
+        () = hang.watch(core) => Ok(()),
+        () = probe.watch(PROBE_INTERVAL) => Ok(()),
+    };
+    service_manager::tell(State::Stopping);
+    core.stop().await;
+    attended.farewell().await;
+    ended
+}
+
+async fn reload_until_stop(signals: &mut Signals, core: &Core) {
+    while signals.next().await == Asked::Reload {
+        starting::reload_policy(core).await;
+    }
+    tracing::info!("the core is told to stop");
+}
+
+/// Ends the process at once: threads that hang in a vendor's module let nothing end in order. The ledger is durable; whoever watches
+/// starts the next.
+fn give_up(sentence: &str) -> Result<(), Trouble> {
+    tracing::error!("the core ends itself: {sentence}; its successor goes on from the ledger");
+    let _ = kill_process(getpid(), Signal::KILL);
+    Err(Trouble::CoreFailed { sentence: sentence.to_owned() })
+}
+
+/// The sockets that fronts connect to.
+struct Doors {
+    callers: UnixListener,
+    operators: Option<UnixListener>,
+}
+
+impl Doors {
+    /// Those that this process was given (sd_listen_fds(3)).
+    fn inherited() -> Result<Self, Trouble> {
+        // The names must be read before: they are no use to anybody later.
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut sockets = ListenFd::from_env();
+        let mut take = |wanted: &str| -> Result<Option<UnixListener>, Trouble> {
+            let Some(place) = names.split(':').position(|name| name == wanted) else { return Ok(None) };
+            sockets.take_unix_listener(place).map_err(|source| Trouble::Door { source })
+        };
+        let (callers, operators) = (take(CALLERS_DOOR)?, take(OPERATORS_DOOR)?);
+        let callers = callers.ok_or(Trouble::NoDoor)?;
+        Ok(Self { callers, operators })
+    }
+
+    fn attended(
+        self,
+        core: &Arc<Core>,
+        serving: &watch::Receiver<bool>,
+        settings: &Settings,
+    ) -> Result<Attended, Trouble> {
+        let mut attended = Attended { doors: JoinSet::new(), quiet: Vec::new() };
+        let mut attend = |listener: UnixListener, uid: u32, answers: Arc<dyn Answers>| {
+            // Listening again makes the socket this process's: fronts look whose it is (unix(7), SO_PEERCRED).
+            rustix::net::listen(&listener, BACKLOG).map_err(|error| Trouble::Door { source: error.into() })?;
+            let door = Door::new(listener, uid, answers).map_err(|source| Trouble::Door { source })?;
+            attended.quiet.push(door.quiet());
+            attended.doors.spawn(door.attend());
+            Ok::<_, Trouble>(())
+        };
+        let (core, serving) = (Arc::clone(core), serving.clone());
+        let callers = ForCallers { core: Arc::clone(&core), serving: serving.clone() };
+        attend(self.callers, settings.front_uid()?, Arc::new(callers))?;
+        if let Some(operators) = self.operators {
+            attend(operators, settings.operators_uid()?, Arc::new(ForOperators { core, serving }))?;
+        }
+        Ok(attended)
+    }
+}
+
+/// Doors that are attended, until this is dropped.
+struct Attended {
+    doors: JoinSet<()>,
+    quiet: Vec<Quiet>,
+}
+
+impl Attended {
+    /// Waits until the fronts have what the last calls were answered.
+    async fn farewell(mut self) {
+        let quiet = async {
+            for quiet in &self.quiet {
+                quiet.come().await;
+            }
+        };
+        if timeout(FAREWELL_TIME, quiet).await.is_err() {
+            tracing::warn!("answers were still unread by a front when the core stopped");
+        }
+        self.doors.shutdown().await;
+    }
+}

@@ -1,0 +1,275 @@
+//! The core's door: where the front of another process comes in. Whatever it sends costs the core a bounded amount of memory and time.
+//!
+//! A front is believed in who calls, and in nothing else; which door it came through decides what it may ask. Its process must be of
+//! the one user for whom the door is. No bytes make this panic: what is no frame ends its connection.
+
+use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use hallmark_proto::{
+    frame::{HEADER_BYTES, Header, Kind, USUAL_CALL_BYTES_MAX},
+    link::{Call, CoreState, call},
+};
+use prost::Message as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// Connections at one time: that of a front, that of its successor, and some whose end was not noticed yet.
+const CONNECTIONS_MAX: usize = 8;
+/// Calls under way or answered and not yet read by the front, over all connections of a door. The core turns away what is beyond its own
+/// limit, which is lower, with an answer.
+const FRAMES_MAX: usize = 6 * 1_024;
+/// Bytes of calls under way, over all connections of a door: three of the largest and thousands of usual ones.
+const ROOM_BYTES: usize = 64 * 1_024 * 1_024;
+/// What one permit of the room stands for, in bytes.
+const ROOM_UNIT_BYTES: usize = 1_024;
+/// Longest time that a frame may take to arrive once it has begun, and that answers may take to be read.
+const TRANSFER_TIME_MAX: Duration = Duration::from_secs(10);
+/// Methods that take a whole file: a manifest, a policy.
+const LARGE_METHODS: [&str; 2] = ["RotateIntermediate", "ApplyPolicy"];
+/// Bytes that are read at once.
+const READ_BYTES: usize = 64 * 1_024;
+/// Answers that are written at once.
+const BATCH_FRAMES_MAX: usize = 64;
+/// Pause after the system refused a connection, which it does when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What stands behind a door.
+pub(crate) trait Answers: Send + Sync + 'static {
+    /// Takes an encoded `Call`, gives an encoded `Reply`, or nothing. The work goes on if the future is dropped.
+    fn call(&self, frame: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>>;
+
+    /// How the core is; with the CA keys that it knows, if they are asked for. It may block.
+    fn state(&self, with_keys: bool) -> CoreState;
+}
+
+/// A door, and the one user whose processes come in.
+pub(crate) struct Door {
+    listener: UnixListener,
+    uid: u32,
+    shared: Shared,
+}
+
+/// Tells when nothing is under way any more.
+pub(crate) struct Quiet(Arc<Semaphore>);
+
+impl Quiet {
+    /// Waits until every answer was written. No call is taken meanwhile.
+    pub(crate) async fn come(&self) {
+        drop(self.0.acquire_many(u32::try_from(FRAMES_MAX).unwrap_or(u32::MAX)).await);
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    answers: Arc<dyn Answers>,
+    places: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+}
+
+/// An answer on its way to the front, and the place that its call takes until it is written.
+struct Answer {
+    header: Header,
+    content: Bytes,
+    place: OwnedSemaphorePermit,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("it sent what is no frame: {0}")]
+    NoFrame(#[from] hallmark_proto::frame::FrameError),
+    #[error("it sent a frame that only the core sends")]
+    NotAQuestion,
+    #[error("it sent a message of {0} bytes, which its method does not take")]
+    TooLarge(u32),
+    #[error("a frame did not arrive whole within {} s", TRANSFER_TIME_MAX.as_secs())]
+    TooSlow,
+    #[error("it did not read its answers within {} s", TRANSFER_TIME_MAX.as_secs())]
+    DoesNotRead,
+    #[error("the front went away")]
+    Gone,
+    #[error("the socket failed: {0}")]
+    Socket(#[from] io::Error),
+}
+
+impl Door {
+    /// A door for processes of user `uid`. Needs a runtime.
+    ///
+    /// # Errors
+    /// If the system does not take the socket.
+    pub(crate) fn new(
+        listener: std::os::unix::net::UnixListener,
+        uid: u32,
+        answers: Arc<dyn Answers>,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let shared = Shared {
+            answers,
+            places: Arc::new(Semaphore::new(FRAMES_MAX)),
+            room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT_BYTES)),
+        };
+        Ok(Self { listener: UnixListener::from_std(listener)?, uid, shared })
+    }
+
+    /// Its quiet.
+    pub(crate) fn quiet(&self) -> Quiet {
+        Quiet(Arc::clone(&self.shared.places))
+    }
+
+    /// Answers, for ever.
+    pub(crate) async fn attend(self) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(_) = connections.join_next() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => self.begin(stream, &mut connections),
+                    Err(error) => {
+                        tracing::warn!(%error, "the system refuses connections; raise its limit on open files");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&self, stream: UnixStream, connections: &mut JoinSet<()>) {
+        match stream.peer_cred() {
+            Ok(peer) if peer.uid() == self.uid => {}
+            Ok(peer) => {
+                return tracing::error!(uid = peer.uid(), "a process of another user was refused at the core's door");
+            }
+            Err(error) => return tracing::error!(%error, "who comes to the core's door cannot be told"),
+        }
+        if connections.len() >= CONNECTIONS_MAX {
+            return tracing::warn!("a connection to the core was refused: {CONNECTIONS_MAX} are there");
+        }
+        connections.spawn(self.shared.clone().attend(stream));
+    }
+}
+
+impl Shared {
+    /// The life of a connection. What is under way when it ends goes on.
+    async fn attend(self, stream: UnixStream) {
+        let (read, write) = stream.into_split();
+        // Its places bound what waits here.
+        let (answered, answers) = mpsc::unbounded_channel();
+        let read = BufReader::with_capacity(READ_BYTES, read);
+        let ended = tokio::select! {
+            ended = self.hear(read, answered) => ended,
+            ended = write_answers(write, answers) => ended,
+        };
+        match ended {
+            Err(Ended::Gone) | Ok(()) => tracing::info!("a front went away"),
+            Err(why) => tracing::error!("the connection of a front was ended: {why}"),
+        }
+    }
+
+    async fn hear(
+        &self,
+        mut read: BufReader<OwnedReadHalf>,
+        answered: mpsc::UnboundedSender<Answer>,
+    ) -> Result<(), Ended> {
+        loop {
+            let header = read_header(&mut read).await?;
+            if !header.kind.is_asked() {
+                return Err(Ended::NotAQuestion);
+            }
+            let (place, room) = self.space(header.content_bytes).await.ok_or(Ended::Gone)?;
+            let mut content = BytesMut::zeroed(usize::try_from(header.content_bytes).unwrap_or(usize::MAX));
+            timeout(TRANSFER_TIME_MAX, read.read_exact(&mut content)).await.map_err(|_| Ended::TooSlow)??;
+            let content = content.freeze();
+            if header.content_bytes > USUAL_CALL_BYTES_MAX && !may_be_large(content.clone()) {
+                return Err(Ended::TooLarge(header.content_bytes));
+            }
+            let (answered, number) = (answered.clone(), header.number);
+            let tell = move |kind, content: Bytes| {
+                let content_bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
+                drop(answered.send(Answer { header: Header { kind, content_bytes, number }, content, place }));
+            };
+            match header.kind {
+                // One after another: a flood of them takes no threads from those who work.
+                Kind::AskState | Kind::AskKeys => tell(Kind::State, self.state(header.kind == Kind::AskKeys).await),
+                Kind::Call | Kind::Reply | Kind::State => {
+                    let work = self.answers.call(content);
+                    tokio::spawn(async move {
+                        let reply = work.await;
+                        drop(room);
+                        tell(Kind::Reply, reply);
+                    });
+                }
+            }
+        }
+    }
+
+    /// A place and room for a call, as soon as there are: until then nothing more is read.
+    async fn space(&self, content_bytes: u32) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        let units = content_bytes.div_ceil(u32::try_from(ROOM_UNIT_BYTES).unwrap_or(u32::MAX));
+        let room = Arc::clone(&self.room).acquire_many_owned(units).await.ok()?;
+        Some((place, room))
+    }
+
+    /// How the core is, encoded.
+    async fn state(&self, with_keys: bool) -> Bytes {
+        let answers = Arc::clone(&self.answers);
+        let state = tokio::task::spawn_blocking(move || answers.state(with_keys)).await;
+        state.unwrap_or_default().encode_to_vec().into()
+    }
+}
+
+/// The next header. Between frames a front may be silent as long as it likes.
+async fn read_header(read: &mut BufReader<OwnedReadHalf>) -> Result<Header, Ended> {
+    let mut header = [0; HEADER_BYTES];
+    let (first, rest) = header.split_at_mut(1);
+    match read.read(first).await? {
+        0 => return Err(Ended::Gone),
+        _ => timeout(TRANSFER_TIME_MAX, read.read_exact(rest)).await.map_err(|_| Ended::TooSlow)??,
+    };
+    Ok(Header::read(header)?)
+}
+
+/// Whether a large frame is of a method that takes a whole file. Its message is not copied for the look.
+fn may_be_large(frame: Bytes) -> bool {
+    let method = Call::decode(frame).ok().and_then(|call| match call.kind? {
+        call::Kind::Unary(unary) => Some(unary.method),
+        call::Kind::TurnedAway(_) => None,
+    });
+    method.is_some_and(|method| LARGE_METHODS.contains(&method.as_str()))
+}
+
+/// Writes what is answered, small answers together.
+async fn write_answers(mut write: OwnedWriteHalf, mut answers: mpsc::UnboundedReceiver<Answer>) -> Result<(), Ended> {
+    let mut batch = Vec::with_capacity(BATCH_FRAMES_MAX);
+    let mut together = BytesMut::with_capacity(READ_BYTES);
+    while answers.recv_many(&mut batch, BATCH_FRAMES_MAX).await > 0 {
+        let mut places = Vec::with_capacity(batch.len());
+        let written = async {
+            for Answer { header, content, place } in batch.drain(..) {
+                places.push(place);
+                together.extend_from_slice(&header.bytes());
+                if together.len() + content.len() > READ_BYTES {
+                    write.write_all_buf(&mut together).await?;
+                    write.write_all(&content).await?;
+                } else {
+                    together.extend_from_slice(&content);
+                }
+            }
+            write.write_all_buf(&mut together).await
+        };
+        timeout(TRANSFER_TIME_MAX, written).await.map_err(|_| Ended::DoesNotRead)??;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Which files are whose, for what a process keeps when it gives up the rest.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use hallmark_signer::config::BackendTable;
+
+use crate::{confine::Kept, files::directory_of, settings::Settings};
+
+/// Names SoftHSM's configuration (softhsm2.conf(5)).
+const SOFTHSM_VARIABLE: &str = "SOFTHSM2_CONF";
+/// Where it is otherwise.
+const SOFTHSM_FILE: &str = "/etc/softhsm/softhsm2.conf";
+/// What names the directory of its tokens.
+const SOFTHSM_TOKENS: &str = "directories.tokendir";
+
+/// What the core keeps: it reads what its user may read, since nobody knows what a vendor's module reads, and writes where database,
+/// published log, anchor, keys in files and a SoftHSM token are, and where the configuration says.
+pub(crate) fn of_core(settings: &Settings) -> Kept {
+    let own = |path: &Path| settings.directory.join(path);
+    let beside = |path: &Path| directory_of(&own(path)).to_owned();
+    let core = &settings.core;
+    let mut writes = vec![beside(&core.ledger.database), nearest(&own(&core.log.publish))];
+    writes.extend(core.log.anchor.as_deref().map(beside));
+    match &core.backend {
+        BackendTable::Software { directory, .. } => writes.push(nearest(&own(directory))),
+        BackendTable::Pkcs11 { .. } => writes.extend(softhsm_tokens()),
+    }
+    writes.extend(settings.process.core_paths.iter().map(|path| own(path)));
+    Kept { reads: vec![PathBuf::from("/")], writes, binds: None, network: settings.process.core_network }
+}
+
+/// What a front keeps: it reads where its TLS files are. It is the directories that count, since files are replaced.
+pub(crate) fn of_front(settings: &Settings, operators: bool, has_socket: bool) -> Kept {
+    let listen = match settings.operators.as_ref().filter(|_| operators) {
+        Some(table) => table.listener(&settings.listen),
+        None => settings.listen.clone(),
+    };
+    let files = [&listen.certificate, &listen.key, &listen.callers].into_iter().chain(&listen.callers_crl);
+    let reads = files.map(|path| directory_of(&settings.directory.join(path)).to_owned()).collect();
+    Kept { reads, writes: Vec::new(), binds: (!has_socket).then(|| listen.address.port()), network: false }
+}
+
+/// The directory that is there, of one that may be made.
+fn nearest(path: &Path) -> PathBuf {
+    let there = path.ancestors().find(|path| path.as_os_str().is_empty() || path.is_dir());
+    there.filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| Path::new(".")).to_owned()
+}
+
+/// Where SoftHSM writes, if it is configured.
+fn softhsm_tokens() -> Option<PathBuf> {
+    let file = env::var_os(SOFTHSM_VARIABLE).map_or_else(|| SOFTHSM_FILE.into(), PathBuf::from);
+    let text = fs::read_to_string(file).ok()?;
+    let setting = |line: &str| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == SOFTHSM_TOKENS).then(|| PathBuf::from(value.trim()))
+    };
+    text.lines().find_map(setting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_not_made_yet_is_made_in_one_that_is() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(nearest(&directory.path().join("log/of/this")), directory.path());
+        assert_eq!(nearest(Path::new("no-such-directory/log")), Path::new("."));
+    }
+}

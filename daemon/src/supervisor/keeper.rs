@@ -1,0 +1,169 @@
+//! Keeps one child running until it is told to stop, or nothing helps.
+
+use std::{future::pending, net::SocketAddr, time::Duration};
+
+use rustix::process::Signal;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+use super::{
+    child::{Child, Happened, How},
+    falls::{Falls, Next},
+    spec::Spec,
+};
+use crate::trouble::Trouble;
+
+/// What a child is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    Reload,
+    Stop,
+}
+
+/// The hand on a child.
+pub(super) struct Keeper {
+    orders: mpsc::UnboundedSender<Order>,
+    served: watch::Receiver<Served>,
+    kept: JoinHandle<Result<(), Trouble>>,
+    ended: Option<Result<(), Trouble>>,
+}
+
+/// Whether it has served, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    NotYet,
+    There(Option<SocketAddr>),
+}
+
+impl Keeper {
+    pub(super) fn start(spec: Spec) -> Self {
+        let (orders, told) = mpsc::unbounded_channel();
+        let (tell, served) = watch::channel(Served::NotYet);
+        let kept = tokio::spawn(keep(spec, told, tell));
+        Self { orders, served, kept, ended: None }
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        // One that has ended needs no order.
+        let _ = self.orders.send(order);
+    }
+
+    /// Waits until it serves for the first time; where, if it is a front.
+    pub(super) async fn serves(&mut self) -> Result<Option<SocketAddr>, Trouble> {
+        let mut served = self.served.clone();
+        let there = async {
+            match served.wait_for(|served| *served != Served::NotYet).await.map(|served| *served) {
+                Ok(Served::There(address)) => address,
+                Ok(Served::NotYet) | Err(_) => pending().await,
+            }
+        };
+        tokio::select! {
+            address = there => Ok(address),
+            ended = self.fails() => ended.map(|()| None),
+        }
+    }
+
+    /// Waits until nothing helps any more.
+    pub(super) async fn fails(&mut self) -> Result<(), Trouble> {
+        if self.ended.is_some() {
+            return pending().await;
+        }
+        let ended = (&mut self.kept).await.unwrap_or(Ok(()));
+        self.ended = Some(Ok(()));
+        ended
+    }
+
+    /// Waits until it has stopped.
+    pub(super) async fn ended(mut self) -> Result<(), Trouble> {
+        match self.ended.take() {
+            Some(ended) => ended,
+            None => self.kept.await.unwrap_or(Ok(())),
+        }
+    }
+}
+
+async fn keep(
+    spec: Spec,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    tell: watch::Sender<Served>,
+) -> Result<(), Trouble> {
+    let (what, mut falls, mut first) = (spec.what, Falls::default(), true);
+    loop {
+        let began = Instant::now();
+        let child = Child::spawn(&spec, first).map_err(|source| Trouble::Spawn { what, source })?;
+        let (how, stopping) = run(child, &mut orders, &tell, (what, first, began)).await;
+        let told = how.to_string();
+        if stopping {
+            return if how.is_in_order() { Ok(()) } else { Err(Trouble::NotStopped { what, how: told }) };
+        }
+        if *tell.borrow() == Served::NotYet {
+            return Err(Trouble::NotStarted { what, how: told });
+        }
+        if how.is_final() {
+            return Err(Trouble::NotAgain { what, how: told });
+        }
+        first = false;
+        match falls.fall(how.is_crash(), Instant::now()) {
+            Next::GiveUp(times) => return Err(Trouble::GaveUp { what, times, how: told }),
+            Next::After(pause) => {
+                tracing::error!("the {what} ended ({told}); it is started again{}", after(pause));
+                if stopped_within(pause, &mut orders).await {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn after(pause: Duration) -> String {
+    if pause.is_zero() { String::new() } else { format!(" in {} ms", pause.as_millis()) }
+}
+
+/// Until the child ends; how, and whether it was told to.
+async fn run(
+    mut child: Child,
+    orders: &mut mpsc::UnboundedReceiver<Order>,
+    tell: &watch::Sender<Served>,
+    (what, first, began): (&'static str, bool, Instant),
+) -> (How, bool) {
+    let (mut stopping, mut serves, mut reload) = (false, false, false);
+    loop {
+        tokio::select! {
+            happened = child.happens() => match happened {
+                Happened::Ended(how) => return (how, stopping),
+                Happened::Serves(address) => {
+                    tell.send_replace(Served::There(address));
+                    serves = true;
+                    if reload {
+                        child.signal(Signal::HUP);
+                    }
+                    if !first {
+                        tracing::info!("the {what} serves again after {} ms", began.elapsed().as_millis());
+                    }
+                }
+            },
+            order = orders.recv(), if !stopping => match order {
+                // Before it serves, a process does not hear this signal, and ends by it.
+                Some(Order::Reload) if serves => child.signal(Signal::HUP),
+                Some(Order::Reload) => reload = true,
+                Some(Order::Stop) | None => {
+                    stopping = true;
+                    child.signal(Signal::TERM);
+                }
+            }
+        }
+    }
+}
+
+/// Whether it is told to stop meanwhile. What it is told otherwise, its next process reads anyhow.
+async fn stopped_within(pause: Duration, orders: &mut mpsc::UnboundedReceiver<Order>) -> bool {
+    let stop = async { while let Some(Order::Reload) = orders.recv().await {} };
+    tokio::select! {
+        biased;
+        () = stop => true,
+        () = sleep(pause) => false,
+    }
+}

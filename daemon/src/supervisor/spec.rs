@@ -1,0 +1,98 @@
+//! What the children are: their command lines, sockets and users.
+
+use std::{
+    ffi::OsString,
+    net::TcpListener,
+    os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
+};
+
+use hallmark_front::{FrontConfig, FrontError};
+
+use super::doors::Doors;
+use crate::{
+    arguments::{LogArguments, RunArguments},
+    core_process::{CALLERS_DOOR, OPERATORS_DOOR},
+    process::Users,
+    settings::Settings,
+    trouble::Trouble,
+    user::User,
+};
+
+/// A child, as it is started.
+pub(super) struct Spec {
+    /// What people call it.
+    pub(super) what: &'static str,
+    pub(super) arguments: Vec<OsString>,
+    /// Further arguments at the first start alone: an operator's word holds for once.
+    pub(super) once: Vec<OsString>,
+    /// Its listening sockets, by name.
+    pub(super) sockets: Vec<(&'static str, OwnedFd)>,
+    /// Whether it has this process's environment, where secrets may stand.
+    pub(super) has_environment: bool,
+}
+
+/// All of them.
+pub(super) struct Specs {
+    pub(super) core: Spec,
+    /// That of callers, and that of operators if there is one.
+    pub(super) fronts: Vec<Spec>,
+}
+
+/// What is started, with addresses taken.
+pub(super) fn specs(
+    arguments: &RunArguments,
+    settings: &Settings,
+    users: Option<&Users>,
+    doors: &Doors,
+) -> Result<Specs, Trouble> {
+    let mut fronts = Vec::new();
+    let user = |user: Option<&User>| user.map(|user| ["--become-user".into(), user.to_string().into()]);
+    let front = |what, config: &FrontConfig, door: PathBuf, own: Option<&User>| {
+        let mut typed: Vec<OsString> = vec!["front".into(), arguments.start.file.clone().into()];
+        typed.extend(["--door".into(), door.into()]);
+        typed.extend(common(&arguments.logging));
+        typed.extend(user(own).into_iter().flatten());
+        let sockets = vec![("listen", listen(config)?)];
+        Ok::<_, Trouble>(Spec { what, arguments: typed, once: Vec::new(), sockets, has_environment: false })
+    };
+    fronts.push(front("front", &settings.front()?, doors.callers_path(), users.map(|users| &users.front))?);
+    if let Some(config) = settings.operators_front()? {
+        let own = users.and_then(|users| users.operators.as_ref());
+        let mut operators = front("operators' front", &config, doors.operators_path(), own)?;
+        operators.arguments.push("--operators".into());
+        fronts.push(operators);
+    }
+    let mut typed: Vec<OsString> = vec!["core".into(), arguments.start.file.clone().into()];
+    typed.extend(common(&arguments.logging));
+    typed.extend(user(users.map(|users| &users.core)).into_iter().flatten());
+    if arguments.start.allow_software_keys {
+        typed.push("--allow-software-keys".into());
+    }
+    let said = [
+        (arguments.start.accept_clock, "--accept-clock"),
+        (arguments.start.accept_missing_checkpoint, "--accept-missing-checkpoint"),
+        (arguments.start.accept_missing_anchor, "--accept-missing-anchor"),
+    ];
+    let once = said.into_iter().filter(|(said, _)| *said).map(|(_, word)| word.into()).collect();
+    let mut sockets = vec![(CALLERS_DOOR, own(&doors.callers)?)];
+    if settings.operators.is_some() {
+        sockets.push((OPERATORS_DOOR, own(&doors.operators)?));
+    }
+    Ok(Specs { core: Spec { what: "core", arguments: typed, once, sockets, has_environment: true }, fronts })
+}
+
+fn common(logging: &LogArguments) -> [OsString; 5] {
+    let format = logging.log_format.word().into();
+    ["--supervised".into(), "--log-format".into(), format, "--log".into(), logging.log.clone().into()]
+}
+
+fn listen(config: &FrontConfig) -> Result<OwnedFd, Trouble> {
+    let address = config.address();
+    let listener = TcpListener::bind(address).map_err(|source| FrontError::Listen { address, source })?;
+    Ok(listener.into())
+}
+
+fn own(listener: &std::os::unix::net::UnixListener) -> Result<OwnedFd, Trouble> {
+    listener.as_fd().try_clone_to_owned().map_err(|source| Trouble::Door { source })
+}
