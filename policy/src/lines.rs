@@ -41,9 +41,6 @@ pub(crate) fn line(text: &str, at: usize) -> usize {
 
 /// The tables around a byte, from the outermost: `profile`, `mesh`.
 pub(crate) fn tables_around(root: &DeTable<'_>, at: usize) -> Vec<String> {
-    if let Some(tables) = tables_around_key(root, at) {
-        return tables;
-    }
     for (key, value) in root {
         let DeValue::Table(inner) = value.get_ref() else { continue };
         if holds(value.get_ref(), &value.span(), at) {
@@ -51,17 +48,6 @@ pub(crate) fn tables_around(root: &DeTable<'_>, at: usize) -> Vec<String> {
         }
     }
     Vec::new()
-}
-
-/// The tables around a key that begins at a byte.
-fn tables_around_key(table: &DeTable<'_>, at: usize) -> Option<Vec<String>> {
-    if table.keys().any(|key| key.span().start == at) {
-        return Some(Vec::new());
-    }
-    table.iter().find_map(|(key, value)| {
-        let DeValue::Table(inner) = value.get_ref() else { return None };
-        Some([vec![key.get_ref().to_string()], tables_around_key(inner, at)?].concat())
-    })
 }
 
 fn holds(value: &DeValue<'_>, span: &Range<usize>, at: usize) -> bool {

@@ -124,6 +124,46 @@ key = "ecdsa-p256"
     }
 
     #[test]
+    fn a_word_that_is_a_key_is_not_looked_for_within_values() {
+        let text = format!(
+            "{AUTHORITY}[profile.p]\nauthority = \"a\"\nnames = [{{ dns = \"keys.example\" }}]\n\
+             lifetime = {{ default = \"1d\", maximum = \"1d\" }}\nkeys = []\nusages = [\"client-auth\"]\n"
+        );
+        assert_eq!(told(&text), ["line 14: [profile.p] `keys` is empty: no request could be approved"]);
+    }
+
+    #[test]
+    fn a_table_between_pieces_of_another_is_named() {
+        let other = AUTHORITY.replace("version = 1\n", "").replace(".a.", ".b.");
+        let told = told(&format!("{AUTHORITY}[caller.c]\nurl = \"x://y\"\nmethods = []\n{other}"));
+        assert_eq!(
+            told,
+            [
+                "line 10: [caller.c] a caller has either `uri` or `dns`",
+                "line 11: [caller.c] there is no setting `url` here; did you mean `uri`?"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_word_is_guessed_from_three_letters_that_differ_at_most() {
+        let told =
+            |word: &str| told(&format!("{AUTHORITY}[caller.c]\ndns = \"x.y\"\nmethods = []\n{word} = 1\n")).remove(0);
+        for (word, meant) in [("metho", "methods"), ("mthd", "methods"), ("profile", "profiles"), ("rates", "rate")] {
+            assert!(told(word).ends_with(&format!("; did you mean `{meant}`?")), "{}", told(word));
+        }
+        for word in ["mthx", "abc", "zzzzzzzzzz"] {
+            assert!(told(word).contains("; there are uri, dns, methods, profiles, providers, rate"), "{}", told(word));
+        }
+    }
+
+    #[test]
+    fn a_hundred_misspelt_keys_are_told() {
+        let keys: String = (0..150).map(|number| format!("zzzzzz{number} = 1\n")).collect();
+        assert_eq!(told(&format!("{AUTHORITY}[caller.c]\ndns = \"x.y\"\nmethods = []\n{keys}")).len(), 100);
+    }
+
+    #[test]
     fn misspelt_keys_are_all_told_and_the_rest_is_read() {
         let text = AUTHORITY.replace("lifetime = \"10d\"", "lifetime = \"10\"\nlifetmie = \"1d\"");
         let told = told(&text);

@@ -271,7 +271,7 @@ mod tests {
         assert!(Span::parse("18446744073709551616s").is_err() && Span::parse("307445734561825861m").is_err());
         assert_eq!(Span::parse("30d"), Ok(Span::from_days(30)));
         assert_eq!(Span::parse("90s").map(Span::secs), Ok(90));
-        for wrong in ["", "d", "30", "1.5h", "-1d", "30 d", "1w", "99999999999999999999d", "30D", "٣d"] {
+        for wrong in ["", "d", "30", "1.5h", "-1d", "+1d", "30 d", "1w", "99999999999999999999d", "30D", "٣d"] {
             assert!(Span::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -122,3 +122,26 @@ fn take_out_table(root: &mut DeTable<'_>, section: &str, name: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_differ_by_the_letters_that_are_changed_put_in_or_taken_out() {
+        for (one, other, letters) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("abc", "abc", 0),
+            ("abc", "abd", 1),
+            ("ab", "ba", 2),
+            ("abc", "xabcx", 2),
+            ("xxabc", "abc", 2),
+            ("kitten", "sitting", 3),
+            ("flaw", "lawn", 2),
+        ] {
+            assert_eq!(distance(one, other), letters, "{one} {other}");
+        }
+    }
+}

@@ -22,6 +22,8 @@ pub(crate) fn path_of(bundle: TilePath) -> String {
 pub(crate) struct Bundle<'a> {
     source: &'a Source,
     path: TilePath,
+    /// How a commitment begins.
+    mark: String,
     read: Option<BTreeMap<u64, Vec<Opening>>>,
     strays: Vec<String>,
     /// Entries with private values that were met.
@@ -30,13 +32,14 @@ pub(crate) struct Bundle<'a> {
 
 impl<'a> Bundle<'a> {
     pub(crate) fn new(source: &'a Source, path: TilePath) -> Self {
-        Self { source, path, read: None, strays: Vec::new(), met: Vec::new() }
+        let mark = format!("{{\"{COMMITMENT}\":\"");
+        Self { source, path, mark, read: None, strays: Vec::new(), met: Vec::new() }
     }
 
     /// The openings that open something of this entry. Others are strays.
     pub(crate) fn of(&mut self, index: u64, entry: &[u8]) -> &[Opening] {
-        let mark = format!("{{\"{COMMITMENT}\":\"");
-        let has_private = entry.windows(mark.len()).any(|window| window == mark.as_bytes());
+        // What is not UTF-8 is no entry, and has nothing private. Texts are searched many bytes at once.
+        let has_private = std::str::from_utf8(entry).is_ok_and(|entry| entry.contains(self.mark.as_str()));
         if !has_private {
             return &[];
         }

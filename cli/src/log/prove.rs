@@ -32,7 +32,7 @@ pub(crate) fn prove(arguments: &ProveArguments, config: Option<&Path>, screen: &
     let (source, head) = (&opened.source, &opened.head);
     let wanted = about::digest(&certificate);
     let look = |_: u64, bytes: &[u8], _: &[_]| {
-        let mentions = bytes.windows(wanted.len()).any(|window| window == wanted.as_bytes());
+        let mentions = std::str::from_utf8(bytes).is_ok_and(|entry| entry.contains(wanted.as_str()));
         let is_it = mentions && Summary::parse(bytes).is_ok_and(|entry| about::is_about(&entry, &certificate));
         is_it.then(|| bytes.to_vec())
     };

@@ -101,7 +101,7 @@ fn check_members(object: &Value<'_>, members: &[Member], kind: &str, outermost: 
                 return Err(Misfit::Missing { kind: kind.to_owned(), path: member.key.to_owned() });
             }
             None => {}
-            Some(value) if outermost && member.may_be_private() && forms::is_commitment(value) => {}
+            Some(value) if outermost && forms::is_commitment(value) && member.may_be_private() => {}
             Some(value) => forms::check(value, member, kind)?,
         }
     }

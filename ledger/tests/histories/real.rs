@@ -161,9 +161,10 @@ pub(crate) struct Asked<'a> {
 
 /// A ledger on a disk.
 pub(crate) struct Real {
+    /// Before the world: its threads write below the world's directory, which goes with that.
+    ledger: Option<Ledger>,
     world: World,
     issuer: Issuer,
-    ledger: Option<Ledger>,
 }
 
 impl Real {

@@ -189,6 +189,8 @@ mod tests {
         ] {
             assert!(survives_a_double(text), "{text}");
         }
+        assert!(survives_a_double(&format!("1.5{}", "0".repeat(NUMBER_BYTES_MAX - 3))));
+        assert!(!survives_a_double(&format!("1.5{}", "0".repeat(NUMBER_BYTES_MAX - 2))));
         let many = "0".repeat(NUMBER_BYTES_MAX + 1);
         for text in [
             "-0",

@@ -256,3 +256,19 @@ fn unknown(reader: &mut Reader<'_>, key: &str, known: &[&str]) -> Result<(), Sto
     reader.note(reader.key_at, sentence, Some(&hint));
     reader.skip()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_so_many_digits_at_most_and_two_for_each_byte() {
+        assert_eq!(hex_bytes("00ff1a"), Some(vec![0, 255, 26]));
+        assert!(
+            hex_bytes(&"0".repeat(KEY_DIGITS_MAX)).is_some() && hex_bytes(&"0".repeat(KEY_DIGITS_MAX + 2)).is_none()
+        );
+        for text in ["", "0", "0g", "0A", "é"] {
+            assert_eq!(hex_bytes(text), None, "{text}");
+        }
+    }
+}

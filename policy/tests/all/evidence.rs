@@ -456,3 +456,70 @@ fn a_word_that_evidence_does_not_know_is_a_mistake() {
         assert!(Policy::parse(&policy(&format!("{}\n{line}", evidence()))).is_err(), "{line}");
     }
 }
+
+#[test]
+fn settings_of_evidence_have_their_lengths() {
+    let told = |from: &str, to: &str| {
+        let changed = evidence().replacen(from, to, 1);
+        assert_ne!(changed, evidence(), "{from}");
+        let read = Policy::parse(&policy(&changed));
+        read.map_or_else(
+            |error| error.mistakes.into_iter().map(|mistake| mistake.sentence).collect::<String>(),
+            |_| String::new(),
+        )
+    };
+    let long = |bytes: usize| format!("\"{}\"", "a".repeat(bytes));
+    for field in ["\"https://provider.test\"", "\"hallmark\""] {
+        assert_eq!(told(field, &long(512)), "");
+        assert!(told(field, &long(513)).contains("has 1 to 512 bytes of visible ASCII"));
+    }
+    for (age, fits) in [("1s", true), ("1d", true), ("0s", false), ("86401s", false)] {
+        assert_eq!(told("max-age = \"5m\"", &format!("max-age = \"{age}\"")).is_empty(), fits, "{age}");
+    }
+    for (skew, fits) in [("0s", true), ("5m", true), ("301s", false)] {
+        let skew = format!("max-age = \"5m\"\nclock-skew = \"{skew}\"");
+        assert_eq!(told("max-age = \"5m\"", &skew).is_empty(), fits, "{skew}");
+    }
+    let claims = |count: usize| {
+        let more: String = (0..count - 3).map(|number| format!("more{number} = \"x\", ")).collect();
+        told("claims = { ", &format!("claims = {{ {more}"))
+    };
+    assert_eq!(claims(16), "");
+    let written = "claims = { sub = \"{domain}.{service}\", instance = \"{instance}\", provider = \"{provider}\" }";
+    let none = told(written, "claims = {}");
+    assert!(none.contains("`claims` has 0 entries") && none.contains("none has `{instance}`"), "{none}");
+    assert!(none.contains("`claims`: none has a part"), "{none}");
+    assert!(told(written, "claims = { sub = \"{service}\" }").contains("none has `{instance}`"));
+    assert_eq!(told(written, "claims = { instance = \"{instance}\" }"), "");
+    let many = claims(17);
+    assert!(many.contains("`claims` has 17 entries"), "{many}");
+    let keys_of = |count: usize| {
+        let jwks: Vec<_> = (0..count).map(|kid| PROVIDER.keys["p256"].jwk(&format!(",\"kid\":\"{kid}\""))).collect();
+        let changed = evidence().replace(&keys(), &format!("jwks = '{{\"keys\":[{}]}}'\n", jwks.join(",")));
+        let changed = changed.replace("[\"ES256\", \"ES384\", \"EdDSA\", \"PS256\", \"RS256\"]", "[\"ES256\"]");
+        let read = Policy::parse(&policy(&changed));
+        read.map_or_else(|error| error.mistakes[0].sentence.clone(), |_| String::new())
+    };
+    assert_eq!((keys_of(32).as_str(), keys_of(33).as_str()), ("", "it has 33 keys"));
+    let padded = |bytes: usize| {
+        let jwks = PROVIDER.keys["p256"].jwk("");
+        let text = format!("{{\"keys\":[{jwks}]}}");
+        let text = format!("{text}{}", " ".repeat(bytes - text.len()));
+        let changed = evidence().replace(&keys(), &format!("jwks = '{text}'\n"));
+        let changed = changed.replace("[\"ES256\", \"ES384\", \"EdDSA\", \"PS256\", \"RS256\"]", "[\"ES256\"]");
+        let read = Policy::parse(&policy(&changed));
+        read.map_or_else(|error| error.mistakes[0].sentence.clone(), |_| String::new())
+    };
+    assert_eq!(padded(65_536), "");
+    assert_eq!(padded(65_537), "`jwks` has 65537 bytes");
+    for (claim, wrong) in [
+        ("iss = \"x\", ", "`iss` is looked at by itself, or is no name"),
+        ("\"a b\" = \"x\", ", "`a b` is looked at by itself, or is no name"),
+        ("a = \"{zone}\", ", "no format binds `{zone}`"),
+        ("a = \"{provider.suffix}\", ", "no format binds `{provider.suffix}`"),
+        ("a = \"*.{service}\", ", "a wildcard stands in a dNSName only"),
+        ("a = \"{service\", ", "a brace in the format has no partner"),
+    ] {
+        assert!(told("claims = { ", &format!("claims = {{ {claim}")).contains(wrong), "{claim}");
+    }
+}

@@ -127,6 +127,48 @@ fn profiles_that_keep_records_read_the_same_names_alike() {
 }
 
 #[test]
+fn records_of_another_authority_are_no_matter_and_each_mistake_is_told_once() {
+    let other = "instances = { intents = [\"register\"], id = \"{service}.{instance}\" }";
+    let with = |authority: &str| {
+        let profile = PROFILE.replace("\"a\"", &format!("\"{authority}\""));
+        let more = format!(
+            "[authority.b]\n\
+             root = {{ common-name = \"root\", lifetime = \"3650d\", key = \"ecdsa-p256\" }}\n\
+             epoch = {{ common-name = \"epoch\", lifetime = \"365d\", key = \"ecdsa-p256\" }}\n\
+             [profile.q]\n{profile}{NAMES}{other}\n"
+        );
+        Policy::parse(&policy(BOTH, &more)).map_or_else(|error| error.mistakes.len(), |_| 0)
+    };
+    assert_eq!((with("a"), with("b")), (1, 0));
+}
+
+#[test]
+fn names_that_say_nothing_of_a_record_may_be_read_otherwise() {
+    let with = |part: &str| {
+        let format = format!("{{ uri = \"x://host/{{{part}}}\", count = \"0..1\" }},\n]");
+        format!("{}parts = {{ {part} = {{ shape = \"dotted\" }} }}\n", NAMES.replace(']', &format))
+    };
+    let text = policy(BOTH, &format!("[profile.q]\n{PROFILE}@{BOTH}\n"));
+    let text = text.replacen(NAMES, &with("host"), 1).replace('@', &with("name"));
+    assert_eq!(Policy::parse(&text).map_or_else(|error| error.to_string(), |_| String::new()), "");
+}
+
+#[test]
+fn a_name_that_says_an_instance_to_one_profile_says_one_to_the_other() {
+    let with = |part: &str, parts: &str| {
+        let format = format!("{{ uri = \"x://id/{{{part}}}\", count = \"0..1\" }},\n]");
+        format!("{}{parts}", NAMES.replace(']', &format))
+    };
+    let (said, unsaid) = (with("instance", ""), with("name", "parts = { name = { shape = \"dotted\" } }\n"));
+    for (one, other) in [(&said, &unsaid), (&unsaid, &said)] {
+        let text = policy(BOTH, &format!("[profile.q]\n{PROFILE}@{BOTH}\n"));
+        let text = text.replacen(NAMES, one, 1).replace('@', other);
+        let told = Policy::parse(&text).map_or_else(|error| error.to_string(), |_| String::new());
+        assert!(told.contains("[profile.q]") && told.contains("one name could be of two records"), "{told}");
+    }
+}
+
+#[test]
 fn a_profile_without_records_may_not_give_the_names_of_one_with_them_for_another_usage() {
     for (names, told) in [
         (NAMES, "that profile keeps records of instances"),
@@ -354,6 +396,36 @@ fn a_profile_may_want_proof_of_the_replaced_key_and_the_csr_is_none() {
     let signature = rcgen::SigningKey::sign(&*KEY, message.as_bytes()).unwrap();
     assert!(ask(proof, Some("i-1"), refresh(ours, signature)).is_ok());
     assert!(ask(proof, Some("i-1"), IntentInput::Register).is_ok(), "who registers has no certificate to prove");
+}
+
+#[test]
+fn a_wish_is_all_that_the_certificate_is_to_say_beside_its_key() {
+    let policy = Policy::parse(&policy(BOTH, "")).unwrap();
+    let wish = |input: RequestInput| {
+        let request = Request::parse(CALLER.clone(), input).unwrap();
+        match decide(&policy, &request, &issuer(&policy), now(), Serial::from_random([1; 16])) {
+            Decision::Approve(approved) => approved.conditions().instance.as_ref().unwrap().wish_sha256,
+            Decision::Refuse(reasons) => panic!("{reasons:?}"),
+        }
+    };
+    let asked = || input(Some("i-1"), IntentInput::Register);
+    let mut bytes = Vec::new();
+    for field in [
+        &b"hallmark-wish-v1"[..],
+        b"p",
+        &[0; 8],
+        b"sports.api",
+        b"dns:api.sports.lab.example",
+        b"uri:athenz://instanceid/sys.lab/i-1",
+    ] {
+        bytes.extend(u64::try_from(field.len()).unwrap().to_be_bytes());
+        bytes.extend(field);
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+    assert_eq!(wish(asked()), digest.as_ref());
+    assert_eq!(wish(RequestInput { request_id: "r-2".to_owned(), ..asked() }), digest.as_ref());
+    assert_ne!(wish(RequestInput { lifetime_seconds: 3_600, ..asked() }), digest.as_ref());
+    assert_ne!(wish(input(Some("i-2"), IntentInput::Register)), digest.as_ref());
 }
 
 #[test]

@@ -38,3 +38,21 @@ fn a_numbering_says_its_serial_number_and_its_scope() {
         ("partition 1".to_owned(), "the complete list".to_owned())
     );
 }
+
+#[test]
+fn what_is_an_answer_stands_in_the_log_and_a_failure_of_the_signer_is_none() {
+    use hallmark_policy::ReasonCode;
+    for answer in [
+        ReasonCode::NameMalformed,
+        ReasonCode::FieldMissing,
+        ReasonCode::MethodNotAllowed,
+        ReasonCode::NameClaimed,
+        ReasonCode::AuthorityUnknown,
+    ] {
+        assert!(answer.is_refusal(), "{}", answer.as_str());
+    }
+    for failure in [ReasonCode::RateExceeded, ReasonCode::DeadlinePassed, ReasonCode::LedgerFailed, ReasonCode::Defect]
+    {
+        assert!(!failure.is_refusal(), "{}", failure.as_str());
+    }
+}
