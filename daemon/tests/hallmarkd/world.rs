@@ -105,6 +105,8 @@ impl World {
             .arg(self.path("signer.toml"))
             .args(self.flags)
             .args(more)
+            // Where the core's doors are; what is killed leaves them behind.
+            .env("XDG_RUNTIME_DIR", self.directory.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
