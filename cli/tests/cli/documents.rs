@@ -140,6 +140,7 @@ fn every_command_has_a_manual_page() {
         "hallmark-log-verify.1",
         "hallmark-log.1",
         "hallmark-man.1",
+        "hallmark-metrics.1",
         "hallmark-mint.1",
         "hallmark-name-list.1",
         "hallmark-name-release.1",
