@@ -50,6 +50,13 @@ impl NameConstraints {
         self.permitted.iter().any(covers) && !self.excluded.iter().any(covers)
     }
 
+    /// Whether a host is permitted as a dNSName would be, and not excluded: what verifiers take a common name for where there is no dNSName.
+    #[must_use]
+    pub(crate) fn admit_host(&self, host: &str) -> bool {
+        let covers = |subtree: &Subtree| base(subtree, NameKind::Dns).is_some_and(|base| dns_within(host, base));
+        self.permitted.iter().any(covers) && !self.excluded.iter().any(covers)
+    }
+
     /// Whether no name of this kind that ends in `tail` can be admitted; for URIs and e-mail the tail is that of the host.
     ///
     /// `whole` says that the tail is all of the name; else one character at least stands before it.
@@ -135,6 +142,16 @@ fn host_of_email(email: &str) -> &str {
     email.rsplit_once('@').map_or(email, |(_, host)| host)
 }
 
+/// Whether verifiers hold a common name to the constraints on dNSNames, as OpenSSL does (`cn2dnsid`): labels of letters, digits, `-` and `_`,
+/// with a dot between two of them at least. That is more than a dNSName may be.
+pub(crate) fn passes_for_host(common_name: &str) -> bool {
+    let is_label = |label: &str| {
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        !label.is_empty() && label.bytes().all(fine) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    common_name.contains('.') && common_name.split('.').all(is_label)
+}
+
 /// What stands in a constraint for hosts: a host name, or one with a dot before it. One label is enough.
 pub(crate) fn is_host(text: &str, dot_taken: bool) -> bool {
     let name = if dot_taken { text.strip_prefix('.').unwrap_or(text) } else { text };
@@ -155,6 +172,16 @@ mod tests {
                 Subtree::Uri(".deep.zone".to_owned()),
             ],
             excluded: vec![Subtree::Dns("bad.athenz.cloud".to_owned()), Subtree::Uri("x.deep.zone".to_owned())],
+        }
+    }
+
+    #[test]
+    fn a_common_name_that_passes_for_a_host_is_told_from_others() {
+        for host in ["a.b", "my_dom.api", "sports.1", "ab--c.x", "A.b", "1.2"] {
+            assert!(passes_for_host(host), "{host}");
+        }
+        for other in ["api", "", "a..b", ".a", "a.", "-a.b", "a-.b", "a:role.b", "a b.c", "user.j doe", "\u{e9}.b"] {
+            assert!(!passes_for_host(other), "{other}");
         }
     }
 

@@ -83,9 +83,11 @@ impl Csr {
         let key = public_key(&info.subject_pk_info).map_err(|reason| reasons.push(reason)).ok();
         let common_name = common_name(&info.subject, &mut reasons);
         let asked = attributes(&info.attributes, &mut reasons);
-        let to_be_signed = rasn::der::encode(info).unwrap_or_default();
-        match key {
-            Some(key) if reasons.is_empty() => Ok(Self {
+        let encoded = rasn::der::encode(info).map_err(|_| {
+            reasons.push(Reason::new(ReasonCode::CsrMalformed, "csr", "it cannot be encoded again"));
+        });
+        match (key, encoded) {
+            (Some(key), Ok(to_be_signed)) if reasons.is_empty() => Ok(Self {
                 key,
                 common_name,
                 names: asked.names,

@@ -9,7 +9,7 @@ use crate::{
     bounds::Bounds,
     caller::Caller,
     claim,
-    constraint::NameConstraints,
+    constraint::{NameConstraints, passes_for_host},
     content::{CertificateContent, Content, Extension, Serial},
     crl::CrlScope,
     evidence::{self, EvidenceFacts},
@@ -18,7 +18,7 @@ use crate::{
     key::{PublicKey, SignatureAlgorithm},
     limits,
     manifest::{Manifest, workload},
-    name::{DistinguishedName, DnsName, GeneralName, NameKind},
+    name::{DistinguishedName, GeneralName, NameKind},
     names::{self, Named},
     profile::{Authority, CallerRule, KeyPurpose, Method, Policy, Profile},
     reason::{Reason, ReasonCode, quote},
@@ -89,15 +89,11 @@ pub fn admit<'a>(
 
 /// Whether a request may refresh instances at all, by its caller and its profile. Where it may not, nobody looks whose the certificate is that it presents.
 #[must_use]
-pub fn may_refresh(policy: &Policy, request: &Request) -> bool {
-    let has_right =
-        |rule: &CallerRule| rule.may_call(Method::MintCertificate) && rule.profiles.contains(&request.profile);
-    let refreshes = |profile: &Profile| {
-        let instances = profile.instances.as_ref();
-        profile.authority == request.authority
-            && instances.is_some_and(|rule| rule.intents().contains(&IntentWord::Refresh))
-    };
-    policy.caller(&request.caller).is_some_and(has_right) && policy.profile(&request.profile).is_some_and(refreshes)
+pub fn may_refresh(policy: &Policy, request: &Request, now: UnixTime) -> bool {
+    let Ok(rule) = admit(policy, &request.caller, Method::MintCertificate, now) else { return false };
+    let profile = find_profile(policy, request, Some(rule), &mut Vec::new());
+    let instances = profile.and_then(|profile| profile.instances.as_ref());
+    instances.is_some_and(|rule| rule.intents().contains(&IntentWord::Refresh))
 }
 
 /// What the log says about a request, whatever becomes of it.
@@ -268,32 +264,43 @@ fn check_constraints(authority: &Authority, issuer: &Issuer, named: &Named, reas
         return;
     }
     let has_dns = named.names.iter().any(|name| name.kind() == NameKind::Dns);
-    let common_name = named.common_name.as_deref().filter(|_| !has_dns);
-    let common_name = common_name.and_then(|name| DnsName::parse(name).ok()).map(GeneralName::Dns);
-    for name in named.names.iter().chain(&common_name) {
+    let whose = format!("in the certificates of epoch {} of", issuer.epoch.generation);
+    for name in &named.names {
         let of_certificates = || {
             let constraints = stored.filter(|constraints| !constraints.admit(name))?;
-            let whose = format!("in the certificates of epoch {} of", issuer.epoch.generation);
-            Some(constrained_by(constraints, &whose, authority, name))
+            Some(constrained_by(constraints, &whose, authority, name.kind(), name.as_str()))
         };
         reasons.extend(constrained(authority, name).or_else(of_certificates));
+    }
+    if let Some(host) = named.common_name.as_deref().filter(|name| !has_dns && passes_for_host(name)) {
+        let objects = |constraints: Option<&NameConstraints>, whose: &str| {
+            let constraints = constraints.filter(|constraints| !constraints.admit_host(host))?;
+            Some(constrained_by(constraints, whose, authority, NameKind::Dns, host))
+        };
+        reasons.extend(objects(own, "of").or_else(|| objects(stored, &whose)));
     }
 }
 
 /// What the policy's name constraints have against a name.
 pub(crate) fn constrained(authority: &Authority, name: &GeneralName) -> Option<Reason> {
     let constraints = authority.name_constraints.as_ref().filter(|constraints| !constraints.admit(name))?;
-    Some(constrained_by(constraints, "of", authority, name))
+    Some(constrained_by(constraints, "of", authority, name.kind(), name.as_str()))
 }
 
-fn constrained_by(constraints: &NameConstraints, whose: &str, authority: &Authority, name: &GeneralName) -> Reason {
+fn constrained_by(
+    constraints: &NameConstraints,
+    whose: &str,
+    authority: &Authority,
+    kind: NameKind,
+    name: &str,
+) -> Reason {
     let sentence = format!(
         "the name constraints {whose} authority `{}` would invalidate the {} {}",
         authority.name,
-        name.kind().standard(),
-        quote(name.as_str())
+        kind.standard(),
+        quote(name)
     );
-    Reason::new(ReasonCode::NameConstrained, "names", sentence).allowing(constraints.allowed(name.kind()))
+    Reason::new(ReasonCode::NameConstrained, "names", sentence).allowing(constraints.allowed(kind))
 }
 
 fn check_possession(profile: &Profile, request: &Request, reasons: &mut Vec<Reason>) {
@@ -446,7 +453,7 @@ fn approve(
         claims: named.claims,
         instance: None,
     };
-    let instance_rate = limits::instance_rate(profile, &content);
+    let instance_rate = limits::instance_rate(profile, &content, named.bound.as_ref());
     let content = Content::Certificate(content);
     Approved { content, issuer: issuer.key.clone(), conditions, facts, instance_rate }
 }

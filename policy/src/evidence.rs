@@ -243,7 +243,12 @@ impl EvidenceRule {
 
     /// The claims are compared with what the names say. Where the names cannot be read, that alone is a reason.
     fn check_names(&self, claims: &Members, bound: Option<&Bindings>, reasons: &mut Vec<Reason>) {
-        let Some(bound) = bound else { return };
+        let Some(bound) = bound else {
+            if reasons.is_empty() {
+                reasons.push(claim_wrong("no names say whose the key is".to_owned()));
+            }
+            return;
+        };
         for (name, template) in &self.claims {
             let Some(wanted) = template.write(bound) else {
                 let sentence = format!("the names do not say what its `{name}` must be");

@@ -6,7 +6,7 @@ use crate::{
     key::{SpkiDigest, sha256},
     name::{GeneralName, NameKind},
     profile::{NameFormat, Policy, Profile},
-    template::{Bindings, INSTANCE, Template},
+    template::{Bindings, INSTANCE, PROVIDER, Template},
     time::DAY_SECS,
 };
 
@@ -175,36 +175,23 @@ pub(crate) fn limits(policy: &Policy, profile: &Profile, content: &CertificateCo
     Limits { profile: profile.name.clone(), per_epoch, per_caller_per_day, key_names }
 }
 
-/// The rate that an instance has under this profile, if it has one.
-pub(crate) fn instance_rate(profile: &Profile, content: &CertificateContent) -> Option<InstanceRate> {
+/// The rate that an instance has under this profile, if it has one: it is who the names say, by provider and id.
+pub(crate) fn instance_rate(
+    profile: &Profile,
+    content: &CertificateContent,
+    bound: Option<&Bindings>,
+) -> Option<InstanceRate> {
     let rate = profile.limits.rate_per_instance?;
-    let instance = alternative_names(content).iter().find_map(|name| instance_in(profile, name));
-    let instance = instance.or_else(|| instance_in_subject(profile, content));
-    let instance =
-        instance.map_or_else(|| crate::hex(&names_sha256(content)), |instance| format!("instance {instance}"));
+    let instance = bound.and_then(|bound| {
+        let provider = bound.get(PROVIDER).map(|provider| format!("{provider} ")).unwrap_or_default();
+        bound.get(INSTANCE).map(|instance| format!("instance {provider}{instance}"))
+    });
+    let instance = instance.unwrap_or_else(|| crate::hex(&names_sha256(content)));
     Some(InstanceRate { rate, profile: profile.name.clone(), instance })
 }
 
 fn names_instance(template: &Template) -> bool {
     template.parts().any(|part| part == INSTANCE)
-}
-
-/// All names were read before and agree, so the first format that reads this one says it.
-fn instance_in(profile: &Profile, name: &GeneralName) -> Option<String> {
-    let formats = profile.names.iter().filter(|format| format.kind == name.kind());
-    let templates = formats.filter_map(|format| format.pattern.template());
-    templates.filter(|template| names_instance(template)).find_map(|template| bound(profile, template, name.as_str()))
-}
-
-fn instance_in_subject(profile: &Profile, content: &CertificateContent) -> Option<String> {
-    let template = profile.common_name.as_ref().filter(|template| names_instance(template))?;
-    content.subject.attributes().iter().find_map(|(_, value)| bound(profile, template, value))
-}
-
-/// The instance, where the template reads the text.
-fn bound(profile: &Profile, template: &Template, text: &str) -> Option<String> {
-    let readings = template.read(text, &Bindings::new(), &profile.vocabulary)?;
-    readings.into_iter().find_map(|mut bound| bound.remove(INSTANCE))
 }
 
 fn alternative_names(content: &CertificateContent) -> &[GeneralName] {

@@ -18,18 +18,16 @@ pub(crate) fn first<'a>(one: &'a Profile, other: &'a Profile) -> Option<(&'a str
         return Some((mine.as_str(), theirs.as_str()));
     }
     let pairs = one.names.iter().flat_map(|mine| other.names.iter().map(move |theirs| (mine, theirs)));
-    pairs.filter(|(mine, theirs)| mine.kind == theirs.kind && mine.kind != NameKind::CommonName).find_map(
-        |(mine, theirs)| {
-            let overlap = match (&mine.pattern, &theirs.pattern) {
-                (Pattern::Block(mine), Pattern::Block(theirs)) => mine.overlaps(theirs),
-                (Pattern::Template(mine), Pattern::Template(theirs)) => {
-                    templates_overlap(mine, &one.vocabulary, theirs, &other.vocabulary)
-                }
-                (Pattern::Block(_), Pattern::Template(_)) | (Pattern::Template(_), Pattern::Block(_)) => false,
-            };
-            overlap.then(|| (mine.pattern.as_str(), theirs.pattern.as_str()))
-        },
-    )
+    pairs.filter(|(mine, theirs)| mine.kind == theirs.kind).find_map(|(mine, theirs)| {
+        let overlap = match (&mine.pattern, &theirs.pattern) {
+            (Pattern::Block(mine), Pattern::Block(theirs)) => mine.overlaps(theirs),
+            (Pattern::Template(mine), Pattern::Template(theirs)) => {
+                templates_overlap(mine, &one.vocabulary, theirs, &other.vocabulary)
+            }
+            (Pattern::Block(_), Pattern::Template(_)) | (Pattern::Template(_), Pattern::Block(_)) => false,
+        };
+        overlap.then(|| (mine.pattern.as_str(), theirs.pattern.as_str()))
+    })
 }
 
 /// The first formats of each profile that take the same name and may read it differently: parts that are called alike are other parts of it.
@@ -56,6 +54,21 @@ pub(crate) fn read_differently<'a>(
             && templates_overlap(template, mine, same, theirs)
     });
     found.map(|(template, same)| (template.as_str(), same.as_str()))
+}
+
+/// The first format of one profile with forms that are claimed, and of the other that could take the same name without a claim.
+pub(crate) fn unclaimed<'a>(one: &'a Profile, other: &'a Profile) -> Option<(&'a str, &'a str)> {
+    let templates = |profile: &'a Profile| {
+        profile.names.iter().filter_map(|format| Some((format.kind, format.pattern.template()?)))
+    };
+    // Strict forms are claimed, too: where values hold no dashes, those of another profile still may.
+    let claims = |template: &Template| template.dashed_parts().next().is_some();
+    let (mine, theirs) = (&one.vocabulary, &other.vocabulary);
+    let claimed = templates(one).filter(|(_, template)| mine.dashes_claimed && claims(template));
+    let pairs = claimed.flat_map(|claimed| templates(other).map(move |other| (claimed, other)));
+    let mut pairs = pairs.filter(|((kind, _), (same, _))| kind == same).map(|((_, mine), (_, theirs))| (mine, theirs));
+    let found = pairs.find(|(claimed, free)| !claims(free) && templates_overlap(claimed, mine, free, theirs));
+    found.map(|(claimed, free)| (claimed.as_str(), free.as_str()))
 }
 
 /// The first wildcard of one profile that covers a dNSName with an instance in it of the other.
@@ -185,9 +198,10 @@ impl Automaton {
             return self.words(from, &part.one_of.iter().map(written).collect::<Vec<_>>());
         }
         let taken = bytes(|byte| Shape::Label.takes(byte));
-        // A form with dashes may stand for another value than the excluded one, where values may hold dashes themselves.
-        let excluded: Vec<_> =
-            part.none_of.iter().map(written).filter(|form| !claimed || !form.contains('-')).collect();
+        // Where values may hold dashes themselves, a form with dashes may stand for another value than the excluded one; where they
+        // may not, an excluded value with dashes excludes nothing.
+        let stands_alone = |value: &&String| if claimed { !written(value).contains('-') } else { !value.contains('-') };
+        let excluded: Vec<_> = part.none_of.iter().filter(stands_alone).map(written).collect();
         if excluded.is_empty() { self.any_of(from, taken) } else { self.except(from, taken, &excluded) }
     }
 
@@ -332,6 +346,7 @@ mod tests {
         assert!(overlap("*.athenz.aws.cloud", dashed, &[]));
         assert!(!overlap("*.athenz.aws.cloud", dashed, &["athenz"]));
         assert!(!overlap("*.a-b.aws.cloud", dashed, &["a.b"]), "no domain has dashes");
+        assert!(overlap("*.a-b.aws.cloud", dashed, &["a-b"]), "`a-b` is no domain, and `a.b` is written so");
         let claimed = |none_of: &[&str]| Vocabulary { dashes_claimed: true, ..words(none_of) };
         let meets = |form: &str, none_of: &[&str]| {
             let template = |text: &str| Template::parse(text).unwrap();

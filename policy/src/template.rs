@@ -264,6 +264,43 @@ impl Template {
         tails.into_iter().map(|tail| (tail, true)).collect()
     }
 
+    /// Two of its parts, one of them with `:dashes`, between which nothing tells where the one ends and the other begins:
+    /// `{service}-{domain:dashes}` writes the service `a-b` of `c` and the service `a` of `b.c` alike.
+    pub(crate) fn run_together(&self, vocabulary: &Vocabulary) -> Option<(&str, &str)> {
+        let may_hold = |segment: &Segment, byte: u8| match segment {
+            Segment::Part(name) => vocabulary.parts.get(name).is_some_and(|part| {
+                part.one_of.is_empty() && part.shape.takes(byte) && !(byte == b'-' && vocabulary.refuses_dashes(name))
+            }),
+            Segment::Dashed(name) => {
+                vocabulary.parts.get(name).is_some_and(|part| part.one_of.is_empty()) && Shape::Label.takes(byte)
+            }
+            Segment::Literal(_) | Segment::ProviderName | Segment::ProviderSuffix => false,
+        };
+        let name = |segment: &'_ Segment| match segment {
+            Segment::Part(name) | Segment::Dashed(name) => self.parts().find(|part| part == name),
+            Segment::Literal(_) | Segment::ProviderName | Segment::ProviderSuffix => None,
+        };
+        // Both could hold all that stands between them.
+        let are_one = |from: &Segment, between: &[Segment], to: &Segment| {
+            between.iter().all(|segment| match segment {
+                Segment::Literal(text) => text.bytes().all(|byte| may_hold(from, byte) && may_hold(to, byte)),
+                Segment::Part(_) | Segment::Dashed(_) => (0..128)
+                    .filter(|byte| may_hold(segment, *byte))
+                    .all(|byte| may_hold(from, byte) && may_hold(to, byte)),
+                Segment::ProviderName | Segment::ProviderSuffix => false,
+            })
+        };
+        self.segments.iter().enumerate().find_map(|(at, from)| {
+            let first = name(from).filter(|_| may_hold(from, b'a'))?;
+            let after = self.segments.get(at + 1..)?;
+            after.iter().enumerate().find_map(|(end, to)| {
+                let is_dashed = [from, to].iter().any(|segment| matches!(segment, Segment::Dashed(_)));
+                let second = name(to).filter(|_| is_dashed && may_hold(to, b'a'))?;
+                are_one(from, after.get(..end)?, to).then_some((first, second))
+            })
+        })
+    }
+
     /// The segments between two pieces of fixed text.
     fn between(&self, from: &str, to: &str) -> Vec<Segment> {
         let mut between = Vec::new();

@@ -2,7 +2,10 @@
 
 use hallmark_ledger::{Event, UnixMillis};
 use hallmark_policy::{
-    Approved, Facts, Issuer, Policy, Reason, ReasonCode, Request, limits::Rate, may_refresh, time::Interval,
+    Approved, Facts, Issuer, Policy, Reason, ReasonCode, Request,
+    limits::Rate,
+    may_refresh,
+    time::{Interval, UnixTime},
 };
 
 use crate::{answer::Failure, core::Inner, order::Outcome};
@@ -16,9 +19,14 @@ pub(crate) struct Charge {
 impl Inner {
     /// The request with the key that may have signed the certificate that it presents. Where the policy lets its caller refresh nothing, it is not looked for:
     /// who may not ask learns nothing, and makes no work.
-    pub(crate) fn with_presented_issuer(&self, policy: &Policy, request: &Request) -> Result<Request, Failure> {
+    pub(crate) fn with_presented_issuer(
+        &self,
+        policy: &Policy,
+        request: &Request,
+        now: UnixTime,
+    ) -> Result<Request, Failure> {
         let request = request.clone();
-        let Some(identifier) = request.presented_issuer().filter(|_| may_refresh(policy, &request)) else {
+        let Some(identifier) = request.presented_issuer().filter(|_| may_refresh(policy, &request, now)) else {
             return Ok(request);
         };
         let key = self.key_by_identifier(request.authority(), &identifier)?;

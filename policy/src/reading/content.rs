@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use super::{Reader, formats::count};
 use crate::{
     claim::{CLAIM_BYTES_MAX, CLAIMS_MAX, ClaimRule, RESERVED},
-    constraint::{CONSTRAINTS_MAX, NO_HOST, NameConstraints, Subtree, is_host},
+    constraint::{CONSTRAINTS_MAX, NO_HOST, NameConstraints, Subtree, is_host, passes_for_host},
     file::{ClaimTable, KeysTable, NameConstraintsTable, ProfileTable, SubtreesTable, WindowTable},
     ip::IpBlock,
     key::{SpkiDigest, digest_from_hex},
+    name::NameKind,
     oid::{Oid, dotted},
     profile::{Authority, KeyPurpose, LEAF_LIFETIME_MIN, Pattern, Profile},
     time::{Interval, UnixTime},
@@ -274,6 +275,7 @@ impl Reader {
     pub(super) fn within_constraints(&mut self, profile: &Profile, authority: &Authority) {
         let Some(constraints) = &authority.name_constraints else { return };
         let place = format!("profile.{}", profile.name);
+        self.common_name_within(&place, profile, authority, constraints);
         for format in &profile.names {
             let text = format.pattern.as_str();
             let kind = format.kind.standard();
@@ -297,6 +299,32 @@ impl Reader {
                 );
                 self.mistake(&place, sentence);
             }
+        }
+    }
+
+    /// Where a certificate has no dNSName, verifiers hold its common name to the constraints on dNSNames, if it passes for a host.
+    fn common_name_within(
+        &mut self,
+        place: &str,
+        profile: &Profile,
+        authority: &Authority,
+        constraints: &NameConstraints,
+    ) {
+        let needs_dns = profile.names.iter().any(|format| format.kind == NameKind::Dns && format.at_least > 0);
+        let Some(template) = profile.common_name.as_ref().filter(|_| !needs_dns) else { return };
+        let mut tails = template.tails(NameKind::CommonName, &profile.vocabulary).into_iter();
+        // Of a part anything is known but that it may be without a dot, and then no host.
+        let surely_a_host =
+            |tail: &str, whole: bool| passes_for_host(&if whole { tail.to_owned() } else { format!("x{tail}") });
+        let out = tails
+            .find(|(tail, whole)| surely_a_host(tail, *whole) && constraints.rule_out(NameKind::Dns, tail, *whole));
+        if let Some((tail, _)) = out {
+            let sentence = format!(
+                "verifiers take a `common-name` that ends in `{tail}` for a host where there is no dNSName, and the name constraints of \
+                 authority `{}` would invalidate it",
+                authority.name
+            );
+            self.mistake(place, sentence);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reading what a profile says about evidence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Reader;
 use crate::{
@@ -193,6 +193,13 @@ impl Reader {
         let has = |part: &str| claims.values().any(|template| template.parts().any(|found| found == part));
         if bound.contains(&INSTANCE) && !has(INSTANCE) {
             self.mistake(place, "`claims`: none has `{instance}`: evidence of one instance would do for another");
+        }
+        let unsaid = bound.iter().filter(|part| **part != INSTANCE && !has(part)).collect::<BTreeSet<_>>();
+        for part in unsaid {
+            self.mistake(
+                place,
+                format!("`claims`: none has `{{{part}}}`: evidence of one service would do for another"),
+            );
         }
         if !claims
             .values()

@@ -149,7 +149,35 @@ impl Reader {
         let mut dashed: Vec<_> = templates().flat_map(Template::dashed_parts).map(ToOwned::to_owned).collect();
         dashed.sort();
         dashed.dedup();
-        Vocabulary { parts, providers: known, dashed, dashes_claimed: table.dashes == DashesWord::Claimed }
+        if table.dashes == DashesWord::Strict {
+            self.dashes_that_mean_nothing(place, &parts, &dashed);
+        }
+        let vocabulary =
+            Vocabulary { parts, providers: known, dashed, dashes_claimed: table.dashes == DashesWord::Claimed };
+        for (template, (one, other)) in
+            templates().filter_map(|template| Some((template, template.run_together(&vocabulary)?)))
+        {
+            let sentence = format!(
+                "`{}`: nothing tells where `{{{one}}}` ends and `{{{other}}}` begins, so that others would have the same name; hint: put \
+                 text between them that one of them cannot hold",
+                template.as_str()
+            );
+            self.mistake(place, sentence);
+        }
+        vocabulary
+    }
+
+    /// Strict dashes refuse every value with one, so that such a value allows nothing, and excludes nothing.
+    fn dashes_that_mean_nothing(&mut self, place: &str, parts: &BTreeMap<String, Part>, dashed: &[String]) {
+        for (name, part) in dashed.iter().filter_map(|name| parts.get_key_value(name)) {
+            for value in part.one_of.iter().chain(&part.none_of).filter(|value| value.contains('-')) {
+                let sentence = format!(
+                    "`parts.{name}`: `{value}` has a dash, and no value of `{{{name}:dashes}}` has any; hint: write the name itself, with its \
+                     dots, or `dashes = \"claimed\"`"
+                );
+                self.mistake(place, sentence);
+            }
+        }
     }
 
     fn part(&mut self, place: &str, name: &str, table: &PartTable) -> Part {
@@ -214,6 +242,10 @@ impl Reader {
         for (one, other) in profiles.values().flat_map(|one| profiles.values().map(move |other| (one, other))) {
             self.covered_instances(one, other);
             self.other_records(one, other);
+            self.unclaimed_forms(one, other);
+        }
+        for (free, followed) in profiles.values().flat_map(|one| profiles.values().map(move |other| (one, other))) {
+            self.names_of_manifests(free, followed);
         }
         for (loose, followed) in profiles.values().flat_map(|one| profiles.values().map(move |other| (one, other))) {
             let (less, more) = (followed_how(loose), followed_how(followed));
@@ -290,6 +322,35 @@ impl Reader {
             );
             self.mistake(&place, sentence);
         }
+    }
+
+    /// A form that the ledger gives away once would be given away a second time, to whoever asks for it as plain text.
+    fn unclaimed_forms(&mut self, claiming: &Profile, free: &Profile) {
+        if claiming.authority != free.authority {
+            return;
+        }
+        if let Some((claimed, plain)) = overlap::unclaimed(claiming, free) {
+            let sentence = format!(
+                "its `{plain}` takes names that profile `{}` gives away once, by `{claimed}`, and claims none; hint: tell them apart by fixed \
+                 text or by `none-of` in `parts`, or write the part with `:dashes`",
+                claiming.name
+            );
+            self.mistake(&format!("profile.{}", free.name), sentence);
+        }
+    }
+
+    /// A manifest gives whatever names its owners want, those of an instance, too, and no format says which they are.
+    fn names_of_manifests(&mut self, free: &Profile, followed: &Profile) {
+        let is_apart = followed_how(followed) == Followed::Not || !together(free, followed);
+        if free.names_from != NamesFromWord::Manifest || is_apart {
+            return;
+        }
+        let sentence = format!(
+            "its names come from manifests, which could name instances that profile `{}` follows; hint: give the two profiles authorities \
+             of their own",
+            followed.name
+        );
+        self.mistake(&format!("profile.{}", free.name), sentence);
     }
 
     /// A wildcard would answer for every instance below it.

@@ -490,7 +490,10 @@ fn settings_of_evidence_have_their_lengths() {
     assert!(none.contains("`claims` has 0 entries") && none.contains("none has `{instance}`"), "{none}");
     assert!(none.contains("`claims`: none has a part"), "{none}");
     assert!(told(written, "claims = { sub = \"{service}\" }").contains("none has `{instance}`"));
-    assert_eq!(told(written, "claims = { instance = \"{instance}\" }"), "");
+    let of_any_service = told(written, "claims = { instance = \"{instance}\" }");
+    assert!(of_any_service.contains("none has `{domain}`") && of_any_service.contains("none has `{service}`"));
+    let apart = "claims = { d = \"{domain}\", s = \"{service}\", instance = \"{instance}\" }";
+    assert_eq!(told(written, apart), "");
     let many = claims(17);
     assert!(many.contains("`claims` has 17 entries"), "{many}");
     let keys_of = |count: usize| {

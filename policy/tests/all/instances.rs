@@ -507,7 +507,7 @@ fn whose_certificate_is_presented_is_looked_for_only_where_the_caller_may_refres
             Decision::Approve(_) => Vec::new(),
             Decision::Refuse(reasons) => reasons.iter().map(|reason| reason.code.as_str()).collect(),
         };
-        let may = may_refresh(&policy, &request);
+        let may = may_refresh(&policy, &request, now());
         assert_eq!(may, refused.contains(&"INSTANCE_CERTIFICATE_FOREIGN"), "{host} {profile} {refused:?}");
         may
     };

@@ -51,6 +51,18 @@ fn every_mistake_about_names_is_told_with_its_place() {
             "needs `{domain}` in `common-name`",
         ),
         (
+            "common-name = \"{domain}.{service}\"\nnames = [{ dns = \"{service}-{domain:dashes}.example.com\" }]",
+            "`{service}-{domain:dashes}.example.com`: nothing tells where `{service}` ends and `{domain}` begins",
+        ),
+        (
+            "common-name = \"{domain}.{service}\"\nnames = [{ dns = \"{domain:dashes}--{service}.example.com\" }]",
+            "nothing tells where `{domain}` ends and `{service}` begins",
+        ),
+        (
+            "names = [{ dns = \"{service}.{domain:dashes}.example.com\" }]\nparts = { domain = { shape = \"dotted\", none-of = [\"a-b\"] } }",
+            "`parts.domain`: `a-b` has a dash, and no value of `{domain:dashes}` has any",
+        ),
+        (
             "names = [{ dns = \"{path}.example.com\" }]\nparts = { path = { shape = \"path\" } }",
             "`{path}` has the shape `path`, and stands in a format that is no URI",
         ),
@@ -191,4 +203,62 @@ fn a_wildcard_may_not_cover_the_names_of_instances() {
     ] {
         assert_eq!(mistakes(&profile(parts, wildcard), more), Vec::<String>::new(), "{parts} {wildcard}");
     }
+}
+
+#[test]
+fn names_of_a_manifest_stand_beside_no_profile_that_follows_instances() {
+    let told = |followed: &str, of: &str| {
+        let text = format!(
+            "version = 1\n\
+             [authority.a]\nrotates = \"manifest\"\nowner-keys = []\n\
+             root = {{ common-name = \"root\", lifetime = \"3650d\", key = \"ecdsa-p256\" }}\n\
+             epoch = {{ common-name = \"epoch\", lifetime = \"365d\", key = \"ecdsa-p256\" }}\n\
+             [profile.free]\nauthority = \"a\"\nlifetime = {{ default = \"1d\", maximum = \"1d\" }}\nkeys = [\"ecdsa-p256\"]\n\
+             usages = [\"{of}\"]\nnames-from = \"manifest\"\n\
+             [profile.followed]\n{}{followed}\n[provider.p]\ndns-suffixes = [\"p.example.net\"]\n",
+            always("server-auth")
+        );
+        let found = Policy::parse(&text).map_or_else(|error| error.mistakes, |_| Vec::new());
+        found.into_iter().map(|mistake| Mistake { line: None, ..mistake }.to_string()).collect::<Vec<_>>()
+    };
+    let sentence = "its names come from manifests, which could name instances that profile `followed` follows";
+    let named = "names = [{ dns = \"{instance}.example.com\" }]";
+    let mistakes = told(named, "server-auth");
+    assert!(mistakes.iter().any(|mistake| mistake.contains(sentence)), "{mistakes:?}");
+    let others = |mistakes: Vec<String>| mistakes.into_iter().filter(|mistake| mistake.contains(sentence)).count();
+    assert_eq!(others(told(named, "client-auth")), 0, "another usage");
+    assert_eq!(others(told("names = [{ dns = \"{service}.example.com\" }]", "server-auth")), 0, "no instances");
+    let recorded = "common-name = \"{domain}.{service}\"\nproviders = [\"p\"]\n\
+                    names = [{ uri = \"athenz://instanceid/{provider}/{instance}\" }]\ninstances = { intents = [\"register\"] }";
+    assert_eq!(
+        others(told(recorded, "client-auth")),
+        1,
+        "a record is of a workload, whatever its certificates are used for"
+    );
+}
+
+#[test]
+fn a_form_that_is_claimed_is_not_given_to_plain_text_of_the_same_authority() {
+    let told = |names: &str, authority: &str| {
+        let other = format!("[profile.free]\n{}names = [{names}]", always("server-auth"))
+            .replace("authority = \"a\"", &format!("authority = \"{authority}\""));
+        let b = "[authority.b]\nroot = { common-name = \"root b\", lifetime = \"3650d\", key = \"ecdsa-p256\" }\n\
+                 epoch = { common-name = \"epoch b\", lifetime = \"365d\", key = \"ecdsa-p256\" }\n";
+        let claiming = "dashes = \"claimed\"\ncommon-name = \"{domain}.{service}\"\nnames = [{ dns = \"{service}.{domain:dashes}.example.com\" }]";
+        mistakes(claiming, &format!("{other}\n{b}"))
+    };
+    let plain = told("{ dns = \"{service}.x.example.com\" }", "a");
+    assert!(
+        plain
+            .iter()
+            .any(|mistake| mistake
+                .contains("its `{service}.x.example.com` takes names that profile `p` gives away once")),
+        "{plain:?}"
+    );
+    assert_eq!(
+        told("{ dns = \"{service}.x.example.com\" }", "b"),
+        Vec::<String>::new(),
+        "another authority has forms of its own"
+    );
+    assert_eq!(told("{ dns = \"{service}.example.net\" }", "a"), Vec::<String>::new());
 }
