@@ -142,10 +142,12 @@ fn digest_of(what: &[u8], value: &[u8]) -> i64 {
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
+/// Kinds of names, which may stand before one.
+const KINDS: [NameKind; 5] = [NameKind::CommonName, NameKind::Dns, NameKind::Uri, NameKind::Ip, NameKind::Email];
+
 /// A name without its kind.
 fn bare(name: &str) -> &str {
-    let kinds = [NameKind::CommonName, NameKind::Dns, NameKind::Uri, NameKind::Ip, NameKind::Email];
-    let with_kind = name.split_once(':').filter(|(kind, _)| kinds.iter().any(|known| known.short() == *kind));
+    let with_kind = name.split_once(':').filter(|(kind, _)| KINDS.iter().any(|known| known.short() == *kind));
     with_kind.map_or(name, |(_, bare)| bare)
 }
 
@@ -208,8 +210,7 @@ fn fits(authority: &str, filter: &CertificateFilter, summary: &Summary) -> bool 
         |text: &Option<hallmark_entry::summary::Text>, wanted: &str| text.as_ref().is_some_and(|text| text.is(wanted));
     let wanted = |text: &Option<hallmark_entry::summary::Text>, wanted: &str| wanted.is_empty() || is(text, wanted);
     let name = |name: &hallmark_entry::summary::Text| {
-        let text = name.to_string();
-        name.is(&filter.name) || text.split_once(':').is_some_and(|(_, name)| name == filter.name)
+        name.is(&filter.name) || KINDS.iter().any(|kind| name.is(&format!("{}:{}", kind.short(), filter.name)))
     };
     let serial = filter.serial.as_deref().map(hex);
     let spki = filter.spki.map(|spki| hex(spki.as_bytes()));

@@ -4,12 +4,12 @@ pub(crate) mod files;
 pub(crate) mod tree;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use hallmark_tlog::tile::{self, TILE_WIDTH, TileKind, TilePath};
+use hallmark_tlog::tile::{self, CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath};
 use rusqlite::Connection;
 
 use crate::{LedgerConfig, origin::Origin, shared::Shared, signing::Signed};
@@ -175,4 +175,26 @@ fn partial(size: u64) -> impl Iterator<Item = TilePath> {
         }
     };
     tile::kinds(size).filter_map(last)
+}
+
+/// A directory in which another log is.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) directory: PathBuf,
+}
+
+/// Whether a log of that name may be written into a directory: it is not the one that is in use, and has no checkpoint of another log. What does
+/// not read as a checkpoint is somebody's, too.
+pub(crate) fn is_free_for(origin: &str, directory: &Path, in_use: &Path) -> Result<(), Taken> {
+    let taken = || Err(Taken { directory: directory.to_owned() });
+    let is_in_use = directory == in_use
+        || matches!((directory.canonicalize(), in_use.canonicalize()), (Ok(one), Ok(other)) if one == other);
+    if is_in_use {
+        return taken();
+    }
+    match std::fs::read(directory.join(CHECKPOINT_PATH)) {
+        Ok(found) if found.split(|byte| *byte == b'\n').next() != Some(origin.as_bytes()) => taken(),
+        // One that is not there, or no directory: writing says what is wrong.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
