@@ -49,6 +49,8 @@ struct Notifier {
 /// A message that is to be sent.
 struct Message {
     index: u64,
+    /// The same in every attempt, and no other message's, of whatever log: it is made of the entry.
+    id: String,
     /// When the entry was written, since 1970.
     at_secs: i64,
     body: String,
@@ -129,9 +131,10 @@ impl Notifier {
             let entries = bundle::decode(&bytes).map_err(|error| unproven(&format!("`{path}`: {error}")))?;
             let before = frontier.size();
             for (index, entry) in (row * TILE_WIDTH..).zip(entries).filter(|(index, _)| *index >= before) {
-                frontier.append(Hash::of_leaf(entry));
+                let leaf = Hash::of_leaf(entry);
+                frontier.append(leaf);
                 if messages.len() < AHEAD_MAX {
-                    messages.extend(self.message(head.origin(), index, entry));
+                    messages.extend(self.message(head.origin(), index, &leaf, entry));
                     until = index + 1;
                 }
             }
@@ -146,7 +149,8 @@ impl Notifier {
     }
 
     /// The message about an entry, if it is of a wanted type.
-    fn message(&self, origin: &str, index: u64, entry: &[u8]) -> Option<Message> {
+    fn message(&self, origin: &str, index: u64, leaf: &Hash, entry: &[u8]) -> Option<Message> {
+        let id = leaf.as_bytes().iter().fold("hallmark-".to_owned(), |id, byte| format!("{id}{byte:02x}"));
         let entry: Value = serde_json::from_slice(entry).ok()?;
         let kind = entry.get("type").and_then(Value::as_str)?;
         if !self.kinds.iter().any(|wanted| wanted == kind) {
@@ -158,22 +162,21 @@ impl Notifier {
             "data": { "origin": origin, "index": index, "entry": &entry },
         });
         let at_secs = entry.get("time").and_then(Value::as_i64).unwrap_or_default().div_euclid(1_000);
-        Some(Message { index, at_secs, body: body.to_string() })
+        Some(Message { index, id, at_secs, body: body.to_string() })
     }
 
     /// Sends a message until it is taken, or too old; every message has one attempt.
     async fn deliver(&self, message: &Message) -> Result<(), Problem> {
         let mut wait = RETRY_SECS;
-        let id = format!("hallmark-{}", message.index);
         loop {
-            let Err(why) = self.webhook.send(&id, now_secs(), &message.body).await else { return Ok(()) };
-            if self.once {
-                return Err(Problem::NotTaken { index: message.index, why });
-            }
+            let Err(why) = self.webhook.send(&message.id, now_secs(), &message.body).await else { return Ok(()) };
             let age = now_secs().saturating_sub(message.at_secs);
             if age >= self.give_up_after_secs {
                 eprintln!("error: entry {} is {age} s old, was not taken, and is given up: {why}", message.index);
                 return Ok(());
+            }
+            if self.once {
+                return Err(Problem::NotTaken { index: message.index, why });
             }
             eprintln!("warning: entry {} is sent again in {wait} s: {why}", message.index);
             tokio::time::sleep(Duration::from_secs(wait)).await;
