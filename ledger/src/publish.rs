@@ -94,8 +94,6 @@ pub(crate) struct Publishing {
     anchor: Option<PathBuf>,
     /// Size of the checkpoint that is published; 0 without one.
     published: u64,
-    /// Size of the one before.
-    before: Option<u64>,
 }
 
 impl Publishing {
@@ -108,7 +106,7 @@ impl Publishing {
         published: u64,
     ) -> Self {
         let (files, anchor) = (Files::new(config.publish.clone()), config.anchor.clone());
-        Self { connection, shared, files, origin, anchor, published, before: None }
+        Self { connection, shared, files, origin, anchor, published }
     }
 
     /// Works until [`Newest::stop`], to the very end.
@@ -142,39 +140,28 @@ impl Publishing {
         }
         self.shared.was_published(signed.size);
         self.remove_partial(signed.size)?;
-        self.before = Some(self.published);
         self.published = signed.size;
         Ok(())
     }
 
-    /// Removes partial files of sizes that are neither `current` nor the one published before it.
+    /// Removes the partial files of what is published in full by now: whoever still reads an earlier size finds what it signs at the beginning of the full
+    /// file (C2SP `tlog-tiles`, partial tiles).
     fn remove_partial(&self, current: u64) -> Result<(), PublishError> {
-        let keep: Vec<TilePath> = [self.published, current].into_iter().flat_map(partial).collect();
-        let edges = [self.before, Some(self.published), Some(current)];
-        for path in edges.into_iter().flatten().flat_map(partial) {
-            self.files.keep_partial(&path.full().to_string(), path, &keep)?;
-            if path.kind() == TileKind::Entries {
-                self.files.keep_partial(&openings_path(path.full()), path, &keep)?;
+        let partial = |kind| {
+            let last = tile::nodes(kind, self.published) / TILE_WIDTH;
+            let full = tile::nodes(kind, current) / TILE_WIDTH;
+            // The one before has some where an earlier run ended before it had removed them.
+            (last.saturating_sub(1)..full.min(last + 1)).map(move |index| (kind, index))
+        };
+        for (kind, index) in tile::kinds(current).flat_map(partial) {
+            let full = TilePath::of_row(kind, index, u64::MAX);
+            self.files.remove_partial(&full.to_string())?;
+            if kind == TileKind::Entries {
+                self.files.remove_partial(&openings_path(full))?;
             }
         }
         Ok(())
     }
-}
-
-/// The partial files that belong to a size.
-fn partial(size: u64) -> impl Iterator<Item = TilePath> {
-    let last = move |kind| {
-        let row = match kind {
-            TileKind::Entries => size,
-            TileKind::Hashes { level } => size.checked_shr(u32::from(level) * TILE_WIDTH.ilog2()).unwrap_or(0),
-        };
-        let width = u16::try_from(row % TILE_WIDTH).ok().filter(|width| *width > 0)?;
-        match kind {
-            TileKind::Entries => TilePath::entries(row / TILE_WIDTH, width).ok(),
-            TileKind::Hashes { level } => TilePath::hashes(level, row / TILE_WIDTH, width).ok(),
-        }
-    };
-    tile::kinds(size).filter_map(last)
 }
 
 /// A directory in which another log is.

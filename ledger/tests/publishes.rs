@@ -8,9 +8,12 @@ use std::{collections::BTreeMap, fs};
 use hallmark_entry::{Summary, is_canonical};
 use hallmark_ledger::{Event, Ledger, Step};
 use hallmark_policy::{Facts, Reason, ReasonCode, Refusal};
-use hallmark_tlog::audit::Visitor;
+use hallmark_tlog::{
+    audit::{Auditor, LogFiles, Visitor},
+    tile::CHECKPOINT_PATH,
+};
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
-use world::{AUTHORITY, Mesh, World, audit, check_receipt, contents};
+use world::{AUTHORITY, Directory, Mesh, World, audit, check_receipt, contents, log_key};
 
 /// Checks every entry, and that the sequence numbers of each issuer have no gap.
 #[derive(Default)]
@@ -132,17 +135,62 @@ async fn publishing_again_from_nothing_gives_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn partial_files_of_old_sizes_are_taken_away() {
+async fn partial_files_stay_until_the_full_file_is_there_for_whoever_still_reads_an_earlier_size() {
     let world = World::new();
-    for _ in 0..5 {
+    let grow = async |entries: u64| {
         let ledger = world.open();
-        ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+        for _ in 0..entries {
+            ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+        }
         ledger.stop();
+    };
+    for _ in 0..5 {
+        grow(1).await;
     }
-    let mut names: Vec<_> = contents(&world.config.publish).into_keys().collect();
-    names.sort();
-    let expected = ["checkpoint", "tile/0/000.p/4", "tile/0/000.p/5", "tile/entries/000.p/4", "tile/entries/000.p/5"];
-    assert_eq!(names, expected);
+    let names = || contents(&world.config.publish).into_keys().collect::<Vec<_>>();
+    let of = |kind: &str| (1..=5).map(|width| format!("tile/{kind}/000.p/{width}")).collect::<Vec<_>>();
+    assert_eq!(names(), [vec!["checkpoint".to_owned()], of("0"), of("entries")].concat());
+    grow(250).await;
+    assert!(names().contains(&"tile/entries/000.p/255".to_owned()) && names().contains(&"tile/0/000.p/1".to_owned()));
+    grow(2).await;
+    let expected =
+        ["checkpoint", "tile/0/000", "tile/0/001.p/1", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/1"];
+    assert_eq!(names().into_iter().filter(|name| !name.contains("001.p/2")).collect::<Vec<_>>(), expected);
+    assert!(world.audit().is_clean());
+}
+
+/// A directory whose checkpoint was read some time ago.
+struct ReadEarlier {
+    checkpoint: Vec<u8>,
+    rest: Directory,
+}
+
+impl LogFiles for ReadEarlier {
+    type Error = std::io::Error;
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Self::Error> {
+        if path == CHECKPOINT_PATH { Ok(Some(self.checkpoint.clone())) } else { self.rest.read(path) }
+    }
+}
+
+#[tokio::test]
+async fn an_audit_of_any_size_that_was_published_is_not_disturbed_by_what_is_published_meanwhile() {
+    let world = World::new();
+    let mut checkpoints = Vec::new();
+    for entries in [1, 1, 1, 100, 152, 1, 1, 300, 60] {
+        let ledger = world.open();
+        for _ in 0..entries {
+            ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+        }
+        ledger.stop();
+        checkpoints.push(fs::read(world.config.publish.join(CHECKPOINT_PATH)).unwrap());
+        for checkpoint in &checkpoints {
+            let files = ReadEarlier { checkpoint: checkpoint.clone(), rest: Directory(world.config.publish.clone()) };
+            let report = Auditor::new(&[log_key().verifier().clone()]).audit(&files, &mut ()).unwrap();
+            assert!(report.is_clean(), "{:?}", report.findings);
+        }
+    }
+    assert_eq!(checkpoints.len(), 9);
 }
 
 #[tokio::test]

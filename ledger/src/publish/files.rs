@@ -114,26 +114,13 @@ impl Files {
         })
     }
 
-    /// Removes the partial files of the full one named `full`, which belongs to `path`, except those of `keep`.
-    pub(crate) fn keep_partial(&self, full: &str, path: TilePath, keep: &[TilePath]) -> Result<(), PublishError> {
-        let kept = |width: u16| keep.iter().any(|one| (one.full(), one.width()) == (path.full(), width));
+    /// Removes the partial files of the full one of that name.
+    pub(crate) fn remove_partial(&self, full: &str) -> Result<(), PublishError> {
         let directory = self.directory.join(format!("{full}.p"));
-        let listed = match fs::read_dir(&directory) {
-            Ok(listed) => listed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(&directory)(error)),
-        };
-        let mut left = false;
-        for file in listed {
-            let file = file.map_err(failed(&directory))?;
-            let width = file.file_name().to_str().and_then(|name| name.parse().ok());
-            if width.is_some_and(kept) {
-                left = true;
-            } else {
-                fs::remove_file(file.path()).map_err(failed(&file.path()))?;
-            }
+        match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&directory)(error)),
+            Ok(()) | Err(_) => Ok(()),
         }
-        if left { Ok(()) } else { fs::remove_dir(&directory).map_err(failed(&directory)) }
     }
 
     /// Makes the directories above a file, and remembers those above them.
