@@ -76,16 +76,13 @@ impl Ledger {
     /// See [`RebuildError`]. Files may have been written.
     pub fn rebuild(config: &LedgerConfig, keys: impl Into<LogKeys>) -> Result<Rebuilt, RebuildError> {
         let keys = keys.into();
-        let Checked { lock: _lock, connection, frontier, head, published, origin, key_change, .. } =
+        let Checked { lock: _lock, connection, frontier, head, origin, key_change, .. } =
             open::open_existing(config, &keys)?;
         if key_change.is_some() {
             return Err(RebuildError::KeysChanged);
         }
         if head.size == 0 {
             return Ok(Rebuilt { size: 0, right: 0, written: 0, removed: 0 });
-        }
-        if published == 0 && config.accept_missing_checkpoint {
-            connection.execute("UPDATE head SET unlogged_acceptance = (published > 0)", [])?;
         }
         let signed = sign(&keys, frontier.size(), frontier.root()).map_err(RebuildError::Unsigned)?;
         let rebuilt = repair(&connection, config.publish.clone(), origin, &signed)?;

@@ -4,7 +4,7 @@ use hallmark_entry::Object;
 use hallmark_policy::content::Serial;
 
 use crate::{
-    Event, KeyAction, KeyChange, Logged, UnixMillis,
+    Acceptance, Event, KeyAction, KeyChange, Logged, UnixMillis,
     batch::{Batch, Fault},
     instance::{self, Alarm, Withheld},
     origin::OriginRow,
@@ -18,9 +18,6 @@ pub(crate) const STOP: &str = "stop";
 
 /// Type of the entries between which a log goes over to another origin.
 pub(crate) const ORIGIN: &str = "origin";
-
-/// The command by which an operator confirmed that the database is the newest, although its published checkpoint was gone.
-const ACCEPT_MISSING_CHECKPOINT: &str = "accept-missing-checkpoint";
 
 impl Batch<'_> {
     /// Logs an event; a loaded policy is in force from here on.
@@ -42,8 +39,10 @@ impl Batch<'_> {
         if let Event::LogKeys { change, by: _ } = event {
             OriginRow::change_keys(self.connection, change)?;
         }
-        if matches!(event, Event::OperatorCommand { command } if command == ACCEPT_MISSING_CHECKPOINT) {
-            self.connection.prepare_cached("UPDATE head SET unlogged_acceptance = 0")?.execute([])?;
+        if let Event::OperatorCommand { command } = event
+            && let Some(accepted) = Acceptance::of_command(command)
+        {
+            accepted.forget(self.connection)?;
         }
         Ok(logged)
     }

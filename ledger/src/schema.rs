@@ -18,8 +18,8 @@ const STATEMENTS_MAX: usize = 64;
 
 /// Entries are only ever appended. `head` has one row: the tree after the last batch.
 /// Its `published` is at most what was ever published, and over 0 once anything was. `anchored` says that a copy of the checkpoint
-/// was written to another volume, `unlogged_acceptance` that an operator had the directory rebuilt without its checkpoint, which the next
-/// start logs.
+/// was written to another volume, `unlogged_acceptance` what operators accepted that no entry says yet (1: a missing checkpoint,
+/// 2: a missing anchor).
 /// `origin` has a row for each name under which the log was published, the current one last: its keys, and of those before their last
 /// checkpoint. `first_index` is where its first entry stands in the one tree, `rolling` that not all of a roll-over is on the disk.
 /// `opening` has the private values of entries; without its rows the entries are what they were.

@@ -6,7 +6,7 @@ mod world;
 use std::{collections::BTreeMap, fs};
 
 use hallmark_entry::{Summary, is_canonical};
-use hallmark_ledger::{Event, Ledger, Step};
+use hallmark_ledger::{Event, Ledger, OpenError, Step};
 use hallmark_policy::{Facts, Reason, ReasonCode, Refusal};
 use hallmark_tlog::{
     audit::{Auditor, LogFiles, Visitor},
@@ -107,6 +107,20 @@ fn refusal(world: &World) -> Refusal {
     Refusal { reasons, facts: Facts::default(), policy: world.policy.digest() }
 }
 
+/// Waits until everything is published.
+#[cfg(test)]
+async fn settled(world: &World, ledger: &Ledger) {
+    for _ in 0..500 {
+        let size = ledger.head().size;
+        let published = fs::read_to_string(world.config.publish.join(CHECKPOINT_PATH)).unwrap_or_default();
+        if published.lines().nth(1) == Some(size.to_string().as_str()) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it is published within a second");
+}
+
 #[tokio::test]
 async fn publishing_again_from_nothing_gives_the_same_bytes() {
     let mut world = World::new();
@@ -194,6 +208,72 @@ async fn an_audit_of_any_size_that_was_published_is_not_disturbed_by_what_is_pub
 }
 
 #[tokio::test]
+async fn one_directory_is_published_into_by_one_daemon() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mut other = world.crashed();
+    other.config.publish.clone_from(&world.config.publish);
+    let error = other.try_open().unwrap_err();
+    assert!(matches!(error, OpenError::Published { .. }), "{error}");
+    ledger.stop();
+    other.open().stop();
+}
+
+#[tokio::test]
+async fn whose_checkpoint_was_replaced_by_another_copy_of_the_database_stops_and_replaces_nothing() {
+    for of_the_anchor in [false, true] {
+        let mut world = World::new();
+        world.config.anchor = Some(world.directory.path().join("anchor"));
+        let ledger = world.begin().await;
+        settled(&world, &ledger).await;
+        let other = world.crashed();
+        let theirs = other.open();
+        for _ in 0..3 {
+            theirs.record(Event::ClockAccepted, other.at()).await.unwrap();
+        }
+        theirs.stop();
+        let place = if of_the_anchor {
+            world.directory.path().join("anchor")
+        } else {
+            world.config.publish.join(CHECKPOINT_PATH)
+        };
+        fs::copy(other.config.publish.join(CHECKPOINT_PATH), &place).unwrap();
+        let replaced = fs::read(&place).unwrap();
+        let mut stopped = None;
+        for _ in 0..200 {
+            if let Err(error) = ledger.record(Event::Heartbeat, world.at()).await {
+                stopped = Some(error.to_string());
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let stopped = stopped.expect("it stops");
+        assert!(stopped.contains("older"), "{stopped}");
+        ledger.stop();
+        assert!(fs::read(&place).unwrap() == replaced, "what others may have seen stays");
+        assert!(matches!(world.try_open().unwrap_err(), OpenError::Restored { .. }));
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_checkpoint_that_was_put_back_is_gone_on_from() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    settled(&world, &ledger).await;
+    let earlier = fs::read(world.config.publish.join(CHECKPOINT_PATH)).unwrap();
+    for _ in 0..3 {
+        ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+    }
+    settled(&world, &ledger).await;
+    fs::write(world.config.publish.join(CHECKPOINT_PATH), earlier).unwrap();
+    ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+    ledger.stop();
+    let report = world.audit();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!(report.size, 5);
+}
+
+#[tokio::test]
 async fn a_published_log_that_fell_behind_is_filled() {
     let world = World::new();
     let ledger = world.begin().await;
@@ -233,7 +313,6 @@ async fn a_log_that_cannot_be_published_goes_on_minting() {
 
 #[tokio::test]
 async fn a_checkpoint_of_another_log_key_is_not_overwritten() {
-    use hallmark_ledger::OpenError;
     use hallmark_tlog::note::SignerKey;
     let world = World::new();
     world.begin().await.stop();

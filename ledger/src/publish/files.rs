@@ -10,6 +10,8 @@ use std::{
 
 use hallmark_tlog::{bundle::BundleError, tile::TilePath};
 
+use crate::OpenError;
+
 /// Why the log could not be published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -34,9 +36,27 @@ pub enum PublishError {
         /// Parts that should be.
         wanted: u16,
     },
+    /// The database is not what was signed.
+    #[error(
+        "{what} in the database is not what was signed, and nothing was written from it; hint: keep the published directory, and restore the database from a backup"
+    )]
+    Damaged {
+        /// What of it.
+        what: String,
+    },
+    /// What stands where the checkpoint is to be is not one that this log goes on from.
+    #[error(transparent)]
+    Replaced(Box<OpenError>),
     /// Entries that no bundle takes.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+}
+
+impl PublishError {
+    /// Whether another copy of the database was published meanwhile.
+    pub(crate) fn is_of_an_older_database(&self) -> bool {
+        matches!(self, Self::Replaced(error) if matches!(**error, OpenError::Restored { .. }))
+    }
 }
 
 /// Whether all parts of a file are there.
