@@ -5,7 +5,7 @@ pub(crate) mod tree;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -230,13 +230,20 @@ pub(crate) struct Taken {
     pub(crate) directory: PathBuf,
 }
 
-/// Whether a log of that name may be written into a directory: it is not the one that is in use, and has no checkpoint of another log. What does
+/// The path of a directory without links, also if it is not there yet; none that goes back through what is not there.
+fn resolved(directory: &Path) -> Option<PathBuf> {
+    let directory = std::path::absolute(directory).ok()?;
+    let (there, found) = directory.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)))?;
+    let rest = directory.strip_prefix(there).ok()?;
+    rest.components().all(|part| matches!(part, Component::Normal(_))).then(|| found.join(rest))
+}
+
+/// Whether a log of that name may be written into a directory: it is not the one that is in use, in it or above it, and has no checkpoint of another log. What does
 /// not read as a checkpoint is somebody's, too.
 pub(crate) fn is_free_for(origin: &str, directory: &Path, in_use: &Path) -> Result<(), Taken> {
     let taken = || Err(Taken { directory: directory.to_owned() });
-    let is_in_use = directory == in_use
-        || matches!((directory.canonicalize(), in_use.canonicalize()), (Ok(one), Ok(other)) if one == other);
-    if is_in_use {
+    let (Some(wanted), Some(used)) = (resolved(directory), resolved(in_use)) else { return taken() };
+    if wanted.starts_with(&used) || used.starts_with(&wanted) {
         return taken();
     }
     match fs::read(directory.join(CHECKPOINT_PATH)) {

@@ -197,7 +197,15 @@ async fn what_was_interrupted_is_finished_by_the_same_command_before_anything_el
         assert!(matches!(error, RollError::Occupied { .. }), "{error}");
         assert!(contents(&elsewhere) == before, "the log that is there is left alone");
     }
+    let name = world.config.publish.file_name().unwrap();
+    for elsewhere in [world.config.publish.join("below"), world.directory.path().join("missing/..").join(name)] {
+        let next = NextLog { publish: elsewhere, ..next(&world, NEXT_YEAR) };
+        let error = Ledger::roll(&world.config, log_key(), next, UnixMillis(NOW_SECS * 1_000 + 500_000)).unwrap_err();
+        assert!(matches!(error, RollError::Occupied { .. }), "{error}");
+    }
     let rolled = roll(&world, log_key(), NEXT_YEAR).unwrap();
+    let again = roll(&world, log_key(), NEXT_YEAR).unwrap();
+    assert_eq!(again.closed_size, rolled.closed_size, "who was not told asks again");
     let closed = audit(std::slice::from_ref(&world.config.publish), &log_key(), &mut ());
     assert!(closed.is_clean() && closed.size == rolled.closed_size);
     let error = world.try_open().unwrap_err();
