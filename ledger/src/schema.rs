@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 7;
+pub(crate) const SCHEMA_VERSION: i64 = 8;
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -38,9 +38,10 @@ const STATEMENTS_MAX: usize = 64;
 /// of what lives longest among its certificates, `retried` whether the retry with another key was used, `withheld` whether the current
 /// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void). `serial.instance` says
 /// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
-/// key of a certificate with a registration, `serial.same_as` the decision of the one with the same key that was given in its place,
+/// key of a certificate with a registration, `serial.same_as` the decision of the first of those with the same key that were given in each other's place: their
+/// group, which is its own decision where there is none, and which `instance` has of its current and its previous certificate;
 /// `serial.displaced` whether a retry with another key took its place.
-/// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it. Their records may be gone.
+/// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it, newest first, those `before` a decision next. Their records may be gone.
 /// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it. It never forgets, as the
 /// log does not.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
@@ -181,10 +182,12 @@ CREATE TABLE instance (
     serial BLOB NOT NULL,
     spki_sha256 BLOB NOT NULL,
     log_index INTEGER NOT NULL,
+    current_group INTEGER NOT NULL,
     previous_issuer INTEGER REFERENCES issuer (id),
     previous_serial BLOB,
     previous_spki_sha256 BLOB,
     previous_index INTEGER,
+    previous_group INTEGER,
     retried INTEGER NOT NULL DEFAULT 0,
     withheld INTEGER NOT NULL DEFAULT 0,
     revoked_at INTEGER,
@@ -194,7 +197,8 @@ CREATE TABLE revoking (
     registration INTEGER PRIMARY KEY,
     authority TEXT NOT NULL,
     reason INTEGER NOT NULL,
-    revoked_by TEXT NOT NULL
+    revoked_by TEXT NOT NULL,
+    before INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX instance_name ON instance (authority, provider, name);
 CREATE INDEX instance_revoked ON instance (authority, provider, name) WHERE revoked_at IS NOT NULL;

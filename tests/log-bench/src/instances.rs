@@ -180,8 +180,8 @@ fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
         )?;
         let mut instance = transaction.prepare(
             "INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, moves, not_after, issuer, \
-             serial, spki_sha256, log_index, previous_issuer, previous_serial, previous_spki_sha256, previous_index) \
-             VALUES (?1, ?2, ?3, ?4, ?5, 1795000000000, 1797500000000, 30, ?6, 1, ?7, randomblob(32), ?8, 1, ?7, randomblob(32), ?8)",
+             serial, spki_sha256, log_index, current_group, previous_issuer, previous_serial, previous_spki_sha256, previous_index, previous_group) \
+             VALUES (?1, ?2, ?3, ?4, ?5, 1795000000000, 1797500000000, 30, ?6, 1, ?7, randomblob(32), ?8, ?8, 1, ?7, randomblob(32), ?8, ?8)",
         )?;
         for number in 0..instances {
             let id = i64::try_from(number * certificates)?;
