@@ -1,17 +1,13 @@
 //! Entries of events.
 
 use hallmark_entry::Object;
-use hallmark_policy::content::Serial;
 
 use crate::{
     Acceptance, Event, KeyAction, KeyChange, Logged, UnixMillis,
     batch::{Batch, Fault},
-    instance::{self, Alarm, Withheld},
+    instance::{self, Withheld},
     origin::OriginRow,
 };
-
-/// The word of an alarm about a certificate that is not ours.
-const FOREIGN_CERTIFICATE: &str = "foreign-certificate";
 
 /// Type of the entry that ends a clean run.
 pub(crate) const STOP: &str = "stop";
@@ -23,9 +19,6 @@ impl Batch<'_> {
     /// Logs an event; a loaded policy is in force from here on.
     pub(crate) fn record(&mut self, event: &Event, at: UnixMillis) -> Result<Logged, Fault> {
         let logged = self.append(entry(event, at), at)?;
-        if let Event::ForeignCertificate { authority, sentence, .. } = event {
-            self.alarms.push(Alarm::new(FOREIGN_CERTIFICATE, authority, logged.index, sentence));
-        }
         if let Event::PolicyLoaded { digest, text, by: _ } = event {
             self.keep_blob(text.as_bytes())?;
             self.policy = Some(*digest);
@@ -62,7 +55,6 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::SigningFailed { .. }
         | Event::OperatorCommand { .. }
         | Event::Aggregate { .. }
-        | Event::ForeignCertificate { .. }
         | Event::RevokeCertificates { .. }
         | Event::LogKeys { .. }
         | Event::Heartbeat => None,
@@ -135,17 +127,6 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 .count("count", *count)
                 .integer("from", from.0)
                 .integer("to", to.0),
-        ),
-        Event::ForeignCertificate { authority, caller, request_id, serial, sentence, log_index } => (
-            "alarm",
-            object
-                .text("alarm", FOREIGN_CERTIFICATE)
-                .text("authority", authority)
-                .text("caller", caller)
-                .text("request-id", request_id)
-                .maybe_hex("presented-serial", serial.as_ref().map(Serial::as_bytes))
-                .text("sentence", sentence)
-                .count("decision-index", *log_index),
         ),
         Event::LogKeys { change: KeyChange { keys, added, removed }, by } => (
             "log-key",
