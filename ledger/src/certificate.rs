@@ -98,7 +98,8 @@ pub(crate) fn page(
         match looked {
             Looked::Found(record) => page.certificates.push(*record),
             Looked::Other => {}
-            Looked::Earlier => return Ok(page),
+            Looked::Earlier if is_in_order_below(connection, log_index)? => return Ok(page),
+            Looked::Earlier => {}
         }
         if page.certificates.len() >= filter.most || read_entries >= ENTRIES_MAX {
             page.next = Some(log_index).filter(|index| *index > 0);
@@ -166,12 +167,18 @@ pub(crate) fn index(connection: &Connection, facts: &Facts, serial: Serial, log_
 enum Looked {
     Found(Box<CertificateRecord>),
     Other,
-    /// Everything from here on is earlier than what is wanted.
+    /// It is earlier than what is wanted.
     Earlier,
 }
 
 /// How much earlier an entry may say it is than one before it.
 const DISORDER_MILLIS: i64 = 60_000;
+
+/// Whether no entry below is later than this one: the clock was never set back under an operator's word before.
+fn is_in_order_below(connection: &Connection, log_index: u64) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM clock_step WHERE log_index < ?1";
+    Ok(!connection.prepare_cached(sql)?.exists([signed(log_index)])?)
+}
 
 fn look(
     connection: &Connection,

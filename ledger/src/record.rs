@@ -7,6 +7,7 @@ use crate::{
     batch::{Batch, Fault},
     instance::{self, Withheld},
     origin::OriginRow,
+    schema::signed,
 };
 
 /// Type of the entry that ends a clean run.
@@ -28,6 +29,10 @@ impl Batch<'_> {
         }
         if let Some(distrusted) = clock_distrusted(event) {
             self.connection.prepare_cached("UPDATE head SET clock_distrusted = ?1")?.execute([distrusted])?;
+        }
+        if matches!(event, Event::ClockAccepted) {
+            let sql = "INSERT INTO clock_step (log_index) VALUES (?1)";
+            self.connection.prepare_cached(sql)?.execute([signed(logged.index)])?;
         }
         if let Event::LogKeys { change, by: _ } = event {
             OriginRow::change_keys(self.connection, change)?;

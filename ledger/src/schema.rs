@@ -44,6 +44,7 @@ const STATEMENTS_MAX: usize = 64;
 /// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it, newest first, those `before` a decision next. Their records may be gone.
 /// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it. It never forgets, as the
 /// log does not.
+/// `clock_step` has where an operator took the clock for right: only there can an entry be earlier than the one before it.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
 /// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
@@ -192,6 +193,9 @@ CREATE TABLE instance (
     withheld INTEGER NOT NULL DEFAULT 0,
     revoked_at INTEGER,
     revoked_index INTEGER
+) STRICT;
+CREATE TABLE clock_step (
+    log_index INTEGER PRIMARY KEY
 ) STRICT;
 CREATE TABLE revoking (
     registration INTEGER PRIMARY KEY,
