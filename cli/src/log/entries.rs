@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, io};
 use hallmark_entry::schema::Misfit;
 
 use super::{
+    findings::FINDINGS_MAX,
     names::{NameFinding, Names},
+    policies::Policies,
     revocations::{RevocationFinding, Revocations},
     seen::{Issued, Kind, Seen, What},
-    serials::{Fault, Serials},
+    serials::{Fault, Faults, Serials},
 };
 use crate::when;
 
@@ -16,8 +18,14 @@ use crate::when;
 /// and committed in another order; a signer whose clock is off by more stops minting.
 pub(crate) const DISORDER_MILLIS_MAX: i64 = 30_000;
 
-/// Most findings that are kept.
-const FINDINGS_MAX: usize = 1_000;
+/// Different types that are counted apart; what comes on top is counted together.
+const KINDS_MAX: usize = 1_000;
+
+/// What types on top are counted as.
+const OTHER_KINDS: &str = "(others)";
+
+/// Issuers whose numbers are followed: some 10 MB. A signer that rotates every hour has as many in 14 years.
+const ISSUERS_MAX: usize = 1 << 17;
 
 /// What is wrong with an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +84,10 @@ pub(crate) struct Entries {
     pub(crate) private: u64,
     pub(crate) opened: u64,
     pub(crate) issuers: BTreeMap<[u8; 32], u64>,
+    /// Certificates of issuers on top of [`ISSUERS_MAX`], whose numbers were not followed.
+    pub(crate) unnumbered: u64,
+    /// The policies that came into force.
+    pub(crate) policies: Policies,
     pub(crate) first_millis: Option<i64>,
     pub(crate) newest_millis: Option<i64>,
     pub(crate) findings: Vec<EntryFinding>,
@@ -112,6 +124,8 @@ impl Entries {
             private: 0,
             opened: 0,
             issuers: BTreeMap::new(),
+            unnumbered: 0,
+            policies: Policies::default(),
             first_millis: None,
             newest_millis: None,
             findings: Vec::new(),
@@ -135,13 +149,21 @@ impl Entries {
         self.revocations.lost
     }
 
+    /// How many revocations and CRLs are of more issuers than are told apart.
+    pub(crate) fn uncompared(&self) -> u64 {
+        self.revocations.uncompared
+    }
+
     /// The next entry.
     pub(crate) fn add(&mut self, index: u64, seen: Seen) -> io::Result<()> {
-        let Seen { kind, time, what, misfit, private, opened, statement } = seen;
+        let Seen { kind, time, what, misfit, private, opened, statement, policy } = seen;
         let is_first = self.begins_later && self.seen == 0;
         self.seen += 1;
         if let Some(what) = self.names.add(index, statement.map(|statement| *statement), is_first) {
             self.find(EntryFinding::Name { index, what });
+        }
+        if let Some(digest) = policy {
+            self.policies.add(digest);
         }
         self.private += u64::from(private);
         self.opened += u64::from(opened);
@@ -189,6 +211,8 @@ impl Entries {
     }
 
     fn count(&mut self, kind: &str) {
+        let is_one_more = self.kinds.len() >= KINDS_MAX && !self.kinds.contains_key(kind);
+        let kind = if is_one_more { OTHER_KINDS } else { kind };
         match self.kinds.get_mut(kind) {
             Some(count) => *count += 1,
             None => drop(self.kinds.insert(kind.to_owned(), 1)),
@@ -240,7 +264,9 @@ impl Entries {
             self.find(finding);
         }
         self.findings_dropped += std::mem::take(&mut self.unconfirmed_dropped);
-        for (index, fault) in std::mem::take(&mut self.serials).faults()? {
+        let Faults { first, dropped } = std::mem::take(&mut self.serials).faults()?;
+        self.findings_dropped += dropped;
+        for (index, fault) in first {
             match fault {
                 Fault::IssuedTwice { earlier } => self.find(EntryFinding::SerialTwice { index, earlier }),
                 // What issued it may be in a bundle that is gone.
@@ -258,6 +284,10 @@ impl Entries {
 
     fn look_at_issued(&mut self, index: u64, issued: Issued) -> io::Result<()> {
         let Issued { issuer, sequence: found, serial } = issued;
+        if self.issuers.len() >= ISSUERS_MAX && !self.issuers.contains_key(&issuer) {
+            self.unnumbered += 1;
+            return self.serials.add(serial, index);
+        }
         let last = self.issuers.insert(issuer, found);
         let wanted = last.unwrap_or(0).saturating_add(1);
         if wanted != found && !(self.begins_later && last.is_none()) {
@@ -323,6 +353,23 @@ mod tests {
                 "entry 1 is number 3 of the issuer aaaaaaaaaaaaaaaa…, but 2 comes next; issued certificates are not logged"
             ]
         );
+    }
+
+    #[test]
+    fn types_and_issuers_without_end_are_counted_together() {
+        let mut all = Entries::new(900, false);
+        for index in 0..2_000 {
+            let kind = format!("{index} {}", "x".repeat(60_000));
+            all.add(index, seen::look(index, at(&kind, 5).as_bytes(), &[])).unwrap();
+        }
+        assert_eq!((all.kinds.len(), all.kinds[OTHER_KINDS]), (KINDS_MAX + 1, 1_000));
+        assert!(all.kinds.keys().all(|kind| kind.len() < 100), "nor are they long");
+        for index in 0..ISSUERS_MAX as u64 + 5 {
+            let mut issuer = [0; 32];
+            issuer[..8].copy_from_slice(&index.to_be_bytes());
+            all.look_at_issued(index, Issued { issuer, sequence: 1, serial: u128::from(index) }).unwrap();
+        }
+        assert_eq!((all.issuers.len(), all.unnumbered), (ISSUERS_MAX, 5));
     }
 
     #[test]

@@ -35,7 +35,10 @@ impl Judge {
                 let mut command = Command::new(program("hallmark"));
                 command.env("HOME", home.path()).env_remove("XDG_STATE_HOME").env_remove("HALLMARK_CONFIG");
                 // A checkpoint that does not open ends it before there is a verdict over files.
-                obey(command.args(["log", "verify", "--key", vkey, "--anchor"]).arg(earlier).arg(log), &["failed:", "error:"])
+                obey(
+                    command.args(["log", "verify", "--key", vkey, "--anchor"]).arg(earlier).arg(log),
+                    &["failed:", "error:"],
+                )
             }
             Self::Go => obey(Command::new(go()).arg(log).arg(vkey).arg(earlier), &["rejected:"]),
             Self::Python => {

@@ -69,7 +69,8 @@ async fn publish() -> Published {
         });
     }
     clients.join_all().await;
-    let by_caller = ["certificate", "revoke", "--authority", "athenz", "--caller", "coordinator", "--why", "a test", "--yes"];
+    let by_caller =
+        ["certificate", "revoke", "--authority", "athenz", "--caller", "coordinator", "--why", "a test", "--yes"];
     succeed(laboratory.hallmark_operator(&daemon).args(by_caller));
     assert!(daemon.terminate());
     let vkey = fs::read_to_string(laboratory.path("log.vkey")).unwrap().trim().to_owned();
