@@ -5,7 +5,7 @@
 use std::{fs, path::Path};
 
 use hallmark_entry::sha256;
-use hallmark_tlog::tile::{CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath};
+use hallmark_tlog::tile::{self, CHECKPOINT_PATH, TileKind, TilePath};
 
 use super::{findings::Findings, openings, policies, source::read_file};
 use crate::files::{self, FileError};
@@ -67,7 +67,7 @@ fn look_at(root: &Path, name: &str, size: u64, found: &mut Leftovers) -> Result<
         found.others += 1;
         return Ok(());
     };
-    let current = TilePath::of_row(path.kind(), path.index(), nodes(path.kind(), size));
+    let current = TilePath::of_row(path.kind(), path.index(), tile::nodes(path.kind(), size));
     if path == current || path == current.full() {
         return Ok(());
     }
@@ -120,14 +120,6 @@ fn look_at_pruned(root: &Path, size: u64, found: &mut Leftovers) -> Result<(), F
         found.findings.add(&format!("`{PRUNED_BEFORE}` holds no number of entries of this log"));
     }
     Ok(())
-}
-
-/// Nodes or entries in the row of that kind.
-fn nodes(kind: TileKind, size: u64) -> u64 {
-    match kind {
-        TileKind::Entries => size,
-        TileKind::Hashes { level } => size.checked_shr(u32::from(level) * TILE_WIDTH.ilog2()).unwrap_or(0),
-    }
 }
 
 #[cfg(test)]
