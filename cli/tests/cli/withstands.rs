@@ -20,6 +20,9 @@ use crate::{
 
 const NEVER_STALE: &str = "--stale-after=99999d";
 
+/// Address space for what fills the memory otherwise: threads have stacks of 2 MiB, and files of a log up to 16 MiB.
+const MEBIBYTES_MAX: u64 = 400;
+
 /// Longest time for what has no end otherwise.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -67,11 +70,29 @@ fn openings_that_are_none_are_one_finding_and_fill_no_memory() {
     let (world, openings) = private();
     for (more, line) in [("\n".repeat(4_000_000), 3), (openings.clone(), 3), ("x".repeat(4_000_000), 3)] {
         world.write("log/openings/000.p/5", openings.clone() + &more);
-        let run = log_run(&world, "verify", &[NEVER_STALE, "--no-state", "--json"]);
+        let words = ["log", "verify", "log", "--key", "log.vkey", NEVER_STALE, "--no-state", "--json"];
+        let run = world.run_within(MEBIBYTES_MAX, &words);
         let findings = run.json()["findings"].as_array().unwrap().clone();
         let found =
             format!("`openings/000.p/5`, line {line}, is no opening of this bundle, and nothing of that file counts");
         assert_eq!((run.code, findings), (1, vec![found.into()]));
+    }
+}
+
+#[test]
+fn a_log_of_entries_as_large_as_can_be_and_all_unlike_fills_no_memory() {
+    let world = World::new();
+    let entry = |number: u64| {
+        let caller = format!("{number} {}", "c".repeat(30_000));
+        let kind = format!("{number}-{}", "k".repeat(30_000));
+        let time = THEN_MILLIS + i64::try_from(number).unwrap();
+        format!(r#"{{"caller":"{caller}","time":{time},"type":"{kind}","version":1}}"#).into_bytes()
+    };
+    publish_any(&world, &(0..3_000).map(entry).collect::<Vec<_>>());
+    for (command, more) in [("verify", &[NEVER_STALE, "--no-state"][..]), ("query", &[]), ("stats", &[])] {
+        let run = world.run_within(MEBIBYTES_MAX, &[&["log", command, "log", "--key", "log.vkey"][..], more].concat());
+        assert_eq!(run.code, 0, "{command}: {}", run.stderr);
+        assert!(run.told().len() < 1 << 20, "{command}: {} bytes", run.told().len());
     }
 }
 
