@@ -14,6 +14,7 @@ use hallmark_tests::{
     client::connect,
     daemon::{Daemon, Laboratory, succeed},
 };
+use hallmark_tlog::note::SignerKey;
 use judge::{JUDGES, Judge};
 use proptest::{prelude::*, test_runner::TestRunner};
 use tokio::task::JoinSet;
@@ -125,6 +126,36 @@ fn judges_that_nobody_here_wrote_accept_a_published_log() {
     }
     let size = forge::size(&published.log());
     assert!(size > 300, "{size} entries are more than one tile");
+}
+
+#[test]
+fn an_entry_that_was_too_long_is_accepted_by_every_judge() {
+    let published = published();
+    let copy = tempfile::tempdir().unwrap();
+    let log = copy.path().join("log");
+    forge::copy(&published.log(), &log);
+    let mut entries = forge::entries(&log);
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let digest = "ab".repeat(32);
+    let omitted =
+        format!(r#"{{"omitted-bytes":70000,"omitted-sha256":"{digest}","time":{time},"type":"decision","version":1}}"#);
+    entries.push(omitted.into_bytes());
+    let key = fs::read_to_string(published.laboratory.path("log.key")).unwrap();
+    forge::publish(&log, &entries, Some(&SignerKey::parse(key.trim()).unwrap()));
+    for judge in JUDGES {
+        assert_eq!(judge.judge(&log, &published.vkey, &published.earlier()), Ok(()), "{judge:?}");
+    }
+}
+
+#[test]
+fn the_script_says_that_it_could_not_look_and_not_that_it_rejects() {
+    let published = published();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/verify-log.py");
+    for (key, earlier) in [(published.vkey.as_str(), "nowhere"), ("no key", "nowhere")] {
+        let output = Command::new("python3").arg(&script).arg(published.log()).args([key, earlier]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.starts_with("error: "), "{said}");
+    }
 }
 
 #[test]
