@@ -12,6 +12,7 @@ mod leftovers;
 mod names;
 mod opened;
 mod openings;
+mod outside;
 mod policies;
 mod printer;
 pub(crate) mod prove;

@@ -1,40 +1,28 @@
 //! `hallmark log reconcile`: what is outside against what the log says of one issuer: certificates, CRLs, and how often the
 //! device says that it signed.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use hallmark_entry::{Summary, sha256};
-use hallmark_policy::crl::CRL_BYTES_MAX;
 use serde_json::json;
 
 use super::{
     about, but_pruned,
-    device_log::DeviceLog,
     opened::Opened,
+    outside::Outside,
     scan::{Scan, bar},
     unclean,
 };
 use crate::{
     arguments::ReconcileArguments,
-    certificate::{CertificateView, CrlView, without_zeros},
+    certificate::{CertificateView, without_zeros},
     exit::Exit,
-    files::{self, FileError},
-    hex, pem,
+    hex,
     problem::Problem,
     screen::{Screen, Tone, printable},
     table::Table,
     when,
 };
-
-/// Largest file with a CRL, in bytes: PEM takes a third more than the largest CRL that a signer makes.
-const CRL_FILE_BYTES_MAX: usize = 2 * CRL_BYTES_MAX;
-
-/// Largest file with certificates, in bytes: some 40,000.
-const CERTIFICATES_BYTES_MAX: usize = 64 << 20;
 
 /// Most findings that are printed; JSON has them all.
 const FINDINGS_SHOWN_MAX: usize = 20;
@@ -60,26 +48,6 @@ struct Counted {
     void: u64,
     again: u64,
     failed: u64,
-}
-
-/// What is outside.
-struct Outside {
-    /// Digests of certificates at hand that the issuer signed, with the file each came from; those found in the log leave.
-    missing: HashMap<String, PathBuf>,
-    /// CRLs, by the digest of what was signed.
-    missing_crls: HashMap<String, PathBuf>,
-    /// Serials that CRLs revoke; those that were issued leave.
-    unknown_serials: HashSet<Vec<u8>>,
-    /// What the device logged.
-    device: Option<DeviceLog>,
-    /// How often the device signed, as it says or as its log does.
-    counter: Option<u64>,
-    /// Entries that were not read: what is not in the others may be in these.
-    pruned_before: u64,
-    certificates: usize,
-    of_others: usize,
-    crls: usize,
-    revoked: usize,
 }
 
 /// Compares.
@@ -190,75 +158,6 @@ fn say(bytes: &[u8], issuer: &str) -> Option<Said> {
         }
         (_, _) => None,
     }
-}
-
-impl Outside {
-    fn read(arguments: &ReconcileArguments, issuer: &CertificateView, pruned_before: u64) -> Result<Self, Problem> {
-        let read = |path: &PathBuf| DeviceLog::read(path, arguments.device_key);
-        let device = arguments.device_log.as_ref().map(read).transpose()?;
-        let counter = arguments.counter.or(device.as_ref().map(|device| device.signatures));
-        let mut outside = Self {
-            missing: HashMap::new(),
-            missing_crls: HashMap::new(),
-            unknown_serials: HashSet::new(),
-            certificates: 0,
-            of_others: 0,
-            crls: 0,
-            revoked: 0,
-            device,
-            counter,
-            pruned_before,
-        };
-        for path in files_of(&arguments.certificates)? {
-            outside.read_certificates(&path, issuer)?;
-        }
-        for path in &arguments.crl {
-            outside.read_crl(path, issuer)?;
-        }
-        Ok(outside)
-    }
-
-    fn read_certificates(&mut self, path: &Path, issuer: &CertificateView) -> Result<(), Problem> {
-        let unexpected = || FileError::Unexpected { path: path.to_owned(), expected: "certificates" };
-        for der in pem::all(&files::read_up_to(path, CERTIFICATES_BYTES_MAX)?).ok_or_else(unexpected)? {
-            let certificate = CertificateView::read(&der).ok_or_else(unexpected)?;
-            if certificate.is_signed_by(issuer) {
-                self.certificates += 1;
-                self.missing.insert(about::digest(&certificate), path.to_owned());
-            } else {
-                self.of_others += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn read_crl(&mut self, path: &Path, issuer: &CertificateView) -> Result<(), Problem> {
-        let unexpected = || FileError::Unexpected { path: path.to_owned(), expected: "CRL of this issuer" };
-        let der = pem::first(&files::read_up_to(path, CRL_FILE_BYTES_MAX)?).ok_or_else(unexpected)?;
-        let crl = CrlView::read(&der).filter(|crl| crl.is_signed_by(issuer)).ok_or_else(unexpected)?;
-        self.crls += 1;
-        self.revoked += crl.serials.len();
-        self.unknown_serials.extend(crl.serials);
-        self.missing_crls.insert(hallmark_policy::hex(&sha256(&crl.to_be_signed)), path.to_owned());
-        Ok(())
-    }
-}
-
-/// The files that were named, and those in directories that were.
-fn files_of(named: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
-    let mut found = Vec::new();
-    for path in named {
-        if path.is_dir() {
-            let failed = |source| FileError::Read { path: path.clone(), source };
-            for file in fs::read_dir(path).map_err(failed)? {
-                found.push(file.map_err(failed)?.path());
-            }
-        } else {
-            found.push(path.clone());
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// What is outside and not in the entries that were read.

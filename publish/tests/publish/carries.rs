@@ -97,7 +97,7 @@ fn a_log_that_is_written_all_the_time_is_followed() {
     let world = World::new();
     let all = entries(3_000);
     world.publish(&all[..1]);
-    let mut program = world.program("push", &world.to_files());
+    let program = world.program("push", &world.to_files());
     let arguments: Vec<_> = program.get_args().map(ToOwned::to_owned).filter(|argument| argument != "--once").collect();
     let mut child = Command::new(program.get_program())
         .args(arguments)
