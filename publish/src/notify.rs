@@ -11,9 +11,7 @@ use std::{
 };
 
 use hallmark_tlog::{
-    audit::LogFiles as _,
     bundle,
-    checkpoint::Checkpoint,
     frontier::Frontier,
     hash::Hash,
     note::VerifierKey,
@@ -23,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     arguments::NotifyArguments,
-    directory::{self, Directory},
+    directory::{self, Directory, Snapshot},
     problem::{Nodes, Problem},
     webhook::Webhook,
 };
@@ -99,13 +97,14 @@ fn begin(notifier: &Notifier, arguments: &NotifyArguments) -> Result<u64, Proble
 impl Notifier {
     /// Sends what the log has from the entry `next` on.
     async fn send_new(&self, next: &mut u64, state: &Path) -> Result<(), Problem> {
-        let Some((_, head)) = self.directory.checkpoint(&self.keys)? else { return Ok(()) };
-        if head.size() < *next {
+        let Some(mut snapshot) = self.directory.snapshot(&self.keys)? else { return Ok(()) };
+        let size = snapshot.head.size();
+        if size < *next {
             let (who, what) = ("what was sent before".to_owned(), "an older log was put in its place");
-            return Err(Problem::Rolled { who, theirs: *next, ours: head.size(), what });
+            return Err(Problem::Rolled { who, theirs: *next, ours: size, what });
         }
-        while *next < head.size() {
-            let Ahead { messages, until } = self.ahead(*next, &head)?;
+        while *next < size {
+            let Ahead { messages, until } = self.ahead(*next, &snapshot)?;
             for message in messages {
                 self.deliver(&message).await?;
                 *next = message.index + 1;
@@ -113,21 +112,24 @@ impl Notifier {
             }
             *next = until;
             write_state(state, *next)?;
+            // Sending takes time, and files of an older checkpoint leave.
+            if *next < size {
+                snapshot = self.directory.snapshot(&self.keys)?.unwrap_or(snapshot);
+            }
         }
         Ok(())
     }
 
     /// The messages of the entries from `next` on. All these entries are there, and give the root that was signed: none was hidden.
-    fn ahead(&self, next: u64, head: &Checkpoint) -> Result<Ahead, Problem> {
-        let nodes = Nodes::new(&self.directory, head.size());
+    fn ahead(&self, next: u64, snapshot: &Snapshot) -> Result<Ahead, Problem> {
+        let head = &snapshot.head;
+        let nodes = Nodes::new(snapshot, head.size());
         let mut frontier = Frontier::rebuild(next, &nodes).map_err(|error| unproven(&error.to_string()))?;
         let (mut messages, mut until) = (VecDeque::new(), next);
         while frontier.size() < head.size() {
             let row = frontier.size() / TILE_WIDTH;
             let path = TilePath::of_row(TileKind::Entries, row, head.size()).to_string();
-            let read = self.directory.read(&path);
-            let read = read.map_err(|source| Problem::File { path: self.directory.0.join(&path), source })?;
-            let bytes = read.ok_or_else(|| unproven(&format!("`{path}` is not there")))?;
+            let bytes = snapshot.file(&path)?.ok_or_else(|| unproven(&format!("`{path}` is not there")))?;
             let entries = bundle::decode(&bytes).map_err(|error| unproven(&format!("`{path}`: {error}")))?;
             let before = frontier.size();
             for (index, entry) in (row * TILE_WIDTH..).zip(entries).filter(|(index, _)| *index >= before) {

@@ -26,7 +26,7 @@ pub fn changed(kind: TileKind, old_size: u64, new_size: u64) -> impl Iterator<It
     indexes.map(move |index| TilePath::of_row(kind, index, new))
 }
 
-/// How many nodes or entries all files of one kind hold together in a tree of `size` leaves.
+/// How many nodes or entries the row of that kind has in a tree of `size` leaves.
 #[must_use]
 pub fn nodes(kind: TileKind, size: u64) -> u64 {
     match kind {

@@ -129,7 +129,7 @@ impl Tree<'_> {
     fn publish_openings(&self, bundle: TilePath) -> Result<(), PublishError> {
         let start = bundle.index() * TILE_WIDTH;
         let lines = opening::lines(self.connection, start..start + u64::from(bundle.width()))?;
-        if lines.is_empty() { Ok(()) } else { self.files.write(&openings_path(bundle), lines.as_bytes()) }
+        if lines.is_empty() { Ok(()) } else { self.files.write_private(&openings_path(bundle), lines.as_bytes()) }
     }
 
     /// Publishes the text of a policy that an entry brings into force.

@@ -204,3 +204,12 @@ fn a_log_that_was_cut_back_stops_it() {
     let output = notify(&world, &receiver, &[]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
 }
+
+#[test]
+fn alarms_are_proven_although_the_daemon_has_moved_on() {
+    let (world, receiver) = (World::new(), Receiver::refusing(0));
+    world.between();
+    fs::write(world.path("state"), "0\n").unwrap();
+    done(&notify(&world, &receiver, &[]));
+    assert_eq!(fs::read_to_string(world.path("state")).unwrap(), "300\n");
+}
