@@ -1,7 +1,7 @@
 //! Where a published log is read from: a directory, or a server.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -112,8 +112,11 @@ impl LogFiles for Source {
     }
 }
 
-/// A file of a log; nothing where there is none.
+/// A file of a log; nothing where there is none. Whoever opened a pipe would wait for ever.
 pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(FileError::Unexpected { path: path.to_owned(), expected: "file of a log" });
+    }
     match files::read_up_to(path, BUNDLE_BYTES_MAX) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(FileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -4,6 +4,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
+    process::Command,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -140,6 +141,19 @@ fn links_in_a_copy_lead_nowhere() {
     let run = verify(&world, &[]);
     assert!(run.code == 0 && run.stderr.contains("What 3 files beside the log hold"), "{}", run.told());
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn nobody_waits_at_a_pipe_in_the_place_of_a_file() {
+    let world = World::new();
+    publish(&world, &entries(THEN_MILLIS));
+    let mkfifo = |name: &str| assert!(Command::new("mkfifo").arg(world.path(name)).status().unwrap().success());
+    mkfifo("log/notes");
+    assert!(verify(&world, &[]).stderr.contains("What 1 file beside the log hold"));
+    fs::remove_file(world.path("log/tile/0/000.p/5")).unwrap();
+    mkfifo("log/tile/0/000.p/5");
+    let run = verify(&world, &[]);
+    assert!(run.code == 2 && run.stderr.contains("`tile/0/000.p/5` could not be read"), "{}", run.told());
 }
 
 #[test]

@@ -128,3 +128,20 @@ fn clients_that_take_nothing_do_not_fill_the_memory() {
     }
     assert!(resident_kib() < 150 << 10, "{} KiB", resident_kib());
 }
+
+#[test]
+fn a_connection_has_few_streams() {
+    let world = World::new();
+    world.publish(&entries(3));
+    let (_running, address) = serve(&world, &[]);
+    let mut connection = TcpStream::connect(&address).unwrap();
+    // The preface of a client and its empty SETTINGS (RFC 9113, section 3.4).
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let mut head = [0; 9];
+    connection.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], 4, "SETTINGS come first");
+    let mut settings = vec![0; usize::from(head[2])];
+    connection.read_exact(&mut settings).unwrap();
+    let streams_max = settings.as_chunks::<6>().0.iter().find(|setting| setting[..2] == [0, 3]);
+    assert_eq!(streams_max, Some(&[0, 3, 0, 0, 0, 8]));
+}
