@@ -5,6 +5,8 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use hallmark_entry::Summary;
@@ -19,6 +21,10 @@ use crate::{
     record::{ORIGIN, STOP},
     schema::{self, SCHEMA_VERSION, unsigned},
 };
+
+/// How long another process may still have a lock, and how often it is looked at.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_EVERY: Duration = Duration::from_millis(20);
 
 /// Only the daemon's user reads the database.
 const FILE_MODE: u32 = 0o600;
@@ -104,10 +110,21 @@ pub(crate) struct Locks {
 /// Takes the lock of the directory itself: a file in it would be published.
 fn lock_directory(publish: &Path) -> Result<File, OpenError> {
     let directory = File::open(publish).map_err(failed(publish))?;
-    match directory.try_lock() {
+    match locked(&directory) {
         Ok(()) => Ok(directory),
         Err(TryLockError::WouldBlock) => Err(OpenError::Published { publish: publish.to_owned() }),
         Err(TryLockError::Error(source)) => Err(OpenError::Io { path: publish.to_owned(), source }),
+    }
+}
+
+/// Takes a lock. A process that was killed has it until the system has ended what it was writing.
+fn locked(file: &File) -> Result<(), TryLockError> {
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_WAIT => thread::sleep(LOCK_EVERY),
+            taken => return taken,
+        }
     }
 }
 
@@ -117,7 +134,7 @@ fn lock(database: &Path) -> Result<File, OpenError> {
     path.push(".lock");
     let path = PathBuf::from(path);
     let file = private_file(&path).map_err(failed(&path))?;
-    match file.try_lock() {
+    match locked(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { database: database.to_owned() }),
         Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),

@@ -271,6 +271,18 @@ async fn a_restored_database_that_went_another_way_is_refused() {
 }
 
 #[tokio::test]
+async fn a_start_waits_for_a_process_that_is_being_ended() {
+    let world = World::new();
+    let ending = world.open();
+    let ended = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        ending.stop();
+    });
+    world.open().stop();
+    ended.join().unwrap();
+}
+
+#[tokio::test]
 async fn a_database_of_a_newer_program_is_refused() {
     let world = World::new();
     world.open().stop();
