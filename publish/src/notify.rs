@@ -52,12 +52,28 @@ struct Message {
     /// When the entry was written, since 1970.
     at_secs: i64,
     body: String,
+    /// Where it is done.
+    then: Position,
 }
 
-/// What is to be sent next, and the index up to which that is all.
+/// What is to be sent next, and up to where that is all.
 struct Ahead {
     messages: VecDeque<Message>,
-    until: u64,
+    until: Position,
+}
+
+/// How far a log was looked at: its first entries, so many, and their root.
+#[derive(Clone, Copy)]
+struct Position {
+    next: u64,
+    /// None before the first look.
+    root: Option<Hash>,
+}
+
+impl Position {
+    fn of(frontier: &Frontier) -> Self {
+        Self { next: frontier.size(), root: Some(frontier.root()) }
+    }
 }
 
 /// Sends what is new, again and again or once.
@@ -71,9 +87,9 @@ pub(crate) async fn notify(arguments: &NotifyArguments) -> Result<(), Problem> {
         every: Duration::from_millis(arguments.every_millis),
         once: arguments.once,
     };
-    let mut next = begin(&notifier, arguments)?;
+    let mut position = begin(&notifier, arguments)?;
     loop {
-        match notifier.send_new(&mut next, &arguments.state).await {
+        match notifier.send_new(&mut position, &arguments.state).await {
             Ok(()) if notifier.once => return Ok(()),
             Ok(()) => {}
             Err(problem) if notifier.once || !problem.passes() => return Err(problem),
@@ -84,48 +100,53 @@ pub(crate) async fn notify(arguments: &NotifyArguments) -> Result<(), Problem> {
 }
 
 /// Where to begin: where the last run ended, at the entry that was named, or with what comes next.
-fn begin(notifier: &Notifier, arguments: &NotifyArguments) -> Result<u64, Problem> {
-    if let Some(next) = read_state(&arguments.state)? {
-        return Ok(next);
+fn begin(notifier: &Notifier, arguments: &NotifyArguments) -> Result<Position, Problem> {
+    if let Some(position) = read_state(&arguments.state)? {
+        return Ok(position);
     }
     let size = notifier.directory.checkpoint(&notifier.keys)?.map_or(0, |(_, head)| head.size());
-    let next = arguments.from.unwrap_or(size).min(size);
-    write_state(&arguments.state, next)?;
-    Ok(next)
+    let position = Position { next: arguments.from.unwrap_or(size).min(size), root: None };
+    write_state(&arguments.state, position)?;
+    Ok(position)
 }
 
 impl Notifier {
-    /// Sends what the log has from the entry `next` on.
-    async fn send_new(&self, next: &mut u64, state: &Path) -> Result<(), Problem> {
+    /// Sends what the log has from there on.
+    async fn send_new(&self, position: &mut Position, state: &Path) -> Result<(), Problem> {
         let Some(mut snapshot) = self.directory.snapshot(&self.keys)? else { return Ok(()) };
         let size = snapshot.head.size();
-        if size < *next {
-            let (who, what) = ("what was sent before".to_owned(), "an older log was put in its place");
-            return Err(Problem::Rolled { who, theirs: *next, ours: size, what });
+        if size < position.next {
+            return Err(rolled(*position, size, "an older log was put in its place"));
         }
-        while *next < size {
-            let Ahead { messages, until } = self.ahead(*next, &snapshot)?;
+        if position.root.is_none() {
+            *position = Position::of(&frontier_of(*position, &snapshot)?);
+            write_state(state, *position)?;
+        }
+        while position.next < size {
+            let Ahead { messages, until } = self.ahead(*position, &snapshot)?;
             for message in messages {
                 self.deliver(&message).await?;
-                *next = message.index + 1;
-                write_state(state, *next)?;
+                *position = message.then;
+                write_state(state, *position)?;
             }
-            *next = until;
-            write_state(state, *next)?;
+            *position = until;
+            write_state(state, *position)?;
             // Sending takes time, and files of an older checkpoint leave.
-            if *next < size {
+            if position.next < size {
                 snapshot = self.directory.snapshot(&self.keys)?.unwrap_or(snapshot);
             }
         }
         Ok(())
     }
 
-    /// The messages of the entries from `next` on. All these entries are there, and give the root that was signed: none was hidden.
-    fn ahead(&self, next: u64, snapshot: &Snapshot) -> Result<Ahead, Problem> {
+    /// The messages of the entries from there on. What was looked at before is still there. All these entries are there, and give the root that was signed: none was hidden.
+    fn ahead(&self, position: Position, snapshot: &Snapshot) -> Result<Ahead, Problem> {
         let head = &snapshot.head;
-        let nodes = Nodes::new(snapshot, head.size());
-        let mut frontier = Frontier::rebuild(next, &nodes).map_err(|error| unproven(&error.to_string()))?;
-        let (mut messages, mut until) = (VecDeque::new(), next);
+        let mut frontier = frontier_of(position, snapshot)?;
+        if position.root.is_some_and(|root| root != frontier.root()) {
+            return Err(rolled(position, head.size(), "another log was put in its place"));
+        }
+        let (mut messages, mut until) = (VecDeque::new(), Position::of(&frontier));
         while frontier.size() < head.size() {
             let row = frontier.size() / TILE_WIDTH;
             let path = TilePath::of_row(TileKind::Entries, row, head.size()).to_string();
@@ -136,8 +157,12 @@ impl Notifier {
                 let leaf = Hash::of_leaf(entry);
                 frontier.append(leaf);
                 if messages.len() < AHEAD_MAX {
-                    messages.extend(self.message(head.origin(), index, &leaf, entry));
-                    until = index + 1;
+                    let message = self.message(head.origin(), index, &leaf, entry);
+                    messages.extend(message.map(|message| Message { then: Position::of(&frontier), ..message }));
+                    // The root is that of a few hashes; it is made where it is kept.
+                    if messages.len() == AHEAD_MAX || frontier.size() == head.size() {
+                        until = Position::of(&frontier);
+                    }
                 }
             }
             if frontier.size() == before {
@@ -164,7 +189,8 @@ impl Notifier {
             "data": { "origin": origin, "index": index, "entry": &entry },
         });
         let at_secs = entry.get("time").and_then(Value::as_i64).unwrap_or_default().div_euclid(1_000);
-        Some(Message { index, id, at_secs, body: body.to_string() })
+        let then = Position { next: index + 1, root: None };
+        Some(Message { index, id, at_secs, body: body.to_string(), then })
     }
 
     /// Sends a message until it is taken, or too old; every message has one attempt.
@@ -187,6 +213,17 @@ impl Notifier {
     }
 }
 
+/// The tree of the entries before that position, from the hashes that are published.
+fn frontier_of(position: Position, snapshot: &Snapshot) -> Result<Frontier, Problem> {
+    let nodes = Nodes::new(snapshot, snapshot.head.size());
+    Frontier::rebuild(position.next, &nodes).map_err(|error| unproven(&error.to_string()))
+}
+
+/// The log is not the one of which entries were sent.
+fn rolled(position: Position, ours: u64, what: &'static str) -> Problem {
+    Problem::Rolled { who: "what was sent before".to_owned(), theirs: position.next, ours, what }
+}
+
 fn unproven(sentence: &str) -> Problem {
     Problem::Unproven { sentence: sentence.to_owned() }
 }
@@ -196,25 +233,31 @@ fn now_secs() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The index of the entry that is looked at next; nothing before the first run.
-fn read_state(path: &Path) -> Result<Option<u64>, Problem> {
+/// How far the log was looked at; nothing before the first run.
+fn read_state(path: &Path) -> Result<Option<Position>, Problem> {
     let file = |source| Problem::File { path: path.to_owned(), source };
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(file(error)),
     };
-    let invalid = || file(io::Error::new(io::ErrorKind::InvalidData, "it holds no number of entries"));
-    text.trim().parse().map(Some).map_err(|_| invalid())
+    let invalid = || file(io::Error::new(io::ErrorKind::InvalidData, "it holds no number of entries with their root"));
+    let mut lines = text.lines();
+    let next = lines.next().and_then(|next| next.parse().ok()).ok_or_else(invalid)?;
+    let root = lines.next().map(|root| Hash::from_base64(root).ok_or_else(invalid)).transpose()?;
+    Ok(Some(Position { next, root }))
 }
 
 /// Writes it beside its place and moves it there: it is whole after a crash.
-fn write_state(path: &Path, next: u64) -> Result<(), Problem> {
+fn write_state(path: &Path, Position { next, root }: Position) -> Result<(), Problem> {
     let write = || {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".tmp");
         let mut file = fs::File::create(&beside)?;
         writeln!(file, "{next}")?;
+        if let Some(root) = root {
+            writeln!(file, "{root}")?;
+        }
         file.sync_all()?;
         fs::rename(&beside, path)
     };
