@@ -117,8 +117,9 @@ pub(crate) fn keep(
 /// Forgets the bytes of CRLs before that one, and revocations that have stood on the complete list and on their partition's after the
 /// certificate's end.
 fn forget(connection: &Connection, issuer: i64, scope: CrlScope, newest: &CrlRecord) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM request WHERE log_index IN \
-               (SELECT log_index FROM crl WHERE issuer = ?1 AND crl_partition = ?2 AND number < ?3)";
+    // Each forgets those before it: of the others that are remembered, none has any left.
+    let sql = "DELETE FROM request WHERE log_index IN (SELECT log_index FROM crl \
+               WHERE issuer = ?1 AND crl_partition = ?2 AND number < ?3 ORDER BY number DESC LIMIT 8)";
     connection.prepare_cached(sql)?.execute(params![issuer, scope.number(), signed(newest.number)])?;
     let Some(newest_revocation) = newest.newest_revocation else { return Ok(()) };
     let complete = match scope {
