@@ -7,7 +7,7 @@ use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use hallmark_proto::{
-    frame::{HEADER_BYTES, Header, Kind, USUAL_CALL_BYTES_MAX},
+    frame::{HEADER_BYTES, Header, Kind, LARGE_METHODS, USUAL_CALL_BYTES_MAX},
     link::{Call, CoreState, call},
 };
 use prost::Message as _;
@@ -27,14 +27,14 @@ const CONNECTIONS_MAX: usize = 8;
 /// Calls under way or answered and not yet read by the front, over all connections of a door. The core turns away what is beyond its own
 /// limit, which is lower, with an answer.
 const FRAMES_MAX: usize = 6 * 1_024;
-/// Bytes of calls under way, over all connections of a door: three of the largest and thousands of usual ones.
-const ROOM_BYTES: usize = 64 * 1_024 * 1_024;
+/// Bytes of calls under way, over all connections of a door: of usual ones, thousands.
+const ROOM_BYTES: usize = 16 * 1_024 * 1_024;
+/// The same of large ones: three of the largest. They have a room of their own, so that usual ones do not wait behind a manifest.
+const LARGE_ROOM_BYTES: usize = 52 * 1_024 * 1_024;
 /// What one permit of the room stands for, in bytes.
 const ROOM_UNIT_BYTES: usize = 1_024;
 /// Longest time that a frame may take to arrive once it has begun, and that answers may take to be read.
 const TRANSFER_TIME_MAX: Duration = Duration::from_secs(10);
-/// Methods that take a whole file: a manifest, a policy.
-const LARGE_METHODS: [&str; 2] = ["RotateIntermediate", "ApplyPolicy"];
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1_024;
 /// Answers that are written at once.
@@ -73,6 +73,7 @@ struct Shared {
     answers: Arc<dyn Answers>,
     places: Arc<Semaphore>,
     room: Arc<Semaphore>,
+    large_room: Arc<Semaphore>,
 }
 
 /// An answer on its way to the front, and the place that its call takes until it is written.
@@ -116,6 +117,7 @@ impl Door {
             answers,
             places: Arc::new(Semaphore::new(FRAMES_MAX)),
             room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT_BYTES)),
+            large_room: Arc::new(Semaphore::new(LARGE_ROOM_BYTES / ROOM_UNIT_BYTES)),
         };
         Ok(Self { listener: UnixListener::from_std(listener)?, uid, shared })
     }
@@ -215,7 +217,8 @@ impl Shared {
     async fn space(&self, content_bytes: u32) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
         let units = content_bytes.div_ceil(u32::try_from(ROOM_UNIT_BYTES).unwrap_or(u32::MAX));
-        let room = Arc::clone(&self.room).acquire_many_owned(units).await.ok()?;
+        let room = if content_bytes > USUAL_CALL_BYTES_MAX { &self.large_room } else { &self.room };
+        let room = Arc::clone(room).acquire_many_owned(units).await.ok()?;
         Some((place, room))
     }
 
@@ -244,7 +247,7 @@ fn may_be_large(frame: Bytes) -> bool {
         call::Kind::Unary(unary) => Some(unary.method),
         call::Kind::TurnedAway(_) => None,
     });
-    method.is_some_and(|method| LARGE_METHODS.contains(&method.as_str()))
+    method.is_some_and(|method| LARGE_METHODS.iter().any(|(name, _)| *name == method))
 }
 
 /// Writes what is answered, small answers together.

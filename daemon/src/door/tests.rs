@@ -133,7 +133,7 @@ async fn only_methods_that_take_a_file_take_a_large_message() {
     let stand = Stand::open();
     let large = usize::try_from(USUAL_CALL_BYTES_MAX).unwrap();
     let mut stream = stand.connect().await;
-    for method in LARGE_METHODS {
+    for (method, _) in LARGE_METHODS {
         send(&mut stream, Kind::Call, 1, &call(method, large)).await;
         assert_eq!(receive(&mut stream).await.unwrap().0.kind, Kind::Reply);
     }
@@ -183,7 +183,7 @@ async fn large_messages_wait_until_there_is_room() {
     let stand = Stand::new(getuid().as_raw(), 0);
     let mut stream = stand.connect().await;
     let frame = call("RotateIntermediate", 17 * 1_024 * 1_024);
-    let fit = ROOM_BYTES / frame.len();
+    let fit = LARGE_ROOM_BYTES / frame.len();
     for _ in 0..fit {
         send(&mut stream, Kind::Call, 1, &frame).await;
     }
@@ -193,6 +193,13 @@ async fn large_messages_wait_until_there_is_room() {
     let one_more = timeout(Duration::from_millis(300), stream.write_all(&frame)).await;
     assert!(one_more.is_err(), "the room is full, and yet it was read");
     assert_eq!(stand.echo.heard.load(Ordering::SeqCst), fit);
+    // Who asks for less by another connection is not held up by it.
+    let mut usual = stand.connect().await;
+    send(&mut usual, Kind::Call, 3, &call("GetChain", 200_000)).await;
+    while stand.echo.heard.load(Ordering::SeqCst) == fit {
+        tokio::task::yield_now().await;
+    }
+    stand.goes_on().await;
 }
 
 #[tokio::test]
