@@ -36,8 +36,6 @@ const ASK_INTERVAL: Duration = Duration::from_millis(500);
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 /// The same for its first answer: until then it reads files.
 const FIRST_ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
-/// How long it may take until it serves: recovery of a ledger, and a device that is slow to open its sessions.
-const START_TIME_MAX: Duration = Duration::from_secs(180);
 /// How long it may take to stop; it answers what it has taken.
 const STOP_TIME_MAX: Duration = Duration::from_secs(60);
 /// Longest line that a child says, in bytes.
@@ -50,6 +48,7 @@ pub(super) struct Child {
     /// What it said of a line that has not ended.
     said: Vec<u8>,
     began: Instant,
+    start_time_max: Duration,
     /// Since when an answer is waited for.
     asked: Option<Instant>,
     has_answered: bool,
@@ -71,6 +70,8 @@ pub(super) enum How {
     Exited(ExitStatus),
     /// It was killed, since it did not answer.
     Hung,
+    /// It was killed, since it did not begin to serve in time.
+    DidNotServe,
     /// It was killed, since it said what no child says.
     Babbled,
     /// It was killed, since it did not stop.
@@ -109,6 +110,7 @@ impl Child {
             socket: UnixStream::from_std(own)?,
             said: Vec::new(),
             began: Instant::now(),
+            start_time_max: spec.start_time_max,
             asked: None,
             has_answered: false,
             serves: false,
@@ -160,8 +162,8 @@ impl Child {
         if let Some(since) = self.stopping_since {
             return if since.elapsed() > STOP_TIME_MAX { Err(How::DidNotStop) } else { Ok(()) };
         }
-        if !self.serves && self.began.elapsed() > START_TIME_MAX {
-            return Err(How::Hung);
+        if !self.serves && self.began.elapsed() > self.start_time_max {
+            return Err(How::DidNotServe);
         }
         let time_max = if self.has_answered { ANSWER_TIME_MAX } else { FIRST_ANSWER_TIME_MAX };
         match self.asked {
@@ -215,7 +217,7 @@ impl How {
     pub(super) fn is_crash(self) -> bool {
         match self {
             Self::Exited(status) => !matches!(status.code(), Some(0 | FAILED)),
-            Self::Hung | Self::Babbled | Self::DidNotStop => true,
+            Self::Hung | Self::DidNotServe | Self::Babbled | Self::DidNotStop => true,
         }
     }
 
@@ -242,6 +244,7 @@ impl fmt::Display for How {
                 (None, None) => f.write_str("nobody knows how"),
             },
             Self::Hung => write!(f, "it did not answer in time, and was killed"),
+            Self::DidNotServe => f.write_str("it did not serve within `start-time-max` of [process], and was killed"),
             Self::Babbled => f.write_str("it said what none of these processes says, and was killed"),
             Self::DidNotStop => write!(f, "it did not stop within {} s, and was killed", STOP_TIME_MAX.as_secs()),
         }

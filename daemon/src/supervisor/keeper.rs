@@ -93,20 +93,29 @@ async fn keep(
     let (what, mut falls, mut first) = (spec.what, Falls::default(), true);
     loop {
         let began = Instant::now();
-        let child = Child::spawn(&spec, first).map_err(|source| Trouble::Spawn { what, source })?;
-        let (how, stopping) = run(child, &mut orders, &tell, (what, first, began)).await;
-        let told = how.to_string();
-        if stopping {
-            return if how.is_in_order() { Ok(()) } else { Err(Trouble::NotStopped { what, how: told }) };
-        }
-        if *tell.borrow() == Served::NotYet {
-            return Err(Trouble::NotStarted { what, how: told });
-        }
-        if how.is_final() {
-            return Err(Trouble::NotAgain { what, how: told });
-        }
-        first = false;
-        match falls.fall(how.is_crash(), Instant::now()) {
+        let (told, crashed) = match Child::spawn(&spec, first) {
+            Ok(child) => {
+                let (how, stopping) = run(child, &mut orders, &tell, (what, first, began)).await;
+                let told = how.to_string();
+                if stopping {
+                    return if how.is_in_order() { Ok(()) } else { Err(Trouble::NotStopped { what, how: told }) };
+                }
+                // The core alone is believed in this: a front says what it likes.
+                if spec.is_core && how.is_final() {
+                    return Err(Trouble::NotAgain { what, how: told });
+                }
+                if *tell.borrow() == Served::NotYet {
+                    return Err(Trouble::NotStarted { what, how: told });
+                }
+                first = false;
+                (told, how.is_crash())
+            }
+            // Processes and files of this machine may be there again in a moment.
+            Err(error) if *tell.borrow() != Served::NotYet => (format!("it cannot be started: {error}"), false),
+            Err(source) => return Err(Trouble::Spawn { what, source }),
+        };
+        // A front that comes down again and again is started again and again: its end is not the core's.
+        match falls.fall(crashed && spec.is_core, Instant::now()) {
             Next::GiveUp(times) => return Err(Trouble::GaveUp { what, times, how: told }),
             Next::After(pause) => {
                 tracing::error!("the {what} ended ({told}); it is started again{}", after(pause));
@@ -165,5 +174,35 @@ async fn stopped_within(pause: Duration, orders: &mut mpsc::UnboundedReceiver<Or
         biased;
         () = stop => true,
         () = sleep(pause) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What tells this test program that it is such a child.
+    const PLAYED: &str = "ends-as-a-core-with-a-wrong-pin";
+
+    fn spec(is_core: bool) -> Spec {
+        let arguments = ["--exact", "supervisor::keeper::tests::played", "--skip", PLAYED].map(Into::into).into();
+        let start_time_max = Duration::from_secs(60);
+        let (once, sockets) = (Vec::new(), Vec::new());
+        Spec { what: "played", is_core, start_time_max, arguments, once, sockets, has_environment: true }
+    }
+
+    #[test]
+    fn played() {
+        if std::env::args().any(|argument| argument == PLAYED) {
+            std::process::exit(crate::NOT_AGAIN.into());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_core_is_believed_that_another_start_does_harm_also_before_it_served_and_a_front_is_not() {
+        let core = Keeper::start(spec(true)).serves().await;
+        assert!(matches!(core, Err(Trouble::NotAgain { .. })), "{core:?}");
+        let front = Keeper::start(spec(false)).serves().await;
+        assert!(matches!(front, Err(Trouble::NotStarted { .. })), "{front:?}");
     }
 }
