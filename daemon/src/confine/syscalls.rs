@@ -154,7 +154,7 @@ const REFUSED_TO_FRONTS_HERE: [i64; 15] = [
 const REFUSED_TO_FRONTS_HERE: [i64; 0] = [];
 
 /// Input that a terminal takes for typed (ioctl_tty(2)).
-const TERMINAL: [u64; 2] = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64];
+const TERMINAL: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
 /// Calls of the x32 ABI that have numbers of their own (arch/x86/entry/syscalls/syscall_64.tbl): ioctl, execve, ptrace, rt_sigqueueinfo,
 /// kexec_load, move_pages, rt_tgsigqueueinfo, process_vm_readv, process_vm_writev, execveat. No C library makes them.
