@@ -25,7 +25,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// How long it is waited after a failure, doubled after each, and the longest: what passes soon costs no minute.
-const RETRY_AFTER_SECS: u64 = 2;
+const RETRY_AFTER_SECS: u64 = 1;
 const RETRY_SECS_MAX: u64 = 3_600;
 
 /// What keeps CRLs fresh.

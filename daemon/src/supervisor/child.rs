@@ -23,8 +23,6 @@ use tokio::{
 use super::spec::Spec;
 use crate::heart::{ALIVE, ASKED, SERVING};
 
-/// This program, as it runs: another version that was installed meanwhile is not started beside it.
-const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Number of the first socket that a child is given (sd_listen_fds(3)).
 const FIRST_SOCKET: i32 = 3;
 /// What a child must not be told: who this process's service manager is.
@@ -83,7 +81,7 @@ impl Child {
     pub(super) fn spawn(spec: &Spec, first: bool) -> io::Result<Self> {
         let (own, its) = StdStream::pair()?;
         own.set_nonblocking(true)?;
-        let mut command = Command::new(OWN_PROGRAM);
+        let mut command = Command::new(&spec.program);
         command.arg0("hallmarkd").args(&spec.arguments).stdin(Stdio::from(OwnedFd::from(its))).kill_on_drop(true);
         // What is typed at a terminal is for the supervisor, which stops the others in order.
         command.process_group(0);

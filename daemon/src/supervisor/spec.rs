@@ -24,6 +24,8 @@ use crate::{
 pub(super) struct Spec {
     /// What people call it.
     pub(super) what: &'static str,
+    /// The program.
+    pub(super) program: PathBuf,
     /// Whether it is the core, whose last word is believed.
     pub(super) is_core: bool,
     /// How long it may take until it serves.
@@ -36,6 +38,9 @@ pub(super) struct Spec {
     /// Whether it has this process's environment, where secrets may stand.
     pub(super) has_environment: bool,
 }
+
+/// This program, as it runs: another version that was installed meanwhile is not started beside it.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// All of them.
 pub(super) struct Specs {
@@ -63,6 +68,7 @@ pub(super) fn specs(
         let once = Vec::new();
         Ok::<_, Trouble>(Spec {
             what,
+            program: OWN_PROGRAM.into(),
             is_core: false,
             start_time_max,
             arguments: typed,
@@ -95,8 +101,16 @@ pub(super) fn specs(
         sockets.push((OPERATORS_DOOR, own(&doors.operators)?));
     }
     let start_time_max = settings.process.start_time_max()?;
-    let core =
-        Spec { what: "core", is_core: true, start_time_max, arguments: typed, once, sockets, has_environment: true };
+    let core = Spec {
+        what: "core",
+        program: OWN_PROGRAM.into(),
+        is_core: true,
+        start_time_max,
+        arguments: typed,
+        once,
+        sockets,
+        has_environment: true,
+    };
     Ok(Specs { core, fronts })
 }
 

@@ -45,6 +45,7 @@ struct Shared {
     stopping: AtomicBool,
     answered: AtomicU64,
     refused: AtomicU64,
+    void: AtomicU64,
     minted: Mutex<Vec<MintCertificateResponse>>,
     /// What must not be, in sentences.
     wrong: Mutex<Vec<String>>,
@@ -63,6 +64,11 @@ impl Load {
     /// Certificates so far, and calls that were told to come back.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.shared.answered.load(Ordering::SeqCst), self.shared.refused.load(Ordering::SeqCst))
+    }
+
+    /// Calls that were told that their certificate is void.
+    pub(crate) fn void(&self) -> u64 {
+        self.shared.void.load(Ordering::SeqCst)
     }
 
     /// What went wrong since this was asked last.
@@ -94,6 +100,10 @@ impl Shared {
                 }
                 Ok(Err(status)) => match status.code() {
                     Code::Unavailable | Code::DeadlineExceeded => drop(self.refused.fetch_add(1, Ordering::SeqCst)),
+                    // What was committed and could not be signed before a rotation took its key away: it is asked for anew.
+                    Code::FailedPrecondition if status.message().contains("REQUEST_VOID") => {
+                        self.void.fetch_add(1, Ordering::SeqCst);
+                    }
                     _ => self.complain(format!("a call was answered {status:?}")),
                 },
             }

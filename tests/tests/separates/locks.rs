@@ -1,10 +1,14 @@
-//! One wrong PIN is one log-in, whatever starts again: tokens lock after a few.
+//! One wrong PIN is one log-in, whatever starts again: tokens lock after a few. And a token that is another one signs nothing.
 
 use std::{fs, process::Output};
 
-use hallmark_faulty::{Device, Effect, Function, When, cryptoki_sys::CKR_PIN_INCORRECT};
+use hallmark_faulty::{
+    Device, Effect, Function, When,
+    cryptoki_sys::{CKR_PIN_INCORRECT, CKR_PIN_LOCKED},
+};
 use hallmark_test_token::Token;
 use hallmark_tests::{asking::Asked, client::connect, daemon::Laboratory};
+use tonic::Code;
 
 use crate::recovers::{behind, logged, signal};
 
@@ -56,12 +60,16 @@ fn a_pin_that_is_locked_is_told_with_what_to_do_and_nobody_logs_in() {
     // With one attempt in all, the token says before it that this is the last.
     let (ended, told, tried) = run(&laboratory, &device, &[]);
     assert_eq!((ended.status.code(), tried), (Some(NOT_AGAIN), 0), "{told}");
-    let locked = hallmark_faulty::cryptoki_sys::CKR_PIN_LOCKED;
-    device.lock_pin_after(None);
-    device.fault(Function::Login, When::Nth(1), Effect::Refuse(locked));
-    let (ended, told, tried) = run(&laboratory, &device, &[]);
-    assert_eq!((ended.status.code(), tried), (Some(NOT_AGAIN), 1), "{told}");
-    assert!(told.contains("is locked; unlock it with the security officer's PIN"), "{told}");
+    // A token that says so, and one that says so only when it is asked.
+    for logins in [0, 1] {
+        device.lock_pin_after((logins == 0).then_some(3));
+        device.had_wrong_pins(3);
+        device.fault(Function::Login, When::Nth(1), Effect::Refuse(CKR_PIN_LOCKED));
+        let (ended, told, tried) = run(&laboratory, &device, &[]);
+        assert_eq!((ended.status.code(), tried), (Some(NOT_AGAIN), logins), "{told}");
+        assert!(told.contains("is locked; unlock it with the security officer's PIN"), "{told}");
+        device.mend();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,4 +109,28 @@ async fn a_pin_that_is_refused_while_the_daemon_runs_ends_it_before_another_core
     client.mint_certificate(Asked::sports_api().request()).await.unwrap();
     drop(client);
     assert!(daemon.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_initialised_anew_under_its_label_with_other_keys_signs_nothing_and_is_refused_with_a_sentence()
+ {
+    const SENTENCE: &str = "somebody replaced it, so it is not used";
+    let (token, device) = (Token::make("anew"), Device::new());
+    let laboratory = behind(&device, &token);
+    let daemon = laboratory.start();
+    let mut client = connect(&laboratory, &daemon).await;
+    client.mint_certificate(Asked::sports_api().request()).await.unwrap();
+    token.initialise_anew();
+    device.end_sessions();
+    for _ in 0..5 {
+        let refused = client.mint_certificate(Asked::sports_api().request()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    }
+    let log = logged(&laboratory);
+    assert!(log.contains(SENTENCE), "{log}");
+    drop(client);
+    assert!(daemon.terminate());
+    let (ended, told, _) = run(&laboratory, &device, &[]);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains(SENTENCE) && told.contains("hallmark-athenz"), "{told}");
 }
