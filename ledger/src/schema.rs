@@ -347,3 +347,20 @@ pub(crate) fn signed(count: u64) -> i64 {
 pub(crate) fn unsigned(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_connection_makes_temporary_files() {
+        const MEMORY: i64 = 2;
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("ledger.sqlite");
+        drop(Connection::open(&database).unwrap());
+        for connection in [writer(&database).unwrap(), reader(&database).unwrap()] {
+            let store = connection.query_row("PRAGMA temp_store", [], |row| row.get::<_, i64>(0)).unwrap();
+            assert_eq!(store, MEMORY);
+        }
+    }
+}

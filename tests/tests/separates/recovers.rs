@@ -25,7 +25,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tonic::{Code, Request, transport::Channel};
 
 /// Clients that mint at the same time, each over one connection.
-const CLIENTS: usize = 8;
+const CLIENTS: usize = 16;
 
 /// Deadline of every call.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -224,6 +224,44 @@ async fn a_module_in_which_every_session_hangs_costs_a_restart_of_the_core() {
     answered.extend(load.await_answers(5 * CLIENTS).await);
     answered.extend(load.stop().await);
     assert!(logged(&laboratory).contains("the core ends itself: every thread hangs"), "{}", logged(&laboratory));
+    nothing_is_lost(&laboratory, daemon, &answered).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_hangs_costs_its_own_request_and_one_restart_of_the_core() {
+    const GIVEN_UP: &str = "the core ends itself: a thread still hangs";
+    let (token, device) = (Token::make("hangs"), Device::new());
+    let laboratory = behind(&device, &token);
+    let daemon = laboratory.start();
+    let mut load = Load::start_and(May::BeToldToComeBack, &laboratory, &daemon).await;
+    let mut answered = load.await_answers(CLIENTS).await;
+    let (core, began) = (daemon.core(), Instant::now());
+    device.fault(Function::Sign, When::First(1), Effect::Hang);
+    let mut meanwhile = Vec::new();
+    while !logged(&laboratory).contains(GIVEN_UP) {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", logged(&laboratory));
+        meanwhile.extend(load.await_answers(1).await);
+    }
+    let ended = began.elapsed();
+    let after = load.await_answers(3 * CLIENTS).await;
+    let longest = |answers: &[Answered]| answers.iter().map(|(_, _, took)| took.as_millis()).max().unwrap();
+    // One of them hung: it was told after 3 s to come back, and came back.
+    let mut times: Vec<_> = meanwhile.iter().map(|(_, _, took)| took.as_millis()).collect();
+    times.sort_unstable();
+    eprintln!(
+        "until the core ended itself after {} ms, {} were minted, the longest in {} and {} ms; over its end it took {} ms",
+        ended.as_millis(),
+        times.len(),
+        times[times.len() - 1],
+        times[times.len() - 2],
+        longest(&after)
+    );
+    assert!(times.len() > 2 * CLIENTS && times[times.len() - 2] < 3_000, "{times:?}");
+    assert!(daemon.core() != core && !is_alive(core));
+    answered.extend(meanwhile);
+    answered.extend(after);
+    answered.extend(load.stop().await);
+    assert_eq!(logged(&laboratory).matches("the core ended (").count(), 1, "{}", logged(&laboratory));
     nothing_is_lost(&laboratory, daemon, &answered).await;
 }
 
