@@ -40,8 +40,8 @@ pub(crate) struct Load {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
+    root: Vec<u8>,
     stopping: AtomicBool,
     answered: AtomicU64,
     refused: AtomicU64,
@@ -52,11 +52,11 @@ struct Shared {
 }
 
 impl Load {
-    pub(crate) async fn start(laboratory: &Laboratory, daemon: &Daemon, root: &[u8]) -> Self {
-        let (mut clients, shared) = (JoinSet::new(), Arc::new(Shared::default()));
+    pub(crate) async fn start(laboratory: &Laboratory, daemon: &Daemon, root: Vec<u8>) -> Self {
+        let (mut clients, shared) = (JoinSet::new(), Arc::new(Shared::knowing(root)));
         for _ in 0..CLIENTS {
-            let (client, shared, root) = (connect(laboratory, daemon).await, Arc::clone(&shared), root.to_vec());
-            clients.spawn(async move { shared.mint_on(client, &root).await });
+            let (client, shared) = (connect(laboratory, daemon).await, Arc::clone(&shared));
+            clients.spawn(async move { shared.mint_on(client).await });
         }
         Self { clients, shared }
     }
@@ -76,6 +76,20 @@ impl Load {
         std::mem::take(&mut self.shared.wrong.lock().unwrap())
     }
 
+    /// Mints until that goes; whether it did in time.
+    pub(crate) async fn serves_again(&self, client: &mut SignerClient<Channel>, within: Duration) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < within {
+            let asked = client.mint_certificate(Asked::sports_api().request());
+            if let Ok(Ok(minted)) = timeout(PROBE_TIME, asked).await {
+                self.shared.keep(minted.into_inner());
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
     /// Stops; every certificate.
     pub(crate) async fn stop(self) -> Vec<MintCertificateResponse> {
         self.shared.stopping.store(true, Ordering::SeqCst);
@@ -85,19 +99,24 @@ impl Load {
 }
 
 impl Shared {
-    async fn mint_on(&self, mut client: SignerClient<Channel>, root: &[u8]) {
+    fn knowing(root: Vec<u8>) -> Self {
+        Self {
+            root,
+            stopping: AtomicBool::default(),
+            answered: AtomicU64::default(),
+            refused: AtomicU64::default(),
+            void: AtomicU64::default(),
+            minted: Mutex::default(),
+            wrong: Mutex::default(),
+        }
+    }
+
+    async fn mint_on(&self, mut client: SignerClient<Channel>) {
         while !self.stopping.load(Ordering::SeqCst) {
             let (asked, began) = (Asked::sports_api().request(), Instant::now());
             match timeout(DEADLINE + GRACE, client.mint_certificate(asked)).await {
                 Err(_) => self.complain(format!("a call had no answer after {:?}", began.elapsed())),
-                Ok(Ok(minted)) => {
-                    let minted = minted.into_inner();
-                    if let Err(sentence) = holds(&minted, root) {
-                        self.complain(sentence);
-                    }
-                    self.answered.fetch_add(1, Ordering::SeqCst);
-                    self.minted.lock().unwrap().push(minted);
-                }
+                Ok(Ok(minted)) => self.keep(minted.into_inner()),
                 Ok(Err(status)) => match status.code() {
                     Code::Unavailable | Code::DeadlineExceeded => drop(self.refused.fetch_add(1, Ordering::SeqCst)),
                     // What was committed and could not be signed before a rotation took its key away: it is asked for anew.
@@ -111,21 +130,18 @@ impl Shared {
         }
     }
 
+    /// Looks at an answer, and keeps it.
+    fn keep(&self, minted: MintCertificateResponse) {
+        if let Err(sentence) = holds(&minted, &self.root) {
+            self.complain(sentence);
+        }
+        self.answered.fetch_add(1, Ordering::SeqCst);
+        self.minted.lock().unwrap().push(minted);
+    }
+
     fn complain(&self, sentence: String) {
         self.wrong.lock().unwrap().push(sentence);
     }
-}
-
-/// Mints until that goes, and says how long it took; nothing, if it takes too long.
-pub(crate) async fn serves_again(client: &mut SignerClient<Channel>, within: Duration) -> Option<Duration> {
-    let began = Instant::now();
-    while began.elapsed() < within {
-        if let Ok(Ok(_)) = timeout(PROBE_TIME, client.mint_certificate(Asked::sports_api().request())).await {
-            return Some(began.elapsed());
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    None
 }
 
 /// Whether every signature of an answer holds, up to the root that is known.

@@ -37,7 +37,7 @@ use tonic::{Code, transport::Channel};
 
 use self::{
     cells::{Kind, Operation},
-    load::{Load, serves_again},
+    load::Load,
     table::Table,
 };
 
@@ -154,9 +154,8 @@ fn last_lines(log: &str) -> String {
 impl<'a> Stand<'a> {
     async fn new(laboratory: &'a Laboratory, device: &'a Device, token: &'a Token) -> Self {
         let daemon = laboratory.start();
-        let root = fs::read(laboratory.path("root.pem")).unwrap();
-        let root = der(&root);
-        let load = Load::start(laboratory, &daemon, &root).await;
+        let root = der(&fs::read(laboratory.path("root.pem")).unwrap());
+        let load = Load::start(laboratory, &daemon, root).await;
         let probe = connect(laboratory, &daemon).await;
         let operator = connect_operator(laboratory, &daemon).await;
         Self { laboratory, daemon, device, token, load, probe, operator, crashes: Vec::new() }
@@ -164,7 +163,7 @@ impl<'a> Stand<'a> {
 
     /// How many PKCS#11 calls a signature costs, by the device's own counts.
     async fn calls_of_a_signature(&mut self) -> String {
-        serves_again(&mut self.probe, AMPLE).await.expect("it serves");
+        assert!(self.load.serves_again(&mut self.probe, AMPLE).await, "it serves");
         let before = self.device.counts();
         tokio::time::sleep(Duration::from_secs(2)).await;
         let calls = self.device.counts().since(&before);
@@ -184,7 +183,9 @@ impl<'a> Stand<'a> {
 
     async fn try_one(&mut self, kind: Kind, operation: Operation) -> Result<Outcome, String> {
         self.device.mend();
-        serves_again(&mut self.probe, AMPLE).await.ok_or("it did not serve before")?;
+        if !self.load.serves_again(&mut self.probe, AMPLE).await {
+            return Err("it did not serve before".to_owned());
+        }
         self.spare_crashes(kind).await;
         let (own, other) = self.labels();
         let effect = kind.effect(&own, &other);
@@ -224,7 +225,9 @@ impl<'a> Stand<'a> {
         let met = hits();
         self.device.mend();
         let over = Instant::now();
-        serves_again(&mut self.probe, AMPLE).await.ok_or("it did not serve again")?;
+        if !self.load.serves_again(&mut self.probe, AMPLE).await {
+            return Err("it did not serve again".to_owned());
+        }
         if let Some(rotating) = rotating.take() {
             let done = timeout(AMPLE, rotating).await.map_err(|_| "the rotation did not come to an end")?;
             let generation = done.map_err(|error| error.to_string())??;
