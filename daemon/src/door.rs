@@ -47,6 +47,9 @@ pub(crate) trait Answers: Send + Sync + 'static {
     /// Takes an encoded `Call`, gives an encoded `Reply`, or nothing. The work goes on if the future is dropped.
     fn call(&self, frame: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>>;
 
+    /// An answer was given to nobody.
+    fn unsent(&self);
+
     /// How the core is; with the CA keys that it knows, if they are asked for. It may block.
     fn state(&self, with_keys: bool) -> CoreState;
 }
@@ -76,11 +79,32 @@ struct Shared {
     large_room: Arc<Semaphore>,
 }
 
-/// An answer on its way to the front, and the place that its call takes until it is written.
+/// An answer on its way to the front.
 struct Answer {
     header: Header,
     content: Bytes,
-    place: OwnedSemaphorePermit,
+    way: Way,
+}
+
+/// The place that a call takes until its answer is written; an answer that is dropped before is counted.
+struct Way {
+    _place: OwnedSemaphorePermit,
+    unsent: Option<Arc<dyn Answers>>,
+}
+
+impl Way {
+    /// It was written.
+    fn is_over(mut self) {
+        self.unsent = None;
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        if let Some(answers) = &self.unsent {
+            answers.unsent();
+        }
+    }
 }
 
 /// Why a connection ended.
@@ -194,9 +218,13 @@ impl Shared {
                 return Err(Ended::TooLarge(header.content_bytes));
             }
             let (answered, number) = (answered.clone(), header.number);
+            let answers = Arc::clone(&self.answers);
             let tell = move |kind, content: Bytes| {
                 let content_bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
-                drop(answered.send(Answer { header: Header { kind, content_bytes, number }, content, place }));
+                // What was turned away has no answer that anybody misses.
+                let unsent = (kind == Kind::Reply && !content.is_empty()).then_some(answers);
+                let way = Way { _place: place, unsent };
+                drop(answered.send(Answer { header: Header { kind, content_bytes, number }, content, way }));
             };
             match header.kind {
                 // One after another: a flood of them takes no threads from those who work.
@@ -255,10 +283,10 @@ async fn write_answers(mut write: OwnedWriteHalf, mut answers: mpsc::UnboundedRe
     let mut batch = Vec::with_capacity(BATCH_FRAMES_MAX);
     let mut together = BytesMut::with_capacity(READ_BYTES);
     while answers.recv_many(&mut batch, BATCH_FRAMES_MAX).await > 0 {
-        let mut places = Vec::with_capacity(batch.len());
+        let mut ways = Vec::with_capacity(batch.len());
         let written = async {
-            for Answer { header, content, place } in batch.drain(..) {
-                places.push(place);
+            for Answer { header, content, way } in batch.drain(..) {
+                ways.push(way);
                 together.extend_from_slice(&header.bytes());
                 if together.len() + content.len() > READ_BYTES {
                     write.write_all_buf(&mut together).await?;
@@ -270,6 +298,7 @@ async fn write_answers(mut write: OwnedWriteHalf, mut answers: mpsc::UnboundedRe
             write.write_all_buf(&mut together).await
         };
         timeout(TRANSFER_TIME_MAX, written).await.map_err(|_| Ended::DoesNotRead)??;
+        ways.into_iter().for_each(Way::is_over);
     }
     Ok(())
 }

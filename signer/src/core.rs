@@ -85,6 +85,8 @@ pub(crate) struct Inner {
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) aggregates: Aggregates,
     pub(crate) crls: Crls,
+    /// Answers that reached no front.
+    pub(crate) unsent: AtomicU64,
     stopping: AtomicBool,
     working: AtomicU64,
     idle: Notify,
@@ -138,6 +140,7 @@ impl Core {
             callers_signed_here,
             aggregates: Aggregates::default(),
             crls: Crls::published_below(&publish),
+            unsent: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             working: AtomicU64::new(0),
             idle: Notify::new(),
@@ -193,6 +196,11 @@ impl Core {
     #[must_use]
     pub fn pin_is_refused(&self) -> bool {
         self.inner.keyring.pin_is_refused()
+    }
+
+    /// Counts an answer that could not be given to the front that had asked: it went away, or did not read.
+    pub fn answer_was_unsent(&self) {
+        self.inner.unsent.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether a key is being made, opened or destroyed: some devices sign nothing meanwhile.
