@@ -94,7 +94,7 @@ struct Way {
 
 impl Way {
     /// It was written.
-    fn is_over(mut self) {
+    fn ends(mut self) {
         self.unsent = None;
     }
 }
@@ -298,7 +298,7 @@ async fn write_answers(mut write: OwnedWriteHalf, mut answers: mpsc::UnboundedRe
             write.write_all_buf(&mut together).await
         };
         timeout(TRANSFER_TIME_MAX, written).await.map_err(|_| Ended::DoesNotRead)??;
-        ways.into_iter().for_each(Way::is_over);
+        ways.into_iter().for_each(Way::ends);
     }
     Ok(())
 }
