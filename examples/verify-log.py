@@ -6,7 +6,8 @@
 DIRECTORY has `checkpoint` and `tile/` (C2SP tlog-tiles). VERIFIER-KEY is the line in `log.vkey`; get it from whoever runs
 the signer, not from the log. It checks the signature, the root over all entries (RFC 6962), every hash tile, that the log
 continues the earlier checkpoints, that entries are canonical JSON (RFC 8785), that their times follow each other, and that
-the certificates of each issuer are numbered from 1 without gaps. Exit code 0: all of it holds; 1: something does not.
+the certificates of each issuer are numbered from 1 without gaps. Exit code 0: all of it holds; 1: something does not, and
+`rejected:` says what; 2: it could not be looked at.
 """
 
 import base64
@@ -22,6 +23,8 @@ DISORDER_MILLIS_MAX = 30_000
 ED25519 = 1
 # SubjectPublicKeyInfo of an Ed25519 key, but for the key (RFC 8410, section 4).
 SPKI_START = bytes.fromhex("302a300506032b6570032100")
+# Stages of decisions that issue no certificate: CRLs have numbers of their own, certification requests none.
+NO_CERTIFICATES = ("crl", "request")
 
 
 class Rejected(Exception):
@@ -164,12 +167,13 @@ class Order:
             canonical = json.dumps(entry, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
             kind, time = entry["type"], entry["time"]
             is_entry = canonical == data and entry["version"] == 1 and isinstance(time, int)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Rejected(f"entry {index} is no entry") from error
         if not is_entry:
             raise Rejected(f"entry {index} is not in canonical JSON, or of another version")
-        issued = kind == "decision" and entry["decision"] == "issued"
-        if kind == "operator-command" and entry["command"] == "accept-clock":
+        # An entry that was too long has neither decision nor command, but `omitted-sha256`.
+        issued = kind == "decision" and entry.get("decision") == "issued" and entry.get("stage") not in NO_CERTIFICATES
+        if kind == "operator-command" and entry.get("command") == "accept-clock":
             self.newest, self.behind = time, []
         elif time < self.newest - DISORDER_MILLIS_MAX:
             if issued:
@@ -177,11 +181,17 @@ class Order:
             self.behind.append(index)
         self.newest = max(self.newest, time)
         if issued:
-            issuer = entry["issuer"]
-            wanted = self.sequences.get(issuer["spki-sha256"], 0) + 1
-            if issuer["sequence"] != wanted:
-                raise Rejected(f"entry {index} is number {issuer['sequence']} of its issuer instead of {wanted}")
-            self.sequences[issuer["spki-sha256"]] = wanted
+            self.number(index, entry.get("issuer"))
+
+    def number(self, index, issuer):
+        """The next certificate of an issuer."""
+        if not isinstance(issuer, dict) or not isinstance(issuer.get("spki-sha256"), str):
+            raise Rejected(f"entry {index} issues a certificate and does not say by whom")
+        name, number = issuer["spki-sha256"], issuer.get("sequence")
+        wanted = self.sequences.get(name, 0) + 1
+        if number != wanted:
+            raise Rejected(f"entry {index} is number {number} of its issuer instead of {wanted}")
+        self.sequences[name] = wanted
 
     def close(self):
         if self.behind:
@@ -214,6 +224,9 @@ def main(arguments):
     except Rejected as rejected:
         print(f"rejected: {rejected}", file=sys.stderr)
         return 1
+    except Exception as error:  # What was not foreseen is no verdict.
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
     print(f"accepted: {size} entries")
     return 0
 

@@ -131,6 +131,8 @@ pub enum LogCommand {
     /// Find the entry of a certificate and make a receipt for it.
     Prove(ProveArguments),
     /// Find entries by what they say; the whole log is checked on the way.
+    ///
+    /// Entries are printed as they are found, before the log is read to its end: they count only if this ends with 0.
     Query(Box<QueryArguments>),
     /// Show entries from one index to another, each proven to be in the log.
     Range(RangeArguments),
@@ -323,6 +325,9 @@ pub struct LogArguments {
     /// Verifier key of such a log, as a file or as text; repeatable.
     #[arg(long, value_name = "VKEY")]
     pub previous_key: Vec<String>,
+    /// Entries before this one have no bundles any more, by the policy that whoever runs the signer states.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub pruned_before: u64,
 }
 
 /// `hallmark log verify`.
@@ -352,9 +357,6 @@ pub struct VerifyArguments {
     /// Longest time without an entry, while the signer runs; it logs a heartbeat every 10 minutes.
     #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = Span::parse)]
     pub silence: Span,
-    /// Entries before this one have no bundles any more, by the policy that whoever runs the signer states.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub pruned_before: u64,
 }
 
 /// `hallmark log show`.
@@ -461,7 +463,7 @@ pub struct FilterArguments {
     /// A name in the certificate or request, with its kind or without; `*` stands for any text.
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Instance id: the part before `.instanceid.` of a dNSName, or after the provider of an athenz URI.
+    /// Instance id: of the instance that the entry names, or in a dNSName (before `.instanceid.`) or an athenz URI (after the provider).
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,
     /// Serial number, in hexadecimal.
@@ -523,12 +525,24 @@ pub struct ReconcileArguments {
     /// Certificates at hand: files, PEM with any number of them or DER; or directories of such files. Repeatable.
     #[arg(long = "certificates", value_name = "PATH")]
     pub certificates: Vec<PathBuf>,
-    /// CRLs of the issuer, PEM or DER; repeatable.
+    /// CRLs of the issuer, PEM or DER, up to 16 MiB each; repeatable.
     #[arg(long, value_name = "FILE")]
     pub crl: Vec<PathBuf>,
     /// How often the device says that it signed with the issuer's key.
     #[arg(long, value_name = "N")]
     pub counter: Option<u64>,
+    /// What the device logged: commands of a YubiHSM2 as `yubihsm-shell` lists them, serial numbers one a line, or JSON lines.
+    #[arg(long, value_name = "FILE", conflicts_with = "counter")]
+    pub device_log: Option<PathBuf>,
+    /// Object id of the issuer's key, such as 0x0123: commands of other keys in the device's log are passed over.
+    #[arg(long, value_name = "ID", requires = "device_log", value_parser = object_id)]
+    pub device_key: Option<u16>,
+}
+
+/// The id of an object in a YubiHSM2, in hexadecimal.
+fn object_id(text: &str) -> Result<u16, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u16::from_str_radix(digits, 16).map_err(|_| "it is no number of four hexadecimal digits, such as 0x0123".to_owned())
 }
 
 /// `hallmark log stats`.

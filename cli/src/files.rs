@@ -57,6 +57,16 @@ pub(crate) enum FileError {
         /// What should be in it.
         expected: &'static str,
     },
+    /// A line of it is something else.
+    #[error("`{}`, line {number}, is no {expected}", path.display())]
+    UnexpectedLine {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        number: u64,
+        /// What should be there.
+        expected: &'static str,
+    },
     /// It cannot be written.
     #[error("`{}` cannot be written", path.display())]
     Write {
@@ -95,6 +105,7 @@ impl FileError {
             Self::Fetch { .. } => "check the URL, and --ca if it is https".to_owned(),
             Self::TooLarge { .. } => "check that it is the right file".to_owned(),
             Self::Unexpected { expected, .. } => format!("name a file with a {expected}"),
+            Self::UnexpectedLine { .. } => "`man hallmark-log-reconcile` says what it may hold".to_owned(),
             Self::Write { .. } => "check the directory's permissions and the space that is left".to_owned(),
             Self::Exists { .. } => "name another file, or give --force to overwrite".to_owned(),
             Self::NoDirectory { .. } => "make the directory first".to_owned(),

@@ -83,12 +83,14 @@ pub(crate) enum Problem {
         sentence: String,
     },
     /// No entry decided on the certificate.
-    #[error("none of the {size} entries of the log decided on the certificate in `{}`", path.display())]
+    #[error("none of the {size} entries of the log{} decided on the certificate in `{}`", but_first(.pruned_before), path.display())]
     NotInLog {
         /// The certificate.
         path: PathBuf,
         /// Entries of the log.
         size: u64,
+        /// How many of them were not read, because their bundles are pruned.
+        pruned_before: u64,
     },
     /// A receipt is about another certificate.
     #[error("entry {index}, which the receipt proves, did not decide on the certificate in `{}`", path.display())]
@@ -223,6 +225,14 @@ pub(crate) enum Problem {
     Stdout(#[source] io::Error),
 }
 
+/// What was not looked at.
+fn but_first(pruned_before: &u64) -> String {
+    match pruned_before {
+        0 => String::new(),
+        count => format!(", but for the first {count}, whose bundles are pruned,"),
+    }
+}
+
 impl Problem {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
@@ -300,6 +310,9 @@ impl Problem {
             }
             Self::Unclean { .. } | Self::Unproven { .. } => {
                 "`hallmark log verify` says all that is wrong with the log; what was printed is not to be trusted".to_owned()
+            }
+            Self::NotInLog { pruned_before: 1.., .. } => {
+                "it may be one of those whose bundles are pruned: ask whoever runs the signer for its receipt".to_owned()
             }
             Self::NotInLog { .. } => {
                 "fetch the log again if the certificate is new; otherwise it was signed behind the log: tell whoever runs \

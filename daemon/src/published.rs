@@ -13,6 +13,7 @@ use crate::{
     settings::Settings,
     stdout,
     trouble::Trouble,
+    user::User,
 };
 
 /// Does what the command line asks for.
@@ -33,6 +34,7 @@ fn rebuild(arguments: &RebuildArguments) -> Result<(), Trouble> {
         accept_missing_checkpoint: arguments.accept_missing_checkpoint,
         ..settings.core.read_ledger(directory)?
     };
+    User::owns(&config.database)?;
     let (place, rebuilt) = match (&arguments.origin, &arguments.into) {
         (Some(origin), Some(into)) => {
             let into = directory.join(into);
@@ -55,6 +57,7 @@ fn roll(arguments: &RollArguments) -> Result<(), Trouble> {
     let (directory, log) = (&settings.directory, &settings.core.log);
     let keys = log.read_keys(directory)?;
     let config = settings.core.read_ledger(directory)?;
+    User::owns(&config.database)?;
     let next = LogTable { origin: origin.clone(), key: key.clone(), previous_key: None, ..log.clone() };
     make_log_key(&next, directory)?;
     let next = NextLog { key: next.read_key(directory)?, publish: directory.join(publish) };

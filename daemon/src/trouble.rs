@@ -15,6 +15,9 @@ pub(crate) enum Trouble {
     /// A root's certificate does not read.
     #[error("`{}` is not one PEM block with a certificate; hint: the root's own certificate alone", path.display())]
     RootFile { path: PathBuf },
+    /// A file is another user's.
+    #[error("`{}` is a file of the user {owner}; hint: run this as that user, as in `runuser -u {owner} -- hallmarkd ..`", path.display())]
+    OthersFile { path: PathBuf, owner: String },
     /// A file cannot be written.
     #[error("`{}` cannot be written; hint: check that its directory exists and who owns it", path.display())]
     Unwritable { path: PathBuf, source: io::Error },

@@ -1,6 +1,6 @@
 //! The user that a process is, and becoming another one for good.
 
-use std::{ffi::CString, fmt, str::FromStr};
+use std::{ffi::CString, fmt, fs, os::unix::fs::MetadataExt as _, path::Path, str::FromStr};
 
 use nix::unistd::{self, Gid, Uid};
 
@@ -42,6 +42,20 @@ impl User {
     /// This process's user.
     pub(crate) fn own_uid() -> u32 {
         unistd::geteuid().as_raw()
+    }
+
+    /// That this process's user owns a file, if it is there: what it writes beside it would otherwise be closed to whose file it is.
+    ///
+    /// # Errors
+    /// [`Trouble::OthersFile`].
+    pub(crate) fn owns(path: &Path) -> Result<(), Trouble> {
+        let Ok(found) = fs::metadata(path) else { return Ok(()) };
+        if found.uid() == Self::own_uid() {
+            return Ok(());
+        }
+        let named = unistd::User::from_uid(Uid::from_raw(found.uid())).ok().flatten();
+        let owner = named.map_or_else(|| found.uid().to_string(), |user| user.name);
+        Err(Trouble::OthersFile { path: path.to_owned(), owner })
     }
 
     /// Becomes this user: real, effective and saved. Nothing leads back.

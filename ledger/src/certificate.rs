@@ -98,7 +98,8 @@ pub(crate) fn page(
         match looked {
             Looked::Found(record) => page.certificates.push(*record),
             Looked::Other => {}
-            Looked::Earlier => return Ok(page),
+            Looked::Earlier if is_in_order_below(connection, log_index)? => return Ok(page),
+            Looked::Earlier => {}
         }
         if page.certificates.len() >= filter.most || read_entries >= ENTRIES_MAX {
             page.next = Some(log_index).filter(|index| *index > 0);
@@ -142,10 +143,12 @@ fn digest_of(what: &[u8], value: &[u8]) -> i64 {
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
+/// Kinds of names, which may stand before one.
+const KINDS: [NameKind; 5] = [NameKind::CommonName, NameKind::Dns, NameKind::Uri, NameKind::Ip, NameKind::Email];
+
 /// A name without its kind.
 fn bare(name: &str) -> &str {
-    let kinds = [NameKind::CommonName, NameKind::Dns, NameKind::Uri, NameKind::Ip, NameKind::Email];
-    let with_kind = name.split_once(':').filter(|(kind, _)| kinds.iter().any(|known| known.short() == *kind));
+    let with_kind = name.split_once(':').filter(|(kind, _)| KINDS.iter().any(|known| known.short() == *kind));
     with_kind.map_or(name, |(_, bare)| bare)
 }
 
@@ -164,12 +167,18 @@ pub(crate) fn index(connection: &Connection, facts: &Facts, serial: Serial, log_
 enum Looked {
     Found(Box<CertificateRecord>),
     Other,
-    /// Everything from here on is earlier than what is wanted.
+    /// It is earlier than what is wanted.
     Earlier,
 }
 
 /// How much earlier an entry may say it is than one before it.
 const DISORDER_MILLIS: i64 = 60_000;
+
+/// Whether no entry below is later than this one: the clock was never set back under an operator's word before.
+fn is_in_order_below(connection: &Connection, log_index: u64) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM clock_step WHERE log_index < ?1";
+    Ok(!connection.prepare_cached(sql)?.exists([signed(log_index)])?)
+}
 
 fn look(
     connection: &Connection,
@@ -208,8 +217,7 @@ fn fits(authority: &str, filter: &CertificateFilter, summary: &Summary) -> bool 
         |text: &Option<hallmark_entry::summary::Text>, wanted: &str| text.as_ref().is_some_and(|text| text.is(wanted));
     let wanted = |text: &Option<hallmark_entry::summary::Text>, wanted: &str| wanted.is_empty() || is(text, wanted);
     let name = |name: &hallmark_entry::summary::Text| {
-        let text = name.to_string();
-        name.is(&filter.name) || text.split_once(':').is_some_and(|(_, name)| name == filter.name)
+        name.is(&filter.name) || KINDS.iter().any(|kind| name.is(&format!("{}:{}", kind.short(), filter.name)))
     };
     let serial = filter.serial.as_deref().map(hex);
     let spki = filter.spki.map(|spki| hex(spki.as_bytes()));

@@ -9,7 +9,7 @@ use hallmark_tlog::{
     note::{SignerKey, VerifierKey},
 };
 
-use crate::{KeyChange, Ledger};
+use crate::{KeyChange, Ledger, Unlogged};
 
 /// Where a ledger is kept and within which bounds.
 #[derive(Clone, Debug)]
@@ -91,8 +91,8 @@ pub struct Recovery {
     pub pending: u64,
     /// Whether the clock was found wrong and no operator has confirmed it since.
     pub clock_distrusted: bool,
-    /// Whether the directory was rebuilt without its checkpoint, by an operator's word that no entry has yet.
-    pub unlogged_acceptance: bool,
+    /// What operators accepted that no entry says yet.
+    pub unlogged: Unlogged,
 }
 
 /// The newest durable state of the log.

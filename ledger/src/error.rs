@@ -11,6 +11,12 @@ pub enum OpenError {
         /// The database.
         database: PathBuf,
     },
+    /// Another process publishes there.
+    #[error("another daemon publishes into `{}`; hint: stop it first, or name another directory", .publish.display())]
+    Published {
+        /// The directory of the published log.
+        publish: PathBuf,
+    },
     /// A newer program wrote it.
     #[error(
         "the database `{}` has schema version {found}, and this program knows {known}; hint: run the newer \

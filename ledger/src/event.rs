@@ -1,7 +1,6 @@
 //! What is logged beside decisions: events, and the steps that make authorities and epochs.
 
 use hallmark_policy::{
-    content::Serial,
     crl::RevocationReason,
     key::{KeyKind, SpkiDigest},
     offline::Brought,
@@ -114,21 +113,6 @@ pub enum Event {
         from: UnixMillis,
         /// Until when.
         to: UnixMillis,
-    },
-    /// A certificate that is not ours was presented to be refreshed.
-    ForeignCertificate {
-        /// The authority that was asked.
-        authority: String,
-        /// Who presented it.
-        caller: String,
-        /// In which request.
-        request_id: String,
-        /// Its serial number.
-        serial: Option<Serial>,
-        /// What was said to the caller.
-        sentence: String,
-        /// Index of the refusal.
-        log_index: u64,
     },
     /// Other keys sign the log from this entry on. Wants what opening the ledger found.
     LogKeys {

@@ -52,6 +52,9 @@ pub(crate) struct Record {
     pub(crate) not_after: i64,
     pub(crate) current: Held,
     pub(crate) previous: Option<Held>,
+    /// The first decision of those with the current certificate's key that were given in each other's place.
+    pub(crate) current_group: u64,
+    pub(crate) previous_group: Option<u64>,
     /// Whether the one retry with another key was used since the record moved last.
     pub(crate) retried: bool,
     /// Why nobody was given the current certificate, if so.
@@ -60,7 +63,8 @@ pub(crate) struct Record {
 }
 
 const COLUMNS: &str = "id, service, not_after, issuer, serial, spki_sha256, log_index, previous_issuer, \
-                       previous_serial, previous_spki_sha256, previous_index, retried, revoked_at IS NOT NULL, withheld";
+                       previous_serial, previous_spki_sha256, previous_index, retried, revoked_at IS NOT NULL, withheld, \
+                       current_group, previous_group";
 
 impl Record {
     /// The record of that provider's instance.
@@ -93,6 +97,8 @@ impl Record {
             not_after: row.get(2)?,
             current: held(3)?.ok_or_else(unreadable)?,
             previous: held(7)?,
+            current_group: unsigned(row.get(14)?),
+            previous_group: row.get::<_, Option<i64>>(15)?.map(unsigned),
             retried: row.get(11)?,
             withheld: Withheld::read(row.get(13)?),
             revoked: row.get(12)?,
@@ -121,20 +127,20 @@ struct SerialRow {
     issuer: i64,
     /// The registration that it was given to.
     instance: Option<u64>,
-    /// The decision of the certificate with the same key that was given in its place.
-    same_as: Option<u64>,
+    /// The first decision of those with the same key that were given in each other's place.
+    group: u64,
     /// Whether a retry with another key took its place.
     displaced: bool,
 }
 
 impl SerialRow {
     fn find(connection: &Connection, issuer: SpkiDigest, serial: Serial) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT s.issuer, s.instance, s.same_as, s.displaced FROM serial s JOIN issuer i ON i.id = s.issuer \
+        let sql = "SELECT s.issuer, s.instance, coalesce(s.same_as, s.log_index), s.displaced FROM serial s JOIN issuer i ON i.id = s.issuer \
                    WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
         let mut statement = connection.prepare_cached(sql)?;
         let read = |row: &Row<'_>| {
-            let index = |at: usize| row.get::<_, Option<i64>>(at).map(|index| index.map(unsigned));
-            Ok(Self { issuer: row.get(0)?, instance: index(1)?, same_as: index(2)?, displaced: row.get(3)? })
+            let instance = row.get::<_, Option<i64>>(1)?.map(unsigned);
+            Ok(Self { issuer: row.get(0)?, instance, group: unsigned(row.get(2)?), displaced: row.get(3)? })
         };
         statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], read).optional()
     }
@@ -177,6 +183,16 @@ pub(crate) fn objection(
 /// The registration that a new certificate belongs to, where the record moves so and this is its decision's index.
 pub(crate) fn registration(change: Option<&Change>, next_index: u64) -> Option<i64> {
     change.map(|change| signed(change.record().map_or(next_index, |record| record.id)))
+}
+
+/// The group that a new certificate joins, where it is given in another's place.
+pub(crate) fn group(change: Option<&Change>) -> Option<i64> {
+    match change? {
+        Change::Reissued(record) => Some(signed(record.current_group)),
+        Change::Registered | Change::Replaced(_) | Change::Moved(_) | Change::Retried(_) | Change::MovedAgain(_) => {
+            None
+        }
+    }
 }
 
 /// What the log calls a wish.

@@ -3,6 +3,7 @@
 //! A warrant becomes [`Committed`] here and nowhere else: its conditions are checked and its entry, serial and request
 //! id are written in one transaction, which is durable before anybody hears of it.
 
+mod acceptance;
 mod authority;
 mod batch;
 mod certificate;
@@ -43,6 +44,7 @@ mod writer;
 
 pub use hallmark_entry::privacy::{NotPrivate, Private};
 
+pub use acceptance::{Acceptance, Unlogged};
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
 pub use certificate::{CertificateFilter, CertificatePage, CertificateRecord};
 pub use claim::{ClaimedName, NameRelease, Released};

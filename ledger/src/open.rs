@@ -5,6 +5,8 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use hallmark_entry::Summary;
@@ -12,7 +14,7 @@ use hallmark_tlog::{checkpoint::Checkpoint, frontier::Frontier, note::VerifierKe
 use rusqlite::Connection;
 
 use crate::{
-    KeyChange, LedgerConfig, LogKeys, OpenError, Recovery,
+    Acceptance, KeyChange, LedgerConfig, LogKeys, OpenError, Recovery, Unlogged,
     config::Head,
     nodes::{self, StoredNodes},
     origin::{Origin, OriginRow},
@@ -20,12 +22,16 @@ use crate::{
     schema::{self, SCHEMA_VERSION, unsigned},
 };
 
+/// How long another process may still have a lock, and how often it is looked at.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_EVERY: Duration = Duration::from_millis(20);
+
 /// Only the daemon's user reads the database.
 const FILE_MODE: u32 = 0o600;
 
 /// What opening found to be sound.
 pub(crate) struct Checked {
-    pub(crate) lock: File,
+    pub(crate) lock: Locks,
     pub(crate) connection: Connection,
     pub(crate) frontier: Frontier,
     pub(crate) head: Head,
@@ -42,9 +48,10 @@ pub(crate) struct Checked {
 
 /// Opens and checks. The work does not depend on the number of entries.
 pub(crate) fn open(config: &LedgerConfig, keys: &LogKeys) -> Result<Checked, OpenError> {
-    let lock = lock(&config.database)?;
+    let database = lock(&config.database)?;
     let sql = |source| OpenError::Sql { database: config.database.clone(), source };
     let connection = connect(config)?;
+    let lock = Locks { _database: database, _publish: lock_directory(&config.publish)? };
     let head = nodes::head(&connection).map_err(sql)?;
     let frontier = check_tree(config, &connection, &head)?;
     let found = check_origin(config, &connection, keys)?;
@@ -93,13 +100,41 @@ fn is_there(database: &Path) -> Result<(), OpenError> {
     fs::metadata(database).map(drop).map_err(failed(database))
 }
 
+/// What keeps others away from the database, and from the directory of the published log, which another copy of the database may be configured with.
+#[derive(Debug)]
+pub(crate) struct Locks {
+    _database: File,
+    _publish: File,
+}
+
+/// Takes the lock of the directory itself: a file in it would be published.
+fn lock_directory(publish: &Path) -> Result<File, OpenError> {
+    let directory = File::open(publish).map_err(failed(publish))?;
+    match locked(&directory) {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Published { publish: publish.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(OpenError::Io { path: publish.to_owned(), source }),
+    }
+}
+
+/// Takes a lock. A process that was killed has it until the system has ended what it was writing.
+fn locked(file: &File) -> Result<(), TryLockError> {
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_WAIT => thread::sleep(LOCK_EVERY),
+            taken => return taken,
+        }
+    }
+}
+
 /// Takes the lock beside the database. The system frees it with the process, however that ends.
 fn lock(database: &Path) -> Result<File, OpenError> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
     let path = PathBuf::from(path);
     let file = private_file(&path).map_err(failed(&path))?;
-    match file.try_lock() {
+    match locked(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { database: database.to_owned() }),
         Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
@@ -152,21 +187,21 @@ pub(crate) fn check_published(
     verifiers: &[VerifierKey],
 ) -> Result<u64, OpenError> {
     if let Some(anchor) = &config.anchor
-        && check_anchor(config, connection, head, verifiers, anchor)?.is_none()
+        && check_anchor(&config.database, connection, head.size, verifiers, anchor)?.is_none()
     {
         without_anchor(config, connection, anchor)?;
     }
-    match check_anchor(config, connection, head, verifiers, &config.publish.join(CHECKPOINT_PATH))? {
+    match check_anchor(&config.database, connection, head.size, verifiers, &config.publish.join(CHECKPOINT_PATH))? {
         Some(size) => Ok(size),
         None => without_checkpoint(config, connection),
     }
 }
 
-/// The size of the checkpoint in a file, of which this log must be the continuation; nothing where there is no file.
-fn check_anchor(
-    config: &LedgerConfig,
+/// The size of the checkpoint in a file, of which this log of `entries` must be the continuation; nothing where there is no file.
+pub(crate) fn check_anchor(
+    database: &Path,
     connection: &Connection,
-    head: &Head,
+    entries: u64,
     verifiers: &[VerifierKey],
     path: &Path,
 ) -> Result<Option<u64>, OpenError> {
@@ -175,13 +210,13 @@ fn check_anchor(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(OpenError::Io { path: path.to_owned(), source }),
     };
-    let database = || config.database.clone();
+    let database = || database.to_owned();
     let checkpoint = Checkpoint::open(&note, verifiers)
         .map_err(|source| OpenError::Checkpoint { checkpoint: path.to_owned(), source })?;
     let restored = |what: String| OpenError::Restored { database: database(), checkpoint: path.to_owned(), what };
     let size = checkpoint.size();
-    if size > head.size {
-        return Err(restored(format!("{size} entries were published, and the database has {}", head.size)));
+    if size > entries {
+        return Err(restored(format!("{size} entries were published, and the database has {entries}")));
     }
     let then = Frontier::rebuild(size, &StoredNodes(connection))
         .map_err(|error| OpenError::Broken { database: database(), what: error.to_string() })?;
@@ -194,13 +229,13 @@ fn check_anchor(
 /// No copy of the checkpoint is there: right for a log that never wrote one, and otherwise an anchor that was taken away.
 fn without_anchor(config: &LedgerConfig, connection: &Connection, anchor: &Path) -> Result<(), OpenError> {
     let LedgerConfig { database, accept_missing_anchor, .. } = config;
-    let anchored = connection.query_row("SELECT anchored FROM head", [], |row| row.get(0));
-    match anchored.map_err(|source| OpenError::Sql { database: database.clone(), source })? {
+    let sql = |source| OpenError::Sql { database: database.clone(), source };
+    match connection.query_row("SELECT anchored FROM head", [], |row| row.get(0)).map_err(sql)? {
         false => Ok(()),
         true if *accept_missing_anchor => {
             let anchor = anchor.display();
             tracing::warn!(%anchor, "the anchor is missing, which was accepted; it is written anew");
-            Ok(())
+            Acceptance::MissingAnchor.remember(connection).map_err(sql)
         }
         true => Err(OpenError::AnchorMissing { database: database.clone(), anchor: anchor.to_owned() }),
     }
@@ -209,11 +244,12 @@ fn without_anchor(config: &LedgerConfig, connection: &Connection, anchor: &Path)
 /// No checkpoint is there: right for a log that was never published, and otherwise an anchor that was taken away.
 fn without_checkpoint(config: &LedgerConfig, connection: &Connection) -> Result<u64, OpenError> {
     let LedgerConfig { database, publish, accept_missing_checkpoint, .. } = config;
-    let published = connection.query_row("SELECT published FROM head", [], |row| row.get(0)).map(unsigned);
-    match published.map_err(|source| OpenError::Sql { database: database.clone(), source })? {
+    let sql = |source| OpenError::Sql { database: database.clone(), source };
+    match connection.query_row("SELECT published FROM head", [], |row| row.get(0)).map(unsigned).map_err(sql)? {
         0 => Ok(0),
         published if *accept_missing_checkpoint => {
             tracing::warn!(published, "the published checkpoint is missing, which was accepted; all is published anew");
+            Acceptance::MissingCheckpoint.remember(connection).map_err(sql)?;
             Ok(0)
         }
         published => {
@@ -234,10 +270,9 @@ fn recovery(connection: &Connection, head: &Head) -> rusqlite::Result<Recovery> 
     let sql = "SELECT count(*) FROM request WHERE signature IS NULL AND void = 0";
     let pending = connection.query_row(sql, [], |row| row.get(0)).map(unsigned)?;
     let sql = "SELECT clock_distrusted, unlogged_acceptance FROM head";
-    let (clock_distrusted, unlogged_acceptance) =
-        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (entries, last_entry_at) = (head.size, head.last_entry_at);
-    Ok(Recovery { entries, last_entry_at, unclean, pending, clock_distrusted, unlogged_acceptance })
+    let (clock_distrusted, bits) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (entries, last_entry_at, unlogged) = (head.size, head.last_entry_at, Unlogged::of_bits(bits));
+    Ok(Recovery { entries, last_entry_at, unclean, pending, clock_distrusted, unlogged })
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

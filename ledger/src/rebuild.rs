@@ -9,9 +9,11 @@ use crate::{
     open::{self, Checked},
     origin,
     publish::{
+        self,
         files::Files,
         tree::{OPENINGS, Tree},
     },
+    schema,
     signing::{Signed, sign},
 };
 
@@ -52,6 +54,12 @@ pub enum RebuildError {
     /// The checkpoint cannot be signed.
     #[error("no checkpoint can be signed: {0}")]
     Unsigned(String),
+    /// Another log is there.
+    #[error("`{}` is the directory of another log; hint: name one of its own for the closed log", .directory.display())]
+    Occupied {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// There is no such log.
     #[error("the database has no closed log `{origin}`; hint: the log that goes on is rebuilt without --origin")]
     NoSuchOrigin {
@@ -68,7 +76,7 @@ impl Ledger {
     /// See [`RebuildError`]. Files may have been written.
     pub fn rebuild(config: &LedgerConfig, keys: impl Into<LogKeys>) -> Result<Rebuilt, RebuildError> {
         let keys = keys.into();
-        let Checked { lock: _lock, connection, frontier, head, published, origin, key_change, .. } =
+        let Checked { lock: _lock, connection, frontier, head, origin, key_change, .. } =
             open::open_existing(config, &keys)?;
         if key_change.is_some() {
             return Err(RebuildError::KeysChanged);
@@ -76,11 +84,11 @@ impl Ledger {
         if head.size == 0 {
             return Ok(Rebuilt { size: 0, right: 0, written: 0, removed: 0 });
         }
-        if published == 0 && config.accept_missing_checkpoint {
-            connection.execute("UPDATE head SET unlogged_acceptance = (published > 0)", [])?;
-        }
         let signed = sign(&keys, frontier.size(), frontier.root()).map_err(RebuildError::Unsigned)?;
-        repair(&connection, config.publish.clone(), origin, &signed)
+        let rebuilt = repair(&connection, config.publish.clone(), origin, &signed)?;
+        // From here on it is missed where it is missing.
+        schema::record_published(&connection, rebuilt.size)?;
+        Ok(rebuilt)
     }
 
     /// Makes a directory that of a log that was closed, with its last checkpoint.
@@ -96,6 +104,8 @@ impl Ledger {
         let Checked { lock: _lock, connection, .. } = open::open_existing(config, &keys.into())?;
         let found = origin::last_checkpoint(&connection, name)?;
         let (origin, signed) = found.ok_or_else(|| RebuildError::NoSuchOrigin { origin: name.to_owned() })?;
+        publish::is_free_for(name, &directory, &config.publish)
+            .map_err(|taken| RebuildError::Occupied { directory: taken.directory })?;
         repair(&connection, directory, origin, &signed)
     }
 }

@@ -1,17 +1,14 @@
 //! Entries of events.
 
 use hallmark_entry::Object;
-use hallmark_policy::content::Serial;
 
 use crate::{
-    Event, KeyAction, KeyChange, Logged, UnixMillis,
+    Acceptance, Event, KeyAction, KeyChange, Logged, UnixMillis,
     batch::{Batch, Fault},
-    instance::{self, Alarm, Withheld},
+    instance::{self, Withheld},
     origin::OriginRow,
+    schema::signed,
 };
-
-/// The word of an alarm about a certificate that is not ours.
-const FOREIGN_CERTIFICATE: &str = "foreign-certificate";
 
 /// Type of the entry that ends a clean run.
 pub(crate) const STOP: &str = "stop";
@@ -19,16 +16,10 @@ pub(crate) const STOP: &str = "stop";
 /// Type of the entries between which a log goes over to another origin.
 pub(crate) const ORIGIN: &str = "origin";
 
-/// The command by which an operator confirmed that the database is the newest, although its published checkpoint was gone.
-const ACCEPT_MISSING_CHECKPOINT: &str = "accept-missing-checkpoint";
-
 impl Batch<'_> {
     /// Logs an event; a loaded policy is in force from here on.
     pub(crate) fn record(&mut self, event: &Event, at: UnixMillis) -> Result<Logged, Fault> {
         let logged = self.append(entry(event, at), at)?;
-        if let Event::ForeignCertificate { authority, sentence, .. } = event {
-            self.alarms.push(Alarm::new(FOREIGN_CERTIFICATE, authority, logged.index, sentence));
-        }
         if let Event::PolicyLoaded { digest, text, by: _ } = event {
             self.keep_blob(text.as_bytes())?;
             self.policy = Some(*digest);
@@ -39,11 +30,17 @@ impl Batch<'_> {
         if let Some(distrusted) = clock_distrusted(event) {
             self.connection.prepare_cached("UPDATE head SET clock_distrusted = ?1")?.execute([distrusted])?;
         }
+        if matches!(event, Event::ClockAccepted) {
+            let sql = "INSERT INTO clock_step (log_index) VALUES (?1)";
+            self.connection.prepare_cached(sql)?.execute([signed(logged.index)])?;
+        }
         if let Event::LogKeys { change, by: _ } = event {
             OriginRow::change_keys(self.connection, change)?;
         }
-        if matches!(event, Event::OperatorCommand { command } if command == ACCEPT_MISSING_CHECKPOINT) {
-            self.connection.prepare_cached("UPDATE head SET unlogged_acceptance = 0")?.execute([])?;
+        if let Event::OperatorCommand { command } = event
+            && let Some(accepted) = Acceptance::of_command(command)
+        {
+            accepted.forget(self.connection)?;
         }
         Ok(logged)
     }
@@ -63,7 +60,6 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::SigningFailed { .. }
         | Event::OperatorCommand { .. }
         | Event::Aggregate { .. }
-        | Event::ForeignCertificate { .. }
         | Event::RevokeCertificates { .. }
         | Event::LogKeys { .. }
         | Event::Heartbeat => None,
@@ -136,17 +132,6 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 .count("count", *count)
                 .integer("from", from.0)
                 .integer("to", to.0),
-        ),
-        Event::ForeignCertificate { authority, caller, request_id, serial, sentence, log_index } => (
-            "alarm",
-            object
-                .text("alarm", FOREIGN_CERTIFICATE)
-                .text("authority", authority)
-                .text("caller", caller)
-                .text("request-id", request_id)
-                .maybe_hex("presented-serial", serial.as_ref().map(Serial::as_bytes))
-                .text("sentence", sentence)
-                .count("decision-index", *log_index),
         ),
         Event::LogKeys { change: KeyChange { keys, added, removed }, by } => (
             "log-key",

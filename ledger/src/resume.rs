@@ -1,19 +1,22 @@
 //! Requests that were committed and not signed: handed out again, voided, or given their signature.
 
 use hallmark_entry::{Decision, Object, Outcome};
-use hallmark_policy::{Facts, Reason, ReasonCode, Refusal, RequestIdentity, Stage, hex};
+use hallmark_policy::{Facts, Reason, ReasonCode, Refusal, RequestIdentity, Stage, content::Serial, hex};
 use rusqlite::params;
 
 use crate::{
     Committed, Found, Issued, LedgerError, Logged, UnixMillis,
     batch::{Batch, Fault},
     genuine,
-    instance::{self, Withheld},
+    instance::{self, Alarm, Withheld},
     issue::{has_passed, reused, void},
     request::RequestRow,
     schema::signed,
     stage,
 };
+
+/// The word of an alarm about a certificate that is not ours.
+const FOREIGN_CERTIFICATE: &str = "foreign-certificate";
 
 impl Batch<'_> {
     /// Hands a committed request out again, or voids it.
@@ -127,7 +130,28 @@ impl Batch<'_> {
         let decision = Decision { outcome, policy: Some(refusal.policy), facts: &refusal.facts, warranted: None };
         let logged = self.append(decision.into_entry(at.0), at)?;
         self.keep_brought(&refusal.facts)?;
+        if let Some(foreign) =
+            refusal.reasons.iter().find(|reason| reason.code == ReasonCode::InstanceCertificateForeign)
+        {
+            self.alarm_of_foreign(&refusal.facts, &foreign.sentence, logged.index, at)?;
+        }
         Ok(logged)
+    }
+
+    /// A certificate that is not ours was presented to be refreshed.
+    fn alarm_of_foreign(&mut self, facts: &Facts, sentence: &str, decision: u64, at: UnixMillis) -> Result<(), Fault> {
+        let presented = facts.instance.as_ref().and_then(|instance| instance.presented);
+        let object = Object::new()
+            .text("alarm", FOREIGN_CERTIFICATE)
+            .text("authority", &facts.authority)
+            .text("caller", &facts.caller)
+            .text("request-id", &facts.request_id)
+            .maybe_hex("presented-serial", presented.as_ref().map(Serial::as_bytes))
+            .text("sentence", sentence)
+            .count("decision-index", decision);
+        let logged = self.append(object.into_entry("alarm", at.0), at)?;
+        self.alarms.push(Alarm::new(FOREIGN_CERTIFICATE, &facts.authority, logged.index, sentence));
+        Ok(())
     }
 
     /// Keeps a signature, unless there is one, and gives the one that is kept.

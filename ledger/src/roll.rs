@@ -4,7 +4,7 @@
 //! There is one tree. The new log has the numbers and the hashes of the old one, and bundles from its own first entry on: so every
 //! receipt, sequence number and entry that names another stays true, and the old log's last checkpoint is provably its beginning.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hallmark_entry::{Object, Summary};
 use hallmark_tlog::{
@@ -22,6 +22,7 @@ use crate::{
     open::{self, check_published, check_tree},
     origin::{self, Origin, OriginRow},
     publish::{
+        self,
         files::{Files, write_anchor},
         tree::Tree,
     },
@@ -118,7 +119,12 @@ impl Ledger {
         let row = OriginRow::current(&connection).map_err(sql)?.ok_or(RollError::Unclean)?;
         let both: Vec<VerifierKey> = keys.verifiers().into_iter().chain([next.key.verifier().clone()]).collect();
         let published = check_published(config, &connection, &head, &both)?;
-        if row.rolling {
+        // Also where it goes on with what was interrupted: the directory may be another than then.
+        publish::is_free_for(next.key.verifier().name(), &next.publish, &config.publish)
+            .map_err(|taken| RollError::Occupied { directory: taken.directory })?;
+        // The same command again, after it was done and nothing came since, says the same again.
+        let is_done = row.name == next.key.verifier().name() && row.name != keys.current.verifier().name();
+        if row.rolling || is_done {
             is_the_same(&row, &next)?;
         } else {
             can_begin(config, &connection, (&row, &head), &keys, &next)?;
@@ -161,7 +167,7 @@ fn can_begin(
     if origin::was_used(connection, origin)? {
         return Err(RollError::OriginUsed { origin: origin.to_owned() });
     }
-    if next.publish.join(CHECKPOINT_PATH).exists() || is_same(&next.publish, &config.publish) {
+    if next.publish.join(CHECKPOINT_PATH).exists() {
         return Err(RollError::Occupied { directory: next.publish.clone() });
     }
     Ok(())
@@ -230,9 +236,4 @@ fn finish(
     schema::record_published(connection, first.size)?;
     origin::rolled(connection)?;
     Ok(Rolled { closed_size: last.size, first_bundled: of_next.first_bundled() })
-}
-
-/// Whether two names are of one directory.
-fn is_same(one: &Path, other: &Path) -> bool {
-    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }

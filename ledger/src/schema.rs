@@ -2,10 +2,10 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 7;
+pub(crate) const SCHEMA_VERSION: i64 = 8;
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -18,8 +18,8 @@ const STATEMENTS_MAX: usize = 64;
 
 /// Entries are only ever appended. `head` has one row: the tree after the last batch.
 /// Its `published` is at most what was ever published, and over 0 once anything was. `anchored` says that a copy of the checkpoint
-/// was written to another volume, `unlogged_acceptance` that an operator had the directory rebuilt without its checkpoint, which the next
-/// start logs.
+/// was written to another volume, `unlogged_acceptance` what operators accepted that no entry says yet (1: a missing checkpoint,
+/// 2: a missing anchor).
 /// `origin` has a row for each name under which the log was published, the current one last: its keys, and of those before their last
 /// checkpoint. `first_index` is where its first entry stands in the one tree, `rolling` that not all of a roll-over is on the disk.
 /// `opening` has the private values of entries; without its rows the entries are what they were.
@@ -38,11 +38,13 @@ const STATEMENTS_MAX: usize = 64;
 /// of what lives longest among its certificates, `retried` whether the retry with another key was used, `withheld` whether the current
 /// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void). `serial.instance` says
 /// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
-/// key of a certificate with a registration, `serial.same_as` the decision of the one with the same key that was given in its place,
+/// key of a certificate with a registration, `serial.same_as` the decision of the first of those with the same key that were given in each other's place: their
+/// group, which is its own decision where there is none, and which `instance` has of its current and its previous certificate;
 /// `serial.displaced` whether a retry with another key took its place.
-/// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it. Their records may be gone.
+/// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it, newest first, those `before` a decision next. Their records may be gone.
 /// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it. It never forgets, as the
 /// log does not.
+/// `clock_step` has where an operator took the clock for right: only there can an entry be earlier than the one before it.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
 /// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
@@ -181,20 +183,26 @@ CREATE TABLE instance (
     serial BLOB NOT NULL,
     spki_sha256 BLOB NOT NULL,
     log_index INTEGER NOT NULL,
+    current_group INTEGER NOT NULL,
     previous_issuer INTEGER REFERENCES issuer (id),
     previous_serial BLOB,
     previous_spki_sha256 BLOB,
     previous_index INTEGER,
+    previous_group INTEGER,
     retried INTEGER NOT NULL DEFAULT 0,
     withheld INTEGER NOT NULL DEFAULT 0,
     revoked_at INTEGER,
     revoked_index INTEGER
 ) STRICT;
+CREATE TABLE clock_step (
+    log_index INTEGER PRIMARY KEY
+) STRICT;
 CREATE TABLE revoking (
     registration INTEGER PRIMARY KEY,
     authority TEXT NOT NULL,
     reason INTEGER NOT NULL,
-    revoked_by TEXT NOT NULL
+    revoked_by TEXT NOT NULL,
+    before INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX instance_name ON instance (authority, provider, name);
 CREATE INDEX instance_revoked ON instance (authority, provider, name) WHERE revoked_at IS NOT NULL;
@@ -298,6 +306,8 @@ fn connect(database: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "trusted_schema", false)?;
     // What a query sorts or gathers stands in no file: a confined process writes none where SQLite would put it.
     connection.pragma_update(None, "temp_store", "memory")?;
+    // No plan looks at the values that are bound: else joins are compiled anew where other values are.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(connection)
 }
@@ -350,7 +360,25 @@ pub(crate) fn unsigned(count: i64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
+
+    #[test]
+    fn a_statement_is_compiled_once_whatever_is_bound_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("a.db");
+        std::fs::write(&database, "").unwrap();
+        create(&mut writer(&database).unwrap()).unwrap();
+        for connection in [writer(&database).unwrap(), reader(&database).unwrap()] {
+            let sql = "SELECT s.issuer, s.instance FROM serial s JOIN issuer i ON i.id = s.issuer WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
+            let mut statement = connection.prepare(sql).unwrap();
+            for number in 0..5_i64 {
+                assert!(!statement.exists(rusqlite::params![number, [number as u8; 32]]).unwrap());
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
 
     #[test]
     fn no_connection_makes_temporary_files() {

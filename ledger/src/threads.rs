@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
@@ -16,7 +15,7 @@ use hallmark_tlog::note::VerifierKey;
 
 use crate::{
     LedgerConfig, LogKeys, OpenError, QUEUE_OPERATIONS_MAX,
-    open::Checked,
+    open::{Checked, Locks},
     operation::Operation,
     publish::{Newest, Publishing},
     schema,
@@ -48,7 +47,7 @@ struct Threads {
     signing: JoinHandle<()>,
     publishing: JoinHandle<()>,
     wal: JoinHandle<()>,
-    lock: File,
+    lock: Locks,
 }
 
 impl Inner {
@@ -69,17 +68,27 @@ impl Inner {
             // The receiver is alive: it is in the next lines.
             drop(jobs.send(first));
         }
+        let as_whom = (origin, keys.verifiers());
+        let publishing = Publishing::new(reader()?, Arc::clone(&shared), config, as_whom, published);
         let signing = Signing { keys, connection: reader()?, newest: Arc::clone(&newest), last: None };
-        let publishing = Publishing::new(reader()?, Arc::clone(&shared), config, origin, published);
         let mover = schema::writer(&config.database).map_err(sql)?;
         let (retention, private) = (Retention::of(config), config.private.clone());
         let writer = Writer::new(connection, Arc::clone(&shared), jobs.clone(), growth, frontier, retention, private);
-        let (offers, known, bound) = (Arc::clone(&newest), Arc::clone(&shared), Arc::clone(&shared));
+        let offers = Arc::clone(&newest);
+        let [known, of_signing, of_publishing, of_wal] = [(); 4].map(|()| Arc::clone(&shared));
         let threads = Threads {
-            writer: spawn(config, "ledger-writer", move || supervised(&known, || writer.run(&operations)))?,
-            signing: spawn(config, "ledger-signing", move || signing.run(&signing_jobs))?,
-            publishing: spawn(config, "ledger-publish", move || publishing.run(&offers))?,
-            wal: spawn(config, "ledger-wal", move || wal::run(&mover, &wakes, &bound))?,
+            writer: spawn(config, "ledger-writer", move || {
+                supervised(&known, "writer", || writer.run(&operations));
+            })?,
+            signing: spawn(config, "ledger-signing", move || {
+                supervised(&of_signing, "signing of checkpoints", || signing.run(&signing_jobs));
+            })?,
+            publishing: spawn(config, "ledger-publish", move || {
+                supervised(&of_publishing, "publishing", || publishing.run(&offers));
+            })?,
+            wal: spawn(config, "ledger-wal", move || {
+                supervised(&of_wal, "care for the write-ahead log", || wal::run(&mover, &wakes, &of_wal));
+            })?,
             lock,
         };
         let (stopping, threads) = (AtomicBool::new(false), Mutex::new(Some(threads)));
@@ -110,14 +119,17 @@ impl Drop for Inner {
     }
 }
 
-/// Runs the writer. If it panics, nobody knows how far it came: nothing is done any more.
-fn supervised(shared: &Shared, work: impl FnOnce()) {
+/// Runs a thread. If it panics, nobody knows how far it came: nothing is done any more.
+fn supervised(shared: &Shared, whose: &str, work: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-        shared.poison(format!("{WRITER_PANICKED}: {}", words(panic.as_ref())));
+        shared.poison(format!("its {whose} {PANICKED}: {}", words(panic.as_ref())));
     }
 }
 
 /// Why the ledger stops after a panic.
+const PANICKED: &str = "ended in a panic, which is a defect to be reported";
+
+/// The same, where the writer is gone and has said nothing.
 pub(crate) const WRITER_PANICKED: &str = "its writer ended in a panic, which is a defect to be reported";
 
 /// What a panic says of itself.

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod world;
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _};
 
 use hallmark_entry::{
     ENTRY_BYTES_MAX, Value, is_canonical,
@@ -81,6 +81,10 @@ async fn private_values_are_published_apart_and_the_log_holds_without_them() {
         .map(|(_, content)| String::from_utf8(content.clone()).unwrap())
         .collect();
     assert!(lines.contains("secret.example") && lines.contains(".example.com"), "{lines}");
+    for name in files.keys().filter(|name| name.starts_with("openings/")) {
+        let mode = fs::metadata(world.config.publish.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o137, 0, "`{name}` is for the daemon's group at most");
+    }
     for (name, content) in files.iter().filter(|(name, _)| name.starts_with("tile/")) {
         assert!(!content.windows(14).any(|part| part == b"secret.example"), "`{name}`");
     }

@@ -6,7 +6,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use hallmark_entry::{Summary, is_canonical};
-use hallmark_ledger::{Epochs, Event, Found, Issued, LedgerError, Step, UnixMillis};
+use hallmark_ledger::{CertificateFilter, Epochs, Event, Found, Issued, LedgerError, Step, UnixMillis};
 use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal, decide, key::PublicKey};
 use world::{AUTHORITY, NOW_SECS, World, binding, check_receipt, committed, intent, now, refused, serial, warrant};
 
@@ -423,4 +423,26 @@ async fn every_kind_of_event_is_a_canonical_entry() {
         assert_eq!(Summary::parse(&logged.entry).unwrap().kind, kind);
         check_receipt(logged).await;
     }
+}
+
+#[tokio::test]
+async fn a_search_by_time_finds_what_came_before_the_clock_was_set_back() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    let day = 86_400_000;
+    let issue = async |id: &str, number: u64, at: UnixMillis| {
+        ledger.issue(world.leaf(&mesh, id, number), at).await.unwrap();
+    };
+    let now = world.at().0;
+    issue("before", 1, UnixMillis(now)).await;
+    // The clock is a day behind for a while, by an operator's word.
+    ledger.record(Event::ClockAccepted, UnixMillis(now - day)).await.unwrap();
+    issue("meanwhile", 2, UnixMillis(now - day + 1)).await;
+    ledger.record(Event::ClockAccepted, UnixMillis(now + 10)).await.unwrap();
+    issue("after", 3, UnixMillis(now + 11)).await;
+    let filter = CertificateFilter { since: Some(UnixMillis(now)), most: 10, ..CertificateFilter::default() };
+    let found = ledger.certificates("mesh", &filter, UnixMillis(now + 20)).unwrap();
+    assert_eq!(found.certificates.len(), 2, "{found:?}");
+    assert!(found.next.is_none());
 }

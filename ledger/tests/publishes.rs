@@ -6,11 +6,14 @@ mod world;
 use std::{collections::BTreeMap, fs};
 
 use hallmark_entry::{Summary, is_canonical};
-use hallmark_ledger::{Event, Ledger, Step};
+use hallmark_ledger::{Event, Ledger, OpenError, Step};
 use hallmark_policy::{Facts, Reason, ReasonCode, Refusal};
-use hallmark_tlog::audit::Visitor;
+use hallmark_tlog::{
+    audit::{Auditor, LogFiles, Visitor},
+    tile::CHECKPOINT_PATH,
+};
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
-use world::{AUTHORITY, Mesh, World, audit, check_receipt, contents};
+use world::{AUTHORITY, Directory, Mesh, World, audit, check_receipt, contents, log_key};
 
 /// Checks every entry, and that the sequence numbers of each issuer have no gap.
 #[derive(Default)]
@@ -104,6 +107,20 @@ fn refusal(world: &World) -> Refusal {
     Refusal { reasons, facts: Facts::default(), policy: world.policy.digest() }
 }
 
+/// Waits until everything is published.
+#[cfg(test)]
+async fn settled(world: &World, ledger: &Ledger) {
+    for _ in 0..500 {
+        let size = ledger.head().size;
+        let published = fs::read_to_string(world.config.publish.join(CHECKPOINT_PATH)).unwrap_or_default();
+        if published.lines().nth(1) == Some(size.to_string().as_str()) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it is published within a second");
+}
+
 #[tokio::test]
 async fn publishing_again_from_nothing_gives_the_same_bytes() {
     let mut world = World::new();
@@ -132,17 +149,128 @@ async fn publishing_again_from_nothing_gives_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn partial_files_of_old_sizes_are_taken_away() {
+async fn partial_files_stay_until_the_full_file_is_there_for_whoever_still_reads_an_earlier_size() {
     let world = World::new();
-    for _ in 0..5 {
+    let grow = async |entries: u64| {
         let ledger = world.open();
-        ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+        for _ in 0..entries {
+            ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+        }
         ledger.stop();
+    };
+    for _ in 0..5 {
+        grow(1).await;
     }
-    let mut names: Vec<_> = contents(&world.config.publish).into_keys().collect();
-    names.sort();
-    let expected = ["checkpoint", "tile/0/000.p/4", "tile/0/000.p/5", "tile/entries/000.p/4", "tile/entries/000.p/5"];
-    assert_eq!(names, expected);
+    let names = || contents(&world.config.publish).into_keys().collect::<Vec<_>>();
+    let of = |kind: &str| (1..=5).map(|width| format!("tile/{kind}/000.p/{width}")).collect::<Vec<_>>();
+    assert_eq!(names(), [vec!["checkpoint".to_owned()], of("0"), of("entries")].concat());
+    grow(250).await;
+    assert!(names().contains(&"tile/entries/000.p/255".to_owned()) && names().contains(&"tile/0/000.p/1".to_owned()));
+    grow(2).await;
+    let expected =
+        ["checkpoint", "tile/0/000", "tile/0/001.p/1", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/1"];
+    assert_eq!(names().into_iter().filter(|name| !name.contains("001.p/2")).collect::<Vec<_>>(), expected);
+    assert!(world.audit().is_clean());
+}
+
+/// A directory whose checkpoint was read some time ago.
+struct ReadEarlier {
+    checkpoint: Vec<u8>,
+    rest: Directory,
+}
+
+impl LogFiles for ReadEarlier {
+    type Error = std::io::Error;
+
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Self::Error> {
+        if path == CHECKPOINT_PATH { Ok(Some(self.checkpoint.clone())) } else { self.rest.read(path) }
+    }
+}
+
+#[tokio::test]
+async fn an_audit_of_any_size_that_was_published_is_not_disturbed_by_what_is_published_meanwhile() {
+    let world = World::new();
+    let mut checkpoints = Vec::new();
+    for entries in [1, 1, 1, 100, 152, 1, 1, 300, 60] {
+        let ledger = world.open();
+        for _ in 0..entries {
+            ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+        }
+        ledger.stop();
+        checkpoints.push(fs::read(world.config.publish.join(CHECKPOINT_PATH)).unwrap());
+        for checkpoint in &checkpoints {
+            let files = ReadEarlier { checkpoint: checkpoint.clone(), rest: Directory(world.config.publish.clone()) };
+            let report = Auditor::new(&[log_key().verifier().clone()]).audit(&files, &mut ()).unwrap();
+            assert!(report.is_clean(), "{:?}", report.findings);
+        }
+    }
+    assert_eq!(checkpoints.len(), 9);
+}
+
+#[tokio::test]
+async fn one_directory_is_published_into_by_one_daemon() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mut other = world.crashed();
+    other.config.publish.clone_from(&world.config.publish);
+    let error = other.try_open().unwrap_err();
+    assert!(matches!(error, OpenError::Published { .. }), "{error}");
+    ledger.stop();
+    other.open().stop();
+}
+
+#[tokio::test]
+async fn whose_checkpoint_was_replaced_by_another_copy_of_the_database_stops_and_replaces_nothing() {
+    for of_the_anchor in [false, true] {
+        let mut world = World::new();
+        world.config.anchor = Some(world.directory.path().join("anchor"));
+        let ledger = world.begin().await;
+        settled(&world, &ledger).await;
+        let other = world.crashed();
+        let theirs = other.open();
+        for _ in 0..3 {
+            theirs.record(Event::ClockAccepted, other.at()).await.unwrap();
+        }
+        theirs.stop();
+        let place = if of_the_anchor {
+            world.directory.path().join("anchor")
+        } else {
+            world.config.publish.join(CHECKPOINT_PATH)
+        };
+        fs::copy(other.config.publish.join(CHECKPOINT_PATH), &place).unwrap();
+        let replaced = fs::read(&place).unwrap();
+        let mut stopped = None;
+        for _ in 0..200 {
+            if let Err(error) = ledger.record(Event::Heartbeat, world.at()).await {
+                stopped = Some(error.to_string());
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let stopped = stopped.expect("it stops");
+        assert!(stopped.contains("older"), "{stopped}");
+        ledger.stop();
+        assert!(fs::read(&place).unwrap() == replaced, "what others may have seen stays");
+        assert!(matches!(world.try_open().unwrap_err(), OpenError::Restored { .. }));
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_checkpoint_that_was_put_back_is_gone_on_from() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    settled(&world, &ledger).await;
+    let earlier = fs::read(world.config.publish.join(CHECKPOINT_PATH)).unwrap();
+    for _ in 0..3 {
+        ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+    }
+    settled(&world, &ledger).await;
+    fs::write(world.config.publish.join(CHECKPOINT_PATH), earlier).unwrap();
+    ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+    ledger.stop();
+    let report = world.audit();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!(report.size, 5);
 }
 
 #[tokio::test]
@@ -185,7 +313,6 @@ async fn a_log_that_cannot_be_published_goes_on_minting() {
 
 #[tokio::test]
 async fn a_checkpoint_of_another_log_key_is_not_overwritten() {
-    use hallmark_ledger::OpenError;
     use hallmark_tlog::note::SignerKey;
     let world = World::new();
     world.begin().await.stop();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use hallmark_entry::{Summary, privacy::Private};
-use hallmark_ledger::{Event, Ledger, LogKeys, OpenError, RebuildError, Rebuilt};
+use hallmark_ledger::{Acceptance, Event, Ledger, LogKeys, OpenError, RebuildError, Rebuilt};
 use hallmark_tlog::note::SignerKey;
 use world::{World, contents, log_key};
 
@@ -102,11 +102,63 @@ async fn a_directory_that_was_deleted_comes_back_by_an_operator_s_word_which_the
     assert_eq!(contents(&world.config.publish), published);
     world.config.accept_missing_checkpoint = false;
     let opened = world.try_open().unwrap();
-    assert!(opened.recovery.unlogged_acceptance);
+    assert!(opened.recovery.unlogged.has(Acceptance::MissingCheckpoint));
     let accepted = Event::OperatorCommand { command: "accept-missing-checkpoint".to_owned() };
     opened.ledger.record(accepted, world.at()).await.unwrap();
     opened.ledger.stop();
-    assert!(!world.try_open().unwrap().recovery.unlogged_acceptance, "it stands in the log now");
+    assert!(
+        !world.try_open().unwrap().recovery.unlogged.has(Acceptance::MissingCheckpoint),
+        "it stands in the log now"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_what_was_signed_takes_no_file_away() {
+    let damages = [
+        (
+            "UPDATE entry SET bytes = CAST(replace(bytes, 'heartbeat', 'heartbeet') || ' ' AS BLOB) WHERE log_index = 7",
+            "entry 7",
+        ),
+        ("UPDATE entry SET leaf = zeroblob(32) WHERE log_index = 9", "entry 9 in the database is not what was signed"),
+        (
+            "UPDATE node SET hash = zeroblob(32) WHERE level = 1 AND node_index = 0",
+            "is damaged: its nodes give the root",
+        ),
+    ];
+    for (sql, what) in damages {
+        let (world, mut published) = published().await;
+        let database = rusqlite::Connection::open(&world.config.database).unwrap();
+        assert_eq!(database.execute(sql, []).unwrap(), 1);
+        drop(database);
+        fs::remove_file(world.config.publish.join("tile/0/000")).unwrap();
+        published.remove("tile/0/000");
+        let error = rebuild(&world).unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+        assert!(contents(&world.config.publish) == published, "nothing was written: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_remembered_until_it_is_logged_whatever_ends_the_start_that_accepted_it() {
+    let (mut world, _) = published().await;
+    world.config.anchor = Some(world.directory.path().join("anchor"));
+    world.open().stop();
+    fs::remove_file(world.directory.path().join("anchor")).unwrap();
+    fs::remove_dir_all(&world.config.publish).unwrap();
+    (world.config.accept_missing_checkpoint, world.config.accept_missing_anchor) = (true, true);
+    world.open().stop();
+    (world.config.accept_missing_checkpoint, world.config.accept_missing_anchor) = (false, false);
+    for accepted in Acceptance::ALL {
+        let opened = world.try_open().unwrap();
+        assert!(opened.recovery.unlogged.has(accepted));
+        opened.ledger.stop();
+        let opened = world.try_open().unwrap();
+        assert!(opened.recovery.unlogged.has(accepted), "no entry says so");
+        let command = Event::OperatorCommand { command: accepted.command().to_owned() };
+        opened.ledger.record(command, world.at()).await.unwrap();
+        opened.ledger.stop();
+        assert!(!world.try_open().unwrap().recovery.unlogged.has(accepted));
+    }
 }
 
 #[tokio::test]

@@ -161,6 +161,13 @@ async fn each_year_follows_the_one_before_and_both_directories_can_be_rebuilt() 
         rebuild().unwrap();
         assert_eq!(contents(directory), before, "{year}");
     }
+    for other in &directories[..2] {
+        let before = contents(other);
+        let error =
+            Ledger::rebuild_closed(&world.config, key("example.com/2029", 7), THIS_YEAR, other.clone()).unwrap_err();
+        assert!(matches!(error, RebuildError::Occupied { .. }), "{error}");
+        assert!(contents(other) == before, "the log that is there is left alone");
+    }
     let error = Ledger::rebuild_closed(&world.config, current, "example.com/2030", directories[2].clone()).unwrap_err();
     assert!(matches!(error, RebuildError::NoSuchOrigin { .. }), "{error}");
 }
@@ -179,7 +186,26 @@ async fn what_was_interrupted_is_finished_by_the_same_command_before_anything_el
     let error = roll(&world, log_key(), "example.com/other").unwrap_err();
     assert!(matches!(error, RollError::OtherRoll { .. }), "{error}");
     fs::remove_file(&directory).unwrap();
+    for elsewhere in [world.config.publish.clone(), world.directory.path().join("another")] {
+        if elsewhere != world.config.publish {
+            fs::create_dir_all(&elsewhere).unwrap();
+            fs::write(elsewhere.join("checkpoint"), "another.example/log\n").unwrap();
+        }
+        let before = contents(&elsewhere);
+        let next = NextLog { publish: elsewhere.clone(), ..next(&world, NEXT_YEAR) };
+        let error = Ledger::roll(&world.config, log_key(), next, UnixMillis(NOW_SECS * 1_000 + 500_000)).unwrap_err();
+        assert!(matches!(error, RollError::Occupied { .. }), "{error}");
+        assert!(contents(&elsewhere) == before, "the log that is there is left alone");
+    }
+    let name = world.config.publish.file_name().unwrap();
+    for elsewhere in [world.config.publish.join("below"), world.directory.path().join("missing/..").join(name)] {
+        let next = NextLog { publish: elsewhere, ..next(&world, NEXT_YEAR) };
+        let error = Ledger::roll(&world.config, log_key(), next, UnixMillis(NOW_SECS * 1_000 + 500_000)).unwrap_err();
+        assert!(matches!(error, RollError::Occupied { .. }), "{error}");
+    }
     let rolled = roll(&world, log_key(), NEXT_YEAR).unwrap();
+    let again = roll(&world, log_key(), NEXT_YEAR).unwrap();
+    assert_eq!(again.closed_size, rolled.closed_size, "who was not told asks again");
     let closed = audit(std::slice::from_ref(&world.config.publish), &log_key(), &mut ());
     assert!(closed.is_clean() && closed.size == rolled.closed_size);
     let error = world.try_open().unwrap_err();

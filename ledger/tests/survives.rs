@@ -271,19 +271,31 @@ async fn a_restored_database_that_went_another_way_is_refused() {
 }
 
 #[tokio::test]
+async fn a_start_waits_for_a_process_that_is_being_ended() {
+    let world = World::new();
+    let ending = world.open();
+    let ended = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        ending.stop();
+    });
+    world.open().stop();
+    ended.join().unwrap();
+}
+
+#[tokio::test]
 async fn a_database_of_a_newer_program_is_refused() {
     let world = World::new();
     world.open().stop();
-    set_schema_version(&world, 8);
-    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 8, known: 7, .. })));
+    set_schema_version(&world, 9);
+    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 9, known: 8, .. })));
 }
 
 #[tokio::test]
 async fn a_database_of_an_older_program_is_refused() {
     let world = World::new();
     world.open().stop();
-    set_schema_version(&world, 6);
-    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 6, known: 7, .. })));
+    set_schema_version(&world, 7);
+    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 7, known: 8, .. })));
 }
 
 #[cfg(test)]

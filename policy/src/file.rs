@@ -420,7 +420,8 @@ pub struct RateTable {
 
 /// `lifetime = { .. }` of a profile.
 ///
-/// From 1 minute to 30 days, or to 398 days where the profile says `long-lived`; never beyond the epoch.
+/// From 1 minute to 30 days, or to 398 days where the profile says `long-lived`; never beyond the epoch. Lifetimes are counted from the time of the
+/// decision: `backdate` comes on top, at the other end, and makes no certificate end later.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LifetimeTable {

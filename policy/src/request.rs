@@ -224,12 +224,8 @@ impl Request {
     /// SHA-256 over what the certificate is to say, beside its key: two requests with the same ask for the same certificate, whatever was brought to prove
     /// that they may.
     pub(crate) fn wish_sha256(&self) -> [u8; 32] {
-        let mut bytes = Vec::new();
-        let mut field = |value: &[u8]| {
-            bytes.extend_from_slice(&(value.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(value);
-        };
-        field(b"hallmark-wish-v1");
+        let mut fields = Fields::of(b"hallmark-wish-v1");
+        let mut field = |value: &[u8]| fields.add(value);
         field(self.profile.as_bytes());
         field(&self.lifetime_seconds.to_be_bytes());
         field(self.common_name.as_deref().unwrap_or_default().as_bytes());
@@ -240,7 +236,7 @@ impl Request {
             field(format!("claim:{}", claim.oid).as_bytes());
             field(&claim.value);
         }
-        sha256(&bytes)
+        fields.sha256()
     }
 
     /// Key identifier of the CA key that is said to have signed the certificate that is to be replaced.
@@ -361,14 +357,10 @@ fn bare_key(spki: Vec<u8>, common_name: String, names: Vec<NameInput>) -> Result
     })
 }
 
-/// A digest over every field that counts, each with its length before it, so that no two requests share one.
+/// A digest over every field that counts.
 fn content_digest(input: &RequestInput) -> [u8; 32] {
-    let mut bytes = Vec::new();
-    let mut field = |value: &[u8]| {
-        bytes.extend_from_slice(&(value.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(value);
-    };
-    field(b"hallmark-request-v1");
+    let mut fields = Fields::of(b"hallmark-request-v1");
+    let mut field = |value: &[u8]| fields.add(value);
     field(input.authority.as_bytes());
     field(input.profile.as_bytes());
     field(&input.lifetime_seconds.to_be_bytes());
@@ -414,5 +406,25 @@ fn content_digest(input: &RequestInput) -> [u8; 32] {
         field(b"evidence-jwt");
         field(input.evidence_jwt.as_bytes());
     }
-    sha256(&bytes)
+    fields.sha256()
+}
+
+/// What a digest is made of: each field after its length, so that no two lists of fields are the same bytes.
+struct Fields(Vec<u8>);
+
+impl Fields {
+    fn of(purpose: &[u8]) -> Self {
+        let mut fields = Self(Vec::new());
+        fields.add(purpose);
+        fields
+    }
+
+    fn add(&mut self, value: &[u8]) {
+        self.0.extend_from_slice(&(value.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(value);
+    }
+
+    fn sha256(&self) -> [u8; 32] {
+        sha256(&self.0)
+    }
 }

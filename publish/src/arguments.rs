@@ -60,6 +60,9 @@ pub struct CheckArguments {
     /// How many of the witnesses must have answered and co-signed [default: all].
     #[arg(long, value_name = "N", requires = "witness")]
     pub quorum: Option<usize>,
+    /// The log was carried to the target before: a target or a directory without a checkpoint was emptied, and is refused.
+    #[arg(long)]
+    pub expect_seen: bool,
 }
 
 /// `hallmark-publish push`.
@@ -78,6 +81,9 @@ pub struct PushArguments {
     /// who give `hallmark log verify --pruned-before` what the file `pruned-before` says [default: keep all].
     #[arg(long, value_name = "N")]
     pub keep_entries: Option<u64>,
+    /// Carry what opens private values, too: whoever may read the target may read them.
+    #[arg(long)]
+    pub with_openings: bool,
 }
 
 /// `hallmark-publish notify`.
@@ -133,6 +139,9 @@ pub struct ServeArguments {
     /// Its private key, PEM.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
+    /// Serve what opens private values, too: to everybody who asks.
+    #[arg(long)]
+    pub with_openings: bool,
     /// Write the address to this file when it is served.
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,

@@ -1,12 +1,15 @@
-//! Carrying: all that a checkpoint signs, then the checkpoint.
+//! Carrying: all that a checkpoint signs, then the checkpoint. Entries are read and hashed before any of them is made public, and hash tiles are
+//! made of them.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use hallmark_tlog::{
     audit::LogFiles as _,
+    bundle,
     checkpoint::Checkpoint,
+    hash::Hash,
     note::{Note, VerifierKey},
-    proof::{prove_consistency, verify_consistency},
+    proof::{NodeSource as _, prove_consistency, verify_consistency},
     tile::{self, CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath},
 };
 use reqwest::Client;
@@ -14,7 +17,10 @@ use reqwest::Client;
 use crate::{
     arguments::{CheckArguments, PushArguments, SeenArguments},
     crls::Crls,
-    directory::{self, Directory},
+    directory::{self, Directory, Snapshot},
+    growth::Growth,
+    left,
+    policies::Policies,
     problem::{Nodes, Problem},
     target::{Caching, Target},
     witness::Witness,
@@ -23,9 +29,8 @@ use crate::{
 /// Where the target says how many entries have no bundles any more.
 const PRUNED_BEFORE: &str = "pruned-before";
 
-/// Where texts of policies are, and openings of private values.
-const POLICIES: &str = "policies";
-const OPENINGS: &str = "openings";
+/// Where openings of private values are.
+pub(crate) const OPENINGS: &str = "openings";
 
 /// How long to wait before what failed is tried again.
 const RETRY_MILLIS: u64 = 1_000;
@@ -38,22 +43,28 @@ struct Carrier {
     witnesses: Vec<Witness>,
     client: Client,
     keep_entries: Option<u64>,
+    with_openings: bool,
     /// Size of the checkpoint at the target.
     carried: u64,
-    /// Size of the one before.
-    before: u64,
-    policies: BTreeSet<String>,
+    /// The tree of all full bundles that are at the target, once it is needed.
+    growth: Option<Growth>,
+    /// Partial files at the target, and whether this run put them there: each leaves when its full one is there.
+    partial: BTreeMap<TilePath, bool>,
+    policies: Policies,
     crls: Crls,
     /// Entries before this one have no bundles at the target.
     pruned: u64,
     /// Nor have these in the directory: they were published under an earlier origin. The target may not have been told yet.
     begins: u64,
     told: bool,
+    /// Whether what an interruption left was removed.
+    tidy: bool,
 }
 
 /// Carries, again and again or once.
 pub(crate) async fn push(arguments: &PushArguments) -> Result<(), Problem> {
-    let mut carrier = Carrier::open(&arguments.seen, arguments.keep_entries).await?;
+    let mut carrier = Carrier::open(&arguments.seen).await?;
+    (carrier.keep_entries, carrier.with_openings) = (arguments.keep_entries, arguments.with_openings);
     loop {
         let carried = carrier.carry().await;
         // Revocations do not wait for a log that cannot be carried now; but those of an older database are not all there are.
@@ -76,13 +87,17 @@ pub(crate) async fn push(arguments: &PushArguments) -> Result<(), Problem> {
 
 /// Asks target and witnesses, and changes nothing.
 pub(crate) async fn check(arguments: &CheckArguments) -> Result<(), Problem> {
-    let mut carrier = Carrier::open(&arguments.seen, None).await?;
-    let Some((note, head)) = carrier.directory.checkpoint(&carrier.keys)? else {
-        println!("nothing was published yet, here and at the target");
+    let mut carrier = Carrier::open(&arguments.seen).await?;
+    let snapshot = carrier.directory.snapshot(&carrier.keys)?;
+    if arguments.expect_seen && (carrier.carried == 0 || snapshot.is_none()) {
+        return Err(Problem::NotSeen);
+    }
+    let Some(snapshot) = snapshot else {
+        println!("nothing was published yet, here and at the target; there is no checkpoint to show to a witness");
         return Ok(());
     };
-    let signatures = note.signatures().len();
-    let cosigned = carrier.cosigned(note, &head).await?.signatures().len().saturating_sub(signatures);
+    let signatures = snapshot.note.signatures().len();
+    let cosigned = carrier.cosigned(&snapshot).await?.signatures().len().saturating_sub(signatures);
     let asked = carrier.witnesses.len();
     let wanted = arguments.quorum.unwrap_or(asked);
     if cosigned < wanted {
@@ -90,14 +105,14 @@ pub(crate) async fn check(arguments: &CheckArguments) -> Result<(), Problem> {
     }
     println!(
         "target and {cosigned} of {asked} witnesses have nothing that these {} entries do not continue",
-        head.size()
+        snapshot.head.size()
     );
     Ok(())
 }
 
 impl Carrier {
     /// Looks at what is at the target: the log in the directory must continue it.
-    async fn open(arguments: &SeenArguments, keep_entries: Option<u64>) -> Result<Self, Problem> {
+    async fn open(arguments: &SeenArguments) -> Result<Self, Problem> {
         let keys = directory::keys(&arguments.key)?;
         let directory = Directory(arguments.directory.clone());
         let target = Target::open(&arguments.to)?;
@@ -118,21 +133,25 @@ impl Carrier {
             target,
             witnesses,
             client: Client::new(),
-            keep_entries,
+            keep_entries: None,
+            with_openings: false,
             carried,
-            before: carried,
-            policies: BTreeSet::new(),
+            growth: None,
+            partial: BTreeMap::new(),
+            policies: Policies::default(),
             crls: Crls::default(),
             pruned: pruned.max(begins),
             begins,
             told: pruned >= begins,
+            tidy: false,
         })
     }
 
     /// Brings the target up to the checkpoint in the directory, if that is newer.
     async fn carry(&mut self) -> Result<(), Problem> {
-        let Some((note, head)) = self.directory.checkpoint(&self.keys)? else { return Ok(()) };
-        let size = head.size();
+        self.tidy().await?;
+        let Some(snapshot) = self.directory.snapshot(&self.keys)? else { return Ok(()) };
+        let size = snapshot.head.size();
         if size < self.carried {
             let what = "an older log was put in its place";
             return Err(Problem::Rolled { who: "the target".to_owned(), theirs: self.carried, ours: size, what });
@@ -144,20 +163,108 @@ impl Carrier {
             self.tell_pruned(self.begins).await?;
             self.told = true;
         }
-        let begins = self.begins;
-        let is_there = |path: &TilePath| path.kind() != TileKind::Entries || path.index() * TILE_WIDTH >= begins;
-        let changed = tile::kinds(size).flat_map(|kind| tile::changed(kind, self.carried, size));
-        for path in changed.filter(is_there).collect::<Vec<_>>() {
-            self.carry_tile(path).await?;
+        let growth = match self.growth.take() {
+            Some(growth) => growth,
+            None => Growth::rebuild(self.carried / TILE_WIDTH * TILE_WIDTH, &Nodes::new(&snapshot, size))?,
+        };
+        let digests = self.verify(&snapshot, growth.clone())?;
+        self.growth = Some(growth);
+        for digest in digests {
+            self.carry_row(&snapshot, digest).await?;
         }
-        self.carry_policies().await?;
-        let note = self.cosigned(note, &head).await?;
+        self.policies.carry(&self.directory, &self.target).await?;
+        let note = self.cosigned(&snapshot).await?;
         self.target.put(CHECKPOINT_PATH, note.to_string().into_bytes(), Caching::Revalidated).await?;
-        for path in partial(self.before).filter(|path| !partial(self.carried).any(|kept| kept == *path)) {
-            self.remove(path).await?;
-        }
-        (self.before, self.carried) = (self.carried, size);
+        self.carried = size;
+        self.remove_partial().await?;
         self.prune().await
+    }
+
+    /// Reads all that is new, and nothing is made public unless it gives the root that was signed. Gives a digest of each bundle.
+    fn verify(&self, snapshot: &Snapshot, mut growth: Growth) -> Result<Vec<Hash>, Problem> {
+        let size = snapshot.head.size();
+        let mut digests = Vec::new();
+        for row in growth.size() / TILE_WIDTH..size.div_ceil(TILE_WIDTH) {
+            let (content, leaves) = self.row(snapshot, row)?;
+            digests.push(Hash::of_leaf(&content));
+            growth.append(leaves);
+        }
+        if growth.root() != snapshot.head.root() {
+            return Err(unproven("its entries are not those that the checkpoint signs".to_owned()));
+        }
+        Ok(digests)
+    }
+
+    /// A bundle, or the leaf hashes in its place where it was published under an earlier origin, with the hashes of its entries.
+    fn row(&self, snapshot: &Snapshot, row: u64) -> Result<(Vec<u8>, Vec<Hash>), Problem> {
+        let size = snapshot.head.size();
+        let path = TilePath::of_row(TileKind::Entries, row, size);
+        if self.is_elsewhere(row) {
+            let nodes = Nodes::new(snapshot, size);
+            let first = row * TILE_WIDTH;
+            let leaves = nodes.nodes(0, first..first + u64::from(path.width()))?;
+            return Ok((tile::encode_hashes(&leaves), leaves));
+        }
+        let content = snapshot.file(&path.to_string())?.ok_or_else(|| unproven(format!("`{path}` is not there")))?;
+        let entries = bundle::decode(&content).map_err(|error| unproven(format!("`{path}`: {error}")))?;
+        if entries.len() != usize::from(path.width()) {
+            return Err(unproven(format!("`{path}` has {} entries", entries.len())));
+        }
+        let leaves = entries.into_iter().map(Hash::of_leaf).collect();
+        Ok((content, leaves))
+    }
+
+    /// Whether a bundle was published under an earlier origin, and is not here.
+    fn is_elsewhere(&self, row: u64) -> bool {
+        row * TILE_WIDTH < self.begins
+    }
+
+    /// Carries the next bundle, whose digest was verified, with its hash tiles. What is full is done with, whatever fails later.
+    async fn carry_row(&mut self, snapshot: &Snapshot, digest: Hash) -> Result<(), Problem> {
+        let Some(mut growth) = self.growth.clone() else { return Ok(()) };
+        let (row, size) = (growth.size() / TILE_WIDTH, snapshot.head.size());
+        let path = TilePath::of_row(TileKind::Entries, row, size);
+        let (content, leaves) = self.row(snapshot, row)?;
+        if Hash::of_leaf(&content) != digest {
+            return Err(unproven(format!("`{path}` changes while it is read")));
+        }
+        if !self.is_elsewhere(row) {
+            self.put(path, content).await?;
+            self.carry_openings(snapshot, path).await?;
+        }
+        for (path, content) in growth.append(leaves) {
+            self.put(path, content).await?;
+        }
+        if growth.size() == size {
+            for (path, content) in growth.partial() {
+                self.put(path, content).await?;
+            }
+        }
+        if path.is_full() {
+            self.growth = Some(growth);
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, path: TilePath, content: Vec<u8>) -> Result<(), Problem> {
+        // Those of upper levels often stay the same.
+        if self.partial.get(&path) == Some(&true) {
+            return Ok(());
+        }
+        self.target.put(&path.to_string(), content, Caching::Immutable).await?;
+        if !path.is_full() {
+            self.partial.insert(path, true);
+        }
+        Ok(())
+    }
+
+    /// Carries what opens the private values of a bundle, where that is wanted.
+    async fn carry_openings(&self, snapshot: &Snapshot, path: TilePath) -> Result<(), Problem> {
+        let Some(openings) = openings_of(path).filter(|_| self.with_openings) else { return Ok(()) };
+        match snapshot.file(&openings)? {
+            Some(content) => self.target.put(&openings, content, Caching::Revalidated).await,
+            None => Ok(()),
+        }
     }
 
     /// Brings the target up to the CRLs in the directory.
@@ -165,49 +272,51 @@ impl Carrier {
         self.crls.carry(&self.directory, &self.target).await
     }
 
-    async fn carry_tile(&self, path: TilePath) -> Result<(), Problem> {
-        let name = path.to_string();
-        // The daemon may have moved on and taken the partial file away: the full one begins with the same.
-        let content = match self.read(&name)? {
-            Some(content) => content,
-            None => return Err(Problem::Unproven { sentence: format!("`{name}` is not there any more") }),
-        };
-        self.target.put(&name, content, Caching::Immutable).await?;
-        let openings = openings_of(path);
-        match openings.as_ref().map(|openings| self.read(openings)).transpose()?.flatten() {
-            Some(content) => self.target.put(&openings.unwrap_or_default(), content, Caching::Revalidated).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn carry_policies(&mut self) -> Result<(), Problem> {
-        let directory = self.directory.0.join(POLICIES);
-        let Ok(listed) = fs::read_dir(&directory) else { return Ok(()) };
-        let names = listed.filter_map(|file| file.ok()?.file_name().into_string().ok());
-        let is_digest = |name: &String| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let new: Vec<String> = names.filter(is_digest).filter(|name| !self.policies.contains(name)).collect();
-        for name in new {
-            let path = format!("{POLICIES}/{name}");
-            if let Some(content) = self.read(&path)? {
-                self.target.put(&path, content, Caching::Immutable).await?;
-                self.policies.insert(name);
-            }
-        }
-        Ok(())
-    }
-
     /// The checkpoint with the co-signatures that witnesses gave.
-    async fn cosigned(&mut self, note: Note, head: &Checkpoint) -> Result<Note, Problem> {
-        let nodes = Nodes::new(&self.directory, head.size());
+    async fn cosigned(&mut self, snapshot: &Snapshot) -> Result<Note, Problem> {
+        let Snapshot { note, head, .. } = snapshot;
+        let nodes = Nodes::new(snapshot, head.size());
         let mut cosigned = note.clone();
         for witness in &mut self.witnesses {
-            if let Some(line) = witness.cosign(&self.client, &nodes, &note, head).await?
+            if let Some(line) = witness.cosign(&self.client, &nodes, note, head).await?
                 && let Ok(with) = cosigned.clone().with_signature(line)
             {
                 cosigned = with;
             }
         }
         Ok(cosigned)
+    }
+
+    /// Finds what an interrupted run has left at the target, once: pruned bundles, and partial files.
+    async fn tidy(&mut self) -> Result<(), Problem> {
+        if self.tidy {
+            return Ok(());
+        }
+        if self.pruned > 0 {
+            for name in left::pruned(&self.target, self.pruned).await? {
+                self.target.delete(&name).await?;
+            }
+        }
+        let partial = left::partial(&self.target, self.carried).await?;
+        self.partial = partial.into_iter().map(|path| (path, false)).collect();
+        if !self.with_openings && left::has_openings(&self.target).await? {
+            eprintln!("warning: the target has private values in `{OPENINGS}/`: remove them, or give --with-openings");
+        }
+        self.tidy = true;
+        Ok(())
+    }
+
+    /// Removes partial files whose full ones are there.
+    async fn remove_partial(&mut self) -> Result<(), Problem> {
+        let size = self.carried;
+        let has_full =
+            |path: &&TilePath| TilePath::of_row(path.kind(), path.index(), tile::nodes(path.kind(), size)).is_full();
+        let done: Vec<TilePath> = self.partial.keys().filter(has_full).copied().collect();
+        for path in done {
+            self.remove(path).await?;
+            self.partial.remove(&path);
+        }
+        Ok(())
     }
 
     /// Removes bundles that are older than what is to be kept, after saying so at the target.
@@ -236,30 +345,26 @@ impl Carrier {
             None => Ok(()),
         }
     }
+}
 
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Problem> {
-        self.directory.read(path).map_err(|source| Problem::File { path: self.directory.0.join(path), source })
-    }
+fn unproven(sentence: String) -> Problem {
+    Problem::Unproven { sentence }
 }
 
 /// The size of the checkpoint at the target, which the log in the directory continues.
 fn continues(directory: &Directory, keys: &[VerifierKey], theirs: &Checkpoint) -> Result<u64, Problem> {
-    let (ours, root) = directory.checkpoint(keys)?.map_or((0, None), |(_, head)| (head.size(), Some(head.root())));
+    let snapshot = directory.snapshot(keys)?;
+    let ours = snapshot.as_ref().map_or(0, |snapshot| snapshot.head.size());
     let rolled = |what| Problem::Rolled { who: "the target".to_owned(), theirs: theirs.size(), ours, what };
-    let Some(root) = root.filter(|_| theirs.size() <= ours) else {
+    let Some(snapshot) = snapshot.filter(|_| theirs.size() <= ours) else {
         return Err(rolled("an older log was put in its place"));
     };
-    let proof = prove_consistency(&Nodes::new(directory, ours), theirs.size(), ours)?;
-    let held = verify_consistency(theirs.size(), &theirs.root(), ours, &root, &proof);
+    let proof = prove_consistency(&Nodes::new(&snapshot, ours), theirs.size(), ours)?;
+    let held = verify_consistency(theirs.size(), &theirs.root(), ours, &snapshot.head.root(), &proof);
     held.map(|()| theirs.size()).map_err(|_| rolled("the two are different logs"))
 }
 
 /// The file of openings that goes with a bundle.
-fn openings_of(path: TilePath) -> Option<String> {
+pub(crate) fn openings_of(path: TilePath) -> Option<String> {
     (path.kind() == TileKind::Entries).then(|| path.to_string().replacen("tile/entries", OPENINGS, 1))
-}
-
-/// The partial files that belong to a size.
-fn partial(size: u64) -> impl Iterator<Item = TilePath> {
-    tile::kinds(size).flat_map(move |kind| tile::changed(kind, 0, size).last()).filter(|path| !path.is_full())
 }

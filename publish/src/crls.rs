@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -43,7 +43,7 @@ struct Carried {
 impl Crls {
     /// Carries those that changed. Relying parties verify them, and so do not need to trust this: they are carried as they are.
     pub(crate) async fn carry(&mut self, directory: &Directory, target: &Target) -> Result<(), Problem> {
-        for path in listed(&directory.0) {
+        for path in listed(&directory.0)? {
             let place = directory.0.join(&path);
             let seen = fs::metadata(&place).ok().and_then(|file| Some((file.modified().ok()?, file.len())));
             let settled = seen.is_some_and(|(at, _)| at.elapsed().is_ok_and(|age| age > SETTLED_AFTER));
@@ -54,6 +54,8 @@ impl Crls {
             let Some(content) = read else { continue };
             let Some(number) = number(&content) else {
                 eprintln!("warning: `{}` is no CRL with a number; it is not carried", place.display());
+                // It is said once, and looked at again when it changes.
+                self.0.entry(path).or_insert(Carried { number: None, content: None, seen: None }).seen = seen;
                 continue;
             };
             self.carry_one(target, path, number, content, seen).await?;
@@ -88,19 +90,32 @@ impl Crls {
 }
 
 /// The CRLs in a directory, by their paths below it.
-fn listed(directory: &Path) -> Vec<String> {
-    let names = |directory: &Path| {
-        let entries = fs::read_dir(directory).into_iter().flatten();
-        let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-        names.sort();
-        names
-    };
+fn listed(directory: &Path) -> Result<Vec<String>, Problem> {
     let below = directory.join(CRLS);
-    let files = names(&below).into_iter().flat_map(|authority| {
-        let files = names(&below.join(&authority));
-        files.into_iter().map(move |file| format!("{authority}/{file}"))
-    });
-    files.filter(|place| is_crl(place)).map(|place| format!("{CRLS}/{place}")).collect()
+    let mut found = Vec::new();
+    for authority in names(&below)? {
+        let files = names(&below.join(&authority))?.into_iter().map(|file| format!("{authority}/{file}"));
+        found.extend(files.filter(|place| is_crl(place)).map(|place| format!("{CRLS}/{place}")));
+    }
+    Ok(found)
+}
+
+/// The names in a directory, sorted; none where there is no such directory.
+fn names(directory: &Path) -> Result<Vec<String>, Problem> {
+    let failed = |source: io::Error| Problem::File { path: directory.to_owned(), source };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// The cRLNumber of a CRL (RFC 5280, section 5.2.3).

@@ -3,16 +3,21 @@
 //!
 //! It runs beside the daemon, not in it: the core that holds the database has no network, and whoever steals this program's
 //! credentials can neither sign a checkpoint nor change what is in the ledger. What it carries it has verified: a checkpoint that is
-//! not signed by the log's key, or that does not continue the one at the target, is not carried.
+//! not signed by the log's key, or that does not continue the one at the target, is not carried, and nor are entries that do not
+//! give its root.
 //!
 //! It must never write into the daemon's directory, never replace a newer checkpoint by an older one, and never make public
-//! a checkpoint before everything that it signs is there.
+//! a checkpoint before everything that it signs is there. It must not make private values public unless that was asked for.
 
 pub mod arguments;
 mod carry;
 mod crls;
 mod directory;
+mod growth;
+mod guests;
+mod left;
 mod notify;
+mod policies;
 mod problem;
 mod serve;
 mod target;

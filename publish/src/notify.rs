@@ -11,9 +11,7 @@ use std::{
 };
 
 use hallmark_tlog::{
-    audit::LogFiles as _,
     bundle,
-    checkpoint::Checkpoint,
     frontier::Frontier,
     hash::Hash,
     note::VerifierKey,
@@ -23,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     arguments::NotifyArguments,
-    directory::{self, Directory},
+    directory::{self, Directory, Snapshot},
     problem::{Nodes, Problem},
     webhook::Webhook,
 };
@@ -49,6 +47,8 @@ struct Notifier {
 /// A message that is to be sent.
 struct Message {
     index: u64,
+    /// The same in every attempt, and no other message's, of whatever log: it is made of the entry.
+    id: String,
     /// When the entry was written, since 1970.
     at_secs: i64,
     body: String,
@@ -97,13 +97,14 @@ fn begin(notifier: &Notifier, arguments: &NotifyArguments) -> Result<u64, Proble
 impl Notifier {
     /// Sends what the log has from the entry `next` on.
     async fn send_new(&self, next: &mut u64, state: &Path) -> Result<(), Problem> {
-        let Some((_, head)) = self.directory.checkpoint(&self.keys)? else { return Ok(()) };
-        if head.size() < *next {
+        let Some(mut snapshot) = self.directory.snapshot(&self.keys)? else { return Ok(()) };
+        let size = snapshot.head.size();
+        if size < *next {
             let (who, what) = ("what was sent before".to_owned(), "an older log was put in its place");
-            return Err(Problem::Rolled { who, theirs: *next, ours: head.size(), what });
+            return Err(Problem::Rolled { who, theirs: *next, ours: size, what });
         }
-        while *next < head.size() {
-            let Ahead { messages, until } = self.ahead(*next, &head)?;
+        while *next < size {
+            let Ahead { messages, until } = self.ahead(*next, &snapshot)?;
             for message in messages {
                 self.deliver(&message).await?;
                 *next = message.index + 1;
@@ -111,27 +112,31 @@ impl Notifier {
             }
             *next = until;
             write_state(state, *next)?;
+            // Sending takes time, and files of an older checkpoint leave.
+            if *next < size {
+                snapshot = self.directory.snapshot(&self.keys)?.unwrap_or(snapshot);
+            }
         }
         Ok(())
     }
 
     /// The messages of the entries from `next` on. All these entries are there, and give the root that was signed: none was hidden.
-    fn ahead(&self, next: u64, head: &Checkpoint) -> Result<Ahead, Problem> {
-        let nodes = Nodes::new(&self.directory, head.size());
+    fn ahead(&self, next: u64, snapshot: &Snapshot) -> Result<Ahead, Problem> {
+        let head = &snapshot.head;
+        let nodes = Nodes::new(snapshot, head.size());
         let mut frontier = Frontier::rebuild(next, &nodes).map_err(|error| unproven(&error.to_string()))?;
         let (mut messages, mut until) = (VecDeque::new(), next);
         while frontier.size() < head.size() {
             let row = frontier.size() / TILE_WIDTH;
             let path = TilePath::of_row(TileKind::Entries, row, head.size()).to_string();
-            let read = self.directory.read(&path);
-            let read = read.map_err(|source| Problem::File { path: self.directory.0.join(&path), source })?;
-            let bytes = read.ok_or_else(|| unproven(&format!("`{path}` is not there")))?;
+            let bytes = snapshot.file(&path)?.ok_or_else(|| unproven(&format!("`{path}` is not there")))?;
             let entries = bundle::decode(&bytes).map_err(|error| unproven(&format!("`{path}`: {error}")))?;
             let before = frontier.size();
             for (index, entry) in (row * TILE_WIDTH..).zip(entries).filter(|(index, _)| *index >= before) {
-                frontier.append(Hash::of_leaf(entry));
+                let leaf = Hash::of_leaf(entry);
+                frontier.append(leaf);
                 if messages.len() < AHEAD_MAX {
-                    messages.extend(self.message(head.origin(), index, entry));
+                    messages.extend(self.message(head.origin(), index, &leaf, entry));
                     until = index + 1;
                 }
             }
@@ -146,7 +151,8 @@ impl Notifier {
     }
 
     /// The message about an entry, if it is of a wanted type.
-    fn message(&self, origin: &str, index: u64, entry: &[u8]) -> Option<Message> {
+    fn message(&self, origin: &str, index: u64, leaf: &Hash, entry: &[u8]) -> Option<Message> {
+        let id = leaf.as_bytes().iter().fold("hallmark-".to_owned(), |id, byte| format!("{id}{byte:02x}"));
         let entry: Value = serde_json::from_slice(entry).ok()?;
         let kind = entry.get("type").and_then(Value::as_str)?;
         if !self.kinds.iter().any(|wanted| wanted == kind) {
@@ -158,22 +164,21 @@ impl Notifier {
             "data": { "origin": origin, "index": index, "entry": &entry },
         });
         let at_secs = entry.get("time").and_then(Value::as_i64).unwrap_or_default().div_euclid(1_000);
-        Some(Message { index, at_secs, body: body.to_string() })
+        Some(Message { index, id, at_secs, body: body.to_string() })
     }
 
     /// Sends a message until it is taken, or too old; every message has one attempt.
     async fn deliver(&self, message: &Message) -> Result<(), Problem> {
         let mut wait = RETRY_SECS;
-        let id = format!("hallmark-{}", message.index);
         loop {
-            let Err(why) = self.webhook.send(&id, now_secs(), &message.body).await else { return Ok(()) };
-            if self.once {
-                return Err(Problem::NotTaken { index: message.index, why });
-            }
+            let Err(why) = self.webhook.send(&message.id, now_secs(), &message.body).await else { return Ok(()) };
             let age = now_secs().saturating_sub(message.at_secs);
             if age >= self.give_up_after_secs {
                 eprintln!("error: entry {} is {age} s old, was not taken, and is given up: {why}", message.index);
                 return Ok(());
+            }
+            if self.once {
+                return Err(Problem::NotTaken { index: message.index, why });
             }
             eprintln!("warning: entry {} is sent again in {wait} s: {why}", message.index);
             tokio::time::sleep(Duration::from_secs(wait)).await;

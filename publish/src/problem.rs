@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use hallmark_tlog::{audit::AuditError, checkpoint::CheckpointError, note::KeyError, published::PublishedError};
 
-use crate::directory::Directory;
+use crate::directory::Snapshot;
 
 /// A failure.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +79,9 @@ pub(crate) enum Problem {
         /// What follows.
         what: &'static str,
     },
+    /// What was there before is gone.
+    #[error("the log was carried before, and there is no checkpoint of it at the target or in the directory")]
+    NotSeen,
     /// Too few witnesses say that they know of nothing newer.
     #[error("{cosigned} of {asked} witnesses co-signed what is in the directory, and {wanted} are wanted")]
     NoQuorum {
@@ -137,6 +140,9 @@ impl Problem {
                 "the daemon's database is older than what was made public, or another: stop it, and bring back the newest \
                  database before it signs anything else"
             }
+            Self::NotSeen => {
+                "find out who emptied it before the daemon signs anything else; only before the first push there is no --expect-seen"
+            }
             Self::NoQuorum { .. } => {
                 "see why above; --quorum says how many must have answered before a daemon is started"
             }
@@ -150,7 +156,7 @@ impl Problem {
 
     pub(crate) fn exit(&self) -> u8 {
         match self {
-            Self::Rolled { .. } | Self::OlderCrl { .. } | Self::Checkpoint { .. } => 1,
+            Self::Rolled { .. } | Self::NotSeen | Self::OlderCrl { .. } | Self::Checkpoint { .. } => 1,
             Self::Runtime(_)
             | Self::File { .. }
             | Self::Key { .. }
@@ -180,5 +186,5 @@ impl From<hallmark_tlog::proof::ProveError<PublishedError<io::Error>>> for Probl
     }
 }
 
-/// The directory is what proofs are read from.
-pub(crate) type Nodes<'a> = hallmark_tlog::published::PublishedNodes<&'a Directory>;
+/// The log of one checkpoint is what proofs are read from.
+pub(crate) type Nodes<'a> = hallmark_tlog::published::PublishedNodes<&'a Snapshot>;

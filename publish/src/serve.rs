@@ -1,15 +1,6 @@
 //! Serving a directory over HTTP: the files of a published log and the CRLs beside them, and nothing else, read-only.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    convert::Infallible,
-    fs,
-    net::IpAddr,
-    path::Path,
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, fs, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hallmark_tlog::{
@@ -36,7 +27,13 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{arguments::ServeArguments, directory::Directory, problem::Problem, target::Caching};
+use crate::{
+    arguments::ServeArguments,
+    directory::{Directory, FILE_BYTES_MAX},
+    guests::{Guests, Room},
+    problem::Problem,
+    target::Caching,
+};
 use hallmark_tlog::audit::LogFiles as _;
 
 /// Connections at the same time; more wait.
@@ -51,8 +48,8 @@ const CONNECTION_SECS_MAX: u64 = 300;
 /// How long a connection may be without a request; what is being answered then goes on.
 const IDLE_SECS_MAX: u64 = 10;
 
-/// Connections from one address at the same time; more are closed at once, so that nobody takes all places.
-const CONNECTIONS_PER_ADDRESS_MAX: usize = 32;
+/// Streams of one connection at the same time (HTTP/2).
+const STREAMS_MAX: u32 = 8;
 
 /// How long is waited where no connection can be taken, such as for want of file descriptors.
 const AGAIN_AFTER_MILLIS: u64 = 100;
@@ -75,7 +72,8 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> Result<(), Problem> {
     }
     let directory = Arc::new(Directory(arguments.directory.clone()));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let guests = Guests::default();
+    let guests = Guests::new();
+    let with_openings = arguments.with_openings;
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
         let (stream, from) = match listener.accept().await {
@@ -87,59 +85,34 @@ pub(crate) async fn serve(arguments: &ServeArguments) -> Result<(), Problem> {
             }
         };
         let Some(guest) = guests.admit(from.ip()) else { continue };
-        let (directory, tls) = (Arc::clone(&directory), tls.clone());
+        let (room, tls) = (guest.room(), tls.clone());
+        let host = Host { directory: Arc::clone(&directory), with_openings, room };
         tokio::spawn(async move {
             let within = Duration::from_secs(CONNECTION_SECS_MAX);
-            let _ = timeout(within, converse(stream, tls, directory)).await;
+            let _ = timeout(within, converse(stream, tls, host)).await;
             drop((place, guest));
         });
     }
 }
 
-/// How many connections each address has.
-#[derive(Clone, Default)]
-struct Guests(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// A connection of an address; it counts until this is dropped.
-struct Guest {
-    guests: Guests,
-    address: IpAddr,
+/// What is served to a connection.
+#[derive(Clone)]
+struct Host {
+    directory: Arc<Directory>,
+    with_openings: bool,
+    room: Room,
 }
 
-impl Guests {
-    /// Nothing if the address has its share already.
-    fn admit(&self, address: IpAddr) -> Option<Guest> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Guest { guests: self.clone(), address })
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut counts = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = counts.entry(self.address) {
-            *count.get_mut() = count.get().saturating_sub(1);
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, directory: Arc<Directory>) {
+async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, host: Host) {
     let (asked, mut last) = watch::channel(());
     let service = service_fn(move |request: Request<Incoming>| {
         asked.send_replace(());
-        let directory = Arc::clone(&directory);
-        async move { Ok::<_, Infallible>(answer(&directory, &request)) }
+        let host = host.clone();
+        async move { Ok::<_, Infallible>(answer(&host, &request).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(HEAD_SECS_MAX));
+    builder.http2().max_concurrent_streams(STREAMS_MAX);
     match tls {
         None => until_idle(builder.serve_connection(TokioIo::new(stream), service), &mut last).await,
         Some(tls) => {
@@ -175,15 +148,22 @@ where
     drop(connection.await);
 }
 
-fn answer<B>(directory: &Directory, request: &Request<B>) -> Response<Full<Bytes>> {
+async fn answer<B>(host: &Host, request: &Request<B>) -> Response<Full<Bytes>> {
     let (method, path) = (request.method(), request.uri().path());
     if method != Method::GET && method != Method::HEAD {
         return empty(StatusCode::METHOD_NOT_ALLOWED);
     }
     let path = path.strip_prefix('/').unwrap_or(path);
-    let Some((caching, kind)) = known(path) else { return empty(StatusCode::NOT_FOUND) };
-    let content = match directory.read(path) {
-        Ok(Some(content)) => Bytes::from(content),
+    let Some((caching, kind)) = known(path, host.with_openings) else { return empty(StatusCode::NOT_FOUND) };
+    let Ok(found) = fs::metadata(host.directory.0.join(path)) else { return empty(StatusCode::NOT_FOUND) };
+    if !found.is_file() || found.len() > FILE_BYTES_MAX {
+        return empty(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let Some(room) = host.room.for_bytes(found.len()).await else { return empty(StatusCode::SERVICE_UNAVAILABLE) };
+    let content = match host.directory.read(path) {
+        // A file that grew meanwhile has no room.
+        Ok(Some(content)) if content.len() as u64 > found.len() => return empty(StatusCode::SERVICE_UNAVAILABLE),
+        Ok(Some(content)) => room.hold(content),
         Ok(None) => return empty(StatusCode::NOT_FOUND),
         Err(_) => return empty(StatusCode::INTERNAL_SERVER_ERROR),
     };
@@ -222,8 +202,8 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-/// How a file may be kept, and what it holds; nothing for what belongs to no published log.
-fn known(path: &str) -> Option<(Caching, &'static str)> {
+/// How a file may be kept, and what it holds; nothing for what belongs to no published log, or is private.
+fn known(path: &str, with_openings: bool) -> Option<(Caching, &'static str)> {
     const TEXT: &str = "text/plain; charset=utf-8";
     if path == CHECKPOINT_PATH || path == "pruned-before" {
         return Some((Caching::Revalidated, TEXT));
@@ -232,7 +212,7 @@ fn known(path: &str) -> Option<(Caching, &'static str)> {
         let is_digest = digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         return is_digest.then_some((Caching::Immutable, TEXT));
     }
-    if let Some(rest) = path.strip_prefix("openings/") {
+    if let Some(rest) = path.strip_prefix("openings/").filter(|_| with_openings) {
         return TilePath::parse(&format!("tile/entries/{rest}")).ok().map(|_| (Caching::Revalidated, TEXT));
     }
     if let Some(place) = path.strip_prefix("crl/") {
@@ -275,7 +255,7 @@ mod tests {
     #[test]
     fn only_files_of_a_published_log_are_served() {
         for path in ["checkpoint", "tile/0/000", "tile/entries/x001/234.p/7", "openings/000.p/7", "pruned-before"] {
-            assert!(known(path).is_some(), "{path}");
+            assert!(known(path, true).is_some(), "{path}");
         }
         for path in [
             "",
@@ -287,10 +267,10 @@ mod tests {
             "checkpoint.tmp",
             "openings/0",
         ] {
-            assert!(known(path).is_none(), "{path}");
+            assert!(known(path, true).is_none(), "{path}");
         }
         for path in ["crl/athenz/root.crl", "crl/a.b/epoch-7.crl", "crl/a.b/epoch-7-12.crl"] {
-            assert_eq!(known(path).map(|(caching, _)| caching), Some(Caching::Minutes), "{path}");
+            assert_eq!(known(path, true).map(|(caching, _)| caching), Some(Caching::Minutes), "{path}");
         }
         for path in [
             "crl/root.crl",
@@ -302,9 +282,10 @@ mod tests {
             "crl/a/epoch-1.crl.tmp",
             "crl/a/b/root.crl",
         ] {
-            assert!(known(path).is_none(), "{path}");
+            assert!(known(path, true).is_none(), "{path}");
         }
-        assert_eq!(known("tile/0/000.p/5").map(|(caching, _)| caching), Some(Caching::Immutable));
-        assert_eq!(known("checkpoint").map(|(caching, _)| caching), Some(Caching::Revalidated));
+        assert!(known("openings/000", false).is_none(), "what is private is not for everybody");
+        assert_eq!(known("tile/0/000.p/5", false).map(|(caching, _)| caching), Some(Caching::Immutable));
+        assert_eq!(known("checkpoint", false).map(|(caching, _)| caching), Some(Caching::Revalidated));
     }
 }

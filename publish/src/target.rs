@@ -3,6 +3,7 @@
 use std::env;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use object_store::{
     Attribute, AttributeValue, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions, parse_url_opts, path::Path,
 };
@@ -77,6 +78,26 @@ impl Target {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// The paths of all objects below a directory.
+    pub(crate) async fn list(&self, directory: &str) -> Result<Vec<String>, Problem> {
+        let failed = |source| Problem::Target { path: directory.to_owned(), source };
+        let found: Vec<_> = self.store.list(Some(&self.place(directory))).try_collect().await.map_err(failed)?;
+        Ok(found.into_iter().filter_map(|object| self.below(&object.location)).collect())
+    }
+
+    /// Whether there is anything below a directory.
+    pub(crate) async fn has_any(&self, directory: &str) -> Result<bool, Problem> {
+        let failed = |source| Problem::Target { path: directory.to_owned(), source };
+        let first = self.store.list(Some(&self.place(directory))).try_next().await.map_err(failed)?;
+        Ok(first.is_some())
+    }
+
+    /// A path as it is named here.
+    fn below(&self, location: &Path) -> Option<String> {
+        let parts: Vec<String> = location.prefix_match(&self.prefix)?.map(|part| part.as_ref().to_owned()).collect();
+        Some(parts.join("/"))
     }
 
     /// Removes an object, if it is there.

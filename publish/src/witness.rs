@@ -8,12 +8,15 @@ use hallmark_tlog::{
     note::{Note, NoteSignature},
     proof::prove_consistency,
 };
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 
 use crate::problem::{Nodes, Problem};
 
 /// How long a witness may take.
 const ANSWER_SECS_MAX: u64 = 5;
+
+/// Longest answer, in bytes: some lines of a signature each.
+const ANSWER_BYTES_MAX: usize = 16_384;
 
 /// A witness, and the size that it saw last.
 #[derive(Debug)]
@@ -100,9 +103,9 @@ impl Witness {
             Err(error) => return Answer::No(error.to_string()),
         };
         let status = response.status();
-        let text = match response.text().await {
+        let text = match read(response).await {
             Ok(text) => text,
-            Err(error) => return Answer::No(error.to_string()),
+            Err(why) => return Answer::No(why),
         };
         match status {
             StatusCode::OK => Answer::Cosigned(text.lines().filter_map(NoteSignature::parse).collect()),
@@ -113,4 +116,16 @@ impl Witness {
             other => Answer::No(format!("it answered {other}")),
         }
     }
+}
+
+/// An answer, no more of which is read than belongs there.
+async fn read(mut response: Response) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    while let Some(more) = response.chunk().await.map_err(|error| error.to_string())? {
+        if bytes.len() + more.len() > ANSWER_BYTES_MAX {
+            return Err(format!("it answers with more than {ANSWER_BYTES_MAX} bytes"));
+        }
+        bytes.extend_from_slice(&more);
+    }
+    String::from_utf8(bytes).map_err(|_| "its answer is no text".to_owned())
 }

@@ -25,7 +25,7 @@ use crate::{
     authorities::AuthorityError,
     ca::{Ca, CrlList, described},
     core::{Core, Inner},
-    crl_files::CrlFiles,
+    crl_files::{CrlFileError, CrlFiles},
     crl_refresh::Refreshing,
     order::{self, Keep},
 };
@@ -213,7 +213,7 @@ impl Inner {
             issuer: issuer.for_crl(),
             scope: list.scope,
             after: status.last_number,
-            published: self.published_number(authority, list, issuer.for_crl().key(), status.last_number),
+            published: self.published_number(authority, list, issuer.for_crl().key(), status.last_number)?,
             revocations,
             newest_revocation: status.newest_revocation,
             previous: status.newest.as_ref().map(CrlRecord::previous),
@@ -227,8 +227,15 @@ impl Inner {
 
     /// Number of the CRL that is published where this one is to be, if that is this key's and newer than what the ledger knows: an older database
     /// was restored, and relying parties have seen that number.
-    fn published_number(&self, authority: &str, list: CrlList, key: &PublicKey, last_number: u64) -> Option<u64> {
-        let found = self.crls.files.of_another_run(authority, list)?;
+    fn published_number(
+        &self,
+        authority: &str,
+        list: CrlList,
+        key: &PublicKey,
+        last_number: u64,
+    ) -> Result<Option<u64>, Failure> {
+        let unknown = |error: CrlFileError| Reason::new(ReasonCode::LedgerFailed, "number", error.to_string());
+        let Some(found) = self.crls.files.of_another_run(authority, list).map_err(unknown)? else { return Ok(None) };
         let number = hallmark_issuance::crl_number(&found, key);
         match number {
             None => {
@@ -239,7 +246,7 @@ impl Inner {
             }
             Some(_) => {}
         }
-        number.filter(|number| *number > last_number)
+        Ok(number.filter(|number| *number > last_number))
     }
 
     /// Finds the key of a CA, compares it, and lets it sign.

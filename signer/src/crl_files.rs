@@ -35,29 +35,43 @@ impl CrlFiles {
     }
 
     /// What is published there, where this run has not written it.
-    pub(crate) fn of_another_run(&self, authority: &str, list: CrlList) -> Option<Vec<u8>> {
+    pub(crate) fn of_another_run(&self, authority: &str, list: CrlList) -> Result<Option<Vec<u8>>, CrlFileError> {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let is_ours = written.contains_key(&(authority.to_owned(), list));
         drop(written);
-        if is_ours { None } else { fs::read(self.path(authority, list)).ok() }
+        if is_ours {
+            return Ok(None);
+        }
+        let place = self.path(authority, list);
+        match fs::read(&place) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(CrlFileError::Read { place, source }),
+        }
     }
 
-    /// Writes a CRL beside its place, and moves it there once it is on the disk.
+    /// Writes a CRL beside its place, and moves it there once it is on the disk; never one in the place of a newer one.
     pub(crate) fn write(&self, authority: &str, list: CrlList, number: u64, der: &[u8]) -> Result<(), CrlFileError> {
-        let place = self.path(authority, list);
-        write_whole(&place, der).map_err(|source| CrlFileError { place, source })?;
+        // One at a time: two would write beside the same place, and the older one might be the last.
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert((authority.to_owned(), list), number);
+        let key = (authority.to_owned(), list);
+        if written.get(&key).is_some_and(|newer| *newer > number) {
+            return Ok(());
+        }
+        let place = self.path(authority, list);
+        write_whole(&place, der).map_err(|source| CrlFileError::Write { place, source })?;
+        written.insert(key, number);
         Ok(())
     }
 }
 
-/// Why a CRL is not published.
+/// Why a CRL is not published, or what is published is not known.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` cannot be written: {source}; hint: check the owner and the free space of the directory", .place.display())]
-pub(crate) struct CrlFileError {
-    place: PathBuf,
-    source: io::Error,
+pub(crate) enum CrlFileError {
+    #[error("`{}` cannot be written: {source}; hint: check the owner and the free space of the directory", .place.display())]
+    Write { place: PathBuf, source: io::Error },
+    #[error("`{}` cannot be read: {source}; hint: check its owner, or take it away", .place.display())]
+    Read { place: PathBuf, source: io::Error },
 }
 
 fn write_whole(place: &Path, content: &[u8]) -> io::Result<()> {
@@ -111,6 +125,21 @@ mod tests {
         assert_eq!(names, 1);
         fs::remove_file(&place).unwrap();
         assert!(!files.has("a.b", EPOCH, 2), "somebody took it away");
+    }
+
+    #[test]
+    fn an_older_crl_does_not_take_the_place_of_a_newer_one_and_one_that_does_not_read_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = CrlFiles::below(directory.path());
+        assert_eq!(files.of_another_run("a", EPOCH).unwrap(), None);
+        files.write("a", EPOCH, 2, b"second").unwrap();
+        files.write("a", EPOCH, 1, b"first").unwrap();
+        assert_eq!(fs::read(files.path("a", EPOCH)).unwrap(), b"second");
+        let next = CrlFiles::below(directory.path());
+        assert_eq!(next.of_another_run("a", EPOCH).unwrap().as_deref(), Some(b"second".as_slice()));
+        fs::remove_file(files.path("a", EPOCH)).unwrap();
+        fs::create_dir(files.path("a", EPOCH)).unwrap();
+        assert!(next.of_another_run("a", EPOCH).is_err());
     }
 
     #[test]

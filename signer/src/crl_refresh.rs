@@ -123,7 +123,14 @@ impl Inner {
     /// Signs every CRL that is due, and publishes what is not.
     pub(crate) async fn refresh_crls(self: &Arc<Self>) -> Vec<String> {
         let (now, mut said) = (self.clock.wall().time, Vec::new());
-        for kept in self.kept_crls().unwrap_or_default() {
+        let kept = self.kept_crls().unwrap_or_else(|failure| {
+            let reasons: Vec<_> = failure.reasons.iter().map(ToString::to_string).collect();
+            let sentence = format!("it is not known which CRLs are due: {}", reasons.join("; "));
+            tracing::error!("{sentence}; it is tried again");
+            said.push(sentence);
+            Vec::new()
+        });
+        for kept in kept {
             if !self.crls.refreshing.may_try(&kept, now) {
                 continue;
             }

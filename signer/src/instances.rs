@@ -1,8 +1,8 @@
 //! What follows from refused and displaced certificates of instances, beside what the ledger wrote in its transaction.
 
-use hallmark_ledger::{Event, UnixMillis};
+use hallmark_ledger::UnixMillis;
 use hallmark_policy::{
-    Approved, Facts, Issuer, Policy, Reason, ReasonCode, Request,
+    Approved, Issuer, Policy, Reason, ReasonCode, Request,
     limits::Rate,
     may_refresh,
     time::{Interval, UnixTime},
@@ -65,27 +65,6 @@ impl Inner {
         if let (Some(Charge { name, rate }), false) = (charge, is_used) {
             self.instance_rates.give_back(&name, rate);
         }
-    }
-
-    /// A certificate that is not ours, presented to be refreshed: an alarm that waits for its refusal's place in the log.
-    pub(crate) fn foreign_certificate(&self, reasons: &[Reason], facts: &Facts) -> Option<Event> {
-        let reason = reasons.iter().find(|reason| reason.code == ReasonCode::InstanceCertificateForeign)?;
-        Some(Event::ForeignCertificate {
-            authority: facts.authority.clone(),
-            caller: facts.caller.clone(),
-            request_id: facts.request_id.clone(),
-            serial: facts.instance.as_ref().and_then(|instance| instance.presented),
-            sentence: reason.sentence.clone(),
-            log_index: 0,
-        })
-    }
-
-    /// Raises the alarm, if the refusal is in the log, once the alarm is.
-    pub(crate) async fn alarm(&self, alarm: Option<Event>, refusal: &Failure) {
-        let (Some(mut alarm), Some(logged)) = (alarm, &refusal.logged) else { return };
-        let Event::ForeignCertificate { log_index, .. } = &mut alarm else { return };
-        *log_index = logged.log_index;
-        self.log(alarm).await;
     }
 
     /// The issuer, whose leaves begin no earlier than its authority was resumed over a restored database: earlier ones are lost to it.

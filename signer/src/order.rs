@@ -115,11 +115,7 @@ pub(crate) async fn mint(
         }
         Decision::Refuse(reasons) => {
             drop(deciding);
-            let facts = facts(&policy, request);
-            let foreign = core.foreign_certificate(&reasons, &facts);
-            let failure = core.refuse_under(&policy, reasons, facts).await;
-            core.alarm(foreign, &failure).await;
-            Err(failure)
+            Err(core.refuse_under(&policy, reasons, facts(&policy, request)).await)
         }
     }
 }

@@ -93,32 +93,39 @@ pub(crate) async fn last_crl(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(
         return Ok(());
     }
     let ca = Ca::Epoch { generation: epoch.generation };
-    let lists = core.crl_lists(&epoch.authority, ca).map_err(|failure| refused(failure.reasons))?;
-    let mut signed = Ok(());
+    let (authority, generation) = (&epoch.authority, epoch.generation);
+    let mut lists = core.crl_lists(authority, ca).map_err(|failure| refused(failure.reasons))?;
+    // Leaves name their partition's, where they have one.
+    lists.reverse();
+    let mut has_signed = false;
     for list in lists {
-        signed = core.sign_crl(&epoch.authority, list, Some(validity.not_after)).await.map(drop);
-        if signed.is_err() {
-            break;
+        let mut signed = core.sign_crl(authority, list, Some(validity.not_after)).await;
+        if has_signed && signed.as_ref().is_err_and(is_the_device_s) {
+            signed = core.sign_crl(authority, list, Some(validity.not_after)).await;
+        }
+        match signed {
+            Ok(_) => has_signed = true,
+            Err(failure) if failure.reasons.iter().all(|reason| reason.code == ReasonCode::CrlTooLarge) => {
+                tracing::error!(authority, generation, %list, "there is no last CRL of this list: it is too long, and was not made before either");
+            }
+            // A key that has just signed others fails for a while, and not for good.
+            Err(failure) if is_the_device_s(&failure) && !has_signed => {
+                tracing::error!(
+                    authority,
+                    generation,
+                    "the device does not sign with this key: there is no last CRL of it"
+                );
+                return Ok(());
+            }
+            Err(failure) => return Err(refused(failure.reasons)),
         }
     }
-    match signed {
-        Ok(()) => Ok(()),
-        Err(failure) if failure.reasons.iter().all(|reason| is_the_device_s(reason.code)) => {
-            let (authority, generation) = (&epoch.authority, epoch.generation);
-            tracing::error!(
-                authority,
-                generation,
-                "the device does not sign with this key: there is no last CRL of it"
-            );
-            Ok(())
-        }
-        Err(failure) => Err(refused(failure.reasons)),
-    }
+    Ok(())
 }
 
 /// Whether the device, and not a decision, stands in the way of a signature.
-fn is_the_device_s(code: ReasonCode) -> bool {
-    matches!(code, ReasonCode::DeviceFailed | ReasonCode::DeadlinePassed)
+fn is_the_device_s(failure: &Failure) -> bool {
+    failure.reasons.iter().all(|reason| matches!(reason.code, ReasonCode::DeviceFailed | ReasonCode::DeadlinePassed))
 }
 
 /// Whether the key of a retired epoch is needed no longer: at once, or when the last certificate that it signed has ended. An authority that

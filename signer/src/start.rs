@@ -4,7 +4,8 @@ use std::{error::Error as _, sync::Arc};
 
 use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
 use hallmark_ledger::{
-    CaKey, Epochs, Event, KeyAction, KeyChange, Ledger, LedgerConfig, LedgerError, OpenError, Recovery, UnixMillis,
+    Acceptance, CaKey, Epochs, Event, KeyAction, KeyChange, Ledger, LedgerConfig, LedgerError, OpenError, Recovery,
+    UnixMillis,
 };
 use hallmark_policy::{Policy, key::PublicKey, profile::Authority};
 
@@ -219,12 +220,12 @@ async fn start(
     let since =
         log_start(&ledger, &clock, &policy, recovery, (backend, software), options.config_sha256, report).await?;
     let core = Core::new(ledger, keyring, clock, Current { policy: Arc::clone(&policy), since }, setting);
-    let accepted = [
-        ("accept-missing-checkpoint", options.accept_missing_checkpoint || recovery.unlogged_acceptance),
-        ("accept-missing-anchor", options.accept_missing_anchor),
-    ];
-    for (command, _) in accepted.into_iter().filter(|(_, accepted)| *accepted) {
-        let command = Event::OperatorCommand { command: command.to_owned() };
+    let is_accepted = |accepted| match accepted {
+        Acceptance::MissingCheckpoint => options.accept_missing_checkpoint,
+        Acceptance::MissingAnchor => options.accept_missing_anchor,
+    };
+    for accepted in Acceptance::ALL.into_iter().filter(|one| is_accepted(*one) || recovery.unlogged.has(*one)) {
+        let command = Event::OperatorCommand { command: accepted.command().to_owned() };
         core.inner.ledger.record(command, core.inner.clock.wall().millis).await?;
     }
     if options.accept_clock {

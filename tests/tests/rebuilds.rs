@@ -1,6 +1,12 @@
 //! The published directory from the database at will, by the real programs; and what a daemon says that misses its anchor.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{MetadataExt as _, chown},
+    path::Path,
+    process::Command,
+};
 
 use hallmark_tests::{
     asking::Asked,
@@ -71,6 +77,39 @@ async fn the_published_directory_is_rebuilt_to_the_byte_while_the_daemon_is_stop
     assert!(laboratory.start().terminate());
     assert!(verified(&laboratory).contains("\"good\""));
     let entries = contents(&log).into_values().flatten().collect::<Vec<u8>>();
+    assert!(String::from_utf8_lossy(&entries).contains("\"command\":\"accept-missing-checkpoint\""), "the log says so");
+}
+
+#[test]
+fn another_user_s_log_is_not_rebuilt() {
+    let laboratory = Laboratory::new();
+    let database = laboratory.path("hallmark.db");
+    assert!(database.exists());
+    let (mine, root) = (fs::metadata(&database).unwrap().uid(), 0);
+    // Only root can give files away. Who is not, cannot come into the same trouble.
+    if chown(&database, Some(65_534), None).is_err() {
+        assert_ne!(mine, root);
+        return;
+    }
+    let before = contents(&laboratory.path("log"));
+    let (done, sentence) = said(&laboratory, &["log", "rebuild"], &[]);
+    assert!(!done && sentence.contains("is a file of the user nobody; hint: run this as that user"), "{sentence}");
+    assert_eq!(contents(&laboratory.path("log")), before);
+}
+
+#[test]
+fn an_accepted_checkpoint_stands_in_the_log_although_the_start_that_accepted_it_went_no_further() {
+    let laboratory = Laboratory::new();
+    assert!(laboratory.start().terminate());
+    fs::remove_dir_all(laboratory.path("log")).unwrap();
+    let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
+    let module = settings.lines().find(|line| line.starts_with("module")).unwrap();
+    fs::write(laboratory.path("signer.toml"), settings.replacen(module, "module = \"/nowhere.so\"", 1)).unwrap();
+    let (done, sentence) = said(&laboratory, &["run", "--one-process"], &["--accept-missing-checkpoint"]);
+    assert!(!done && sentence.contains("/nowhere.so"), "{sentence}");
+    fs::write(laboratory.path("signer.toml"), settings).unwrap();
+    assert!(laboratory.start().terminate());
+    let entries = contents(&laboratory.path("log")).into_values().flatten().collect::<Vec<u8>>();
     assert!(String::from_utf8_lossy(&entries).contains("\"command\":\"accept-missing-checkpoint\""), "the log says so");
 }
 

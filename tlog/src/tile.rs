@@ -21,22 +21,25 @@ pub const HASH_TILE_BYTES_MAX: usize = 256 * HASH_BYTES;
 /// Which files of one kind change when the tree grows from `old_size` to `new_size` leaves, left to right: full ones
 /// that became full, and at most one partial one. From 0 on they are all the files of that kind for `new_size`.
 pub fn changed(kind: TileKind, old_size: u64, new_size: u64) -> impl Iterator<Item = TilePath> {
-    let rows = match kind {
-        TileKind::Hashes { level } => u32::from(level) * TILE_WIDTH.ilog2(),
-        TileKind::Entries => 0,
-    };
-    let old = old_size.checked_shr(rows).unwrap_or(0);
-    let new = new_size.checked_shr(rows).unwrap_or(0);
+    let (old, new) = (nodes(kind, old_size), nodes(kind, new_size));
     let indexes = if old < new { old / TILE_WIDTH..new.div_ceil(TILE_WIDTH) } else { 0..0 };
     indexes.map(move |index| TilePath::of_row(kind, index, new))
 }
 
+/// How many nodes or entries the row of that kind has in a tree of `size` leaves.
+#[must_use]
+pub fn nodes(kind: TileKind, size: u64) -> u64 {
+    match kind {
+        TileKind::Entries => size,
+        TileKind::Hashes { level } => size.checked_shr(u32::from(level) * TILE_WIDTH.ilog2()).unwrap_or(0),
+    }
+}
+
 /// Every kind of file that a tree of `size` leaves has: the entries, then the levels from 0 upwards.
 pub fn kinds(size: u64) -> impl Iterator<Item = TileKind> {
-    let levels = (0..=TILE_LEVEL_MAX).take_while(move |level| {
-        size.checked_shr(u32::from(*level) * TILE_WIDTH.ilog2()).is_some_and(|nodes| nodes > 0)
-    });
-    (size > 0).then_some(TileKind::Entries).into_iter().chain(levels.map(|level| TileKind::Hashes { level }))
+    let levels = (0..=TILE_LEVEL_MAX).map(|level| TileKind::Hashes { level });
+    let levels = levels.take_while(move |kind| nodes(*kind, size) > 0);
+    (size > 0).then_some(TileKind::Entries).into_iter().chain(levels)
 }
 
 /// The content of a hash tile.

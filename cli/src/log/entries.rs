@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, io};
 use hallmark_entry::schema::Misfit;
 
 use super::{
+    findings::FINDINGS_MAX,
     names::{NameFinding, Names},
+    policies::Policies,
     revocations::{RevocationFinding, Revocations},
     seen::{Issued, Kind, Seen, What},
-    serials::{Fault, Serials},
+    serials::{Fault, Faults, Serials},
 };
 use crate::when;
 
@@ -16,8 +18,14 @@ use crate::when;
 /// and committed in another order; a signer whose clock is off by more stops minting.
 pub(crate) const DISORDER_MILLIS_MAX: i64 = 30_000;
 
-/// Most findings that are kept.
-const FINDINGS_MAX: usize = 1_000;
+/// Different types that are counted apart; what comes on top is counted together.
+const KINDS_MAX: usize = 1_000;
+
+/// What types on top are counted as.
+const OTHER_KINDS: &str = "(others)";
+
+/// Issuers whose numbers are followed: some 10 MB. A signer that rotates every hour has as many in 14 years.
+const ISSUERS_MAX: usize = 1 << 17;
 
 /// What is wrong with an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +84,10 @@ pub(crate) struct Entries {
     pub(crate) private: u64,
     pub(crate) opened: u64,
     pub(crate) issuers: BTreeMap<[u8; 32], u64>,
+    /// Certificates of issuers on top of [`ISSUERS_MAX`], whose numbers were not followed.
+    pub(crate) unnumbered: u64,
+    /// The policies that came into force.
+    pub(crate) policies: Policies,
     pub(crate) first_millis: Option<i64>,
     pub(crate) newest_millis: Option<i64>,
     pub(crate) findings: Vec<EntryFinding>,
@@ -112,6 +124,8 @@ impl Entries {
             private: 0,
             opened: 0,
             issuers: BTreeMap::new(),
+            unnumbered: 0,
+            policies: Policies::default(),
             first_millis: None,
             newest_millis: None,
             findings: Vec::new(),
@@ -135,13 +149,21 @@ impl Entries {
         self.revocations.lost
     }
 
+    /// How many revocations and CRLs are of more issuers than are told apart.
+    pub(crate) fn uncompared(&self) -> u64 {
+        self.revocations.uncompared
+    }
+
     /// The next entry.
     pub(crate) fn add(&mut self, index: u64, seen: Seen) -> io::Result<()> {
-        let Seen { kind, time, what, misfit, private, opened, statement } = seen;
+        let Seen { kind, time, what, misfit, private, opened, statement, policy } = seen;
         let is_first = self.begins_later && self.seen == 0;
         self.seen += 1;
         if let Some(what) = self.names.add(index, statement.map(|statement| *statement), is_first) {
             self.find(EntryFinding::Name { index, what });
+        }
+        if let Some(digest) = policy {
+            self.policies.add(digest);
         }
         self.private += u64::from(private);
         self.opened += u64::from(opened);
@@ -189,6 +211,8 @@ impl Entries {
     }
 
     fn count(&mut self, kind: &str) {
+        let is_one_more = self.kinds.len() >= KINDS_MAX && !self.kinds.contains_key(kind);
+        let kind = if is_one_more { OTHER_KINDS } else { kind };
         match self.kinds.get_mut(kind) {
             Some(count) => *count += 1,
             None => drop(self.kinds.insert(kind.to_owned(), 1)),
@@ -240,7 +264,9 @@ impl Entries {
             self.find(finding);
         }
         self.findings_dropped += std::mem::take(&mut self.unconfirmed_dropped);
-        for (index, fault) in std::mem::take(&mut self.serials).faults()? {
+        let Faults { first, dropped } = std::mem::take(&mut self.serials).faults()?;
+        self.findings_dropped += dropped;
+        for (index, fault) in first {
             match fault {
                 Fault::IssuedTwice { earlier } => self.find(EntryFinding::SerialTwice { index, earlier }),
                 // What issued it may be in a bundle that is gone.
@@ -258,6 +284,10 @@ impl Entries {
 
     fn look_at_issued(&mut self, index: u64, issued: Issued) -> io::Result<()> {
         let Issued { issuer, sequence: found, serial } = issued;
+        if self.issuers.len() >= ISSUERS_MAX && !self.issuers.contains_key(&issuer) {
+            self.unnumbered += 1;
+            return self.serials.add(serial, index);
+        }
         let last = self.issuers.insert(issuer, found);
         let wanted = last.unwrap_or(0).saturating_add(1);
         if wanted != found && !(self.begins_later && last.is_none()) {
@@ -282,128 +312,4 @@ pub(super) fn short(digest: &[u8; 32]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::seen, *};
-
-    const ISSUER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-
-    fn look(entries: &[&str]) -> Entries {
-        let mut all = Entries::new(900, false);
-        for (entry, index) in entries.iter().zip(0..) {
-            all.add(index, seen::look(index, entry.as_bytes(), &[])).unwrap();
-        }
-        all.close().unwrap();
-        all
-    }
-
-    fn findings(entries: &[&str]) -> Vec<String> {
-        look(entries).findings.iter().map(ToString::to_string).collect()
-    }
-
-    fn at(kind: &str, time: i64) -> String {
-        format!(r#"{{"time":{time},"type":"{kind}","version":1}}"#)
-    }
-
-    fn accepted(time: i64) -> String {
-        format!(r#"{{"command":"accept-clock","time":{time},"type":"operator-command","version":1}}"#)
-    }
-
-    fn issued(serial: &str, sequence: u64, time: i64) -> String {
-        format!(
-            r#"{{"algorithm":"ed25519","authority":"mesh","decision":"issued","issuer":{{"sequence":{sequence},"spki-sha256":"{ISSUER}"}},"not-after":9,"not-before":1,"serial":"{serial}","stage":"leaf","tbs-sha256":"{ISSUER}","time":{time},"type":"decision","version":1}}"#
-        )
-    }
-
-    #[test]
-    fn a_gap_in_what_an_issuer_issued_is_found() {
-        assert_eq!(findings(&[&issued("01", 1, 5), &issued("02", 2, 6)]), [""; 0]);
-        assert_eq!(
-            findings(&[&issued("01", 1, 5), &issued("02", 3, 6)]),
-            [
-                "entry 1 is number 3 of the issuer aaaaaaaaaaaaaaaa…, but 2 comes next; issued certificates are not logged"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_serial_issued_twice_is_found() {
-        assert_eq!(
-            findings(&[&issued("01", 1, 5), &issued("01", 2, 6)]),
-            ["entry 1 issues the serial number that entry 0 issued, by the same issuer"]
-        );
-    }
-
-    #[test]
-    fn time_may_run_back_only_as_far_as_requests_overtake_each_other() {
-        assert_eq!(findings(&[&at("heartbeat", 40_000), &at("heartbeat", 10_000)]), [""; 0]);
-        assert_eq!(
-            findings(&[&at("heartbeat", 41_000), &at("heartbeat", 10_000)]),
-            ["entry 1 lies 31 s before an earlier entry; the clock was set back, or the order changed"]
-        );
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_and_confirmed_is_no_finding() {
-        let start = [at("heartbeat", 900_000), at("stop", 900_000), at("heartbeat", 901_000)];
-        let log: Vec<String> = [at("heartbeat", 4_000_000)].into_iter().chain(start).collect();
-        let with = |more: &[String]| {
-            let all: Vec<String> = log.iter().chain(more).cloned().collect();
-            findings(&all.iter().map(String::as_str).collect::<Vec<_>>())
-        };
-        assert_eq!(with(&[]).len(), 3, "nobody confirmed");
-        assert_eq!(with(&[accepted(902_000), issued("01", 1, 903_000)]), [""; 0]);
-        assert_eq!(with(&[accepted(902_000), at("heartbeat", 100_000)]).len(), 1, "set back once more");
-        assert_eq!(with(&[accepted(902_000), at("heartbeat", 4_000_000)]), [""; 0]);
-    }
-
-    #[test]
-    fn what_was_issued_while_the_clock_ran_behind_stays_a_finding() {
-        let log = [at("heartbeat", 4_000_000), issued("01", 1, 900_000), accepted(902_000)];
-        let found = findings(&log.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(
-            found,
-            ["entry 1 lies 3100 s before an earlier entry; the clock was set back, or the order changed"]
-        );
-    }
-
-    #[test]
-    fn another_command_of_an_operator_confirms_no_clock() {
-        let other = accepted(10_000).replace("accept-clock", "accept-clocks");
-        assert_eq!(findings(&[&at("heartbeat", 4_000_000), &other]).len(), 1);
-    }
-
-    #[test]
-    fn a_silence_is_told_unless_the_signer_was_away() {
-        let silences = |entries: &[String]| {
-            let all: Vec<&str> = entries.iter().map(String::as_str).collect();
-            look(&all).silences.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        let start = |time: i64| {
-            format!(
-                r#"{{"config-sha256":"{ISSUER}","program-version":"1","software-keys":false,"time":{time},"type":"start","version":1}}"#
-            )
-        };
-        let beats = [at("heartbeat", 0), at("heartbeat", 600_000), at("heartbeat", 1_500_000)];
-        assert_eq!(silences(&beats), [""; 0]);
-        let silent = [beats[1].clone(), at("heartbeat", 1_500_001)];
-        let told =
-            "before entry 1 nothing was logged for 15 minutes from 1970-01-01T00:10:00Z on, not even a heartbeat";
-        assert_eq!(silences(&silent), [told]);
-        assert_eq!(silences(&[at("stop", 0), at("heartbeat", 9_000_000)]), [""; 0]);
-        assert_eq!(silences(&[at("heartbeat", 0), start(9_000_000)]), [""; 0]);
-    }
-
-    #[test]
-    fn entries_of_unknown_type_are_counted_and_no_finding() {
-        let seen = look(&[r#"{"time":1,"type":"eclipse","version":1}"#, r#"{"time":1,"type":"decision","version":2}"#]);
-        assert_eq!((seen.unknown_kinds, seen.other_versions, seen.findings.len()), (1, 1, 0));
-    }
-
-    #[test]
-    fn what_is_no_canonical_entry_is_found() {
-        let found = findings(&[r#"{"type":"start","time":1,"version":1}"#, "nonsense", &at("recovered", 1)]);
-        let canonical = "is no entry of this log's format: it is not one object in canonical JSON (RFC 8785)";
-        assert_eq!(found[..2], [format!("entry 0 {canonical}"), format!("entry 1 {canonical}")]);
-        assert_eq!(found[2], "entry 2 is no entry of this log's format: it has no `unsigned`, which `recovered` has");
-    }
-}
+mod tests;

@@ -1,21 +1,24 @@
 //! `hallmark log export`: a copy of a published log, with the salts of its private values or without.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use hallmark_tlog::{
     audit::LogFiles as _,
-    tile::{self, CHECKPOINT_PATH, TileKind, TilePath},
+    tile::{self, CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath},
 };
 use serde_json::json;
 
 use super::{
-    entries_of,
-    leftovers::POLICIES,
+    but_pruned, entries_of,
+    leftovers::PRUNED_BEFORE,
     opened::Opened,
     openings,
+    policies::{Policies, Texts},
     scan::{Scan, bar},
     seen,
     source::Source,
@@ -30,7 +33,11 @@ use crate::{
     when,
 };
 
-/// Copies what the checkpoint calls for, the checkpoint last, and checks the copy.
+/// Permissions of files: private values are for whoever exports them, everything else is for all.
+const PUBLIC_FILE_MODE: u32 = 0o644;
+const PRIVATE_FILE_MODE: u32 = 0o600;
+
+/// Copies what the checkpoint calls for, checks the copy, and adds the policies that its entries name, the checkpoint last.
 pub(crate) fn export(arguments: &ExportArguments, config: Option<&Path>, screen: &Screen) -> Result<Exit, Problem> {
     let opened = Opened::new(&arguments.log, config)?;
     let (source, head) = (&opened.source, &opened.head);
@@ -39,45 +46,73 @@ pub(crate) fn export(arguments: &ExportArguments, config: Option<&Path>, screen:
         return Err(FileError::Exists { path: out.clone() }.into());
     }
     let mut openings = 0;
-    for path in tile::kinds(head.size()).flat_map(|kind| tile::changed(kind, 0, head.size())) {
+    let first = opened.pruned_before / TILE_WIDTH;
+    let is_there = |path: &TilePath| path.kind() != TileKind::Entries || path.index() >= first;
+    for path in tile::kinds(head.size()).flat_map(|kind| tile::changed(kind, 0, head.size())).filter(is_there) {
         copy_tile(source, path, out)?;
         if path.kind() == TileKind::Entries && !arguments.redact {
-            openings += u64::from(copy(source, &openings::path_of(path), out)?);
+            openings += u64::from(copy_openings(source, path, out)?);
         }
     }
-    let policies = copy_policies(source, out)?;
-    write(&out.join(CHECKPOINT_PATH), opened.note.to_string().as_bytes())?;
-    let (private, opened_values) = check(&Source::Directory(out.clone()), head, screen)?;
+    if first > 0 {
+        write(&out.join(PRUNED_BEFORE), format!("{}\n", first * TILE_WIDTH).as_bytes(), PUBLIC_FILE_MODE)?;
+    }
+    let Copied { private, opened: opened_values, policies } = check(&opened, &Source::Directory(out.clone()), screen)?;
+    let write_text = |path: &str, text: &[u8]| write(&out.join(path), text, PUBLIC_FILE_MODE);
+    let Texts { there: policies, missing, findings } = policies.read(source, write_text)?;
+    if let Some(finding) = findings.kept().first() {
+        return Err(Problem::Unclean { finding: finding.clone() });
+    }
+    write(&out.join(CHECKPOINT_PATH), opened.note.to_string().as_bytes(), PUBLIC_FILE_MODE)?;
     let word = screen.tone(Tone::Good, "exported:");
     let hidden = private - opened_values;
     screen.say(&format!(
-        "{word} {} of `{}` with {} and {} of openings; {} private values are hidden. The copy holds.",
+        "{word} {} of `{}` with {} and {} of openings; {} private values are hidden. The copy holds.{}{}",
         entries_of(head.size()),
         printable(head.origin()),
         when::count(policies, "text") + " of policies",
         when::count(openings, "file"),
         when::number(hidden),
+        if missing == 0 {
+            String::new()
+        } else {
+            format!(" {} of policies are not there.", when::count(missing, "text"))
+        },
+        but_pruned(opened.pruned_before),
     ));
     screen.answer(&json!({
         "result": "exported",
         "size": head.size(),
         "policies": policies,
+        "policies-missing": missing,
         "private": private,
         "hidden": hidden,
+        "pruned-before": opened.pruned_before,
     }))?;
     Ok(Exit::Done)
 }
 
-/// The number of private values in the copy, and of those that are opened.
-fn check(copy: &Source, head: &hallmark_tlog::checkpoint::Checkpoint, screen: &Screen) -> Result<(u64, u64), Problem> {
-    let (mut private, mut opened) = (0, 0);
-    let scan = Scan { source: copy, head, anchors: Vec::new(), pruned_before: 0, bar: bar(screen) };
+/// What is in a copy.
+#[derive(Default)]
+struct Copied {
+    /// Private values, and those of them that are opened.
+    private: u64,
+    opened: u64,
+    policies: Policies,
+}
+
+/// Reads the copy, which has no checkpoint yet.
+fn check(opened: &Opened, copy: &Source, screen: &Screen) -> Result<Copied, Problem> {
+    let mut copied = Copied::default();
+    let (head, pruned_before) = (&opened.head, opened.pruned_before);
+    let scan = Scan { source: copy, head, anchors: Vec::new(), pruned_before, bar: bar(screen) };
     let scanned = scan.run(&seen::look, &mut |_, seen| {
-        private += u64::from(seen.private);
-        opened += u64::from(seen.opened);
+        copied.private += u64::from(seen.private);
+        copied.opened += u64::from(seen.opened);
+        seen.policy.into_iter().for_each(|digest| copied.policies.add(digest));
     })?;
     unclean(&scanned)?;
-    Ok((private, opened))
+    Ok(copied)
 }
 
 /// A tile, under the name that the size calls for.
@@ -92,31 +127,30 @@ fn copy_tile(source: &Source, path: TilePath, out: &Path) -> Result<(), Problem>
 /// Copies a file; whether there was one.
 fn copy(source: &Source, path: &str, out: &Path) -> Result<bool, Problem> {
     let Some(bytes) = source.read(path)? else { return Ok(false) };
-    write(&out.join(path), &bytes)?;
+    write(&out.join(path), &bytes, PUBLIC_FILE_MODE)?;
     Ok(true)
 }
 
-/// The texts of policies, where they can be listed: in a directory.
-fn copy_policies(source: &Source, out: &Path) -> Result<u64, Problem> {
-    let Some(directory) = source.directory().map(|directory| directory.join(POLICIES)).filter(|path| path.is_dir())
-    else {
-        return Ok(0);
-    };
-    let failed = |source| FileError::Read { path: directory.clone(), source };
-    let mut copied = 0;
-    for file in fs::read_dir(&directory).map_err(failed)? {
-        let name = file.map_err(failed)?.file_name();
-        if let Some(name) = name.to_str() {
-            copied += u64::from(copy(source, &format!("{POLICIES}/{name}"), out)?);
+/// Copies the openings of a bundle, if there are any and they are such.
+fn copy_openings(source: &Source, bundle: TilePath, out: &Path) -> Result<bool, Problem> {
+    for from in [bundle, bundle.full()] {
+        let path = openings::path_of(from);
+        let Some(bytes) = source.read(&path)? else { continue };
+        if let Err(line) = openings::read(&bytes, bundle) {
+            let finding = format!("`{path}`, line {line}, is no opening of this bundle");
+            return Err(Problem::Unclean { finding });
         }
+        write(&out.join(openings::path_of(bundle)), &bytes, PRIVATE_FILE_MODE)?;
+        return Ok(true);
     }
-    Ok(copied)
+    Ok(false)
 }
 
-fn write(path: &PathBuf, bytes: &[u8]) -> Result<(), FileError> {
+fn write(path: &PathBuf, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let failed = |source| FileError::Write { path: path.clone(), source };
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(failed)?;
     }
-    fs::write(path, bytes).map_err(failed)
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)
 }

@@ -30,7 +30,7 @@ impl FilterArguments {
             && self.reason.as_ref().is_none_or(|code| entry.reasons.known().iter().any(|reason| reason.code == *code))
             && self.admits_caller(entry)
             && self.name.as_ref().is_none_or(|name| entry.names.known().iter().any(|found| is_named(found, name)))
-            && self.instance.as_ref().is_none_or(|id| entry.names.known().iter().any(|found| is_instance(found, id)))
+            && self.instance.as_ref().is_none_or(|id| is_about(entry, id))
             && self.since.is_none_or(|since| entry.time >= since.secs().saturating_mul(1_000))
             && self.until.is_none_or(|until| entry.time <= until.secs().saturating_mul(1_000).saturating_add(999))
     }
@@ -69,6 +69,13 @@ fn matches(text: &str, pattern: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Whether an entry is about an instance: it says so, or a name of the certificate or request does.
+fn is_about(entry: &Summary, id: &str) -> bool {
+    let says_so = entry.instance.as_ref().and_then(|instance| instance.id.as_ref()).is_some_and(|found| found.is(id));
+    says_so || entry.names.known().iter().any(|found| is_instance(found, id))
+}
+
+/// Whether a name has the id of an instance, in one of the two forms of Copper Argos.
 fn is_instance(found: &Text, id: &str) -> bool {
     let found = found.to_string();
     let of_dns = found.strip_prefix("dns:").and_then(|name| name.split_once(INSTANCE_MARK)).map(|(id, _)| id);
@@ -90,6 +97,17 @@ mod tests {
         for (text, pattern) in [("a.b", "a"), ("a", "a*a"), ("a.b.c", "*b"), ("a.b", "b*"), ("", "a")] {
             assert!(!matches(text, pattern), "{text} {pattern}");
         }
+    }
+
+    #[test]
+    fn an_entry_is_about_the_instance_that_it_names_in_whatever_form() {
+        let entry = |instance: &str| {
+            let text = format!(r#"{{"instance":{instance},"time":1,"type":"alarm","version":1}}"#);
+            Summary::parse(text.as_bytes()).unwrap()
+        };
+        assert!(is_about(&entry(r#"{"id":"i-1","provider":"sys.auth.lab","service":"sports.api"}"#), "i-1"));
+        assert!(!is_about(&entry(r#"{"id":"i-12","provider":"sys.auth.lab"}"#), "i-1"));
+        assert!(!is_about(&entry(r#"{"commitment":"aa"}"#), "i-1"), "what is private is about nothing");
     }
 
     #[test]

@@ -6,6 +6,12 @@ use hallmark_tlog::{
 };
 use serde::Deserialize;
 
+/// Longest entry about the log itself that is read, in bytes. Names and keys are of some hundred.
+const STATEMENT_BYTES_MAX: usize = 16_384;
+
+/// Most names that a log can have had.
+const NAMES_MAX: usize = 1_000;
+
 /// What an entry says of the log itself.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -61,6 +67,9 @@ pub(crate) struct Opened {
 impl Statement {
     /// Reads an entry that fits its type.
     pub(crate) fn read(bytes: &[u8]) -> Self {
+        if bytes.len() > STATEMENT_BYTES_MAX {
+            return Self::Unreadable;
+        }
         serde_json::from_slice(bytes).unwrap_or(Self::Unreadable)
     }
 }
@@ -82,6 +91,8 @@ pub(crate) enum NameFinding {
     NotClosed,
     #[error("opens another log than the entry before it announces")]
     OpenedOther,
+    #[error("gives the log another name after {NAMES_MAX} others; it and those after it are not compared")]
+    TooMany,
 }
 
 /// All that was said so far.
@@ -156,6 +167,9 @@ impl Names {
         };
         self.keys = Some((index, vec![opened.key.clone()]));
         self.origin = Some(opened.origin.clone());
+        if self.opened.len() == NAMES_MAX {
+            return Some(NameFinding::TooMany);
+        }
         self.opened.push((index, opened));
         finding
     }

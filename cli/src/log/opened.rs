@@ -28,6 +28,8 @@ pub(crate) struct Opened {
     pub(crate) previous_keys: Vec<VerifierKey>,
     /// The last checkpoints of those that were named, verified, each with its name on the command line.
     pub(crate) previous: Vec<(String, Checkpoint)>,
+    /// Entries before this one have no bundles, by a stated policy; 0 if all have.
+    pub(crate) pruned_before: u64,
 }
 
 impl Opened {
@@ -51,7 +53,8 @@ impl Opened {
             earlier.push(source);
         }
         let source = if earlier.is_empty() { source } else { Source::Continued(Box::new(source), earlier) };
-        Ok(Self { source, keys, head, note, previous_keys, previous })
+        let pruned_before = arguments.pruned_before.min(head.size());
+        Ok(Self { source, keys, head, note, previous_keys, previous, pruned_before })
     }
 }
 

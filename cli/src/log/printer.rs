@@ -10,11 +10,15 @@ use crate::{arguments::EntryFormat, problem::Problem, screen::Screen, table::Tab
 const CSV_COLUMNS: &str =
     "index,time,type,decision,stage,authority,profile,caller,request-id,serial,names,reasons,policy-sha256\r\n";
 
+/// Rows of a table that are printed together, in columns as wide as they need.
+const ROWS_MAX: usize = 1_000;
+
 /// Prints entries, one by one.
 pub(crate) struct Printer<'a> {
     screen: &'a Screen,
     format: EntryFormat,
     table: Table,
+    rows: usize,
     printed: u64,
 }
 
@@ -28,7 +32,7 @@ impl<'a> Printer<'a> {
             EntryFormat::Csv => screen.data(CSV_COLUMNS.as_bytes())?,
             EntryFormat::Json => {}
         }
-        Ok(Self { screen, format, table, printed: 0 })
+        Ok(Self { screen, format, table, rows: 0, printed: 0 })
     }
 
     /// One entry.
@@ -43,6 +47,11 @@ impl<'a> Printer<'a> {
             }
             EntryFormat::Csv => self.screen.data(csv(index, entry).as_bytes()),
             EntryFormat::Table => {
+                if self.rows == ROWS_MAX {
+                    self.screen.data(std::mem::take(&mut self.table).render(0).as_bytes())?;
+                    self.rows = 0;
+                }
+                self.rows += 1;
                 self.row(index, entry);
                 Ok(())
             }
@@ -64,7 +73,8 @@ impl<'a> Printer<'a> {
                 let time = when::rfc3339_of_millis(entry.time);
                 let caller = entry.caller.as_ref().or(entry.by.as_ref()).map(ToString::to_string).unwrap_or_default();
                 let (what, names) = (show::what(&entry), show::names_or_reasons(&entry));
-                self.table.row([&index, &time, &entry.kind, &what, &show::cut(&caller), &show::cut(&names)]);
+                let [kind, what, caller, names] = [&entry.kind, &what, &caller, &names].map(|cell| show::cut(cell));
+                self.table.row([&index, &time, &kind, &what, &caller, &names]);
             }
             Err(_) => self.table.row([&index, "", "unreadable", "", "", ""]),
         }

@@ -37,13 +37,17 @@ pub(crate) fn prove(arguments: &ProveArguments, config: Option<&Path>, screen: &
         is_it.then(|| bytes.to_vec())
     };
     let mut found = None;
-    let scan = Scan { source, head, anchors: Vec::new(), pruned_before: 0, bar: bar(screen) };
+    let scan = Scan { source, head, anchors: Vec::new(), pruned_before: opened.pruned_before, bar: bar(screen) };
     let scanned = scan.run(&look, &mut |index, entry: Option<Vec<u8>>| {
         found = found.take().or_else(|| entry.map(|entry| (index, entry)))
     })?;
     unclean(&scanned)?;
     let Some((index, entry)) = found else {
-        return Err(Problem::NotInLog { path: arguments.certificate.clone(), size: head.size() });
+        return Err(Problem::NotInLog {
+            path: arguments.certificate.clone(),
+            size: head.size(),
+            pruned_before: opened.pruned_before,
+        });
     };
     let nodes = PublishedNodes::new(source, head.size());
     let path = prove_inclusion(&nodes, index, head.size())

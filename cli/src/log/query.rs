@@ -5,6 +5,7 @@ use std::path::Path;
 use hallmark_entry::{Summary, privacy};
 
 use super::{
+    but_pruned,
     opened::Opened,
     printer::Printer,
     scan::{Scan, bar},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{arguments::QueryArguments, exit::Exit, problem::Problem, screen::Screen, when};
 
-/// Prints them as they come; what was printed counts only if the log holds to the end.
+/// Prints them as they come, those of a table a thousand at a time; what was printed counts only if the log holds to the end.
 pub(crate) fn query(arguments: &QueryArguments, config: Option<&Path>, screen: &Screen) -> Result<Exit, Problem> {
     let opened = Opened::new(&arguments.log, config)?;
     let (source, head) = (&opened.source, &opened.head);
@@ -23,16 +24,17 @@ pub(crate) fn query(arguments: &QueryArguments, config: Option<&Path>, screen: &
     };
     let mut printer = Printer::new(screen, arguments.format)?;
     let mut printed = Ok(());
-    let scan = Scan { source, head, anchors: Vec::new(), pruned_before: 0, bar: bar(screen) };
+    let scan = Scan { source, head, anchors: Vec::new(), pruned_before: opened.pruned_before, bar: bar(screen) };
     let scanned = scan.run(&look, &mut |index, entry: Option<Vec<u8>>| {
         if let (Ok(()), Some(entry)) = (&printed, entry) {
             printed = printer.print(index, &entry);
         }
     })?;
     printed?;
-    let found = printer.close()?;
     unclean(&scanned)?;
+    let found = printer.close()?;
     let size = when::number(head.size());
-    screen.say(&format!("{} of {size} entries; all of the log holds.", when::number(found)));
+    let pruned = but_pruned(opened.pruned_before);
+    screen.say(&format!("{} of {size} entries; all of the log holds.{pruned}", when::number(found)));
     Ok(Exit::Done)
 }

@@ -1,27 +1,23 @@
 //! `hallmark log reconcile`: what is outside against what the log says of one issuer: certificates, CRLs, and how often the
 //! device says that it signed.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use hallmark_entry::{Summary, sha256};
 use serde_json::json;
 
 use super::{
-    about,
+    about, but_pruned,
     opened::Opened,
+    outside::Outside,
     scan::{Scan, bar},
     unclean,
 };
 use crate::{
     arguments::ReconcileArguments,
-    certificate::{CertificateView, CrlView, without_zeros},
+    certificate::{CertificateView, without_zeros},
     exit::Exit,
-    files::{self, FileError},
-    hex, pem,
+    hex,
     problem::Problem,
     screen::{Screen, Tone, printable},
     table::Table,
@@ -54,20 +50,6 @@ struct Counted {
     failed: u64,
 }
 
-/// What is outside.
-struct Outside {
-    /// Digests of certificates at hand that the issuer signed, with the file each came from; those found in the log leave.
-    missing: HashMap<String, PathBuf>,
-    /// CRLs, by the digest of what was signed.
-    missing_crls: HashMap<String, PathBuf>,
-    /// Serials that CRLs revoke; those that were issued leave.
-    unknown_serials: HashSet<Vec<u8>>,
-    certificates: usize,
-    of_others: usize,
-    crls: usize,
-    revoked: usize,
-}
-
 /// Compares.
 pub(crate) fn reconcile(
     arguments: &ReconcileArguments,
@@ -76,10 +58,10 @@ pub(crate) fn reconcile(
 ) -> Result<Exit, Problem> {
     let issuer = about::read(&arguments.issuer)?;
     let name = hallmark_policy::hex(&sha256(&issuer.spki));
-    let mut outside = Outside::read(arguments, &issuer)?;
     let opened = Opened::new(&arguments.log, config)?;
+    let mut outside = Outside::read(arguments, &issuer, opened.pruned_before)?;
     let (source, head) = (&opened.source, &opened.head);
-    let scan = Scan { source, head, anchors: Vec::new(), pruned_before: 0, bar: bar(screen) };
+    let scan = Scan { source, head, anchors: Vec::new(), pruned_before: opened.pruned_before, bar: bar(screen) };
     let (mut counted, mut decisions) = (Counted::default(), Decisions::default());
     let look = |_: u64, bytes: &[u8], _: &[_]| say(bytes, &name);
     let scanned = scan.run(&look, &mut |index, said| {
@@ -88,11 +70,16 @@ pub(crate) fn reconcile(
         }
     })?;
     unclean(&scanned)?;
-    let findings = findings(&counted, &outside, arguments.counter);
-    let verdict = if findings.is_empty() { Exit::Done } else { Exit::No };
-    screen.say(&render(screen, &issuer, &counted, &outside, arguments.counter, &findings));
+    let findings = findings(&counted, &outside);
+    let undecided = undecided(&outside);
+    let (result, verdict) = match (findings.is_empty(), undecided.is_empty()) {
+        (true, true) => ("agrees", Exit::Done),
+        (true, false) => ("undecided", Exit::NotNow),
+        (false, _) => ("disagrees", Exit::No),
+    };
+    screen.say(&render(screen, &issuer, &counted, &outside, &findings, &undecided));
     screen.answer(&json!({
-        "result": if findings.is_empty() { "agrees" } else { "disagrees" },
+        "result": result,
         "issuer": name,
         "issued": counted.issued,
         "void": counted.void,
@@ -102,7 +89,9 @@ pub(crate) fn reconcile(
         "certificates-of-others": outside.of_others,
         "crls": outside.crls,
         "revoked": outside.revoked,
-        "counter": arguments.counter,
+        "counter": outside.counter,
+        "pruned-before": outside.pruned_before,
+        "undecided": undecided,
         "findings": findings,
     }))?;
     Ok(verdict)
@@ -136,6 +125,9 @@ impl Counted {
                 outside.missing.remove(&to_be_signed);
                 outside.missing_crls.remove(&to_be_signed);
                 outside.unknown_serials.remove(&serial);
+                if let Some(device) = &mut outside.device {
+                    device.serials.remove(&serial);
+                }
             }
             Said::Void(of) => self.void += u64::from(decisions.has(of)),
             Said::Again(of) => self.again += u64::from(decisions.has(of)),
@@ -168,85 +160,45 @@ fn say(bytes: &[u8], issuer: &str) -> Option<Said> {
     }
 }
 
-impl Outside {
-    fn read(arguments: &ReconcileArguments, issuer: &CertificateView) -> Result<Self, Problem> {
-        let mut outside = Self {
-            missing: HashMap::new(),
-            missing_crls: HashMap::new(),
-            unknown_serials: HashSet::new(),
-            certificates: 0,
-            of_others: 0,
-            crls: 0,
-            revoked: 0,
-        };
-        for path in files_of(&arguments.certificates)? {
-            outside.read_certificates(&path, issuer)?;
-        }
-        for path in &arguments.crl {
-            outside.read_crl(path, issuer)?;
-        }
-        Ok(outside)
-    }
-
-    fn read_certificates(&mut self, path: &Path, issuer: &CertificateView) -> Result<(), Problem> {
-        let unexpected = || FileError::Unexpected { path: path.to_owned(), expected: "certificates" };
-        for der in pem::all(&files::read(path)?).ok_or_else(unexpected)? {
-            let certificate = CertificateView::read(&der).ok_or_else(unexpected)?;
-            if certificate.is_signed_by(issuer) {
-                self.certificates += 1;
-                self.missing.insert(about::digest(&certificate), path.to_owned());
-            } else {
-                self.of_others += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn read_crl(&mut self, path: &Path, issuer: &CertificateView) -> Result<(), Problem> {
-        let unexpected = || FileError::Unexpected { path: path.to_owned(), expected: "CRL of this issuer" };
-        let der = pem::first(&files::read(path)?).ok_or_else(unexpected)?;
-        let crl = CrlView::read(&der).filter(|crl| crl.is_signed_by(issuer)).ok_or_else(unexpected)?;
-        self.crls += 1;
-        self.revoked += crl.serials.len();
-        self.unknown_serials.extend(crl.serials);
-        self.missing_crls.insert(hallmark_policy::hex(&sha256(&crl.to_be_signed)), path.to_owned());
-        Ok(())
-    }
-}
-
-/// The files that were named, and those in directories that were.
-fn files_of(named: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
-    let mut found = Vec::new();
-    for path in named {
-        if path.is_dir() {
-            let failed = |source| FileError::Read { path: path.clone(), source };
-            for file in fs::read_dir(path).map_err(failed)? {
-                found.push(file.map_err(failed)?.path());
-            }
-        } else {
-            found.push(path.clone());
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn findings(counted: &Counted, outside: &Outside, counter: Option<u64>) -> Vec<String> {
+/// What is outside and not in the entries that were read.
+fn strangers(outside: &Outside) -> Vec<String> {
     let certificate = |path: &PathBuf| format!("the log has no decision on a certificate in `{}`", path.display());
     let crl = |path: &PathBuf| format!("the log has no decision on the CRL in `{}`", path.display());
-    let serial = |serial: &Vec<u8>| {
-        format!("a CRL revokes the serial number {}, which the log did not issue", hallmark_policy::hex(serial))
+    let not_issued = |what: &str, serial: &Vec<u8>| {
+        format!("{what} the serial number {}, which the log did not issue", hallmark_policy::hex(serial))
     };
-    let mut findings: Vec<String> = outside.missing.values().map(certificate).collect();
-    findings.extend(outside.missing_crls.values().map(crl));
-    findings.extend(outside.unknown_serials.iter().map(serial));
-    findings.sort();
+    let mut strangers: Vec<String> = outside.missing.values().map(certificate).collect();
+    strangers.extend(outside.missing_crls.values().map(crl));
+    strangers.extend(outside.unknown_serials.iter().map(|serial| not_issued("a CRL revokes", serial)));
+    let signed = outside.device.iter().flat_map(|device| &device.serials);
+    strangers.extend(signed.map(|serial| not_issued("the device signed", serial)));
+    strangers.sort();
+    strangers
+}
+
+fn findings(counted: &Counted, outside: &Outside) -> Vec<String> {
+    let mut findings = if outside.pruned_before == 0 { strangers(outside) } else { Vec::new() };
+    findings.extend(outside.device.iter().flat_map(|device| device.findings.kept()).cloned());
     let (least, most) = counted.bounds();
-    if let Some(counter) = counter.filter(|counter| !(least..=most).contains(counter)) {
-        let (counter, least, most) = (when::number(counter), when::number(least), when::number(most));
-        findings.push(format!("the device signed {counter} times, and by the log it is {least} to {most} times"));
+    // What was issued in entries that are gone counts too, and nobody knows how much that is.
+    let most = if outside.pruned_before == 0 { most } else { u64::MAX };
+    if let Some(counter) = outside.counter.filter(|counter| !(least..=most).contains(counter)) {
+        let (counter, bounds) = (when::number(counter), between(least, most));
+        findings.push(format!("the device signed {counter} times, and by the log it is {bounds} times"));
     }
     findings
+}
+
+/// What cannot be told from the entries that were read, where others are pruned.
+fn undecided(outside: &Outside) -> Vec<String> {
+    if outside.pruned_before == 0 { Vec::new() } else { strangers(outside) }
+}
+
+fn between(least: u64, most: u64) -> String {
+    match most {
+        u64::MAX => format!("{} or more", when::number(least)),
+        most => format!("{} to {}", when::number(least), when::number(most)),
+    }
 }
 
 fn render(
@@ -254,12 +206,20 @@ fn render(
     issuer: &CertificateView,
     counted: &Counted,
     outside: &Outside,
-    counter: Option<u64>,
     findings: &[String],
+    undecided: &[String],
 ) -> String {
     let subject = printable(&issuer.subject).into_owned();
-    let head = if findings.is_empty() {
-        format!("{} all that is at hand of `{subject}` is in the log", screen.tone(Tone::Good, "agrees:"))
+    let head = if findings.is_empty() && undecided.is_empty() {
+        let pruned = but_pruned(outside.pruned_before);
+        let stop = if pruned.is_empty() { "" } else { "." };
+        format!("{} all that is at hand of `{subject}` is in the log{stop}{pruned}", screen.tone(Tone::Good, "agrees:"))
+    } else if findings.is_empty() {
+        let word = screen.tone(Tone::Doubtful, "undecided:");
+        format!(
+            "{word} what is at hand of `{subject}` is not in the entries that are here.{}",
+            but_pruned(outside.pruned_before)
+        )
     } else {
         format!("{} what is at hand of `{subject}` is not what the log says", screen.tone(Tone::Bad, "disagrees:"))
     };
@@ -271,37 +231,59 @@ fn render(
     let (certificates, others) = (number(outside.certificates), number(outside.of_others));
     table.row(["certificates", &format!("{certificates} at hand, and {others} of other issuers")]);
     table.row(["CRLs", &format!("{} with {} serial numbers", number(outside.crls), number(outside.revoked))]);
-    if let Some(counter) = counter {
+    if let Some(counter) = outside.counter {
         let (least, most) = counted.bounds();
-        let bounds = format!("{} to {}", when::number(least), when::number(most));
+        let bounds = between(least, if outside.pruned_before == 0 { most } else { u64::MAX });
         table.row(["counter", &format!("{}; by the log {bounds}", when::number(counter))]);
     }
     let mut text = format!("{head}\n{}", table.render(2));
+    text.push_str(&list("Found:", findings));
+    text.push_str(&list("Undecided:", undecided));
     if !findings.is_empty() {
-        text.push_str("Found:\n");
-        for finding in findings.iter().take(FINDINGS_SHOWN_MAX) {
-            text.push_str(&format!("  {}\n", printable(finding)));
-        }
-        let hidden = findings.len().saturating_sub(FINDINGS_SHOWN_MAX);
-        if hidden > 0 {
-            text.push_str(&format!("  and {} more; --json has them all\n", number(hidden)));
-        }
-        text.push_str(hint(counted, outside, counter));
+        text.push_str(hint(counted, outside));
     }
     text.push_str("Not checked:\n");
-    let unseen = counted.issued.saturating_sub((outside.certificates + outside.crls - outside.missing.len()) as u64);
+    let known =
+        (outside.certificates + outside.crls).saturating_sub(outside.missing.len() + outside.missing_crls.len());
+    let unseen = counted.issued.saturating_sub(known as u64);
     text.push_str(&format!("  {} of what was issued are not at hand.\n", when::number(unseen)));
-    if counter.is_none() {
-        text.push_str("  How often the device signed: give what it counts with --counter.\n");
+    if outside.counter.is_none() {
+        text.push_str(
+            "  How often the device signed: give what it counts with --counter, or its log with --device-log.\n",
+        );
+    }
+    if let Some(unlogged) = outside.device.as_ref().map(|device| device.unlogged).filter(|unlogged| *unlogged > 0) {
+        let unlogged = when::number(unlogged);
+        text.push_str(&format!("  {unlogged} boots and authentications that the device did not log, as it says.\n"));
+    }
+    text
+}
+
+/// Sentences under a heading, if there are any.
+fn list(heading: &str, sentences: &[String]) -> String {
+    if sentences.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("{heading}\n");
+    for sentence in sentences.iter().take(FINDINGS_SHOWN_MAX) {
+        text.push_str(&format!("  {}\n", printable(sentence)));
+    }
+    let hidden = sentences.len().saturating_sub(FINDINGS_SHOWN_MAX) as u64;
+    if hidden > 0 {
+        text.push_str(&format!("  and {} more; --json has them all\n", when::number(hidden)));
     }
     text
 }
 
 /// What to do about findings.
-fn hint(counted: &Counted, outside: &Outside, counter: Option<u64>) -> &'static str {
-    let strange =
-        !(outside.missing.is_empty() && outside.missing_crls.is_empty() && outside.unknown_serials.is_empty());
-    if !strange && counter.is_some_and(|counter| counter < counted.bounds().0) {
+fn hint(counted: &Counted, outside: &Outside) -> &'static str {
+    let strange = outside.pruned_before == 0 && !strangers(outside).is_empty();
+    let fewer = outside.counter.is_some_and(|counter| counter < counted.bounds().0);
+    let damaged = outside.device.as_ref().is_some_and(|device| !device.findings.kept().is_empty());
+    if !strange && damaged {
+        return "hint: export the device's log again, all of it and in order; if it stays so, it was changed, or the device lost part of it\n";
+    }
+    if !strange && fewer {
         return "hint: fewer signatures than entries: read the counter again when nothing is under way and what failed is void; if it stays \
                 so, another device signed\n";
     }

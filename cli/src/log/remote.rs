@@ -67,10 +67,10 @@ impl Remote {
             return Err(wrong("it is not a scheme, a host and a path"));
         }
         let (host, prefix) = (host.to_owned(), prefix.clone());
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let port = if scheme == "https" { 443 } else { 80 };
-        let address = if has_port { host.clone() } else { format!("{host}:{port}") };
-        let tls = if scheme == "https" { Some(tls(&host, ca, &wrong)?) } else { None };
+        let (name, port) = parted(&host);
+        let usual = if scheme == "https" { 443 } else { 80 };
+        let address = format!("{name}:{}", port.unwrap_or(usual));
+        let tls = if scheme == "https" { Some(tls(name, ca, &wrong)?) } else { None };
         Ok(Self { base, host, address, prefix, tls, idle: Mutex::default() })
     }
 
@@ -155,12 +155,20 @@ where
     Ok(sender)
 }
 
+/// A host and its port, if there is one. An IPv6 address stands in brackets (RFC 3986, section 3.2.2).
+fn parted(host: &str) -> (&str, Option<u16>) {
+    match host.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
+        Some((name, Ok(port))) if !name.starts_with('[') || name.ends_with(']') => (name, Some(port)),
+        Some(_) | None => (host, None),
+    }
+}
+
 fn tls(
     host: &str,
     ca: Option<&Path>,
     wrong: &dyn Fn(&str) -> FileError,
 ) -> Result<(TlsConnector, ServerName<'static>), FileError> {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+    let name = host.trim_matches(['[', ']']);
     let name = ServerName::try_from(name.to_owned()).map_err(|_| wrong("its host is no name and no address"))?;
     let system = || env::var_os("SSL_CERT_FILE").map_or_else(|| PathBuf::from(SYSTEM_CA), PathBuf::from);
     let path = ca.map_or_else(system, Path::to_owned);
@@ -176,4 +184,30 @@ fn tls(
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(|error| wrong(&error.to_string()))?.with_root_certificates(roots).with_no_client_auth();
     Ok((TlsConnector::from(Arc::new(config)), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_a_port_or_without() {
+        for (host, parts) in [
+            ("signer.example", ("signer.example", None)),
+            ("signer.example:8443", ("signer.example", Some(8443))),
+            ("127.0.0.1:80", ("127.0.0.1", Some(80))),
+            ("[::1]", ("[::1]", None)),
+            ("[::1]:8443", ("[::1]", Some(8443))),
+            ("[fe80::1:2]", ("[fe80::1:2]", None)),
+        ] {
+            assert_eq!(parted(host), parts);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let (ca, wrong) = (directory.path().join("ca.pem"), |sentence: &str| panic!("{sentence}"));
+        let made = rcgen::generate_simple_self_signed(["signer.example".to_owned()]).unwrap();
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let (_, name) = tls("[::1]", Some(&ca), &wrong).unwrap();
+        assert!(matches!(name, ServerName::IpAddress(_)), "{name:?}");
+        assert_eq!(Remote::new("https://[::1]/log", Some(&ca)).unwrap().address, "[::1]:443");
+    }
 }

@@ -21,10 +21,17 @@ pub(crate) enum RevocationFinding {
     TooMany { issuer: String, most: u64, found: u64 },
 }
 
+/// Issuers and partitions of theirs that are told apart: some 10 MB. More than that no signer has that rotates every hour for years.
+const SCOPES_MAX: usize = 1 << 17;
+
 /// What was revoked so far.
 #[derive(Debug, Default)]
 pub(crate) struct Revocations {
     issuers: BTreeMap<[u8; 32], Issuer>,
+    /// Issuers and partitions in there.
+    known: usize,
+    /// Revocations and CRLs of others, which nothing was compared with.
+    pub(crate) uncompared: u64,
     /// How many CRLs were signed, by their numbers, that the log says it has lost.
     pub(crate) lost: u64,
 }
@@ -45,6 +52,9 @@ struct Scope {
 impl Revocations {
     /// Looks at a revocation. Whether it was issued before, and not revoked yet, its serial number tells.
     pub(crate) fn revoked(&mut self, index: u64, issuer: [u8; 32], partition: u64) {
+        if !self.has_room(issuer, partition) {
+            return;
+        }
         let of = self.issuers.entry(issuer).or_default();
         let scopes = if partition == 0 { vec![0] } else { vec![0, partition] };
         for scope in scopes {
@@ -54,8 +64,25 @@ impl Revocations {
         }
     }
 
+    /// Whether that issuer and partition are known, or can be; if not, it is counted.
+    fn has_room(&mut self, issuer: [u8; 32], partition: u64) -> bool {
+        let known = self.issuers.get(&issuer);
+        let is_new = |scope: u64| known.is_none_or(|issuer| !issuer.scopes.contains_key(&scope));
+        let scopes = [Some(0), Some(partition).filter(|partition| *partition > 0)];
+        let more = usize::from(known.is_none()) + scopes.into_iter().flatten().filter(|scope| is_new(*scope)).count();
+        if self.known + more > SCOPES_MAX {
+            self.uncompared += 1;
+            return false;
+        }
+        self.known += more;
+        true
+    }
+
     /// Looks at a CRL.
     pub(crate) fn crl(&mut self, crl: &Crl) -> Vec<RevocationFinding> {
+        if !self.has_room(crl.issuer, crl.partition) {
+            return Vec::new();
+        }
         let of = self.issuers.entry(crl.issuer).or_default();
         let issuer = || short(&crl.issuer);
         let mut findings = Vec::new();
@@ -66,6 +93,7 @@ impl Revocations {
             findings.push(RevocationFinding::NumberGap { issuer: issuer(), wanted, found });
         }
         of.last_crl = found;
+        of.scopes.entry(0).or_default();
         let of = of.scopes.entry(crl.partition).or_default();
         if crl.newest_revocation != of.newest_revocation {
             let name = |index: Option<u64>| index.map_or_else(|| "none".to_owned(), |index| format!("entry {index}"));
@@ -114,6 +142,17 @@ mod tests {
         assert_eq!(seen.crl(&crl(3, 1, Some(7))), []);
         assert_eq!(seen.crl(&of(2, crl(4, 1, None))).len(), 1, "it misses entry 7");
         assert_eq!(seen.crl(&of(1, crl(5, 1, None))).len(), 1, "it lists one too many");
+    }
+
+    #[test]
+    fn partitions_without_end_take_no_more_memory_and_are_counted() {
+        let mut seen = Revocations::default();
+        for partition in 1..=2 * SCOPES_MAX as u64 {
+            seen.revoked(partition, ISSUER, partition);
+        }
+        let scopes = seen.issuers[&ISSUER].scopes.len();
+        assert!(scopes <= SCOPES_MAX, "{scopes}");
+        assert_eq!(scopes as u64 + seen.uncompared, 2 * SCOPES_MAX as u64 + 1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use hallmark_tlog::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{openings, source::Source};
+use super::{findings::Findings, openings, source::Source};
 use crate::{files::FileError, problem::Problem, screen::Screen};
 
 /// Parts that a thread is ahead at most, so that memory does not grow with the log.
@@ -40,7 +40,7 @@ pub(crate) struct Scan<'a> {
 struct Read<T> {
     part: Part,
     seen: Vec<(u64, T)>,
-    strays: Vec<String>,
+    strays: Findings,
 }
 
 /// What came of it.
@@ -48,21 +48,21 @@ pub(crate) struct Scanned {
     /// Of the tree.
     pub(crate) report: Report,
     /// Openings that open nothing, and files of them that do not read.
-    pub(crate) strays: Vec<String>,
+    pub(crate) strays: Findings,
 }
 
 /// A look at one entry, on any thread.
 pub(crate) type Look<'a, T> = &'a (dyn Fn(u64, &[u8], &[Opening]) -> T + Sync);
 
 impl Scan<'_> {
-    /// Reads all of it. `look` sees each entry on some thread, `take` gets what it made of them in order.
+    /// Reads all of it, or as much as is of use where so much is missing that there is no end of it. `look` sees each entry on some thread, `take` gets what it made of them in order.
     pub(crate) fn run<T: Send>(&self, look: Look<'_, T>, take: &mut dyn FnMut(u64, T)) -> Result<Scanned, Problem> {
         let keys = [];
         let auditor = self.anchors.iter().cloned().fold(Auditor::new(&keys), Auditor::with_anchor);
         let mut audit = auditor.begin_at(self.source, self.head);
         let (parts, threads) = (audit.parts(), thread::available_parallelism().map_or(1, NonZero::get));
         self.bar.set_length(self.head.size());
-        let mut strays = Vec::new();
+        let mut strays = Findings::default();
         thread::scope(|scope| {
             let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| sync_channel(PARTS_AHEAD)).unzip();
             for (sender, first) in senders.into_iter().zip(0_u64..) {
@@ -74,6 +74,9 @@ impl Scan<'_> {
                 seen.into_iter().for_each(|(index, seen)| take(index, seen));
                 strays.extend(more);
                 self.bar.set_position(audit.progress().entries);
+                if audit.is_hopeless() {
+                    break;
+                }
             }
             Ok::<(), Problem>(())
         })?;
@@ -104,7 +107,7 @@ impl Scan<'_> {
         let size = self.head.size();
         if (index + 1) * TILE_WIDTH <= self.pruned_before {
             let part = Part::read_pruned(self.source, size, index)?;
-            return Ok(Read { part, seen: Vec::new(), strays: Vec::new() });
+            return Ok(Read { part, seen: Vec::new(), strays: Findings::default() });
         }
         let mut seen = Vec::new();
         let mut openings = openings::Bundle::new(self.source, TilePath::of_row(TileKind::Entries, index, size));
@@ -128,9 +131,42 @@ pub(crate) fn bar(screen: &Screen) -> ProgressBar {
     if !screen.shows_progress() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    styled(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
+}
+
+fn styled(bar: ProgressBar) -> ProgressBar {
     match ProgressStyle::with_template(BAR) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hallmark_tlog::{bundle, frontier::Frontier, hash::Hash, tile};
+
+    use super::*;
+
+    #[test]
+    fn the_bar_goes_from_nothing_to_all_entries() {
+        let directory = tempfile::tempdir().unwrap();
+        let entries: Vec<Vec<u8>> = (0..200_u8).map(|number| vec![b'0' + number % 10; 5]).collect();
+        let leaves: Vec<Hash> = entries.iter().map(|entry| Hash::of_leaf(entry)).collect();
+        for (path, content) in [
+            ("tile/entries/000.p/200", bundle::encode(&entries).unwrap()),
+            ("tile/0/000.p/200", tile::encode_hashes(&leaves)),
+        ] {
+            std::fs::create_dir_all(directory.path().join(path).parent().unwrap()).unwrap();
+            std::fs::write(directory.path().join(path), content).unwrap();
+        }
+        let mut frontier = Frontier::empty();
+        frontier.append_all(leaves);
+        let head = Checkpoint::new("signer.example/log", 200, frontier.root()).unwrap();
+        let (source, bar) = (Source::Directory(directory.path().to_owned()), ProgressBar::hidden());
+        let scan = Scan { source: &source, head: &head, anchors: Vec::new(), pruned_before: 0, bar: bar.clone() };
+        let mut told = Vec::new();
+        scan.run(&|_, _, _| (), &mut |index, ()| told.extend((index == 199).then(|| bar.position()))).unwrap();
+        assert_eq!((told, bar.length(), bar.position(), bar.is_finished()), (vec![0], Some(200), 200, true));
+        ProgressStyle::with_template(BAR).unwrap();
     }
 }

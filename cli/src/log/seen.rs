@@ -7,10 +7,13 @@ use hallmark_entry::{
     sha256,
 };
 
-use super::names::Statement;
+use super::{names::Statement, show};
 
 /// The operator's word that the clock is right, as the command of an `operator-command` entry.
 const ACCEPT_CLOCK: &str = "accept-clock";
+
+/// The type that brings a policy into force.
+const POLICY_LOADED: &str = "policy-loaded";
 
 /// The types that say something of the log itself.
 const SELF_KINDS: [&str; 2] = ["log-key", "origin"];
@@ -31,6 +34,8 @@ pub(crate) struct Seen {
     pub(crate) opened: u32,
     /// What it says of the log itself.
     pub(crate) statement: Option<Box<Statement>>,
+    /// SHA-256 of the policy that it brings into force.
+    pub(crate) policy: Option<[u8; 32]>,
 }
 
 /// A type of entries.
@@ -114,14 +119,15 @@ pub(crate) fn look(_: u64, bytes: &[u8], openings: &[Opening]) -> Seen {
         private: 0,
         opened: 0,
         statement: None,
+        policy: None,
     };
     let Some(entry) = Value::read(bytes) else { return none(Misfit::NotCanonical) };
     let fit = schema::check(&entry);
     let name = entry.member("type").and_then(Value::text).unwrap_or_default();
     let (kind, misfit) = match fit {
         Ok(Fit::Known(kind)) => (Kind::Known(kind.name), None),
-        Ok(Fit::UnknownKind) => (Kind::Unknown(name.to_owned()), None),
-        Ok(Fit::OtherVersion) => (Kind::OtherVersion(name.to_owned()), None),
+        Ok(Fit::UnknownKind) => (Kind::Unknown(show::cut(name)), None),
+        Ok(Fit::OtherVersion) => (Kind::OtherVersion(show::cut(name)), None),
         Err(Misfit::NotCanonical) => return none(Misfit::NotCanonical),
         Err(misfit) => (schema::kind(name).map_or(Kind::None, |kind| Kind::Known(kind.name)), Some(Box::new(misfit))),
     };
@@ -130,7 +136,13 @@ pub(crate) fn look(_: u64, bytes: &[u8], openings: &[Opening]) -> Seen {
     let statement = matches!(kind, Kind::Known(name) if says(name)).then(|| Box::new(Statement::read(bytes)));
     let opened = u32::try_from(openings.len()).unwrap_or(u32::MAX);
     let time = entry.member("time").and_then(Value::integer);
-    Seen { kind, time, what, misfit, private: private(&entry), opened, statement }
+    let policy = matches!(kind, Kind::Known(POLICY_LOADED)).then(|| policy(&entry)).flatten();
+    Seen { kind, time, what, misfit, private: private(&entry), opened, statement, policy }
+}
+
+/// SHA-256 of the policy that a `policy-loaded` entry brings into force.
+fn policy(entry: &Value<'_>) -> Option<[u8; 32]> {
+    crate::hex::digest(entry.member("policy-sha256").and_then(Value::text)?).ok()
 }
 
 fn what(entry: &Value<'_>) -> What {

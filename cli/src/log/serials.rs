@@ -2,9 +2,13 @@
 //! without names, parted so that equals meet.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
+    hash::{BuildHasher as _, RandomState},
     io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _},
 };
+
+use super::findings::FINDINGS_MAX;
 
 /// Marks that are kept in memory: 24 MB.
 const MARKS_MAX: usize = 1 << 20;
@@ -32,11 +36,32 @@ pub(crate) enum Fault {
     RevokedTwice { earlier: u64 },
 }
 
+/// What is wrong, with the entries: the first ones, sorted, and how many more there are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    pub(crate) first: BTreeSet<(u64, Fault)>,
+    pub(crate) dropped: u64,
+}
+
+impl Faults {
+    fn add(&mut self, index: u64, fault: Fault) {
+        self.first.insert((index, fault));
+        if self.first.len() > FINDINGS_MAX {
+            self.first.pop_last();
+            self.dropped += 1;
+        }
+    }
+}
+
 /// All certificates so far.
 #[derive(Debug, Default)]
 pub(crate) struct Serials {
     marks: Vec<Mark>,
     spilled: Vec<BufWriter<File>>,
+    /// Says which file a mark goes to, so that nobody can make a log whose marks all go to one.
+    parting: RandomState,
+    /// Marks that were left out, because too many before them are the same: each is a fault.
+    repeated: u64,
 }
 
 impl Serials {
@@ -60,12 +85,12 @@ impl Serials {
         Ok(())
     }
 
-    /// Entries with what is wrong with them, sorted.
+    /// What is wrong.
     ///
     /// # Errors
     /// When a file does not read back.
-    pub(crate) fn faults(mut self) -> io::Result<Vec<(u64, Fault)>> {
-        let mut found = Vec::new();
+    pub(crate) fn faults(mut self) -> io::Result<Faults> {
+        let mut found = Faults::default();
         if self.spilled.is_empty() {
             judge(&mut self.marks, &mut found);
         } else {
@@ -76,7 +101,7 @@ impl Serials {
                 judge(&mut read_back(file)?, &mut found);
             }
         }
-        found.sort_unstable();
+        found.dropped += self.repeated;
         Ok(found)
     }
 
@@ -85,14 +110,32 @@ impl Serials {
             self.spilled =
                 (0..PARTITIONS).map(|_| tempfile::tempfile().map(BufWriter::new)).collect::<io::Result<_>>()?;
         }
+        let count = self.marks.len();
+        thin(&mut self.marks);
+        self.repeated += count.saturating_sub(self.marks.len()) as u64;
         for (mark, index) in self.marks.drain(..) {
-            let partition = usize::try_from(mark % PARTITIONS as u128).unwrap_or(0);
-            let Some(file) = self.spilled.get_mut(partition) else { continue };
+            let partition = self.parting.hash_one(mark) % PARTITIONS as u64;
+            let Some(file) = usize::try_from(partition).ok().and_then(|at| self.spilled.get_mut(at)) else { continue };
             file.write_all(&mark.to_be_bytes())?;
             file.write_all(&index.to_be_bytes())?;
         }
         Ok(())
     }
+}
+
+/// Keeps the first two that issue and the first two that revoke of each mark: whatever lies before them, each further one is a fault.
+fn thin(marks: &mut Vec<Mark>) {
+    marks.sort_unstable_by_key(|(mark, index)| (*mark, index & !REVOKES));
+    let (mut last, mut counts) = (None, [0_u8; 2]);
+    marks.retain(|(mark, index)| {
+        if last != Some(*mark) {
+            (last, counts) = (Some(*mark), [0, 0]);
+        }
+        let [issued, revoked] = &mut counts;
+        let count = if index & REVOKES == 0 { issued } else { revoked };
+        *count = count.saturating_add(1);
+        *count <= 2
+    });
 }
 
 fn read_back(file: File) -> io::Result<Vec<Mark>> {
@@ -111,7 +154,7 @@ fn read_back(file: File) -> io::Result<Vec<Mark>> {
     }
 }
 
-fn judge(marks: &mut [Mark], found: &mut Vec<(u64, Fault)>) {
+fn judge(marks: &mut [Mark], found: &mut Faults) {
     marks.sort_unstable_by_key(|(mark, index)| (*mark, index & !REVOKES));
     for about in marks.chunk_by(|(before, _), (mark, _)| before == mark) {
         let (mut issued, mut revoked) = (None, None);
@@ -123,7 +166,9 @@ fn judge(marks: &mut [Mark], found: &mut Vec<(u64, Fault)>) {
                 (true, None, None) => Some(Fault::NeverIssued),
                 (false, None, _) | (true, Some(_), None) => None,
             };
-            found.extend(fault.map(|fault| (index, fault)));
+            if let Some(fault) = fault {
+                found.add(index, fault);
+            }
             let last = if revokes { &mut revoked } else { &mut issued };
             *last = Some(index);
         }
@@ -143,7 +188,11 @@ mod tests {
                 serials.add(u128::from(mark) << 60 | u128::from(mark), index).unwrap();
             }
             assert_eq!(serials.spilled.is_empty(), count == 10);
-            assert_eq!(serials.faults().unwrap(), [(count - 2, Fault::IssuedTwice { earlier: 3 })]);
+            let faults = serials.faults().unwrap();
+            assert_eq!(
+                (Vec::from_iter(faults.first), faults.dropped),
+                (vec![(count - 2, Fault::IssuedTwice { earlier: 3 })], 0)
+            );
         }
     }
 
@@ -156,6 +205,20 @@ mod tests {
         serials.revoke(2, 6).unwrap();
         serials.add(2, 7).unwrap();
         let faults = [(6, Fault::NeverIssued), (9, Fault::RevokedTwice { earlier: 5 })];
-        assert_eq!(serials.faults().unwrap(), faults);
+        assert_eq!(Vec::from_iter(serials.faults().unwrap().first), faults);
+    }
+
+    #[test]
+    fn the_same_mark_without_end_takes_no_more_memory_and_each_one_is_counted() {
+        let count = 3 * MARKS_MAX as u64;
+        let mut serials = Serials::default();
+        for index in 0..count {
+            serials.add(7, index).unwrap();
+        }
+        let files: u64 = serials.spilled.iter_mut().map(|file| file.get_ref().metadata().unwrap().len()).sum();
+        assert!(files <= 4 * RECORD_BYTES as u64, "{files} bytes");
+        let faults = serials.faults().unwrap();
+        assert_eq!(faults.first.len() as u64 + faults.dropped, count - 1);
+        assert_eq!(faults.first.first(), Some(&(1, Fault::IssuedTwice { earlier: 0 })));
     }
 }

@@ -76,7 +76,12 @@ pub(crate) fn names_or_reasons(entry: &Summary) -> String {
 
 /// As much of a text as a cell takes.
 pub(crate) fn cut(text: &str) -> String {
-    match text.char_indices().nth(CELL_LETTERS_MAX) {
+    cut_to(text, CELL_LETTERS_MAX)
+}
+
+/// As many letters of a text.
+pub(crate) fn cut_to(text: &str, letters_max: usize) -> String {
+    match text.char_indices().nth(letters_max) {
         Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
         None => text.to_owned(),
     }

@@ -1,7 +1,7 @@
 //! Where a published log is read from: a directory, or a server.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,7 @@ use hallmark_tlog::{
     tile::{CHECKPOINT_PATH, TILE_WIDTH, TilePath},
 };
 
-use super::{openings, remote::Remote};
+use super::{openings, policies, remote::Remote};
 use crate::{
     files::{self, FileError},
     problem::Problem,
@@ -29,7 +29,7 @@ pub(crate) enum Source {
     Directory(PathBuf),
     /// A server that has the same below a URL.
     Remote(Box<Remote>),
-    /// A log, and those that it continues under another name: entries that it has no bundles of are theirs.
+    /// A log, and those that it continues under another name: bundles, openings and policies that it has not are theirs.
     Continued(Box<Source>, Vec<Source>),
 }
 
@@ -102,7 +102,8 @@ impl LogFiles for Source {
             Self::Directory(directory) => read_file(&directory.join(path)),
             Self::Remote(remote) => remote.fetch(path),
             Self::Continued(newest, earlier) => {
-                let is_of_entries = path.starts_with(BUNDLES) || path.starts_with(openings::DIRECTORY);
+                let places = [BUNDLES, openings::DIRECTORY, policies::DIRECTORY];
+                let is_of_entries = places.iter().any(|place| path.starts_with(place));
                 let earlier = earlier.iter().filter(|_| is_of_entries);
                 let mut all = std::iter::once(&**newest).chain(earlier);
                 all.find_map(|source| source.read(path).transpose()).transpose()
@@ -111,8 +112,11 @@ impl LogFiles for Source {
     }
 }
 
-/// A file of a log; nothing where there is none.
+/// A file of a log; nothing where there is none. Whoever opened a pipe would wait for ever.
 pub(crate) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(FileError::Unexpected { path: path.to_owned(), expected: "file of a log" });
+    }
     match files::read_up_to(path, BUNDLE_BYTES_MAX) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(FileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -1,7 +1,7 @@
 //! What an auditor remembers from run to run: the newest checkpoint of each log that was found good.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -16,12 +16,20 @@ use crate::{
 /// Where it is below the user's directory of states.
 const PLACE: &str = "hallmark/logs";
 
+/// What names of its files end with.
+const EXTENSION: &str = "checkpoint";
+
 /// Digits of a digest in a file's name.
 const NAME_DIGITS: usize = 32;
+
+/// Most files of other logs that are looked at.
+const OTHERS_MAX: usize = 10_000;
 
 /// Where the state of one log is kept: a file for each key that signs it. A log of the same origin under another key is another log.
 #[derive(Debug)]
 pub(crate) struct State {
+    origin: String,
+    directory: PathBuf,
     places: Vec<(VerifierKey, PathBuf)>,
 }
 
@@ -31,9 +39,24 @@ impl State {
         let directory = named.map(Path::to_owned).or_else(place)?;
         let path = |key: &VerifierKey| {
             let digest = hallmark_policy::hex(&sha256(format!("{origin}\n{key}").as_bytes()));
-            directory.join(format!("{}.checkpoint", digest.chars().take(NAME_DIGITS).collect::<String>()))
+            directory.join(format!("{}.{EXTENSION}", digest.chars().take(NAME_DIGITS).collect::<String>()))
         };
-        Some(Self { places: keys.iter().map(|key| (key.clone(), path(key))).collect() })
+        let places = keys.iter().map(|key| (key.clone(), path(key))).collect();
+        Some(Self { origin: origin.to_owned(), directory, places })
+    }
+
+    /// How many checkpoints of this origin are remembered under keys that were not given: nobody can say here whether the log goes on
+    /// from them.
+    pub(crate) fn under_other_keys(&self) -> usize {
+        let files = fs::read_dir(&self.directory).into_iter().flatten().take(OTHERS_MAX);
+        let paths = files.filter_map(|file| Some(file.ok()?.path()));
+        let others = paths.filter(|path| self.places.iter().all(|(_, place)| place != path));
+        let is_of_origin = |path: &PathBuf| {
+            let is_state = path.extension().is_some_and(|extension| extension == EXTENSION);
+            let text = if is_state { files::read(path).unwrap_or_default() } else { Vec::new() };
+            text.split(|byte| *byte == b'\n').next() == Some(self.origin.as_bytes())
+        };
+        others.filter(is_of_origin).count()
     }
 
     /// The checkpoint of the last run, verified again; none before the first.
@@ -53,7 +76,7 @@ impl State {
         for (_, path) in self.places.iter().filter(|(key, _)| signed(key)) {
             if let Some(directory) = path.parent() {
                 let failed = |source| FileError::Write { path: directory.to_owned(), source };
-                std::fs::create_dir_all(directory).map_err(failed)?;
+                fs::create_dir_all(directory).map_err(failed)?;
             }
             Target::new(path, true)?.write(checkpoint)?;
         }

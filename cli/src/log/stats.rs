@@ -6,9 +6,10 @@ use hallmark_entry::{Summary, privacy};
 use serde_json::{Value, json};
 
 use super::{
+    but_pruned,
     opened::Opened,
     scan::{Scan, bar},
-    unclean,
+    show, unclean,
 };
 use crate::{
     arguments::StatsArguments,
@@ -36,6 +37,12 @@ const RANKS: usize = 8;
 /// Different words that are counted apart; what comes on top is counted together.
 const WORDS_MAX: usize = 1_000;
 
+/// Longest word, in letters. Entries have texts of up to 600 bytes whole.
+const WORD_LETTERS_MAX: usize = 600;
+
+/// Most hours that are told apart: those of 22 years, some 10 MB.
+const HOURS_MAX: usize = 200_000;
+
 /// Eighths of a letter, so that short bars are told apart.
 const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
@@ -45,6 +52,8 @@ struct Stats {
     entries: u64,
     /// Issued, refused and all by hour.
     hours: BTreeMap<i64, [u64; 2]>,
+    /// Entries of more hours than are told apart.
+    undrawn: u64,
     kinds: Words,
     authorities: Words,
     profiles: Words,
@@ -59,7 +68,8 @@ struct Stats {
 struct Words(BTreeMap<String, u64>);
 
 impl Words {
-    fn add(&mut self, word: String) {
+    fn add(&mut self, word: &str) {
+        let word = show::cut_to(word, WORD_LETTERS_MAX);
         let word = if self.0.len() >= WORDS_MAX && !self.0.contains_key(&word) { "(others)".to_owned() } else { word };
         *self.0.entry(word).or_default() += 1;
     }
@@ -82,7 +92,7 @@ pub(crate) fn stats(arguments: &StatsArguments, config: Option<&Path>, screen: &
         entry.ok().filter(|entry| arguments.filter.admits(entry))
     };
     let mut stats = Stats::default();
-    let scan = Scan { source, head, anchors: Vec::new(), pruned_before: 0, bar: bar(screen) };
+    let scan = Scan { source, head, anchors: Vec::new(), pruned_before: opened.pruned_before, bar: bar(screen) };
     let scanned = scan.run(&look, &mut |_, entry: Option<Summary>| {
         if let Some(entry) = entry {
             stats.add(&entry);
@@ -94,29 +104,34 @@ pub(crate) fn stats(arguments: &StatsArguments, config: Option<&Path>, screen: &
     } else {
         screen.data(stats.render().as_bytes())?;
     }
-    screen.say("All of the log holds.");
+    screen.say(&format!("All of the log holds.{}", but_pruned(opened.pruned_before)));
     Ok(Exit::Done)
 }
 
 impl Stats {
     fn add(&mut self, entry: &Summary) {
         self.entries += 1;
-        self.kinds.add(entry.kind.clone());
-        let hour = self.hours.entry(entry.time.div_euclid(MILLIS_PER_HOUR)).or_default();
-        match entry.decision.as_deref() {
-            Some("issued") => hour[0] += 1,
-            Some("refused") => hour[1] += 1,
-            Some(_) | None => {}
+        self.kinds.add(&entry.kind);
+        let hour = entry.time.div_euclid(MILLIS_PER_HOUR);
+        if self.hours.len() < HOURS_MAX || self.hours.contains_key(&hour) {
+            let counts = self.hours.entry(hour).or_default();
+            match entry.decision.as_deref() {
+                Some("issued") => counts[0] += 1,
+                Some("refused") => counts[1] += 1,
+                Some(_) | None => {}
+            }
+        } else {
+            self.undrawn += 1;
         }
         if entry.kind != "decision" {
             return;
         }
         let text = |text: &Option<hallmark_entry::summary::Text>| text.as_ref().map(ToString::to_string);
-        text(&entry.authority).into_iter().for_each(|word| self.authorities.add(word));
-        text(&entry.profile).into_iter().for_each(|word| self.profiles.add(word));
-        text(&entry.caller).into_iter().for_each(|word| self.callers.add(word));
-        entry.policy_sha256.iter().for_each(|word| self.policies.add(word.clone()));
-        entry.reasons.known().iter().for_each(|reason| self.reasons.add(reason.code.clone()));
+        text(&entry.authority).iter().for_each(|word| self.authorities.add(word));
+        text(&entry.profile).iter().for_each(|word| self.profiles.add(word));
+        text(&entry.caller).iter().for_each(|word| self.callers.add(word));
+        entry.policy_sha256.iter().for_each(|word| self.policies.add(word));
+        entry.reasons.known().iter().for_each(|reason| self.reasons.add(&reason.code));
         self.private += u64::from(entry.names.is_private() || entry.reasons.is_private());
     }
 
@@ -154,6 +169,9 @@ impl Stats {
             ("Policies", &self.policies),
         ];
         rankings.into_iter().for_each(|(name, words)| text.push_str(&ranking(name, words)));
+        if self.undrawn > 0 {
+            text.push_str(&format!("\nOf more hours than are drawn: {}\n", when::number(self.undrawn)));
+        }
         if self.private > 0 {
             text.push_str(&format!("\nPrivate and not counted by name or reason: {}\n", when::number(self.private)));
         }
@@ -178,6 +196,7 @@ impl Stats {
             "callers": self.callers.0,
             "reasons": self.reasons.0,
             "policies": self.policies.0,
+            "undrawn": self.undrawn,
             "private": self.private,
         })
     }
@@ -226,6 +245,20 @@ mod tests {
         assert_eq!(bar_of(1, 100), "▌");
         assert_eq!(bar_of(1, 1_000_000), "▏", "nothing that happened is invisible");
         assert_eq!(bar_of(0, 100), "");
+    }
+
+    #[test]
+    fn words_and_hours_without_end_are_counted_together() {
+        let mut stats = Stats::default();
+        for number in 0..HOURS_MAX as u64 + 7 {
+            let time = number * 3_600_000;
+            let name = if number < 2_000 { "x".repeat(5_000) } else { String::new() };
+            let text = format!(r#"{{"caller":"{number} {name}","time":{time},"type":"decision","version":1}}"#);
+            stats.add(&Summary::parse(text.as_bytes()).unwrap());
+        }
+        assert_eq!((stats.hours.len(), stats.undrawn), (HOURS_MAX, 7));
+        assert_eq!(stats.callers.0.len(), WORDS_MAX + 1);
+        assert!(stats.callers.0.keys().all(|word| word.len() < 700));
     }
 
     #[test]

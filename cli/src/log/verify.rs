@@ -1,5 +1,7 @@
 //! `hallmark log verify`: the whole published log.
 
+mod unchecked;
+
 use hallmark_policy::time::Span;
 use hallmark_tlog::{
     audit::Report,
@@ -12,10 +14,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{
     continuity,
-    entries::Entries,
-    entries_of, key,
+    entries::{DISORDER_MILLIS_MAX, Entries},
+    findings::{FINDINGS_MAX, Findings},
+    key,
     leftovers::{self, Leftovers},
     opened::Opened,
+    policies::Texts,
     scan::{Scan, Scanned, bar},
     seen,
     state::State,
@@ -48,31 +52,35 @@ pub(crate) fn verify(arguments: &VerifyArguments, config: Option<&Path>, screen:
         source,
         head,
         anchors: anchors.iter().map(|anchor| continuity::of_this_name(anchor, head)).collect(),
-        pruned_before: arguments.pruned_before,
+        pruned_before: opened.pruned_before,
         bar: bar(screen),
     };
-    let mut entries = Entries::new(arguments.silence.secs(), arguments.pruned_before > 0);
+    let mut entries = Entries::new(arguments.silence.secs(), opened.pruned_before > 0);
     let mut kept = Ok(());
     let scanned = scan.run(&seen::look, &mut |index, seen| {
         kept = std::mem::replace(&mut kept, Ok(())).and_then(|()| entries.add(index, seen));
     })?;
     kept.and_then(|()| entries.close()).map_err(Problem::Scratch)?;
-    let of_names = continuity::findings(&opened, &entries.names, &anchors, arguments.pruned_before == 0)?;
+    let of_names = continuity::findings(&opened, &entries.names, &anchors, opened.pruned_before == 0)?;
     let leftovers = source.directory().map(|directory| leftovers::look(directory, head.size())).transpose()?;
+    let texts = entries.policies.read(source, |_, _| Ok::<_, Problem>(()))?;
     let Scanned { report, strays } = scanned;
     let audit = Audit {
         report,
         strays,
         leftovers,
+        texts,
+        under_other_keys: state.as_ref().map_or(0, State::under_other_keys),
+        has_previous: !opened.previous.is_empty(),
         quorum: Quorum::of(&opened.note, &witnesses, arguments.quorum),
-        age_secs: age_secs(&entries),
+        age_millis: entries.newest_millis.map(|newest| when::now_millis().saturating_sub(newest)),
         not_given: continuity::not_given(&opened, &entries.names),
         of_names,
         entries,
         anchor,
         remembered,
         stale_after: arguments.stale_after,
-        pruned_before: arguments.pruned_before.min(head.size()),
+        pruned_before: opened.pruned_before,
     };
     if let Some(state) = state.filter(|_| audit.exit() != Exit::No) {
         state.keep(opened.note.to_string().as_bytes())?;
@@ -92,12 +100,6 @@ fn read_anchor(path: &Path, opened: &Opened) -> Result<Checkpoint, Problem> {
 fn earlier_states(opened: &Opened, named: Option<&Path>) -> Result<Vec<Checkpoint>, Problem> {
     let states = opened.previous.iter().filter_map(|(_, head)| State::of(head.origin(), &opened.previous_keys, named));
     states.filter_map(|state| state.load().transpose()).collect()
-}
-
-/// Age of the newest entry in seconds; none if there is no entry.
-fn age_secs(entries: &Entries) -> Option<u64> {
-    let age = entries.newest_millis.map(|newest| when::now_millis().saturating_sub(newest) / 1_000);
-    age.map(|secs| u64::try_from(secs).unwrap_or(0))
 }
 
 /// Which witnesses co-signed, of those that were named.
@@ -122,8 +124,15 @@ impl Quorum {
 /// All that was found out.
 struct Audit {
     report: Report,
-    strays: Vec<String>,
+    strays: Findings,
+    /// What else lies in the directory; nothing for a server, which does not say what it has.
     leftovers: Option<Leftovers>,
+    /// Texts of the policies that came into force.
+    texts: Texts,
+    /// Checkpoints of this origin that are remembered under keys that were not given.
+    under_other_keys: usize,
+    /// Whether logs that it continues were given.
+    has_previous: bool,
     quorum: Quorum,
     /// What its names and keys have against it.
     of_names: Vec<String>,
@@ -132,7 +141,8 @@ struct Audit {
     entries: Entries,
     anchor: Option<Checkpoint>,
     remembered: Option<Checkpoint>,
-    age_secs: Option<u64>,
+    /// Age of the newest entry, if there is one; less than nothing if it lies ahead of this machine's clock.
+    age_millis: Option<i64>,
     stale_after: Span,
     pruned_before: u64,
 }
@@ -172,11 +182,18 @@ impl Audit {
 
     fn doubts(&self) -> Vec<Doubt> {
         let mut doubts = Vec::new();
-        match self.age_secs {
+        match self.age_millis {
+            // Such a log would never be stale.
+            Some(age) if age < -DISORDER_MILLIS_MAX => {
+                let ahead = when::span(age.unsigned_abs() / 1_000);
+                let sentence = format!("the newest entry lies {ahead} ahead of this machine's clock");
+                doubts.push(Doubt { word: "ahead", sentence });
+            }
             // Nothing follows in a log that is closed.
             Some(_) if self.entries.names.closed().is_some() => {}
-            Some(age) if age > self.stale_after.secs() => {
-                doubts.push(Doubt { word: "stale", sentence: format!("the newest entry is {} old", when::span(age)) });
+            Some(_) if self.age_secs() > Some(self.stale_after.secs()) => {
+                let age = when::span(self.age_secs().unwrap_or(0));
+                doubts.push(Doubt { word: "stale", sentence: format!("the newest entry is {age} old") });
             }
             Some(_) => {}
             None => doubts.push(Doubt { word: "stale", sentence: "it has no entry".to_owned() }),
@@ -194,16 +211,32 @@ impl Audit {
         doubts
     }
 
+    /// Age of the newest entry in seconds; none if there is no entry.
+    fn age_secs(&self) -> Option<u64> {
+        self.age_millis.map(|millis| u64::try_from(millis / 1_000).unwrap_or(0))
+    }
+
+    /// The first [`FINDINGS_MAX`].
     fn findings(&self) -> Vec<String> {
+        self.all_findings().take(FINDINGS_MAX).collect()
+    }
+
+    fn all_findings(&self) -> impl Iterator<Item = String> {
         let of_tree = self.report.findings.iter().map(ToString::to_string);
         let of_entries = self.entries.findings.iter().map(ToString::to_string);
-        let left = self.leftovers.iter().flat_map(|leftovers| leftovers.findings.iter().cloned());
-        let of_names = self.of_names.iter().cloned();
-        of_tree.chain(of_entries).chain(of_names).chain(self.strays.iter().cloned()).chain(left).collect()
+        let left = self.leftovers.iter().flat_map(|leftovers| leftovers.findings.kept());
+        // A text that is wrong may be met in both ways.
+        let met = |text: &&String| !self.leftovers.iter().any(|leftovers| leftovers.findings.kept().contains(text));
+        let texts = self.texts.findings.kept().iter().filter(met);
+        let others = self.of_names.iter().chain(self.strays.kept()).chain(left).chain(texts).cloned();
+        of_tree.chain(of_entries).chain(others)
     }
 
     fn findings_dropped(&self) -> u64 {
-        self.report.findings_dropped + self.entries.findings_dropped
+        let left = self.leftovers.as_ref().map_or(0, |leftovers| leftovers.findings.dropped());
+        let over = self.all_findings().count().saturating_sub(FINDINGS_MAX) as u64;
+        let more = self.strays.dropped() + left + self.texts.findings.dropped() + over;
+        self.report.findings_dropped + self.entries.findings_dropped + more
     }
 
     fn render(&self, screen: &Screen) -> String {
@@ -283,8 +316,8 @@ impl Audit {
             let (private, opened) = (when::count(entries.private, "value"), when::number(entries.opened));
             table.row(["private", &format!("{private}, of which {opened} are opened and are what was committed to")]);
         }
-        if let Some(leftovers) = self.leftovers.as_ref().filter(|leftovers| leftovers.policies > 0) {
-            table.row(["policies", &format!("{} with the SHA-256 of their names", when::number(leftovers.policies))]);
+        if self.texts.there > 0 {
+            table.row(["policies", &format!("{} with the SHA-256 of their names", when::number(self.texts.there))]);
         }
         if entries.unknown_kinds > 0 {
             table.row([
@@ -297,65 +330,6 @@ impl Audit {
             table.row(["versions", &format!("{count} of these have another version of the format")]);
         }
         table
-    }
-
-    fn not_checked(&self) -> Vec<String> {
-        let mut sentences = Vec::new();
-        let mut say = |sentence: &str| sentences.push(sentence.to_owned());
-        if self.quorum.asked == 0 {
-            say("Others may be shown another log under the same key: no co-signatures of witnesses were checked.");
-        }
-        say(
-            "Whether what the entries say is true: the certificates themselves were not looked at. See `hallmark log reconcile`.",
-        );
-        if self.anchor.is_none() && self.remembered.is_none() {
-            say("Whether this log continues what you saw before: give an earlier checkpoint with --anchor.");
-        }
-        sentences.extend(self.not_given.iter().cloned());
-        if self.pruned_before > 0 {
-            let pruned = when::number(self.pruned_before);
-            sentences
-                .push(format!("What the first {pruned} entries say: their bundles are pruned, and their hashes hold."));
-        }
-        let (private, opened) = (self.entries.private, self.entries.opened);
-        if private > opened {
-            let hidden = when::number(private - opened);
-            sentences.push(format!("What {hidden} private values are: their salts are not here."));
-        }
-        if let Some(leftovers) = self.leftovers.as_ref().filter(|leftovers| leftovers.others > 0) {
-            let others = when::count(leftovers.others, "file");
-            sentences.push(format!("What {others} beside the log hold: they are no part of one."));
-        }
-        let lost = self.entries.lost_crls();
-        if lost > 0 {
-            let lost = when::count(lost, "CRL");
-            sentences.push(format!("What {lost} say: the signer says that they were signed before an older database was restored, and the log has lost them."));
-        }
-        let unknown = self.entries.unknown_kinds + self.entries.other_versions;
-        if unknown > 0 {
-            let unknown = entries_of(unknown);
-            sentences.push(format!("What {unknown} of unknown types or versions say: a newer program knows them."));
-        }
-        sentences
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        let silent = !self.entries.silences.is_empty();
-        match self.verdict() {
-            Verdict::Good => None,
-            Verdict::Doubtful if !self.quorum.is_there() => {
-                Some("fetch the log again: witnesses co-sign a little later")
-            }
-            Verdict::Doubtful if silent => {
-                Some("ask whoever runs the signer what happened then; --silence says how long it may be silent")
-            }
-            Verdict::Doubtful => {
-                Some("fetch the log again; if it stays so, ask whoever runs the signer why it stands still")
-            }
-            Verdict::Failed => {
-                Some("fetch the log again; if it stays so, keep this copy and ask whoever runs the signer")
-            }
-        }
     }
 
     fn to_json(&self) -> Value {
@@ -381,7 +355,7 @@ impl Audit {
             "issuers": entries.issuers.iter().map(|(issuer, issued)| (hallmark_policy::hex(issuer), issued)).collect::<BTreeMap<_, _>>(),
             "first": entries.first_millis.map(when::rfc3339_of_millis),
             "newest": entries.newest_millis.map(when::rfc3339_of_millis),
-            "newest-age-secs": self.age_secs,
+            "newest-age-secs": self.age_secs(),
             "bundles": report.bundles,
             "tiles": report.tiles,
             "entries-bytes": report.entries_bytes,
@@ -394,6 +368,9 @@ impl Audit {
             "last-run-size": self.remembered.as_ref().map(Checkpoint::size),
             "private": entries.private,
             "opened": entries.opened,
+            "policies": self.texts.there,
+            "policies-missing": self.texts.missing,
+            "ended-before": self.report.ended_before,
             "pruned-before": self.pruned_before,
             "witnesses": self.quorum.cosigned.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             "doubts": self.doubts().iter().map(|doubt| doubt.sentence.clone()).collect::<Vec<_>>(),

@@ -247,6 +247,72 @@ fn crls_at_hand_are_compared_with_what_was_decided_and_issued() {
 }
 
 #[test]
+fn a_crl_as_large_as_signers_make_is_compared() {
+    let mut issued = Issued::new(1);
+    let many: Vec<_> = (0..60_000_u64)
+        .map(|number| RevokedCertParams {
+            serial_number: SerialNumber::from(number + 1_000_000),
+            revocation_time: date_time_ymd(2026, 11, 22),
+            reason_code: None,
+            invalidity_date: None,
+        })
+        .collect();
+    let params = CertificateRevocationListParams {
+        this_update: date_time_ymd(2026, 11, 22),
+        next_update: date_time_ymd(2026, 11, 29),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: many,
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let large = params.signed_by(&issued.issuer).unwrap().pem().unwrap();
+    assert!(large.len() > 3 << 19, "{} bytes", large.len());
+    issued.world.write("large.crl", large);
+    let decided = crl(&issued, 1, &[]);
+    issued.entries.push(decided);
+    issued.publish();
+    let run = issued.reconcile(&["--crl", "large.crl"]);
+    assert!(run.code == 1 && run.stderr.contains("1 with 60,000 serial numbers"), "{}", run.told());
+}
+
+#[test]
+fn what_a_device_logged_is_compared_with_what_was_issued() {
+    let issued = Issued::new(3);
+    issued.publish();
+    let log = |text: &str| {
+        issued.world.write("device.log", text);
+        issued.reconcile(&["--device-log", "device.log"])
+    };
+    assert_eq!(log("5a01\n5a02\n5a03\n").code, 0);
+    assert_eq!(log("{\"count\":3}\n").code, 0);
+    let run = log("5a01\n5a02\n5a03\n5a09\n");
+    assert!(
+        run.stderr.contains("the device signed the serial number 5a09, which the log did not issue"),
+        "{}",
+        run.told()
+    );
+    assert!(
+        run.code == 1 && run.stderr.contains("the device signed 4 times, and by the log it is 3 to 3 times"),
+        "{}",
+        run.told()
+    );
+    let run = log("5a01\nsigned 5a02\n");
+    assert!(
+        run.code == 2 && run.stderr.contains("`device.log`, line 2, is no command, serial number or count"),
+        "{}",
+        run.told()
+    );
+    let command = "item:     7 -- cmd: 0x56 -- length:   52 -- session key: 0x0001 -- target key: 0x0123 -- second key: 0xffff -- \
+        result: 0xd6 -- tick: 400 -- hash: 415f51f1f035a1b713e730e4464e4033\n";
+    issued.world.write("device.log", format!("2 unlogged boots found\n{command}"));
+    let run = issued.reconcile(&["--device-log", "device.log", "--device-key", "0x0123"]);
+    assert!(run.code == 1 && run.stderr.contains("the device signed 1 times"), "{}", run.told());
+    assert!(run.stderr.contains("2 boots and authentications that the device did not log"), "{}", run.told());
+    let run = issued.reconcile(&["--device-log", "device.log", "--device-key", "0x0124"]);
+    assert!(run.stderr.contains("the device signed 0 times"), "{}", run.told());
+}
+
+#[test]
 fn counts_are_drawn() {
     let world = published();
     assert_snapshot!(log_run(&world, "stats", &[]).told());
@@ -401,7 +467,7 @@ fn a_partial_file_that_was_left_must_be_the_beginning_of_what_came_after() {
 }
 
 /// Serves a directory over HTTP/1.1, one answer a connection, until the test ends.
-fn serve(directory: &Path) -> String {
+pub(crate) fn serve(directory: &Path) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let directory = directory.to_owned();

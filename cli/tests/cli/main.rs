@@ -37,3 +37,5 @@ mod support;
 mod verifies;
 #[cfg(test)]
 mod watches;
+#[cfg(test)]
+mod withstands;

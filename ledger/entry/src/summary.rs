@@ -49,6 +49,8 @@ pub struct Summary {
     /// The names in the caller's certificate.
     #[serde(default)]
     pub caller_identities: Listed<Text>,
+    /// The instance that it is about.
+    pub instance: Option<Instance>,
     /// First second of validity, since 1970.
     pub not_before: Option<i64>,
     /// Last second of validity, since 1970.
@@ -104,6 +106,17 @@ pub struct Summary {
     pub command: Option<Text>,
     /// How many calls an aggregate stands for.
     pub count: Option<u64>,
+}
+
+/// An instance, by what names say of it; nothing of it is known where it is private.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Instance {
+    /// Who launches it.
+    pub provider: Option<Text>,
+    /// Its id.
+    pub id: Option<Text>,
+    /// The service that it runs.
+    pub service: Option<Text>,
 }
 
 /// A text, whole or cut.

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use hallmark_entry::{
     Object, Value, is_canonical,
+    privacy::PRIVATE_KEYS,
     schema::{Fit, KINDS, Misfit, Variant, check, json_schema},
 };
 
@@ -34,6 +35,15 @@ fn the_page_for_people_names_every_type_and_member() {
             assert!(page.contains(&format!("`{}`", member.key)), "`{}` of `{}`", member.key, kind.name);
         }
     }
+}
+
+#[test]
+fn the_page_for_people_names_every_member_that_can_be_private() {
+    let page = read("log-entries.md");
+    let (_, rest) = page.split_once("that can be private are ").unwrap();
+    let (list, _) = rest.split_once(';').unwrap();
+    let named: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+    assert_eq!(named, PRIVATE_KEYS);
 }
 
 #[test]

@@ -112,21 +112,23 @@ impl Batch<'_> {
             }
             Change::Moved(record) => {
                 let sql = "UPDATE instance SET previous_issuer = issuer, previous_serial = serial, \
-                           previous_spki_sha256 = spki_sha256, previous_index = log_index, issuer = ?3, serial = ?4, \
-                           spki_sha256 = ?5, log_index = ?6, retried = 0, withheld = 0, moved_at = ?7, moves = moves + 1, \
+                           previous_spki_sha256 = spki_sha256, previous_index = log_index, \
+                           previous_group = current_group, issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, \
+                           current_group = ?6, retried = 0, withheld = 0, moved_at = ?7, moves = moves + 1, \
                            not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
             }
             Change::Retried(record) | Change::MovedAgain(record) => {
                 let is_retry = matches!(change, Change::Retried(_));
-                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, withheld = 0, \
-                           moved_at = ?7, moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
+                let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, current_group = ?6, \
+                           withheld = 0, moved_at = ?7, moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
                 let reason = RevocationReason::Superseded;
                 self.revoke_held(&conditions.authority, &record.current, reason, BY_RULE, at)?;
                 // Who holds it has lost a race, or its key: nobody can tell, and so it revokes nobody.
-                let sql = "UPDATE serial SET displaced = 1 WHERE instance = ?1 AND (log_index = ?2 OR same_as = ?2)";
-                let values = params![signed(record.id), signed(record.current.log_index)];
+                let sql = "UPDATE serial SET displaced = 1 WHERE instance = ?1 AND log_index >= ?2 \
+                           AND coalesce(same_as, log_index) = ?2";
+                let values = params![signed(record.id), signed(record.current_group)];
                 self.connection.prepare_cached(sql)?.execute(values)?;
                 if is_retry {
                     let sql = "UPDATE instance SET retried = 1 WHERE id = ?1";
@@ -137,11 +139,8 @@ impl Batch<'_> {
             Change::Reissued(record) => {
                 let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, withheld = 0, \
                            moved_at = ?7, moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
+                // Its group stays: whoever has the one that is not kept any more has a current certificate, too.
                 self.set(sql, record, held, at, not_after)?;
-                // Whoever has the one that is not kept any more has a current certificate, too.
-                let sql = "UPDATE serial SET same_as = ?3 WHERE instance = ?1 AND (log_index = ?2 OR same_as = ?2)";
-                let values = params![signed(record.id), signed(record.current.log_index), signed(held.log_index)];
-                self.connection.prepare_cached(sql)?.execute(values)?;
             }
         }
         Ok(())
@@ -269,7 +268,7 @@ impl Batch<'_> {
         Ok((logged, revoked, left))
     }
 
-    /// Revokes certificates of a revoked registration, and remembers whether some are left. Gives how many were, and are.
+    /// Revokes certificates of a revoked registration, the newest first, and remembers where to go on. Gives how many were, and are left.
     pub(crate) fn revoke_living(
         &mut self,
         authority: &str,
@@ -279,40 +278,72 @@ impl Batch<'_> {
         most: u32,
         at: UnixMillis,
     ) -> Result<(u64, u64), Fault> {
-        let mut revoked = 0;
-        for held in living(self.connection, registration, most, at)? {
-            self.revoke_held(authority, &held, reason, by, at)?;
-            revoked += 1;
-        }
-        let left = count_living(self.connection, registration, at)?;
-        if left > 0 {
-            let sql =
-                "INSERT OR REPLACE INTO revoking (registration, authority, reason, revoked_by) VALUES (?1, ?2, ?3, ?4)";
-            let values = params![signed(registration), authority, reason.number(), by];
+        let (revoked, rest) = self.revoke_before(authority, registration, i64::MAX, (reason, by), most, at)?;
+        let left = match rest {
+            Some(before) => count_living(self.connection, registration, before, at)?,
+            None => 0,
+        };
+        if let Some(before) = rest.filter(|_| left > 0) {
+            let sql = "INSERT OR REPLACE INTO revoking (registration, authority, reason, revoked_by, before) \
+                       VALUES (?1, ?2, ?3, ?4, ?5)";
+            let values = params![signed(registration), authority, reason.number(), by, before];
             self.connection.prepare_cached(sql)?.execute(values)?;
             self.revoking = true;
         } else {
-            let sql = "DELETE FROM revoking WHERE registration = ?1";
-            self.connection.prepare_cached(sql)?.execute([signed(registration)])?;
+            self.end_revoking(registration)?;
         }
         Ok((revoked, left))
     }
 
     /// Goes on with a registration whose certificates are not all revoked yet. Gives whether there is more to do.
     pub(crate) fn go_on_revoking(&mut self, at: UnixMillis, most: usize) -> Result<bool, Fault> {
-        let sql = "SELECT registration, authority, reason, revoked_by FROM revoking LIMIT 1";
+        let sql = "SELECT registration, authority, reason, revoked_by, before FROM revoking LIMIT 1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let read = |row: &rusqlite::Row<'_>| {
             let id = crate::schema::unsigned(row.get(0)?);
-            Ok((id, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, String>(3)?))
+            Ok((id, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, String>(3)?, row.get(4)?))
         };
-        let Some((id, authority, reason, by)) = statement.query_row([], read).optional()? else { return Ok(false) };
+        let found = statement.query_row([], read).optional()?;
+        let Some((id, authority, reason, by, before)) = found else { return Ok(false) };
         let reason = RevocationReason::from_number(reason).unwrap_or(RevocationReason::Unspecified);
         let most = u32::try_from(most).unwrap_or(SERIALS_EACH_MAX).min(SERIALS_EACH_MAX);
-        self.revoke_living(&authority, id, reason, &by, most, at)?;
+        let (_, rest) = self.revoke_before(&authority, id, before, (reason, &by), most, at)?;
+        match rest {
+            Some(before) => {
+                let sql = "UPDATE revoking SET before = ?2 WHERE registration = ?1";
+                self.connection.prepare_cached(sql)?.execute(params![signed(id), before])?;
+            }
+            None => self.end_revoking(id)?,
+        }
         Ok(true)
     }
 
+    fn end_revoking(&self, registration: u64) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM revoking WHERE registration = ?1";
+        self.connection.prepare_cached(sql)?.execute([signed(registration)]).map(drop)
+    }
+
+    /// Revokes at most so many certificates of a registration that were decided before that index. Gives how many, and where to go on if there may be more.
+    fn revoke_before(
+        &mut self,
+        authority: &str,
+        registration: u64,
+        before: i64,
+        (reason, by): (RevocationReason, &str),
+        most: u32,
+        at: UnixMillis,
+    ) -> Result<(u64, Option<i64>), Fault> {
+        let living = living(self.connection, registration, before, most, at)?;
+        let mut revoked = 0;
+        for held in &living {
+            revoked += u64::from(self.revoke_held(authority, held, reason, by, at)?);
+        }
+        let is_full = living.len() as u64 >= u64::from(most);
+        let rest = living.last().filter(|_| is_full).map(|held| signed(held.log_index));
+        Ok((revoked, rest))
+    }
+
+    /// Revokes a certificate. Gives whether it could be: not one whose serial number does not read.
     fn revoke_held(
         &mut self,
         authority: &str,
@@ -320,23 +351,36 @@ impl Batch<'_> {
         reason: RevocationReason,
         by: &str,
         at: UnixMillis,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let sql = "SELECT spki_sha256 FROM issuer WHERE id = ?1";
         let issuer = self.connection.prepare_cached(sql)?.query_row([held.issuer], |row| row.get(0))?;
-        let Some(serial) = Serial::from_stored(&held.serial) else { return Ok(()) };
+        let Some(serial) = Serial::from_stored(&held.serial) else {
+            tracing::error!(
+                log_index = held.log_index,
+                "a serial number in the database does not read, and is not revoked"
+            );
+            return Ok(false);
+        };
         let (authority, by) = (authority.to_owned(), by.to_owned());
         let revoke = Revoke { authority, issuer: SpkiDigest::from_bytes(issuer), serial, reason, by };
-        self.revoke(&revoke, at).map(drop)
+        self.revoke(&revoke, at).map(|_| true)
     }
 }
 
-/// Certificates of a registration that have not ended and are not revoked.
-fn living(connection: &Connection, registration: u64, most: u32, at: UnixMillis) -> rusqlite::Result<Vec<Held>> {
-    let sql = "SELECT s.issuer, s.serial, s.log_index FROM serial s WHERE s.instance = ?1 AND s.not_after * 1000 > ?2 \
+/// Certificates of a registration that were decided before that index, have not ended and are not revoked, the newest first.
+fn living(
+    connection: &Connection,
+    registration: u64,
+    before: i64,
+    most: u32,
+    at: UnixMillis,
+) -> rusqlite::Result<Vec<Held>> {
+    let sql = "SELECT s.issuer, s.serial, s.log_index FROM serial s WHERE s.instance = ?1 AND s.log_index < ?4 \
+               AND s.not_after * 1000 > ?2 \
                AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial) \
                ORDER BY s.log_index DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![signed(registration), at.0, most], |row| {
+    let rows = statement.query_map(params![signed(registration), at.0, most, before], |row| {
         let log_index = crate::schema::unsigned(row.get(2)?);
         Ok(Held { issuer: row.get(0)?, serial: row.get(1)?, spki: [0; 32], log_index })
     })?;
@@ -344,10 +388,11 @@ fn living(connection: &Connection, registration: u64, most: u32, at: UnixMillis)
 }
 
 /// How many there are.
-fn count_living(connection: &Connection, registration: u64, at: UnixMillis) -> rusqlite::Result<u64> {
-    let sql = "SELECT count(*) FROM serial s WHERE s.instance = ?1 AND s.not_after * 1000 > ?2 \
+fn count_living(connection: &Connection, registration: u64, before: i64, at: UnixMillis) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM serial s WHERE s.instance = ?1 AND s.log_index < ?3 AND s.not_after * 1000 > ?2 \
                AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial)";
-    let count = connection.prepare_cached(sql)?.query_row(params![signed(registration), at.0], |row| row.get(0));
+    let values = params![signed(registration), at.0, before];
+    let count = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0));
     count.map(crate::schema::unsigned)
 }
 
@@ -363,7 +408,7 @@ fn insert(
     let sql = "DELETE FROM instance WHERE authority = ?1 AND provider = ?2 AND name = ?3";
     connection.prepare_cached(sql)?.execute(params![conditions.authority, provider, id])?;
     let sql = "INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, not_after, issuer, \
-               serial, spki_sha256, log_index) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?1)";
+               serial, spki_sha256, log_index, current_group) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?1, ?1)";
     let values = params![
         signed(held.log_index),
         conditions.authority,

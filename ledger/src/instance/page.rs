@@ -192,8 +192,8 @@ mod tests {
         schema::create(&mut connection).unwrap();
         connection.execute("INSERT INTO issuer (id, spki_sha256, issued) VALUES (1, x'00', 0)", []).unwrap();
         let sql = "INSERT INTO instance (authority, provider, name, service, registered_at, moved_at, not_after, issuer, serial, \
-                   spki_sha256, log_index, revoked_at, revoked_index) \
-                   SELECT 'a', 'p' || (value / 30000), printf('i-%06d', value), 's' || (value % 7), 0, 0, 100, 1, x'01', zeroblob(32), 0, \
+                   spki_sha256, log_index, current_group, revoked_at, revoked_index) \
+                   SELECT 'a', 'p' || (value / 30000), printf('i-%06d', value), 's' || (value % 7), 0, 0, 100, 1, x'01', zeroblob(32), 0, 0, \
                    iif(value % 10000 = 9999, 5, NULL), iif(value % 10000 = 9999, 6, NULL) FROM generate_series(1, ?1)";
         let sql = sql.replace("generate_series(1, ?1)", "(WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?1) SELECT value FROM n)");
         connection.execute(&sql, [count as i64]).unwrap();

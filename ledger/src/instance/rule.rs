@@ -177,11 +177,8 @@ fn refresh(
         let reason = Reason::new(ReasonCode::InstanceDiffers, "names", sentence);
         return Ok(refuse(reason.allowing(record.service), Consequence::Alarm));
     }
-    let is = |held: &super::Held| {
-        (held.issuer == row.issuer && held.serial == serial.as_bytes()) || row.same_as == Some(held.log_index)
-    };
-    let is_current = is(&record.current);
-    let is_previous = record.previous.as_ref().is_some_and(is);
+    let is_current = row.group == record.current_group;
+    let is_previous = record.previous_group == Some(row.group);
     if (is_current || is_previous) && is_revoked(connection, row.issuer, serial.as_bytes())? {
         let reason =
             Reason::new(ReasonCode::InstanceCertificateRevoked, FIELD, format!("the certificate {serial} is revoked"));

@@ -3,12 +3,23 @@
 use std::{
     cell::RefCell,
     collections::BTreeSet,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use hallmark_tlog::{bundle::BundleError, tile::TilePath};
+
+use crate::OpenError;
+
+/// Permissions of published files, less the umask; and of private values: the daemon's group may read them, such as
+/// `hallmark-publish push --with-openings`.
+const PUBLIC_MODE: u32 = 0o666;
+const PRIVATE_MODE: u32 = 0o640;
+
+/// What others may do than owner and group.
+const OTHERS_MODE: u32 = 0o007;
 
 /// Why the log could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +45,27 @@ pub enum PublishError {
         /// Parts that should be.
         wanted: u16,
     },
+    /// The database is not what was signed.
+    #[error(
+        "{what} in the database is not what was signed, and nothing was written from it; hint: keep the published directory, and restore the database from a backup"
+    )]
+    Damaged {
+        /// What of it.
+        what: String,
+    },
+    /// What stands where the checkpoint is to be is not one that this log goes on from.
+    #[error(transparent)]
+    Replaced(Box<OpenError>),
     /// Entries that no bundle takes.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+}
+
+impl PublishError {
+    /// Whether another copy of the database was published meanwhile.
+    pub(crate) fn is_of_an_older_database(&self) -> bool {
+        matches!(self, Self::Replaced(error) if matches!(**error, OpenError::Restored { .. }))
+    }
 }
 
 /// Whether all parts of a file are there.
@@ -92,16 +121,25 @@ impl Files {
 
     /// Writes a file beside its place, and moves it there once it is on the disk.
     pub(crate) fn write(&self, path: &str, content: &[u8]) -> Result<(), PublishError> {
+        self.write_for(path, content, PUBLIC_MODE)
+    }
+
+    /// The same for what is not for everybody on the machine.
+    pub(crate) fn write_private(&self, path: &str, content: &[u8]) -> Result<(), PublishError> {
+        self.write_for(path, content, PRIVATE_MODE)
+    }
+
+    fn write_for(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PublishError> {
         let place = self.directory.join(path);
         if let Some(repair) = &self.repair {
             let mut repair = repair.borrow_mut();
             repair.names.insert(path.to_owned());
-            if is_right(&place, content) {
+            if is_right(&place, content, mode) {
                 return Ok(());
             }
             repair.written += 1;
         }
-        self.make_parent(&place).and_then(|()| write_whole(&place, content)).map_err(failed(&place))?;
+        self.make_parent(&place).and_then(|()| write_whole(&place, content, mode)).map_err(failed(&place))?;
         self.unsynced.borrow_mut().extend(place.parent().map(Path::to_owned));
         Ok(())
     }
@@ -114,26 +152,13 @@ impl Files {
         })
     }
 
-    /// Removes the partial files of the full one named `full`, which belongs to `path`, except those of `keep`.
-    pub(crate) fn keep_partial(&self, full: &str, path: TilePath, keep: &[TilePath]) -> Result<(), PublishError> {
-        let kept = |width: u16| keep.iter().any(|one| (one.full(), one.width()) == (path.full(), width));
+    /// Removes the partial files of the full one of that name.
+    pub(crate) fn remove_partial(&self, full: &str) -> Result<(), PublishError> {
         let directory = self.directory.join(format!("{full}.p"));
-        let listed = match fs::read_dir(&directory) {
-            Ok(listed) => listed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(&directory)(error)),
-        };
-        let mut left = false;
-        for file in listed {
-            let file = file.map_err(failed(&directory))?;
-            let width = file.file_name().to_str().and_then(|name| name.parse().ok());
-            if width.is_some_and(kept) {
-                left = true;
-            } else {
-                fs::remove_file(file.path()).map_err(failed(&file.path()))?;
-            }
+        match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&directory)(error)),
+            Ok(()) | Err(_) => Ok(()),
         }
-        if left { Ok(()) } else { fs::remove_dir(&directory).map_err(failed(&directory)) }
     }
 
     /// Makes the directories above a file, and remembers those above them.
@@ -150,9 +175,12 @@ impl Files {
 }
 
 /// Whether a file holds exactly that. What cannot be read is written anew, which tells what is wrong.
-fn is_right(place: &Path, content: &[u8]) -> bool {
-    fs::symlink_metadata(place).is_ok_and(|found| found.is_file() && found.len() == content.len() as u64)
-        && fs::read(place).is_ok_and(|found| found == content)
+fn is_right(place: &Path, content: &[u8], mode: u32) -> bool {
+    let is_like = |found: fs::Metadata| {
+        let is_hidden = mode != PRIVATE_MODE || found.permissions().mode() & OTHERS_MODE == 0;
+        found.is_file() && found.len() == content.len() as u64 && is_hidden
+    };
+    fs::symlink_metadata(place).is_ok_and(is_like) && fs::read(place).is_ok_and(|found| found == content)
 }
 
 /// Removes what is below a directory and does not belong there, and directories that hold nothing afterwards.
@@ -181,14 +209,19 @@ fn remove_others(root: &Path, directory: &Path, repair: &mut Repair) -> Result<(
 /// Writes the checkpoint to a file on another volume.
 pub(crate) fn write_anchor(place: &Path, checkpoint: &[u8]) -> Result<(), PublishError> {
     let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let written = write_whole(place, checkpoint).and_then(|()| File::open(directory)?.sync_all());
+    let written = write_whole(place, checkpoint, PUBLIC_MODE).and_then(|()| File::open(directory)?.sync_all());
     written.map_err(failed(place))
 }
 
-fn write_whole(place: &Path, content: &[u8]) -> io::Result<()> {
+fn write_whole(place: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut beside = place.as_os_str().to_owned();
     beside.push(".tmp");
-    let mut file = File::create(&beside)?;
+    // One that a crash has left keeps its permissions.
+    if mode == PRIVATE_MODE {
+        fs::remove_file(&beside)
+            .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
+    }
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&beside, place)

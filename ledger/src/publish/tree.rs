@@ -1,8 +1,12 @@
 //! What the files of a published log hold, from the database.
 
+use std::ops::Range;
+
 use hallmark_entry::Summary;
 use hallmark_tlog::{
     bundle,
+    frontier::{Completed, Frontier},
+    hash::Hash,
     proof::NodeSource as _,
     tile::{self, CHECKPOINT_PATH, TILE_WIDTH, TileKind, TilePath},
 };
@@ -41,6 +45,9 @@ pub(crate) struct Tree<'a> {
 impl Tree<'_> {
     /// Brings the files from those of one size, 0 for none, to those of a checkpoint, which comes last.
     pub(crate) fn publish(&self, from: u64, signed: &Signed) -> Result<(), PublishError> {
+        if from == 0 {
+            self.check(signed)?;
+        }
         let first_bundled = self.origin.first_bundled();
         if from == 0 && first_bundled > 0 {
             self.files.write(PRUNED_BEFORE, format!("{first_bundled}\n").as_bytes())?;
@@ -54,6 +61,42 @@ impl Tree<'_> {
         self.files.sync_directories()?;
         self.files.write(CHECKPOINT_PATH, signed.note.to_string().as_bytes())?;
         self.files.sync_directories()
+    }
+
+    /// Nothing is written from a database that is not what was signed: what is published may be the last good copy.
+    fn check(&self, signed: &Signed) -> Result<(), PublishError> {
+        let stored = StoredNodes(self.connection);
+        let node = |level, index| -> rusqlite::Result<Option<Hash>> {
+            Ok(stored.nodes(level, index..index + 1)?.first().copied())
+        };
+        let mut frontier = Frontier::empty();
+        while frontier.size() < signed.size {
+            let start = frontier.size();
+            let (_, leaves) = self.entries(start..signed.size.min(start + TILE_WIDTH))?;
+            for completed in frontier.append_all(leaves) {
+                if node(completed.level, completed.index)? != Some(completed.hash) {
+                    let Completed { level, index, hash: _ } = completed;
+                    return Err(PublishError::Damaged { what: format!("node {index} of level {level}") });
+                }
+            }
+        }
+        if frontier.root() == signed.root { Ok(()) } else { Err(PublishError::Damaged { what: "the root".to_owned() }) }
+    }
+
+    /// Entries with their leaf hashes, which must be those that are stored beside them.
+    fn entries(&self, range: Range<u64>) -> Result<(Vec<Vec<u8>>, Vec<Hash>), PublishError> {
+        let entries = nodes::entries(self.connection, range.clone())?;
+        let leaves: Vec<_> = entries.iter().map(|entry| Hash::of_leaf(entry)).collect();
+        let stored = StoredNodes(self.connection).nodes(0, range.clone())?;
+        let differs = range.clone().zip(leaves.iter().zip(&stored)).find(|(_, (leaf, stored))| leaf != stored);
+        let damaged = differs.map(|(index, _)| index).or_else(|| {
+            let found = leaves.len().min(stored.len()) as u64;
+            (found < range.end - range.start).then_some(range.start + found)
+        });
+        match damaged {
+            Some(index) => Err(PublishError::Damaged { what: format!("entry {index}") }),
+            None => Ok((entries, leaves)),
+        }
     }
 
     /// The tiles and bundles that change from one size to another.
@@ -70,8 +113,7 @@ impl Tree<'_> {
         let wanted = path.width();
         match path.kind() {
             TileKind::Entries => {
-                let entries = nodes::entries(self.connection, range)?;
-                files::complete(path, entries.len(), wanted)?;
+                let (entries, _) = self.entries(range)?;
                 entries.iter().try_for_each(|entry| self.publish_policy(entry))?;
                 Ok(bundle::encode(entries)?)
             }
@@ -87,7 +129,7 @@ impl Tree<'_> {
     fn publish_openings(&self, bundle: TilePath) -> Result<(), PublishError> {
         let start = bundle.index() * TILE_WIDTH;
         let lines = opening::lines(self.connection, start..start + u64::from(bundle.width()))?;
-        if lines.is_empty() { Ok(()) } else { self.files.write(&openings_path(bundle), lines.as_bytes()) }
+        if lines.is_empty() { Ok(()) } else { self.files.write_private(&openings_path(bundle), lines.as_bytes()) }
     }
 
     /// Publishes the text of a policy that an entry brings into force.

@@ -1,7 +1,7 @@
 //! What is carried: all of it, in order, to a directory and to S3; co-signed; and never an older log over a newer one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
@@ -9,6 +9,7 @@ use std::{
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::{Duration, Instant},
 };
 
 use hallmark_tlog::{checkpoint::Checkpoint, cosignature::Witness, frontier::Frontier, hash::Hash, note::Note};
@@ -24,15 +25,152 @@ fn a_log_that_grows_is_carried_and_old_partial_files_leave() {
         done(&world.push(&[]));
         assert_eq!(world.carried(), size as u64);
     }
-    let digest = "ab".repeat(32);
+    let digest = "4eab33c0b9ba9ded10e2a046539031d60df90438efad3533d7ad16b6f61da112";
+    let wrong = "ab".repeat(32);
     world.write(&format!("policies/{digest}"), b"version = 1");
-    world.write("openings/002.p/190", b"a line\n");
+    world.write(&format!("policies/{wrong}"), b"version = 1");
     world.publish(&entries(702));
-    world.write("openings/002.p/190", b"a line\n");
-    done(&world.push(&[]));
+    let output = world.push(&[]);
+    done(&output);
     assert_eq!(fs::read(world.path("target/policies").join(digest)).unwrap(), b"version = 1");
-    assert_eq!(fs::read(world.path("target/openings/002.p/190")).unwrap(), b"a line\n");
+    assert!(said(&output).contains("does not have the SHA-256 that its name says"), "{}", said(&output));
+    assert!(!world.path("target/policies").join(wrong).exists());
     assert!(!world.path("target/checkpoint.tmp").exists());
+}
+
+#[test]
+fn partial_files_stay_at_the_target_until_their_full_one_is_there() {
+    let world = World::new();
+    let there = |width: u64| world.path(&format!("target/tile/entries/000.p/{width}")).exists();
+    for size in [3, 100, 250, 255] {
+        world.publish(&entries(size));
+        done(&world.push(&[]));
+    }
+    assert!([3, 100, 250, 255].into_iter().all(there), "whoever has an earlier checkpoint finds its files");
+    world.publish(&entries(300));
+    done(&world.push(&[]));
+    assert!(![3, 100, 250, 255].into_iter().any(there));
+    // A run that was interrupted had not removed it.
+    world.publish(&entries(310));
+    fs::create_dir_all(world.path("target/tile/entries/000.p")).unwrap();
+    fs::write(world.path("target/tile/entries/000.p/100"), b"left").unwrap();
+    done(&world.push(&[]));
+    assert!(!there(100));
+    assert_eq!(world.carried(), 310);
+}
+
+#[test]
+fn entries_that_the_checkpoint_does_not_sign_are_not_made_public() {
+    let world = World::new();
+    world.publish(&entries(700));
+    let path = world.path("log/tile/entries/001");
+    let whole = fs::read(&path).unwrap();
+    let mut changed = whole.clone();
+    for at in [700, 701] {
+        changed[at] ^= 1;
+    }
+    fs::write(&path, &changed).unwrap();
+    let output = world.push(&[]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("its entries are not those that the checkpoint signs"), "{}", said(&output));
+    assert!(
+        !world.path("target/tile").exists() && !world.path("target/checkpoint").exists(),
+        "nothing is there to be kept for a year"
+    );
+    fs::write(&path, &whole).unwrap();
+    // Hash tiles are made of the entries.
+    fs::write(world.path("log/tile/0/000"), b"damaged").unwrap();
+    done(&world.push(&[]));
+    assert_eq!(world.carried(), 700);
+}
+
+#[test]
+fn a_log_is_carried_although_its_partial_files_are_gone() {
+    let world = World::new();
+    world.between();
+    done(&world.push(&[]));
+    assert_eq!(world.carried(), 300);
+}
+
+#[test]
+fn a_log_that_is_written_all_the_time_is_followed() {
+    let world = World::new();
+    let all = entries(3_000);
+    world.publish(&all[..1]);
+    let program = world.program("push", &world.to_files());
+    let arguments: Vec<_> = program.get_args().map(ToOwned::to_owned).filter(|argument| argument != "--once").collect();
+    let mut child = Command::new(program.get_program())
+        .args(arguments)
+        .args(["--every-millis", "1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let warnings = BufReader::new(child.stderr.take().unwrap()).lines();
+    let running = Running(child);
+    let mut seen = BTreeSet::new();
+    let size_of_target = || {
+        let note = Note::parse(&fs::read(world.path("target/checkpoint")).ok()?).ok()?;
+        Checkpoint::parse_unverified(note.text()).ok().map(|head| head.size())
+    };
+    let sizes: Vec<usize> = (1..3_000).step_by(7).chain([3_000]).collect();
+    for (before, size) in sizes.iter().zip(sizes.iter().skip(1)) {
+        world.publish(&all[..*size]);
+        // What is read of the one before is gone at once: a daemon leaves more time.
+        world.remove_partial(*before as u64, *size as u64);
+        seen.extend(size_of_target());
+    }
+    assert!(seen.len() > 10, "it was followed while it was written: {seen:?}");
+    let until = Instant::now() + Duration::from_secs(30);
+    while size_of_target() != Some(3_000) {
+        assert!(Instant::now() < until, "{:?}", size_of_target());
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(world.carried(), 3_000);
+    drop(running);
+    assert_eq!(warnings.map_while(Result::ok).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn private_values_are_made_public_only_where_that_was_asked_for() {
+    let world = World::new();
+    world.publish(&entries(300));
+    for name in ["openings/000", "openings/001.p/44"] {
+        world.write(name, b"{\"index\":299}\n");
+    }
+    done(&world.push(&[]));
+    assert!(!world.path("target/openings").exists());
+    let world_with = World::new();
+    world_with.publish(&entries(300));
+    for name in ["openings/000", "openings/001.p/44"] {
+        world_with.write(name, b"{\"index\":299}\n");
+    }
+    done(&world_with.push(&["--with-openings"]));
+    for name in ["openings/000", "openings/001.p/44"] {
+        assert!(world_with.path("target").join(name).exists(), "{name}");
+    }
+    let output = world_with.push(&[]);
+    done(&output);
+    assert!(said(&output).contains("warning: the target has private values in `openings/`"), "{}", said(&output));
+}
+
+#[test]
+fn a_target_or_a_directory_that_was_emptied_is_refused_where_the_log_was_seen() {
+    let world = World::new();
+    done(&world.check(&[]));
+    assert_eq!(world.check(&["--expect-seen"]).status.code(), Some(1), "neither has a checkpoint");
+    world.publish(&entries(300));
+    done(&world.check(&[]));
+    let output = world.check(&["--expect-seen"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(
+        said(&output).contains("the log was carried before") && said(&output).contains("hint: find out who"),
+        "{}",
+        said(&output)
+    );
+    done(&world.push(&[]));
+    done(&world.check(&["--expect-seen"]));
+    fs::remove_file(world.path("log/checkpoint")).unwrap();
+    assert_eq!(world.check(&["--expect-seen"]).status.code(), Some(1), "the directory was emptied");
 }
 
 #[test]
@@ -68,6 +206,10 @@ fn pruned_bundles_leave_the_target_and_it_says_how_many() {
     assert_eq!(fs::read_to_string(world.path("target/pruned-before")).unwrap(), "512\n");
     assert!(!world.path("target/tile/entries/001").exists() && world.path("target/tile/entries/002").exists());
     assert!(world.path("target/tile/0/000").exists(), "hashes stay");
+    // A run that said so and was interrupted left it there.
+    fs::write(world.path("target/tile/entries/001"), b"left").unwrap();
+    done(&world.push(&[]));
+    assert!(!world.path("target/tile/entries/001").exists());
 }
 
 #[test]
@@ -207,6 +349,29 @@ fn before_a_daemon_starts_every_witness_is_asked_whether_it_has_seen_more() {
         said(&unknown)
     );
     done(&world.check(&["--witness", &nobody, "--quorum", "0"]));
+}
+
+#[test]
+fn an_answer_of_a_witness_without_end_is_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/w", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            // The question ends with the signature.
+            lines.map_while(Result::ok).find(|line| line.starts_with('\u{2014}'));
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
+            while stream.write_all(&[b'a'; 65_536]).is_ok() {}
+        }
+    });
+    let world = World::new();
+    world.publish(&entries(3));
+    let verifier = Witness::new("witness.example/w", [7; 32]).unwrap().verifier().clone();
+    let output = world.push(&["--witness", &format!("{url}={verifier}")]);
+    done(&output);
+    assert!(said(&output).contains("it answers with more than 16384 bytes"), "{}", said(&output));
+    assert_eq!(world.carried(), 3);
 }
 
 /// moto, which plays S3, and its address.

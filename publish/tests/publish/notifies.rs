@@ -115,7 +115,9 @@ fn alarms_are_sent_in_order_once_each_also_across_runs() {
     done(&notify(&world, &receiver, &[]));
     assert_eq!(receiver.indices(), [2, 280, 300, 511, 512, 699]);
     let taken = receiver.taken.lock().unwrap();
-    assert_eq!(taken[1].id, "hallmark-280");
+    let leaf = hallmark_tlog::hash::Hash::of_leaf(&with_alarms(300, &[2, 280])[280]);
+    let leaf: String = leaf.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(taken[1].id, format!("hallmark-{leaf}"), "no other log's entry has it");
     let body = &taken[1].body;
     assert_eq!((&body["type"], &body["timestamp"]), (&"hallmark.alarm".into(), &1_800_000_000_280_u64.into()));
     assert_eq!(
@@ -201,4 +203,13 @@ fn a_log_that_was_cut_back_stops_it() {
     world.publish(&with_alarms(9, &[]));
     let output = notify(&world, &receiver, &[]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+}
+
+#[test]
+fn alarms_are_proven_although_the_daemon_has_moved_on() {
+    let (world, receiver) = (World::new(), Receiver::refusing(0));
+    world.between();
+    fs::write(world.path("state"), "0\n").unwrap();
+    done(&notify(&world, &receiver, &[]));
+    assert_eq!(fs::read_to_string(world.path("state")).unwrap(), "300\n");
 }

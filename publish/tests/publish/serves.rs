@@ -73,3 +73,75 @@ fn a_log_is_served_over_https_read_only() {
     }
     assert!(curl(&["--cacert", cert, "-X", "DELETE", "--include", &url("checkpoint")]).contains("405"));
 }
+
+/// `hallmark-publish serve` over the log of a world, and its address.
+fn serve(world: &World, more: &[&str]) -> (Running, String) {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_hallmark-publish"));
+    program.arg("serve").arg(world.path("log")).args(["--listen", "127.0.0.1:0"]).args(more);
+    let mut child = program.stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    (Running(child), line.trim().rsplit(' ').next().unwrap().to_owned())
+}
+
+#[test]
+fn private_values_are_served_only_where_that_was_asked_for() {
+    let world = World::new();
+    world.publish(&entries(3));
+    world.write("openings/000.p/3", b"a line\n");
+    for (more, status) in [(&[][..], "404"), (&["--with-openings"], "200")] {
+        let (_running, address) = serve(&world, more);
+        let got = curl(&["--include", &format!("http://{address}/openings/000.p/3")]);
+        assert!(got.contains(status), "{got}");
+    }
+}
+
+#[test]
+fn clients_that_take_nothing_do_not_fill_the_memory() {
+    let world = World::new();
+    world.publish(&vec![vec![b'a'; 65_000]; 256]);
+    let (running, address) = serve(&world, &[]);
+    let ask = || {
+        let mut connection = TcpStream::connect(&address).unwrap();
+        connection.write_all(b"GET /tile/entries/000 HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        connection
+    };
+    // 16 MB each.
+    let mut connections: Vec<TcpStream> = (0..30).map(|_| ask()).collect();
+    let resident_kib = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().to_owned();
+        line.trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    // The first ones have theirs, whole; it is the others that wait.
+    let mut first = Vec::new();
+    let begun = Instant::now();
+    while first.len() < 16_000_000 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{} bytes", first.len());
+        let mut part = vec![0; 1 << 20];
+        for connection in connections.iter_mut().take(3) {
+            connection.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            if let Ok(read) = connection.read(&mut part) {
+                first.extend_from_slice(&part[..read]);
+            }
+        }
+    }
+    assert!(resident_kib() < 150 << 10, "{} KiB", resident_kib());
+}
+
+#[test]
+fn a_connection_has_few_streams() {
+    let world = World::new();
+    world.publish(&entries(3));
+    let (_running, address) = serve(&world, &[]);
+    let mut connection = TcpStream::connect(&address).unwrap();
+    // The preface of a client and its empty SETTINGS (RFC 9113, section 3.4).
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let mut head = [0; 9];
+    connection.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], 4, "SETTINGS come first");
+    let mut settings = vec![0; usize::from(head[2])];
+    connection.read_exact(&mut settings).unwrap();
+    let streams_max = settings.as_chunks::<6>().0.iter().find(|setting| setting[..2] == [0, 3]);
+    assert_eq!(streams_max, Some(&[0, 3, 0, 0, 0, 8]));
+}

@@ -80,7 +80,30 @@ impl World {
     pub(crate) fn write(&self, name: &str, content: &[u8]) {
         let place = self.path("log").join(name);
         fs::create_dir_all(place.parent().unwrap()).unwrap();
-        fs::write(place, content).unwrap();
+        // Whole or not at all, as the daemon does.
+        let beside = self.path("beside");
+        fs::write(&beside, content).unwrap();
+        fs::rename(beside, place).unwrap();
+    }
+
+    /// Removes the partial files of a size that are none of a later one's.
+    pub(crate) fn remove_partial(&self, size: u64, later: u64) {
+        let of_size = |size: u64| tile::kinds(size).flat_map(move |kind| tile::changed(kind, 0, size).last());
+        let kept: Vec<_> = of_size(later).collect();
+        for path in of_size(size).filter(|path| !path.is_full() && !kept.contains(path)) {
+            fs::remove_file(self.path("log").join(path.to_string())).unwrap();
+        }
+    }
+
+    /// A log of 600 entries whose checkpoint is still that of 300, and whose partial files of that size are gone.
+    pub(crate) fn between(&self) {
+        self.publish(&entries(300));
+        let earlier = fs::read(self.path("log/checkpoint")).unwrap();
+        self.publish(&entries(600));
+        for path in ["tile/0/001.p/44", "tile/entries/001.p/44"] {
+            fs::remove_file(self.path("log").join(path)).unwrap();
+        }
+        self.write("checkpoint", &earlier);
     }
 
     pub(crate) fn program(&self, command: &str, to: &str) -> Command {

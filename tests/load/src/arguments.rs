@@ -45,6 +45,10 @@ pub(crate) struct Arguments {
     /// profile keeps records of instances then; two CSRs are made for each connection.
     #[arg(long, conflicts_with = "csrs")]
     pub(crate) refresh: bool,
+    /// Refresh without proof of the presented certificate's key, which a profile may ask for and the rule wants only where a replaced
+    /// certificate is to revoke its instance.
+    #[arg(long, requires = "refresh")]
+    pub(crate) without_proof: bool,
     /// A process of the signer, whose CPU time is read before and after; can be repeated.
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Vec<u32>,

@@ -72,6 +72,7 @@ struct Plan {
     profile: String,
     csrs: Vec<Asked>,
     refresh: bool,
+    without_proof: bool,
     run: String,
     time: Duration,
     count: Option<u64>,
@@ -93,6 +94,7 @@ impl Plan {
             profile: arguments.profile.clone(),
             csrs,
             refresh: arguments.refresh,
+            without_proof: arguments.without_proof,
             run,
             time: Duration::from_secs(arguments.seconds.into()),
             count: arguments.count,
@@ -171,8 +173,9 @@ impl Worker {
         let Some(asked) = of(self.turn).filter(|_| self.plan.refresh) else { return request };
         let intent = match (&self.held, of(self.turn + 1)) {
             (Some(held), Some(before)) => {
-                let proof = before.proof_for(asked, &request.authority, &request.request_id, held);
-                let possession_signature = proof.unwrap_or_default();
+                let proof = || before.proof_for(asked, &request.authority, &request.request_id, held);
+                let possession_signature =
+                    if self.plan.without_proof { Bytes::new() } else { proof().unwrap_or_default() };
                 Intent::Refresh(InstanceRefresh { current_certificate: held.clone(), possession_signature })
             }
             _ => Intent::Register(InstanceRegister {}),

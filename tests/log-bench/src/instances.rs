@@ -53,8 +53,10 @@ pub(crate) fn measure(instances: u64, certificates: u64, place: Option<&Path>) -
         (records - empty) / instances.max(1),
         (size()? - records) / (instances * certificates).max(1),
     );
+    let (ledger, first) = opened(directory.path())?;
+    ledger.stop();
     let (ledger, took) = opened(directory.path())?;
-    println!("start with {instances}: {took}");
+    println!("start with {instances}: {took} (right after it was filled {first})");
     let number = |lookup: u64| lookup.wrapping_mul(0x9e37_79b9_7f4a_7c15) % instances.max(1);
     timed("record", |lookup| {
         ledger.instance(AUTHORITY, PROVIDER, &name(number(lookup)))?.context("it is there").map(drop)
@@ -180,14 +182,15 @@ fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
         )?;
         let mut instance = transaction.prepare(
             "INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, moves, not_after, issuer, \
-             serial, spki_sha256, log_index, previous_issuer, previous_serial, previous_spki_sha256, previous_index) \
-             VALUES (?1, ?2, ?3, ?4, ?5, 1795000000000, 1797500000000, 30, ?6, 1, ?7, randomblob(32), ?8, 1, ?7, randomblob(32), ?8)",
+             serial, spki_sha256, log_index, current_group, previous_issuer, previous_serial, previous_spki_sha256, previous_index, previous_group) \
+             VALUES (?1, ?2, ?3, ?4, ?5, 1795000000000, 1797500000000, 30, ?6, 1, ?7, randomblob(32), ?8, ?8, 1, ?7, randomblob(32), ?1, ?1)",
         )?;
         for number in 0..instances {
             let id = i64::try_from(number * certificates)?;
-            let mut number_of_last = Vec::new();
+            let (mut number_of_last, mut last) = (Vec::new(), id);
             for certificate in 0..certificates {
                 let index = id + i64::try_from(certificate)?;
+                last = index;
                 number_of_last = serial(u64::try_from(index)?);
                 let end = 1_800_000_000 + i64::try_from(certificate)? * 86_400 + index % 86_400;
                 rows.execute(params![number_of_last, end, index, id])?;
@@ -201,7 +204,7 @@ fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
                 service,
                 1_800_000_000_i64 + id % 2_592_000,
                 number_of_last,
-                id
+                last
             ];
             instance.execute(values)?;
         }

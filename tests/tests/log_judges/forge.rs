@@ -104,7 +104,7 @@ impl Forgery {
                 "`checkpoint`"
             }
             LeafTileChanged | TileRemoved => "`tile/0/000`",
-            UpperTileChanged => "`tile/1/000.p/1`",
+            UpperTileChanged => "in `tile/1/000.p/",
             Truncated => "entries were removed",
             Forked | ForkedAndLonger => "the log was rewritten",
         }
@@ -128,7 +128,7 @@ impl Forgery {
             SizeEdited => return edit_checkpoint(log, |text| text.replacen(&size(log).to_string(), "301", 1)),
             RootEdited => return edit_checkpoint(log, |text| text.replace(&root(log), &other_root())),
             LeafTileChanged => return change(&log.join("tile/0/000"), 70),
-            UpperTileChanged => return change(&log.join("tile/1/000.p/1"), 3),
+            UpperTileChanged => return change(&log.join(format!("tile/1/000.p/{}", size(log) / 256)), 3),
             SignatureStripped => return edit_checkpoint(log, strip),
             SignatureForeign => return sign_otherwise(log, &stranger("somebody.example/else")),
             SignatureForeignOfTheSameName => return sign_otherwise(log, &stranger(key.verifier().name())),
@@ -199,7 +199,7 @@ fn other_root() -> String {
 }
 
 /// All entries.
-fn entries(log: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn entries(log: &Path) -> Vec<Vec<u8>> {
     let size = size(log);
     let bundles = tile::changed(TileKind::Entries, 0, size).map(|path| fs::read(log.join(path.to_string())).unwrap());
     bundles
@@ -220,7 +220,7 @@ fn write_first_bundle(log: &Path, entries: &[Vec<u8>]) {
 }
 
 /// Bundles and tiles made anew, for as many entries as are signed or, with a key, as there are.
-fn publish(log: &Path, entries: &[Vec<u8>], key: Option<&SignerKey>) {
+pub(crate) fn publish(log: &Path, entries: &[Vec<u8>], key: Option<&SignerKey>) {
     let signed = size(log);
     let mut entries = entries.to_vec();
     if key.is_none() {

@@ -12,8 +12,9 @@ use hallmark_proto::signer::MintCertificateRequest;
 use hallmark_tests::{
     asking::Asked,
     client::connect,
-    daemon::{Laboratory, succeed},
+    daemon::{Daemon, Laboratory, succeed},
 };
+use hallmark_tlog::note::SignerKey;
 use judge::{JUDGES, Judge};
 use proptest::{prelude::*, test_runner::TestRunner};
 use tokio::task::JoinSet;
@@ -48,11 +49,15 @@ fn published() -> &'static Published {
     })
 }
 
+/// Everything that a log can have: CRLs, private values, two keys one after the other, a rotation and a revocation.
 async fn publish() -> Published {
-    let laboratory = Laboratory::new();
+    let crls = "[authority.athenz]\ncrl = { lifetime = \"7d\", refresh = \"1d\" }\n\n[authority.athenz.root]";
+    let laboratory = Laboratory::with_policy(|policy| policy.replacen("[authority.athenz.root]", crls, 1));
+    configure(&laboratory, "[log]", "[log]\nprivate = [\"subject\", \"caller-identities\", \"reasons\"]");
     assert!(laboratory.start().terminate());
-    fs::copy(laboratory.path("log/checkpoint"), laboratory.path("earlier")).unwrap();
+    change_key(&laboratory);
     let daemon = laboratory.start();
+    rotate(&laboratory, &daemon);
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         let mut client = connect(&laboratory, &daemon).await;
@@ -65,9 +70,51 @@ async fn publish() -> Published {
         });
     }
     clients.join_all().await;
+    let by_caller =
+        ["certificate", "revoke", "--authority", "athenz", "--caller", "coordinator", "--why", "a test", "--yes"];
+    succeed(laboratory.hallmark_operator(&daemon).args(by_caller));
     assert!(daemon.terminate());
     let vkey = fs::read_to_string(laboratory.path("log.vkey")).unwrap().trim().to_owned();
     Published { laboratory, vkey }
+}
+
+/// Replaces text of the configuration that must be there.
+fn configure(laboratory: &Laboratory, old: &str, new: &str) {
+    let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
+    let changed = settings.replacen(old, new, 1);
+    assert_ne!(changed, settings, "`{old}` is in there");
+    fs::write(laboratory.path("signer.toml"), changed).unwrap();
+}
+
+/// Another key signs from here on; the earlier checkpoint is one that both have signed.
+fn change_key(laboratory: &Laboratory) {
+    for file in ["log.key", "log.vkey"] {
+        fs::rename(laboratory.path(file), laboratory.path(&file.replacen("log", "old", 1))).unwrap();
+    }
+    configure(laboratory, "key = \"log.key\"", "key = \"log.key\"\nprevious-key = \"old.key\"");
+    succeed(&mut laboratory.init());
+    assert!(laboratory.start().terminate());
+    fs::copy(laboratory.path("log/checkpoint"), laboratory.path("earlier")).unwrap();
+    configure(laboratory, "\nprevious-key = \"old.key\"", "");
+}
+
+fn rotate(laboratory: &Laboratory, daemon: &Daemon) {
+    let next = laboratory.text("next");
+    let operator = |words: &[&str]| succeed(laboratory.hallmark_operator(daemon).args(["epoch"]).args(words));
+    operator(&["prepare", "--authority", "athenz", "--out", &next]);
+    operator(&["activate", "2", "--authority", "athenz", "--yes"]);
+}
+
+#[test]
+fn the_log_before_the_judges_has_everything_that_a_log_can_have() {
+    let log = hallmark_tests::log::Log::read(&published().log(), &published().vkey);
+    let stages = log.decisions("issued").into_iter().filter_map(|entry| entry["stage"].as_str());
+    assert!(stages.filter(|stage| *stage == "crl").count() > 2, "CRLs");
+    assert_eq!(log.of_type("log-key").count(), 2, "a key that came and one that went");
+    assert!(log.of_type("rotation").any(|entry| entry["step"] == "epoch-active" && entry["epoch"]["generation"] == 2));
+    assert!(log.of_type("revocation").count() > 0);
+    assert!(log.decisions("refused").iter().all(|entry| entry["reasons"]["commitment"].is_string()));
+    assert!(published().log().join("openings").is_dir());
 }
 
 #[test]
@@ -79,6 +126,36 @@ fn judges_that_nobody_here_wrote_accept_a_published_log() {
     }
     let size = forge::size(&published.log());
     assert!(size > 300, "{size} entries are more than one tile");
+}
+
+#[test]
+fn an_entry_that_was_too_long_is_accepted_by_every_judge() {
+    let published = published();
+    let copy = tempfile::tempdir().unwrap();
+    let log = copy.path().join("log");
+    forge::copy(&published.log(), &log);
+    let mut entries = forge::entries(&log);
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let digest = "ab".repeat(32);
+    let omitted =
+        format!(r#"{{"omitted-bytes":70000,"omitted-sha256":"{digest}","time":{time},"type":"decision","version":1}}"#);
+    entries.push(omitted.into_bytes());
+    let key = fs::read_to_string(published.laboratory.path("log.key")).unwrap();
+    forge::publish(&log, &entries, Some(&SignerKey::parse(key.trim()).unwrap()));
+    for judge in JUDGES {
+        assert_eq!(judge.judge(&log, &published.vkey, &published.earlier()), Ok(()), "{judge:?}");
+    }
+}
+
+#[test]
+fn the_script_says_that_it_could_not_look_and_not_that_it_rejects() {
+    let published = published();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/verify-log.py");
+    for (key, earlier) in [(published.vkey.as_str(), "nowhere"), ("no key", "nowhere")] {
+        let output = Command::new("python3").arg(&script).arg(published.log()).args([key, earlier]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.starts_with("error: "), "{said}");
+    }
 }
 
 #[test]
@@ -141,7 +218,9 @@ fn any_one_byte_change_anywhere_in_a_published_log_is_found_and_the_message_name
     let copy = tempfile::tempdir().unwrap();
     let log = copy.path().join("log");
     forge::copy(&published.log(), &log);
-    let files = forge::files(&log);
+    let mut files = forge::files(&log);
+    // CRLs lie beside the log, and have signatures of their own.
+    files.retain(|name| !name.starts_with("crl/"));
     assert!(files.len() > 6, "{files:?}");
     let config = ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() };
     let change = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..=u8::MAX);
@@ -169,7 +248,7 @@ fn every_entry_of_a_published_log_fits_the_json_schema_by_a_validator_that_nobod
     let mut judge = Command::new(python.trim());
     judge.arg(here.join("judges/entries.py")).arg(here.join("../docs/log-entries.schema.json"));
     let said = succeed(judge.arg(published().log()));
-    for kind in ["decision", "key-event", "policy-loaded", "rotation", "start", "stop"] {
+    for kind in ["decision", "key-event", "log-key", "policy-loaded", "revocation", "rotation", "start", "stop"] {
         assert!(said.contains(kind), "{said}");
     }
 }

@@ -1,7 +1,12 @@
 //! Partitioned CRLs: a leaf names the list of its partition, which tools that nobody here wrote take for that leaf and for no other.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
+use hallmark_faulty::{Effect, Function, When};
 use hallmark_policy::crl::CrlScope;
 use hallmark_signer::CrlList;
 use hallmark_tests::{
@@ -14,6 +19,7 @@ use hallmark_tests::{
 use super::{AUTHORITY, BY, EPOCH, OpenSsl, REASON, policy, serial};
 
 const PARTITIONS: u16 = 4;
+const CKR_FUNCTION_FAILED: u64 = 0x06;
 
 fn partitioned() -> String {
     partitioned_with("")
@@ -126,6 +132,42 @@ async fn a_rotation_leaves_a_last_crl_of_every_partition() {
     for number in 0..=PARTITIONS {
         let last = world.core().latest_crl(AUTHORITY, list(number)).unwrap().expect("a last one");
         assert!(last.next_update.secs() > minted.not_after, "{number}: {last:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_signed_one_last_crl_and_fails_at_the_next_is_not_destroyed() {
+    let world = World::faulty_with_policy(&partitioned_with("retired-key = \"destroy\"")).await;
+    let minted = world.mint(Asked::sports_api().request()).await.unwrap();
+    world.prepare_epoch(0).await.unwrap();
+    for call in 2..=12 {
+        world.device().fault(Function::Sign, When::Nth(call), Effect::Refuse(CKR_FUNCTION_FAILED));
+    }
+    let refused = world.activate_epoch(2, false).await.unwrap_err();
+    assert!(refused.message.starts_with("DEVICE_FAILED"), "{}", refused.message);
+    let signed = (0..=PARTITIONS).filter(|number| world.core().latest_crl(AUTHORITY, list(*number)).unwrap().is_some());
+    assert_eq!(signed.count(), 1, "the first was signed before the device failed");
+    world.device().mend();
+    let began = Instant::now();
+    while let Err(refused) = world.activate_epoch(2, false).await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", refused.message);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for number in 0..=PARTITIONS {
+        let last = world.core().latest_crl(AUTHORITY, list(number)).unwrap().expect("a last one");
+        assert!(last.next_update.secs() > minted.not_after, "{number}: {last:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_signs_no_last_crl_at_all_is_replaced_without_one() {
+    let world = World::faulty_with_policy(&partitioned_with("retired-key = \"destroy\"")).await;
+    world.prepare_epoch(0).await.unwrap();
+    world.device().fault(Function::Sign, When::Always, Effect::Refuse(CKR_FUNCTION_FAILED));
+    world.activate_epoch(2, false).await.unwrap();
+    world.device().mend();
+    for number in 0..=PARTITIONS {
+        assert!(world.core().latest_crl(AUTHORITY, list(number)).unwrap().is_none(), "{number}");
     }
 }
 

@@ -90,6 +90,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How many findings more there were.
     pub findings_dropped: u64,
+    /// The first entry that was not looked for any more, where so much was missing that the audit ended early.
+    pub ended_before: Option<u64>,
 }
 
 impl Report {
@@ -150,6 +152,9 @@ impl<'a> Auditor<'a> {
         for index in 0..audit.parts() {
             audit.add(Part::read(files, audit.size(), index, |index, bytes| visitor.entry(index, bytes))?)?;
             visitor.progress(audit.progress());
+            if audit.is_hopeless() {
+                break;
+            }
         }
         audit.finish()
     }

@@ -40,6 +40,7 @@ impl<'a, F: LogFiles> Audit<'a, F> {
             entries_bytes: 0,
             findings: Vec::new(),
             findings_dropped: 0,
+            ended_before: None,
         };
         let mut anchors: Vec<_> = anchors.iter().collect();
         anchors.sort_by_key(|anchor| core::cmp::Reverse(anchor.size()));
@@ -93,6 +94,13 @@ impl<'a, F: LogFiles> Audit<'a, F> {
         Ok(())
     }
 
+    /// Whether going on is of no use: entries are missing, so that there is no root, and no more findings are kept. A checkpoint may
+    /// sign any size; a log that is not there is not looked for to its end.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.gap.is_some() && self.report.findings.len() >= FINDINGS_MAX
+    }
+
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -106,7 +114,8 @@ impl<'a, F: LogFiles> Audit<'a, F> {
     /// When a tile cannot be read.
     pub fn finish(mut self) -> Result<Report, AuditError<F::Error>> {
         if self.parts < self.parts() {
-            self.gap = self.gap.or(Some(self.parts * TILE_WIDTH));
+            self.report.ended_before = Some(self.parts * TILE_WIDTH);
+            self.gap = self.gap.or(self.report.ended_before);
         }
         for level in self.entries.open_levels() {
             self.check_upper(level, self.report.size / TILE_WIDTH)?;

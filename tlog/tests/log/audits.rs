@@ -256,3 +256,13 @@ fn a_thoroughly_broken_log_does_not_fill_the_memory() {
     let report = files.audit();
     assert_eq!((report.findings.len(), report.findings_dropped), (FINDINGS_MAX, SIZE - FINDINGS_MAX as u64));
 }
+
+#[test]
+fn a_log_that_claims_entries_without_end_and_has_none_is_given_up() {
+    let mut files = Files::default();
+    let head = Checkpoint::new(ORIGIN, 1 << 62, Hash::of_leaf(b"anything")).unwrap().sign(&log_key()).unwrap();
+    files.0.insert("checkpoint".to_owned(), head.to_string().into_bytes());
+    let report = files.audit();
+    assert_eq!(report.findings.len(), FINDINGS_MAX);
+    assert_eq!(report.ended_before, Some(500 * 256), "two files are missing for each bundle");
+}

@@ -89,6 +89,17 @@ impl World {
         Run { code: output.status.code().unwrap(), stdout, stderr: String::new() }
     }
 
+    /// Runs the program with so many mebibytes of address space at most.
+    pub(crate) fn run_within(&self, mebibytes: u64, arguments: &[&str]) -> Run {
+        let mut limited = Command::new("sh");
+        let program = self.program(arguments);
+        limited.arg("-c").arg(format!("ulimit -v {}; exec \"$@\"", mebibytes << 10)).arg("sh");
+        limited.arg(program.get_program()).args(program.get_args()).current_dir(self.directory.path());
+        let output = limited.env_clear().env("HOME", self.directory.path()).stdin(Stdio::null()).output().unwrap();
+        let (stdout, stderr) = (self.text(output.stdout), self.text(output.stderr));
+        Run { code: output.status.code().unwrap_or(-1), stdout, stderr }
+    }
+
     /// Runs the program in the directory. What differs from run to run is replaced in what it says.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
         let output = self.program(arguments).output().unwrap();

@@ -9,7 +9,7 @@ use hallmark_tlog::frontier::Frontier;
 use rusqlite::{Connection, params};
 
 use super::{
-    super::{Consequence, Held, Verdict, judge, registration, stopped},
+    super::{Consequence, Held, Verdict, group, judge, registration, stopped},
     AUTHORITY, ISSUER, LIFETIME_SECS,
     reference::Outcome,
 };
@@ -74,11 +74,12 @@ impl Real {
             };
             let issuer = batch.issuer(ISSUER).unwrap().id;
             let registration = registration(Some(&change), batch.next_index());
-            let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256, same_as) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
             let index = schema::signed(batch.next_index());
             let end = conditions.not_after.secs();
-            let values = params![issuer, serial.as_bytes(), end, index, registration, moved.key.as_bytes()];
+            let group = group(Some(&change));
+            let values = params![issuer, serial.as_bytes(), end, index, registration, moved.key.as_bytes(), group];
             batch.connection.execute(sql, values).unwrap();
             let logged = batch.append(b"{}".to_vec(), at).unwrap();
             let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, issuer, serial, \
