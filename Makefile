@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help deps build demo serve test crashes test-instances bench-instances lint fuzz mutants clean
+.PHONY: help deps build demo serve test crashes test-faults test-instances bench-instances lint fuzz mutants clean
 
 CARGO = cargo
 
@@ -11,6 +11,7 @@ help:
 	@echo 'make serve   the daemon in the foreground on 127.0.0.1:4443, with its files in run/'
 	@echo 'make test    every test, SoftHSM included'
 	@echo 'make crashes  200 rounds of kill -9 under 64 clients; make test does 20'
+	@echo 'make test-faults  every fault of a key device in every use of it, under load, as a table (ten minutes); FAULTS=write puts it into docs/faults.md; make test tries each kind once'
 	@echo 'make test-rotation  a minute of minting and rotating at once, with its numbers, on a machine that does nothing else'
 	@echo 'make test-instances  the serial rule of instances, and the whole ledger, against a model, over 10,000 random histories each (minutes); make test does some hundred'
 	@echo 'make bench-instances  bytes, start and lookups of a ledger with INSTANCES records (100000), on a machine that does nothing else'
@@ -39,6 +40,11 @@ test: build
 
 crashes: build
 	HALLMARK_CRASH_ROUNDS=200 $(CARGO) test --locked -p hallmark-tests --test crashes -- --nocapture
+
+FAULTS = all
+
+test-faults: build
+	HALLMARK_FAULTS=$(FAULTS) $(CARGO) test --locked -p hallmark-tests --test faults -- --nocapture --test-threads 1
 
 test-rotation: deps
 	HALLMARK_ROTATION_SECONDS=60 $(CARGO) test --locked -p hallmark-tests --test fences -- --nocapture

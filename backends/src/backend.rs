@@ -34,6 +34,8 @@ pub(crate) trait Backend: Send + Sync {
     fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError>;
     fn health(&self) -> Result<(), BackendError>;
     fn describe(&self) -> Description;
+    /// Whether a PIN was refused since the start, so that nobody logs in any more. The device is not asked.
+    fn pin_is_refused(&self) -> bool;
     /// Ends what this process has open with the device. What is asked afterwards opens it again.
     fn close(&self);
     /// A signer for one thread. It asks the device for nothing yet.

@@ -250,6 +250,12 @@ impl Keyring {
         }
     }
 
+    /// Whether a PIN was refused since the start, so that nothing logs in any more. The device is not asked.
+    #[must_use]
+    pub fn pin_is_refused(&self) -> bool {
+        self.backend.pin_is_refused()
+    }
+
     /// Takes no further jobs, finishes those that wait, and waits until the threads have gone. Dropping the keyring does the
     /// same. A thread whose call hangs is left behind.
     pub fn stop(&self) {

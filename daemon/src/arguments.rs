@@ -15,7 +15,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done or stopped, 1 refused to start or failed, 2 wrong usage.";
+const EXIT_CODES: &str = "Exit codes: 0 done or stopped, 1 refused to start or failed, 2 wrong usage, 3 the PIN was not right: another start could lock the token.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

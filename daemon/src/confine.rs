@@ -18,10 +18,21 @@ pub(crate) struct Kept {
     pub(crate) reads: Vec<PathBuf>,
     /// The same, where it writes, too.
     pub(crate) writes: Vec<PathBuf>,
-    /// The TCP port that it listens on itself, if nobody gave it a socket.
-    pub(crate) binds: Option<u16>,
-    /// Whether it makes sockets of the internet.
-    pub(crate) network: bool,
+    /// Which half it is.
+    pub(crate) half: Half,
+}
+
+/// The halves, by what they need of the system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Half {
+    /// It has its listening socket and a door to connect to; it writes no file, starts no process and signals none.
+    #[default]
+    Front,
+    /// A vendor's module does in it what it likes, within bounds.
+    Core {
+        /// Whether it makes sockets of the internet.
+        network: bool,
+    },
 }
 
 /// Gives up everything else. To be called while there is one thread.
@@ -42,7 +53,7 @@ pub(crate) fn confine(kept: &Kept) -> Result<(), Trouble> {
             );
         }
     }
-    syscalls::restrict(kept.network || kept.binds.is_some()).map_err(|error| failed(Box::new(error)))
+    syscalls::restrict(kept.half).map_err(|error| failed(Box::new(error)))
 }
 
 #[cfg(test)]

@@ -7,17 +7,22 @@ use std::{env, os::unix::net::UnixListener, sync::Arc, time::Duration};
 use hallmark_signer::Core;
 use listenfd::ListenFd;
 use rustix::process::{Signal, getpid, kill_process};
-use tokio::{runtime::Runtime, sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+    time::{sleep, timeout},
+};
 
 use crate::{
     arguments::CoreArguments,
+    child_process::{begin, until_orphaned},
     confine::confine,
     door::{Answers, Door, Quiet},
     hang::Hang,
-    hardening,
     heart::Heart,
     link::{ForCallers, ForOperators},
-    logging, own_files,
+    own_files,
     probe::{PROBE_INTERVAL, PROBE_TIME_MAX, Probe, ability},
     service_manager::{self, State},
     settings::Settings,
@@ -32,39 +37,40 @@ pub(crate) const CALLERS_DOOR: &str = "callers";
 pub(crate) const OPERATORS_DOOR: &str = "operators";
 /// Connections that wait at a door while nobody attends it.
 const BACKLOG: i32 = 64;
+/// How often is looked whether a log-in was refused.
+const PIN_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the last answers may take to be read by the fronts.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 /// Serves until it is told to stop.
 pub(crate) fn core(arguments: &CoreArguments) -> Result<(), Trouble> {
-    hardening::close_to_others()?;
-    if let Some(user) = &arguments.supervised.become_user {
-        user.become_for_good()?;
-        hardening::close_to_others()?;
-    }
-    let heart = Heart::of(arguments.supervised.supervised)?;
-    logging::start(&arguments.logging)?;
+    let heart = begin(&arguments.supervised, &arguments.logging)?;
     let doors = Doors::inherited()?;
     let settings = Settings::read(&arguments.start.file)?;
     confine(&own_files::of_core(&settings))?;
     let starting = Starting::read(&settings, &arguments.start)?;
-    let runtime = Runtime::new().map_err(|source| Trouble::Runtime { source })?;
-    let ended = runtime.block_on(async {
-        tokio::select! {
-            ended = live(&heart, starting, doors, &settings) => ended,
-            () = heart.beat() => Err(Trouble::Supervisor { source: std::io::ErrorKind::NotConnected.into() }),
-        }
-    });
-    // A probe of a device that hangs does not hold up the end.
-    runtime.shutdown_background();
-    ended
+    until_orphaned(&heart, live(&heart, starting, doors, &settings))
 }
 
 async fn live(heart: &Heart, starting: Starting, doors: Doors, settings: &Settings) -> Result<(), Trouble> {
     let mut signals = Signals::listen()?;
-    let core = starting.start().await?;
+    let core = tokio::select! {
+        core = start(starting) => core?,
+        () = signals.stop() => {
+            tracing::info!("the core is told to stop before it served");
+            return Ok(());
+        }
+    };
     let served = serve(heart, &core, doors, settings, &mut signals).await;
     served.inspect(|()| tracing::info!("the core has stopped"))
+}
+
+/// Starts in a thread of its own: a ledger that recovers and a device that is slow to open hold up neither the heart nor a signal.
+async fn start(starting: Starting) -> Result<Arc<Core>, Trouble> {
+    let started = spawn_blocking(move || Handle::current().block_on(starting.start())).await;
+    started.unwrap_or_else(|_| {
+        Err(Trouble::CoreFailed { sentence: "the start failed; this is a fault of the daemon".to_owned() })
+    })
 }
 
 /// Attends the doors until a signal says stop and the calls under way are answered.
@@ -85,6 +91,7 @@ async fn serve(
         () = reload_until_stop(signals, core) => Ok(()),
         sentence = core.failed() => Err(Trouble::CoreFailed { sentence }),
         sentence = hang.given_up() => give_up(&sentence),
+        () = pin_refused(core) => Err(Trouble::PinRefused),
         () = hang.watch(core) => Ok(()),
         () = probe.watch(PROBE_INTERVAL) => Ok(()),
     };
@@ -92,6 +99,13 @@ async fn serve(
     core.stop().await;
     attended.farewell().await;
     ended
+}
+
+/// Waits until a log-in was refused. Then nothing is signed any more, and the end of this process must not lead to the next attempt.
+async fn pin_refused(core: &Core) {
+    while !core.pin_is_refused() {
+        sleep(PIN_LOOK_INTERVAL).await;
+    }
 }
 
 async fn reload_until_stop(signals: &mut Signals, core: &Core) {

@@ -7,7 +7,7 @@ use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use hallmark_proto::{
-    frame::{HEADER_BYTES, Header, Kind, USUAL_CALL_BYTES_MAX},
+    frame::{HEADER_BYTES, Header, Kind, LARGE_METHODS, USUAL_CALL_BYTES_MAX},
     link::{Call, CoreState, call},
 };
 use prost::Message as _;
@@ -27,14 +27,14 @@ const CONNECTIONS_MAX: usize = 8;
 /// Calls under way or answered and not yet read by the front, over all connections of a door. The core turns away what is beyond its own
 /// limit, which is lower, with an answer.
 const FRAMES_MAX: usize = 6 * 1_024;
-/// Bytes of calls under way, over all connections of a door: three of the largest and thousands of usual ones.
-const ROOM_BYTES: usize = 64 * 1_024 * 1_024;
+/// Bytes of calls under way, over all connections of a door: of usual ones, thousands.
+const ROOM_BYTES: usize = 16 * 1_024 * 1_024;
+/// The same of large ones: three of the largest. They have a room of their own, so that usual ones do not wait behind a manifest.
+const LARGE_ROOM_BYTES: usize = 52 * 1_024 * 1_024;
 /// What one permit of the room stands for, in bytes.
 const ROOM_UNIT_BYTES: usize = 1_024;
 /// Longest time that a frame may take to arrive once it has begun, and that answers may take to be read.
 const TRANSFER_TIME_MAX: Duration = Duration::from_secs(10);
-/// Methods that take a whole file: a manifest, a policy.
-const LARGE_METHODS: [&str; 2] = ["RotateIntermediate", "ApplyPolicy"];
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1_024;
 /// Answers that are written at once.
@@ -46,6 +46,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) trait Answers: Send + Sync + 'static {
     /// Takes an encoded `Call`, gives an encoded `Reply`, or nothing. The work goes on if the future is dropped.
     fn call(&self, frame: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>>;
+
+    /// An answer was given to nobody.
+    fn unsent(&self);
 
     /// How the core is; with the CA keys that it knows, if they are asked for. It may block.
     fn state(&self, with_keys: bool) -> CoreState;
@@ -73,13 +76,35 @@ struct Shared {
     answers: Arc<dyn Answers>,
     places: Arc<Semaphore>,
     room: Arc<Semaphore>,
+    large_room: Arc<Semaphore>,
 }
 
-/// An answer on its way to the front, and the place that its call takes until it is written.
+/// An answer on its way to the front.
 struct Answer {
     header: Header,
     content: Bytes,
-    place: OwnedSemaphorePermit,
+    way: Way,
+}
+
+/// The place that a call takes until its answer is written; an answer that is dropped before is counted.
+struct Way {
+    _place: OwnedSemaphorePermit,
+    unsent: Option<Arc<dyn Answers>>,
+}
+
+impl Way {
+    /// It was written.
+    fn ends(mut self) {
+        self.unsent = None;
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        if let Some(answers) = &self.unsent {
+            answers.unsent();
+        }
+    }
 }
 
 /// Why a connection ended.
@@ -116,6 +141,7 @@ impl Door {
             answers,
             places: Arc::new(Semaphore::new(FRAMES_MAX)),
             room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT_BYTES)),
+            large_room: Arc::new(Semaphore::new(LARGE_ROOM_BYTES / ROOM_UNIT_BYTES)),
         };
         Ok(Self { listener: UnixListener::from_std(listener)?, uid, shared })
     }
@@ -192,9 +218,13 @@ impl Shared {
                 return Err(Ended::TooLarge(header.content_bytes));
             }
             let (answered, number) = (answered.clone(), header.number);
+            let answers = Arc::clone(&self.answers);
             let tell = move |kind, content: Bytes| {
                 let content_bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
-                drop(answered.send(Answer { header: Header { kind, content_bytes, number }, content, place }));
+                // What was turned away has no answer that anybody misses.
+                let unsent = (kind == Kind::Reply && !content.is_empty()).then_some(answers);
+                let way = Way { _place: place, unsent };
+                drop(answered.send(Answer { header: Header { kind, content_bytes, number }, content, way }));
             };
             match header.kind {
                 // One after another: a flood of them takes no threads from those who work.
@@ -215,7 +245,8 @@ impl Shared {
     async fn space(&self, content_bytes: u32) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
         let units = content_bytes.div_ceil(u32::try_from(ROOM_UNIT_BYTES).unwrap_or(u32::MAX));
-        let room = Arc::clone(&self.room).acquire_many_owned(units).await.ok()?;
+        let room = if content_bytes > USUAL_CALL_BYTES_MAX { &self.large_room } else { &self.room };
+        let room = Arc::clone(room).acquire_many_owned(units).await.ok()?;
         Some((place, room))
     }
 
@@ -244,7 +275,7 @@ fn may_be_large(frame: Bytes) -> bool {
         call::Kind::Unary(unary) => Some(unary.method),
         call::Kind::TurnedAway(_) => None,
     });
-    method.is_some_and(|method| LARGE_METHODS.contains(&method.as_str()))
+    method.is_some_and(|method| LARGE_METHODS.iter().any(|(name, _)| *name == method))
 }
 
 /// Writes what is answered, small answers together.
@@ -252,10 +283,10 @@ async fn write_answers(mut write: OwnedWriteHalf, mut answers: mpsc::UnboundedRe
     let mut batch = Vec::with_capacity(BATCH_FRAMES_MAX);
     let mut together = BytesMut::with_capacity(READ_BYTES);
     while answers.recv_many(&mut batch, BATCH_FRAMES_MAX).await > 0 {
-        let mut places = Vec::with_capacity(batch.len());
+        let mut ways = Vec::with_capacity(batch.len());
         let written = async {
-            for Answer { header, content, place } in batch.drain(..) {
-                places.push(place);
+            for Answer { header, content, way } in batch.drain(..) {
+                ways.push(way);
                 together.extend_from_slice(&header.bytes());
                 if together.len() + content.len() > READ_BYTES {
                     write.write_all_buf(&mut together).await?;
@@ -267,6 +298,7 @@ async fn write_answers(mut write: OwnedWriteHalf, mut answers: mpsc::UnboundedRe
             write.write_all_buf(&mut together).await
         };
         timeout(TRANSFER_TIME_MAX, written).await.map_err(|_| Ended::DoesNotRead)??;
+        ways.into_iter().for_each(Way::ends);
     }
     Ok(())
 }

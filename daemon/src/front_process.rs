@@ -7,12 +7,11 @@ use std::{
     time::Duration,
 };
 
-use hallmark_front::{Front, FrontConfig, HealthHandle, Line, ReloadHandle};
+use hallmark_front::{Front, FrontConfig, FrontError, HealthHandle, Line, ReloadHandle};
 use hallmark_proto::link::CoreState;
 use listenfd::ListenFd;
 use rustls_pki_types::CertificateDer;
 use tokio::{
-    runtime::Runtime,
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
@@ -20,10 +19,10 @@ use tokio::{
 use crate::{
     arguments::FrontArguments,
     callers_trust::{CaKey, anchor_rule},
+    child_process::{begin, until_orphaned},
     confine::confine,
-    hardening,
     heart::Heart,
-    logging, own_files,
+    own_files,
     service_manager::{self, State},
     settings::Settings,
     signals::{Asked, Signals},
@@ -39,14 +38,8 @@ const ASKED_FOR_KEYS_EVERY: u32 = 60;
 
 /// Serves until it is told to stop.
 pub(crate) fn front(arguments: &FrontArguments) -> Result<(), Trouble> {
-    hardening::close_to_others()?;
-    if let Some(user) = &arguments.supervised.become_user {
-        user.become_for_good()?;
-        hardening::close_to_others()?;
-    }
-    let heart = Heart::of(arguments.supervised.supervised)?;
-    logging::start(&arguments.logging)?;
-    let listener = ListenFd::from_env().take_tcp_listener(0).map_err(|source| Trouble::Door { source })?;
+    let heart = begin(&arguments.supervised, &arguments.logging)?;
+    let given = ListenFd::from_env().take_tcp_listener(0).map_err(|source| Trouble::Door { source })?;
     let settings = Settings::read(&arguments.file)?;
     let config = if arguments.operators {
         settings.operators_front()?.ok_or(Trouble::NoOperators)?
@@ -54,25 +47,19 @@ pub(crate) fn front(arguments: &FrontArguments) -> Result<(), Trouble> {
         settings.front()?
     };
     let core_uid = settings.core_uid()?;
-    confine(&own_files::of_front(&settings, arguments.operators, listener.is_some()))?;
-    let runtime = Runtime::new().map_err(|source| Trouble::Runtime { source })?;
-    let ended = runtime.block_on(async {
-        tokio::select! {
-            ended = live(&heart, arguments, config, listener, core_uid) => ended,
-            () = heart.beat() => Err(Trouble::Supervisor { source: std::io::ErrorKind::NotConnected.into() }),
-        }
-    });
-    runtime.shutdown_background();
-    ended
+    // Before it gives up making sockets, and before it hears anybody.
+    let listener = given.map_or_else(|| listen(&config), Ok)?;
+    confine(&own_files::of_front(&settings, arguments.operators))?;
+    until_orphaned(&heart, live(&heart, arguments, config.with_listener(listener), core_uid))
 }
 
-async fn live(
-    heart: &Heart,
-    arguments: &FrontArguments,
-    config: FrontConfig,
-    listener: Option<TcpListener>,
-    core_uid: u32,
-) -> Result<(), Trouble> {
+/// Takes the address.
+pub(crate) fn listen(config: &FrontConfig) -> Result<TcpListener, Trouble> {
+    let address = config.address();
+    Ok(TcpListener::bind(address).map_err(|source| FrontError::Listen { address, source })?)
+}
+
+async fn live(heart: &Heart, arguments: &FrontArguments, config: FrontConfig, core_uid: u32) -> Result<(), Trouble> {
     let mut signals = Signals::listen()?;
     let line = Line::open(arguments.door.clone(), core_uid);
     let greeting = tokio::select! {
@@ -82,10 +69,6 @@ async fn live(
     let known = Known::default();
     known.learn(&greeting);
     let config = config.with_anchor_rule(known.rule());
-    let config = match listener {
-        Some(listener) => config.with_listener(listener),
-        None => config,
-    };
     let front = Front::bind(config, Arc::new(line.clone()))?;
     let (health, tls) = (front.health(), front.reload_handle());
     health.set_serving(greeting.serving);

@@ -6,6 +6,7 @@
 pub mod arguments;
 mod callers_trust;
 mod check;
+mod child_process;
 mod confine;
 mod core_process;
 mod door;
@@ -39,13 +40,12 @@ use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
 
-/// Exit code of a core that must not be started again by itself: the PIN was not right, and tokens lock after a few.
+/// Exit code of what must not be started again by itself: the PIN was not right, and tokens lock after a few.
 pub(crate) const NOT_AGAIN: u8 = 3;
 
-/// Does what the command line asks for, and tells the shell how it ended: 0 done, 1 refused or failed.
+/// Does what the command line asks for, and tells the shell how it ended: 0 done, 1 refused or failed, 3 not to be tried again.
 #[must_use]
 pub fn execute(arguments: Arguments) -> ExitCode {
-    let is_core = matches!(arguments.command, Command::Core(_));
     let done = match arguments.command {
         Command::Run(run) => run::run(&run),
         Command::Core(core) => core_process::core(&core),
@@ -61,7 +61,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
             eprintln!("hallmarkd: {}", trouble::sentence(&trouble));
-            if is_core && trouble.is_final() { ExitCode::from(NOT_AGAIN) } else { ExitCode::FAILURE }
+            if trouble.is_final() { ExitCode::from(NOT_AGAIN) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -56,6 +56,10 @@ impl Answers for ForCallers {
         self.core.call(frame)
     }
 
+    fn unsent(&self) {
+        self.core.answer_was_unsent();
+    }
+
     fn state(&self, with_keys: bool) -> CoreState {
         let callers_signed_here = self.core.callers_signed_here().to_vec();
         CoreState { callers_signed_here, ..state(&self.core, &self.serving, with_keys) }
@@ -65,6 +69,10 @@ impl Answers for ForCallers {
 impl Answers for ForOperators {
     fn call(&self, frame: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>> {
         self.core.operate(frame)
+    }
+
+    fn unsent(&self) {
+        self.core.answer_was_unsent();
     }
 
     /// Nobody is an operator through an authority that is signed here.

@@ -7,7 +7,11 @@ use std::{
 
 use hallmark_signer::config::BackendTable;
 
-use crate::{confine::Kept, files::directory_of, settings::Settings};
+use crate::{
+    confine::{Half, Kept},
+    files::directory_of,
+    settings::Settings,
+};
 
 /// Names SoftHSM's configuration (softhsm2.conf(5)).
 const SOFTHSM_VARIABLE: &str = "SOFTHSM2_CONF";
@@ -29,18 +33,18 @@ pub(crate) fn of_core(settings: &Settings) -> Kept {
         BackendTable::Pkcs11 { .. } => writes.extend(softhsm_tokens()),
     }
     writes.extend(settings.process.core_paths.iter().map(|path| own(path)));
-    Kept { reads: vec![PathBuf::from("/")], writes, binds: None, network: settings.process.core_network }
+    Kept { reads: vec![PathBuf::from("/")], writes, half: Half::Core { network: settings.process.core_network } }
 }
 
-/// What a front keeps: it reads where its TLS files are. It is the directories that count, since files are replaced.
-pub(crate) fn of_front(settings: &Settings, operators: bool, has_socket: bool) -> Kept {
+/// What a front keeps, whose listening socket is there: it reads where its TLS files are. It is the directories that count, since files are replaced.
+pub(crate) fn of_front(settings: &Settings, operators: bool) -> Kept {
     let listen = match settings.operators.as_ref().filter(|_| operators) {
         Some(table) => table.listener(&settings.listen),
         None => settings.listen.clone(),
     };
     let files = [&listen.certificate, &listen.key, &listen.callers].into_iter().chain(&listen.callers_crl);
     let reads = files.map(|path| directory_of(&settings.directory.join(path)).to_owned()).collect();
-    Kept { reads, writes: Vec::new(), binds: (!has_socket).then(|| listen.address.port()), network: false }
+    Kept { reads, writes: Vec::new(), half: Half::Front }
 }
 
 /// The directory that is there, of one that may be made.

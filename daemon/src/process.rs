@@ -1,7 +1,8 @@
 //! `[process]` of `signer.toml`: which users the processes of a daemon are, and what the core needs beside its own files.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
+use hallmark_front::Period;
 use serde::Deserialize;
 
 use crate::{trouble::Trouble, user::User};
@@ -22,7 +23,15 @@ pub(crate) struct ProcessFile {
     /// Files and directories that the core writes beside its own, such as devices and a module's state.
     #[serde(default)]
     pub(crate) core_paths: Vec<PathBuf>,
+    /// How long a process may take until it serves.
+    pub(crate) start_time_max: Option<Period>,
 }
+
+/// How long a process may take until it serves, unless the configuration says otherwise: recovery of a ledger, and a device that is slow
+/// to open its sessions.
+const START_TIME_MAX_DEFAULT: Duration = Duration::from_secs(3 * 60);
+/// The bounds of that.
+const START_TIME_MAX_BOUNDS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60 * 60));
 
 /// The users, where they are told apart.
 #[derive(Clone, Debug)]
@@ -33,6 +42,21 @@ pub(crate) struct Users {
 }
 
 impl ProcessFile {
+    /// How long a process may take until it serves.
+    ///
+    /// # Errors
+    /// [`Trouble::Users`] if it is outside its bounds.
+    pub(crate) fn start_time_max(&self) -> Result<Duration, Trouble> {
+        let (least, most) = START_TIME_MAX_BOUNDS;
+        match self.start_time_max.map(Period::duration) {
+            None => Ok(START_TIME_MAX_DEFAULT),
+            Some(time) if (least..=most).contains(&time) => Ok(time),
+            Some(_) => Err(Trouble::Users {
+                detail: "`start-time-max` is outside its limits; write a span of time from 10s to 1h",
+            }),
+        }
+    }
+
     /// The users; none if all processes are of the one that starts them.
     ///
     /// # Errors
@@ -96,6 +120,18 @@ mod tests {
         }
         for other in ["daemon", "nobody", "root"] {
             assert!(matches!(users(&three.replace("bin", other), true), Err(Trouble::Users { .. })), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_time_for_a_start_is_bounded() {
+        let time = |text: &str| toml::from_str::<ProcessFile>(text).unwrap().start_time_max();
+        assert_eq!(time("").unwrap(), START_TIME_MAX_DEFAULT);
+        for (typed, secs) in [("10s", 10), ("1h", 3_600)] {
+            assert_eq!(time(&format!("start-time-max = '{typed}'")).unwrap(), Duration::from_secs(secs));
+        }
+        for typed in ["9s", "61m", "1d"] {
+            assert!(matches!(time(&format!("start-time-max = '{typed}'")), Err(Trouble::Users { .. })), "{typed}");
         }
     }
 }

@@ -48,6 +48,11 @@ pub(crate) enum Trouble {
     /// The core can do nothing more.
     #[error("{sentence}")]
     CoreFailed { sentence: String },
+    /// A PIN that was right at the start is not any more.
+    #[error(
+        "the user PIN was refused when the core logged in anew; nothing is tried again, because tokens lock after a few attempts: correct it and restart"
+    )]
+    PinRefused,
     /// Keys would live in files, and nobody said so on the command line.
     #[error(
         "the configuration keeps CA keys in files, which is for laboratories; hint: add --allow-software-keys if this is one, \
@@ -146,7 +151,8 @@ pub(crate) enum Trouble {
 impl Trouble {
     /// Whether the same start again could do harm: tokens lock after a few wrong PINs.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Start(error) if error.may_lock_the_token())
+        matches!(self, Self::PinRefused | Self::NotAgain { .. })
+            || matches!(self, Self::Start(error) if error.may_lock_the_token())
     }
 }
 

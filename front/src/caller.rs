@@ -27,7 +27,7 @@ pub(crate) struct Caller {
     leaf: CertificateDer<'static>,
     others: Vec<CertificateDer<'static>>,
     /// The same for frames: leaf first, DER. Only the leaf is proven to be the caller's; the rest is what it presented.
-    chain: Vec<Bytes>,
+    certificate: Bytes,
     /// SHA-256 of the leaf, in hex: what the caller is called in the front's log.
     pub(crate) fingerprint: String,
     pub(crate) peer: SocketAddr,
@@ -83,7 +83,7 @@ impl Caller {
         Ok(Self {
             leaf: leaf.clone().into_owned(),
             others: others.iter().map(|other| other.clone().into_owned()).collect(),
-            chain: std::iter::once(leaf).chain(others).map(|der| Bytes::copy_from_slice(der)).collect(),
+            certificate: Bytes::copy_from_slice(leaf),
             fingerprint: fingerprint(leaf),
             peer,
             not_before_secs: validity.not_before.to_unix_duration().as_secs(),
@@ -92,9 +92,9 @@ impl Caller {
         })
     }
 
-    /// The chain as presented, leaf first, DER.
-    pub(crate) fn chain(&self) -> Vec<Bytes> {
-        self.chain.clone()
+    /// Its certificate, DER, as the core is told of it.
+    pub(crate) fn certificate(&self) -> Bytes {
+        self.certificate.clone()
     }
 
     /// Whether the caller counts now, under the `trust` in force: its certificate is within its validity, and its chain verifies.

@@ -236,10 +236,16 @@ impl Inner {
 
     /// Asks the core, and waits no longer than the deadline. The core's work goes on by itself in any case.
     async fn ask(&self, connection: &Connection, taken: Taken<'_>) -> Result<bytes::Bytes, Status> {
-        let Taken { method, shape, deadline, received: Received { message, room: _room } } = taken;
-        let frame = link::unary(method, connection.caller.chain(), deadline.boottime_nanos, message);
+        let Taken { method, shape, deadline, received: Received { message, room } } = taken;
+        let frame = link::unary(method, connection.caller.certificate(), deadline.boottime_nanos, message);
         let patience = Patience { until: deadline.at, repeatable: shape.repeatable };
-        let work = tokio::spawn(self.core.call(frame, patience));
+        let call = self.core.call(frame, patience);
+        // Until the core has done with it: what nobody waits for any more takes its room all the same.
+        let work = tokio::spawn(async move {
+            let answer = call.await;
+            drop(room);
+            answer
+        });
         let Ok(done) = timeout_at(deadline.at, work).await else {
             self.counters.late();
             return Err(turned_away::late());
@@ -262,6 +268,7 @@ impl Inner {
             method: method.to_owned(),
             deadline,
             repeatable: shape.repeatable,
+            counters: Arc::clone(&self.counters),
         };
         stream::respond(stream, message, under_way)
     }
@@ -278,7 +285,7 @@ impl Inner {
         );
         if let Ok(place) = Arc::clone(&self.turned_away_frames).try_acquire_owned() {
             let patience = Patience { until: Instant::now() + TURNED_AWAY_TIME_MAX, repeatable: false };
-            let told = self.core.call(link::turned_away(method, connection.caller.chain(), reason), patience);
+            let told = self.core.call(link::turned_away(method, connection.caller.certificate(), reason), patience);
             tokio::spawn(async move {
                 told.await;
                 drop(place);

@@ -5,10 +5,19 @@
 
 mod connection;
 
-use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use hallmark_proto::{frame::Kind, link::CoreState};
+use hallmark_proto::{
+    frame::{Kind, USUAL_CALL_BYTES_MAX},
+    link::CoreState,
+};
 use prost::Message as _;
 use tokio::{
     sync::watch,
@@ -20,6 +29,8 @@ use crate::link::{Core, Patience};
 
 /// How often a call is sent, at most: one that brings the core down each time is not sent for ever.
 pub const SENT_MAX: usize = 3;
+/// For how long a call is sent again that may be: after that nobody knows what it would meet.
+pub const SENT_AGAIN_TIME_MAX: Duration = Duration::from_secs(45);
 /// How long callers wait for a core that is away. A restart takes less than a second; later they are told at once.
 pub const AWAY_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -32,6 +43,17 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The line. A cheap handle: clones are the same line.
 #[derive(Clone)]
 pub struct Line {
+    usual: Lane,
+    /// For calls that carry a whole file, from the first one on: a manifest that waits for room, or takes its time on the way, holds up
+    /// nobody else.
+    large: Arc<OnceLock<Lane>>,
+    door: PathBuf,
+    core_uid: u32,
+}
+
+/// A connection that is kept.
+#[derive(Clone)]
+struct Lane {
     connected: watch::Receiver<Link>,
 }
 
@@ -46,14 +68,12 @@ impl Line {
     /// Keeps a line to the core behind this door, whose process must be of user `core_uid`, or of root. Needs a runtime.
     #[must_use]
     pub fn open(door: PathBuf, core_uid: u32) -> Self {
-        let (tell, connected) = watch::channel(Link::AwaySince(Instant::now()));
-        tokio::spawn(keep(door, core_uid, tell));
-        Self { connected }
+        Self { usual: Lane::open(door.clone(), core_uid), large: Arc::default(), door, core_uid }
     }
 
     /// How the core is, with the CA keys that it knows, as soon as there is one.
     pub async fn greeting(&self) -> CoreState {
-        let mut connected = self.connected.clone();
+        let mut connected = self.usual.connected.clone();
         let there = connected.wait_for(|link| matches!(link, Link::There(_))).await.map(|link| link.clone());
         match there {
             Ok(Link::There(connection)) => connection.greeting.clone(),
@@ -65,35 +85,51 @@ impl Line {
     pub async fn state(&self, with_keys: bool, time_max: Duration) -> Option<CoreState> {
         let kind = if with_keys { Kind::AskKeys } else { Kind::AskState };
         let asked = async {
-            let connection = self.connection(Instant::now() + time_max).await?;
+            let connection = self.usual.connection(Instant::now() + time_max).await?;
             connection.ask(kind, Bytes::new()).await.ok()
         };
         CoreState::decode(timeout(time_max, asked).await.ok()??).ok()
     }
 
-    /// The connection, as soon as there is one; nothing if it takes too long.
+    async fn ask(&self, frame: Bytes, patience: Patience) -> Bytes {
+        let usual = u32::try_from(frame.len()).is_ok_and(|bytes| bytes <= USUAL_CALL_BYTES_MAX);
+        let large = || self.large.get_or_init(|| Lane::open(self.door.clone(), self.core_uid));
+        let lane = if usual { &self.usual } else { large() };
+        let mut until = patience.until;
+        for _ in 0..SENT_MAX {
+            let Some(connection) = lane.connection(until).await else { break };
+            let sent = Instant::now();
+            match connection.ask(Kind::Call, frame.clone()).await {
+                Ok(answer) => return answer,
+                Err(Lost::Sent) if !patience.repeatable => break,
+                Err(Lost::Sent | Lost::Unsent) => until = until.min(sent + SENT_AGAIN_TIME_MAX),
+            }
+        }
+        Bytes::new()
+    }
+}
+
+impl Lane {
+    fn open(door: PathBuf, core_uid: u32) -> Self {
+        let (tell, connected) = watch::channel(Link::AwaySince(Instant::now()));
+        tokio::spawn(keep(door, core_uid, tell));
+        Self { connected }
+    }
+
+    /// The connection, as soon as there is one; nothing if it takes too long, or if it is too late already.
     async fn connection(&self, until: Instant) -> Option<Arc<Connection>> {
         let mut connected = self.connected.clone();
         loop {
             let link = connected.borrow_and_update().clone();
+            if Instant::now() >= until {
+                return None;
+            }
             let since = match link {
                 Link::There(connection) => return Some(connection),
                 Link::AwaySince(since) => since,
             };
             timeout_at(until.min(since + AWAY_TIME_MAX), connected.changed()).await.ok()?.ok()?;
         }
-    }
-
-    async fn ask(&self, frame: Bytes, patience: Patience) -> Bytes {
-        for _ in 0..SENT_MAX {
-            let Some(connection) = self.connection(patience.until).await else { break };
-            match connection.ask(Kind::Call, frame.clone()).await {
-                Ok(answer) => return answer,
-                Err(Lost::Sent) if !patience.repeatable => break,
-                Err(Lost::Sent | Lost::Unsent) => {}
-            }
-        }
-        Bytes::new()
     }
 }
 

@@ -35,15 +35,15 @@ pub trait Core: Send + Sync + 'static {
 }
 
 /// The frame of a call that wants an answer.
-pub(crate) fn unary(method: &str, caller_chain: Vec<Bytes>, deadline_boottime_nanos: u64, body: Bytes) -> Bytes {
-    let unary = Unary { method: method.to_owned(), caller_chain, deadline_boottime_nanos, body };
+pub(crate) fn unary(method: &str, caller_certificate: Bytes, deadline_boottime_nanos: u64, body: Bytes) -> Bytes {
+    let unary = Unary { method: method.to_owned(), caller_certificate, deadline_boottime_nanos, body };
     encode(Kind::Unary(unary))
 }
 
 /// The frame that tells of a call that was turned away; `method` is empty where it is not known.
-pub(crate) fn turned_away(method: &str, caller_chain: Vec<Bytes>, reason: Reason) -> Bytes {
+pub(crate) fn turned_away(method: &str, caller_certificate: Bytes, reason: Reason) -> Bytes {
     let reason = reason.code().to_owned();
-    encode(Kind::TurnedAway(TurnedAway { method: method.to_owned(), caller_chain, reason }))
+    encode(Kind::TurnedAway(TurnedAway { method: method.to_owned(), caller_certificate, reason }))
 }
 
 fn encode(kind: Kind) -> Bytes {

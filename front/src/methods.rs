@@ -2,23 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use hallmark_proto::FILE_DESCRIPTOR_SET;
+use hallmark_proto::{FILE_DESCRIPTOR_SET, frame::LARGE_METHODS};
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, method_options::IdempotencyLevel};
 
 use crate::error::FrontError;
 
-/// Largest request message, in bytes, of a method that is not named below: a CSR of 64 KiB, evidence and room.
+/// Largest request message, in bytes, of a method that is not among [`LARGE_METHODS`]: a CSR of 64 KiB, evidence and room.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1_024;
-/// Largest request message of `RotateIntermediate`, in bytes: a manifest of 16 MiB and room.
-pub const ROTATE_MESSAGE_BYTES_MAX: usize = 17 * 1_024 * 1_024;
-
-/// Largest request message of `ApplyPolicy`, in bytes: a policy of 1 MiB and room.
-pub const APPLY_POLICY_MESSAGE_BYTES_MAX: usize = (1_024 + 64) * 1_024;
-
-const ROTATE: &str = "RotateIntermediate";
-const APPLY_POLICY: &str = "ApplyPolicy";
-
 /// The methods of a service by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Methods {
@@ -70,11 +61,7 @@ impl Methods {
 }
 
 fn message_bytes_max(method: &str) -> usize {
-    match method {
-        ROTATE => ROTATE_MESSAGE_BYTES_MAX,
-        APPLY_POLICY => APPLY_POLICY_MESSAGE_BYTES_MAX,
-        _ => MESSAGE_BYTES_MAX,
-    }
+    LARGE_METHODS.iter().find(|(name, _)| *name == method).map_or(MESSAGE_BYTES_MAX, |(_, bytes)| *bytes)
 }
 
 #[cfg(test)]
@@ -122,7 +109,7 @@ mod tests {
         let apply = "/hallmark.operator.v1.Operator/ApplyPolicy";
         assert_eq!(
             operator.of_path(apply),
-            Some(("ApplyPolicy", Shape { repeatable: false, ..unary(APPLY_POLICY_MESSAGE_BYTES_MAX) }))
+            Some(("ApplyPolicy", Shape { repeatable: false, ..unary((1_024 + 64) * 1_024) }))
         );
         for path in [apply, "/hallmark.signer.v1.Signer/ApplyPolicy"] {
             assert_eq!(signer.of_path(path), None);
@@ -132,7 +119,7 @@ mod tests {
 
     #[test]
     fn only_a_rotation_takes_a_manifest() {
-        assert_eq!(message_bytes_max("RotateIntermediate"), ROTATE_MESSAGE_BYTES_MAX);
+        assert_eq!(message_bytes_max("RotateIntermediate"), 17 * 1_024 * 1_024);
         assert_eq!(message_bytes_max("GetChain"), MESSAGE_BYTES_MAX);
     }
 }

@@ -16,6 +16,7 @@ use tonic::{Status, body::Body};
 
 use crate::{
     connection::{Connection, UnderWay},
+    counters::Counters,
     deadline::{Deadline, boottime_nanos},
     link::{self, Core, Part, Patience},
     message,
@@ -40,6 +41,7 @@ pub(crate) struct Stream {
     pub(crate) method: String,
     pub(crate) deadline: Deadline,
     pub(crate) repeatable: bool,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// The response, whose body is fed by a task of its own.
@@ -89,6 +91,7 @@ impl Stream {
     /// Asks the core once.
     async fn ask(&mut self, question: Bytes, sender: &mpsc::Sender<Fed>) -> Result<Part, Status> {
         if Instant::now() >= self.deadline.at {
+            self.counters.late();
             return Err(turned_away::late());
         }
         let mut dismissed = self.connection.dismissed();
@@ -103,13 +106,16 @@ impl Stream {
             () = sender.closed() => return Err(gone()),
         };
         let part = answered.ok().and_then(Result::ok).and_then(link::part);
-        part.unwrap_or_else(|| Err(turned_away::core_away(self.repeatable)))
+        part.unwrap_or_else(|| {
+            self.counters.core_was_away();
+            Err(turned_away::core_away(self.repeatable))
+        })
     }
 
     fn frame(&self, question: Bytes) -> Bytes {
         let question_max = u64::try_from(QUESTION_TIME_MAX.as_nanos()).unwrap_or(u64::MAX);
         let until = self.deadline.boottime_nanos.min(boottime_nanos().saturating_add(question_max));
-        link::unary(&self.method, self.connection.caller.chain(), until, question)
+        link::unary(&self.method, self.connection.caller.certificate(), until, question)
     }
 
     fn patience(&self) -> Patience {

@@ -304,6 +304,8 @@ fn connect(database: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_WAIT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // What a query sorts or gathers stands in no file: a confined process writes none where SQLite would put it.
+    connection.pragma_update(None, "temp_store", "memory")?;
     // No plan looks at the values that are bound: else joins are compiled anew where other values are.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
@@ -375,6 +377,18 @@ mod tests {
                 assert!(!statement.exists(rusqlite::params![number, [number as u8; 32]]).unwrap());
             }
             assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
+
+    #[test]
+    fn no_connection_makes_temporary_files() {
+        const MEMORY: i64 = 2;
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("ledger.sqlite");
+        drop(Connection::open(&database).unwrap());
+        for connection in [writer(&database).unwrap(), reader(&database).unwrap()] {
+            let store = connection.query_row("PRAGMA temp_store", [], |row| row.get::<_, i64>(0)).unwrap();
+            assert_eq!(store, MEMORY);
         }
     }
 }

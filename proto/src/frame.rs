@@ -7,11 +7,15 @@ use bytes::{Buf as _, BufMut as _};
 /// Bytes before a frame's content: its length (4, big-endian), its kind (1) and its number (8, big-endian).
 pub const HEADER_BYTES: usize = 13;
 
-/// Largest content in bytes: a manifest of 16 MiB with room, and the caller's chain of certificates.
+/// Largest content in bytes: a manifest of 16 MiB with room, and the caller's certificate.
 pub const CONTENT_BYTES_MAX: u32 = (17 * 1_024 + 256) * 1_024;
 
 /// Largest content of a call, in bytes, whose method does not take a whole file.
 pub const USUAL_CALL_BYTES_MAX: u32 = 512 * 1_024;
+
+/// Methods that take a whole file, a manifest or a policy, and the largest message of each, in bytes: 16 MiB and room, 1 MiB and room.
+pub const LARGE_METHODS: [(&str, usize); 2] =
+    [("RotateIntermediate", 17 * 1_024 * 1_024), ("ApplyPolicy", (1_024 + 64) * 1_024)];
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,11 @@
 //! The clocks, and the rule that a clock which cannot be trusted mints nothing.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use hallmark_ledger::UnixMillis;
@@ -135,6 +138,15 @@ fn boottime_millis(clock: &dyn Clock) -> i64 {
     i64::try_from(clock.boottime_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
+/// Longest time that a call has, whatever the front says of it: who has taken over a front keeps nothing waiting for longer.
+const CALL_TIME_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// How long somebody waits still who waits until that moment of the boot-time clock; nothing, if it has passed.
+pub(crate) fn time_left(until_nanos: u64, now_nanos: u64) -> Option<Duration> {
+    let left = until_nanos.checked_sub(now_nanos).filter(|left| *left > 0)?;
+    Some(Duration::from_nanos(left).min(CALL_TIME_MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, atomic::AtomicU64};
@@ -168,6 +180,14 @@ mod tests {
             self.wall.fetch_add(i64::try_from(secs).unwrap() * 1_000, Ordering::SeqCst);
             self.boot.fetch_add(secs * 1_000_000_000, Ordering::SeqCst);
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_longer_than_a_call_may_take_whatever_the_front_says() {
+        let now = 7_000_000_000;
+        assert_eq!(time_left(now + 20, now), Some(Duration::from_nanos(20)));
+        assert_eq!(time_left(u64::MAX, now), Some(CALL_TIME_MAX));
+        assert_eq!((time_left(now, now), time_left(0, now)), (None, None));
     }
 
     #[test]

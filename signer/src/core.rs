@@ -30,7 +30,7 @@ use crate::{
     answer::{self, Failure},
     authorities::Serving,
     chain,
-    clock::{ClockGuard, Moment},
+    clock::{self, ClockGuard, Moment},
     crl::Crls,
     epoch::Rotating,
     epochs::{self, Watchers},
@@ -85,6 +85,8 @@ pub(crate) struct Inner {
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) aggregates: Aggregates,
     pub(crate) crls: Crls,
+    /// Answers that reached no front.
+    pub(crate) unsent: AtomicU64,
     stopping: AtomicBool,
     working: AtomicU64,
     idle: Notify,
@@ -138,6 +140,7 @@ impl Core {
             callers_signed_here,
             aggregates: Aggregates::default(),
             crls: Crls::published_below(&publish),
+            unsent: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             working: AtomicU64::new(0),
             idle: Notify::new(),
@@ -187,6 +190,17 @@ impl Core {
     #[must_use]
     pub fn threads(&self) -> Health {
         self.inner.keyring.threads()
+    }
+
+    /// Whether a PIN was refused since the start, so that nothing logs in any more; the device is not asked.
+    #[must_use]
+    pub fn pin_is_refused(&self) -> bool {
+        self.inner.keyring.pin_is_refused()
+    }
+
+    /// Counts an answer that could not be given to the front that had asked: it went away, or did not read.
+    pub fn answer_was_unsent(&self) {
+        self.inner.unsent.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether a key is being made, opened or destroyed: some devices sign nothing meanwhile.
@@ -298,7 +312,7 @@ impl Inner {
 
     async fn unary(self: &Arc<Self>, unary: Unary) -> Reply {
         let method = unary.method.clone();
-        let caller = unary.caller_chain.first().and_then(|leaf| Caller::parse(leaf).ok());
+        let caller = Caller::parse(&unary.caller_certificate).ok();
         match self.work(unary).await {
             Ok(reply) => reply,
             Err(failure) => {
@@ -333,10 +347,7 @@ impl Inner {
 
     /// Who calls what, and whether there is still time.
     async fn read(&self, unary: Unary) -> Result<CallContext, Failure> {
-        let Some(leaf) = unary.caller_chain.first() else {
-            return Err(malformed("the front sent no caller certificate").into());
-        };
-        let caller = Caller::parse(leaf).map_err(|error| malformed(&error.to_string()))?;
+        let caller = Caller::parse(&unary.caller_certificate).map_err(|error| malformed(&error.to_string()))?;
         let Some(method) = Method::from_name(&unary.method) else {
             let sentence = format!("there is no method {}", quote(&unary.method));
             let reason = Reason::new(ReasonCode::MethodUnknown, "method", sentence);
@@ -385,12 +396,11 @@ impl Inner {
     }
 
     pub(crate) fn deadline(&self, boottime_nanos: u64) -> Option<Instant> {
-        let left = boottime_nanos.checked_sub(self.clock.boottime_nanos()).filter(|left| *left > 0)?;
-        Instant::now().checked_add(Duration::from_nanos(left))
+        Instant::now().checked_add(clock::time_left(boottime_nanos, self.clock.boottime_nanos())?)
     }
 
     pub(crate) fn turned_away(&self, turned_away: TurnedAway) {
-        let caller = turned_away.caller_chain.first().and_then(|leaf| Caller::parse(leaf).ok());
+        let caller = Caller::parse(&turned_away.caller_certificate).ok();
         self.count(caller.as_ref(), turned_away.method, turned_away.reason);
     }
 

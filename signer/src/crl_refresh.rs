@@ -24,8 +24,8 @@ use crate::{
 /// How often it is looked whether a CRL is due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// How long it is waited after a failure, doubled after each, and the longest.
-const RETRY_AFTER_SECS: u64 = 60;
+/// How long it is waited after a failure, doubled after each, and the longest: what passes soon costs no minute.
+const RETRY_AFTER_SECS: u64 = 1;
 const RETRY_SECS_MAX: u64 = 3_600;
 
 /// What keeps CRLs fresh.
@@ -70,8 +70,9 @@ impl Core {
                 let work = inner.begin();
                 inner.refresh_crls().await;
                 drop(work);
+                let pause = inner.crls.refreshing.pause(inner.clock.wall().time);
                 tokio::select! {
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = tokio::time::sleep(pause) => {}
                     () = inner.crls.refreshing.revoked.notified() => {}
                     _ = epochs_changed.changed() => {}
                 }
@@ -89,6 +90,13 @@ impl Refreshing {
     fn may_try(&self, kept: &Kept, now: UnixTime) -> bool {
         let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         failing.get(&kept.key()).is_none_or(|failing| now >= failing.again_at)
+    }
+
+    /// How long until it is looked again: until something that failed may be tried again, at the latest.
+    fn pause(&self, now: UnixTime) -> Duration {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let soonest = failing.values().map(|failing| failing.again_at.secs_since(now).max(1)).min();
+        soonest.map_or(LOOK_EVERY, |secs| LOOK_EVERY.min(Duration::from_secs(secs)))
     }
 
     fn succeeded(&self, kept: &Kept) {

@@ -1,6 +1,8 @@
 //! What the daemon counts, as text that monitoring reads (OpenMetrics 1.0). Counters begin with the process, and are what the ledger counted when
 //! it had committed: what was never durable is in none.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use hallmark_policy::{Reason, ReasonCode};
 use hallmark_proto::{
@@ -67,6 +69,9 @@ impl Inner {
         let commits = Counter::<u64>::default();
         commits.inc_by(self.ledger.commits());
         registry.register("ledger_commits", "Transactions of the ledger", commits);
+        let unsent = Counter::<u64>::default();
+        unsent.inc_by(self.unsent.load(Ordering::Relaxed));
+        registry.register("answers_unsent", "Answers to calls whose front had gone, or did not read", unsent);
         Ok(registry)
     }
 }

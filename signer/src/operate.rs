@@ -108,7 +108,7 @@ impl Inner {
     /// What is refused without an entry of its own is counted, as for callers.
     async fn operate_counted(self: &Arc<Self>, unary: Unary) -> Reply {
         let method = unary.method.clone();
-        let caller = unary.caller_chain.first().and_then(|leaf| Caller::parse(leaf).ok());
+        let caller = Caller::parse(&unary.caller_certificate).ok();
         self.operate(unary).await.unwrap_or_else(|failure| {
             if let (None, Some(reason)) = (&failure.logged, failure.reasons.first()) {
                 self.count(caller.as_ref(), method, reason.code.as_str().to_owned());
@@ -118,10 +118,7 @@ impl Inner {
     }
 
     async fn operate(self: &Arc<Self>, unary: Unary) -> Result<Reply, Failure> {
-        let Some(leaf) = unary.caller_chain.first() else {
-            return Err(malformed("the front sent no caller certificate").into());
-        };
-        let caller = Caller::parse(leaf).map_err(|error| malformed(&error.to_string()))?;
+        let caller = Caller::parse(&unary.caller_certificate).map_err(|error| malformed(&error.to_string()))?;
         if self.is_stopping() {
             return Err(Reason::new(ReasonCode::Stopping, "method", "the daemon is stopping").into());
         }

@@ -1,6 +1,6 @@
 //! Starting: the ledger is opened, the keys are found and compared, and only then is anything served.
 
-use std::sync::Arc;
+use std::{error::Error as _, sync::Arc};
 
 use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
 use hallmark_ledger::{
@@ -75,7 +75,18 @@ impl StartError {
     /// Whether the PIN was not right, so that the same start again could lock the token.
     #[must_use]
     pub fn may_lock_the_token(&self) -> bool {
-        matches!(self, Self::Backend(error) if error.is_about_the_pin())
+        if let Self::Backend(error) = self {
+            return error.is_about_the_pin();
+        }
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let backend = error.downcast_ref::<Box<BackendError>>().map(Box::as_ref);
+            if backend.or_else(|| error.downcast_ref()).is_some_and(BackendError::is_about_the_pin) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
     }
 }
 

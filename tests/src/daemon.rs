@@ -127,7 +127,7 @@ impl Laboratory {
     pub fn hallmarkd(&self) -> Command {
         let mut command = Command::new(program("hallmarkd"));
         // Where the core's doors are; what is killed leaves them behind.
-        command.env("XDG_RUNTIME_DIR", self.directory.path());
+        command.env("RUNTIME_DIRECTORY", self.directory.path());
         if let Some(configuration) = &self.softhsm {
             command.env("SOFTHSM2_CONF", configuration);
         }
@@ -283,13 +283,16 @@ impl Daemon {
         &self.operators
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended by itself; its exit code.
     ///
     /// # Panics
     /// If it does not within a minute.
-    pub fn await_end(mut self) {
+    pub fn await_end(mut self) -> Option<i32> {
         let began = Instant::now();
-        while self.child.try_wait().expect("the daemon's state").is_none() {
+        loop {
+            if let Some(ended) = self.child.try_wait().expect("the daemon's state") {
+                return ended.code();
+            }
             assert!(began.elapsed() < Duration::from_secs(READY_SECS_MAX), "the daemon does not end");
             thread::sleep(Duration::from_millis(LOOK_MILLIS));
         }

@@ -351,7 +351,7 @@ impl World {
         let deadline = self.clocks.boottime_nanos().saturating_add(deadline_nanos);
         let unary = Unary {
             method: method.to_owned(),
-            caller_chain: vec![caller.clone()],
+            caller_certificate: caller.clone(),
             deadline_boottime_nanos: deadline,
             body: body.into(),
         };
@@ -370,8 +370,8 @@ impl World {
 
     async fn operate_before(&self, method: &str, caller: &Bytes, body: Vec<u8>, deadline_nanos: u64) -> Reply {
         let deadline_boottime_nanos = self.clocks.boottime_nanos().saturating_add(deadline_nanos);
-        let caller_chain = vec![caller.clone()];
-        let unary = Unary { method: method.to_owned(), caller_chain, deadline_boottime_nanos, body: body.into() };
+        let caller_certificate = caller.clone();
+        let unary = Unary { method: method.to_owned(), caller_certificate, deadline_boottime_nanos, body: body.into() };
         let frame = Call { kind: Some(Kind::Unary(unary)) }.encode_to_vec();
         Reply::decode(self.core().operate(frame.into()).await).expect("a reply decodes")
     }
@@ -506,7 +506,7 @@ impl World {
     pub async fn turned_away(&self, method: &str, reason: &str) {
         let turned_away = TurnedAway {
             method: method.to_owned(),
-            caller_chain: vec![self.caller.clone()],
+            caller_certificate: self.caller.clone(),
             reason: reason.to_owned(),
         };
         assert!(self.frame(Kind::TurnedAway(turned_away)).await.is_none());

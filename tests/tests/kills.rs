@@ -60,6 +60,7 @@ async fn what_was_committed_is_certified_after_kill_9_and_what_was_answered_is_a
             answered.push(answer);
         }
     }
+    let unsigned = committed_and_not_signed(&laboratory);
     let daemon = laboratory.start();
     let log = std::fs::read_to_string(laboratory.path("hallmarkd.log")).unwrap();
     assert!(log.contains("did not stop cleanly"), "{log}");
@@ -79,8 +80,9 @@ async fn what_was_committed_is_certified_after_kill_9_and_what_was_answered_is_a
     let log = Log::read(&laboratory.path("log"), &std::fs::read_to_string(laboratory.path("log.vkey")).unwrap());
     answered.iter().for_each(|(_, response)| log.proves(response));
     certified.iter().for_each(|response| log.proves(response));
-    let committed_before = certified.iter().filter(|response| committed_before_the_last_start(&log, response)).count();
-    assert!(committed_before > 0, "no request was caught between commit and signature: the test shows nothing");
+    let of_unsigned = certified.iter().map(|response| response.log_index).filter(|index| unsigned.contains(index));
+    let signed_again: Vec<_> = of_unsigned.collect();
+    assert!(!signed_again.is_empty(), "no request was caught between commit and signature: the test shows nothing");
     for response in &certified {
         assert_eq!(stored_serial(tbs(&response.certificate)).unwrap(), response.serial);
         let entry = &log.entries[usize::try_from(response.log_index).unwrap()];
@@ -88,15 +90,24 @@ async fn what_was_committed_is_certified_after_kill_9_and_what_was_answered_is_a
         let digest = hallmark_policy::key::SpkiDigest::of(tbs(&response.certificate)).to_string();
         assert_eq!(entry["tbs-sha256"], digest, "the committed bytes are the signed ones");
     }
-    let signed_again = log.of_type("outcome").count();
-    assert!(signed_again >= committed_before, "every signing again is logged: {signed_again} of {committed_before}");
+    let logged: Vec<_> = log
+        .of_type("outcome")
+        .filter(|entry| entry["result"] == "signing-again")
+        .filter_map(|entry| entry["decision-index"].as_u64())
+        .collect();
+    for index in signed_again {
+        assert!(logged.contains(&index), "every signing again is logged, and that of {index} is not");
+    }
     let verify = laboratory_log_verify(&laboratory);
     assert!(verify.contains("good"), "{verify}");
 }
 
-fn committed_before_the_last_start(log: &Log, response: &MintCertificateResponse) -> bool {
-    let last_start = log.entries.iter().rposition(|entry| entry["type"] == "start").unwrap();
-    usize::try_from(response.log_index).unwrap() < last_start
+/// Log indexes of the requests that a daemon that was killed left committed and without a signature.
+fn committed_and_not_signed(laboratory: &Laboratory) -> Vec<u64> {
+    let database = rusqlite::Connection::open(laboratory.path("hallmark.db")).unwrap();
+    let mut rows = database.prepare("SELECT log_index FROM request WHERE signature IS NULL AND void = 0").unwrap();
+    let indexes = rows.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+    indexes.map(|index| index.unwrap().try_into().unwrap()).collect()
 }
 
 fn laboratory_log_verify(laboratory: &Laboratory) -> String {

@@ -26,8 +26,8 @@ pub(super) const SLACK: Duration = Duration::from_secs(1);
 /// Long for a device that works, short for a test of one that hangs.
 pub(super) const PATIENCE: Patience = Patience {
     start: AMPLE,
-    make: Duration::from_millis(1_500),
-    operate: Duration::from_millis(1_500),
+    make: Duration::from_secs(5),
+    operate: Duration::from_secs(5),
     probe: Duration::from_millis(1_500),
     hung_after: Duration::from_secs(5),
     stop: AMPLE,

@@ -160,6 +160,10 @@ impl Backend for Liar {
     fn health(&self) -> Result<(), BackendError> {
         Ok(())
     }
+    fn pin_is_refused(&self) -> bool {
+        false
+    }
+
     fn describe(&self) -> Description {
         Description::default()
     }

@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use cryptoki::{
@@ -23,13 +26,13 @@ pub(crate) struct Access {
     pin: SecretString,
     /// Held while a session is opened, so that sessions are opened one after another.
     opening: Mutex<Opening>,
+    /// The PIN was refused: nobody tries again.
+    pin_refused: AtomicBool,
 }
 
 /// What is known from earlier openings.
 #[derive(Debug, Default)]
 struct Opening {
-    /// The PIN was refused: nobody tries again.
-    pin_refused: bool,
     /// There was a session before, so that the configuration is right and the module may be initialised anew.
     succeeded: bool,
 }
@@ -48,7 +51,19 @@ impl Access {
         serial: Option<String>,
         pin: SecretString,
     ) -> Result<Self, BackendError> {
-        Ok(Self { module: Module::load(module)?, label, serial, pin, opening: Mutex::default() })
+        Ok(Self {
+            module: Module::load(module)?,
+            label,
+            serial,
+            pin,
+            opening: Mutex::default(),
+            pin_refused: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the PIN was refused.
+    pub(super) fn pin_is_refused(&self) -> bool {
+        self.pin_refused.load(Ordering::SeqCst)
     }
 
     /// Opens a session that is logged in as the user. Where that shows that the module lost its state, the module is
@@ -56,13 +71,13 @@ impl Access {
     pub(crate) fn session(&self, mode: Mode) -> Result<TokenSession, BackendError> {
         let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let life = *self.module.life.enter();
-        let mut session = self.open_session(&mut opening, mode);
+        let mut session = self.open_session(mode);
         if let Err(error) = &session
             && opening.succeeded
             && self.module.life.is_over(error)
             && self.module.life.renew(&self.module.context, life)
         {
-            session = self.open_session(&mut opening, mode);
+            session = self.open_session(mode);
         }
         if session.is_ok() {
             opening.succeeded = true;
@@ -71,8 +86,8 @@ impl Access {
         session
     }
 
-    fn open_session(&self, opening: &mut Opening, mode: Mode) -> Result<TokenSession, BackendError> {
-        if opening.pin_refused {
+    fn open_session(&self, mode: Mode) -> Result<TokenSession, BackendError> {
+        if self.pin_is_refused() {
             return Err(self.wrong_pin());
         }
         let inside = self.module.life.enter();
@@ -86,12 +101,12 @@ impl Access {
         if is_user(&session)? {
             self.is_proven(&token)?;
         } else {
-            self.log_in(opening, &session, &token)?;
+            self.log_in(&session, &token)?;
         }
         Ok(TokenSession::new(Arc::clone(&self.module), *inside, session))
     }
 
-    fn log_in(&self, opening: &mut Opening, session: &Session, token: &TokenInfo) -> Result<(), BackendError> {
+    fn log_in(&self, session: &Session, token: &TokenInfo) -> Result<(), BackendError> {
         self.may_try_pin(token)?;
         match session.login(UserType::User, Some(&self.pin)) {
             Ok(()) => {
@@ -100,7 +115,7 @@ impl Access {
             }
             Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => self.is_proven(token),
             Err(Error::Pkcs11(answer, _)) if is_about_the_pin(answer) => {
-                opening.pin_refused = true;
+                self.pin_refused.store(true, Ordering::SeqCst);
                 let error = if answer == RvError::PinLocked {
                     BackendError::PinLocked { token: self.name() }
                 } else {

@@ -200,6 +200,10 @@ impl Backend for Device {
         twice(|| in_session(&self.access, &self.probe, Mode::Read, |_| self.access.token().map(drop)))
     }
 
+    fn pin_is_refused(&self) -> bool {
+        self.access.pin_is_refused()
+    }
+
     fn describe(&self) -> Description {
         let module = &self.access.module;
         let _inside = module.life.enter();

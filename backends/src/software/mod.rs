@@ -110,6 +110,10 @@ impl Backend for Directory {
         self.files.list().map(drop)
     }
 
+    fn pin_is_refused(&self) -> bool {
+        false
+    }
+
     fn describe(&self) -> Description {
         Description { kind: "software", path: self.files.directory().display().to_string(), ..Description::default() }
     }

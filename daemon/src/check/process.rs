@@ -17,6 +17,12 @@ pub(super) fn tell(settings: &Settings, findings: &mut Findings) {
         }
         Err(error) => findings.problem(sentence(&error)),
     }
+    match settings.process.start_time_max() {
+        Ok(time) => {
+            findings.say(format!("A process that does not serve within {} s is started again.", time.as_secs()))
+        }
+        Err(error) => findings.problem(sentence(&error)),
+    }
     let network = if settings.process.core_network { "may connect to" } else { "makes no connection of" };
     findings.say(format!("The core {network} the internet, where the kernel has seccomp."));
     tell_neighbours(settings, findings);
@@ -29,9 +35,9 @@ fn tell_neighbours(settings: &Settings, findings: &mut Findings) {
         let files = [&core.ledger.database, &core.policy.file, &core.log.key].into_iter();
         files.map(|file| settings.directory.join(file)).any(|file| directory_of(&file).starts_with(directory))
     };
-    let mut directories = own_files::of_front(settings, false, true).reads;
+    let mut directories = own_files::of_front(settings, false).reads;
     if settings.operators.is_some() {
-        directories.extend(own_files::of_front(settings, true, true).reads);
+        directories.extend(own_files::of_front(settings, true).reads);
     }
     directories.sort();
     directories.dedup();

@@ -1,13 +1,13 @@
 //! Files and ports, by landlock(7).
 
-use std::path::Path;
+use std::{env, path::Path};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
+    RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
 
-use super::Kept;
+use super::{Half, Kept};
 
 /// The rights that are known here: files, truncation, ports, signals.
 const KNOWN: ABI = ABI::V6;
@@ -24,9 +24,18 @@ pub(super) enum Done {
 pub(super) fn restrict(kept: &Kept) -> Result<Done, RulesetError> {
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
     let ruleset = ruleset.handle_access(AccessFs::from_all(KNOWN))?;
-    // Who may make sockets of the internet connects where it likes.
-    let ruleset = if kept.network { ruleset } else { ruleset.handle_access(AccessNet::from_all(KNOWN))? };
-    let mut ruleset = ruleset.scope(Scope::Signal)?.create()?;
+    let ruleset = match kept.half {
+        // Who may make sockets of the internet connects where it likes.
+        Half::Core { network: true } => ruleset,
+        Half::Core { network: false } | Half::Front => ruleset.handle_access(AccessNet::from_all(KNOWN))?,
+    };
+    let ruleset = ruleset.scope(Scope::Signal)?;
+    // Sockets that are no files belong to nobody. A service manager may have one.
+    let ruleset = match kept.half {
+        Half::Front if !hears_by_name() => ruleset.scope(Scope::AbstractUnixSocket)?,
+        Half::Front | Half::Core { .. } => ruleset,
+    };
+    let mut ruleset = ruleset.create()?;
     // A program that is read is not run: execve(2) is not allowed anyhow.
     let reads = AccessFs::ReadFile | AccessFs::ReadDir;
     for path in &kept.reads {
@@ -39,14 +48,16 @@ pub(super) fn restrict(kept: &Kept) -> Result<Done, RulesetError> {
             AccessFs::from_all(KNOWN) & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock),
         )?;
     }
-    if let Some(port) = kept.binds.filter(|_| !kept.network) {
-        ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::BindTcp))?;
-    }
     Ok(match ruleset.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Done::Whole,
         RulesetStatus::PartiallyEnforced => Done::InPart,
         RulesetStatus::NotEnforced => Done::Nothing,
     })
+}
+
+/// Whether the service manager is told things through an abstract socket (sd_notify(3)).
+fn hears_by_name() -> bool {
+    env::var_os("NOTIFY_SOCKET").is_some_and(|socket| socket.as_encoded_bytes().starts_with(b"@"))
 }
 
 /// What is not there needs no rule.

@@ -10,6 +10,8 @@ use std::{
 use super::*;
 
 const PLAYED: &str = "HALLMARK_CONFINED_TEST";
+/// Names the half that is played.
+const HALF: &str = "HALLMARK_CONFINED_TEST_HALF";
 
 /// What was tried, and whether it went.
 fn tried(directory: &Path) -> Vec<(&'static str, bool)> {
@@ -25,6 +27,7 @@ fn tried(directory: &Path) -> Vec<(&'static str, bool)> {
         ("writes where it may write", fs::write(path("writable/new"), "x").is_ok()),
         ("renames where it may write", fs::rename(path("writable/new"), path("writable/newer")).is_ok()),
         ("moves it to where it is not its own", fs::rename(path("writable/newer"), path("out")).is_ok()),
+        ("makes a thread", std::thread::Builder::new().spawn(|| {}).is_ok_and(|thread| thread.join().is_ok())),
         ("runs a program", Command::new("/bin/true").status().is_ok()),
         ("listens on a port", TcpListener::bind("127.0.0.1:0").is_ok()),
         ("connects to a port", TcpStream::connect("127.0.0.1:9").is_err_and(|error| error.raw_os_error() == Some(111))),
@@ -45,7 +48,7 @@ fn played() {
     let kept = Kept {
         reads: vec![directory.join("readable"), directory.join("not-there")],
         writes: vec![directory.join("writable")],
-        ..Kept::default()
+        half: if env::var(HALF).unwrap() == "front" { Half::Front } else { Half::Core { network: false } },
     };
     // Threads of the test's own are not confined, and do nothing.
     confine(&kept).unwrap();
@@ -56,6 +59,13 @@ fn played() {
 
 #[test]
 fn a_confined_process_has_its_own_files_and_no_other_and_no_network_and_runs_nothing() {
+    // Whatever a front is allowed elsewhere, it writes nothing and starts nothing.
+    for (half, writes) in [("core", true), ("front", false)] {
+        is_confined(half, writes);
+    }
+}
+
+fn is_confined(half: &str, writes: bool) {
     let directory = tempfile::tempdir().unwrap();
     for name in ["readable", "writable"] {
         fs::create_dir(directory.path().join(name)).unwrap();
@@ -65,13 +75,15 @@ fn a_confined_process_has_its_own_files_and_no_other_and_no_network_and_runs_not
     let played = Command::new(env::current_exe().unwrap())
         .args(["--exact", "confine::tests::played", "--nocapture"])
         .env(PLAYED, directory.path())
+        .env(HALF, half)
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&played.stdout).into_owned() + &String::from_utf8_lossy(&played.stderr);
     assert!(played.status.success(), "{told}");
     let went: Vec<_> = told.lines().filter_map(|line| line.split_once("tried: ")?.1.strip_suffix(": true")).collect();
-    let always = ["makes a Unix socket"];
-    let with_landlock = ["reads what it may read", "writes where it may write", "renames where it may write"];
+    let always = ["makes a thread", "makes a Unix socket"];
+    let writing = ["writes where it may write", "renames where it may write"];
+    let with_landlock = [&["reads what it may read"][..], if writes { &writing } else { &[] }].concat();
     if told.contains("no landlock") {
         // Then only system calls are kept from it; the kernel without landlock is told of.
         assert!(!went.contains(&"runs a program") && !went.contains(&"connects to a port"), "{told}");

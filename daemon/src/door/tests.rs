@@ -14,6 +14,7 @@ use super::*;
 struct Echo {
     gate: Semaphore,
     heard: AtomicUsize,
+    unsent: AtomicUsize,
 }
 
 struct Stand {
@@ -32,6 +33,10 @@ impl Answers for Arc<Echo> {
         })
     }
 
+    fn unsent(&self) {
+        self.unsent.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn state(&self, with_keys: bool) -> CoreState {
         CoreState { serving: true, keys_known: with_keys, ..CoreState::default() }
     }
@@ -41,7 +46,8 @@ impl Stand {
     fn new(uid: u32, gate: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = StdListener::bind(directory.path().join("door")).unwrap();
-        let echo = Arc::new(Echo { gate: Semaphore::new(gate), heard: AtomicUsize::new(0) });
+        let echo =
+            Arc::new(Echo { gate: Semaphore::new(gate), heard: AtomicUsize::new(0), unsent: AtomicUsize::new(0) });
         let door = Door::new(listener, uid, Arc::new(Arc::clone(&echo))).unwrap();
         Self { directory, echo, attending: tokio::spawn(door.attend()) }
     }
@@ -101,6 +107,33 @@ async fn calls_are_answered_under_their_numbers() {
 }
 
 #[tokio::test]
+async fn answers_for_a_front_that_has_gone_are_counted_and_those_that_it_had_are_not() {
+    let stand = Stand::new(getuid().as_raw(), 1);
+    let mut stream = stand.connect().await;
+    send(&mut stream, Kind::Call, 1, &call("GetChain", 10)).await;
+    receive(&mut stream).await.unwrap();
+    for number in 2..5 {
+        stand.echo.gate.forget_permits(1);
+        send(&mut stream, Kind::Call, number, &call("GetChain", 10)).await;
+    }
+    while stand.echo.heard.load(Ordering::SeqCst) < 4 {
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    // Somebody else comes, so that the end of the other is noticed.
+    stand.goes_on().await;
+    assert_eq!(stand.echo.unsent.load(Ordering::SeqCst), 0, "the core works on them");
+    stand.echo.gate.add_permits(3);
+    timeout(Duration::from_secs(10), async {
+        while stand.echo.unsent.load(Ordering::SeqCst) < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("they are counted");
+}
+
+#[tokio::test]
 async fn a_process_of_another_user_hears_nothing() {
     let stand = Stand::new(getuid().as_raw() + 1, FRAMES_MAX);
     let mut stream = stand.connect().await;
@@ -133,7 +166,7 @@ async fn only_methods_that_take_a_file_take_a_large_message() {
     let stand = Stand::open();
     let large = usize::try_from(USUAL_CALL_BYTES_MAX).unwrap();
     let mut stream = stand.connect().await;
-    for method in LARGE_METHODS {
+    for (method, _) in LARGE_METHODS {
         send(&mut stream, Kind::Call, 1, &call(method, large)).await;
         assert_eq!(receive(&mut stream).await.unwrap().0.kind, Kind::Reply);
     }
@@ -183,7 +216,7 @@ async fn large_messages_wait_until_there_is_room() {
     let stand = Stand::new(getuid().as_raw(), 0);
     let mut stream = stand.connect().await;
     let frame = call("RotateIntermediate", 17 * 1_024 * 1_024);
-    let fit = ROOM_BYTES / frame.len();
+    let fit = LARGE_ROOM_BYTES / frame.len();
     for _ in 0..fit {
         send(&mut stream, Kind::Call, 1, &frame).await;
     }
@@ -193,6 +226,13 @@ async fn large_messages_wait_until_there_is_room() {
     let one_more = timeout(Duration::from_millis(300), stream.write_all(&frame)).await;
     assert!(one_more.is_err(), "the room is full, and yet it was read");
     assert_eq!(stand.echo.heard.load(Ordering::SeqCst), fit);
+    // Who asks for less by another connection is not held up by it.
+    let mut usual = stand.connect().await;
+    send(&mut usual, Kind::Call, 3, &call("GetChain", 200_000)).await;
+    while stand.echo.heard.load(Ordering::SeqCst) == fit {
+        tokio::task::yield_now().await;
+    }
+    stand.goes_on().await;
 }
 
 #[tokio::test]

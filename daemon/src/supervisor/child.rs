@@ -23,8 +23,6 @@ use tokio::{
 use super::spec::Spec;
 use crate::heart::{ALIVE, ASKED, SERVING};
 
-/// This program, as it runs: another version that was installed meanwhile is not started beside it.
-const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Number of the first socket that a child is given (sd_listen_fds(3)).
 const FIRST_SOCKET: i32 = 3;
 /// What a child must not be told: who this process's service manager is.
@@ -36,8 +34,6 @@ const ASK_INTERVAL: Duration = Duration::from_millis(500);
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 /// The same for its first answer: until then it reads files.
 const FIRST_ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
-/// How long it may take until it serves: recovery of a ledger, and a device that is slow to open its sessions.
-const START_TIME_MAX: Duration = Duration::from_secs(180);
 /// How long it may take to stop; it answers what it has taken.
 const STOP_TIME_MAX: Duration = Duration::from_secs(60);
 /// Longest line that a child says, in bytes.
@@ -50,6 +46,7 @@ pub(super) struct Child {
     /// What it said of a line that has not ended.
     said: Vec<u8>,
     began: Instant,
+    start_time_max: Duration,
     /// Since when an answer is waited for.
     asked: Option<Instant>,
     has_answered: bool,
@@ -71,6 +68,8 @@ pub(super) enum How {
     Exited(ExitStatus),
     /// It was killed, since it did not answer.
     Hung,
+    /// It was killed, since it did not begin to serve in time.
+    DidNotServe,
     /// It was killed, since it said what no child says.
     Babbled,
     /// It was killed, since it did not stop.
@@ -82,7 +81,7 @@ impl Child {
     pub(super) fn spawn(spec: &Spec, first: bool) -> io::Result<Self> {
         let (own, its) = StdStream::pair()?;
         own.set_nonblocking(true)?;
-        let mut command = Command::new(OWN_PROGRAM);
+        let mut command = Command::new(&spec.program);
         command.arg0("hallmarkd").args(&spec.arguments).stdin(Stdio::from(OwnedFd::from(its))).kill_on_drop(true);
         // What is typed at a terminal is for the supervisor, which stops the others in order.
         command.process_group(0);
@@ -109,6 +108,7 @@ impl Child {
             socket: UnixStream::from_std(own)?,
             said: Vec::new(),
             began: Instant::now(),
+            start_time_max: spec.start_time_max,
             asked: None,
             has_answered: false,
             serves: false,
@@ -160,8 +160,8 @@ impl Child {
         if let Some(since) = self.stopping_since {
             return if since.elapsed() > STOP_TIME_MAX { Err(How::DidNotStop) } else { Ok(()) };
         }
-        if !self.serves && self.began.elapsed() > START_TIME_MAX {
-            return Err(How::Hung);
+        if !self.serves && self.began.elapsed() > self.start_time_max {
+            return Err(How::DidNotServe);
         }
         let time_max = if self.has_answered { ANSWER_TIME_MAX } else { FIRST_ANSWER_TIME_MAX };
         match self.asked {
@@ -215,7 +215,7 @@ impl How {
     pub(super) fn is_crash(self) -> bool {
         match self {
             Self::Exited(status) => !matches!(status.code(), Some(0 | FAILED)),
-            Self::Hung | Self::Babbled | Self::DidNotStop => true,
+            Self::Hung | Self::DidNotServe | Self::Babbled | Self::DidNotStop => true,
         }
     }
 
@@ -242,6 +242,7 @@ impl fmt::Display for How {
                 (None, None) => f.write_str("nobody knows how"),
             },
             Self::Hung => write!(f, "it did not answer in time, and was killed"),
+            Self::DidNotServe => f.write_str("it did not serve within `start-time-max` of [process], and was killed"),
             Self::Babbled => f.write_str("it said what none of these processes says, and was killed"),
             Self::DidNotStop => write!(f, "it did not stop within {} s, and was killed", STOP_TIME_MAX.as_secs()),
         }

@@ -1,7 +1,9 @@
 //! The core's doors: two Unix sockets in a directory of their own.
 
 use std::{
-    env, fs, io,
+    env,
+    ffi::OsString,
+    fs, io,
     os::unix::{fs::DirBuilderExt as _, fs::PermissionsExt as _, fs::chown, net::UnixListener},
     path::{Path, PathBuf},
 };
@@ -10,6 +12,8 @@ use aws_lc_rs::rand;
 
 use crate::{process::Users, trouble::Trouble, user::User};
 
+/// Where root keeps what lasts until the machine is started anew.
+const RUN: &str = "/run";
 /// Random bytes in the name of the directory.
 const NAME_BYTES: usize = 8;
 /// Mode of the directory where others than its owner connect to what is in it, by name.
@@ -29,7 +33,7 @@ pub(super) struct Doors {
 impl Doors {
     /// Opens them; each belongs to the user for whom it is.
     pub(super) fn open(users: Option<&Users>) -> Result<Self, Trouble> {
-        let base = base();
+        let base = base(users.is_some(), |variable| env::var_os(variable));
         let directory = base.join(name()?);
         let open = || {
             let mode = if users.is_some() { DIRECTORY_OF_USERS } else { DIRECTORY };
@@ -80,10 +84,14 @@ fn for_operators(directory: &Path) -> PathBuf {
     directory.join("operators")
 }
 
-/// Where such directories are.
-fn base() -> PathBuf {
-    let named = |variable| env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
-    named("RUNTIME_DIRECTORY").or_else(|| named("XDG_RUNTIME_DIR")).unwrap_or_else(env::temp_dir)
+/// Where such directories are. XDG_RUNTIME_DIR is its own user's alone: others could not go through it to their doors.
+fn base(of_others: bool, variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    let named = |name| variable(name).filter(|path| !path.is_empty());
+    // A service manager may give several, with colons between them (systemd.exec(5)).
+    let given = named("RUNTIME_DIRECTORY").and_then(|paths| env::split_paths(&paths).next());
+    let own = || named("XDG_RUNTIME_DIR").filter(|_| !of_others).map(PathBuf::from);
+    let run = || Some(PathBuf::from(RUN)).filter(|path| of_others && path.is_dir());
+    given.or_else(own).or_else(run).unwrap_or_else(env::temp_dir)
 }
 
 /// A name that nobody took before.
@@ -100,4 +108,25 @@ fn door(path: &Path, owner: Option<&User>) -> io::Result<UnixListener> {
         chown(path, Some(owner.uid), None)?;
     }
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doors_of_other_users_are_where_these_users_come() {
+        let both = |name: &str| match name {
+            "RUNTIME_DIRECTORY" => Some("/run/hallmark:/run/other".into()),
+            _ => Some("/run/user/0".into()),
+        };
+        let session = |name: &str| (name == "XDG_RUNTIME_DIR").then(|| "/run/user/0".into());
+        for of_others in [true, false] {
+            assert_eq!(base(of_others, both), Path::new("/run/hallmark"));
+            assert_ne!(base(of_others, |_| Some(OsString::new())), Path::new(""));
+        }
+        assert_eq!(base(false, session), Path::new("/run/user/0"));
+        assert!([Path::new(RUN), &env::temp_dir()].contains(&base(true, session).as_path()));
+        assert_eq!(base(false, |_| None), env::temp_dir());
+    }
 }

@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 /// The second pause; the first start is at once, and each further pause is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The longest pause: a device that is back is served within five seconds, start included.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// After so much time without a fall, pauses begin anew.
-const GOOD_TIME: Duration = Duration::from_secs(60);
+const GOOD_TIME: Duration = Duration::from_secs(10);
 /// Crashes within a minute after which a process is given up. One that ends with a sentence is started again without end: what it
 /// lacks, a device or room on the disk, may come back.
 const CRASHES_MAX: usize = 10;
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn the_first_start_is_at_once_and_pauses_grow_to_a_bound() {
         let (mut falls, mut now) = (Falls::default(), Instant::now());
-        let millis = [0, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000];
+        let millis = [0, 100, 200, 400, 800, 1_600, 2_000, 2_000, 2_000];
         let expected = millis.map(|millis| Next::After(Duration::from_millis(millis)));
         assert_eq!(pauses(&mut falls, &mut now, false, 9), expected);
         now += GOOD_TIME;

@@ -93,20 +93,29 @@ async fn keep(
     let (what, mut falls, mut first) = (spec.what, Falls::default(), true);
     loop {
         let began = Instant::now();
-        let child = Child::spawn(&spec, first).map_err(|source| Trouble::Spawn { what, source })?;
-        let (how, stopping) = run(child, &mut orders, &tell, (what, first, began)).await;
-        let told = how.to_string();
-        if stopping {
-            return if how.is_in_order() { Ok(()) } else { Err(Trouble::NotStopped { what, how: told }) };
-        }
-        if *tell.borrow() == Served::NotYet {
-            return Err(Trouble::NotStarted { what, how: told });
-        }
-        if how.is_final() {
-            return Err(Trouble::NotAgain { what, how: told });
-        }
-        first = false;
-        match falls.fall(how.is_crash(), Instant::now()) {
+        let (told, crashed) = match Child::spawn(&spec, first) {
+            Ok(child) => {
+                let (how, stopping) = run(child, &mut orders, &tell, (what, first, began)).await;
+                let told = how.to_string();
+                if stopping {
+                    return if how.is_in_order() { Ok(()) } else { Err(Trouble::NotStopped { what, how: told }) };
+                }
+                // The core alone is believed in this: a front says what it likes.
+                if spec.is_core && how.is_final() {
+                    return Err(Trouble::NotAgain { what, how: told });
+                }
+                if *tell.borrow() == Served::NotYet {
+                    return Err(Trouble::NotStarted { what, how: told });
+                }
+                first = false;
+                (told, how.is_crash())
+            }
+            // Processes and files of this machine may be there again in a moment.
+            Err(error) if *tell.borrow() != Served::NotYet => (format!("it cannot be started: {error}"), false),
+            Err(source) => return Err(Trouble::Spawn { what, source }),
+        };
+        // A front that comes down again and again is started again and again: its end is not the core's.
+        match falls.fall(crashed && spec.is_core, Instant::now()) {
             Next::GiveUp(times) => return Err(Trouble::GaveUp { what, times, how: told }),
             Next::After(pause) => {
                 tracing::error!("the {what} ended ({told}); it is started again{}", after(pause));
@@ -165,5 +174,77 @@ async fn stopped_within(pause: Duration, orders: &mut mpsc::UnboundedReceiver<Or
         biased;
         () = stop => true,
         () = sleep(pause) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, path::Path};
+
+    use super::*;
+
+    /// What tells this test program which child it plays.
+    const WRONG_PIN: &str = "ends-as-a-core-with-a-wrong-pin";
+    const SERVES: &str = "serves-and-ends-with-a-sentence";
+
+    fn spec(is_core: bool, plays: &str) -> Spec {
+        let arguments = ["--exact", "supervisor::keeper::tests::played", "--skip", plays, "--nocapture"];
+        Spec {
+            what: "played",
+            program: "/proc/self/exe".into(),
+            is_core,
+            start_time_max: Duration::from_secs(60),
+            arguments: arguments.map(Into::into).into(),
+            once: Vec::new(),
+            sockets: Vec::new(),
+            has_environment: true,
+        }
+    }
+
+    #[test]
+    fn played() {
+        let plays = |what: &str| std::env::args().any(|argument| argument == what);
+        if plays(WRONG_PIN) {
+            std::process::exit(crate::NOT_AGAIN.into());
+        }
+        if plays(SERVES) {
+            let supervisor = crate::heart::Heart::of(true).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            supervisor.serves(None);
+            let lived =
+                runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), supervisor.beat()).await });
+            std::process::exit(i32::from(lived.is_err()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_core_is_believed_that_another_start_does_harm_also_before_it_served_and_a_front_is_not() {
+        let core = Keeper::start(spec(true, WRONG_PIN)).serves().await;
+        assert!(matches!(core, Err(Trouble::NotAgain { .. })), "{core:?}");
+        let front = Keeper::start(spec(false, WRONG_PIN)).serves().await;
+        assert!(matches!(front, Err(Trouble::NotStarted { .. })), "{front:?}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_cannot_be_started_for_a_while_is_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("program");
+        let own = fs::read_link("/proc/self/exe").unwrap();
+        let there = |target: &Path| {
+            drop(fs::remove_file(&program));
+            symlink(target, &program).unwrap();
+        };
+        there(&own);
+        let mut keeper = Keeper::start(Spec { program: program.clone(), ..spec(true, SERVES) });
+        assert_eq!(keeper.serves().await.unwrap(), None);
+        there(Path::new("/nobody/is/here"));
+        // It ends after half a second, and its next starts find nothing.
+        let failed = tokio::time::timeout(Duration::from_secs(2), keeper.fails()).await;
+        assert!(failed.is_err(), "{failed:?}");
+        there(&own);
+        keeper.served.mark_unchanged();
+        tokio::time::timeout(Duration::from_secs(30), keeper.served.changed()).await.expect("it serves again").unwrap();
+        keeper.order(Order::Stop);
+        drop(keeper.ended().await);
     }
 }

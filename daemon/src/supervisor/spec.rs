@@ -2,17 +2,18 @@
 
 use std::{
     ffi::OsString,
-    net::TcpListener,
     os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
+    time::Duration,
 };
 
-use hallmark_front::{FrontConfig, FrontError};
+use hallmark_front::FrontConfig;
 
 use super::doors::Doors;
 use crate::{
     arguments::{LogArguments, RunArguments},
     core_process::{CALLERS_DOOR, OPERATORS_DOOR},
+    front_process::listen,
     process::Users,
     settings::Settings,
     trouble::Trouble,
@@ -23,6 +24,12 @@ use crate::{
 pub(super) struct Spec {
     /// What people call it.
     pub(super) what: &'static str,
+    /// The program.
+    pub(super) program: PathBuf,
+    /// Whether it is the core, whose last word is believed.
+    pub(super) is_core: bool,
+    /// How long it may take until it serves.
+    pub(super) start_time_max: Duration,
     pub(super) arguments: Vec<OsString>,
     /// Further arguments at the first start alone: an operator's word holds for once.
     pub(super) once: Vec<OsString>,
@@ -31,6 +38,9 @@ pub(super) struct Spec {
     /// Whether it has this process's environment, where secrets may stand.
     pub(super) has_environment: bool,
 }
+
+/// This program, as it runs: another version that was installed meanwhile is not started beside it.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// All of them.
 pub(super) struct Specs {
@@ -53,8 +63,19 @@ pub(super) fn specs(
         typed.extend(["--door".into(), door.into()]);
         typed.extend(common(&arguments.logging));
         typed.extend(user(own).into_iter().flatten());
-        let sockets = vec![("listen", listen(config)?)];
-        Ok::<_, Trouble>(Spec { what, arguments: typed, once: Vec::new(), sockets, has_environment: false })
+        let sockets = vec![("listen", listen(config)?.into())];
+        let start_time_max = settings.process.start_time_max()?;
+        let once = Vec::new();
+        Ok::<_, Trouble>(Spec {
+            what,
+            program: OWN_PROGRAM.into(),
+            is_core: false,
+            start_time_max,
+            arguments: typed,
+            once,
+            sockets,
+            has_environment: false,
+        })
     };
     fronts.push(front("front", &settings.front()?, doors.callers_path(), users.map(|users| &users.front))?);
     if let Some(config) = settings.operators_front()? {
@@ -79,18 +100,23 @@ pub(super) fn specs(
     if settings.operators.is_some() {
         sockets.push((OPERATORS_DOOR, own(&doors.operators)?));
     }
-    Ok(Specs { core: Spec { what: "core", arguments: typed, once, sockets, has_environment: true }, fronts })
+    let start_time_max = settings.process.start_time_max()?;
+    let core = Spec {
+        what: "core",
+        program: OWN_PROGRAM.into(),
+        is_core: true,
+        start_time_max,
+        arguments: typed,
+        once,
+        sockets,
+        has_environment: true,
+    };
+    Ok(Specs { core, fronts })
 }
 
 fn common(logging: &LogArguments) -> [OsString; 5] {
     let format = logging.log_format.word().into();
     ["--supervised".into(), "--log-format".into(), format, "--log".into(), logging.log.clone().into()]
-}
-
-fn listen(config: &FrontConfig) -> Result<OwnedFd, Trouble> {
-    let address = config.address();
-    let listener = TcpListener::bind(address).map_err(|source| FrontError::Listen { address, source })?;
-    Ok(listener.into())
 }
 
 fn own(listener: &std::os::unix::net::UnixListener) -> Result<OwnedFd, Trouble> {

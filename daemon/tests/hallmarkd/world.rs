@@ -106,7 +106,7 @@ impl World {
             .args(self.flags)
             .args(more)
             // Where the core's doors are; what is killed leaves them behind.
-            .env("XDG_RUNTIME_DIR", self.directory.path())
+            .env("RUNTIME_DIRECTORY", self.directory.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

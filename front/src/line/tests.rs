@@ -162,3 +162,53 @@ async fn bytes_that_are_no_frame_end_the_connection_and_nothing_else() {
     peer.write(Kind::Reply, header.number, b"here").await;
     assert_eq!(call.await.unwrap(), "here");
 }
+
+#[tokio::test]
+async fn a_large_call_that_nobody_reads_holds_up_no_other() {
+    let played = Played::new();
+    let line = played.line();
+    let mut usual = played.accept().await;
+    let file = Bytes::from(vec![7; 4 * 1_024 * 1_024]);
+    let large = tokio::spawn(line.call(file.clone(), patience(true)));
+    let mut slow = played.accept().await;
+    for _ in 0..3 {
+        let call = ask(&line, b"small", true);
+        let (header, content) = usual.read().await;
+        assert_eq!(content, b"small");
+        usual.write(Kind::Reply, header.number, b"done").await;
+        assert_eq!(call.await.unwrap(), "done");
+    }
+    assert!(!large.is_finished());
+    let (header, content) = slow.read().await;
+    assert_eq!(content, file);
+    slow.write(Kind::Reply, header.number, b"taken").await;
+    assert_eq!(large.await.unwrap(), "taken");
+}
+
+#[tokio::test]
+async fn a_call_whose_time_is_over_is_not_sent() {
+    let played = Played::new();
+    let line = played.line();
+    let mut peer = played.accept().await;
+    line.greeting().await;
+    let over = Patience { until: Instant::now(), repeatable: true };
+    assert!(line.call(Bytes::from_static(b"late"), over).await.is_empty());
+    let call = ask(&line, b"in time", true);
+    let (header, content) = peer.read().await;
+    assert_eq!(content, b"in time");
+    peer.write(Kind::Reply, header.number, b"done").await;
+    assert_eq!(call.await.unwrap(), "done");
+}
+
+#[tokio::test]
+async fn a_call_is_not_sent_again_long_after_it_was_sent_first() {
+    let played = Played::new();
+    let line = played.line();
+    let mut peer = played.accept().await;
+    let call = ask(&line, b"old", true);
+    peer.read().await;
+    tokio::time::pause();
+    tokio::time::advance(SENT_AGAIN_TIME_MAX).await;
+    drop(peer);
+    assert!(call.await.unwrap().is_empty(), "its caller has patience for longer, and is told to come back");
+}

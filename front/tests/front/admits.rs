@@ -20,7 +20,7 @@ async fn a_caller_with_a_certificate_is_served() {
     assert_eq!(answer.message(), b"request".as_slice());
     let unary = world.core.next_unary().await;
     assert_eq!((unary.method.as_str(), unary.body.as_ref()), ("MintCertificate", b"request".as_slice()));
-    assert_eq!(unary.caller_chain, [world.caller_certificate().as_ref()]);
+    assert_eq!(unary.caller_certificate, world.caller_certificate().as_ref());
     assert_eq!((world.counters.connections_accepted(), world.counters.requests()), (1, 1));
 }
 
@@ -101,6 +101,6 @@ async fn a_second_connection_presents_its_certificate_again() {
         // After a call, a ticket would have arrived and the second handshake be a resumption.
         caller.call("GetChain", b"?").await.unwrap().message();
         assert_eq!(caller.handshake, HandshakeKind::Full);
-        assert_eq!(world.core.next_unary().await.caller_chain, [world.caller_certificate().as_ref()]);
+        assert_eq!(world.core.next_unary().await.caller_certificate, world.caller_certificate().as_ref());
     }
 }

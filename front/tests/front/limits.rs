@@ -1,11 +1,12 @@
 //! What is turned away before the core, and that the core hears of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::support::{Answer, Caller, World, framed};
+use crate::support::{Act, Answer, Caller, World, eventually, framed};
 use bytes::Bytes;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
+use tokio::sync::Semaphore;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, body::Body};
 
@@ -47,10 +48,29 @@ async fn the_core_hears_of_a_message_that_was_turned_away() {
         assert_eq!((answer.code(), answer.reason().as_str()), (code, reason));
         let told = world.core.next_turned_away().await;
         assert_eq!((told.method.as_str(), told.reason.as_str()), (method, reason));
-        assert_eq!(told.caller_chain, [world.caller_certificate().as_ref()]);
+        assert_eq!(told.caller_certificate, world.caller_certificate().as_ref());
     }
     assert_eq!(world.counters.turned_away(hallmark_front::Reason::MalformedFrame), 4);
     assert!(world.core.heard_nothing_more().await);
+}
+
+#[tokio::test]
+async fn what_the_core_still_works_on_takes_room_after_its_callers_have_gone() {
+    let world = World::start();
+    let caller = world.connect().await;
+    let gate = Arc::new(Semaphore::new(0));
+    // Three manifests fit, and the core does not let go of them.
+    let manifest = vec![1; 17 * 1_024 * 1_024];
+    for _ in 0..3 {
+        world.core.act(Act::WaitFor(Arc::clone(&gate)));
+        let answer = caller.call_within("2S", "RotateIntermediate", &manifest).await.unwrap();
+        assert_eq!(answer.code(), Code::DeadlineExceeded);
+    }
+    let answer = caller.call("RotateIntermediate", &manifest).await.unwrap();
+    assert_eq!((answer.code(), answer.reason().as_str()), (Code::Unavailable, "OVERLOADED"));
+    gate.add_permits(4);
+    eventually("the core has done with them", || world.core.finished() == 3).await;
+    assert_eq!(caller.call("RotateIntermediate", &manifest).await.unwrap().code(), Code::Ok);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ async fn an_expired_caller_certificate_is_refused_at_the_next_request() {
     assert_eq!((answer.code(), answer.reason().as_str()), (Code::Unauthenticated, "CALLER_NOT_ADMITTED"));
     let told = world.core.next_turned_away().await;
     assert_eq!((told.method.as_str(), told.reason.as_str()), ("GetChain", "CALLER_NOT_ADMITTED"));
-    assert_eq!(told.caller_chain, [world.caller_certificate().as_ref()]);
+    assert_eq!(told.caller_certificate, world.caller_certificate().as_ref());
     caller.ended().await;
     assert!(world.core.heard_nothing_more().await);
     assert_eq!(world.counters.turned_away(Reason::CallerNotAdmitted), 1);

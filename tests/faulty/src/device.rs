@@ -140,6 +140,11 @@ impl Device {
         self.board.pin_attempts.store(0, SeqCst);
     }
 
+    /// As if somebody had tried so many wrong PINs since the last right one.
+    pub fn had_wrong_pins(&self, attempts: u64) {
+        self.board.pin_attempts.store(attempts, SeqCst);
+    }
+
     /// Each signature takes so long, and so many are made at a time. A latency of zero ends it.
     pub fn pace(&self, latency: Duration, parallel: u64) {
         assert!(parallel > 0, "a device that signs nothing hangs");

@@ -78,7 +78,7 @@ impl Killed {
     fn await_end(&self, daemon: Daemon, injected: &[Injected]) {
         match injected {
             [Injected::Change(_)] => daemon.kill(),
-            _ => daemon.await_end(),
+            _ => drop(daemon.await_end()),
         }
     }
 

@@ -1,7 +1,12 @@
-//! Front and core are two processes: what a core that dies or hangs costs, what a front can do that was taken over, and who reads what.
+//! Front and core are two processes: what a core that dies or hangs costs, what a front can do that was taken over, who reads what, and what
+//! becomes of a wrong PIN.
 
 #[cfg(test)]
+mod locks;
+#[cfg(test)]
 mod recovers;
+#[cfg(test)]
+mod starts;
 #[cfg(test)]
 mod subverted;
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Subverted {
     async fn call(&mut self, caller: Bytes, method: &str, message: &impl Message) -> Reply {
         let unary = Unary {
             method: method.to_owned(),
-            caller_chain: vec![caller],
+            caller_certificate: caller,
             deadline_boottime_nanos: NEVER,
             body: message.encode_to_vec().into(),
         };
@@ -188,7 +188,7 @@ async fn arbitrary_bytes_and_lengths_end_their_connection_and_nothing_else() {
     for method in ["MintCertificate", "GetChain", "RotateIntermediate", "ListEpochs", "", "Ä", &"M".repeat(5_000)] {
         let unary = Unary {
             method: method.to_owned(),
-            caller_chain: vec![coordinator.clone(), Bytes::copy_from_slice(&random)],
+            caller_certificate: coordinator.clone(),
             deadline_boottime_nanos: NEVER,
             body: Bytes::copy_from_slice(&random),
         };

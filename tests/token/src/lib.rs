@@ -68,10 +68,7 @@ impl Token {
     pub fn make_labelled(label: &str) -> Self {
         let context = &*CONTEXT;
         let slot = initialised(label);
-        let session = context.open_rw_session(slot).expect("a session");
-        session.login(UserType::So, Some(&AuthPin::from(SO_PIN))).expect("log-in of the security officer");
-        session.init_pin(&AuthPin::from(PIN)).expect("C_InitPIN");
-        session.close().expect("C_CloseSession");
+        set_pin(slot);
         let serial = context.get_token_info(slot).expect("C_GetTokenInfo").serial_number().to_owned();
         Self { label: label.to_owned(), serial, slot }
     }
@@ -155,9 +152,23 @@ impl Token {
         let session = self.session();
         let template = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(label.into())];
         let first = *session.find_objects(&template).expect("C_FindObjects").first().expect("a key of that label");
-        let read = session.get_attributes(first, &[AttributeType::Id]).expect("C_GetAttributeValue");
-        let Some(Attribute::Id(id)) = read.into_iter().next() else { panic!("a key without CKA_ID") };
-        make_pair(&session, label, id);
+        make_pair(&session, label, id(&session, first));
+    }
+
+    /// Initialises the token anew under its label, and makes a key for each that was there, with its label and CKA_ID: as if somebody had
+    /// set up another device in its place.
+    pub fn initialise_anew(&self) {
+        let session = self.session();
+        let keys = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).expect("C_FindObjects");
+        let named = |key| (label(&session, key), id(&session, key));
+        let named: Vec<_> = keys.into_iter().map(named).collect();
+        session.close().expect("C_CloseSession");
+        CONTEXT.init_token(self.slot, &AuthPin::from(SO_PIN), &self.label).expect("C_InitToken");
+        set_pin(self.slot);
+        let session = self.session();
+        for (label, id) in named {
+            make_pair(&session, std::str::from_utf8(&label).expect("a label in UTF-8"), id);
+        }
     }
 
     /// Closes all sessions of this process with the token, as if the device had been pulled and put back.
@@ -184,6 +195,19 @@ impl Drop for Token {
 }
 
 /// Initialises a token that no test uses, with this label.
+fn set_pin(slot: Slot) {
+    let session = CONTEXT.open_rw_session(slot).expect("a session");
+    session.login(UserType::So, Some(&AuthPin::from(SO_PIN))).expect("log-in of the security officer");
+    session.init_pin(&AuthPin::from(PIN)).expect("C_InitPIN");
+    session.close().expect("C_CloseSession");
+}
+
+fn id(session: &Session, object: ObjectHandle) -> Vec<u8> {
+    let read = session.get_attributes(object, &[AttributeType::Id]).expect("C_GetAttributeValue");
+    let Some(Attribute::Id(id)) = read.into_iter().next() else { panic!("a key without CKA_ID") };
+    id
+}
+
 fn initialised(label: &str) -> Slot {
     let context = &*CONTEXT;
     let mut spare = spare();
