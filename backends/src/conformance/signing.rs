@@ -13,7 +13,7 @@ use super::{AMPLE, World, message, request, sign};
 use crate::{
     BackendError, Description, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey, QUEUE_JOBS_MAX,
     SignError,
-    backend::{Backend, Gate, OpenKey, Signer},
+    backend::{Backend, Gate, Guard, OpenKey, Signer},
     patience::Patience,
 };
 
@@ -147,6 +147,9 @@ impl Backend for Liar {
     }
     fn destroy(&self, _: &KeyReference, _: SpkiDigest) -> Result<(), BackendError> {
         Ok(())
+    }
+    fn guards(&self, _: &KeyReference, _: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
+        Ok(Vec::new())
     }
     fn clear(&self, _: &KeyLabel) -> Result<usize, BackendError> {
         Ok(0)
