@@ -13,6 +13,7 @@
 pub mod arguments;
 mod authority;
 mod bundle;
+mod ceremony;
 mod certificate;
 mod certificates;
 mod chain;
@@ -97,6 +98,7 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Certificate(command) => certificates::certificate(command, config, screen),
         Command::Authority(command) => authority::authority(command, config, screen),
         Command::Metrics(arguments) => metrics::metrics(arguments, config, screen),
+        Command::Ceremony(command) => ceremony::ceremony(command, screen),
         Command::Completions(completions) => documents::completions(completions, screen),
         Command::Man(man) => documents::man(man, screen),
     }

@@ -1,0 +1,301 @@
+//! Why a ceremony does not go on. Each is one sentence, and [`CeremonyError::hint`] says what to do.
+
+use std::{io, path::PathBuf};
+
+use hallmark_backends::BackendError;
+use hallmark_ledger::{LedgerError, OpenError};
+use hallmark_policy::{Reason, profile::Mistake};
+
+/// Why a ceremony does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CeremonyError {
+    /// The file has mistakes.
+    #[error("`{}` has {} mistake(s)", path.display(), mistakes.len())]
+    Mistakes {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        mistakes: Vec<Mistake>,
+    },
+    /// A file cannot be read.
+    #[error("`{}` cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("`{}` is no {wanted}", path.display())]
+    NotOne {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// A file cannot be written.
+    #[error("`{}` cannot be written: {source}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An output is there.
+    #[error("the {what} `{}` is there already", path.display())]
+    OutputExists {
+        /// What it would be.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The policy lacks the authority.
+    #[error("the policy `{}` has no authority `{authority}`", path.display())]
+    NoAuthority {
+        /// The policy.
+        path: PathBuf,
+        /// The authority.
+        authority: String,
+    },
+    /// The policy, or the ledger, says no.
+    #[error("{what} is refused: {}", .reasons.iter().map(|reason| reason.sentence.as_str()).collect::<Vec<_>>().join("; "))]
+    Refused {
+        /// What was to be made.
+        what: &'static str,
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] Box<BackendError>),
+    /// The device is another than the file describes.
+    #[error("the token's {what} is {found}, and the file says {wanted}")]
+    OtherDevice {
+        /// What is different.
+        what: &'static str,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        wanted: String,
+    },
+    /// The device cannot do it.
+    #[error("the token cannot be used: {sentence}")]
+    Incapable {
+        /// Why.
+        sentence: String,
+    },
+    /// The label is taken.
+    #[error("the token has an object called `{label}` already")]
+    LabelTaken {
+        /// The label.
+        label: String,
+    },
+    /// No PIN.
+    #[error("there is no PIN: {sentence}")]
+    NoPin {
+        /// Why.
+        sentence: String,
+    },
+    /// The log cannot be opened.
+    #[error("the log of ceremonies cannot be opened: {0}")]
+    Open(#[from] Box<OpenError>),
+    /// The log does not take something.
+    #[error("the log of ceremonies: {0}")]
+    Ledger(#[from] LedgerError),
+    /// The log's key is missing or wrong.
+    #[error("the key of the log of ceremonies: {sentence}")]
+    LogKey {
+        /// What is wrong.
+        sentence: String,
+    },
+    /// The log has no such root.
+    #[error("the log in `{}` has no root of `{authority}` that was made in a ceremony", log.display())]
+    NoRoot {
+        /// The log's directory.
+        log: PathBuf,
+        /// The authority.
+        authority: String,
+    },
+    /// The log has a root of that authority.
+    #[error("the log in `{}` has a root of `{authority}` already", log.display())]
+    RootExists {
+        /// The log's directory.
+        log: PathBuf,
+        /// The authority.
+        authority: String,
+    },
+    /// The certificate that was given is not that of the root in the log.
+    #[error("`{}` is not the certificate of the root in the log", path.display())]
+    OtherRoot {
+        /// The certificate.
+        path: PathBuf,
+    },
+    /// The ceremony was done before.
+    #[error("the ceremony `{ceremony}` is finished, with a transcript of SHA-256 {transcript_sha256}")]
+    Finished {
+        /// Its name.
+        ceremony: String,
+        /// The transcript.
+        transcript_sha256: String,
+    },
+    /// It was begun with another file.
+    #[error("the ceremony `{ceremony}` was begun with another file, of SHA-256 {sha256}")]
+    OtherFile {
+        /// Its name.
+        ceremony: String,
+        /// That file.
+        sha256: String,
+    },
+    /// The journal does not read.
+    #[error("the journal `{}` does not read: {sentence}", path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        sentence: String,
+    },
+    /// Reality differs from the rehearsal.
+    #[error("step `{step}` differs from the rehearsal: {sentence}; nothing that follows was done")]
+    Differs {
+        /// The step.
+        step: String,
+        /// In what.
+        sentence: String,
+    },
+    /// The rehearsal failed.
+    #[error("the rehearsal failed: {sentence}; the device was not touched")]
+    Rehearsal {
+        /// Why.
+        sentence: String,
+    },
+    /// A witness says no.
+    #[error("{by} does not let step `{step}` be done")]
+    Declined {
+        /// The step.
+        step: String,
+        /// Who.
+        by: String,
+    },
+    /// Nobody is there to be asked.
+    #[error("nobody can be asked: {sentence}")]
+    Nobody {
+        /// Why.
+        sentence: String,
+    },
+    /// The key did not sign.
+    #[error("the key did not sign: {sentence}")]
+    NotSigned {
+        /// Why.
+        sentence: String,
+    },
+    /// What was made does not verify.
+    #[error("the {what} that was made does not hold: {sentence}")]
+    Wrong {
+        /// What.
+        what: &'static str,
+        /// Why.
+        sentence: String,
+    },
+    /// A defect of this program.
+    #[error("this program cannot go on: {sentence}")]
+    Defect {
+        /// What happened.
+        sentence: String,
+    },
+}
+
+impl From<BackendError> for CeremonyError {
+    fn from(error: BackendError) -> Self {
+        Self::Device(Box::new(error))
+    }
+}
+
+impl CeremonyError {
+    /// Whether whoever reviews the file and the things around it would have found it: nothing was done.
+    #[must_use]
+    pub fn is_of_the_plan(&self) -> bool {
+        matches!(
+            self,
+            Self::Mistakes { .. }
+                | Self::Unreadable { .. }
+                | Self::NotOne { .. }
+                | Self::OutputExists { .. }
+                | Self::NoAuthority { .. }
+                | Self::Refused { .. }
+                | Self::OtherDevice { .. }
+                | Self::Incapable { .. }
+                | Self::LabelTaken { .. }
+                | Self::NoRoot { .. }
+                | Self::RootExists { .. }
+                | Self::OtherRoot { .. }
+                | Self::Finished { .. }
+                | Self::OtherFile { .. }
+                | Self::Rehearsal { .. }
+        )
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let text = match self {
+            Self::Mistakes { .. } => "docs/ceremony.md describes every setting",
+            Self::Unreadable { .. } => "correct the path in the ceremony's file, or the file's owner and mode",
+            Self::NotOne { .. } => "correct the path in the ceremony's file",
+            Self::Unwritable { .. } => {
+                "make room, or the directory writable, and run the same file again: it goes on where it stopped"
+            }
+            Self::OutputExists { .. } => "name another file, or move the old one away; nothing is ever overwritten",
+            Self::NoAuthority { .. } => {
+                "correct `authority` in [policy]; `hallmark policy check` lists those that there are"
+            }
+            Self::Refused { reasons, .. } => {
+                let allowed: Vec<_> = reasons.iter().filter_map(|reason| reason.allowed.as_deref()).collect();
+                return if allowed.is_empty() {
+                    "correct the ceremony's file or the policy; nothing was made".to_owned()
+                } else {
+                    format!("what is allowed: {}", allowed.join("; "))
+                };
+            }
+            Self::Device(error) => return device_hint(error),
+            Self::OtherDevice { .. } => "connect the device that the file describes, or have the file reviewed again",
+            Self::Incapable { .. } => "use a device that can, or another kind of key in the policy",
+            Self::LabelTaken { .. } => "choose another label: no key is ever overwritten",
+            Self::NoPin { .. } => "name a `pin-file` in [device], or run it in a terminal",
+            Self::Open(_) => "is another ceremony of this log under way? Otherwise correct `directory` in [log]",
+            Self::Ledger(_) => {
+                "make room on the disk of the log, and run the same file again: it goes on where it stopped"
+            }
+            Self::LogKey { .. } => "restore the directory of the log as it was; a log whose key is lost ends",
+            Self::NoRoot { .. } => "use the log, and the `directory`, of the ceremony that made the root",
+            Self::RootExists { .. } => "a root is made once; name another authority in the policy",
+            Self::OtherRoot { .. } => "give the certificate that the ceremony of this log has written",
+            Self::Finished { .. } => {
+                "give a new ceremony a new name; `hallmark ceremony verify` checks the one that is finished"
+            }
+            Self::OtherFile { .. } => "go on with that file, or give this ceremony another name",
+            Self::Journal { .. } => "restore it from a copy; without it the run cannot be gone on with",
+            Self::Differs { .. } => {
+                "find out why the device behaves otherwise; the same file goes on when it does not, and what was made stands in the log"
+            }
+            Self::Rehearsal { .. } => "`hallmark ceremony rehearse` shows the rehearsal alone",
+            Self::Declined { .. } => "what was done before stands in the log; the same file goes on where it stopped",
+            Self::Nobody { .. } => "run it in a terminal, or with --unattended",
+            Self::NotSigned { .. } => "check the device, and run the same file again: it goes on where it stopped",
+            Self::Wrong { .. } | Self::Defect { .. } => "keep everything as it is, and report this",
+        };
+        text.to_owned()
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "most of them say themselves what to do")]
+fn device_hint(error: &BackendError) -> String {
+    match error {
+        BackendError::WrongPin { .. } => {
+            "give the right PIN; it is tried once each time, and tokens lock after a few".to_owned()
+        }
+        BackendError::Gone { .. } | BackendError::Broken { .. } | BackendError::Hung { .. } => {
+            "connect the device again, and run the same file again: it goes on where it stopped".to_owned()
+        }
+        _ => "see the device's own tool; nothing that follows was done".to_owned(),
+    }
+}
