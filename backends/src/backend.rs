@@ -10,6 +10,7 @@ use std::{
 };
 
 use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
+use secrecy::SecretString;
 
 use crate::{
     error::BackendError,
@@ -30,6 +31,8 @@ pub(crate) trait Backend: Send + Sync {
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError>;
     /// What guards a key, as the device tells it: evidence for a record.
     fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError>;
+    /// Gives the token another PIN. Afterwards this backend opens no session any more, since it has the one before.
+    fn change_pin(&self, new: &SecretString) -> Result<(), BackendError>;
     /// Destroys every key of that label, and its public half, if all of them may be destroyed; says how many there were.
     fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError>;
     fn list(&self) -> Result<Vec<KeyReference>, BackendError>;

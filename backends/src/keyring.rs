@@ -179,6 +179,15 @@ impl Keyring {
         self.operate("tell what guards a key", move |backend| backend.guards(&reference, expected))
     }
 
+    /// Gives the token another PIN. Afterwards this keyring opens no session any more, since it has the PIN before: drop it.
+    ///
+    /// # Errors
+    /// See [`BackendError`]; where the answer was lost, the token may have either.
+    pub fn change_pin(&self, new: &SecretString) -> Result<(), BackendError> {
+        let new = new.clone();
+        self.operate("change the PIN", move |backend| backend.change_pin(&new))
+    }
+
     /// Lets a key sign no longer: what waits for it is answered [`SignError::NotOpen`], also if it is opened again. One signature for each session may
     /// be in the device at this moment; whoever asked for it still gets it.
     pub fn close(&self, key: SpkiDigest) {

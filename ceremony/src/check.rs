@@ -110,7 +110,7 @@ pub(crate) fn papers(ceremony: &Ceremony) -> Result<Checked, CeremonyError> {
             read_subject(&mut checked, ceremony, task)?;
         }
         Task::Crl(task) => read_root(&mut checked, &task.issuer)?,
-        Task::Destroy(_) | Task::LogKey(_) => {}
+        Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) => {}
     }
     let now = moment(ceremony, UnixTime::from_secs(book::now().0.div_euclid(1_000)));
     let stand_in = match (&ceremony.task, checked.kind) {
@@ -151,7 +151,8 @@ pub(crate) fn moment(ceremony: &Ceremony, now: UnixTime) -> UnixTime {
         | Task::Crl(_)
         | Task::Key(_)
         | Task::Destroy(_)
-        | Task::LogKey(_) => now,
+        | Task::LogKey(_)
+        | Task::Quorum(_) => now,
     }
 }
 
@@ -206,7 +207,7 @@ pub(crate) fn decide(
             };
             ("the CRL", decide_crl(checked.policy()?, checked.authority_name(), request, now))
         }
-        Task::Key(_) | Task::Destroy(_) | Task::LogKey(_) => return Ok(None),
+        Task::Key(_) | Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) => return Ok(None),
     };
     match decision {
         Decision::Approve(approved) => Ok(Some(*approved)),

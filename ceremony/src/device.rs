@@ -16,7 +16,11 @@ use crate::{
     meaning::{DevicePlace, Task},
     output,
     people::People,
+    quorum::{QuorumRecord, Share, ShareError},
 };
+
+/// How many shares may be mistyped, all together.
+const MISTYPED_MAX: usize = 10;
 
 /// Longest PIN that is read, in bytes.
 const PIN_BYTES_MAX: usize = 256;
@@ -69,10 +73,16 @@ pub(crate) fn is_able(found: &Survey, task: &Task, kind: Option<KeyKind>) -> Res
 impl Device {
     /// Logs in, once.
     pub(crate) fn open(place: &DevicePlace, people: &mut dyn People) -> Result<Self, CeremonyError> {
-        let pin = match &place.pin_file {
-            Some(path) => pin_of(path)?,
-            None => people.pin(&place.token)?,
+        let pin = match (&place.pin_file, &place.pin_quorum) {
+            (Some(path), _) => pin_of(path)?,
+            (None, Some(record)) => pin_of_quorum(&QuorumRecord::read(record)?, people)?,
+            (None, None) => people.pin(&place.token)?,
         };
+        Self::open_with(place, pin)
+    }
+
+    /// Logs in with this PIN, once.
+    pub(crate) fn open_with(place: &DevicePlace, pin: SecretString) -> Result<Self, CeremonyError> {
         let config = BackendConfig::Pkcs11 {
             module: place.module.clone(),
             token_label: place.token.clone(),
@@ -143,6 +153,32 @@ impl Device {
         ];
         named.into_iter().map(|(name, value)| Fact::varies(name, value)).collect()
     }
+}
+
+/// Asks custodians for their shares until there are enough, and combines them. Each is checked as soon as it is given.
+pub(crate) fn pin_of_quorum(record: &QuorumRecord, people: &mut dyn People) -> Result<SecretString, CeremonyError> {
+    let mut shares: Vec<Share> = Vec::new();
+    let mut problem = None;
+    let mut refused = 0;
+    while shares.len() < record.threshold {
+        let text = people.share(record, shares.len(), problem.as_ref())?;
+        let again = |share: Share| match shares.iter().any(|have| have.number() == share.number()) {
+            true => Err(ShareError::Again { number: share.number() }),
+            false => Ok(share),
+        };
+        match record.parse(&text).and_then(again) {
+            Ok(share) => {
+                shares.push(share);
+                problem = None;
+            }
+            Err(error) if refused < MISTYPED_MAX => {
+                refused += 1;
+                problem = Some(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(record.combine(&shares)?.pin())
 }
 
 fn pin_of(path: &Path) -> Result<SecretString, CeremonyError> {

@@ -6,6 +6,8 @@ use hallmark_backends::BackendError;
 use hallmark_ledger::{LedgerError, OpenError};
 use hallmark_policy::{Reason, profile::Mistake};
 
+use crate::quorum::ShareError;
+
 /// Why a ceremony does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum CeremonyError {
@@ -96,6 +98,9 @@ pub enum CeremonyError {
         /// Why.
         sentence: String,
     },
+    /// A share is none, or not one of this set.
+    #[error("a share was not taken: {0}")]
+    Share(#[from] ShareError),
     /// The log cannot be opened.
     #[error("the log of ceremonies cannot be opened: {0}")]
     Open(#[from] Box<OpenError>),
@@ -261,6 +266,7 @@ impl CeremonyError {
             Self::Incapable { .. } => "use a device that can, or another kind of key in the policy",
             Self::LabelTaken { .. } => "choose another label: no key is ever overwritten",
             Self::NoPin { .. } => "name a `pin-file` in [device], or run it in a terminal",
+            Self::Share(_) => "compare it with what is on paper, word by word; nothing was tried with it",
             Self::Open(_) => "is another ceremony of this log under way? Otherwise correct `directory` in [log]",
             Self::Ledger(_) => {
                 "make room on the disk of the log, and run the same file again: it goes on where it stopped"

@@ -3,8 +3,11 @@
 mod destroy;
 mod key;
 mod log_key;
+mod quorum;
 mod root;
 mod signs;
+
+use std::path::PathBuf;
 
 use hallmark_backends::KeyReference;
 use hallmark_ledger::{CeremonyAction, Logged};
@@ -56,6 +59,8 @@ pub(crate) struct Left {
 /// A file that is to be written.
 struct OutFile {
     what: &'static str,
+    /// Where it is written, if the task does not say.
+    place: Option<PathBuf>,
     content: Zeroizing<Vec<u8>>,
     mode: u32,
     /// What was signed in it, by which key, and where that was decided.
@@ -66,11 +71,11 @@ impl OutFile {
     fn signed(what: &'static str, label: &str, made: Made, issuer: &PublicKey) -> Self {
         let Made { der, to_be_signed, log_index } = made;
         let signed = Some((to_be_signed, issuer.clone(), log_index));
-        Self { what, content: output::pem(label, &der).into_bytes().into(), mode: output::PUBLIC, signed }
+        Self { what, place: None, content: output::pem(label, &der).into_bytes().into(), mode: output::PUBLIC, signed }
     }
 
     fn plain(what: &'static str, content: Vec<u8>, mode: u32) -> Self {
-        Self { what, content: content.into(), mode, signed: None }
+        Self { what, place: None, content: content.into(), mode, signed: None }
     }
 }
 
@@ -109,6 +114,7 @@ async fn task(run: &mut Run<'_>, open: &mut Open, checked: &Checked) -> Result<F
         Task::Key(task) => key::make(run, open, checked, task).await?,
         Task::Destroy(task) => destroy::destroy(run, open, checked, task).await?,
         Task::LogKey(task) => log_key::draw(run, open, task).await?,
+        Task::Quorum(task) => quorum::split(run, open, task).await?,
     };
     if !left.files.is_empty() {
         write(run, open, &left).await?;
@@ -138,7 +144,7 @@ async fn log(run: &mut Run<'_>, checked: &Checked) -> Result<Open, CeremonyError
         Fact::varies("log-index", begun.index),
         Fact::varies("runs", journal.runs()),
     ];
-    let open = Open { book, journal, device: None };
+    let open = Open { book, journal, device: None, pin_is_changed: false };
     run.done(facts, Some(&open)).await?;
     Ok(open)
 }
@@ -147,7 +153,13 @@ async fn log(run: &mut Run<'_>, checked: &Checked) -> Result<Open, CeremonyError
 async fn device(run: &mut Run<'_>, open: &mut Open) -> Result<(), CeremonyError> {
     run.begin("device", Some(open)).await?;
     let Some(place) = &run.ceremony.device else { return Err(defect("the file names no device")) };
-    let device = Device::open(place, run.people)?;
+    let device = match Device::open(place, run.people) {
+        Err(CeremonyError::Device(error)) if error.is_about_the_pin() && quorum::may_be_changed(run, open) => {
+            open.pin_is_changed = true;
+            quorum::open(run, place)?
+        }
+        opened => opened?,
+    };
     if let (Some(label), false) = (run.ceremony.task.label(), open.journal.is_touching())
         && device.has(label)?
     {
@@ -169,8 +181,8 @@ async fn write(run: &mut Run<'_>, open: &Open, left: &Left) -> Result<(), Ceremo
     let mut facts = Vec::new();
     for file in &left.files {
         let places = ceremony.task.outputs();
-        let place = places.into_iter().find(|(what, _)| *what == file.what).map(|(_, path)| path);
-        let path = place.ok_or_else(|| defect("a file has no place"))?;
+        let named = || places.into_iter().find(|(what, _)| *what == file.what).map(|(_, path)| path);
+        let path = file.place.clone().or_else(named).ok_or_else(|| defect("a file has no place"))?;
         output::create(&path, &file.content, file.mode)?;
         let shown = output::shown(&path, &ceremony.directory);
         facts.push(Fact::varies(file.what, &shown));
@@ -231,9 +243,10 @@ async fn transcript(
     };
     let bytes = open.journal.put_aside(transcript.to_json())?;
     let transcript_sha256 = sha256(&bytes);
-    let Logged { index, receipt, .. } = open.book.say(CeremonyAction::Finished { transcript_sha256 }).await?;
+    let Logged { index, entry, receipt } = open.book.say(CeremonyAction::Finished { transcript_sha256 }).await?;
     let receipt = receipt.text().await?;
     output::create(&ceremony.transcript, &bytes, output::PUBLIC)?;
+    output::replace(&ceremony.entry(), &entry)?;
     output::replace(&ceremony.receipt(), receipt.as_bytes())?;
     open.journal.finish(&transcript_sha256)?;
     let facts = vec![

@@ -58,6 +58,8 @@ pub struct DeviceTable {
     pub firmware: Option<String>,
     /// A file with the user PIN, for ceremonies without people; it is asked for if not set.
     pub pin_file: Option<PathBuf>,
+    /// The record of the quorum that has the PIN: its custodians are asked for their shares. Not beside `pin-file`.
+    pub pin_quorum: Option<PathBuf>,
 }
 
 /// `[log]`: the log of ceremonies, with an origin of its own.
@@ -108,6 +110,8 @@ pub enum TaskTable {
     Destroy(DestroyTable),
     /// A key for a decision log, in a file.
     LogKey(LogKeyTable),
+    /// A new PIN for the token, split among custodians.
+    Quorum(QuorumTable),
 }
 
 /// `[task.root]`.
@@ -200,6 +204,30 @@ pub struct DestroyTable {
     pub key: String,
     /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal.
     pub spki_sha256: String,
+}
+
+/// `[task.quorum]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct QuorumTable {
+    /// How many custodians have the PIN together: 2 to 15.
+    pub threshold: usize,
+    /// Where the record is written, which everybody may read: `pin-quorum` of later ceremonies.
+    pub record: PathBuf,
+    /// The custodians, at least as many as `threshold` and 15 at most.
+    pub custodian: Vec<CustodianTable>,
+}
+
+/// One entry of `custodian` in `[task.quorum]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CustodianTable {
+    /// Name.
+    pub name: String,
+    /// Where the share is written, mode 0600: a page to be printed (HTML), or sealed if there is a `recipient`.
+    pub share: PathBuf,
+    /// To whom it is sealed (age-encryption.org/v1): `age1..` or `ssh-ed25519 ..`. A page for paper if not set.
+    pub recipient: Option<String>,
 }
 
 /// `[task.log-key]`.

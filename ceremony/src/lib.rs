@@ -13,6 +13,7 @@ mod canonical;
 mod check;
 mod device;
 mod digest;
+pub mod doctor;
 mod error;
 mod execute;
 mod facts;
@@ -22,7 +23,9 @@ mod meaning;
 mod order;
 mod output;
 mod people;
+pub mod quorum;
 pub mod rehearse;
+mod report;
 mod run;
 mod steps;
 mod transcript;
@@ -40,8 +43,8 @@ pub use error::CeremonyError;
 pub use execute::Finished;
 pub use facts::{Done, Fact};
 pub use meaning::{
-    Ceremony, CrlTask, CrossCertificateTask, DestroyTask, DevicePlace, IntermediateTask, KeyTask, LogKeyTask, LogPlace,
-    PolicyPlace, Revoking, RootTask, SOFTHSM_MODULE, Task, Witness, beside,
+    Ceremony, CrlTask, CrossCertificateTask, Custodian, DestroyTask, DevicePlace, IntermediateTask, KeyTask,
+    LogKeyTask, LogPlace, PolicyPlace, QuorumTask, Revoking, RootTask, SOFTHSM_MODULE, Task, Witness, beside,
 };
 pub use people::{Confirmation, Nobody, People};
 pub use rehearse::Foretold;

@@ -21,7 +21,8 @@ use crate::{
 };
 
 pub use tasks::{
-    CrlTask, CrossCertificateTask, DestroyTask, IntermediateTask, KeyTask, LogKeyTask, Revoking, RootTask, Task,
+    CrlTask, CrossCertificateTask, Custodian, DestroyTask, IntermediateTask, KeyTask, LogKeyTask, QuorumTask, Revoking,
+    RootTask, Task,
 };
 
 /// Where Debian's package `softhsm2` puts the module.
@@ -87,6 +88,8 @@ pub struct DevicePlace {
     pub firmware: Option<String>,
     /// A file with the PIN.
     pub pin_file: Option<PathBuf>,
+    /// The record of the quorum that has the PIN.
+    pub pin_quorum: Option<PathBuf>,
 }
 
 /// Where the log of ceremonies is.
@@ -134,6 +137,7 @@ impl Ceremony {
         let mut outputs = self.task.outputs();
         outputs.push(("transcript", self.transcript.clone()));
         outputs.push(("receipt", self.receipt()));
+        outputs.push(("entry", self.entry()));
         outputs
     }
 
@@ -141,6 +145,12 @@ impl Ceremony {
     #[must_use]
     pub fn receipt(&self) -> PathBuf {
         beside(&self.transcript, "receipt")
+    }
+
+    /// Where the entry is written that has the transcript's digest, verbatim: the receipt is about it.
+    #[must_use]
+    pub fn entry(&self) -> PathBuf {
+        beside(&self.transcript, "entry")
     }
 }
 
@@ -191,6 +201,9 @@ impl Reader<'_> {
         if !is_log_key && file.device.is_none() {
             self.mistake("", "`device` is missing; it says which token holds the key");
         }
+        if file.device.as_ref().is_some_and(|table| table.pin_file.is_some() && table.pin_quorum.is_some()) {
+            self.mistake("device", "`pin-quorum` stands beside `pin-file`; the PIN comes from one of them");
+        }
         let witnesses = self.witnesses(&file.witness);
         let ceremony = Ceremony {
             name: file.ceremony.clone(),
@@ -209,6 +222,7 @@ impl Reader<'_> {
                 serial: table.serial.clone(),
                 firmware: table.firmware.clone(),
                 pin_file: table.pin_file.as_ref().map(|path| self.path(path)),
+                pin_quorum: table.pin_quorum.as_ref().map(|path| self.path(path)),
             }),
             log: LogPlace { origin: file.log.origin.clone(), directory: self.path(&file.log.directory) },
             rehearsal_module: match &file.rehearsal {

@@ -3,7 +3,14 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::CeremonyError, facts::Fact, steps::Step};
+use zeroize::Zeroizing;
+
+use crate::{
+    error::CeremonyError,
+    facts::Fact,
+    quorum::{QuorumRecord, ShareError},
+    steps::Step,
+};
 
 /// Who is told what happens, and asked.
 ///
@@ -24,6 +31,17 @@ pub trait People {
     /// # Errors
     /// If it cannot be asked for.
     fn pin(&mut self, token: &str) -> Result<SecretString, CeremonyError>;
+
+    /// The share of one custodian more: `have` were given, and `problem` is what was wrong with the last one.
+    ///
+    /// # Errors
+    /// If it cannot be asked for, or nobody has another.
+    fn share(
+        &mut self,
+        record: &QuorumRecord,
+        have: usize,
+        problem: Option<&ShareError>,
+    ) -> Result<Zeroizing<String>, CeremonyError>;
 }
 
 /// A witness let a step be done.
@@ -53,5 +71,14 @@ impl People for Nobody {
 
     fn pin(&mut self, _: &str) -> Result<SecretString, CeremonyError> {
         Err(CeremonyError::NoPin { sentence: "nobody can be asked for it".to_owned() })
+    }
+
+    fn share(
+        &mut self,
+        _: &QuorumRecord,
+        _: usize,
+        _: Option<&ShareError>,
+    ) -> Result<Zeroizing<String>, CeremonyError> {
+        Err(CeremonyError::NoPin { sentence: "no custodian can be asked for a share".to_owned() })
     }
 }

@@ -155,6 +155,7 @@ pub async fn rehearse_here(ceremony: &Ceremony, scratch: &Path) -> Result<Foreto
             serial: survey.description.token_serial,
             firmware: None,
             pin_file: Some(pin_file),
+            pin_quorum: None,
         });
     }
     let checked = stand_in(&mut own, checked, scratch).await?;
@@ -184,6 +185,12 @@ fn aside(ceremony: &Ceremony, scratch: &Path) -> Result<Ceremony, CeremonyError>
         }
         Task::Key(task) => task.public_key = place("public-key"),
         Task::Destroy(_) => {}
+        Task::Quorum(task) => {
+            task.record = place("record");
+            for (number, custodian) in task.custodians.iter_mut().enumerate() {
+                custodian.share = out.join(format!("share-{number}"));
+            }
+        }
         Task::LogKey(task) => (task.key, task.public_key) = (place("key"), place("public-key")),
     }
     Ok(own)

@@ -35,6 +35,8 @@ pub(crate) struct Open {
     pub(crate) book: Book,
     pub(crate) journal: Journal,
     pub(crate) device: Option<Device>,
+    /// The token has the PIN of the quorum already, from a run that was interrupted.
+    pub(crate) pin_is_changed: bool,
 }
 
 impl Open {

@@ -43,6 +43,8 @@ const WRITE: Step = step("write", "write the files");
 const DIGESTS: Step = step("digests", "compare the digests, read aloud");
 const TRANSCRIPT: Step = step("transcript", "write the transcript, and its digest into the log");
 const DESTROY: Step = final_step("destroy", "destroy the key in the token");
+const SPLIT: Step = step("split", "draw a new PIN, split it, and check every share");
+const CHANGE_PIN: Step = final_step("change-pin", "give the token the new PIN, and log in with it");
 const DRAW: Step = step("draw", "draw the key from the system's random numbers");
 
 /// The steps of a task, in their order.
@@ -67,6 +69,7 @@ pub fn steps(task: &Task) -> &'static [Step] {
             &[VALIDATE, REHEARSE, LOG, DEVICE, GENERATE_DESTROYABLE, READ_BACK, WRITE, DIGESTS, TRANSCRIPT]
         }
         Task::Destroy(_) => &[VALIDATE, REHEARSE, LOG, DEVICE, READ_BACK, DESTROY, DIGESTS, TRANSCRIPT],
+        Task::Quorum(_) => &[VALIDATE, REHEARSE, LOG, DEVICE, SPLIT, WRITE, CHANGE_PIN, DIGESTS, TRANSCRIPT],
         Task::LogKey(_) => &[VALIDATE, REHEARSE, LOG, DRAW, WRITE, DIGESTS, TRANSCRIPT],
     }
 }

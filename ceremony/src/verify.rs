@@ -3,6 +3,7 @@
 mod log;
 mod witnesses;
 
+pub(crate) use log::to_be_signed;
 pub use witnesses::NAMESPACE;
 
 use std::path::Path;

@@ -13,7 +13,7 @@ use hallmark_policy::time::{Span, UnixTime};
 
 pub use ceremonies::{
     CeremonyCommand, CeremonyPlanArguments, CeremonyRehearseArguments, CeremonyRunArguments, CeremonyVerifyArguments,
-    RehearseHereArguments,
+    DoctorArguments, RehearseHereArguments,
 };
 pub use instances::{
     AuthorityCommand, AuthorityResumeArguments, CertificateCommand, CertificateFindArguments,
@@ -121,6 +121,8 @@ pub enum Command {
     /// Have roots sign in front of witnesses, from one reviewed file: plan, rehearse, run and verify.
     #[command(subcommand)]
     Ceremony(CeremonyCommand),
+    /// Look at a signer's or a ceremony's device, clock, disks and certificates; no PIN is tried, nothing is written.
+    Doctor(DoctorArguments),
     /// Print a completion script for a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.

@@ -70,6 +70,7 @@ pub(crate) fn exit(error: &CeremonyError) -> Exit {
         | CeremonyError::Differs { .. }
         | CeremonyError::Rehearsal { .. }
         | CeremonyError::Declined { .. }
+        | CeremonyError::Share(_)
         | CeremonyError::Wrong { .. } => Exit::No,
     }
 }
@@ -114,7 +115,7 @@ fn run(arguments: &CeremonyRunArguments, screen: &Screen) -> Result<Exit, Proble
     harden()?;
     let ceremony = read(&arguments.file)?;
     let expected = arguments.expected.as_deref().map(Foretold::read).transpose().map_err(Box::new)?;
-    let mut nobody = Unattended::new(screen);
+    let mut nobody = Unattended::new(screen, &arguments.share, &arguments.identity);
     let mut terminal = Terminal::new(&ceremony.witnesses, arguments.countdown, arguments.large);
     let people: &mut dyn People = match arguments.unattended {
         true => &mut nobody,

@@ -21,6 +21,7 @@ mod checks;
 mod config;
 mod confirm;
 mod connection;
+mod doctor;
 mod documents;
 mod epoch;
 mod epochs;
@@ -99,6 +100,7 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Authority(command) => authority::authority(command, config, screen),
         Command::Metrics(arguments) => metrics::metrics(arguments, config, screen),
         Command::Ceremony(command) => ceremony::ceremony(command, screen),
+        Command::Doctor(arguments) => doctor::doctor(arguments, screen),
         Command::Completions(completions) => documents::completions(completions, screen),
         Command::Man(man) => documents::man(man, screen),
     }

@@ -146,3 +146,17 @@ fn set_pin(token: &Token, pin: &str) {
     let session = token.session_of(UserType::So, SO_PIN);
     session.init_pin(&pin.into()).unwrap();
 }
+
+#[test]
+fn a_pin_is_changed_once_and_the_one_before_opens_nothing_any_more() {
+    let token = Token::make("change");
+    let place = Place::Token(token);
+    let keyring = place.open(PIN).unwrap();
+    let key = keyring.generate(&request("a", KeyKind::EcdsaP256)).unwrap();
+    keyring.change_pin(&"fresh-74629184".into()).unwrap();
+    drop(keyring);
+    let error = place.open(PIN).unwrap_err();
+    assert!(matches!(error, BackendError::WrongPin { .. }), "{error}");
+    let keyring = place.open("fresh-74629184").unwrap();
+    keyring.open(&key.reference, key.public.digest()).unwrap();
+}

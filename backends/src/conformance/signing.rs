@@ -151,6 +151,9 @@ impl Backend for Liar {
     fn guards(&self, _: &KeyReference, _: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
         Ok(Vec::new())
     }
+    fn change_pin(&self, _: &secrecy::SecretString) -> Result<(), BackendError> {
+        Ok(())
+    }
     fn clear(&self, _: &KeyLabel) -> Result<usize, BackendError> {
         Ok(0)
     }

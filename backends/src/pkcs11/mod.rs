@@ -171,6 +171,10 @@ impl Backend for Device {
         })
     }
 
+    fn change_pin(&self, new: &SecretString) -> Result<(), BackendError> {
+        self.anchored(|session| self.access.change_pin(session, new))
+    }
+
     fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {
         let cleared = Cell::new(0);
         self.anchored_twice(|session| {

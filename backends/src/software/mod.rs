@@ -94,6 +94,11 @@ impl Backend for Directory {
         Ok(vec![Guard { attribute: "storage", value: "a file, encrypted PKCS #8".to_owned() }])
     }
 
+    fn change_pin(&self, _: &SecretString) -> Result<(), BackendError> {
+        let detail = "keys in files have a passphrase each, which is not changed from here".to_owned();
+        Err(BackendError::Configuration { detail })
+    }
+
     fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {
         let left = self.files.list()?.into_iter().filter(|key| key.label() == label).collect::<Vec<_>>();
         for reference in &left {

@@ -15,8 +15,10 @@ use super::Reader;
 use crate::{
     digest,
     file::{
-        CrlTable, CrossCertificateTable, DestroyTable, IntermediateTable, KeyTable, LogKeyTable, RootTable, TaskTable,
+        CrlTable, CrossCertificateTable, CustodianTable, DestroyTable, IntermediateTable, KeyTable, LogKeyTable,
+        QuorumTable, RootTable, TaskTable,
     },
+    quorum::{CUSTODIANS_MAX, THRESHOLD_RANGE, sealed::Sealer},
 };
 
 /// What is done.
@@ -36,6 +38,30 @@ pub enum Task {
     Destroy(DestroyTask),
     /// A key of a log.
     LogKey(LogKeyTask),
+    /// A PIN that is split.
+    Quorum(QuorumTask),
+}
+
+/// A PIN that is split.
+#[derive(Clone, Debug)]
+pub struct QuorumTask {
+    /// How many custodians have it together.
+    pub threshold: usize,
+    /// Where the record is written.
+    pub record: PathBuf,
+    /// The custodians.
+    pub custodians: Vec<Custodian>,
+}
+
+/// Who keeps a share.
+#[derive(Clone, Debug)]
+pub struct Custodian {
+    /// Name.
+    pub name: String,
+    /// Where the share is written.
+    pub share: PathBuf,
+    /// To whom it is sealed; it is for paper if there is none.
+    pub(crate) sealer: Option<Sealer>,
 }
 
 /// A root.
@@ -144,6 +170,7 @@ impl Task {
             Self::Key(_) => "key",
             Self::Destroy(_) => "destroy",
             Self::LogKey(_) => "log-key",
+            Self::Quorum(_) => "quorum",
         }
     }
 
@@ -153,9 +180,12 @@ impl Task {
         match self {
             Self::Root(task) => Some(&task.label),
             Self::Key(task) => Some(&task.label),
-            Self::Intermediate(_) | Self::CrossCertificate(_) | Self::Crl(_) | Self::Destroy(_) | Self::LogKey(_) => {
-                None
-            }
+            Self::Intermediate(_)
+            | Self::CrossCertificate(_)
+            | Self::Crl(_)
+            | Self::Destroy(_)
+            | Self::LogKey(_)
+            | Self::Quorum(_) => None,
         }
     }
 
@@ -171,6 +201,10 @@ impl Task {
             Self::Crl(CrlTask { crl, .. }) => vec![("crl", crl.clone())],
             Self::Key(KeyTask { public_key, .. }) => vec![("public-key", public_key.clone())],
             Self::Destroy(_) => Vec::new(),
+            Self::Quorum(QuorumTask { record, custodians, .. }) => {
+                let shares = custodians.iter().map(|custodian| ("share", custodian.share.clone()));
+                std::iter::once(("quorum-record", record.clone())).chain(shares).collect()
+            }
             Self::LogKey(LogKeyTask { key, public_key, .. }) => {
                 vec![("secret-log-key", key.clone()), ("log-key", public_key.clone())]
             }
@@ -188,6 +222,7 @@ impl Reader<'_> {
             TaskTable::Key(table) => Task::Key(self.key(table)?),
             TaskTable::Destroy(table) => Task::Destroy(self.destroy(table)?),
             TaskTable::LogKey(table) => Task::LogKey(self.log_key(table)),
+            TaskTable::Quorum(table) => Task::Quorum(self.quorum(table)),
         })
     }
 
@@ -259,6 +294,32 @@ impl Reader<'_> {
             self.mistake(PLACE, sentence);
         }
         Some(DestroyTask { key: key.ok()?, spki: SpkiDigest::from_bytes(spki?) })
+    }
+
+    fn quorum(&mut self, table: &QuorumTable) -> QuorumTask {
+        const PLACE: &str = "task.quorum";
+        let (threshold, count) = (table.threshold, table.custodian.len());
+        if !THRESHOLD_RANGE.contains(&threshold) {
+            let (least, most) = (THRESHOLD_RANGE.start(), THRESHOLD_RANGE.end());
+            self.mistake(PLACE, format!("`threshold` is {threshold}; it lies between {least} and {most}"));
+        }
+        if !(threshold..=CUSTODIANS_MAX).contains(&count) {
+            let sentence = format!("there are {count} custodians; there must be {threshold} to {CUSTODIANS_MAX}");
+            self.mistake(PLACE, sentence);
+        }
+        let mut custodians = Vec::new();
+        for CustodianTable { name, share, recipient } in &table.custodian {
+            if name.trim() != name || name.is_empty() || name.contains(char::is_control) {
+                self.mistake(PLACE, format!("the name `{name}` is empty, or has control characters"));
+            }
+            let sealer = recipient.as_deref().map(Sealer::parse);
+            if let Some(None) = &sealer {
+                let hint = "give `age1..` or a whole line `ssh-ed25519 ..`";
+                self.mistake(PLACE, format!("the recipient of `{name}` is none; {hint}"));
+            }
+            custodians.push(Custodian { name: name.clone(), share: self.path(share), sealer: sealer.flatten() });
+        }
+        QuorumTask { threshold, record: self.path(&table.record), custodians }
     }
 
     fn log_key(&mut self, table: &LogKeyTable) -> LogKeyTask {

@@ -42,7 +42,7 @@ pub(super) fn read(directory: &Path, key: &VerifierKey) -> Result<Vec<Vec<u8>>, 
 }
 
 /// The first element of a SEQUENCE, DER: what was signed in a certificate or CRL (RFC 5280, sections 4.1 and 5.1).
-pub(super) fn to_be_signed(der: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn to_be_signed(der: &[u8]) -> Option<Vec<u8>> {
     let (header, length) = element(der)?;
     if header + length != der.len() {
         return None;

@@ -51,6 +51,12 @@ pub struct CeremonyRunArguments {
     /// What a rehearsal foretold that was reviewed: nothing is done if this one foretells something else.
     #[arg(long, value_name = "FILE")]
     pub expected: Option<PathBuf>,
+    /// With --unattended and `pin-quorum`: the share of a custodian, sealed or as a line of text; repeatable.
+    #[arg(long, value_name = "FILE", requires = "unattended")]
+    pub share: Vec<PathBuf>,
+    /// What opens sealed shares: an age identity, or an SSH key without a passphrase; repeatable.
+    #[arg(long, value_name = "FILE", requires = "share")]
+    pub identity: Vec<PathBuf>,
     /// Seconds that are counted down before anything that cannot be taken back.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, conflicts_with = "unattended",
           value_parser = clap::value_parser!(u8).range(0..=60))]
@@ -75,6 +81,14 @@ pub struct CeremonyVerifyArguments {
     /// The directory from which the paths in the transcript go [default: that of the transcript].
     #[arg(long, value_name = "DIR")]
     pub files: Option<PathBuf>,
+}
+
+/// `hallmark doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArguments {
+    /// The configuration of a signer (`signer.toml`), or a ceremony's file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// `hallmark ceremony rehearse-here`.

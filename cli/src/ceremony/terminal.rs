@@ -9,7 +9,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hallmark_ceremony::{CeremonyError, Confirmation, Fact, People, Step, Witness};
+use hallmark_ceremony::{
+    CeremonyError, Confirmation, Fact, People, Step, Witness,
+    quorum::{QuorumRecord, ShareError},
+};
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -18,7 +21,7 @@ use super::show;
 use crate::screen::printable;
 
 /// Longest line that is read, in bytes.
-const LINE_BYTES_MAX: usize = 300;
+const LINE_BYTES_MAX: usize = 512;
 
 /// How often a witness may mistype.
 const ATTEMPTS_MAX: usize = 3;
@@ -94,8 +97,9 @@ impl People for Terminal<'_> {
     }
 
     fn pin(&mut self, token: &str) -> Result<SecretString, CeremonyError> {
-        prompt(&format!("User PIN of token `{}` (nothing is shown): ", printable(token)));
+        // Before the prompt: what somebody typed ahead was seen, and is thrown away.
         let silence = Silence::begin()?;
+        prompt(&format!("User PIN of token `{}` (nothing is shown): ", printable(token)));
         let pin = line();
         drop(silence);
         say("");
@@ -103,6 +107,24 @@ impl People for Terminal<'_> {
             "" => Err(CeremonyError::NoPin { sentence: "nothing was typed".to_owned() }),
             pin => Ok(SecretString::from(pin)),
         }
+    }
+
+    fn share(
+        &mut self,
+        record: &QuorumRecord,
+        have: usize,
+        problem: Option<&ShareError>,
+    ) -> Result<Zeroizing<String>, CeremonyError> {
+        if let Some(problem) = problem {
+            say(&format!("{problem}."));
+        }
+        let (next, of, set) = (have + 1, record.threshold, record.set());
+        let silence = Silence::begin()?;
+        prompt(&format!("Share {next} of {of}, set {set}: number and words (nothing is shown): "));
+        let typed = line();
+        drop(silence);
+        say("");
+        typed
     }
 }
 
@@ -128,7 +150,7 @@ impl Silence {
 impl Drop for Silence {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, before);
+            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, before);
         }
     }
 }

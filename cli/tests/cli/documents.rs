@@ -47,6 +47,7 @@ fn help_says_what_there_is() {
         "ceremony rehearse",
         "ceremony run",
         "ceremony verify",
+        "doctor",
         "completions",
         "man",
     ] {
@@ -129,6 +130,7 @@ fn every_command_has_a_manual_page() {
         "hallmark-certificate.1",
         "hallmark-chain.1",
         "hallmark-completions.1",
+        "hallmark-doctor.1",
         "hallmark-epoch-abort.1",
         "hallmark-epoch-activate.1",
         "hallmark-epoch-bring.1",
