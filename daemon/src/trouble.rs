@@ -15,6 +15,9 @@ pub(crate) enum Trouble {
     /// A root's certificate does not read.
     #[error("`{}` is not one PEM block with a certificate; hint: the root's own certificate alone", path.display())]
     RootFile { path: PathBuf },
+    /// The key of the log of ceremonies does not read.
+    #[error("`{}` is no public key of a log; hint: it is `log.vkey` in the directory of the log of ceremonies", path.display())]
+    CeremonyKey { path: PathBuf },
     /// A file cannot be written.
     #[error("`{}` cannot be written; hint: check that its directory exists and who owns it", path.display())]
     Unwritable { path: PathBuf, source: io::Error },

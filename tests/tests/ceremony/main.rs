@@ -2,10 +2,13 @@
 
 #[cfg(test)]
 mod hall;
+mod hands_over;
 mod interrupted;
+mod looks;
 mod makes;
 mod page;
 mod people;
 mod refuses;
+mod shares;
 mod suffers;
 mod verifies;
