@@ -43,7 +43,10 @@ mod tests {
         let told: Vec<_> = read::<File>("\nhost-nam = \"a\"\n").unwrap_err().iter().map(ToString::to_string).collect();
         assert_eq!(
             told,
-            ["`host-name` is missing", "line 2: there is no setting `host-nam` here; did you mean `host-name`?"]
+            [
+                "line 1: `host-name` is missing",
+                "line 2: there is no setting `host-nam` here; did you mean `host-name`?"
+            ]
         );
         let found = located(vec![Mistake::new("", "`a b` is no host name; give one")], "\n\nhost-name = \"a b\"\n");
         assert_eq!(found[0].to_string(), "line 3: `a b` is no host name; give one");
