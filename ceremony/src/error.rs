@@ -216,29 +216,6 @@ impl From<BackendError> for CeremonyError {
 }
 
 impl CeremonyError {
-    /// Whether whoever reviews the file and the things around it would have found it: nothing was done.
-    #[must_use]
-    pub fn is_of_the_plan(&self) -> bool {
-        matches!(
-            self,
-            Self::Mistakes { .. }
-                | Self::Unreadable { .. }
-                | Self::NotOne { .. }
-                | Self::OutputExists { .. }
-                | Self::NoAuthority { .. }
-                | Self::Refused { .. }
-                | Self::OtherDevice { .. }
-                | Self::Incapable { .. }
-                | Self::LabelTaken { .. }
-                | Self::NoRoot { .. }
-                | Self::RootExists { .. }
-                | Self::OtherRoot { .. }
-                | Self::Finished { .. }
-                | Self::OtherFile { .. }
-                | Self::Rehearsal { .. }
-        )
-    }
-
     /// What to do next.
     #[must_use]
     pub fn hint(&self) -> String {
@@ -303,5 +280,63 @@ fn device_hint(error: &BackendError) -> String {
             "connect the device again, and run the same file again: it goes on where it stopped".to_owned()
         }
         _ => "see the device's own tool; nothing that follows was done".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hallmark_policy::ReasonCode;
+
+    use super::*;
+
+    /// One of each kind.
+    fn each() -> Vec<CeremonyError> {
+        let (path, sentence) = (PathBuf::from("out/root.pem"), "something happened".to_owned());
+        let io = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let reason = Reason::new(ReasonCode::LifetimeTooLong, "lifetime", "it lives too long").allowing("at most 30d");
+        let other = Reason::new(ReasonCode::CertificateUnfit, "issuer", "it is no CA");
+        vec![
+            CeremonyError::Mistakes { path: path.clone(), mistakes: vec![Mistake::new("task.root", "it is wrong")] },
+            CeremonyError::Unreadable { path: path.clone(), source: io() },
+            CeremonyError::NotOne { path: path.clone(), wanted: "certificate in PEM" },
+            CeremonyError::Unwritable { path: path.clone(), source: io() },
+            CeremonyError::OutputExists { what: "certificate", path: path.clone() },
+            CeremonyError::NoAuthority { path: path.clone(), authority: "mesh".to_owned() },
+            CeremonyError::Refused { what: "the root certificate", reasons: vec![reason] },
+            CeremonyError::Refused { what: "what the file names", reasons: vec![other] },
+            BackendError::WrongPin { what: "the user PIN of token `roots`".to_owned() }.into(),
+            BackendError::SoftwareNotAdmitted.into(),
+            CeremonyError::OtherDevice { what: "firmware version", found: "2.6".to_owned(), wanted: "2.5".to_owned() },
+            CeremonyError::Incapable { sentence: "it makes no keys of kind ed25519".to_owned() },
+            CeremonyError::LabelTaken { label: "mesh-root".to_owned() },
+            CeremonyError::NoPin { sentence: sentence.clone() },
+            ShareError::Misread.into(),
+            ShareError::Foreign { number: 2 }.into(),
+            ShareError::Again { number: 2 }.into(),
+            LedgerError::Stopped.into(),
+            CeremonyError::LogKey { sentence: sentence.clone() },
+            CeremonyError::NoRoot { log: "log".into(), authority: "mesh".to_owned() },
+            CeremonyError::RootExists { log: "log".into(), authority: "mesh".to_owned() },
+            CeremonyError::OtherRoot { path },
+            CeremonyError::Finished { ceremony: "mesh-root".to_owned(), transcript_sha256: "00ff".to_owned() },
+            CeremonyError::OtherFile { ceremony: "mesh-root".to_owned(), sha256: "00ff".to_owned() },
+            CeremonyError::Journal { path: "log/journals/mesh-root.journal".into(), sentence: sentence.clone() },
+            CeremonyError::Differs {
+                step: "read-back".to_owned(),
+                sentence: "`CKA_LOCAL` is false, and was true".to_owned(),
+            },
+            CeremonyError::Rehearsal { sentence: sentence.clone() },
+            CeremonyError::Declined { step: "sign".to_owned(), by: "Ada Lovelace".to_owned() },
+            CeremonyError::Nobody { sentence: "the terminal is closed".to_owned() },
+            CeremonyError::NotSigned { sentence: sentence.clone() },
+            CeremonyError::Wrong { what: "CRL", sentence: sentence.clone() },
+            CeremonyError::Defect { sentence },
+        ]
+    }
+
+    #[test]
+    fn every_sentence_says_what_happened_and_every_hint_what_to_do() {
+        let told: String = each().iter().map(|error| format!("{error}\n  hint: {}\n", error.hint())).collect();
+        insta::assert_snapshot!(told);
     }
 }

@@ -25,7 +25,7 @@ mod output;
 mod people;
 pub mod quorum;
 pub mod rehearse;
-mod report;
+pub mod report;
 mod run;
 mod steps;
 mod transcript;

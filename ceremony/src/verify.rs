@@ -1,8 +1,10 @@
 //! Verifying a transcript: offline, with the published log and its public key, and the files that were written. No device is asked.
 
+mod device;
 mod log;
 mod witnesses;
 
+pub use device::verify_device;
 pub(crate) use log::to_be_signed;
 pub use witnesses::NAMESPACE;
 

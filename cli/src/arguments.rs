@@ -12,8 +12,8 @@ use clap_complete::Shell;
 use hallmark_policy::time::{Span, UnixTime};
 
 pub use ceremonies::{
-    CeremonyCommand, CeremonyPlanArguments, CeremonyRehearseArguments, CeremonyRunArguments, CeremonyVerifyArguments,
-    DoctorArguments, RehearseHereArguments,
+    CeremonyCommand, CeremonyPlanArguments, CeremonyRehearseArguments, CeremonyReportArguments, CeremonyRunArguments,
+    CeremonyVerifyArguments, DoctorArguments, RehearseHereArguments,
 };
 pub use instances::{
     AuthorityCommand, AuthorityResumeArguments, CertificateCommand, CertificateFindArguments,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use hallmark_ceremony::{
-    Ceremony, CeremonyError, Finished, Foretold, People, aloud,
+    Ceremony, CeremonyError, Finished, Foretold, People, Transcript, aloud,
     rehearse::{self, this_program},
     verify,
 };
@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use crate::{
     arguments::{
-        CeremonyCommand, CeremonyPlanArguments, CeremonyRehearseArguments, CeremonyRunArguments,
-        CeremonyVerifyArguments, RehearseHereArguments,
+        CeremonyCommand, CeremonyPlanArguments, CeremonyRehearseArguments, CeremonyReportArguments,
+        CeremonyRunArguments, CeremonyVerifyArguments, RehearseHereArguments,
     },
     exit::Exit,
     files::Target,
@@ -38,6 +38,7 @@ pub(crate) fn ceremony(command: &CeremonyCommand, screen: &Screen) -> Result<Exi
         CeremonyCommand::Rehearse(arguments) => rehearse(arguments, screen),
         CeremonyCommand::Run(arguments) => run(arguments, screen),
         CeremonyCommand::Verify(arguments) => verify(arguments, screen),
+        CeremonyCommand::Report(arguments) => report(arguments),
         CeremonyCommand::RehearseHere(arguments) => rehearse_here(arguments, screen),
     }
 }
@@ -148,6 +149,16 @@ fn verify(arguments: &CeremonyVerifyArguments, screen: &Screen) -> Result<Exit, 
     for key in &keys {
         verdict = verify::verify(&arguments.transcript, &arguments.log, key, files).map_err(Box::new)?;
     }
+    if arguments.device {
+        let mut nobody = Unattended::new(screen, &arguments.share, &arguments.identity);
+        let mut terminal = Terminal::new(&[], 0, false);
+        let people: &mut dyn People = if arguments.share.is_empty() { &mut terminal } else { &mut nobody };
+        harden()?;
+        let quorum = arguments.pin_quorum.as_deref();
+        let of_device = verify::verify_device(&arguments.transcript, files, quorum, people).map_err(Box::new)?;
+        verdict.holds.extend(of_device.holds);
+        verdict.broken.extend(of_device.broken);
+    }
     for sentence in &verdict.holds {
         screen.say(&format!("  {} {}", screen.tone(Tone::Good, "holds:"), printable(sentence)));
     }
@@ -161,6 +172,12 @@ fn verify(arguments: &CeremonyVerifyArguments, screen: &Screen) -> Result<Exit, 
     }
     screen.answer(&json!({ "result": result, "holds": verdict.holds, "broken": verdict.broken }))?;
     Ok(exit)
+}
+
+fn report(arguments: &CeremonyReportArguments) -> Result<Exit, Problem> {
+    let (transcript, _) = Transcript::read(&arguments.transcript).map_err(Box::new)?;
+    Target::new(&arguments.out, false)?.write(hallmark_ceremony::report::page(&transcript).as_bytes())?;
+    Ok(Exit::Done)
 }
 
 fn rehearse_here(arguments: &RehearseHereArguments, screen: &Screen) -> Result<Exit, Problem> {

@@ -15,6 +15,8 @@ pub enum CeremonyCommand {
     Run(CeremonyRunArguments),
     /// Check a transcript offline: the log, the files, and who confirmed and signed.
     Verify(CeremonyVerifyArguments),
+    /// Write a page for the binder: what a transcript says, with its digest, and room for signatures.
+    Report(CeremonyReportArguments),
     /// Rehearse in this process; `rehearse` and `run` start it.
     #[command(hide = true)]
     RehearseHere(RehearseHereArguments),
@@ -81,6 +83,29 @@ pub struct CeremonyVerifyArguments {
     /// The directory from which the paths in the transcript go [default: that of the transcript].
     #[arg(long, value_name = "DIR")]
     pub files: Option<PathBuf>,
+    /// Log in to the token as well, and compare its key and what guards it with what the transcript says; no key signs.
+    #[arg(long)]
+    pub device: bool,
+    /// The record of the quorum that has the PIN now, if the ceremony's file names another way.
+    #[arg(long, value_name = "FILE", requires = "device")]
+    pub pin_quorum: Option<PathBuf>,
+    /// The share of a custodian, sealed or as a line of text; repeatable. Without, shares are asked for.
+    #[arg(long, value_name = "FILE", requires = "device")]
+    pub share: Vec<PathBuf>,
+    /// What opens sealed shares: an age identity, or an SSH key without a passphrase; repeatable.
+    #[arg(long, value_name = "FILE", requires = "share")]
+    pub identity: Vec<PathBuf>,
+}
+
+/// `hallmark ceremony report`.
+#[derive(Clone, Debug, Args)]
+pub struct CeremonyReportArguments {
+    /// The transcript.
+    #[arg(value_name = "TRANSCRIPT")]
+    pub transcript: PathBuf,
+    /// Where to write the page, HTML; `-` is stdout.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub out: PathBuf,
 }
 
 /// `hallmark doctor`.

@@ -77,3 +77,48 @@ fn whatever_is_changed_afterwards_is_found() {
     verify(&log, &other.text("log/log.vkey")).refused(1, "the log of ceremonies that was made does not hold");
     verify(&other.text("log/public"), &other.text("log/log.vkey")).refused(1, "names another key of the log");
 }
+
+#[test]
+fn the_token_is_compared_with_what_the_transcript_says_of_its_key() {
+    let hall = Hall::new();
+    hall.root("athenz");
+    let name = "athenz-root.transcript.json";
+    let (transcript, key, log) = (hall.text(name), hall.text("log/log.vkey"), hall.text("log/public"));
+    let verify = || hall.ceremony(&["verify", &transcript, "--log", &log, "--key", &key, "--device"]);
+    let good = verify().good();
+    for sentence in ["the token holds `pkcs11:id=", "CKA_EXTRACTABLE is false", "CKA_DESTROYABLE is false"] {
+        assert!(good.stderr.contains(&format!("holds: {sentence}")), "{sentence}\nis not in\n{}", good.stderr);
+    }
+    hall.token.make_twin("athenz-root");
+    verify().refused(3, "more than one object is called");
+    // Its twin alone is another key, and not as strictly kept.
+    let other = Hall::new();
+    other.root("athenz");
+    let foreign = hall
+        .read(name)
+        .replace(hall.token.label(), other.token.label())
+        .replace(hall.token.serial(), other.token.serial());
+    hall.write("foreign.transcript.json", &foreign);
+    let foreign = hall.text("foreign.transcript.json");
+    let came = hall.ceremony(&["verify", &foreign, "--log", &log, "--key", &key, "--device"]);
+    came.refused(1, "broken: there is no key `pkcs11:id=");
+}
+
+#[test]
+fn a_page_for_the_binder_says_what_the_transcript_says_and_nothing_in_it_is_taken_for_html() {
+    let hall = Hall::new();
+    let witness = WITNESSES.replacen("Ada Lovelace", "Ada <script>alert(1)</script>", 1);
+    let file = hall.file("athenz-root", "athenz", &format!("{witness}{}", root_task("athenz")));
+    hall.attended(&file).good();
+    let transcript = hall.text("athenz-root.transcript.json");
+    hall.ceremony(&["report", &transcript, "--out", &hall.text("report.html")]).good();
+    let page = hall.read("report.html");
+    let words = hallmark_ceremony::aloud(&hallmark_tests::tools::sha256(&fs::read(&transcript).unwrap()));
+    for expected in
+        ["CKA_NEVER_EXTRACTABLE", "out/athenz.pem", "Grace Hopper (GH)", &words[0], &words[5], "&lt;script&gt;"]
+    {
+        assert!(page.contains(expected), "{expected}");
+    }
+    assert!(!page.contains("<script") && !page.contains("http"), "it loads and runs nothing");
+    hall.ceremony(&["report", &transcript, "--out", &hall.text("report.html")]).refused(2, "report.html");
+}
