@@ -15,6 +15,7 @@ pub(crate) struct Journal {
     path: PathBuf,
     begun: Begun,
     touching: bool,
+    sharing: bool,
     written: Option<String>,
     finished: Option<String>,
     runs: u64,
@@ -40,6 +41,8 @@ enum Line {
     },
     /// The key under the file's label is about to be made or destroyed: nothing else had the label, or it was that key.
     Touching,
+    /// Shares of a new PIN are about to be written where nothing was.
+    Sharing,
     /// The transcript is written aside, and about to be logged.
     Written {
         transcript_sha256: String,
@@ -68,6 +71,7 @@ impl Journal {
                 }
                 (Ok(Line::Again { .. }), Some(journal)) => journal.runs += 1,
                 (Ok(Line::Touching), Some(journal)) => journal.touching = true,
+                (Ok(Line::Sharing), Some(journal)) => journal.sharing = true,
                 (Ok(Line::Written { transcript_sha256 }), Some(journal)) => journal.written = Some(transcript_sha256),
                 (Ok(Line::Finished { transcript_sha256 }), Some(journal)) => journal.finished = Some(transcript_sha256),
                 (Ok(_), _) => return Err(damaged("its lines are out of order")),
@@ -109,7 +113,7 @@ impl Journal {
     }
 
     fn new(path: PathBuf, begun: Begun) -> Self {
-        Self { path, begun, touching: false, written: None, finished: None, runs: 1 }
+        Self { path, begun, touching: false, sharing: false, written: None, finished: None, runs: 1 }
     }
 
     /// Remembers that the key of the file is about to be made or destroyed.
@@ -119,6 +123,20 @@ impl Journal {
             self.touching = true;
         }
         Ok(())
+    }
+
+    /// Remembers that shares of a new PIN are about to be written.
+    pub(crate) fn share(&mut self) -> Result<(), CeremonyError> {
+        if !self.sharing {
+            self.write(&Line::Sharing)?;
+            self.sharing = true;
+        }
+        Ok(())
+    }
+
+    /// Whether an earlier run was about to write shares.
+    pub(crate) fn is_sharing(&self) -> bool {
+        self.sharing
     }
 
     /// Whether an earlier run was about to make or destroy the key.

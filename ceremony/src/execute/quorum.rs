@@ -42,9 +42,12 @@ pub(super) async fn split(run: &mut Run<'_>, open: &mut Open, task: &QuorumTask)
         Fact::varies("set", record.set()),
     ];
     run.done(facts, Some(open)).await?;
-    if !open.pin_is_changed && open.journal.runs() > 1 {
-        // Shares of a PIN that the token never had.
-        forget(run)?;
+    if !open.pin_is_changed {
+        if open.journal.is_sharing() {
+            // Shares of a PIN that the token never had, where nothing was before.
+            forget(run)?;
+        }
+        open.journal.share()?;
     }
     let files = files(run, task, &record, fresh.as_ref().map(|(_, _, shares)| shares.as_slice()))?;
     let digest = digest_fact("quorum-record-sha256", &crate::digest::sha256(&record.to_json()));
