@@ -2,12 +2,13 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help deps build demo serve test crashes test-faults test-instances bench-instances lint fuzz mutants clean
+.PHONY: help deps build demo ceremony-demo serve test crashes test-faults test-instances bench-instances lint fuzz mutants clean
 
 CARGO = cargo
 
 help:
 	@echo 'make demo    a certificate minted with a key in a SoftHSM token, from nothing to `demo: ok`'
+	@echo 'make ceremony-demo  roots with a quorum, an intermediate, a cross-certificate and CRLs, judged by openssl and pkilint'
 	@echo 'make serve   the daemon in the foreground on 127.0.0.1:4443, with its files in run/'
 	@echo 'make test    every test, SoftHSM included'
 	@echo 'make crashes  200 rounds of kill -9 under 64 clients; make test does 20'
@@ -30,6 +31,9 @@ build: deps
 
 demo: build
 	@scripts/demo
+
+ceremony-demo: build
+	@scripts/ceremony-demo
 
 serve: build
 	@scripts/serve

@@ -10,6 +10,7 @@ use std::{
 };
 
 use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
+use secrecy::SecretString;
 
 use crate::{
     error::BackendError,
@@ -28,6 +29,10 @@ pub(crate) trait Backend: Send + Sync {
     /// As `open`, for a key whose public key is not on record yet; it does not sign. It must be of that purpose.
     fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError>;
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError>;
+    /// What guards a key, as the device tells it: evidence for a record.
+    fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError>;
+    /// Gives the token another PIN. Afterwards this backend opens no session any more, since it has the one before.
+    fn change_pin(&self, new: &SecretString) -> Result<(), BackendError>;
     /// Destroys every key of that label, and its public half, if all of them may be destroyed; says how many there were.
     fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError>;
     fn list(&self) -> Result<Vec<KeyReference>, BackendError>;
@@ -134,6 +139,15 @@ pub struct NewKey {
     pub reference: KeyReference,
     /// Its public key.
     pub public: PublicKey,
+}
+
+/// One thing that guards a private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The attribute, as PKCS #11 or the file system names it.
+    pub attribute: &'static str,
+    /// What it is; `absent` where the device does not tell.
+    pub value: String,
 }
 
 /// What the backend is, for logs and for people. Fields that a backend does not know are empty.

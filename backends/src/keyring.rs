@@ -2,21 +2,23 @@
 
 use std::{
     fmt,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use hallmark_ledger::Committed;
 use hallmark_policy::key::{PublicKey, SpkiDigest};
+use secrecy::SecretString;
 
 use crate::{
-    backend::{Backend, Description, KeyPurpose, KeyRequest, NewKey, Signer},
+    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer},
     config::{BackendConfig, SoftwareKeys},
     crew::Crew,
     desk::Desk,
     error::BackendError,
     patience::Patience,
-    pkcs11,
+    pkcs11::{self, survey::Survey},
     reference::{KeyLabel, KeyReference},
     sign_error::SignError,
     signature::{Message, Signature},
@@ -168,6 +170,24 @@ impl Keyring {
         Ok(())
     }
 
+    /// What guards a key, attribute by attribute, as the device tells it.
+    ///
+    /// # Errors
+    /// See [`BackendError`].
+    pub fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
+        let reference = reference.clone();
+        self.operate("tell what guards a key", move |backend| backend.guards(&reference, expected))
+    }
+
+    /// Gives the token another PIN. Afterwards this keyring opens no session any more, since it has the PIN before: drop it.
+    ///
+    /// # Errors
+    /// See [`BackendError`]; where the answer was lost, the token may have either.
+    pub fn change_pin(&self, new: &SecretString) -> Result<(), BackendError> {
+        let new = new.clone();
+        self.operate("change the PIN", move |backend| backend.change_pin(&new))
+    }
+
     /// Lets a key sign no longer: what waits for it is answered [`SignError::NotOpen`], also if it is opened again. One signature for each session may
     /// be in the device at this moment; whoever asked for it still gets it.
     pub fn close(&self, key: SpkiDigest) {
@@ -282,6 +302,31 @@ impl Keyring {
         let backend = Arc::clone(&self.backend);
         self.keys.run(operation, self.patience.operate, move || work(backend.as_ref()), drop)
     }
+}
+
+/// Asks a token what it says of itself. Nobody logs in for it, and nothing is written.
+///
+/// # Errors
+/// See [`BackendError`].
+pub fn survey(module: &Path, token_label: &str, token_serial: Option<&str>) -> Result<Survey, BackendError> {
+    let (module, label, serial) = (module.to_owned(), token_label.to_owned(), token_serial.map(str::to_owned));
+    let desk = Desk::open("survey")?;
+    desk.run("say what it is", Patience::default().start, move || pkcs11::survey::survey(&module, label, serial), drop)
+}
+
+/// Initialises a token for a rehearsal, in a slot whose token was never initialised.
+///
+/// # Errors
+/// See [`BackendError`]; a token that is somebody's is never touched.
+pub fn make_throwaway_token(module: &Path, label: &str, pin: &SecretString) -> Result<(), BackendError> {
+    let (module, label, pin) = (module.to_owned(), label.to_owned(), pin.clone());
+    let desk = Desk::open("rehearsal")?;
+    desk.run(
+        "initialise a token",
+        Patience::default().start,
+        move || pkcs11::throwaway::make(&module, &label, &pin),
+        drop,
+    )
 }
 
 impl Drop for Keyring {

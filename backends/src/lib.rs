@@ -29,11 +29,12 @@ mod software;
 #[cfg(test)]
 mod conformance;
 
-pub use backend::{Description, KeyPurpose, KeyRequest, NewKey};
+pub use backend::{Description, Guard, KeyPurpose, KeyRequest, NewKey};
 pub use class::{ErrorClass, Failure};
 pub use config::{BackendConfig, SESSIONS_MAX, SoftwareKeys};
 pub use error::BackendError;
-pub use keyring::{Done, Health, Keyring};
+pub use keyring::{Done, Health, Keyring, make_throwaway_token, survey};
+pub use pkcs11::survey::{PinState, Survey};
 pub use queue::QUEUE_JOBS_MAX;
 pub use reference::{ID_BYTES_MAX, KeyLabel, KeyReference, KeyReferenceError, LABEL_BYTES_MAX};
 pub use sign_error::SignError;

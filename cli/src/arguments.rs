@@ -1,5 +1,6 @@
 //! What can be typed. The help texts here are the manual pages, too.
 
+mod ceremonies;
 mod instances;
 mod names;
 mod rotation;
@@ -10,6 +11,10 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hallmark_policy::time::{Span, UnixTime};
 
+pub use ceremonies::{
+    CeremonyCommand, CeremonyPlanArguments, CeremonyRehearseArguments, CeremonyReportArguments, CeremonyRunArguments,
+    CeremonyVerifyArguments, DoctorArguments, RehearseHereArguments,
+};
 pub use instances::{
     AuthorityCommand, AuthorityResumeArguments, CertificateCommand, CertificateFindArguments,
     CertificateRevokeArguments, InstanceAllowArguments, InstanceCommand, InstanceListArguments,
@@ -113,6 +118,11 @@ pub enum Command {
     /// As an operator, let an authority issue again that was stopped.
     #[command(subcommand)]
     Authority(AuthorityCommand),
+    /// Have roots sign in front of witnesses, from one reviewed file: plan, rehearse, run and verify.
+    #[command(subcommand)]
+    Ceremony(CeremonyCommand),
+    /// Look at a signer's or a ceremony's device, clock, disks and certificates; no PIN is tried, nothing is written.
+    Doctor(DoctorArguments),
     /// Print a completion script for a shell.
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.

@@ -46,7 +46,12 @@ fn page(man: &Man) -> Result<Vec<u8>, Problem> {
 }
 
 fn with_subcommands(command: clap::Command) -> Vec<clap::Command> {
-    let mut all: Vec<clap::Command> = command.get_subcommands().cloned().flat_map(with_subcommands).collect();
+    let mut all: Vec<clap::Command> = command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .cloned()
+        .flat_map(with_subcommands)
+        .collect();
     all.push(command);
     all
 }

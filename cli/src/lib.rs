@@ -13,6 +13,7 @@
 pub mod arguments;
 mod authority;
 mod bundle;
+mod ceremony;
 mod certificate;
 mod certificates;
 mod chain;
@@ -20,6 +21,7 @@ mod checks;
 mod config;
 mod confirm;
 mod connection;
+mod doctor;
 mod documents;
 mod epoch;
 mod epochs;
@@ -97,6 +99,8 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Certificate(command) => certificates::certificate(command, config, screen),
         Command::Authority(command) => authority::authority(command, config, screen),
         Command::Metrics(arguments) => metrics::metrics(arguments, config, screen),
+        Command::Ceremony(command) => ceremony::ceremony(command, screen),
+        Command::Doctor(arguments) => doctor::doctor(arguments, screen),
         Command::Completions(completions) => documents::completions(completions, screen),
         Command::Man(man) => documents::man(man, screen),
     }

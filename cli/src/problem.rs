@@ -2,10 +2,12 @@
 
 use std::{io, path::PathBuf};
 
+use hallmark_ceremony::CeremonyError;
 use hallmark_policy::{manifest::ManifestError, time::SpanError};
 use hallmark_tlog::{audit::AuditError, checkpoint::CheckpointError, receipt::ReceiptError};
 
 use crate::{
+    ceremony,
     checks::CheckError,
     config::ConfigError,
     connection::ConnectionError,
@@ -214,6 +216,9 @@ pub(crate) enum Problem {
         /// How many policies were named.
         files: usize,
     },
+    /// A ceremony does not go on.
+    #[error(transparent)]
+    Ceremony(#[from] Box<CeremonyError>),
     /// No random request id.
     #[error("the operating system gives no random numbers")]
     NoRandomness,
@@ -251,6 +256,7 @@ impl Problem {
             Self::Unclean { .. } | Self::Unproven { .. } | Self::NotInLog { .. } | Self::OtherCertificate { .. } => {
                 Exit::No
             }
+            Self::Ceremony(error) => ceremony::exit(error),
             Self::Connection(error) => error.exit(),
             Self::Unanswered { source, .. } => source.exit(),
             Self::Config(_)
@@ -280,6 +286,7 @@ impl Problem {
     pub(crate) fn details(&self) -> Vec<String> {
         match self {
             Self::ManifestUnread { error, .. } => error.problems.iter().map(ToString::to_string).collect(),
+            Self::Ceremony(error) => ceremony::details(error),
             _ => Vec::new(),
         }
     }
@@ -345,6 +352,7 @@ impl Problem {
             Self::Case { source, .. } => source.hint(),
             Self::Cases { .. } => "`hallmark policy test --help` shows how cases are written".to_owned(),
             Self::CasesOfSeveral { .. } => "test one policy at a time, or put the cases beside each".to_owned(),
+            Self::Ceremony(error) => error.hint(),
             Self::NoRandomness => "give a --request-id of your own".to_owned(),
             Self::Runtime(_) => "check the limits on threads and open files".to_owned(),
             Self::Stdout(_) => "write into a file with --out instead".to_owned(),

@@ -207,9 +207,16 @@ pub struct InitArguments {
     /// Certificate of the offline root of an authority, PEM; once for each such authority that is made
     #[arg(long = "root", value_name = "NAME=FILE")]
     pub roots: Vec<RootFile>,
+    /// Transcript of the ceremony that made such a root: the log says so before anything else of the authority. `FILE.receipt` and
+    /// `FILE.entry` stand beside it
+    #[arg(long = "ceremony", value_name = "NAME=FILE", requires = "ceremony_key", requires = "roots")]
+    pub ceremonies: Vec<RootFile>,
+    /// Public key of the log of ceremonies
+    #[arg(long, value_name = "VKEY", requires = "ceremonies")]
+    pub ceremony_key: Option<PathBuf>,
 }
 
-/// An authority, and the file of its root's certificate.
+/// An authority, and a file for it.
 #[derive(Clone, Debug)]
 pub struct RootFile {
     /// The authority.
@@ -243,7 +250,7 @@ impl FromStr for RootFile {
             Some((authority, path)) if !authority.is_empty() && !path.is_empty() => {
                 Ok(Self { authority: authority.to_owned(), path: path.into() })
             }
-            Some(_) | None => Err("write NAME=FILE: the authority, and the file of its root's certificate"),
+            Some(_) | None => Err("write NAME=FILE: the authority, and the file"),
         }
     }
 }

@@ -121,8 +121,67 @@ pub enum Event {
         /// Who changed them.
         by: String,
     },
+    /// Something happened in a ceremony.
+    Ceremony(CeremonyEvent),
     /// Nothing happened: the log is alive.
     Heartbeat,
+}
+
+/// What happened in a ceremony.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CeremonyEvent {
+    /// Its name.
+    pub ceremony: String,
+    /// SHA-256 of its file.
+    pub file_sha256: [u8; 32],
+    /// What happened.
+    pub action: CeremonyAction,
+}
+
+/// What happens in a ceremony.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CeremonyAction {
+    /// It begins, or goes on after an interruption.
+    Begun {
+        /// What it does, in one word: `root`, `crl` and so on.
+        kind: String,
+        /// Description of the device; none where no device takes part.
+        device: Option<String>,
+        /// SHA-256 of what the rehearsal foretold.
+        rehearsal_sha256: [u8; 32],
+    },
+    /// Witnesses let a step be done.
+    Confirmed {
+        /// The step.
+        step: String,
+        /// Their names.
+        by: Vec<String>,
+    },
+    /// It stops before a step.
+    Stopped {
+        /// The step.
+        step: String,
+        /// Who stopped it, or why it did.
+        sentence: String,
+    },
+    /// It is done, and this is its transcript.
+    Finished {
+        /// SHA-256 of the transcript.
+        transcript_sha256: [u8; 32],
+    },
+    /// In another log: the root of an authority comes from a ceremony.
+    HandedOver {
+        /// The authority.
+        authority: String,
+        /// SHA-256 of the transcript.
+        transcript_sha256: [u8; 32],
+        /// Name of the ceremony's log.
+        origin: String,
+        /// Size of that log when the transcript was in it.
+        size: u64,
+        /// Root of its tree of that size.
+        root: [u8; 32],
+    },
 }
 
 /// What happened to a key.

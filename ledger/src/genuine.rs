@@ -87,7 +87,12 @@ fn difference(entry: &Summary, row: &RequestRow) -> Option<&'static str> {
 /// The last second that the entry speaks of. A certification request has no end.
 fn end(entry: &Summary, stage: Stage) -> Option<i64> {
     match stage {
-        Stage::Root | Stage::Intermediate { .. } | Stage::MeshCa { .. } | Stage::Leaf { .. } => entry.not_after,
+        Stage::Root
+        | Stage::Intermediate { .. }
+        | Stage::MeshCa { .. }
+        | Stage::Leaf { .. }
+        | Stage::OfflineIntermediate { .. }
+        | Stage::Cross => entry.not_after,
         Stage::Crl { .. } => entry.next_update,
         Stage::Request { .. } => Some(UnixTime::LAST.secs()),
     }

@@ -356,6 +356,14 @@ impl Ledger {
         self.read(|connection| revocation::find(connection, issuer, serial))
     }
 
+    /// Whether the database knows a certificate of that issuer with that serial number.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn is_known(&self, issuer: SpkiDigest, serial: Serial) -> Result<bool, LedgerError> {
+        self.read(|connection| revocation::is_known(connection, issuer, serial))
+    }
+
     /// Every revocation of an issuer that belongs on a CRL with this scope, in any order. Those of ended certificates are forgotten once
     /// CRLs after their end have listed them.
     ///

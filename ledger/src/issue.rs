@@ -157,7 +157,9 @@ impl Batch<'_> {
         let (index, end) = (signed(self.next_index()), content.validity.not_after.secs());
         let issuer = self.issuer(conditions.issuer)?;
         let latest_end = match conditions.stage {
-            Stage::Leaf { .. } | Stage::Intermediate { .. } => issuer.latest_end.max(Some(end)),
+            Stage::Leaf { .. } | Stage::Intermediate { .. } | Stage::OfflineIntermediate { .. } | Stage::Cross => {
+                issuer.latest_end.max(Some(end))
+            }
             // Nobody looks for what is self-signed on a CRL.
             Stage::Root | Stage::MeshCa { .. } | Stage::Crl { .. } | Stage::Request { .. } => issuer.latest_end,
         };

@@ -3,7 +3,7 @@
 use hallmark_entry::Object;
 
 use crate::{
-    Acceptance, Event, KeyAction, KeyChange, Logged, UnixMillis,
+    Acceptance, CeremonyAction, CeremonyEvent, Event, KeyAction, KeyChange, Logged, UnixMillis,
     batch::{Batch, Fault},
     instance::{self, Withheld},
     origin::OriginRow,
@@ -62,6 +62,7 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::Aggregate { .. }
         | Event::RevokeCertificates { .. }
         | Event::LogKeys { .. }
+        | Event::Ceremony(_)
         | Event::Heartbeat => None,
     }
 }
@@ -141,9 +142,38 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 removed,
             ),
         ),
+        Event::Ceremony(event) => ("ceremony", ceremony(event)),
         Event::Heartbeat => ("heartbeat", object),
     };
     object.into_entry(kind, at.0)
+}
+
+fn ceremony(event: &CeremonyEvent) -> Object {
+    let CeremonyEvent { ceremony, file_sha256, action } = event;
+    let object = Object::new().text("ceremony", ceremony).hex("file-sha256", file_sha256);
+    match action {
+        CeremonyAction::Begun { kind, device, rehearsal_sha256 } => object
+            .text("action", "begun")
+            .text("kind", kind)
+            .text("device", device.as_deref().unwrap_or_default())
+            .hex("rehearsal-sha256", rehearsal_sha256),
+        CeremonyAction::Confirmed { step, by } => {
+            object.text("action", "confirmed").text("step", step).texts("by", "by-omitted", by)
+        }
+        CeremonyAction::Stopped { step, sentence } => {
+            object.text("action", "stopped").text("step", step).text("sentence", sentence)
+        }
+        CeremonyAction::Finished { transcript_sha256 } => {
+            object.text("action", "finished").hex("transcript-sha256", transcript_sha256)
+        }
+        CeremonyAction::HandedOver { authority, transcript_sha256, origin, size, root } => object
+            .text("action", "handed-over")
+            .text("authority", authority)
+            .hex("transcript-sha256", transcript_sha256)
+            .text("origin", origin)
+            .count("size", *size)
+            .hex("root", root),
+    }
 }
 
 impl KeyAction {

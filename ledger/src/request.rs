@@ -121,6 +121,8 @@ impl RequestRow {
             ("leaf", Some(epoch)) => Stage::Leaf { epoch },
             ("crl", epoch) => Stage::Crl { epoch },
             ("request", Some(epoch)) => Stage::Request { epoch },
+            ("offline-intermediate", Some(epoch)) => Stage::OfflineIntermediate { epoch },
+            ("cross-certificate", None) => Stage::Cross,
             _ => return Err(unknown(2, "stage")),
         };
         Ok(Self {
@@ -158,7 +160,11 @@ pub(crate) fn set_place(
         Stage::MeshCa { epoch } => {
             ("UPDATE epoch SET mesh_ca = ?1 WHERE authority = ?2 AND generation = ?3", Some(epoch.generation))
         }
-        Stage::Leaf { .. } | Stage::Crl { .. } | Stage::Request { .. } => return Ok(()),
+        Stage::Leaf { .. }
+        | Stage::Crl { .. }
+        | Stage::Request { .. }
+        | Stage::OfflineIntermediate { .. }
+        | Stage::Cross => return Ok(()),
     };
     let (index, generation) = (signed(log_index), generation.map(signed));
     let mut values: Vec<&dyn ToSql> = vec![&index, &authority];

@@ -51,6 +51,12 @@ pub enum Revoked {
     Unknown,
 }
 
+/// Whether a certificate of that issuer was committed with that serial number.
+pub(crate) fn is_known(connection: &Connection, issuer: SpkiDigest, serial: Serial) -> rusqlite::Result<bool> {
+    let Some(issuer) = Issuer::find(connection, issuer)? else { return Ok(false) };
+    Ok(Found::of(connection, &issuer, serial)?.is_some())
+}
+
 /// A certificate that was committed, found by its issuer and serial number.
 struct Found {
     not_after: UnixTime,

@@ -23,7 +23,9 @@ pub(crate) fn objection(
             Ok(making_objection(connection, authority, epoch)?.or_else(|| key_objection(wanted, issuer)))
         }
         Stage::Leaf { epoch } => active_objection(connection, authority, epoch, issuer),
-        Stage::Crl { epoch: None } => Ok(key_objection(root_key(connection, authority, "ready")?, issuer)),
+        Stage::OfflineIntermediate { .. } | Stage::Cross | Stage::Crl { epoch: None } => {
+            Ok(key_objection(root_key(connection, authority, "ready")?, issuer))
+        }
         Stage::Crl { epoch: Some(epoch) } => crl_objection(connection, authority, epoch, issuer),
     }
 }

@@ -9,7 +9,7 @@ use hallmark_entry::{
     ENTRY_BYTES_MAX, Value, is_canonical,
     schema::{Fit, check},
 };
-use hallmark_ledger::{Consent, EpochIntent, Event, KeyChange, Ledger, Statement, Step};
+use hallmark_ledger::{CeremonyAction, CeremonyEvent, Consent, EpochIntent, Event, KeyChange, Ledger, Statement, Step};
 use hallmark_policy::{
     authority::transition,
     content::Serial,
@@ -159,6 +159,30 @@ fn keys_of_any_name_fit_an_entry_and_the_contract() {
     let result = TestRunner::new(config).run(&change, |(keys, added, by)| {
         let change = KeyChange { keys, removed: added.clone(), added };
         let logged = runtime.block_on(ledger.record(Event::LogKeys { change, by }, world.at())).unwrap();
+        assert_fits(&logged.entry);
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[test]
+fn whatever_happens_in_a_ceremony_fits_an_entry_and_the_contract() {
+    let (world, ledger, _, runtime) = world();
+    let config = ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() };
+    let action = prop_oneof![
+        (proptest::option::of(text()), any::<[u8; 32]>()).prop_map(|(device, rehearsal_sha256)| {
+            CeremonyAction::Begun { kind: "root".to_owned(), device, rehearsal_sha256 }
+        }),
+        (text(), vec(text(), 0..90)).prop_map(|(step, by)| CeremonyAction::Confirmed { step, by }),
+        (text(), text()).prop_map(|(step, sentence)| CeremonyAction::Stopped { step, sentence }),
+        any::<[u8; 32]>().prop_map(|transcript_sha256| CeremonyAction::Finished { transcript_sha256 }),
+        (text(), text(), any::<[u8; 32]>(), any::<u64>()).prop_map(|(authority, origin, digest, size)| {
+            CeremonyAction::HandedOver { authority, transcript_sha256: digest, origin, size, root: digest }
+        }),
+    ];
+    let result = TestRunner::new(config).run(&(text(), action), |(ceremony, action)| {
+        let event = CeremonyEvent { ceremony, file_sha256: [7; 32], action };
+        let logged = runtime.block_on(ledger.record(Event::Ceremony(event), world.at())).unwrap();
         assert_fits(&logged.entry);
         Ok(())
     });

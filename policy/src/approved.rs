@@ -187,6 +187,13 @@ pub enum Stage {
         /// The epoch.
         epoch: EpochId,
     },
+    /// Its root has its certificate: this is the intermediate CA certificate of an epoch that another signer prepares.
+    OfflineIntermediate {
+        /// The epoch, which this ledger does not have.
+        epoch: EpochId,
+    },
+    /// Its root has its certificate: this is one of another root.
+    Cross,
 }
 
 impl Stage {
@@ -200,6 +207,8 @@ impl Stage {
             Self::Leaf { .. } => "leaf",
             Self::Crl { .. } => "crl",
             Self::Request { .. } => "request",
+            Self::OfflineIntermediate { .. } => "offline-intermediate",
+            Self::Cross => "cross-certificate",
         }
     }
 
@@ -207,11 +216,13 @@ impl Stage {
     #[must_use]
     pub fn epoch(self) -> Option<EpochId> {
         match self {
-            Self::Root => None,
+            Self::Root | Self::Cross => None,
             Self::Crl { epoch } => epoch,
-            Self::Intermediate { epoch } | Self::MeshCa { epoch } | Self::Leaf { epoch } | Self::Request { epoch } => {
-                Some(epoch)
-            }
+            Self::Intermediate { epoch }
+            | Self::MeshCa { epoch }
+            | Self::Leaf { epoch }
+            | Self::Request { epoch }
+            | Self::OfflineIntermediate { epoch } => Some(epoch),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Deciding about CA certificates: the root, and the two certificates of an epoch.
 //!
-//! Intermediate and mesh CA share subject, key and key identifiers; both bind their epoch. Path lengths are 1, 0, 0.
+//! Intermediate and mesh CA share subject, key and key identifiers; both bind their epoch. Path lengths are 1 (2 where the policy lets the
+//! root vouch for other roots), 0, 0.
 
 use crate::{
     approved::{Approved, Conditions, Decision, EpochId, Facts, Numbering, RequestIdentity, Stage},
@@ -180,7 +181,7 @@ fn approve(
     serial: Serial,
 ) -> Approved {
     let (stage, issuer, issuer_key, algorithm, path_len, binding) = match request {
-        CaRequest::Root => (Stage::Root, &profile.subject, key, profile.algorithm, 1, None),
+        CaRequest::Root => (Stage::Root, &profile.subject, key, profile.algorithm, profile.path_length, None),
         CaRequest::Intermediate { root, epoch, .. } => {
             let stage = Stage::Intermediate { epoch: id(epoch) };
             (stage, &root.subject, &root.key, root.algorithm, 0, Some(*epoch))
@@ -211,7 +212,7 @@ fn approve(
         None => stage.name().to_owned(),
         Some(epoch) => format!("{}-{}", stage.name(), epoch.generation),
     };
-    let content = Content::Certificate(CertificateContent {
+    let content = CertificateContent {
         serial,
         algorithm,
         issuer: issuer.clone(),
@@ -219,8 +220,19 @@ fn approve(
         subject: profile.subject.clone(),
         key: key.clone(),
         extensions,
-    });
-    let content_sha256 = sha256(&[request_id.as_bytes(), key.spki()].concat());
+    };
+    approved(policy, authority, content, issuer_key, (stage, request_id))
+}
+
+/// What a decision about a CA certificate has beside its content.
+pub(crate) fn approved(
+    policy: &Policy,
+    authority: &Authority,
+    content: CertificateContent,
+    issuer: &PublicKey,
+    (stage, request_id): (Stage, String),
+) -> Approved {
+    let CertificateContent { serial, validity, key, .. } = &content;
     let conditions = Conditions {
         authority: authority.name.clone(),
         policy: policy.digest(),
@@ -229,10 +241,10 @@ fn approve(
             authority: authority.name.clone(),
             caller: OPERATOR.to_owned(),
             id: request_id.clone(),
-            content_sha256,
+            content_sha256: sha256(&[request_id.as_bytes(), key.spki()].concat()),
         },
-        issuer: issuer_key.digest(),
-        numbering: Numbering::Serial { serial, scope: CrlScope::Complete },
+        issuer: issuer.digest(),
+        numbering: Numbering::Serial { serial: *serial, scope: CrlScope::Complete },
         not_after: validity.not_after,
         limits: Limits::default(),
         validate_only: false,
@@ -245,12 +257,13 @@ fn approve(
         caller: OPERATOR.to_owned(),
         profile: stage.name().to_owned(),
         request_id,
-        names: vec![profile.subject.to_string()],
+        names: vec![content.subject.to_string()],
         spki: Some(key.digest()),
         request: key.spki().to_vec(),
         ..Facts::default()
     };
-    Approved { content, issuer: issuer_key.clone(), conditions, facts, instance_rate: None }
+    let content = Content::Certificate(content);
+    Approved { content, issuer: issuer.clone(), conditions, facts, instance_rate: None }
 }
 
 fn id(binding: &EpochBinding) -> EpochId {

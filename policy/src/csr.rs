@@ -71,6 +71,30 @@ impl Csr {
         Self::of(request)
     }
 
+    /// Reads what a signer asks for its own key: its subject and extensions are for the caller to compare.
+    pub(crate) fn parse_of_a_signer(input: &[u8]) -> Result<Self, Vec<Reason>> {
+        let der = der_of(input).map_err(|reason| vec![reason])?;
+        let not_der =
+            || vec![Reason::new(ReasonCode::CsrMalformed, "csr", "it is no certification request in DER (RFC 2986)")];
+        let request: CertificationRequest = rasn::der::decode(&der).map_err(|_| not_der())?;
+        if rasn::der::encode(&request).ok().as_deref() != Some(der.as_slice())
+            || !request.signature.len().is_multiple_of(8)
+        {
+            return Err(not_der());
+        }
+        let info = &request.certification_request_info;
+        Ok(Self {
+            key: public_key(&info.subject_pk_info).map_err(|reason| vec![reason])?,
+            common_name: None,
+            names: Vec::new(),
+            extensions: Vec::new(),
+            attributes: Vec::new(),
+            to_be_signed: rasn::der::encode(info).map_err(|_| not_der())?,
+            signature_algorithm: request.signature_algorithm,
+            signature: request.signature.into_vec(),
+        })
+    }
+
     fn of(request: CertificationRequest) -> Result<Self, Vec<Reason>> {
         let mut reasons = Vec::new();
         let info = &request.certification_request_info;
@@ -99,6 +123,11 @@ impl Csr {
             }),
             _ => Err(reasons),
         }
+    }
+
+    /// The DER of its CertificationRequestInfo.
+    pub(crate) fn to_be_signed(&self) -> &[u8] {
+        &self.to_be_signed
     }
 
     /// Checks the proof of possession: the CSR's signature under the CSR's own key.

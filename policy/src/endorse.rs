@@ -13,6 +13,7 @@ use rasn::{Decode, Encode};
 
 use crate::{
     approved::{Approved, Conditions, Facts},
+    certification_request::RequestContent,
     content::{CertificateContent, Content},
     key::PublicKey,
 };
@@ -95,6 +96,11 @@ fn difference(content: &Content, draft: &[u8]) -> Option<&'static str> {
 /// The first field in which a certificate that was made elsewhere differs from what it must say.
 pub(crate) fn stored_difference(content: &CertificateContent, to_be_signed: &[u8]) -> Option<&'static str> {
     certificate::difference(content, to_be_signed)
+}
+
+/// The first field in which a CertificationRequestInfo that was made elsewhere differs from what it must say.
+pub(crate) fn request_difference(content: &RequestContent, info: &[u8]) -> Option<&'static str> {
+    request::difference(content, info)
 }
 
 /// Reads a structure that is the one encoding of what it says.

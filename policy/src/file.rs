@@ -199,6 +199,9 @@ pub struct CaTable {
     /// epoch waits for the intermediate CA certificate that the root signs elsewhere. `false` if not set.
     #[serde(default)]
     pub offline: bool,
+    /// Only for a root: pathLenConstraint. `1` if not set; `2` leaves room for another root between it and intermediates, so that it may
+    /// sign cross-certificates in a ceremony.
+    pub path_length: Option<u8>,
 }
 
 /// `[provider.NAME]`: who launches instances (Copper Argos), and under which DNS suffixes.

@@ -5,13 +5,14 @@
 //! decoder (`rasn`) is not the encoder that writes certificates (`x509-cert`, in `issuance`).
 //!
 //! The values, each made in one place only: [`Request`] by [`Request::parse`], [`Approved`] by [`decide`],
-//! [`authority::decide_ca`], [`decide_crl`] and [`decide_request`], [`Warrant`] by [`endorse`]. None of the last two can be
+//! [`authority::decide_ca`], [`decide_crl`], [`decide_request`] and those in [`ceremony`], [`Warrant`] by [`endorse`]. None of the last two can be
 //! cloned.
 
 pub mod approved;
 pub mod authority;
 mod bounds;
 pub mod caller;
+pub mod ceremony;
 pub mod certification_request;
 pub mod claim;
 pub mod constraint;
@@ -43,6 +44,8 @@ mod readback;
 mod reading;
 pub mod reason;
 mod request;
+pub mod said;
+pub mod strict;
 pub mod template;
 pub mod time;
 mod typed;

@@ -119,11 +119,12 @@ fn tell_manifests(authority: &Authority, findings: &mut Findings) {
 }
 
 fn ca(profile: &CaProfile) -> String {
-    let CaProfile { subject, lifetime, key, algorithm, offline } = profile;
+    let CaProfile { subject, lifetime, key, algorithm, offline, path_length } = profile;
     let usual = *algorithm == SignatureAlgorithm::default_for(*key);
     let signs = if usual { String::new() } else { format!(", which signs with {algorithm}") };
     let place = if *offline { " It is offline: its certificates are brought." } else { "" };
-    format!("`{subject}`, for {lifetime}, has a key of kind {key}{signs}.{place}")
+    let cross = if *path_length > 1 { " It may sign cross-certificates of other roots." } else { "" };
+    format!("`{subject}`, for {lifetime}, has a key of kind {key}{signs}.{place}{cross}")
 }
 
 fn tell_profile(profile: &Profile, findings: &mut Findings) {

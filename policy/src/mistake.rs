@@ -22,7 +22,8 @@ pub struct Mistake {
 
 impl Mistake {
     /// A mistake whose line is still to be found. What stands behind `; hint: `, else behind the last `; `, is the hint.
-    pub(crate) fn new(place: &str, text: impl fmt::Display) -> Self {
+    #[must_use]
+    pub fn new(place: &str, text: impl fmt::Display) -> Self {
         let text = text.to_string();
         // A `; ` between backticks is the file's, not ours.
         let ours = |(sentence, _): &(&str, &str)| sentence.matches('`').count().is_multiple_of(2);

@@ -192,6 +192,15 @@ pub fn has_room_below(basic_constraints: &[u8]) -> bool {
         .is_ok_and(|found| found.ca && found.path_len_constraint.is_none_or(|most| most >= 1.into()))
 }
 
+/// Whether a CA certificate, DER, leaves room for so many CAs below it.
+#[must_use]
+pub fn leaves_room_for(der: &[u8], below: u8) -> bool {
+    let Ok(certificate) = read::<Certificate>(der, CERTIFICATE_BYTES_MAX) else { return false };
+    let found = extension(&certificate.tbs_certificate, BASIC_CONSTRAINTS);
+    let constraints = found.and_then(|found| rasn::der::decode::<BasicConstraints>(&found.extn_value).ok());
+    constraints.is_some_and(|found| found.ca && found.path_len_constraint.is_none_or(|most| most >= below.into()))
+}
+
 /// Whether keyUsage has what a root needs. A root may do more: it was made for others, too.
 #[must_use]
 pub fn signs_certificates_and_crls(key_usage: &[u8]) -> bool {

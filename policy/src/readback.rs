@@ -106,12 +106,23 @@ pub(crate) fn is_encoded<T: AsRef<[u8]>>(value: &impl Encode, expected: Result<T
     }
 }
 
-#[derive(AsnType, Encode)]
+#[derive(AsnType, Decode, Encode)]
 struct Binding {
     version: Integer,
     generation: Integer,
     manifest_digest: OctetString,
     transition_digest: OctetString,
+}
+
+/// The epoch that the value of the extension names, if it is the one encoding of what it says.
+pub(crate) fn epoch_binding(value: &[u8]) -> Option<EpochBinding> {
+    let Binding { version: _, generation, manifest_digest, transition_digest } = rasn::der::decode(value).ok()?;
+    let binding = EpochBinding {
+        generation: u64::try_from(BigInt::from(generation)).ok()?,
+        manifest: manifest_digest.as_ref().try_into().ok()?,
+        transition: transition_digest.as_ref().try_into().ok()?,
+    };
+    (extension(&Extension::EpochBinding(binding)).ok()?.value == value).then_some(binding)
 }
 
 /// An extension as it must stand in the certificate.

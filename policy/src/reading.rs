@@ -143,6 +143,9 @@ impl Reader {
         }
         let root = self.ca(&format!("authority.{name}.root"), &table.root);
         let epoch = self.ca(&format!("authority.{name}.epoch"), &table.epoch);
+        if table.epoch.path_length.is_some() {
+            self.mistake(&format!("authority.{name}.epoch"), "`path-length` is for a root: that of an epoch is 0");
+        }
         if epoch.offline {
             self.mistake(
                 &format!("authority.{name}.epoch"),
@@ -253,7 +256,12 @@ impl Reader {
             },
         };
         let lifetime = self.span(place, "lifetime", &table.lifetime, LEAF_LIFETIME_MIN, CA_LIFETIME_MAX);
-        CaProfile { subject: DistinguishedName::new(attributes), lifetime, key, algorithm, offline: table.offline }
+        if !matches!(table.path_length, None | Some(1 | 2)) {
+            self.mistake(place, "`path-length` is 1 or 2");
+        }
+        let path_length = table.path_length.unwrap_or(1);
+        let subject = DistinguishedName::new(attributes);
+        CaProfile { subject, lifetime, key, algorithm, offline: table.offline, path_length }
     }
 
     fn key_kind(&mut self, place: &str, name: &str) -> KeyKind {

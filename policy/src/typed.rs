@@ -1,13 +1,12 @@
 //! From text to what was typed: every misspelling and every missing setting is told, not only the first.
 
-use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 use toml::{
     Spanned,
     de::{DeTable, DeValue, Deserializer, Error},
 };
 
 use crate::{
-    file::PolicyFile,
     lines::{line, tables_around},
     mistake::{MISTAKES_MAX, Mistake},
 };
@@ -16,9 +15,9 @@ use crate::{
 const MISSPELT_LETTERS_MAX: usize = 3;
 
 /// What was typed, as far as it could be read.
-pub(crate) struct Typed {
+pub(crate) struct Typed<T> {
     /// The file without the settings and tables that could not be read.
-    pub(crate) file: Option<PolicyFile>,
+    pub(crate) file: Option<T>,
     /// What could not be read.
     pub(crate) mistakes: Vec<Mistake>,
     /// Names of the tables that are left away.
@@ -26,7 +25,7 @@ pub(crate) struct Typed {
 }
 
 /// Reads a file. What cannot be read is told and taken out, and the rest is read again.
-pub(crate) fn read(text: &str) -> Typed {
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Typed<T> {
     let (mut root, errors) = DeTable::parse_recoverable(text);
     let mut typed = Typed { file: None, mistakes: Vec::new(), left_away: Vec::new() };
     if !errors.is_empty() {
@@ -34,7 +33,7 @@ pub(crate) fn read(text: &str) -> Typed {
         return typed;
     }
     while typed.mistakes.len() < MISTAKES_MAX {
-        let error = match PolicyFile::deserialize(Deserializer::from(root.clone())) {
+        let error = match T::deserialize(Deserializer::from(root.clone())) {
             Ok(file) => {
                 typed.file = Some(file);
                 return typed;

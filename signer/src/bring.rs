@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use hallmark_issuance::reassemble;
-use hallmark_ledger::{AuthorityRecord, EpochRecord, EpochState, Epochs, Step};
+use hallmark_ledger::{AuthorityRecord, EpochRecord, EpochState, Epochs, Event, Step};
 use hallmark_policy::{
     Decision, Reason, ReasonCode,
     content::EpochBinding,
@@ -16,6 +16,7 @@ use hallmark_policy::{
     time::Span,
 };
 use hallmark_proto::{link::Reply, operator::BringIntermediateRequest};
+use hallmark_tlog::note::VerifierKey;
 
 use crate::{
     age::no_epoch,
@@ -24,14 +25,31 @@ use crate::{
     core::Inner,
     crl::unfit,
     epoch,
+    handed_over::HandOver,
     making::{self, MakingError, SIGN_TIME_MAX},
     operate::{Operating, decode},
     order::{Keep, Outcome, certify},
     proven, rotate,
 };
 
-/// Certificates of offline roots, DER, by the name of their authority.
-pub type Roots = BTreeMap<String, Vec<u8>>;
+/// Certificates of offline roots, by the name of their authority.
+pub type Roots = BTreeMap<String, OfflineRoot>;
+
+/// The certificate of an offline root, and the ceremony that made it, if one did.
+#[derive(Clone, Debug)]
+pub struct OfflineRoot {
+    /// The certificate, DER.
+    pub certificate: Vec<u8>,
+    /// What the ceremony has left, and the key of the log of ceremonies.
+    pub ceremony: Option<(HandOver, VerifierKey)>,
+}
+
+impl From<Vec<u8>> for OfflineRoot {
+    /// One that no ceremony speaks for.
+    fn from(certificate: Vec<u8>) -> Self {
+        Self { certificate, ceremony: None }
+    }
+}
 
 /// Makes an authority of a root whose certificate was brought.
 pub(crate) async fn bring_root(
@@ -40,7 +58,7 @@ pub(crate) async fn bring_root(
     roots: &Roots,
 ) -> Result<AuthorityRecord, MakingError> {
     let name = &authority.name;
-    let Some(der) = roots.get(name) else {
+    let Some(OfflineRoot { certificate: der, ceremony }) = roots.get(name) else {
         let sentence = format!(
             "the root of authority `{name}` is offline; hint: bring its certificate with `hallmarkd init --root {name}=FILE`"
         );
@@ -53,6 +71,13 @@ pub(crate) async fn bring_root(
     let now = core.trusted_clock().await.map_err(MakingError::Clock)?;
     let (brought, root) = offline::root(&authority.root, der, now.time)
         .map_err(|reasons| making::refused_all(name, "root certificate", reasons))?;
+    if let Some((hand_over, key)) = ceremony {
+        let event = hand_over.verify(name, &brought.to_be_signed, key).map_err(|error| {
+            let reason = Reason::new(ReasonCode::CertificateUnfit, "ceremony", error.to_string());
+            making::refused(name, "root certificate", reason)
+        })?;
+        core.ledger.record(Event::Ceremony(event), now.millis).await?;
+    }
     core.advance(Step::RootBrought {
         authority: name.clone(),
         owners: authority.owner_keys().to_vec(),

@@ -42,7 +42,10 @@ async fn root(
         let Some(record) = core.ledger.authority(name)? else {
             if authority.root.offline {
                 let record = bring_root(core, authority, roots).await?;
-                said.push(format!("took the root certificate of `{name}`, whose key is elsewhere"));
+                let by_ceremony = roots.get(name).is_some_and(|root| root.ceremony.is_some());
+                let from =
+                    if by_ceremony { "from its ceremony, which the log says" } else { "which no ceremony speaks for" };
+                said.push(format!("took the root certificate of `{name}`, whose key is elsewhere, {from}"));
                 return Ok(record);
             }
             let label = label(name, "root").map_err(|reason| refused(name, "root", reason))?;

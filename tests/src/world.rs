@@ -145,7 +145,12 @@ impl World {
 
     /// The certificate of an offline root, for the next start that makes its authority.
     pub fn bring_root(&mut self, der: Vec<u8>) {
-        self.roots.insert(AUTHORITY.to_owned(), der);
+        self.roots.insert(AUTHORITY.to_owned(), der.into());
+    }
+
+    /// The root and what its ceremony has left, for the authority that is made at the next start.
+    pub fn bring_root_of_ceremony(&mut self, root: hallmark_signer::OfflineRoot) {
+        self.roots.insert(AUTHORITY.to_owned(), root);
     }
 
     /// Files, and a token behind such a device: nothing is started and no authority made.

@@ -4,8 +4,9 @@ use hallmark_test_token::{MODULE, PIN, SO_PIN, Token};
 
 use super::{Place, World, request};
 use crate::{
-    BackendConfig, BackendError, Keyring, SESSIONS_MAX, SoftwareKeys,
+    BackendConfig, BackendError, Keyring, PinState, SESSIONS_MAX, SoftwareKeys,
     pkcs11::access::{Access, Mode},
+    survey,
 };
 
 #[test]
@@ -56,6 +57,24 @@ fn a_token_is_chosen_by_label_and_serial_and_never_guessed() {
     assert_eq!((description.token_serial.as_str(), description.kind), (second.serial(), "pkcs11"));
     assert!(description.to_string().contains("SoftHSM"), "{description}");
     let error = open(first.label(), Some("0000000000000000")).unwrap_err();
+    assert!(matches!(error, BackendError::TokenNotFound { .. }), "{error}");
+}
+
+#[test]
+fn a_token_says_what_it_is_and_can_to_whoever_asks_without_a_log_in() {
+    let token = Token::make("survey");
+    let ask = || survey(MODULE.as_ref(), token.label(), Some(token.serial())).unwrap();
+    let before = ask();
+    assert_eq!((before.description.token_serial.as_str(), before.description.kind), (token.serial(), "pkcs11"));
+    assert_eq!(before.kinds, KeyKind::ALL);
+    let PinState { is_set, count_low, final_try, locked, to_be_changed } = before.pin;
+    assert_eq!((is_set, count_low, final_try, locked, to_be_changed), (true, false, false, false, false));
+    assert!(before.labels.is_empty() && !before.write_protected && before.clock.is_none(), "{before:?}");
+    let place = Place::Token(token);
+    place.open(PIN).unwrap().generate(&request("seen", KeyKind::EcdsaP384)).unwrap();
+    let Place::Token(token) = &place else { unreachable!() };
+    assert_eq!(survey(MODULE.as_ref(), token.label(), None).unwrap().labels, ["seen"]);
+    let error = survey(MODULE.as_ref(), "no such token", None).unwrap_err();
     assert!(matches!(error, BackendError::TokenNotFound { .. }), "{error}");
 }
 
@@ -126,4 +145,18 @@ fn several_sessions_sign_at_the_same_time() {
 fn set_pin(token: &Token, pin: &str) {
     let session = token.session_of(UserType::So, SO_PIN);
     session.init_pin(&pin.into()).unwrap();
+}
+
+#[test]
+fn a_pin_is_changed_once_and_the_one_before_opens_nothing_any_more() {
+    let token = Token::make("change");
+    let place = Place::Token(token);
+    let keyring = place.open(PIN).unwrap();
+    let key = keyring.generate(&request("a", KeyKind::EcdsaP256)).unwrap();
+    keyring.change_pin(&"fresh-74629184".into()).unwrap();
+    drop(keyring);
+    let error = place.open(PIN).unwrap_err();
+    assert!(matches!(error, BackendError::WrongPin { .. }), "{error}");
+    let keyring = place.open("fresh-74629184").unwrap();
+    keyring.open(&key.reference, key.public.digest()).unwrap();
 }

@@ -362,3 +362,23 @@ fn a_root_s_key_is_not_cleared() {
         assert_eq!(world.keyring.list().unwrap(), [root.reference]);
     }
 }
+
+#[test]
+fn what_guards_a_key_can_be_told_as_evidence() {
+    let world = World::softhsm("guards");
+    let key = world.key("a", KeyKind::EcdsaP384);
+    let told = world.keyring.guards(&key.reference, key.public.digest()).unwrap();
+    let of = |name: &str| told.iter().find(|guard| guard.attribute == name).map(|guard| guard.value.as_str());
+    for (name, value) in [
+        ("CKA_SENSITIVE", "true"),
+        ("CKA_EXTRACTABLE", "false"),
+        ("CKA_NEVER_EXTRACTABLE", "true"),
+        ("CKA_LOCAL", "true"),
+        ("CKA_ALLOWED_MECHANISMS", "[CKM_ECDSA]"),
+    ] {
+        assert_eq!(of(name), Some(value), "{name}");
+    }
+    assert!(of("CKA_DESTROYABLE").is_some());
+    let other = hallmark_policy::key::SpkiDigest::from_bytes([7; 32]);
+    assert!(world.keyring.guards(&key.reference, other).is_err());
+}

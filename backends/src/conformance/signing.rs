@@ -13,7 +13,7 @@ use super::{AMPLE, World, message, request, sign};
 use crate::{
     BackendError, Description, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey, QUEUE_JOBS_MAX,
     SignError,
-    backend::{Backend, Gate, OpenKey, Signer},
+    backend::{Backend, Gate, Guard, OpenKey, Signer},
     patience::Patience,
 };
 
@@ -146,6 +146,12 @@ impl Backend for Liar {
         Ok(self.public.clone())
     }
     fn destroy(&self, _: &KeyReference, _: SpkiDigest) -> Result<(), BackendError> {
+        Ok(())
+    }
+    fn guards(&self, _: &KeyReference, _: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
+        Ok(Vec::new())
+    }
+    fn change_pin(&self, _: &secrecy::SecretString) -> Result<(), BackendError> {
         Ok(())
     }
     fn clear(&self, _: &KeyLabel) -> Result<usize, BackendError> {

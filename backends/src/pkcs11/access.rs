@@ -166,6 +166,11 @@ impl Access {
         }
     }
 
+    /// C_SetPIN: from the PIN that this way in has to another. It is tried once.
+    pub(super) fn change_pin(&self, session: &Session, new: &SecretString) -> Result<(), BackendError> {
+        session.set_pin(&self.pin, new).map_err(failed)
+    }
+
     fn name(&self) -> String {
         match &self.serial {
             Some(serial) => format!("`{}` with serial {serial}", self.label),

@@ -9,7 +9,9 @@ mod raw;
 mod renewal;
 mod session;
 mod signer;
+pub(crate) mod survey;
 pub(crate) mod template;
+pub(crate) mod throwaway;
 
 use std::{
     cell::Cell,
@@ -20,6 +22,7 @@ use std::{
 use cryptoki::{
     error::{Error, RvError},
     session::Session,
+    slot::TokenInfo,
 };
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 use secrecy::SecretString;
@@ -27,11 +30,12 @@ use secrecy::SecretString;
 use self::{
     access::{Access, Mode},
     failure::failed,
+    module::Module,
     session::TokenSession,
     signer::SessionSigner,
 };
 use crate::{
-    backend::{Backend, Description, KeyPurpose, KeyRequest, NewKey, Signer},
+    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer},
     config::SESSIONS_MAX,
     error::BackendError,
     reference::{KeyLabel, KeyReference},
@@ -167,6 +171,10 @@ impl Backend for Device {
         })
     }
 
+    fn change_pin(&self, new: &SecretString) -> Result<(), BackendError> {
+        self.anchored(|session| self.access.change_pin(session, new))
+    }
+
     fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {
         let cleared = Cell::new(0);
         self.anchored_twice(|session| {
@@ -207,20 +215,15 @@ impl Backend for Device {
     fn describe(&self) -> Description {
         let module = &self.access.module;
         let _inside = module.life.enter();
-        let library = module.context.get_library_info();
-        let token = self.access.token().map(|(_, token)| token);
-        let of_token = |value: fn(&cryptoki::slot::TokenInfo) -> String| token.as_ref().map(value).unwrap_or_default();
-        Description {
-            kind: "pkcs11",
-            path: module.path.display().to_string(),
-            library: library
-                .map(|info| format!("{} {}", info.library_description(), info.library_version()))
-                .unwrap_or_default(),
-            token_label: of_token(|token| token.label().to_owned()),
-            token_serial: of_token(|token| token.serial_number().to_owned()),
-            manufacturer: of_token(|token| format!("{} {}", token.manufacturer_id(), token.model())),
-            firmware: of_token(|token| token.firmware_version().to_string()),
-        }
+        let token = self.access.token().ok().map(|(_, token)| token);
+        describe(module, token.as_ref())
+    }
+
+    fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
+        self.anchored_twice(|session| {
+            let found = objects::find_one(session, reference, expected)?;
+            objects::guards(session, &found)
+        })
     }
 
     fn close(&self) {
@@ -231,6 +234,23 @@ impl Backend for Device {
 
     fn signer(&self) -> Box<dyn Signer> {
         Box::new(SessionSigner::new(&self.access))
+    }
+}
+
+/// What module and token say they are; of a token that does not answer, nothing.
+fn describe(module: &Module, token: Option<&TokenInfo>) -> Description {
+    let library = module.context.get_library_info();
+    let of_token = |value: fn(&TokenInfo) -> String| token.map(value).unwrap_or_default();
+    Description {
+        kind: "pkcs11",
+        path: module.path.display().to_string(),
+        library: library
+            .map(|info| format!("{} {}", info.library_description(), info.library_version()))
+            .unwrap_or_default(),
+        token_label: of_token(|token| token.label().to_owned()),
+        token_serial: of_token(|token| token.serial_number().to_owned()),
+        manufacturer: of_token(|token| format!("{} {}", token.manufacturer_id(), token.model())),
+        firmware: of_token(|token| token.firmware_version().to_string()),
     }
 }
 

@@ -9,7 +9,7 @@ use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
 
 use super::{access::is_user, failure::failed, template};
 use crate::{
-    backend::KeyPurpose,
+    backend::{Guard, KeyPurpose},
     encoding,
     error::BackendError,
     reference::{KeyLabel, KeyReference, KeyReferenceError},
@@ -135,6 +135,25 @@ fn check_one(
         return Ok(());
     }
     Err(wrong(key, name, &shown(value.as_ref()), &shown(Some(&wanted))))
+}
+
+/// Every guard of a private key as the device tells it.
+pub(crate) fn guards(session: &Session, found: &Found) -> Result<Vec<Guard>, BackendError> {
+    let kind = found.public.kind();
+    let names = template::asked_for(kind).into_iter().chain(template::told_by_the_device(kind));
+    let one = |(attribute, wanted): template::Wanted| {
+        let value = read(session, found.private_object, wanted.attribute_type())?;
+        Ok(Guard { attribute, value: shown(value.as_ref()) })
+    };
+    names.chain([template::needed_for(KeyPurpose::Root)]).map(one).collect()
+}
+
+/// The labels of the objects that a session sees, logged in or not.
+pub(crate) fn labels(session: &Session, template: &[Attribute]) -> Result<Vec<String>, BackendError> {
+    let of = |object| Ok(bytes(session, object, AttributeType::Label)?.unwrap_or_default());
+    let labels =
+        search(session, template, KEYS_LISTED_MAX)?.into_iter().map(of).collect::<Result<Vec<_>, BackendError>>()?;
+    Ok(labels.iter().map(|label| String::from_utf8_lossy(label).into_owned()).collect())
 }
 
 /// Whether the token says that the private key may be destroyed. Where it does not say, it may be a root's.

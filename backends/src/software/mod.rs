@@ -15,7 +15,7 @@ use secrecy::SecretString;
 
 use self::{file::KeyFiles, pair::Pair};
 use crate::{
-    backend::{Backend, Description, Gate, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer},
+    backend::{Backend, Description, Gate, Guard, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer},
     error::BackendError,
     reference::{KeyLabel, KeyReference, KeyReferenceError},
     sign_error::SignError,
@@ -87,6 +87,16 @@ impl Backend for Directory {
         self.files.remove(reference, purpose)?;
         self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&expected);
         Ok(())
+    }
+
+    fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
+        self.read(reference, expected)?;
+        Ok(vec![Guard { attribute: "storage", value: "a file, encrypted PKCS #8".to_owned() }])
+    }
+
+    fn change_pin(&self, _: &SecretString) -> Result<(), BackendError> {
+        let detail = "keys in files have a passphrase each, which is not changed from here".to_owned();
+        Err(BackendError::Configuration { detail })
     }
 
     fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {

@@ -1,12 +1,10 @@
 //! A certificate that would be made, as text.
 
 use hallmark_policy::{
-    claim::Claim,
-    constraint::{NameConstraints, Subtree},
     content::{CertificateContent, Extension},
     hex,
     name::GeneralName,
-    profile::KeyPurpose,
+    said::{self, Said},
 };
 use serde_json::{Value, json};
 
@@ -63,63 +61,11 @@ pub(crate) fn to_json(content: &CertificateContent) -> Value {
     })
 }
 
-struct Said {
-    name: String,
-    critical: bool,
-    values: Vec<String>,
-}
-
+/// An extension; the issuer's key is a stand-in here.
 fn said(extension: &Extension) -> Said {
-    let (name, critical, values) = match extension {
-        Extension::EndEntity => ("basicConstraints", true, vec!["no CA".to_owned()]),
-        Extension::CertificateAuthority { path_len } => {
-            ("basicConstraints", true, vec![format!("CA, path length {path_len}")])
-        }
-        Extension::DigitalSignature => ("keyUsage", true, vec!["digitalSignature".to_owned()]),
-        Extension::CertificateAndCrlSigning => ("keyUsage", true, vec!["keyCertSign, cRLSign".to_owned()]),
-        Extension::ExtendedKeyUsage { critical, purposes } => {
-            ("extKeyUsage", *critical, purposes.iter().map(purpose).collect())
-        }
-        Extension::SubjectAltName { critical, names } => {
-            ("subjectAltName", *critical, names.iter().map(GeneralName::to_string).collect())
-        }
-        Extension::SubjectKeyIdentifier(identifier) => ("subjectKeyIdentifier", false, vec![hex(identifier)]),
-        Extension::AuthorityKeyIdentifier(identifier) => {
-            ("authorityKeyIdentifier", false, vec![format!("{} (of the stand-in key)", hex(identifier))])
-        }
-        Extension::NameConstraints(constraints) => ("nameConstraints", true, constrained(constraints)),
-        Extension::CertificatePolicies(oids) => ("certificatePolicies", false, texts(oids)),
-        Extension::CrlDistributionPoints(urls) => ("cRLDistributionPoints", false, texts(urls)),
-        Extension::CaIssuers(urls) => ("authorityInfoAccess caIssuers", false, texts(urls)),
-        Extension::Claim(claim) => return said_of_claim(claim),
-        Extension::EpochBinding(binding) => {
-            ("epochBinding", false, vec![format!("generation {}", binding.generation), hex(&binding.transition)])
-        }
-    };
-    Said { name: name.to_owned(), critical, values }
-}
-
-fn said_of_claim(claim: &Claim) -> Said {
-    Said { name: format!("claim {}", claim.oid), critical: false, values: vec![hex(&claim.value)] }
-}
-
-fn texts<T: ToString>(values: &[T]) -> Vec<String> {
-    values.iter().map(T::to_string).collect()
-}
-
-fn constrained(constraints: &NameConstraints) -> Vec<String> {
-    let said = |word: &'static str| {
-        move |subtree: &Subtree| match subtree {
-            Subtree::Dns(base) => format!("{word} dns:{base}"),
-            Subtree::Uri(base) => format!("{word} uri:{base}"),
-            Subtree::Email(base) => format!("{word} email:{base}"),
-            Subtree::Ip(block) => format!("{word} ip:{}", block.as_str()),
-        }
-    };
-    let permitted = constraints.permitted.iter().map(said("permitted"));
-    permitted.chain(constraints.excluded.iter().map(said("excluded"))).collect()
-}
-
-fn purpose(purpose: &KeyPurpose) -> String {
-    purpose.name().to_string()
+    let mut said = said::extension(extension);
+    if let Extension::AuthorityKeyIdentifier(_) = extension {
+        said.values.iter_mut().for_each(|value| value.push_str(" (of the stand-in key)"));
+    }
+    said
 }

@@ -112,4 +112,6 @@ pub struct CaProfile {
     pub algorithm: SignatureAlgorithm,
     /// Whether the key is elsewhere.
     pub offline: bool,
+    /// Of a root: pathLenConstraint, 1 or 2. Of an epoch nothing reads it.
+    pub path_length: u8,
 }

@@ -3,6 +3,7 @@
 mod authorities;
 mod bounds;
 mod callers;
+mod ceremonies;
 mod content;
 mod crls;
 mod csrs;

@@ -15,6 +15,8 @@ fn a_stage_has_a_name_and_most_have_an_epoch() {
         (Stage::Crl { epoch: Some(epoch) }, "crl", Some(epoch)),
         (Stage::Crl { epoch: None }, "crl", None),
         (Stage::Request { epoch }, "request", Some(epoch)),
+        (Stage::OfflineIntermediate { epoch }, "offline-intermediate", Some(epoch)),
+        (Stage::Cross, "cross-certificate", None),
     ] {
         assert_eq!((stage.name(), stage.epoch()), (name, of));
     }

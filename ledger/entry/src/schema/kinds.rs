@@ -93,7 +93,8 @@ const NUMBERED_ISSUER: &[Member] = &[needed("sequence", Count), needed("spki-sha
 const REASON: &[Member] =
     &[needed("code", Name), maybe("allowed", Text), maybe("field", Text), maybe("sentence", Text)];
 
-const STAGES: &[&str] = &["crl", "intermediate", "leaf", "mesh-ca", "request", "root"];
+const STAGES: &[&str] =
+    &["crl", "cross-certificate", "intermediate", "leaf", "mesh-ca", "offline-intermediate", "request", "root"];
 
 const CERTIFICATE: &[Member] = &[
     needed("issuer", Object(NUMBERED_ISSUER)),
@@ -185,7 +186,37 @@ pub const KINDS: &[Kind] = &[
         ],
         variants: None,
     },
-    Kind { name: "ceremony", about: "a root was made in a ceremony", members: &[], variants: None },
+    Kind {
+        name: "ceremony",
+        about: "something happened in a ceremony, in which roots sign before witnesses",
+        members: &[
+            needed("action", Word(&["begun", "confirmed", "finished", "handed-over", "stopped"])),
+            needed("ceremony", Text),
+            needed("file-sha256", Digest),
+        ],
+        variants: Some((
+            "action",
+            &[
+                Variant::new(
+                    "begun",
+                    &[maybe("device", Text), needed("kind", Name), needed("rehearsal-sha256", Digest)],
+                ),
+                Variant::new("confirmed", &[maybe("by", Texts), maybe("by-omitted", Count), needed("step", Text)]),
+                Variant::new("finished", &[needed("transcript-sha256", Digest)]),
+                Variant::new(
+                    "handed-over",
+                    &[
+                        needed("authority", Text),
+                        needed("origin", Text),
+                        needed("root", Digest),
+                        needed("size", Count),
+                        needed("transcript-sha256", Digest),
+                    ],
+                ),
+                Variant::new("stopped", &[needed("sentence", Text), needed("step", Text)]),
+            ],
+        )),
+    },
     Kind {
         name: "clock-distrusted",
         about: "the clocks disagreed; nothing is minted until an operator confirms",
@@ -236,9 +267,11 @@ pub const KINDS: &[Kind] = &[
                         "stage",
                         &[
                             Variant::new("crl", CRL),
+                            Variant::new("cross-certificate", CERTIFICATE),
                             Variant::new("intermediate", CERTIFICATE),
                             Variant::new("leaf", CERTIFICATE),
                             Variant::new("mesh-ca", CERTIFICATE),
+                            Variant::new("offline-intermediate", CERTIFICATE),
                             Variant::new("request", &[needed("spki-sha256", Digest), needed("subject", Text)]),
                             Variant::new("root", CERTIFICATE),
                         ],

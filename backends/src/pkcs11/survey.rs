@@ -1,0 +1,130 @@
+//! What a token says of itself to whoever asks. Nobody logs in for it, and nothing is written.
+
+use std::path::Path;
+
+use cryptoki::{
+    mechanism::MechanismType,
+    object::{Attribute, ObjectClass},
+    session::Session,
+    slot::{Limit, Slot, TokenInfo},
+    types::UtcTime,
+};
+use hallmark_policy::{
+    key::{KeyKind, SignatureAlgorithm},
+    time::UnixTime,
+};
+use secrecy::SecretString;
+
+use super::{access::Access, describe, failure::failed, objects, template};
+use crate::{backend::Description, error::BackendError};
+
+/// What a token says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// Which module and token it is.
+    pub description: Description,
+    /// Kinds of keys that it can make, and sign with in the usual way.
+    pub kinds: Vec<KeyKind>,
+    /// The user PIN.
+    pub pin: PinState,
+    /// Whether nothing can be stored.
+    pub write_protected: bool,
+    /// Sessions that are open now, where it tells.
+    pub sessions_open: Option<u64>,
+    /// Most sessions that it gives, where it tells and bounds them.
+    pub sessions_max: Option<u64>,
+    /// Bytes that are free for private objects, where it tells.
+    pub free_private_bytes: Option<u64>,
+    /// Its own clock, if it has one.
+    pub clock: Option<UnixTime>,
+    /// Labels of the public keys that it shows without a log-in: every key that this signer makes has one.
+    pub labels: Vec<String>,
+}
+
+/// The flags of the user PIN. They are read; no PIN is tried to find them out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinState {
+    /// One was set.
+    pub is_set: bool,
+    /// A wrong one was tried since the last log-in.
+    pub count_low: bool,
+    /// One more wrong one locks it.
+    pub final_try: bool,
+    /// It is locked.
+    pub locked: bool,
+    /// It must be changed before anything else.
+    pub to_be_changed: bool,
+}
+
+/// Asks the token of that label and serial.
+pub(crate) fn survey(module: &Path, label: String, serial: Option<String>) -> Result<Survey, BackendError> {
+    // The PIN is not used: no session is logged in.
+    let access = Access::new(module, label, serial, SecretString::default())?;
+    let _inside = access.module.life.enter();
+    let (slot, token) = access.token()?;
+    let session = access.module.context.open_ro_session(slot).map_err(failed)?;
+    Ok(Survey {
+        description: describe(&access.module, Some(&token)),
+        kinds: kinds(&access, slot)?,
+        pin: pin(&token),
+        write_protected: token.write_protected(),
+        sessions_open: token.session_count(),
+        sessions_max: match token.max_session_count() {
+            Limit::Max(most) => Some(most),
+            Limit::Unavailable | Limit::Infinite => None,
+        },
+        free_private_bytes: token.free_private_memory().and_then(|bytes| u64::try_from(bytes).ok()),
+        clock: token.utc_time().and_then(clock),
+        labels: labels(&session)?,
+    })
+}
+
+fn clock(time: UtcTime) -> Option<UnixTime> {
+    let UtcTime { year, month, day, hour, minute, second } = time;
+    UnixTime::parse(&format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")).ok()
+}
+
+fn pin(token: &TokenInfo) -> PinState {
+    PinState {
+        is_set: token.user_pin_initialized(),
+        count_low: token.user_pin_count_low(),
+        final_try: token.user_pin_final_try(),
+        locked: token.user_pin_locked(),
+        to_be_changed: token.user_pin_to_be_changed(),
+    }
+}
+
+/// The kinds for which there are mechanisms that make and sign, with keys of that size.
+fn kinds(access: &Access, slot: Slot) -> Result<Vec<KeyKind>, BackendError> {
+    let context = &access.module.context;
+    let known = context.get_mechanism_list(slot).map_err(failed)?;
+    let takes = |mechanism: MechanismType, bits: usize| {
+        known.contains(&mechanism)
+            && context.get_mechanism_info(slot, mechanism).is_ok_and(|info| {
+                // Modules count the bits of Edwards curves as they please.
+                bits == 0 || (info.min_key_size()..=info.max_key_size()).contains(&bits)
+            })
+    };
+    let fits = |kind: &KeyKind| {
+        let (makes, signs) = (template::generation(*kind), template::signing(SignatureAlgorithm::default_for(*kind)));
+        [makes.mechanism_type(), signs.mechanism_type()].into_iter().all(|mechanism| takes(mechanism, bits(*kind)))
+    };
+    Ok(KeyKind::ALL.into_iter().filter(fits).collect())
+}
+
+fn bits(kind: KeyKind) -> usize {
+    match kind {
+        KeyKind::EcdsaP256 => 256,
+        KeyKind::EcdsaP384 => 384,
+        KeyKind::Rsa2048 => 2_048,
+        KeyKind::Rsa3072 => 3_072,
+        KeyKind::Rsa4096 => 4_096,
+        KeyKind::Ed25519 => 0,
+    }
+}
+
+fn labels(session: &Session) -> Result<Vec<String>, BackendError> {
+    let mut labels = objects::labels(session, &[Attribute::Class(ObjectClass::PUBLIC_KEY)])?;
+    labels.sort_unstable();
+    Ok(labels)
+}

@@ -1,0 +1,193 @@
+//! The token of a ceremony: which it is, what it can, and the way in.
+
+use std::path::Path;
+
+use hallmark_backends::{
+    BackendConfig, BackendError, Description, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey,
+    SoftwareKeys, Survey, survey,
+};
+use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use crate::{
+    error::CeremonyError,
+    facts::Fact,
+    meaning::{DevicePlace, Task},
+    output,
+    people::People,
+    quorum::{QuorumRecord, Share, ShareError},
+};
+
+/// How many shares may be mistyped, all together.
+const MISTYPED_MAX: usize = 10;
+
+/// Longest PIN that is read, in bytes.
+const PIN_BYTES_MAX: usize = 256;
+
+/// A token that is open.
+pub(crate) struct Device {
+    pub(crate) keyring: Keyring,
+    pub(crate) description: Description,
+}
+
+/// Asks the token what it is, without a log-in, and compares that with the file.
+pub(crate) fn look(place: &DevicePlace) -> Result<Survey, CeremonyError> {
+    let found = survey(&place.module, &place.token, Some(&place.serial))?;
+    if let Some(wanted) = &place.firmware
+        && found.description.firmware != *wanted
+    {
+        let found = found.description.firmware;
+        return Err(CeremonyError::OtherDevice { what: "firmware version", found, wanted: wanted.clone() });
+    }
+    let incapable = |sentence: &str| Err(CeremonyError::Incapable { sentence: sentence.to_owned() });
+    if found.pin.locked {
+        return incapable("its user PIN is locked; the security officer's PIN unlocks it");
+    }
+    if found.pin.final_try {
+        return incapable("one more wrong PIN would lock it; log in once with the vendor's tool");
+    }
+    if !found.pin.is_set {
+        return incapable("it has no user PIN yet; set one with the vendor's tool");
+    }
+    if found.pin.to_be_changed {
+        return incapable("its user PIN must be changed first; do so with the vendor's tool");
+    }
+    Ok(found)
+}
+
+/// Whether the token can do what the task wants.
+pub(crate) fn is_able(found: &Survey, task: &Task, kind: Option<KeyKind>) -> Result<(), CeremonyError> {
+    if let Some(kind) = kind
+        && !found.kinds.contains(&kind)
+    {
+        let sentence = format!("it makes no keys of kind {kind}");
+        return Err(CeremonyError::Incapable { sentence });
+    }
+    if found.write_protected && (task.label().is_some() || matches!(task, Task::Destroy(_))) {
+        return Err(CeremonyError::Incapable { sentence: "it is write-protected".to_owned() });
+    }
+    Ok(())
+}
+
+impl Device {
+    /// Logs in, once.
+    pub(crate) fn open(place: &DevicePlace, people: &mut dyn People) -> Result<Self, CeremonyError> {
+        let pin = match (&place.pin_file, &place.pin_quorum) {
+            (Some(path), _) => pin_of(path)?,
+            (None, Some(record)) => pin_of_quorum(&QuorumRecord::read(record)?, people)?,
+            (None, None) => people.pin(&place.token)?,
+        };
+        Self::open_with(place, pin)
+    }
+
+    /// Logs in with this PIN, once.
+    pub(crate) fn open_with(place: &DevicePlace, pin: SecretString) -> Result<Self, CeremonyError> {
+        let config = BackendConfig::Pkcs11 {
+            module: place.module.clone(),
+            token_label: place.token.clone(),
+            token_serial: Some(place.serial.clone()),
+            pin,
+            sessions: 1,
+        };
+        let keyring = Keyring::open_backend(config, SoftwareKeys::Refused)?;
+        let description = keyring.describe();
+        Ok(Self { keyring, description })
+    }
+
+    /// Whether the token has a private key of that label.
+    pub(crate) fn has(&self, label: &KeyLabel) -> Result<bool, CeremonyError> {
+        Ok(!self.labelled(label)?.is_empty())
+    }
+
+    /// The keys of that label.
+    pub(crate) fn labelled(&self, label: &KeyLabel) -> Result<Vec<KeyReference>, CeremonyError> {
+        Ok(self.keyring.list()?.into_iter().filter(|key| key.label() == label).collect())
+    }
+
+    /// Whether a key is the only one of its name: nothing is done with one that could be another.
+    pub(crate) fn is_alone(&self, reference: &KeyReference) -> Result<(), CeremonyError> {
+        let named = self.keyring.list()?.into_iter().filter(|found| found == reference);
+        if named.count() > 1 { Err(BackendError::KeyAmbiguous { key: reference.clone() }.into()) } else { Ok(()) }
+    }
+
+    /// Makes a key under its label, or takes over the one that an interrupted run of this ceremony left there. Says which.
+    pub(crate) fn make(
+        &self,
+        label: &KeyLabel,
+        kind: KeyKind,
+        purpose: KeyPurpose,
+    ) -> Result<(NewKey, bool), CeremonyError> {
+        match self.labelled(label)?.as_slice() {
+            [] => Ok((self.keyring.generate(&KeyRequest { label: label.clone(), kind, purpose })?, true)),
+            [reference] => {
+                let public = self.keyring.inspect(reference, purpose)?;
+                Ok((NewKey { reference: reference.clone(), public }, false))
+            }
+            [first, ..] => Err(BackendError::KeyAmbiguous { key: first.clone() }.into()),
+        }
+    }
+
+    /// Finds a key, compares it, and lets it sign.
+    pub(crate) fn open_key(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, CeremonyError> {
+        Ok(self.keyring.open(reference, expected)?)
+    }
+
+    /// What guards a key, as facts.
+    pub(crate) fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Fact>, CeremonyError> {
+        let guards = self.keyring.guards(reference, expected)?;
+        Ok(guards.into_iter().map(|guard| Fact::same(guard.attribute, guard.value)).collect())
+    }
+
+    /// What it is, as facts: each device says something else.
+    pub(crate) fn facts(&self) -> Vec<Fact> {
+        let Description { kind: _, path, library, token_label, token_serial, manufacturer, firmware } =
+            &self.description;
+        let named = [
+            ("module", path),
+            ("library", library),
+            ("token", token_label),
+            ("serial", token_serial),
+            ("manufacturer", manufacturer),
+            ("firmware", firmware),
+        ];
+        named.into_iter().map(|(name, value)| Fact::varies(name, value)).collect()
+    }
+}
+
+/// Asks custodians for their shares until there are enough, and combines them. Each is checked as soon as it is given.
+pub(crate) fn pin_of_quorum(record: &QuorumRecord, people: &mut dyn People) -> Result<SecretString, CeremonyError> {
+    let mut shares: Vec<Share> = Vec::new();
+    let mut problem = None;
+    let mut refused = 0;
+    while shares.len() < record.threshold {
+        let text = people.share(record, shares.len(), problem.as_ref())?;
+        let again = |share: Share| match shares.iter().any(|have| have.number() == share.number()) {
+            true => Err(ShareError::Again { number: share.number() }),
+            false => Ok(share),
+        };
+        match record.parse(&text).and_then(again) {
+            Ok(share) => {
+                shares.push(share);
+                problem = None;
+            }
+            Err(error) if refused < MISTYPED_MAX => {
+                refused += 1;
+                problem = Some(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(record.combine(&shares)?.pin())
+}
+
+fn pin_of(path: &Path) -> Result<SecretString, CeremonyError> {
+    let text = Zeroizing::new(output::read(path)?);
+    let refused = |sentence: &str| CeremonyError::NoPin { sentence: format!("`{}` {sentence}", path.display()) };
+    let text = std::str::from_utf8(&text).map_err(|_| refused("is no text"))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(refused("is empty")),
+        pin if pin.len() > PIN_BYTES_MAX => Err(refused("is too long for a PIN")),
+        pin => Ok(SecretString::from(pin)),
+    }
+}

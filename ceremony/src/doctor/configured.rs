@@ -1,0 +1,150 @@
+//! What there is to look at: named by a signer's configuration (`signer.toml`), or by a ceremony's file.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::{
+    book,
+    error::CeremonyError,
+    meaning::{Ceremony, Task},
+    output,
+};
+
+/// Sessions of a signer if its configuration does not say.
+const SESSIONS_DEFAULT: u64 = 4;
+
+/// What a configuration names.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    pub(super) is_ceremony: bool,
+    pub(super) policy: Option<PathBuf>,
+    pub(super) authority: Option<String>,
+    pub(super) device: Option<Device>,
+    pub(super) directories: Vec<(&'static str, PathBuf)>,
+    pub(super) certificates: Vec<PathBuf>,
+}
+
+/// A device, as it is configured.
+#[derive(Clone, Debug)]
+pub(super) struct Device {
+    pub(super) module: PathBuf,
+    pub(super) token: String,
+    pub(super) serial: Option<String>,
+    pub(super) firmware: Option<String>,
+    pub(super) sessions: u64,
+}
+
+/// The settings of `signer.toml` that are looked at; `hallmarkd check` reads all of them, and finds what is misspelt.
+#[derive(Debug, Deserialize)]
+struct SignerFile {
+    listen: Option<ListenTable>,
+    policy: FileTable,
+    ledger: LedgerTable,
+    log: LogTable,
+    backend: BackendTable,
+}
+
+#[derive(Debug, Deserialize)]
+struct ListenTable {
+    certificate: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FileTable {
+    file: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+struct LedgerTable {
+    database: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+struct LogTable {
+    publish: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+struct BackendTable {
+    pkcs11: Option<Pkcs11Table>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Pkcs11Table {
+    module: PathBuf,
+    token: String,
+    serial: Option<String>,
+    sessions: Option<u64>,
+}
+
+impl Subject {
+    /// Reads either of the two.
+    pub(super) fn read(file: &Path) -> Result<Self, CeremonyError> {
+        let text = output::read(file)?;
+        let not_one = || CeremonyError::NotOne {
+            path: file.to_owned(),
+            wanted: "configuration of a signer, and no ceremony's file",
+        };
+        let text = String::from_utf8(text).map_err(|_| not_one())?;
+        // A ceremony's file has a task, and a signer's configuration has a backend.
+        if text.lines().any(|line| line.trim_start().starts_with("[task.")) {
+            return crate::read(file).map(|ceremony| Self::of_ceremony(&ceremony));
+        }
+        let signer: SignerFile = hallmark_policy::strict::read(&text).map_err(|_| not_one())?;
+        let directory = file.parent().unwrap_or_else(|| Path::new("."));
+        Ok(Self::of_signer(signer, directory))
+    }
+
+    fn of_ceremony(ceremony: &Ceremony) -> Self {
+        let certificates = match &ceremony.task {
+            Task::Intermediate(task) => vec![task.issuer.clone()],
+            Task::CrossCertificate(task) => vec![task.issuer.clone(), task.subject.clone()],
+            Task::Crl(task) => vec![task.issuer.clone()],
+            Task::Root(_) | Task::Key(_) | Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) => Vec::new(),
+        };
+        let device = ceremony.device.as_ref().map(|place| Device {
+            module: place.module.clone(),
+            token: place.token.clone(),
+            serial: Some(place.serial.clone()),
+            firmware: place.firmware.clone(),
+            sessions: 1,
+        });
+        let log = &ceremony.log.directory;
+        Self {
+            is_ceremony: true,
+            policy: ceremony.policy.as_ref().map(|place| place.file.clone()),
+            authority: ceremony.policy.as_ref().map(|place| place.authority.clone()),
+            device,
+            directories: vec![
+                ("the ceremony's directory", ceremony.directory.clone()),
+                ("the published log", book::published(log)),
+            ],
+            certificates,
+        }
+    }
+
+    fn of_signer(signer: SignerFile, directory: &Path) -> Self {
+        let database = directory.join(signer.ledger.database);
+        let holder = database.parent().map_or_else(|| directory.to_owned(), Path::to_owned);
+        Self {
+            is_ceremony: false,
+            policy: Some(directory.join(signer.policy.file)),
+            authority: None,
+            device: signer.backend.pkcs11.map(|table| Device {
+                module: directory.join(table.module),
+                token: table.token,
+                serial: table.serial,
+                firmware: None,
+                sessions: table.sessions.unwrap_or(SESSIONS_DEFAULT),
+            }),
+            directories: vec![("the ledger", holder), ("the published log", directory.join(signer.log.publish))],
+            certificates: signer
+                .listen
+                .and_then(|table| table.certificate)
+                .map(|path| directory.join(path))
+                .into_iter()
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The end of a key.
+
+use hallmark_backends::BackendError;
+use hallmark_ledger::{Event, KeyAction};
+
+use super::Left;
+use crate::{
+    check::Checked,
+    error::CeremonyError,
+    facts::Fact,
+    meaning::DestroyTask,
+    run::{Open, Run, digest_fact},
+};
+
+/// The guard that says whether a key may be destroyed: the one that must be as it was rehearsed.
+const DESTROYABLE: &str = "CKA_DESTROYABLE";
+
+pub(super) async fn destroy(
+    run: &mut Run<'_>,
+    open: &mut Open,
+    checked: &Checked,
+    task: &DestroyTask,
+) -> Result<Left, CeremonyError> {
+    run.begin("read-back", Some(open)).await?;
+    open.device()?.is_alone(&task.key)?;
+    let guards = match open.device()?.guards(&task.key, task.spki) {
+        // An interrupted run of this ceremony destroyed it.
+        Err(CeremonyError::Device(error)) if open.journal.is_touching() && is_gone(&error) => None,
+        found => Some(found?),
+    };
+    let is_there = guards.is_some();
+    // Other kinds of keys have other guards.
+    let facts = guards.unwrap_or_else(|| vec![Fact::same(DESTROYABLE, "true")]);
+    let destroyable = facts.into_iter().filter(|fact| fact.name == DESTROYABLE);
+    run.done(destroyable.collect(), Some(open)).await?;
+
+    run.begin("destroy", Some(open)).await?;
+    open.journal.touch()?;
+    let device = open.device()?;
+    if is_there {
+        let public = device.open_key(&task.key, task.spki)?;
+        device.keyring.destroy(&task.key, task.spki)?;
+        let event = Event::KeyEvent {
+            authority: checked.authority_name().to_owned(),
+            action: KeyAction::Destroyed,
+            reference: task.key.to_string(),
+            spki: task.spki,
+            kind: public.kind(),
+            backend: device.description.to_string(),
+        };
+        run.entries.push(open.book.record(event).await?.index);
+    }
+    if device.labelled(task.key.label())?.contains(&task.key) {
+        return Err(CeremonyError::Wrong { what: "end of the key", sentence: "the token still has it".to_owned() });
+    }
+    run.done(vec![Fact::varies("destroyed", &task.key)], Some(open)).await?;
+    Ok(Left { digests: vec![digest_fact("spki-sha256", task.spki.as_bytes())], ..Left::default() })
+}
+
+fn is_gone(error: &BackendError) -> bool {
+    matches!(error, BackendError::KeyNotFound { .. })
+}

@@ -1,0 +1,243 @@
+//! The file of a ceremony as it was typed. What it means is in [`crate::meaning`]; every misspelling is an error here.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Largest file that is read, in bytes.
+pub const FILE_BYTES_MAX: usize = 262_144;
+
+/// The whole file: the only input of a ceremony but for PINs. Paths are relative to its directory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CeremonyFile {
+    /// Version of this format: 1.
+    pub version: u32,
+    /// Name of the ceremony: 1 to 64 letters, digits, `.`, `_` and `-`. No other in the same log has it.
+    pub ceremony: String,
+    /// What it is for, in words; stands in the transcript.
+    pub about: Option<String>,
+    /// Where the transcript is written; `NAME.transcript.json` if not set. What belongs to it stands beside it.
+    pub transcript: Option<PathBuf>,
+    /// The policy. Every task but `log-key` needs it.
+    pub policy: Option<PolicyTable>,
+    /// The device. Every task but `log-key` needs it.
+    pub device: Option<DeviceTable>,
+    /// The log of ceremonies.
+    pub log: LogTable,
+    /// How it is rehearsed.
+    pub rehearsal: Option<RehearsalTable>,
+    /// Who watches, and lets each step be done. Nobody: it can only be run with `--unattended`.
+    #[serde(default)]
+    pub witness: Vec<WitnessTable>,
+    /// What is done: exactly one.
+    pub task: TaskTable,
+}
+
+/// `[policy]`: which section of which policy decides.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PolicyTable {
+    /// The policy file: the one of the signer that the authority is for.
+    pub file: PathBuf,
+    /// The authority whose root it is about.
+    pub authority: String,
+}
+
+/// `[device]`: the token, so described that it can be no other.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DeviceTable {
+    /// Path of the PKCS#11 module.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token: String,
+    /// Its serial number.
+    pub serial: String,
+    /// Its firmware version, as it tells it; any if not set.
+    pub firmware: Option<String>,
+    /// A file with the user PIN, for ceremonies without people; it is asked for if not set.
+    pub pin_file: Option<PathBuf>,
+    /// The record of the quorum that has the PIN: its custodians are asked for their shares. Not beside `pin-file`.
+    pub pin_quorum: Option<PathBuf>,
+}
+
+/// `[log]`: the log of ceremonies, with an origin of its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LogTable {
+    /// Its origin: the first line of every checkpoint and the name of its key.
+    pub origin: String,
+    /// Its directory: database, key and journals, and the published log in `public/`. The first ceremony makes it.
+    pub directory: PathBuf,
+}
+
+/// `[rehearsal]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RehearsalTable {
+    /// Path of SoftHSM's module; where Debian has it if not set.
+    pub module: PathBuf,
+}
+
+/// `[[witness]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WitnessTable {
+    /// Name.
+    pub name: String,
+    /// What is typed to let a step be done: 2 to 4 capital letters, different for each witness.
+    pub initials: String,
+    /// The public SSH key (`ssh-ed25519 AAAA..`) by which the transcript is to be signed; the initials alone count if not set.
+    pub ssh_key: Option<String>,
+}
+
+/// `[task.*]`: exactly one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum TaskTable {
+    /// A root: its key and its self-signed certificate.
+    Root(RootTable),
+    /// The intermediate CA certificate of an epoch that a signer prepares elsewhere.
+    Intermediate(IntermediateTable),
+    /// A certificate by which the root vouches for another root.
+    CrossCertificate(CrossCertificateTable),
+    /// The root's next CRL.
+    Crl(CrlTable),
+    /// A key and nothing else.
+    Key(KeyTable),
+    /// The end of a key.
+    Destroy(DestroyTable),
+    /// A key for a decision log, in a file.
+    LogKey(LogKeyTable),
+    /// A new PIN for the token, split among custodians.
+    Quorum(QuorumTable),
+}
+
+/// `[task.root]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RootTable {
+    /// Label of the key, which no other object of the token has.
+    pub label: String,
+    /// When the certificate begins, such as `2026-01-31T00:00:00Z`; when it is made if not set. It lives as long as the policy says.
+    pub not_before: Option<String>,
+    /// Where the certificate is written, PEM.
+    pub certificate: PathBuf,
+}
+
+/// `[task.intermediate]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct IntermediateTable {
+    /// The root's certificate, PEM.
+    pub issuer: PathBuf,
+    /// The certification request of the epoch, as `hallmark epoch prepare` or `hallmark rotate` writes it.
+    pub request: PathBuf,
+    /// Lifetime; the policy's if not set.
+    pub lifetime: Option<String>,
+    /// Where the certificate is written, PEM.
+    pub certificate: PathBuf,
+}
+
+/// `[task.cross-certificate]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CrossCertificateTable {
+    /// The certificate of the root that signs, PEM.
+    pub issuer: PathBuf,
+    /// The authority in the same policy whose root is vouched for.
+    pub subject_authority: String,
+    /// The certificate of that root, PEM.
+    pub subject: PathBuf,
+    /// Lifetime.
+    pub lifetime: String,
+    /// Where the certificate is written, PEM.
+    pub certificate: PathBuf,
+}
+
+/// `[task.crl]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CrlTable {
+    /// The root's certificate, PEM.
+    pub issuer: PathBuf,
+    /// What is revoked before it is signed.
+    #[serde(default)]
+    pub revoke: Vec<RevokeTable>,
+    /// What nextUpdate is to reach, where that is later than the policy's lifetime.
+    pub next_update: Option<String>,
+    /// Where it is written, PEM.
+    pub crl: PathBuf,
+}
+
+/// One entry of `revoke` in `[task.crl]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RevokeTable {
+    /// Serial number of a certificate that the root signed in a ceremony of this log, lower-case hexadecimal.
+    pub serial: String,
+    /// Why, as RFC 5280, section 5.3.1, calls it: `key-compromise`, `superseded` and so on.
+    pub reason: String,
+}
+
+/// `[task.key]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KeyTable {
+    /// Its label, which no other object of the token has.
+    pub label: String,
+    /// Its kind, such as `ecdsa-p384`.
+    pub kind: String,
+    /// Whether it may be destroyed later. `false` if not set: then no ceremony destroys it.
+    #[serde(default)]
+    pub destroyable: bool,
+    /// Where the public key is written, PEM.
+    pub public_key: PathBuf,
+}
+
+/// `[task.destroy]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DestroyTable {
+    /// The key as the token knows it: `pkcs11:id=<hex>;object=<label>`.
+    pub key: String,
+    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal.
+    pub spki_sha256: String,
+}
+
+/// `[task.quorum]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct QuorumTable {
+    /// How many custodians have the PIN together: 2 to 15.
+    pub threshold: usize,
+    /// Where the record is written, which everybody may read: `pin-quorum` of later ceremonies.
+    pub record: PathBuf,
+    /// The custodians, at least as many as `threshold` and 15 at most.
+    pub custodian: Vec<CustodianTable>,
+}
+
+/// One entry of `custodian` in `[task.quorum]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CustodianTable {
+    /// Name.
+    pub name: String,
+    /// Where the share is written, mode 0600: a page to be printed (HTML), or sealed if there is a `recipient`.
+    pub share: PathBuf,
+    /// To whom it is sealed (age-encryption.org/v1): `age1..` or `ssh-ed25519 ..`. A page for paper if not set.
+    pub recipient: Option<String>,
+}
+
+/// `[task.log-key]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LogKeyTable {
+    /// Origin of the log that it is for.
+    pub origin: String,
+    /// Where the secret key is written, mode 0600.
+    pub key: PathBuf,
+    /// Where the public key is written.
+    pub public_key: PathBuf,
+}

@@ -1,0 +1,359 @@
+//! A PIN that nobody has alone: it follows from a secret that is split, k of n (Feldman, "A practical scheme for non-interactive verifiable
+//! secret sharing", 1987, on P-256).
+//!
+//! The record of a quorum is public: it has a commitment to each coefficient, by which every share is checked when it is made and when it is
+//! entered. Shares that do not belong together combine to a wrong secret without an error, so that what comes out is compared with its
+//! commitment, too. Secrets are wiped, have no `Debug`, and are in no transcript.
+
+mod entropy;
+pub(crate) mod paper;
+pub(crate) mod sealed;
+
+use std::path::Path;
+
+use elliptic_curve::{
+    Group as _,
+    ff::{Field as _, PrimeField as _},
+    group::GroupEncoding as _,
+};
+use hallmark_policy::hex;
+use p256::{ProjectivePoint, Scalar};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use vsss_rs::{DefaultShare, FeldmanVerifierSet, IdentifierPrimeField, ReadableShareSet as _, ValueGroup, feldman};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::{
+    canonical,
+    digest::{self, from_words, sha256, words},
+    error::CeremonyError,
+    output,
+    run::defect,
+};
+
+use entropy::Entropy;
+
+/// Fewest and most custodians whose shares are wanted.
+pub const THRESHOLD_RANGE: std::ops::RangeInclusive<usize> = 2..=15;
+
+/// Most custodians.
+pub const CUSTODIANS_MAX: usize = 15;
+
+/// Hexadecimal digits of a PIN: 96 bits.
+const PIN_DIGITS: usize = 24;
+
+/// What a PIN is derived with.
+const PIN_CONTEXT: &[u8] = b"hallmark-pin-v1\n";
+
+/// First word of a share.
+const SHARE: &str = "hallmark-share-v1";
+
+/// Words of a share's value.
+const WORDS: usize = 24;
+
+type Field = IdentifierPrimeField<Scalar>;
+type FieldShare = DefaultShare<Field, Field>;
+type Commitment = ValueGroup<ProjectivePoint>;
+
+/// What everybody may know of a quorum.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct QuorumRecord {
+    /// 1.
+    pub version: u32,
+    /// How many shares are wanted.
+    pub threshold: usize,
+    /// The custodians, in the order of their shares' numbers, from 1.
+    pub custodians: Vec<String>,
+    /// Commitments to the coefficients, SEC 1 compressed, hexadecimal; the first is to the secret itself.
+    pub commitments: Vec<String>,
+}
+
+/// One share. It is wiped when dropped.
+pub struct Share {
+    number: usize,
+    value: Zeroizing<[u8; 32]>,
+}
+
+/// The secret of a quorum. It is wiped when dropped.
+pub(crate) struct Secret(Zeroizing<[u8; 32]>);
+
+/// Why a share is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShareError {
+    /// It does not read.
+    #[error("that is no share: it has a number and {WORDS} words, and a word is wrong or missing")]
+    Misread,
+    /// It reads, and is not one of this set.
+    #[error("share {number} is not one of this set: it is mistyped, or from another set")]
+    Foreign {
+        /// Its number.
+        number: usize,
+    },
+    /// It was entered before.
+    #[error("share {number} was entered before; another custodian's is wanted")]
+    Again {
+        /// Its number.
+        number: usize,
+    },
+}
+
+impl Secret {
+    /// The PIN that follows from it.
+    pub(crate) fn pin(&self) -> SecretString {
+        let input = Zeroizing::new([PIN_CONTEXT, self.0.as_slice()].concat());
+        let mut digest = sha256(&input);
+        let digits = Zeroizing::new(hex(&digest));
+        digest.zeroize();
+        SecretString::from(digits.get(..PIN_DIGITS).unwrap_or_default())
+    }
+}
+
+/// Draws a secret and splits it. Every share is checked against the commitments, and combined again.
+pub(crate) fn split(
+    custodians: &[String],
+    threshold: usize,
+) -> Result<(Secret, QuorumRecord, Vec<Share>), CeremonyError> {
+    let failed = |_| defect("the secret could not be split");
+    let mut entropy = Entropy::draw()?;
+    let mut secret = Scalar::random(&mut entropy);
+    let (shares, verifiers) = feldman::split_secret::<FieldShare, Commitment>(
+        threshold,
+        custodians.len(),
+        &IdentifierPrimeField(secret),
+        None,
+        &mut entropy,
+    )
+    .map_err(failed)?;
+    entropy.was_enough()?;
+    let kept = Secret(Zeroizing::new(secret.to_repr().into()));
+    secret.zeroize();
+    let points = FeldmanVerifierSet::<FieldShare, Commitment>::verifiers(&verifiers);
+    let commitments = points.iter().map(|point| hex(&point.0.to_bytes())).collect();
+    let record = QuorumRecord { version: 1, threshold, custodians: custodians.to_vec(), commitments };
+    let shares: Vec<Share> = shares
+        .into_iter()
+        .enumerate()
+        .map(|(at, share)| Share { number: at + 1, value: Zeroizing::new(share.value.0.to_repr().into()) })
+        .collect();
+    // Whatever was made is checked as it will be when it is entered: from both ends.
+    for window in [shares.get(..threshold), shares.get(shares.len().saturating_sub(threshold)..)] {
+        let again = record.combine(window.unwrap_or_default()).map_err(|error| defect(&error.to_string()))?;
+        if again.0 != kept.0 {
+            return Err(defect("the shares do not give the secret back"));
+        }
+    }
+    if shares.iter().any(|share| !record.has(share)) {
+        return Err(defect("a share does not fit its commitments"));
+    }
+    Ok((kept, record, shares))
+}
+
+impl QuorumRecord {
+    /// Reads the record of a quorum.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is something else.
+    pub fn read(path: &Path) -> Result<Self, CeremonyError> {
+        let wanted = "record of a quorum";
+        let not_one = || CeremonyError::NotOne { path: path.to_owned(), wanted };
+        let record: Self = serde_json::from_slice(&output::read(path)?).map_err(|_| not_one())?;
+        let fits = record.version == 1
+            && record.commitments.len() == record.threshold
+            && THRESHOLD_RANGE.contains(&record.threshold)
+            && (record.threshold..=CUSTODIANS_MAX).contains(&record.custodians.len())
+            && record.points().is_some();
+        if fits { Ok(record) } else { Err(not_one()) }
+    }
+
+    /// Its canonical JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        canonical::bytes(self)
+    }
+
+    /// What tells this set from others: 8 hexadecimal digits.
+    #[must_use]
+    pub fn set(&self) -> String {
+        let digest = sha256(self.commitments.concat().as_bytes());
+        hex(digest.get(..4).unwrap_or_default())
+    }
+
+    /// Reads a share as somebody typed it: its number and its words, with or without what stands before them on paper.
+    ///
+    /// # Errors
+    /// See [`ShareError`].
+    pub fn parse(&self, text: &str) -> Result<Share, ShareError> {
+        let text = Zeroizing::new(text.to_lowercase());
+        let typed: Vec<&str> = text.split_whitespace().collect();
+        let at = typed.len().checked_sub(WORDS).ok_or(ShareError::Misread)?;
+        let (before, typed) = typed.split_at_checked(at).ok_or(ShareError::Misread)?;
+        let number: usize = before.last().and_then(|number| number.parse().ok()).ok_or(ShareError::Misread)?;
+        let joined = Zeroizing::new(typed.join(" "));
+        let value = Zeroizing::new(from_words(&joined).ok_or(ShareError::Misread)?);
+        let share = Share { number, value };
+        if self.has(&share) { Ok(share) } else { Err(ShareError::Foreign { number }) }
+    }
+
+    /// Whether a share is one of this set: its value is what the commitments say at its number.
+    fn has(&self, share: &Share) -> bool {
+        let (Some(points), Some(value)) = (self.points(), scalar(&share.value)) else { return false };
+        let Ok(number) = u64::try_from(share.number) else { return false };
+        if !(1..=self.custodians.len()).contains(&share.number) {
+            return false;
+        }
+        let generator = ValueGroup(ProjectivePoint::generator());
+        let verifiers = points.into_iter().map(ValueGroup);
+        let set: Vec<Commitment> = std::iter::once(generator).chain(verifiers).collect();
+        let identifier = IdentifierPrimeField(Scalar::from(number));
+        let share = FieldShare { identifier, value: IdentifierPrimeField(value) };
+        set.verify_share(&share).is_ok()
+    }
+
+    /// Combines shares, each of which was checked, and compares what comes out with its commitment.
+    pub(crate) fn combine(&self, shares: &[Share]) -> Result<Secret, ShareError> {
+        let number = shares.last().map_or(0, |share| share.number);
+        let foreign = ShareError::Foreign { number };
+        let field = |share: &Share| {
+            let number = u64::try_from(share.number).ok()?;
+            let (identifier, value) = (Scalar::from(number), scalar(&share.value)?);
+            Some(FieldShare { identifier: IdentifierPrimeField(identifier), value: IdentifierPrimeField(value) })
+        };
+        let mut fields =
+            shares.iter().map(field).collect::<Option<Vec<FieldShare>>>().ok_or_else(|| foreign.clone())?;
+        let combined = fields.combine();
+        fields.iter_mut().for_each(|share| share.value.0.zeroize());
+        let mut secret = combined.map_err(|_| foreign.clone())?.0;
+        let committed = self.points().and_then(|points| points.first().copied());
+        let fits = committed == Some(ProjectivePoint::generator() * secret);
+        let kept = Secret(Zeroizing::new(secret.to_repr().into()));
+        secret.zeroize();
+        if fits { Ok(kept) } else { Err(foreign) }
+    }
+
+    fn points(&self) -> Option<Vec<ProjectivePoint>> {
+        let point = |text: &String| {
+            let bytes: [u8; 33] = digest::from_hex(text)?.try_into().ok()?;
+            let point: ProjectivePoint = Option::from(ProjectivePoint::from_bytes(&bytes.into()))?;
+            // The library reads other spellings of a point, too.
+            let is_own = hex(&point.to_bytes()) == *text && !bool::from(point.is_identity());
+            is_own.then_some(point)
+        };
+        self.commitments.iter().map(point).collect()
+    }
+}
+
+/// Reads the share of a custodian from a file: sealed to one of these identities, or a line of text.
+///
+/// # Errors
+/// If it cannot be read, or no identity opens it.
+pub fn open_share(path: &Path, identities: &[std::path::PathBuf]) -> Result<Zeroizing<String>, CeremonyError> {
+    let content = Zeroizing::new(output::read(path)?);
+    let not_one = |wanted| CeremonyError::NotOne { path: path.to_owned(), wanted };
+    if !content.starts_with(b"-----BEGIN AGE") {
+        let text = std::str::from_utf8(&content).map_err(|_| not_one("share in text"))?;
+        return Ok(Zeroizing::new(text.to_owned()));
+    }
+    for identity in identities {
+        let identity = Zeroizing::new(output::read(identity)?);
+        if let Some(text) = sealed::open(&content, &identity) {
+            return Ok(text);
+        }
+    }
+    Err(not_one("share that one of these identities opens"))
+}
+
+impl Share {
+    /// Its number, from 1.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// What its custodian keeps: one line.
+    pub(crate) fn text(&self, record: &QuorumRecord) -> Zeroizing<String> {
+        let words = words(&self.value).join(" ");
+        Zeroizing::new(format!("{SHARE} {} {} {words}", record.set(), self.number))
+    }
+}
+
+fn scalar(bytes: &[u8; 32]) -> Option<Scalar> {
+    Option::from(Scalar::from_repr((*bytes).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn custodians(count: usize) -> Vec<String> {
+        (1..=count).map(|number| format!("custodian {number}")).collect()
+    }
+
+    fn entered(record: &QuorumRecord, shares: &[&Share]) -> Vec<Share> {
+        shares.iter().map(|share| record.parse(&share.text(record)).unwrap()).collect()
+    }
+
+    #[test]
+    fn any_two_of_three_custodians_have_the_pin_and_one_alone_has_not() {
+        let (secret, record, shares) = split(&custodians(3), 2).unwrap();
+        let pin = secret.pin().expose_secret().to_owned();
+        assert_eq!(pin.len(), PIN_DIGITS);
+        for pair in [[0, 1], [0, 2], [1, 2], [2, 0]] {
+            let pair = entered(&record, &pair.map(|at| &shares[at]));
+            assert_eq!(record.combine(&pair).unwrap().pin().expose_secret(), pin);
+        }
+        assert!(record.combine(&entered(&record, &[&shares[0]])).is_err());
+        assert!(record.combine(&entered(&record, &[&shares[0], &shares[0]])).is_err());
+    }
+
+    #[test]
+    fn as_many_as_there_can_be_have_it_together() {
+        let (secret, record, shares) = split(&custodians(CUSTODIANS_MAX), *THRESHOLD_RANGE.end()).unwrap();
+        let all = entered(&record, &shares.iter().collect::<Vec<_>>());
+        assert_eq!(record.combine(&all).unwrap().pin().expose_secret(), secret.pin().expose_secret());
+    }
+
+    #[test]
+    fn a_share_that_is_mistyped_or_from_another_set_is_told() {
+        let (_, record, shares) = split(&custodians(3), 2).unwrap();
+        let (_, other, others) = split(&custodians(3), 2).unwrap();
+        assert_ne!(record.set(), other.set());
+        let text = shares[0].text(&record).to_string();
+        assert!(matches!(record.parse(&others[0].text(&other)), Err(ShareError::Foreign { number: 1 })));
+        let renumbered = text.replacen(" 1 ", " 2 ", 1);
+        assert!(matches!(record.parse(&renumbered), Err(ShareError::Foreign { number: 2 })));
+        for number in ["0", "4", "99999999999999999999"] {
+            assert!(record.parse(&text.replacen(" 1 ", &format!(" {number} "), 1)).is_err(), "{number}");
+        }
+        let mut typed: Vec<&str> = text.split(' ').collect();
+        typed.swap(4, 5);
+        assert!(record.parse(&typed.join(" ")).is_err() || typed[4] == typed[5]);
+        for bad in ["", "1", "1 abandon", text.trim_end_matches(char::is_alphabetic)] {
+            assert_eq!(record.parse(bad).err(), Some(ShareError::Misread), "{bad}");
+        }
+        assert_eq!(record.parse(&text.to_uppercase()).unwrap().number(), 1, "as people type");
+        let short: Vec<&str> = text.split(' ').skip(2).collect();
+        assert_eq!(record.parse(&short.join("  ")).unwrap().number(), 1, "number and words are enough");
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_nothing_else_is() {
+        let (_, record, _) = split(&custodians(3), 2).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("record.json");
+        std::fs::write(&path, record.to_json()).unwrap();
+        assert_eq!(QuorumRecord::read(&path).unwrap(), record);
+        let off_curve = record.commitments[0].replacen("02", "05", 1).replacen("03", "05", 1);
+        for bad in [
+            QuorumRecord { threshold: 3, ..record.clone() },
+            QuorumRecord { custodians: custodians(1), ..record.clone() },
+            QuorumRecord { commitments: vec![off_curve.clone(), off_curve], ..record.clone() },
+            QuorumRecord { commitments: vec![String::new(); 2], ..record.clone() },
+        ] {
+            std::fs::write(&path, bad.to_json()).unwrap();
+            assert!(QuorumRecord::read(&path).is_err(), "{bad:?}");
+        }
+    }
+}

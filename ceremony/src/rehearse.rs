@@ -1,0 +1,238 @@
+//! The rehearsal: the same file, done on a token that is thrown away, in a process of its own.
+//!
+//! What comes out is what the run is held to: the same steps, and the same facts but for those that differ each time.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use hallmark_backends::make_throwaway_token;
+use hallmark_policy::hex;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{
+    canonical,
+    check::{self, Checked},
+    device,
+    digest::sha256,
+    error::CeremonyError,
+    execute,
+    facts::{Done, Fact},
+    meaning::{Ceremony, DevicePlace, LogPlace, RootTask, Task},
+    output,
+    people::Nobody,
+};
+
+/// Label of the token that is thrown away.
+const TOKEN: &str = "hallmark-rehearsal";
+
+/// Largest answer of a rehearsal, in bytes.
+const ANSWER_BYTES_MAX: usize = 4 * 1_048_576;
+
+/// What was rehearsed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Foretold {
+    /// SHA-256 of the ceremony's file.
+    pub file_sha256: String,
+    /// The steps that touch something, with their facts. What varies is left empty.
+    pub steps: Vec<Foreseen>,
+}
+
+/// A step as it was rehearsed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Foreseen {
+    /// The step.
+    pub step: String,
+    /// Its facts.
+    pub facts: Vec<Fact>,
+}
+
+impl Foretold {
+    fn of(ceremony: &Ceremony, done: Vec<Done>) -> Self {
+        let empty = |fact: Fact| Fact { value: if fact.varies { String::new() } else { fact.value }, ..fact };
+        let foreseen = |done: Done| Foreseen { step: done.step, facts: done.facts.into_iter().map(empty).collect() };
+        Self { file_sha256: hex(&ceremony.sha256), steps: done.into_iter().map(foreseen).collect() }
+    }
+
+    /// SHA-256 of its canonical JSON.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        sha256(&canonical::bytes(self))
+    }
+
+    /// Its canonical JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        canonical::bytes(self)
+    }
+
+    /// Reads what [`to_json`](Self::to_json) writes.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn read(path: &Path) -> Result<Self, CeremonyError> {
+        let wanted = "rehearsal that `hallmark ceremony rehearse` wrote";
+        let not_one = || CeremonyError::NotOne { path: path.to_owned(), wanted };
+        serde_json::from_slice(&output::read(path)?).map_err(|_| not_one())
+    }
+
+    /// In what a step differs from how it was rehearsed; nothing if it does not, or was not rehearsed.
+    pub(crate) fn difference(&self, step: &str, facts: &[Fact]) -> Option<String> {
+        let foreseen = self.steps.iter().find(|foreseen| foreseen.step == step)?;
+        for wanted in &foreseen.facts {
+            match facts.iter().find(|fact| fact.name == wanted.name) {
+                None => return Some(format!("`{}` is missing", wanted.name)),
+                Some(found) if !wanted.varies && found.value != wanted.value => {
+                    return Some(format!("`{}` is {}, and was {}", wanted.name, found.value, wanted.value));
+                }
+                Some(_) => {}
+            }
+        }
+        let new = facts.iter().find(|fact| !foreseen.facts.iter().any(|wanted| wanted.name == fact.name))?;
+        Some(format!("`{}` was not there", new.name))
+    }
+}
+
+/// Rehearses in another process, since a PKCS #11 module reads its configuration once: `program ceremony rehearse-here DIRECTORY`, where
+/// `program` is this program, with the file on its standard input.
+///
+/// # Errors
+/// If it cannot be, or fails.
+pub fn rehearse(ceremony: &Ceremony, program: &Path) -> Result<Foretold, CeremonyError> {
+    let failed = |sentence: String| CeremonyError::Rehearsal { sentence };
+    let broken = |error: std::io::Error| failed(error.to_string());
+    let scratch = tempfile::Builder::new().prefix("hallmark-rehearsal-").tempdir().map_err(broken)?;
+    let tokens = scratch.path().join("tokens");
+    output::directory(&tokens)?;
+    let config = scratch.path().join("softhsm2.conf");
+    let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display());
+    output::create(&config, text.as_bytes(), output::SECRET)?;
+    let mut child = Command::new(program)
+        .args(["ceremony", "rehearse-here"])
+        .arg(&ceremony.directory)
+        .arg(scratch.path())
+        .env("SOFTHSM2_CONF", &config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(broken)?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(ceremony.text.as_bytes()).map_err(broken)?;
+    }
+    let answer = child.wait_with_output().map_err(broken)?;
+    if !answer.status.success() || answer.stdout.len() > ANSWER_BYTES_MAX {
+        let said = String::from_utf8_lossy(&answer.stderr);
+        let line = said.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or("it ended without a word");
+        return Err(failed(line.to_owned()));
+    }
+    serde_json::from_slice(&answer.stdout).map_err(|error| failed(format!("what it said does not read: {error}")))
+}
+
+/// Rehearses in this process. `SOFTHSM2_CONF` names an empty directory of tokens below `scratch`.
+///
+/// # Errors
+/// What would stop the ceremony stops the rehearsal.
+pub async fn rehearse_here(ceremony: &Ceremony, scratch: &Path) -> Result<Foretold, CeremonyError> {
+    let mut people = Nobody;
+    let mut own = aside(ceremony, scratch)?;
+    let checked = check::papers(ceremony)?;
+    if ceremony.device.is_some() {
+        let pin = draw_pin()?;
+        make_throwaway_token(&ceremony.rehearsal_module, TOKEN, &pin)?;
+        let pin_file = scratch.join("pin");
+        output::create(&pin_file, pin.expose_secret().as_bytes(), output::SECRET)?;
+        let survey = hallmark_backends::survey(&ceremony.rehearsal_module, TOKEN, None)?;
+        own.device = Some(DevicePlace {
+            module: ceremony.rehearsal_module.clone(),
+            token: TOKEN.to_owned(),
+            serial: survey.description.token_serial,
+            firmware: None,
+            pin_file: Some(pin_file),
+            pin_quorum: None,
+        });
+    }
+    let checked = stand_in(&mut own, checked, scratch).await?;
+    if let Some(place) = &own.device {
+        device::is_able(&device::look(place)?, &own.task, checked.kind())?;
+    }
+    let done = execute::execute(&own, &checked, None, &mut people, (Vec::new(), Vec::new())).await?;
+    Ok(Foretold::of(ceremony, done.steps))
+}
+
+/// The same ceremony with everything that it writes below `scratch`.
+fn aside(ceremony: &Ceremony, scratch: &Path) -> Result<Ceremony, CeremonyError> {
+    let out = scratch.join("out");
+    output::directory(&out)?;
+    let mut own = ceremony.clone();
+    own.log = LogPlace { directory: scratch.join("log"), ..own.log };
+    own.transcript = out.join("transcript.json");
+    let place = |name: &str| out.join(name);
+    match &mut own.task {
+        Task::Root(task) => task.certificate = place("certificate"),
+        Task::Intermediate(task) => task.certificate = place("certificate"),
+        Task::CrossCertificate(task) => task.certificate = place("certificate"),
+        Task::Crl(task) => {
+            task.crl = place("crl");
+            // The certificates that are revoked are in the real log alone.
+            task.revoke.clear();
+        }
+        Task::Key(task) => task.public_key = place("public-key"),
+        Task::Destroy(_) => {}
+        Task::Quorum(task) => {
+            task.record = place("record");
+            for (number, custodian) in task.custodians.iter_mut().enumerate() {
+                custodian.share = out.join(format!("share-{number}"));
+            }
+        }
+        Task::LogKey(task) => (task.key, task.public_key) = (place("key"), place("public-key")),
+    }
+    Ok(own)
+}
+
+/// Makes what the task wants to find: a root that signs, or a key that is destroyed.
+async fn stand_in(own: &mut Ceremony, mut checked: Checked, scratch: &Path) -> Result<Checked, CeremonyError> {
+    let before = |task: Task, name: &str| {
+        let transcript = scratch.join(format!("{name}.json"));
+        Ceremony { name: name.to_owned(), sha256: sha256(name.as_bytes()), transcript, task, ..own.clone() }
+    };
+    let mut people = Nobody;
+    if checked.root.is_some() {
+        let certificate = scratch.join("stand-in.pem");
+        let label = check::label("stand-in")?;
+        let task = Task::Root(RootTask { label, not_before: None, certificate: certificate.clone() });
+        let root = before(task, "stand-in");
+        execute::execute(&root, &check::papers(&root)?, None, &mut people, (Vec::new(), Vec::new())).await?;
+        checked.root = Some(check::root_of(&certificate, checked.authority()?)?);
+        checked.root_path = Some(certificate);
+    }
+    if let Task::Destroy(task) = &own.task {
+        let public_key = scratch.join("stand-in.pem");
+        let kind = hallmark_policy::key::KeyKind::EcdsaP256;
+        let made = crate::meaning::KeyTask { label: task.key.label().clone(), kind, destroyable: true, public_key };
+        let key = before(Task::Key(made), "stand-in");
+        let done = execute::execute(&key, &checked, None, &mut people, (Vec::new(), Vec::new())).await?;
+        let Some((reference, public)) = done.key else { return Err(crate::run::defect("no stand-in was made")) };
+        own.task = Task::Destroy(crate::meaning::DestroyTask { key: reference, spki: public.digest() });
+    }
+    Ok(checked)
+}
+
+fn draw_pin() -> Result<SecretString, CeremonyError> {
+    let mut bytes = Zeroizing::new([0; 16]);
+    aws_lc_rs::rand::fill(bytes.as_mut_slice())
+        .map_err(|_| crate::run::defect("the system gives no random numbers"))?;
+    Ok(SecretString::from(hex(bytes.as_slice())))
+}
+
+/// This very program, also when another version was installed meanwhile.
+#[must_use]
+pub fn this_program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}

@@ -1,0 +1,14 @@
+//! Ceremonies, by the real program, with a SoftHSM token: what is made, what is refused, and what an interruption leaves behind.
+
+#[cfg(test)]
+mod hall;
+mod hands_over;
+mod interrupted;
+mod looks;
+mod makes;
+mod page;
+mod people;
+mod refuses;
+mod shares;
+mod suffers;
+mod verifies;
