@@ -153,3 +153,24 @@ fn what_the_device_did_before_the_program_died_is_taken_up() {
         is_a_root(&hall);
     }
 }
+
+#[test]
+fn two_ceremonies_of_one_log_are_not_held_at_once() {
+    let hall = Hall::new();
+    let first = hall.file("first", "athenz", &format!("{WITNESSES}{}", root_task("athenz")));
+    let mut child = hall.begin(&["run", "--countdown", "0", &first]);
+    let (mut stdin, mut stderr) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
+    stdin.write_all("AL\nGH\n".repeat(4).as_bytes()).unwrap();
+    await_words(&mut stderr, "Step 5 of 14: ");
+    let second = hall.file("second", "old", &root_task("old"));
+    hall.run(&second).refused(2, "the log of ceremonies cannot be opened");
+    assert!(hall.keys().is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    hall.run(&second).good();
+    hall.attended(&first).good();
+    assert_eq!(hall.keys(), ["athenz-root", "old-root"]);
+    for name in ["first", "second"] {
+        hall.verify(name).good();
+    }
+}
