@@ -10,9 +10,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// Place of `utime` and `stime` among the fields after the command's name (proc(5), /proc/PID/stat, fields 14 and 15).
 const USER_TIME_FIELD: usize = 11;
 
-/// CPU time that processes have used so far, together, in user and kernel.
-pub(crate) fn time_of(processes: &[u32]) -> anyhow::Result<Duration> {
-    processes.iter().map(|process| read(&process.to_string())).sum()
+/// CPU time that each of these processes has used so far, in user and kernel.
+pub(crate) fn times_of(processes: &[u32]) -> anyhow::Result<Vec<Duration>> {
+    processes.iter().map(|process| read(&process.to_string())).collect()
 }
 
 /// CPU time that this process has used so far.
@@ -48,6 +48,6 @@ mod tests {
     #[test]
     fn this_process_can_be_read() {
         assert!(own_time().is_ok());
-        assert_eq!(time_of(&[]).unwrap(), Duration::ZERO);
+        assert_eq!(times_of(&[std::process::id()]).unwrap().len(), 1);
     }
 }

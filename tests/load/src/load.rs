@@ -38,10 +38,15 @@ const RECONNECTIONS_MAX: u32 = 3;
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let connector = Connector::new(arguments)?;
     let plan = Arc::new(Plan::new(arguments)?);
-    let start = Arc::new(Barrier::new(usize::from(arguments.connections) + 1));
+    let workers_count = u32::from(arguments.connections) * u32::from(arguments.streams);
+    let start = Arc::new(Barrier::new(usize::try_from(workers_count)? + 1));
     let mut workers = JoinSet::new();
-    for number in 0..arguments.connections {
-        let client = connector.connect().await?;
+    let mut client = connector.connect().await?;
+    for number in 0..workers_count {
+        if number > 0 && number % u32::from(arguments.streams) == 0 {
+            client = connector.connect().await?;
+        }
+        let client = client.clone();
         let (connector, plan, start) = (connector.clone(), Arc::clone(&plan), Arc::clone(&start));
         workers.spawn(async move {
             start.wait().await;
@@ -50,7 +55,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             worker.work(until).await
         });
     }
-    let (signer_before, own_before) = (cpu::time_of(&arguments.pid)?, cpu::own_time()?);
+    let (signer_before, own_before) = (cpu::times_of(&arguments.pid)?, cpu::own_time()?);
     start.wait().await;
     let began = Instant::now();
     let mut report = Report::default();
@@ -60,9 +65,9 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     report.time = began.elapsed();
     report.connections = arguments.connections;
     report.client_cpu = cpu::own_time()?.saturating_sub(own_before);
-    if !arguments.pid.is_empty() {
-        report.signer_cpu = Some(cpu::time_of(&arguments.pid)?.saturating_sub(signer_before));
-    }
+    let signer_after = cpu::times_of(&arguments.pid)?;
+    let used = signer_after.iter().zip(signer_before).map(|(after, before)| after.saturating_sub(before));
+    report.signer_cpu = arguments.pid.iter().copied().zip(used).collect();
     Ok(report)
 }
 
@@ -71,8 +76,10 @@ struct Plan {
     authority: String,
     profile: String,
     csrs: Vec<Asked>,
+    register: bool,
     refresh: bool,
     without_proof: bool,
+    new_connections: bool,
     run: String,
     time: Duration,
     count: Option<u64>,
@@ -89,15 +96,18 @@ impl Plan {
         } else {
             make_csrs(&run, arguments.csrs, 1)?
         };
+        let distinct = arguments.register.then(|| u64::from(arguments.csrs));
         Ok(Self {
             authority: arguments.authority.clone(),
             profile: arguments.profile.clone(),
             csrs,
+            register: arguments.register,
             refresh: arguments.refresh,
             without_proof: arguments.without_proof,
+            new_connections: arguments.new_connections,
             run,
             time: Duration::from_secs(arguments.seconds.into()),
-            count: arguments.count,
+            count: arguments.count.into_iter().chain(distinct).min(),
             asked: AtomicU64::new(0),
         })
     }
@@ -115,6 +125,7 @@ impl Plan {
             profile: self.profile.clone(),
             request_id: format!("load-{}-{number}", self.run),
             subject: Some(Subject::Csr(csr.csr.clone())),
+            instance: self.register.then(|| of_intent(Intent::Register(InstanceRegister {}))),
             ..MintCertificateRequest::default()
         })
     }
@@ -122,7 +133,7 @@ impl Plan {
 
 /// One connection and what it saw.
 struct Worker {
-    number: u16,
+    number: u32,
     client: Client,
     connector: Connector,
     plan: Arc<Plan>,
@@ -142,6 +153,10 @@ impl Worker {
             let mut request = Request::new(self.of_instance(request));
             request.set_timeout(DEADLINE);
             let asked = Instant::now();
+            if self.plan.new_connections && !self.reconnect().await {
+                self.report.failed("NO CONNECTION");
+                break;
+            }
             match self.client.signer.mint_certificate(request).await {
                 Ok(answer) if answer.get_ref().certificate.is_empty() => self.report.failed("NO CERTIFICATE"),
                 Ok(answer) => {
@@ -181,7 +196,7 @@ impl Worker {
             _ => Intent::Register(InstanceRegister {}),
         };
         let subject = Some(Subject::Csr(asked.csr.clone()));
-        MintCertificateRequest { subject, instance: Some(InstanceIntent { intent: Some(intent) }), ..request }
+        MintCertificateRequest { subject, instance: Some(of_intent(intent)), ..request }
     }
 
     async fn reconnect(&mut self) -> bool {
@@ -196,6 +211,10 @@ impl Worker {
             }
         }
     }
+}
+
+fn of_intent(intent: Intent) -> InstanceIntent {
+    InstanceIntent { intent: Some(intent) }
 }
 
 /// The name of a status code as the protocol's documentation writes it.

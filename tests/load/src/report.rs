@@ -13,8 +13,8 @@ pub(crate) struct Report {
     pub(crate) connections: u16,
     /// CPU time of this client meanwhile.
     pub(crate) client_cpu: Duration,
-    /// CPU time of the signer meanwhile, where its processes are known.
-    pub(crate) signer_cpu: Option<Duration>,
+    /// CPU time of each process of the signer meanwhile, where they are known.
+    pub(crate) signer_cpu: Vec<(u32, Duration)>,
     /// Failures by status code.
     pub(crate) errors: BTreeMap<&'static str, u64>,
     latencies: Vec<Duration>,
@@ -59,7 +59,11 @@ impl Report {
                 "p99": micros(latency.p99),
                 "max": micros(latency.max),
             },
-            "signer_cpu_ms_per_certificate": self.signer_cpu.and_then(|cpu| self.millis_each(cpu)),
+            "signer_cpu_ms_per_certificate": self.signer_millis_each(),
+            "processes": self.signer_cpu.iter().map(|(pid, cpu)| json!({
+                "pid": pid,
+                "cpu_ms_per_certificate": self.millis_each(*cpu),
+            })).collect::<Vec<_>>(),
             "client_cpu_ms_per_certificate": self.millis_each(self.client_cpu),
             "errors": self.errors,
         })
@@ -68,6 +72,12 @@ impl Report {
 
     fn rate(&self) -> f64 {
         self.minted() as f64 / self.time.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// That of all processes together.
+    fn signer_millis_each(&self) -> Option<f64> {
+        let all = self.signer_cpu.iter().map(|(_, cpu)| *cpu).sum();
+        (!self.signer_cpu.is_empty()).then(|| self.millis_each(all)).flatten()
     }
 
     fn millis_each(&self, cpu: Duration) -> Option<f64> {
@@ -95,7 +105,7 @@ impl fmt::Display for Report {
             millis(p99),
             millis(max)
         )?;
-        if let Some(each) = self.signer_cpu.and_then(|cpu| self.millis_each(cpu)) {
+        if let Some(each) = self.signer_millis_each() {
             write!(f, "\nsigner: {each:.3} ms of CPU a certificate")?;
         }
         if let Some(each) = self.millis_each(self.client_cpu) {
@@ -164,11 +174,12 @@ mod tests {
     #[test]
     fn cost_is_per_certificate() {
         let mut report = report(vec![3; 200]);
-        report.signer_cpu = Some(Duration::from_millis(150));
+        report.signer_cpu = vec![(7, Duration::from_millis(50)), (8, Duration::from_millis(100))];
         report.client_cpu = Duration::from_millis(10);
         let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
         assert_eq!(json["certificates_per_second"], 100.0);
         assert_eq!(json["signer_cpu_ms_per_certificate"], 0.75);
+        assert_eq!(json["processes"][1], json!({ "pid": 8, "cpu_ms_per_certificate": 0.5 }));
         assert_eq!(json["client_cpu_ms_per_certificate"], 0.05);
         assert_eq!(json["latency_us"]["p99"], 3_000);
     }
