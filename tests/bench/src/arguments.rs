@@ -67,6 +67,8 @@ pub(crate) enum Part {
     LongLog,
     /// A device with a fixed latency and few sessions.
     SlowDevice,
+    /// Ten times as many requests as a device can serve, and what is left of it a second later.
+    Overload,
     /// An RSA-2048 CA.
     #[value(name = "rsa-2048")]
     Rsa2048,

@@ -20,7 +20,7 @@ use crate::{
     load::Load,
     row::Row,
     table::{self, Table, thousands},
-    target::Wanted::{self, Calls, Cpu, Idle, P50, P99, Peak, Rate, Ratio, Start},
+    target::Wanted::{self, Calls, Cpu, Idle, P50, P99, Peak, Rate, Ratio, Refusal, Start},
 };
 
 /// Where Debian's package `softhsm2` puts its module.
@@ -33,19 +33,28 @@ const SESSIONS: u64 = 4;
 const SLOW_LATENCY: Duration = Duration::from_millis(5);
 const SLOW_SESSIONS: u64 = 16;
 
+/// The device that gets too much to do: what each signature takes, and how many are made at a time; how many it is offered a second, and
+/// how long each of their callers waits.
+const BUSY_LATENCY: Duration = Duration::from_millis(20);
+const BUSY_OFFERED_PER_S: u32 = 2_000;
+const BUSY_DEADLINE_MS: u32 = 1_000;
+/// What is left of it so long after is looked at.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
 /// CSRs for each second of registering.
 const REGISTERED_PER_SECOND: u32 = 3_000;
 /// What `hallmark-load` makes at most.
 const CSRS_MAX: u32 = 65_000;
 
 /// The parts in their order, and how many rows each has, with those that all of a key's rows need.
-const PARTS: [(Part, u64); 8] = [
+const PARTS: [(Part, u64); 9] = [
     (Part::Ledger, 2),
     (Part::P256, 7),
     (Part::OneProcess, 2),
     (Part::Instances, 2),
     (Part::LongLog, 2),
     (Part::SlowDevice, 2),
+    (Part::Overload, 3),
     (Part::Rsa2048, 5),
     (Part::Rsa4096, 5),
 ];
@@ -106,6 +115,7 @@ impl Bench {
             Part::Instances => self.instances(),
             Part::LongLog => self.long_log(),
             Part::SlowDevice => self.slow_device(),
+            Part::Overload => self.overload(),
             Part::Rsa2048 => self.rsa(Key::Rsa2048, 0.73),
             Part::Rsa4096 => self.rsa(Key::Rsa4096, 0.92),
         }
@@ -198,6 +208,28 @@ impl Bench {
             let row = Row::new(format!("a device that takes {latency_ms} ms"), Some(Key::EcdsaP256), Some(clients));
             self.mint(row, &daemon, &Load::of(clients), Some(ceiling), wanted)?;
         }
+        daemon.stop()
+    }
+
+    fn overload(&mut self) -> Result<()> {
+        let latency_ms = BUSY_LATENCY.as_secs_f64() * 1e3;
+        let ceiling = SESSIONS as f64 / BUSY_LATENCY.as_secs_f64();
+        let laboratory = self.laboratory("overload", Settings::of(Key::EcdsaP256))?;
+        laboratory.device.pace(BUSY_LATENCY, SESSIONS);
+        let daemon = self.start(&laboratory, false)?;
+        self.heading(&format!("{latency_ms} ms, {SESSIONS} sessions"));
+        let seconds = self.arguments.seconds;
+        let row = |name: &str, clients| Row::new(name, Some(Key::EcdsaP256), clients);
+        let before = self.mint(row("before overload", Some(1)), &daemon, &Load::of(1), Some(ceiling), &[])?;
+        let (rate, deadline) = (BUSY_OFFERED_PER_S.to_string(), BUSY_DEADLINE_MS.to_string());
+        let load = Load::of(64).with(&["--rate", &rate, "--deadline", &deadline]);
+        let name = format!("{} a second offered", thousands(f64::from(BUSY_OFFERED_PER_S)));
+        self.tell(&name);
+        let overloaded = Row { is_overload: true, ..row(&name, None) };
+        let overloaded = load.measure(&self.load_program(), &daemon, seconds, overloaded)?.against(ceiling);
+        self.add(overloaded.judged(&[Ratio(0.9), P99(f64::from(BUSY_DEADLINE_MS)), Refusal(5.0)]));
+        std::thread::sleep(AFTERWARDS);
+        self.mint(row("1 s after overload", Some(1)), &daemon, &Load::of(1), Some(ceiling), &[Rate(before * 0.8)])?;
         daemon.stop()
     }
 

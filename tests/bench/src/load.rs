@@ -88,6 +88,7 @@ struct Answer {
     certificates: u64,
     certificates_per_second: f64,
     latency_us: Latency,
+    refusal_latency_us: Latency,
     signer_cpu_ms_per_certificate: Option<f64>,
     client_cpu_ms_per_certificate: Option<f64>,
     processes: Vec<Process>,
@@ -129,6 +130,7 @@ impl Answer {
             memory_peak_mb: Some(memory::of(&daemon.processes(), Figure::Most)?),
             start_ms: Some(daemon.start.as_secs_f64() * 1e3),
             certificates: Some(self.certificates),
+            refusal_p99_ms: (!self.errors.is_empty()).then_some(self.refusal_latency_us.p99 / 1e3),
             errors: self.errors,
             ..row
         })

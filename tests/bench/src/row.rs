@@ -55,6 +55,11 @@ pub(crate) struct Row {
     pub(crate) certificates: Option<u64>,
     /// Requests without a certificate, by status code.
     pub(crate) errors: BTreeMap<String, u64>,
+    /// 99 in a hundred of those that were refused were answered within this time, in milliseconds.
+    pub(crate) refusal_p99_ms: Option<f64>,
+    /// Whether requests without a certificate are what is expected.
+    #[serde(skip)]
+    pub(crate) is_overload: bool,
     /// What was wanted and not reached, for people.
     #[serde(skip)]
     pub(crate) missed: Vec<String>,

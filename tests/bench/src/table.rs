@@ -71,7 +71,10 @@ impl Table {
         }
         let mut line = line.trim_end().to_owned();
         for (code, count) in &row.errors {
-            line.push_str(&format!("\n    {} requests failed with {code}", thousands(*count as f64)));
+            line.push_str(&format!("\n    {} requests ended with {code}", thousands(*count as f64)));
+        }
+        if let Some(within) = row.refusal_p99_ms {
+            line.push_str(&format!("\n    they ended within {} ms (p99)", millis(within)));
         }
         line
     }
@@ -96,9 +99,9 @@ impl Table {
         text
     }
 
-    /// Requests without a certificate, in all rows.
+    /// Requests without a certificate, in all rows but those of overload.
     pub(crate) fn failures(&self) -> u64 {
-        self.rows.iter().flat_map(|row| row.errors.values()).sum()
+        self.rows.iter().filter(|row| !row.is_overload).flat_map(|row| row.errors.values()).sum()
     }
 }
 
@@ -178,7 +181,7 @@ P-256                         clients    per s  /ceiling     p50     p90     p99
     fn failures_are_told_below_their_row() {
         let mut row = Row::new("two processes", None, Some(1));
         row.errors.insert("UNAVAILABLE".to_owned(), 1_200);
-        assert!(Table::line(&row).ends_with("\n    1,200 requests failed with UNAVAILABLE"));
+        assert!(Table::line(&row).ends_with("\n    1,200 requests ended with UNAVAILABLE"));
         assert_eq!(Table { rows: vec![row] }.failures(), 1_200);
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum Wanted {
     Start(f64),
     /// At least so many certificates a second.
     Rate(f64),
+    /// 99 in a hundred of those that are refused hear it before this.
+    Refusal(f64),
 }
 
 impl Wanted {
@@ -45,6 +47,7 @@ impl Wanted {
             Self::Peak(_) => (row.memory_peak_mb, |found, wanted| found < wanted, 0),
             Self::Start(_) => (row.start_ms, |found, wanted| found < wanted, 0),
             Self::Rate(_) => (row.per_s, |found, wanted| found >= wanted, 0),
+            Self::Refusal(_) => (row.refusal_p99_ms, |found, wanted| found < wanted, 1),
         };
         match found {
             Some(found) if is_met(found, self.value()) => None,
@@ -63,7 +66,8 @@ impl Wanted {
             | Self::Idle(value)
             | Self::Peak(value)
             | Self::Start(value)
-            | Self::Rate(value) => *value,
+            | Self::Rate(value)
+            | Self::Refusal(value) => *value,
         }
     }
 }
@@ -80,6 +84,7 @@ impl fmt::Display for Wanted {
             Self::Peak(megabytes) => write!(f, "peak under {megabytes} MB"),
             Self::Start(millis) => write!(f, "serves within {millis} ms"),
             Self::Rate(rate) => write!(f, "at least {rate:.0}/s"),
+            Self::Refusal(millis) => write!(f, "refused within {millis} ms"),
         }
     }
 }

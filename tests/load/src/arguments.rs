@@ -38,6 +38,13 @@ pub(crate) struct Arguments {
     /// Connect anew for each request, with a whole TLS handshake, which is part of its latency.
     #[arg(long, conflicts_with_all = ["refresh", "streams"])]
     pub(crate) new_connections: bool,
+    /// Ask so many times a second whatever becomes of it, in turns over the connections: an open loop, which overload needs.
+    #[arg(long, value_name = "REQUESTS", conflicts_with_all = ["refresh", "streams", "new_connections"],
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+    /// The deadline that every request names, in milliseconds.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) deadline: u32,
     /// How long to ask, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) seconds: u32,

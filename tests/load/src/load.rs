@@ -20,13 +20,10 @@ use tonic::{Request, Status};
 use crate::{
     arguments::Arguments,
     connection::{Client, Connector},
-    cpu,
+    cpu, open,
     report::Report,
     requests::{Asked, make_csrs},
 };
-
-/// The deadline that every request names.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Keys of an instance, in turns: with two of them the one before is the next one.
 const KEYS_EACH: u16 = 2;
@@ -38,6 +35,11 @@ const RECONNECTIONS_MAX: u32 = 3;
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let connector = Connector::new(arguments)?;
     let plan = Arc::new(Plan::new(arguments)?);
+    let offered =
+        arguments.rate.map(|rate| open::Offer { connector: connector.clone(), plan: Arc::clone(&plan), rate });
+    if let Some(offer) = offered {
+        return offer.run(arguments).await;
+    }
     let workers_count = u32::from(arguments.connections) * u32::from(arguments.streams);
     let start = Arc::new(Barrier::new(usize::try_from(workers_count)? + 1));
     let mut workers = JoinSet::new();
@@ -55,7 +57,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             worker.work(until).await
         });
     }
-    let (signer_before, own_before) = (cpu::times_of(&arguments.pid)?, cpu::own_time()?);
+    let used = cpu::Used::begin(&arguments.pid)?;
     start.wait().await;
     let began = Instant::now();
     let mut report = Report::default();
@@ -64,15 +66,12 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     }
     report.time = began.elapsed();
     report.connections = arguments.connections;
-    report.client_cpu = cpu::own_time()?.saturating_sub(own_before);
-    let signer_after = cpu::times_of(&arguments.pid)?;
-    let used = signer_after.iter().zip(signer_before).map(|(after, before)| after.saturating_sub(before));
-    report.signer_cpu = arguments.pid.iter().copied().zip(used).collect();
+    (report.client_cpu, report.signer_cpu) = used.end(&arguments.pid)?;
     Ok(report)
 }
 
 /// What all connections share.
-struct Plan {
+pub(crate) struct Plan {
     authority: String,
     profile: String,
     csrs: Vec<Asked>,
@@ -81,7 +80,8 @@ struct Plan {
     without_proof: bool,
     new_connections: bool,
     run: String,
-    time: Duration,
+    pub(crate) time: Duration,
+    pub(crate) deadline: Duration,
     count: Option<u64>,
     asked: AtomicU64,
 }
@@ -107,13 +107,14 @@ impl Plan {
             new_connections: arguments.new_connections,
             run,
             time: Duration::from_secs(arguments.seconds.into()),
+            deadline: Duration::from_millis(arguments.deadline.into()),
             count: arguments.count.into_iter().chain(distinct).min(),
             asked: AtomicU64::new(0),
         })
     }
 
     /// The next request of all; its id is new in this run and, by chance, in all others.
-    fn next(&self) -> Option<MintCertificateRequest> {
+    pub(crate) fn next(&self) -> Option<MintCertificateRequest> {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
         if self.count.is_some_and(|count| number >= count) {
             return None;
@@ -151,7 +152,7 @@ impl Worker {
             && let Some(request) = self.plan.next()
         {
             let mut request = Request::new(self.of_instance(request));
-            request.set_timeout(DEADLINE);
+            request.set_timeout(self.plan.deadline);
             let asked = Instant::now();
             if self.plan.new_connections && !self.reconnect().await {
                 self.report.failed("NO CONNECTION");
@@ -165,7 +166,7 @@ impl Worker {
                     self.turn += 1;
                 }
                 Err(status) => {
-                    self.report.failed(code_name(&status));
+                    self.report.refused(code_name(&status), asked.elapsed());
                     if self.client.is_closed() {
                         reconnections += 1;
                         if reconnections > RECONNECTIONS_MAX || !self.reconnect().await {
@@ -218,7 +219,7 @@ fn of_intent(intent: Intent) -> InstanceIntent {
 }
 
 /// The name of a status code as the protocol's documentation writes it.
-fn code_name(status: &Status) -> &'static str {
+pub(crate) fn code_name(status: &Status) -> &'static str {
     use tonic::Code;
     match status.code() {
         Code::Ok => "OK",

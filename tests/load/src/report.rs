@@ -18,6 +18,7 @@ pub(crate) struct Report {
     /// Failures by status code.
     pub(crate) errors: BTreeMap<&'static str, u64>,
     latencies: Vec<Duration>,
+    refusals: Vec<Duration>,
 }
 
 impl Report {
@@ -31,9 +32,16 @@ impl Report {
         *self.errors.entry(code).or_default() += 1;
     }
 
+    /// None came, but an answer.
+    pub(crate) fn refused(&mut self, code: &'static str, latency: Duration) {
+        self.failed(code);
+        self.refusals.push(latency);
+    }
+
     /// Adds what another connection saw.
     pub(crate) fn add(&mut self, mut other: Self) {
         self.latencies.append(&mut other.latencies);
+        self.refusals.append(&mut other.refusals);
         for (code, count) in other.errors {
             *self.errors.entry(code).or_default() += count;
         }
@@ -46,19 +54,13 @@ impl Report {
 
     /// All of it as JSON.
     pub(crate) fn to_json(&self) -> String {
-        let latency = Latency::of(&self.latencies);
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         json!({
             "certificates": self.minted(),
             "seconds": self.time.as_secs_f64(),
             "connections": self.connections,
             "certificates_per_second": self.rate(),
-            "latency_us": {
-                "p50": micros(latency.p50),
-                "p90": micros(latency.p90),
-                "p99": micros(latency.p99),
-                "max": micros(latency.max),
-            },
+            "latency_us": Latency::of(&self.latencies).to_json(),
+            "refusal_latency_us": Latency::of(&self.refusals).to_json(),
             "signer_cpu_ms_per_certificate": self.signer_millis_each(),
             "processes": self.signer_cpu.iter().map(|(pid, cpu)| json!({
                 "pid": pid,
@@ -111,7 +113,12 @@ impl fmt::Display for Report {
         if let Some(each) = self.millis_each(self.client_cpu) {
             write!(f, "\nclient: {each:.3} ms of CPU a certificate")?;
         }
-        self.errors.iter().try_for_each(|(code, count)| write!(f, "\nfailed: {count} with {code}"))
+        self.errors.iter().try_for_each(|(code, count)| write!(f, "\nfailed: {count} with {code}"))?;
+        if self.refusals.is_empty() {
+            return Ok(());
+        }
+        let Latency { p50, p99, max, .. } = Latency::of(&self.refusals);
+        write!(f, "\nrefusals: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", millis(p50), millis(p99), millis(max))
     }
 }
 
@@ -124,6 +131,12 @@ struct Latency {
 }
 
 impl Latency {
+    /// In microseconds.
+    fn to_json(&self) -> serde_json::Value {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        json!({ "p50": micros(self.p50), "p90": micros(self.p90), "p99": micros(self.p99), "max": micros(self.max) })
+    }
+
     fn of(latencies: &[Duration]) -> Self {
         let mut sorted = latencies.to_vec();
         sorted.sort_unstable();
@@ -169,6 +182,15 @@ mod tests {
              latency: p50 0.0 ms, p90 0.0 ms, p99 0.0 ms, max 0.0 ms\n\
              failed: 2 with UNAVAILABLE"
         );
+    }
+
+    #[test]
+    fn refusals_have_latencies_of_their_own() {
+        let mut report = report([3]);
+        report.refused("RESOURCE_EXHAUSTED", Duration::from_millis(2));
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!([&json["latency_us"]["max"], &json["refusal_latency_us"]["max"]], [3_000, 2_000]);
+        assert!(report.to_string().ends_with("\nrefusals: p50 2.0 ms, p99 2.0 ms, max 2.0 ms"));
     }
 
     #[test]
