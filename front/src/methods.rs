@@ -16,6 +16,7 @@ pub const ROTATE_MESSAGE_BYTES_MAX: usize = 17 * 1_024 * 1_024;
 /// Largest request message of `ApplyPolicy`, in bytes: a policy of 1 MiB and room.
 pub const APPLY_POLICY_MESSAGE_BYTES_MAX: usize = (1_024 + 64) * 1_024;
 
+const MINT: &str = "MintCertificate";
 const ROTATE: &str = "RotateIntermediate";
 const APPLY_POLICY: &str = "ApplyPolicy";
 
@@ -35,6 +36,8 @@ pub(crate) struct Shape {
     pub(crate) streams: bool,
     /// Whether the same call twice does what it does once: then it is asked again where the core went away with it.
     pub(crate) repeatable: bool,
+    /// Whether calls of it wait for a CA key in such numbers that they are admitted only where they are answered in time.
+    pub(crate) queues: bool,
 }
 
 impl Methods {
@@ -55,6 +58,7 @@ impl Methods {
                 bytes_max: message_bytes_max(method.name()),
                 streams: method.server_streaming(),
                 repeatable: level != IdempotencyLevel::IdempotencyUnknown,
+                queues: method.name() == MINT,
             };
             (method.name().to_owned(), shape)
         });
@@ -84,7 +88,7 @@ mod tests {
     use super::*;
 
     fn unary(bytes_max: usize) -> Shape {
-        Shape { bytes_max, streams: false, repeatable: true }
+        Shape { bytes_max, streams: false, repeatable: true, queues: false }
     }
 
     #[test]
@@ -109,7 +113,10 @@ mod tests {
     fn methods_are_found_by_their_whole_path() {
         let methods = Methods::read(SIGNER_SERVICE).unwrap();
         let path = "/hallmark.signer.v1.Signer/MintCertificate";
-        assert_eq!(methods.of_path(path), Some(("MintCertificate", unary(MESSAGE_BYTES_MAX))));
+        assert_eq!(
+            methods.of_path(path),
+            Some(("MintCertificate", Shape { queues: true, ..unary(MESSAGE_BYTES_MAX) }))
+        );
         for path in ["", "/", "MintCertificate", "/hallmark.signer.v1.Signer/", "/hallmark.signer.v1.Signer/Mint"] {
             assert_eq!(methods.of_path(path), None);
         }
