@@ -35,7 +35,7 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) programs: Option<PathBuf>,
     /// Seconds for each row; a third of it for rows without a daemon.
-    #[arg(long, value_name = "SECONDS", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) seconds: u32,
     /// Only this part; can be repeated.
     #[arg(long, value_name = "PART")]
