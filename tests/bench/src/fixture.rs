@@ -25,7 +25,8 @@ const VALID_SECS: i64 = 30 * 86_400;
 
 /// Appends so many entries to the ledger of this laboratory.
 pub(crate) fn fill(laboratory: &Path, entries: u64) -> Result<()> {
-    let mut connection = Connection::open(laboratory.join("hallmark.db"))?;
+    let database = laboratory.join("hallmark.db");
+    let mut connection = Connection::open(&database)?;
     // Nothing here must outlive a crash, and a write-ahead log would take the room twice.
     connection.pragma_update(None, "journal_mode", "off")?;
     connection.pragma_update(None, "synchronous", "off")?;
@@ -40,6 +41,9 @@ pub(crate) fn fill(laboratory: &Path, entries: u64) -> Result<()> {
     let (size, root) = (i64::try_from(frontier.size())?, frontier.root());
     transaction.execute("UPDATE head SET size = ?1, root = ?2, published = ?1", params![size, root.as_bytes()])?;
     transaction.commit()?;
+    drop(connection);
+    // Otherwise the first fsync of the daemon writes all of it.
+    fs::File::open(&database)?.sync_all()?;
     let key = fs::read_to_string(laboratory.join("log.key")).context("the log key")?;
     let head = Checkpoint::new(ORIGIN, frontier.size(), root)?.sign(&SignerKey::parse(key.trim())?)?;
     fs::write(laboratory.join("log").join(CHECKPOINT_PATH), head.to_string()).context("the checkpoint")
