@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help deps build demo ceremony-demo serve test crashes test-faults test-instances bench-instances lint fuzz mutants clean
+.PHONY: help deps build demo ceremony-demo serve test crashes test-faults test-instances bench bench-instances lint fuzz mutants clean
 
 CARGO = cargo
 
@@ -15,6 +15,7 @@ help:
 	@echo 'make test-faults  every fault of a key device in every use of it, under load, as a table (ten minutes); FAULTS=write puts it into docs/faults.md; make test tries each kind once'
 	@echo 'make test-rotation  a minute of minting and rotating at once, with its numbers, on a machine that does nothing else'
 	@echo 'make test-instances  the serial rule of instances, and the whole ledger, against a model, over 10,000 random histories each (minutes); make test does some hundred'
+	@echo 'make bench   the daemon against what its token can do: a table, and run/bench.json (five minutes, after a release build), on a machine that does nothing else'
 	@echo 'make bench-instances  bytes, start and lookups of a ledger with INSTANCES records (100000), on a machine that does nothing else'
 	@echo 'make lint    formatting, clippy without warnings, licences and duplicate crates'
 	@echo 'make build   the programs hallmarkd and hallmark, in target/debug'
@@ -56,6 +57,12 @@ test-rotation: deps
 test-instances: deps
 	HALLMARK_SEQUENCES=10000 $(CARGO) test --locked -p hallmark-ledger --lib model
 	HALLMARK_LEDGER_SEQUENCES=10000 $(CARGO) test --locked -p hallmark-ledger --test histories
+
+BENCH =
+
+bench: deps
+	$(CARGO) build --locked --release -p hallmark-daemon -p hallmark-load -p hallmark-bench
+	$${CARGO_TARGET_DIR:-target}/release/hallmark-bench $(BENCH)
 
 INSTANCES = 100000
 

@@ -23,6 +23,7 @@ use tokio::{
 use tonic::{Code, Status, body::Body, server::NamedService};
 
 use crate::{
+    admission::{Admission, Pass, TooMuch},
     config::DEADLINE_MAX,
     connection::{Connection, UnderWay},
     counters::Counters,
@@ -95,6 +96,7 @@ struct Inner {
     core: Arc<dyn Core>,
     methods: Methods,
     budget: Budget,
+    admission: Admission,
     default_deadline: Duration,
     counters: Arc<Counters>,
     stopping: watch::Receiver<bool>,
@@ -107,6 +109,8 @@ struct Taken<'a> {
     shape: Shape,
     deadline: Deadline,
     received: Received,
+    /// Of a call that uses a CA key; held until the core has answered.
+    pass: Option<Pass>,
 }
 
 impl<S> Mounted<S> {
@@ -126,7 +130,9 @@ impl Calls {
         let methods = Methods::read(service)?;
         let turned_away_frames = Arc::new(Semaphore::new(TURNED_AWAY_FRAMES_MAX));
         let budget = Budget::new();
-        let inner = Inner { core, methods, budget, default_deadline, counters, stopping, turned_away_frames };
+        let admission = Admission::default();
+        let inner =
+            Inner { core, methods, budget, admission, default_deadline, counters, stopping, turned_away_frames };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -220,7 +226,9 @@ impl Inner {
             .map_err(|_| {
                 Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow })
             })??;
-        Ok(Taken { method, shape, deadline, received })
+        let admit = || self.admission.admit(deadline.at).map_err(|TooMuch| Missed::Reason(Reason::Overloaded));
+        let pass = shape.queues.then(admit).transpose()?;
+        Ok(Taken { method, shape, deadline, received, pass })
     }
 
     /// A call of a method whose message is empty.
@@ -231,19 +239,19 @@ impl Inner {
         let (method, shape) = self.methods.of_path(path).ok_or(Missed::Reason(Reason::MethodUnknown))?;
         let deadline = Deadline::of(&HeaderMap::new(), self.default_deadline).map_err(Missed::Reason)?;
         let received = Received { message: bytes::Bytes::new(), room: self.budget.take(0)? };
-        Ok(Taken { method, shape, deadline, received })
+        Ok(Taken { method, shape, deadline, received, pass: None })
     }
 
     /// Asks the core, and waits no longer than the deadline. The core's work goes on by itself in any case.
     async fn ask(&self, connection: &Connection, taken: Taken<'_>) -> Result<bytes::Bytes, Status> {
-        let Taken { method, shape, deadline, received: Received { message, room } } = taken;
+        let Taken { method, shape, deadline, received: Received { message, room }, pass } = taken;
         let frame = link::unary(method, connection.caller.certificate(), deadline.boottime_nanos, message);
         let patience = Patience { until: deadline.at, repeatable: shape.repeatable };
         let call = self.core.call(frame, patience);
         // Until the core has done with it: what nobody waits for any more takes its room all the same.
         let work = tokio::spawn(async move {
             let answer = call.await;
-            drop(room);
+            drop((room, pass));
             answer
         });
         let Ok(done) = timeout_at(deadline.at, work).await else {
@@ -259,7 +267,7 @@ impl Inner {
 
     /// Answers with a stream, which goes on by itself.
     fn stream(&self, connection: &Arc<Connection>, taken: Taken<'_>, under_way: UnderWay) -> Response<Body> {
-        let Taken { method, shape, deadline, received: Received { message, room } } = taken;
+        let Taken { method, shape, deadline, received: Received { message, room }, pass: _ } = taken;
         drop(room);
         let stream = Stream {
             core: Arc::clone(&self.core),

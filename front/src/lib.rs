@@ -5,6 +5,7 @@
 //! What it says is trusted for this much only: which chain a connection proved, and when the caller stops waiting. No input
 //! makes it panic, and each one has a limit.
 
+mod admission;
 mod caller;
 mod calls;
 mod config;

@@ -10,6 +10,8 @@ use crate::error::FrontError;
 
 /// Largest request message, in bytes, of a method that is not among [`LARGE_METHODS`]: a CSR of 64 KiB, evidence and room.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1_024;
+const MINT: &str = "MintCertificate";
+
 /// The methods of a service by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Methods {
@@ -26,6 +28,8 @@ pub(crate) struct Shape {
     pub(crate) streams: bool,
     /// Whether the same call twice does what it does once: then it is asked again where the core went away with it.
     pub(crate) repeatable: bool,
+    /// Whether calls of it wait for a CA key in such numbers that they are admitted only where they are answered in time.
+    pub(crate) queues: bool,
 }
 
 impl Methods {
@@ -46,6 +50,7 @@ impl Methods {
                 bytes_max: message_bytes_max(method.name()),
                 streams: method.server_streaming(),
                 repeatable: level != IdempotencyLevel::IdempotencyUnknown,
+                queues: method.name() == MINT,
             };
             (method.name().to_owned(), shape)
         });
@@ -71,7 +76,7 @@ mod tests {
     use super::*;
 
     fn unary(bytes_max: usize) -> Shape {
-        Shape { bytes_max, streams: false, repeatable: true }
+        Shape { bytes_max, streams: false, repeatable: true, queues: false }
     }
 
     #[test]
@@ -96,7 +101,10 @@ mod tests {
     fn methods_are_found_by_their_whole_path() {
         let methods = Methods::read(SIGNER_SERVICE).unwrap();
         let path = "/hallmark.signer.v1.Signer/MintCertificate";
-        assert_eq!(methods.of_path(path), Some(("MintCertificate", unary(MESSAGE_BYTES_MAX))));
+        assert_eq!(
+            methods.of_path(path),
+            Some(("MintCertificate", Shape { queues: true, ..unary(MESSAGE_BYTES_MAX) }))
+        );
         for path in ["", "/", "MintCertificate", "/hallmark.signer.v1.Signer/", "/hallmark.signer.v1.Signer/Mint"] {
             assert_eq!(methods.of_path(path), None);
         }

@@ -31,7 +31,7 @@ pub enum Reason {
     DeadlinePassed,
     /// The message did not come in time, though the deadline has not passed.
     BodyTooSlow,
-    /// Too many large messages at once.
+    /// It would not be answered in time, or there are too many large messages at once.
     Overloaded,
     /// The daemon is stopping.
     Stopping,
@@ -81,11 +81,11 @@ impl Reason {
 
     fn status_code(self) -> i32 {
         match self {
-            Self::MessageTooLarge => code::RESOURCE_EXHAUSTED,
+            Self::MessageTooLarge | Self::Overloaded => code::RESOURCE_EXHAUSTED,
             Self::MalformedFrame | Self::NotGrpc | Self::MalformedDeadline => code::INVALID_ARGUMENT,
             Self::Compressed | Self::MethodUnknown => code::UNIMPLEMENTED,
             Self::DeadlinePassed | Self::BodyTooSlow => code::DEADLINE_EXCEEDED,
-            Self::Overloaded | Self::Stopping => code::UNAVAILABLE,
+            Self::Stopping => code::UNAVAILABLE,
             Self::CallerNotAdmitted => code::UNAUTHENTICATED,
         }
     }

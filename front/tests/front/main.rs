@@ -7,6 +7,8 @@ mod answers;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod sheds;
+#[cfg(test)]
 mod stops;
 #[cfg(test)]
 mod streams;

@@ -33,7 +33,7 @@ pub const MODULE_VARIABLE: &str = "HALLMARK_FAULTY_MODULE";
 pub const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// Tells a control file from any other; changes with the form of [`Board`].
-const FORM: u64 = 0x6861_6c6c_6d61_0002;
+const FORM: u64 = 0x6861_6c6c_6d61_0003;
 
 /// Most bytes of the path of the module behind.
 const PATH_BYTES_MAX: usize = 4_096;
@@ -76,6 +76,8 @@ pub(crate) struct Board {
     faults_used: AtomicU32,
     faults: [FaultPlace; FAULTS_MAX],
     pub(crate) calls: [AtomicU64; Function::COUNT],
+    /// Calls of fsync and fdatasync, where the module is preloaded.
+    pub(crate) syncs: AtomicU64,
     tallies_used: AtomicU32,
     tallies: [TallyPlace; TALLIES_MAX],
 }

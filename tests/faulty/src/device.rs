@@ -216,6 +216,13 @@ impl Device {
         Counts(Function::ALL.iter().copied().zip(calls).filter(|(_, calls)| *calls > 0).collect())
     }
 
+    /// How often the process that has loaded the module called fsync or fdatasync since, if it was started with LD_PRELOAD set to
+    /// [`Device::module`].
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.board.syncs.load(SeqCst)
+    }
+
     /// The calls in sessions, by function, session and key.
     #[must_use]
     pub fn tallies(&self) -> Vec<Tally> {

@@ -32,6 +32,19 @@ pub(crate) struct Arguments {
     /// Connections, each with one request under way.
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) connections: u16,
+    /// Requests under way on each connection.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) streams: u16,
+    /// Connect anew for each request, with a whole TLS handshake, which is part of its latency.
+    #[arg(long, conflicts_with_all = ["refresh", "streams"])]
+    pub(crate) new_connections: bool,
+    /// Ask so many times a second whatever becomes of it, in turns over the connections: an open loop, which overload needs.
+    #[arg(long, value_name = "REQUESTS", conflicts_with_all = ["refresh", "streams", "new_connections"],
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+    /// The deadline that every request names, in milliseconds.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) deadline: u32,
     /// How long to ask, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) seconds: u32,
@@ -41,9 +54,12 @@ pub(crate) struct Arguments {
     /// Distinct CSRs, each with a key of its own (P-256), made before the first request.
     #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) csrs: u16,
+    /// Register: every request registers another instance; it ends early when the CSRs are used up.
+    #[arg(long, conflicts_with = "refresh")]
+    pub(crate) register: bool,
     /// Refresh: every connection is an instance that registers once, and then replaces its certificate again and again, with proof. The
     /// profile keeps records of instances then; two CSRs are made for each connection.
-    #[arg(long, conflicts_with = "csrs")]
+    #[arg(long, conflicts_with_all = ["csrs", "streams"])]
     pub(crate) refresh: bool,
     /// Refresh without proof of the presented certificate's key, which a profile may ask for and the rule wants only where a replaced
     /// certificate is to revoke its instance.

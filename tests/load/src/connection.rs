@@ -12,7 +12,7 @@ use hyper::{
     client::conn::http2::{self, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, version::TLS13};
+use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs, version::TLS13};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -27,7 +27,8 @@ const ALPN_HTTP2: &[u8] = b"h2";
 /// The port of an https URL without one.
 const HTTPS_PORT: u16 = 443;
 
-/// A client over one connection.
+/// A client over one connection; a copy asks over the same.
+#[derive(Clone)]
 pub(crate) struct Client {
     /// Asks.
     pub(crate) signer: SignerClient<Connected>,
@@ -90,10 +91,13 @@ fn client_config(arguments: &Arguments) -> anyhow::Result<ClientConfig> {
         .with_client_auth_cert(chain, key)
         .context("--cert and --key do not belong together")?;
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+    // A new connection is to cost what it costs a caller who was never here.
+    config.resumption = Resumption::disabled();
     Ok(config)
 }
 
 /// An open connection, as tonic's clients want it.
+#[derive(Clone)]
 pub(crate) struct Connected(SendRequest<Body>);
 
 impl Service<http::Request<Body>> for Connected {

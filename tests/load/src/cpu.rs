@@ -10,14 +10,35 @@ const TICK: Duration = Duration::from_millis(10);
 /// Place of `utime` and `stime` among the fields after the command's name (proc(5), /proc/PID/stat, fields 14 and 15).
 const USER_TIME_FIELD: usize = 11;
 
-/// CPU time that processes have used so far, together, in user and kernel.
-pub(crate) fn time_of(processes: &[u32]) -> anyhow::Result<Duration> {
-    processes.iter().map(|process| read(&process.to_string())).sum()
+/// CPU time that each of these processes has used so far, in user and kernel.
+fn times_of(processes: &[u32]) -> anyhow::Result<Vec<Duration>> {
+    processes.iter().map(|process| read(&process.to_string())).collect()
 }
 
 /// CPU time that this process has used so far.
-pub(crate) fn own_time() -> anyhow::Result<Duration> {
+fn own_time() -> anyhow::Result<Duration> {
     read("self")
+}
+
+/// What is used from one moment to another.
+pub(crate) struct Used {
+    own: Duration,
+    processes: Vec<Duration>,
+}
+
+impl Used {
+    /// From now on.
+    pub(crate) fn begin(processes: &[u32]) -> anyhow::Result<Self> {
+        Ok(Self { own: own_time()?, processes: times_of(processes)? })
+    }
+
+    /// Until now: by this process, and by each of those.
+    pub(crate) fn end(self, processes: &[u32]) -> anyhow::Result<(Duration, Vec<(u32, Duration)>)> {
+        let own = own_time()?.saturating_sub(self.own);
+        let after = times_of(processes)?;
+        let used = after.iter().zip(self.processes).map(|(after, before)| after.saturating_sub(before));
+        Ok((own, processes.iter().copied().zip(used).collect()))
+    }
 }
 
 fn read(process: &str) -> anyhow::Result<Duration> {
@@ -48,6 +69,6 @@ mod tests {
     #[test]
     fn this_process_can_be_read() {
         assert!(own_time().is_ok());
-        assert_eq!(time_of(&[]).unwrap(), Duration::ZERO);
+        assert_eq!(times_of(&[std::process::id()]).unwrap().len(), 1);
     }
 }

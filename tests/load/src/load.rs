@@ -20,13 +20,10 @@ use tonic::{Request, Status};
 use crate::{
     arguments::Arguments,
     connection::{Client, Connector},
-    cpu,
+    cpu, open,
     report::Report,
     requests::{Asked, make_csrs},
 };
-
-/// The deadline that every request names.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Keys of an instance, in turns: with two of them the one before is the next one.
 const KEYS_EACH: u16 = 2;
@@ -38,10 +35,20 @@ const RECONNECTIONS_MAX: u32 = 3;
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let connector = Connector::new(arguments)?;
     let plan = Arc::new(Plan::new(arguments)?);
-    let start = Arc::new(Barrier::new(usize::from(arguments.connections) + 1));
+    let offered =
+        arguments.rate.map(|rate| open::Offer { connector: connector.clone(), plan: Arc::clone(&plan), rate });
+    if let Some(offer) = offered {
+        return offer.run(arguments).await;
+    }
+    let workers_count = u32::from(arguments.connections) * u32::from(arguments.streams);
+    let start = Arc::new(Barrier::new(usize::try_from(workers_count)? + 1));
     let mut workers = JoinSet::new();
-    for number in 0..arguments.connections {
-        let client = connector.connect().await?;
+    let mut client = connector.connect().await?;
+    for number in 0..workers_count {
+        if number > 0 && number % u32::from(arguments.streams) == 0 {
+            client = connector.connect().await?;
+        }
+        let client = client.clone();
         let (connector, plan, start) = (connector.clone(), Arc::clone(&plan), Arc::clone(&start));
         workers.spawn(async move {
             start.wait().await;
@@ -50,7 +57,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             worker.work(until).await
         });
     }
-    let (signer_before, own_before) = (cpu::time_of(&arguments.pid)?, cpu::own_time()?);
+    let used = cpu::Used::begin(&arguments.pid)?;
     start.wait().await;
     let began = Instant::now();
     let mut report = Report::default();
@@ -59,22 +66,22 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     }
     report.time = began.elapsed();
     report.connections = arguments.connections;
-    report.client_cpu = cpu::own_time()?.saturating_sub(own_before);
-    if !arguments.pid.is_empty() {
-        report.signer_cpu = Some(cpu::time_of(&arguments.pid)?.saturating_sub(signer_before));
-    }
+    (report.client_cpu, report.signer_cpu) = used.end(&arguments.pid)?;
     Ok(report)
 }
 
 /// What all connections share.
-struct Plan {
+pub(crate) struct Plan {
     authority: String,
     profile: String,
     csrs: Vec<Asked>,
+    register: bool,
     refresh: bool,
     without_proof: bool,
+    new_connections: bool,
     run: String,
-    time: Duration,
+    pub(crate) time: Duration,
+    pub(crate) deadline: Duration,
     count: Option<u64>,
     asked: AtomicU64,
 }
@@ -89,21 +96,25 @@ impl Plan {
         } else {
             make_csrs(&run, arguments.csrs, 1)?
         };
+        let distinct = arguments.register.then(|| u64::from(arguments.csrs));
         Ok(Self {
             authority: arguments.authority.clone(),
             profile: arguments.profile.clone(),
             csrs,
+            register: arguments.register,
             refresh: arguments.refresh,
             without_proof: arguments.without_proof,
+            new_connections: arguments.new_connections,
             run,
             time: Duration::from_secs(arguments.seconds.into()),
-            count: arguments.count,
+            deadline: Duration::from_millis(arguments.deadline.into()),
+            count: arguments.count.into_iter().chain(distinct).min(),
             asked: AtomicU64::new(0),
         })
     }
 
     /// The next request of all; its id is new in this run and, by chance, in all others.
-    fn next(&self) -> Option<MintCertificateRequest> {
+    pub(crate) fn next(&self) -> Option<MintCertificateRequest> {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
         if self.count.is_some_and(|count| number >= count) {
             return None;
@@ -115,6 +126,7 @@ impl Plan {
             profile: self.profile.clone(),
             request_id: format!("load-{}-{number}", self.run),
             subject: Some(Subject::Csr(csr.csr.clone())),
+            instance: self.register.then(|| of_intent(Intent::Register(InstanceRegister {}))),
             ..MintCertificateRequest::default()
         })
     }
@@ -122,7 +134,7 @@ impl Plan {
 
 /// One connection and what it saw.
 struct Worker {
-    number: u16,
+    number: u32,
     client: Client,
     connector: Connector,
     plan: Arc<Plan>,
@@ -140,8 +152,12 @@ impl Worker {
             && let Some(request) = self.plan.next()
         {
             let mut request = Request::new(self.of_instance(request));
-            request.set_timeout(DEADLINE);
+            request.set_timeout(self.plan.deadline);
             let asked = Instant::now();
+            if self.plan.new_connections && !self.reconnect().await {
+                self.report.failed("NO CONNECTION");
+                break;
+            }
             match self.client.signer.mint_certificate(request).await {
                 Ok(answer) if answer.get_ref().certificate.is_empty() => self.report.failed("NO CERTIFICATE"),
                 Ok(answer) => {
@@ -150,7 +166,7 @@ impl Worker {
                     self.turn += 1;
                 }
                 Err(status) => {
-                    self.report.failed(code_name(&status));
+                    self.report.refused(code_name(&status), asked.elapsed());
                     if self.client.is_closed() {
                         reconnections += 1;
                         if reconnections > RECONNECTIONS_MAX || !self.reconnect().await {
@@ -181,7 +197,7 @@ impl Worker {
             _ => Intent::Register(InstanceRegister {}),
         };
         let subject = Some(Subject::Csr(asked.csr.clone()));
-        MintCertificateRequest { subject, instance: Some(InstanceIntent { intent: Some(intent) }), ..request }
+        MintCertificateRequest { subject, instance: Some(of_intent(intent)), ..request }
     }
 
     async fn reconnect(&mut self) -> bool {
@@ -198,8 +214,12 @@ impl Worker {
     }
 }
 
+fn of_intent(intent: Intent) -> InstanceIntent {
+    InstanceIntent { intent: Some(intent) }
+}
+
 /// The name of a status code as the protocol's documentation writes it.
-fn code_name(status: &Status) -> &'static str {
+pub(crate) fn code_name(status: &Status) -> &'static str {
     use tonic::Code;
     match status.code() {
         Code::Ok => "OK",

@@ -1,6 +1,6 @@
 //! `hallmark-load`: measures how many certificates a signer mints, how long each takes, and what it costs.
 //!
-//! A closed loop: every connection has exactly one request under way. One thread, requests made beforehand, so that the
+//! A closed loop: every connection has exactly one request under way, or as many as it has streams. With a rate it is an open one. One thread, requests made beforehand, so that the
 //! client costs little of the machine that it shares with the signer. It verifies the signer's TLS certificate and no
 //! minted one; `hallmark mint` does that.
 
@@ -8,6 +8,7 @@ mod arguments;
 mod connection;
 mod cpu;
 mod load;
+mod open;
 mod report;
 mod requests;
 

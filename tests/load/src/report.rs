@@ -13,11 +13,12 @@ pub(crate) struct Report {
     pub(crate) connections: u16,
     /// CPU time of this client meanwhile.
     pub(crate) client_cpu: Duration,
-    /// CPU time of the signer meanwhile, where its processes are known.
-    pub(crate) signer_cpu: Option<Duration>,
+    /// CPU time of each process of the signer meanwhile, where they are known.
+    pub(crate) signer_cpu: Vec<(u32, Duration)>,
     /// Failures by status code.
     pub(crate) errors: BTreeMap<&'static str, u64>,
     latencies: Vec<Duration>,
+    refusals: Vec<Duration>,
 }
 
 impl Report {
@@ -31,9 +32,16 @@ impl Report {
         *self.errors.entry(code).or_default() += 1;
     }
 
+    /// None came, but an answer.
+    pub(crate) fn refused(&mut self, code: &'static str, latency: Duration) {
+        self.failed(code);
+        self.refusals.push(latency);
+    }
+
     /// Adds what another connection saw.
     pub(crate) fn add(&mut self, mut other: Self) {
         self.latencies.append(&mut other.latencies);
+        self.refusals.append(&mut other.refusals);
         for (code, count) in other.errors {
             *self.errors.entry(code).or_default() += count;
         }
@@ -46,20 +54,18 @@ impl Report {
 
     /// All of it as JSON.
     pub(crate) fn to_json(&self) -> String {
-        let latency = Latency::of(&self.latencies);
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         json!({
             "certificates": self.minted(),
             "seconds": self.time.as_secs_f64(),
             "connections": self.connections,
             "certificates_per_second": self.rate(),
-            "latency_us": {
-                "p50": micros(latency.p50),
-                "p90": micros(latency.p90),
-                "p99": micros(latency.p99),
-                "max": micros(latency.max),
-            },
-            "signer_cpu_ms_per_certificate": self.signer_cpu.and_then(|cpu| self.millis_each(cpu)),
+            "latency_us": Latency::of(&self.latencies).to_json(),
+            "refusal_latency_us": Latency::of(&self.refusals).to_json(),
+            "signer_cpu_ms_per_certificate": self.signer_millis_each(),
+            "processes": self.signer_cpu.iter().map(|(pid, cpu)| json!({
+                "pid": pid,
+                "cpu_ms_per_certificate": self.millis_each(*cpu),
+            })).collect::<Vec<_>>(),
             "client_cpu_ms_per_certificate": self.millis_each(self.client_cpu),
             "errors": self.errors,
         })
@@ -68,6 +74,12 @@ impl Report {
 
     fn rate(&self) -> f64 {
         self.minted() as f64 / self.time.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// That of all processes together.
+    fn signer_millis_each(&self) -> Option<f64> {
+        let all = self.signer_cpu.iter().map(|(_, cpu)| *cpu).sum();
+        (!self.signer_cpu.is_empty()).then(|| self.millis_each(all)).flatten()
     }
 
     fn millis_each(&self, cpu: Duration) -> Option<f64> {
@@ -95,13 +107,18 @@ impl fmt::Display for Report {
             millis(p99),
             millis(max)
         )?;
-        if let Some(each) = self.signer_cpu.and_then(|cpu| self.millis_each(cpu)) {
+        if let Some(each) = self.signer_millis_each() {
             write!(f, "\nsigner: {each:.3} ms of CPU a certificate")?;
         }
         if let Some(each) = self.millis_each(self.client_cpu) {
             write!(f, "\nclient: {each:.3} ms of CPU a certificate")?;
         }
-        self.errors.iter().try_for_each(|(code, count)| write!(f, "\nfailed: {count} with {code}"))
+        self.errors.iter().try_for_each(|(code, count)| write!(f, "\nfailed: {count} with {code}"))?;
+        if self.refusals.is_empty() {
+            return Ok(());
+        }
+        let Latency { p50, p99, max, .. } = Latency::of(&self.refusals);
+        write!(f, "\nrefusals: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", millis(p50), millis(p99), millis(max))
     }
 }
 
@@ -114,6 +131,12 @@ struct Latency {
 }
 
 impl Latency {
+    /// In microseconds.
+    fn to_json(&self) -> serde_json::Value {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        json!({ "p50": micros(self.p50), "p90": micros(self.p90), "p99": micros(self.p99), "max": micros(self.max) })
+    }
+
     fn of(latencies: &[Duration]) -> Self {
         let mut sorted = latencies.to_vec();
         sorted.sort_unstable();
@@ -162,13 +185,23 @@ mod tests {
     }
 
     #[test]
+    fn refusals_have_latencies_of_their_own() {
+        let mut report = report([3]);
+        report.refused("RESOURCE_EXHAUSTED", Duration::from_millis(2));
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!([&json["latency_us"]["max"], &json["refusal_latency_us"]["max"]], [3_000, 2_000]);
+        assert!(report.to_string().ends_with("\nrefusals: p50 2.0 ms, p99 2.0 ms, max 2.0 ms"));
+    }
+
+    #[test]
     fn cost_is_per_certificate() {
         let mut report = report(vec![3; 200]);
-        report.signer_cpu = Some(Duration::from_millis(150));
+        report.signer_cpu = vec![(7, Duration::from_millis(50)), (8, Duration::from_millis(100))];
         report.client_cpu = Duration::from_millis(10);
         let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
         assert_eq!(json["certificates_per_second"], 100.0);
         assert_eq!(json["signer_cpu_ms_per_certificate"], 0.75);
+        assert_eq!(json["processes"][1], json!({ "pid": 8, "cpu_ms_per_certificate": 0.5 }));
         assert_eq!(json["client_cpu_ms_per_certificate"], 0.05);
         assert_eq!(json["latency_us"]["p99"], 3_000);
     }

@@ -4,6 +4,7 @@
 mod forwarded;
 mod sessions;
 mod state;
+mod syncs;
 mod watched;
 
 use std::{

@@ -1,0 +1,78 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::ceiling::CeilingArguments;
+
+/// Measures the daemon, and in the same run what its token can do without it.
+///
+/// It lays out laboratories with a SoftHSM token in a directory of its own, starts `hallmarkd` in them, and has `hallmark-load` ask for
+/// certificates. The table goes to standard output row by row, and to a file as JSON. Ends with 1 if a request got no certificate;
+/// targets that were missed are told and end with 0, since they say as much about the machine.
+#[derive(Debug, Parser)]
+#[command(name = "hallmark-bench", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) bench: BenchArguments,
+}
+
+/// What it starts itself as.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measure a token alone.
+    #[command(hide = true)]
+    Ceiling(CeilingArguments),
+}
+
+/// What to measure, and how long.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArguments {
+    /// Directory of `hallmarkd` and `hallmark-load`; that of this program without it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) programs: Option<PathBuf>,
+    /// Seconds for each row; a third of it for rows without a daemon.
+    #[arg(long, value_name = "SECONDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seconds: u32,
+    /// Only this part; can be repeated.
+    #[arg(long, value_name = "PART")]
+    pub(crate) only: Vec<Part>,
+    /// Entries of the long log.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
+    pub(crate) entries: u64,
+    /// Directory for databases and tokens, in a directory of its own that is removed in the end. Its disk is measured, too.
+    #[arg(long, value_name = "DIR", default_value = "run")]
+    pub(crate) place: PathBuf,
+    /// File for the rows as JSON.
+    #[arg(long, value_name = "FILE", default_value = "run/bench.json")]
+    pub(crate) out: PathBuf,
+}
+
+/// A part of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// The disk, and group commit without daemon and key.
+    Ledger,
+    /// A P-256 CA, two processes.
+    #[value(name = "p-256")]
+    P256,
+    /// The same in one process.
+    OneProcess,
+    /// Instances that register and refresh.
+    Instances,
+    /// The same without and with many log entries.
+    LongLog,
+    /// A device with a fixed latency and few sessions.
+    SlowDevice,
+    /// Ten times as many requests as a device can serve, and what is left of it a second later.
+    Overload,
+    /// An RSA-2048 CA.
+    #[value(name = "rsa-2048")]
+    Rsa2048,
+    /// An RSA-4096 CA.
+    #[value(name = "rsa-4096")]
+    Rsa4096,
+}

@@ -1,0 +1,345 @@
+//! The parts of the table, in their order.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::TempDir;
+
+use crate::{
+    arguments::{BenchArguments, Part},
+    ceiling::{self, Ceiling},
+    commits,
+    daemon::Daemon,
+    disk, fixture,
+    key::Key,
+    laboratory::{Laboratory, Settings, Token, succeed},
+    load::Load,
+    row::Row,
+    table::{self, Table, thousands},
+    target::Wanted::{self, Calls, Cpu, Idle, P50, P99, Peak, Rate, Ratio, Refusal, Start},
+};
+
+/// Where Debian's package `softhsm2` puts its module.
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// Sessions of the example's configuration.
+const SESSIONS: u64 = 4;
+
+/// The slow device: what each signature takes, and how many are made at a time.
+const SLOW_LATENCY: Duration = Duration::from_millis(5);
+const SLOW_SESSIONS: u64 = 16;
+
+/// The device that gets too much to do: what each signature takes, and how many are made at a time; how many it is offered a second, and
+/// how long each of their callers waits.
+const BUSY_LATENCY: Duration = Duration::from_millis(20);
+const BUSY_OFFERED_PER_S: u32 = 2_000;
+const BUSY_DEADLINE_MS: u32 = 1_000;
+/// What is left of it so long after is looked at.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
+/// CSRs for each second of registering.
+const REGISTERED_PER_SECOND: u32 = 3_000;
+/// What `hallmark-load` makes at most.
+const CSRS_MAX: u32 = 65_000;
+
+/// The parts in their order, and how many rows each has, with those that all of a key's rows need.
+const PARTS: [(Part, u64); 9] = [
+    (Part::Ledger, 2),
+    (Part::P256, 7),
+    (Part::OneProcess, 2),
+    (Part::Instances, 2),
+    (Part::LongLog, 2),
+    (Part::SlowDevice, 2),
+    (Part::Overload, 3),
+    (Part::Rsa2048, 5),
+    (Part::Rsa4096, 5),
+];
+
+/// A run.
+pub(crate) struct Bench {
+    arguments: BenchArguments,
+    programs: PathBuf,
+    place: TempDir,
+    /// A directory with a short name, for sockets.
+    runtime: TempDir,
+    token: Token,
+    table: Table,
+    /// Signatures a second by two threads, of the keys that were measured so far.
+    ceilings: Vec<(Key, f64)>,
+    /// What one fdatasync takes, half of the time at most.
+    fdatasync_ms: f64,
+    bar: ProgressBar,
+}
+
+impl Bench {
+    /// Makes a token and finds the programs.
+    pub(crate) fn new(arguments: BenchArguments) -> Result<Self> {
+        let own = std::env::current_exe()?;
+        let beside = || own.parent().map(Path::to_owned).context("this program is in no directory");
+        let programs = arguments.programs.clone().map_or_else(beside, Ok)?;
+        std::fs::create_dir_all(&arguments.place)?;
+        let place = tempfile::Builder::new().prefix("bench-").tempdir_in(std::path::absolute(&arguments.place)?)?;
+        let token = Token::make(place.path())?;
+        let parts = PARTS.iter().filter(|(part, _)| wanted(&arguments, *part));
+        let bar = ProgressBar::new(parts.map(|(_, rows)| rows).sum());
+        bar.set_style(ProgressStyle::with_template("{spinner} {pos} of {len} rows after {elapsed}; now {msg}")?);
+        let runtime = TempDir::new()?;
+        let (table, ceilings) = (Table::default(), Vec::new());
+        Ok(Self { arguments, programs, place, runtime, token, table, ceilings, fdatasync_ms: 0.0, bar })
+    }
+
+    /// Measures all that is wanted.
+    pub(crate) fn run(mut self) -> Result<Table> {
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+        let began = Instant::now();
+        for (part, _) in PARTS {
+            if wanted(&self.arguments, part) {
+                self.measure(part)?;
+            }
+        }
+        self.bar.finish_and_clear();
+        table::print(&format!("\n{}", self.table.verdict()));
+        table::print(&format!("All of it took {} s.", began.elapsed().as_secs()));
+        Ok(self.table)
+    }
+
+    fn measure(&mut self, part: Part) -> Result<()> {
+        match part {
+            Part::Ledger => self.ledger(),
+            Part::P256 => self.p256(),
+            Part::OneProcess => self.one_process(),
+            Part::Instances => self.instances(),
+            Part::LongLog => self.long_log(),
+            Part::SlowDevice => self.slow_device(),
+            Part::Overload => self.overload(),
+            Part::Rsa2048 => self.rsa(Key::Rsa2048, 0.73),
+            Part::Rsa4096 => self.rsa(Key::Rsa4096, 0.92),
+        }
+    }
+
+    fn ledger(&mut self) -> Result<()> {
+        self.heading("Ledger");
+        self.fdatasync()?;
+        self.tell("group commit alone");
+        let row = commits::measure(self.place.path(), self.short())?;
+        self.add(row);
+        Ok(())
+    }
+
+    fn p256(&mut self) -> Result<()> {
+        let ceiling = self.ceiling(Key::EcdsaP256)?;
+        let fdatasync_ms = self.fdatasync()?;
+        let laboratory = self.laboratory("p-256", Settings::of(Key::EcdsaP256))?;
+        let daemon = self.start(&laboratory, false)?;
+        let targets: [(u32, &[Wanted]); 3] = [
+            (1, &[P50(1.2 + fdatasync_ms), Calls(2.0)]),
+            (8, &[Calls(2.0)]),
+            (64, &[Ratio(0.18), Cpu(0.43), P99(35.0), Calls(2.0), Idle(40.0), Peak(80.0)]),
+        ];
+        for (clients, wanted) in targets {
+            let row = Row::new("two processes", Some(Key::EcdsaP256), Some(clients));
+            self.mint(row, &daemon, &Load::of(clients), Some(ceiling), wanted)?;
+        }
+        let row = Row::new("streams on one connection", Some(Key::EcdsaP256), Some(64));
+        self.mint(row, &daemon, &Load::of(1).with(&["--streams", "64"]), Some(ceiling), &[Calls(2.0)])?;
+        let row = Row::new("each on a new connection", Some(Key::EcdsaP256), Some(8));
+        self.mint(row, &daemon, &Load::of(8).with(&["--new-connections"]), Some(ceiling), &[Calls(2.0)])?;
+        daemon.stop()
+    }
+
+    fn one_process(&mut self) -> Result<()> {
+        let ceiling = self.ceiling(Key::EcdsaP256)?;
+        let laboratory = self.laboratory("one-process", Settings::of(Key::EcdsaP256))?;
+        let daemon = self.start(&laboratory, true)?;
+        for (clients, wanted) in [(1, &[][..]), (64, &[Ratio(0.2), Cpu(0.38), P99(30.0), Calls(2.0)])] {
+            let row = Row::new("one process", Some(Key::EcdsaP256), Some(clients));
+            self.mint(row, &daemon, &Load::of(clients), Some(ceiling), wanted)?;
+        }
+        daemon.stop()
+    }
+
+    fn instances(&mut self) -> Result<()> {
+        let ceiling = self.ceiling(Key::EcdsaP256)?;
+        let settings = Settings { instances: true, ..Settings::of(Key::EcdsaP256) };
+        let laboratory = self.laboratory("instances", settings)?;
+        let daemon = self.start(&laboratory, false)?;
+        let csrs = (self.arguments.seconds * REGISTERED_PER_SECOND).min(CSRS_MAX).to_string();
+        let ways: [(&str, &[&str]); 2] =
+            [("register instances", &["--register", "--csrs", &csrs]), ("refresh, with proof", &["--refresh"])];
+        for (name, options) in ways {
+            let row = Row::new(name, Some(Key::EcdsaP256), Some(64));
+            self.mint(row, &daemon, &Load::of(64).with(options), Some(ceiling), &[Calls(2.0)])?;
+        }
+        daemon.stop()
+    }
+
+    /// The same load on the same laboratory, before and after its ledger was filled.
+    fn long_log(&mut self) -> Result<()> {
+        let ceiling = self.ceiling(Key::EcdsaP256)?;
+        let laboratory = self.laboratory("long-log", Settings::of(Key::EcdsaP256))?;
+        let daemon = self.start(&laboratory, false)?;
+        let row = Row::new("0 log entries before", Some(Key::EcdsaP256), Some(64));
+        let rate = self.mint(row, &daemon, &Load::of(64), Some(ceiling), &[])?;
+        daemon.stop()?;
+        let entries = thousands(self.arguments.entries as f64);
+        self.tell(&format!("{entries} log entries are made"));
+        fixture::fill(&laboratory.directory, self.arguments.entries)?;
+        let daemon = self.start(&laboratory, false)?;
+        let row = Row::new(format!("{entries} before"), Some(Key::EcdsaP256), Some(64));
+        self.mint(row, &daemon, &Load::of(64), Some(ceiling), &[Start(1_000.0), Rate(rate * 0.9)])?;
+        daemon.stop()
+    }
+
+    fn slow_device(&mut self) -> Result<()> {
+        let latency_ms = SLOW_LATENCY.as_secs_f64() * 1e3;
+        let fdatasync_ms = self.fdatasync()?;
+        let settings = Settings { sessions: SLOW_SESSIONS, ..Settings::of(Key::EcdsaP256) };
+        let laboratory = self.laboratory("slow-device", settings)?;
+        laboratory.device.pace(SLOW_LATENCY, SLOW_SESSIONS);
+        let daemon = self.start(&laboratory, false)?;
+        let ceiling = SLOW_SESSIONS as f64 / SLOW_LATENCY.as_secs_f64();
+        self.heading(&format!("{latency_ms} ms, {SLOW_SESSIONS} sessions"));
+        let one = [P50(latency_ms + 1.5 + fdatasync_ms), Calls(2.0)];
+        for (clients, wanted) in [(1, &one[..]), (64, &[Ratio(0.95), Calls(2.0)])] {
+            let row = Row::new(format!("a device that takes {latency_ms} ms"), Some(Key::EcdsaP256), Some(clients));
+            self.mint(row, &daemon, &Load::of(clients), Some(ceiling), wanted)?;
+        }
+        daemon.stop()
+    }
+
+    fn overload(&mut self) -> Result<()> {
+        let latency_ms = BUSY_LATENCY.as_secs_f64() * 1e3;
+        let ceiling = SESSIONS as f64 / BUSY_LATENCY.as_secs_f64();
+        let laboratory = self.laboratory("overload", Settings::of(Key::EcdsaP256))?;
+        laboratory.device.pace(BUSY_LATENCY, SESSIONS);
+        let daemon = self.start(&laboratory, false)?;
+        self.heading(&format!("{latency_ms} ms, {SESSIONS} sessions"));
+        let seconds = self.arguments.seconds;
+        let row = |name: &str, clients| Row::new(name, Some(Key::EcdsaP256), clients);
+        let before = self.mint(row("before overload", Some(1)), &daemon, &Load::of(1), Some(ceiling), &[])?;
+        let (rate, deadline) = (BUSY_OFFERED_PER_S.to_string(), BUSY_DEADLINE_MS.to_string());
+        let load = Load::of(64).with(&["--rate", &rate, "--deadline", &deadline]);
+        let name = format!("{} a second offered", thousands(f64::from(BUSY_OFFERED_PER_S)));
+        self.tell(&name);
+        let overloaded = Row { is_overload: true, ..row(&name, None) };
+        let overloaded = load.measure(&self.load_program(), &daemon, seconds, overloaded)?.against(ceiling);
+        self.add(overloaded.judged(&[Ratio(0.9), P99(f64::from(BUSY_DEADLINE_MS)), Refusal(5.0)]));
+        std::thread::sleep(AFTERWARDS);
+        self.mint(row("1 s after overload", Some(1)), &daemon, &Load::of(1), Some(ceiling), &[Rate(before * 0.8)])?;
+        daemon.stop()
+    }
+
+    fn rsa(&mut self, key: Key, ratio: f64) -> Result<()> {
+        let ceiling = self.ceiling(key)?;
+        let laboratory = self.laboratory(key.setting(), Settings::of(key))?;
+        let daemon = self.start(&laboratory, false)?;
+        for (clients, wanted) in [(1, &[Calls(2.0)][..]), (8, &[Calls(2.0)]), (64, &[Ratio(ratio), Calls(2.0)])] {
+            let row = Row::new("two processes", Some(key), Some(clients));
+            self.mint(row, &daemon, &Load::of(clients), Some(ceiling), wanted)?;
+        }
+        daemon.stop()
+    }
+
+    /// Has certificates minted; gives how many a second.
+    fn mint(
+        &mut self,
+        row: Row,
+        daemon: &Daemon<'_>,
+        load: &Load,
+        ceiling: Option<f64>,
+        wanted: &[Wanted],
+    ) -> Result<f64> {
+        self.tell(&row.title());
+        let row = load.measure(&self.load_program(), daemon, self.arguments.seconds, row)?;
+        let rate = row.per_s.unwrap_or(0.0);
+        let row = ceiling.map_or_else(|| row.clone(), |ceiling| row.clone().against(ceiling));
+        self.add(row.judged(wanted));
+        Ok(rate)
+    }
+
+    /// What the token does for this key by two threads, measured once in a run; the heading of what follows comes with it.
+    fn ceiling(&mut self, key: Key) -> Result<f64> {
+        if let Some((_, ceiling)) = self.ceilings.iter().find(|(of, _)| *of == key) {
+            return Ok(*ceiling);
+        }
+        self.heading(key.name());
+        self.tell(&format!("the ceiling of {}", key.name()));
+        let seconds = u32::try_from(self.short().as_secs())?;
+        let mut command = ceiling::command(Path::new(SOFTHSM), self.token.label(), &self.token.pin(), key, seconds)?;
+        let answer = succeed(command.env("SOFTHSM2_CONF", self.token.configuration()))?;
+        let measured: Vec<Ceiling> = serde_json::from_str(&answer)?;
+        let most = measured.iter().map(|ceiling| ceiling.per_s).fold(0.0, f64::max);
+        ensure!(most > 0.0, "the token signs nothing");
+        for Ceiling { threads, per_s, p50_ms } in measured {
+            let name = format!("ceiling: {threads} thread{}", if threads == 1 { "" } else { "s" });
+            let row = Row { per_s: Some(per_s), p50_ms: Some(p50_ms), ..Row::new(name, Some(key), None) };
+            self.add(row.against(most));
+        }
+        self.ceilings.push((key, most));
+        Ok(most)
+    }
+
+    /// The median of an fdatasync in milliseconds, measured once in a run.
+    fn fdatasync(&mut self) -> Result<f64> {
+        if self.fdatasync_ms == 0.0 {
+            self.tell("fdatasync");
+            let row = disk::measure(self.place.path(), self.short())?;
+            self.fdatasync_ms = row.p50_ms.unwrap_or(0.0);
+            self.add(row);
+        }
+        Ok(self.fdatasync_ms)
+    }
+
+    fn laboratory(&self, name: &str, settings: Settings) -> Result<Laboratory> {
+        self.tell(&format!("a laboratory, {name}"));
+        let directory = self.place.path().join(name);
+        let hallmarkd = self.programs.join("hallmarkd");
+        Laboratory::lay_out(directory, &self.token, &hallmarkd, self.runtime.path(), settings)
+    }
+
+    fn start<'a>(&self, laboratory: &'a Laboratory, one_process: bool) -> Result<Daemon<'a>> {
+        self.tell("the start of a daemon");
+        let daemon = Daemon::start(laboratory, one_process)?;
+        Load::warm(&self.load_program(), &daemon)?;
+        Ok(daemon)
+    }
+
+    fn load_program(&self) -> PathBuf {
+        self.programs.join("hallmark-load")
+    }
+
+    /// The time for rows without a daemon.
+    fn short(&self) -> Duration {
+        Duration::from_secs(u64::from(self.arguments.seconds.div_ceil(3)))
+    }
+
+    /// Says what is being done, where somebody looks.
+    fn tell(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
+    fn heading(&self, title: &str) {
+        self.bar.suspend(|| table::print(&Table::heading(title)));
+    }
+
+    fn add(&mut self, row: Row) {
+        self.bar.suspend(|| table::print(&Table::line(&row)));
+        self.bar.inc(1);
+        self.table.add(row);
+    }
+}
+
+impl Settings {
+    /// As in the example, with this kind of key.
+    fn of(key: Key) -> Self {
+        Self { key, sessions: SESSIONS, instances: false }
+    }
+}
+
+fn wanted(arguments: &BenchArguments, part: Part) -> bool {
+    arguments.only.is_empty() || arguments.only.contains(&part)
+}

@@ -1,0 +1,98 @@
+//! A row of the table, as `run/bench.json` has it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{key::Key, target::Wanted};
+
+/// What was measured under one name; what does not apply is null.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Row {
+    /// What was done.
+    pub(crate) name: String,
+    /// The kind of CA key.
+    pub(crate) key: Option<&'static str>,
+    /// Requests under way at a time.
+    pub(crate) clients: Option<u32>,
+    /// Certificates a second; signatures, commits or writes where the name says so.
+    pub(crate) per_s: Option<f64>,
+    /// Half took at most so long, in milliseconds.
+    pub(crate) p50_ms: Option<f64>,
+    /// 99 in a hundred took at most so long.
+    pub(crate) p99_ms: Option<f64>,
+    /// CPU time of front and core together.
+    pub(crate) cpu_ms_per_certificate: Option<f64>,
+    /// The rate in parts of what the device can do: C_SignInit and C_Sign by two threads, or sessions by latency.
+    pub(crate) ratio_to_ceiling: Option<f64>,
+    /// What is wanted, in words.
+    pub(crate) target: Option<String>,
+    /// Whether all of it was reached.
+    pub(crate) met: Option<bool>,
+    /// 90 in a hundred took at most so long.
+    pub(crate) p90_ms: Option<f64>,
+    /// The longest.
+    pub(crate) max_ms: Option<f64>,
+    /// CPU time of the process that serves callers.
+    pub(crate) front_cpu_ms_per_certificate: Option<f64>,
+    /// CPU time of the process with keys and ledger; of the only one where there is one.
+    pub(crate) core_cpu_ms_per_certificate: Option<f64>,
+    /// CPU time of the load generator.
+    pub(crate) client_cpu_ms_per_certificate: Option<f64>,
+    /// Calls of the PKCS #11 module.
+    pub(crate) pkcs11_calls_per_certificate: Option<f64>,
+    /// The same by function.
+    pub(crate) pkcs11_calls: BTreeMap<String, u64>,
+    /// Calls of fsync and fdatasync.
+    pub(crate) fsyncs_per_certificate: Option<f64>,
+    /// Resident memory of front and core before the daemon's first request, in megabytes (10^6 bytes).
+    pub(crate) memory_idle_mb: Option<f64>,
+    /// The most that they had since the daemon started.
+    pub(crate) memory_peak_mb: Option<f64>,
+    /// From the start of the daemon until it served.
+    pub(crate) start_ms: Option<f64>,
+    /// Certificates that came.
+    pub(crate) certificates: Option<u64>,
+    /// Requests without a certificate, by status code.
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// 99 in a hundred of those that were refused were answered within this time, in milliseconds.
+    pub(crate) refusal_p99_ms: Option<f64>,
+    /// Whether requests without a certificate are what is expected.
+    #[serde(skip)]
+    pub(crate) is_overload: bool,
+    /// What was wanted and not reached, for people.
+    #[serde(skip)]
+    pub(crate) missed: Vec<String>,
+}
+
+impl Row {
+    /// Nothing yet.
+    pub(crate) fn new(name: impl Into<String>, key: Option<Key>, clients: Option<u32>) -> Self {
+        Self { name: name.into(), key: key.map(Key::name), clients, ..Self::default() }
+    }
+
+    /// Says how the rate compares with this one.
+    pub(crate) fn against(mut self, ceiling: f64) -> Self {
+        self.ratio_to_ceiling = self.per_s.filter(|_| ceiling > 0.0).map(|rate| rate / ceiling);
+        self
+    }
+
+    /// Judges it; a row of which nothing is wanted has no target.
+    pub(crate) fn judged(mut self, wanted: &[Wanted]) -> Self {
+        if wanted.is_empty() {
+            return self;
+        }
+        let texts: Vec<_> = wanted.iter().map(Wanted::to_string).collect();
+        self.target = Some(texts.join(", "));
+        self.missed = wanted.iter().filter_map(|wanted| wanted.missed_by(&self)).collect();
+        self.met = Some(self.missed.is_empty());
+        self
+    }
+
+    /// What it is called where no heading says the key.
+    pub(crate) fn title(&self) -> String {
+        let clients = self.clients.map(|clients| format!("{clients} client{}", if clients == 1 { "" } else { "s" }));
+        let parts = [self.key.map(ToOwned::to_owned), Some(self.name.clone()), clients];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
