@@ -67,7 +67,7 @@ async fn what_the_core_still_works_on_takes_room_after_its_callers_have_gone() {
         assert_eq!(answer.code(), Code::DeadlineExceeded);
     }
     let answer = caller.call("RotateIntermediate", &manifest).await.unwrap();
-    assert_eq!((answer.code(), answer.reason().as_str()), (Code::Unavailable, "OVERLOADED"));
+    assert_eq!((answer.code(), answer.reason().as_str()), (Code::ResourceExhausted, "OVERLOADED"));
     gate.add_permits(4);
     eventually("the core has done with them", || world.core.finished() == 3).await;
     assert_eq!(caller.call("RotateIntermediate", &manifest).await.unwrap().code(), Code::Ok);

@@ -1,7 +1,7 @@
 //! What records of instances take, and how long looking one up takes among so many.
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -57,6 +57,17 @@ pub(crate) fn measure(instances: u64, certificates: u64, place: Option<&Path>) -
     ledger.stop();
     let (ledger, took) = opened(directory.path())?;
     println!("start with {instances}: {took} (right after it was filled {first})");
+    println!("as its pages are found, most of them on the disk:");
+    look_up(&ledger, instances, certificates)?;
+    io::copy(&mut fs::File::open(&database)?, &mut io::sink())?;
+    println!("with the database in the system's page cache:");
+    look_up(&ledger, instances, certificates)?;
+    ledger.stop();
+    Ok(())
+}
+
+/// What records, refreshes and pages take.
+fn look_up(ledger: &Ledger, instances: u64, certificates: u64) -> Result<()> {
     let number = |lookup: u64| lookup.wrapping_mul(0x9e37_79b9_7f4a_7c15) % instances.max(1);
     timed("record", |lookup| {
         ledger.instance(AUTHORITY, PROVIDER, &name(number(lookup)))?.context("it is there").map(drop)
@@ -71,9 +82,7 @@ pub(crate) fn measure(instances: u64, certificates: u64, place: Option<&Path>) -
     timed("page of 100 records", |lookup| {
         let filter = InstanceFilter { after: (PROVIDER.to_owned(), name(number(lookup))), ..filter.clone() };
         Ok(ledger.instances(AUTHORITY, &filter, UnixMillis(NOW_MILLIS)).map(drop)?)
-    })?;
-    ledger.stop();
-    Ok(())
+    })
 }
 
 /// Opens it, and says how long that took.
