@@ -164,15 +164,23 @@ impl Bench {
 
     fn instances(&mut self) -> Result<()> {
         let ceiling = self.ceiling(Key::EcdsaP256)?;
+        let laboratory = self.laboratory("plain", Settings::of(Key::EcdsaP256))?;
+        let daemon = self.start(&laboratory, false)?;
+        let row = Row::new("mint beside instances", Some(Key::EcdsaP256), Some(64));
+        let plain = self.mint(row, &daemon, &Load::of(64), Some(ceiling), &[])?;
+        daemon.stop()?;
         let settings = Settings { instances: true, ..Settings::of(Key::EcdsaP256) };
         let laboratory = self.laboratory("instances", settings)?;
         let daemon = self.start(&laboratory, false)?;
         let csrs = (self.arguments.seconds * REGISTERED_PER_SECOND).min(CSRS_MAX).to_string();
-        let ways: [(&str, &[&str]); 2] =
-            [("register instances", &["--register", "--csrs", &csrs]), ("refresh, with proof", &["--refresh"])];
-        for (name, options) in ways {
+        let ways: [(&str, &[&str], &[_]); 3] = [
+            ("register instances", &["--register", "--csrs", &csrs], &[Calls(2.0)]),
+            ("refresh", &["--refresh", "--without-proof"], &[Calls(2.0), Rate(plain * 0.85)]),
+            ("refresh, with proof", &["--refresh"], &[Calls(2.0)]),
+        ];
+        for (name, options, wanted) in ways {
             let row = Row::new(name, Some(Key::EcdsaP256), Some(64));
-            self.mint(row, &daemon, &Load::of(64).with(options), Some(ceiling), &[Calls(2.0)])?;
+            self.mint(row, &daemon, &Load::of(64).with(options), Some(ceiling), wanted)?;
         }
         daemon.stop()
     }

@@ -104,6 +104,8 @@ impl Laboratory {
         laboratory.change("policy.toml", "lifetime = \"365d\"\nkey = \"ecdsa-p256\"", &kind)?;
         if laboratory.instances {
             laboratory.change("policy.toml", "# instances = {", "instances = {")?;
+            // Who brings no proof may refresh, too.
+            laboratory.change("policy.toml", ", proof = true }", " }")?;
         }
         let mut init = laboratory.hallmarkd();
         succeed(init.arg("init").arg(laboratory.path("signer.toml")))?;
