@@ -1,6 +1,6 @@
 //! The user that a process is, and becoming another one for good.
 
-use std::{ffi::CString, fmt, fs, os::unix::fs::MetadataExt as _, path::Path, str::FromStr};
+use std::{ffi::CString, fmt, fs, io, os::unix::fs::MetadataExt as _, path::Path, str::FromStr};
 
 use nix::unistd::{self, Gid, Uid};
 
@@ -47,9 +47,13 @@ impl User {
     /// That this process's user owns a file, if it is there: what it writes beside it would otherwise be closed to whose file it is.
     ///
     /// # Errors
-    /// [`Trouble::OthersFile`].
+    /// [`Trouble::OthersFile`], and [`Trouble::Unreadable`] where its owner is not known.
     pub(crate) fn owns(path: &Path) -> Result<(), Trouble> {
-        let Ok(found) = fs::metadata(path) else { return Ok(()) };
+        let found = match fs::metadata(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(Trouble::Unreadable { path: path.to_owned(), source }),
+        };
         if found.uid() == Self::own_uid() {
             return Ok(());
         }
