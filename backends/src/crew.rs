@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle, ThreadId},
     time::Instant,
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Crew {
     key_uses: AtomicU64,
     breakers: Breakers,
     seats: Mutex<Vec<Arc<Seat>>>,
+    /// The threads of the seats, and of those who left and may not have ended yet.
+    threads: Mutex<Vec<(Arc<Seat>, JoinHandle<()>)>>,
     somebody_left: Condvar,
     alarm: Alarm,
 }
@@ -68,6 +71,7 @@ impl Crew {
             key_uses: AtomicU64::new(0),
             breakers: Breakers::default(),
             seats: Mutex::default(),
+            threads: Mutex::default(),
             somebody_left: Condvar::new(),
             alarm: Alarm::default(),
         });
@@ -158,6 +162,20 @@ impl Crew {
             self.queue.clear().into_iter().for_each(|job| answer(job.done, Err(SignError::Stopped)));
         }
         self.alarm.end();
+        self.join(&left, this);
+    }
+
+    /// Waits until those who left have ended: a module's library cleans up after each, and falls over itself where it cleans
+    /// up after the process meanwhile.
+    fn join(&self, left_behind: &[Arc<Seat>], this: ThreadId) {
+        let threads = mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for (seat, thread) in threads {
+            let hangs = left_behind.iter().any(|other| Arc::ptr_eq(other, &seat));
+            if !hangs && thread.thread().id() != this {
+                // Panics end a job, not the thread.
+                let _ = thread.join();
+            }
+        }
     }
 
     fn seats(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
@@ -175,7 +193,11 @@ impl Crew {
             .spawn(move || crew.work(&own, signer))
             .map_err(|source| BackendError::Thread { source })?;
         seat.taken_by(thread.thread().id());
-        seats.push(seat);
+        seats.push(Arc::clone(&seat));
+        drop(seats);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|(_, thread)| !thread.is_finished());
+        threads.push((seat, thread));
         Ok(())
     }
 

@@ -2,18 +2,27 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use crate::error::BackendError;
 
 /// One thread, and the way to it. A call that hangs costs this thread until it comes back; those who come meanwhile wait
-/// their time and are told so.
+/// their time and are told so. Dropping it waits for the thread, unless that hangs: a module's library cleans up after a
+/// thread when it ends, and after the process when that ends, and falls over itself where it does both at once.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    errands: Mutex<mpsc::Sender<Errand>>,
+    /// None when it is being dropped.
+    errands: Mutex<Option<mpsc::Sender<Errand>>>,
+    thread: Option<JoinHandle<()>>,
+    /// Errands that were given up and have not come back.
+    hanging: Arc<AtomicUsize>,
 }
 
 type Errand = Box<dyn FnOnce() + Send>;
@@ -30,11 +39,11 @@ enum Waits {
 impl Desk {
     pub(crate) fn open(name: &str) -> Result<Self, BackendError> {
         let (errands, work) = mpsc::channel::<Errand>();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || work.into_iter().for_each(|errand| errand()))
             .map_err(|source| BackendError::Thread { source })?;
-        Ok(Self { errands: Mutex::new(errands) })
+        Ok(Self { errands: Mutex::new(Some(errands)), thread: Some(thread), hanging: Arc::default() })
     }
 
     /// Does `work` on the desk's thread, for a caller who waits for `within`; `operation` says in words what it is. Work that
@@ -47,10 +56,11 @@ impl Desk {
         undo: impl FnOnce(T) + Send + 'static,
     ) -> Result<T, BackendError> {
         let waits = Arc::new(Mutex::new(Waits::Yes));
-        let still = Arc::clone(&waits);
+        let (still, hanging) = (Arc::clone(&waits), Arc::clone(&self.hanging));
         let (answer, answered) = mpsc::sync_channel(1);
         let errand = move || {
             if *still.lock().unwrap_or_else(PoisonError::into_inner) != Waits::Yes {
+                hanging.fetch_sub(1, Ordering::SeqCst);
                 return;
             }
             let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(BackendError::Panicked { operation }));
@@ -68,10 +78,13 @@ impl Desk {
             {
                 tracing::error!(operation, "undoing it ended by a fault in this program");
             }
+            hanging.fetch_sub(1, Ordering::SeqCst);
         };
-        let sent = self.errands.lock().unwrap_or_else(PoisonError::into_inner).send(Box::new(errand));
+        let errands = self.errands.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = errands.as_ref().is_some_and(|errands| errands.send(Box::new(errand)).is_ok());
+        drop(errands);
         let hung = BackendError::Hung { operation, waited_secs: within.as_secs() };
-        if sent.is_err() {
+        if !sent {
             return Err(BackendError::Panicked { operation });
         }
         if let Ok(result) = answered.recv_timeout(within) {
@@ -83,17 +96,28 @@ impl Desk {
             return answered.recv().unwrap_or(Err(BackendError::Panicked { operation }));
         }
         *waits = Waits::Gone;
+        self.hanging.fetch_add(1, Ordering::SeqCst);
         tracing::error!(operation, ?within, "the key device does not answer");
         Err(hung)
     }
 }
 
+impl Drop for Desk {
+    fn drop(&mut self) {
+        drop(self.errands.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(thread) = self.thread.take()
+            && self.hanging.load(Ordering::SeqCst) == 0
+            && thread.thread().id() != thread::current().id()
+        {
+            // A panic of an errand ended there.
+            let _ = thread.join();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering::SeqCst},
-        time::Instant,
-    };
+    use std::{cell::RefCell, sync::atomic::Ordering::SeqCst, time::Instant};
 
     use super::*;
 
@@ -108,6 +132,41 @@ mod tests {
         let error = desk.run::<()>("fall", AMPLE, || panic!("on purpose"), drop).unwrap_err();
         assert!(matches!(error, BackendError::Panicked { operation: "fall" }), "{error}");
         desk.run("work", AMPLE, || Ok(()), drop).unwrap();
+    }
+
+    #[test]
+    fn when_a_desk_has_gone_its_thread_has_gone_with_all_that_it_held() {
+        struct Slow(mpsc::Sender<()>);
+        impl Drop for Slow {
+            fn drop(&mut self) {
+                thread::sleep(SHORT);
+                let _ = self.0.send(());
+            }
+        }
+        thread_local!(static HELD: RefCell<Option<Slow>> = const { RefCell::new(None) });
+        let desk = Desk::open("desk").unwrap();
+        let (gone, went) = mpsc::channel();
+        let hold = move || {
+            HELD.set(Some(Slow(gone)));
+            Ok(())
+        };
+        desk.run("hold", AMPLE, hold, drop).unwrap();
+        drop(desk);
+        went.try_recv().unwrap();
+    }
+
+    #[test]
+    fn nobody_waits_for_the_thread_of_a_desk_that_hangs() {
+        let desk = Desk::open("desk").unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let hangs = move || {
+            // It ends with this test.
+            let _ = released.recv();
+            Ok(())
+        };
+        assert!(matches!(desk.run("hang", SHORT, hangs, drop), Err(BackendError::Hung { .. })));
+        drop(desk);
+        drop(release);
     }
 
     #[test]

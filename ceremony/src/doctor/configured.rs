@@ -92,7 +92,8 @@ impl Subject {
             return crate::read(file).map(|ceremony| Self::of_ceremony(&ceremony));
         }
         let signer: SignerFile = hallmark_policy::strict::read(&text).map_err(|_| not_one())?;
-        let directory = file.parent().unwrap_or_else(|| Path::new("."));
+        // A bare name has an empty one.
+        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         Ok(Self::of_signer(signer, directory))
     }
 

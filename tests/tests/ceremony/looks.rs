@@ -88,7 +88,7 @@ fn what_does_not_answer_or_does_not_fit_is_told_with_what_to_do() {
         hall.root("athenz");
         let crl = hall.file("crl", "athenz", "[task.crl]\nissuer = \"out/athenz.pem\"\ncrl = \"out/root.crl\"\n");
         let came = doctor(&hall, &[&crl]);
-        assert!(came.code == code && came.stderr.contains(said), "{days}: {}", came.stderr);
+        assert!(came.code == code && came.stderr.contains(said), "{days}: {} and\n{}", came.code, came.stderr);
     }
 }
 
@@ -110,6 +110,15 @@ fn a_signer_s_configuration_is_looked_at_beside_its_daemon() {
     {
         assert!(said.contains(words), "{words}\nis not in\n{said}");
     }
+    let output = hall
+        .hallmark()
+        .args(["doctor", "signer.toml"])
+        .current_dir(laboratory.path("."))
+        .env("SOFTHSM2_CONF", laboratory.path("softhsm/softhsm2.conf"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("good: disk: the ledger `.`"), "{said}");
     assert!(daemon.terminate());
     let nothing = hall.text("policy.toml");
     doctor(&hall, &[&nothing]).refused(2, "is no configuration of a signer");
