@@ -7,7 +7,7 @@ use hallmark_entry::{
     sha256,
 };
 use hallmark_policy::{Facts, Revocation, content::Serial, hex, key::SpkiDigest, name::NameKind, time::UnixTime};
-use rusqlite::{Connection, Row, params, params_from_iter, types::Value};
+use rusqlite::{Connection, Row, params};
 
 use crate::{
     UnixMillis,
@@ -87,55 +87,67 @@ pub(crate) fn page(
 ) -> rusqlite::Result<CertificatePage> {
     let mut page = CertificatePage::default();
     let before = filter.before.map_or(i64::MAX, signed);
-    let (sql, values) = source(filter, before);
+    let Source { sql, key, newest_stretch } = source(connection, filter, before)?;
     let mut statement = connection.prepare_cached(sql)?;
-    let read = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, Vec<u8>>(1)?));
+    let mut entries = connection.prepare_cached("SELECT bytes FROM entry WHERE log_index = ?1")?;
     let mut read_entries = 0;
-    for row in statement.query_map(params_from_iter(values), read)? {
-        let (log_index, entry) = row?;
-        read_entries += 1;
-        let looked = look(connection, authority, filter, log_index, &entry, at)?;
-        match looked {
-            Looked::Found(record) => page.certificates.push(*record),
-            Looked::Other => {}
-            Looked::Earlier if is_in_order_below(connection, log_index)? => return Ok(page),
-            Looked::Earlier => {}
-        }
-        if page.certificates.len() >= filter.most || read_entries >= ENTRIES_MAX {
-            page.next = Some(log_index).filter(|index| *index > 0);
-            return Ok(page);
+    for stretch in (0..=newest_stretch).rev() {
+        for log_index in statement.query_map(params![before, key, stretch], |row| row.get::<_, i64>(0))? {
+            let log_index = log_index?;
+            let entry: Vec<u8> = entries.query_row([log_index], |row| row.get(0))?;
+            let log_index = unsigned(log_index);
+            read_entries += 1;
+            match look(connection, authority, filter, log_index, &entry, at)? {
+                Looked::Found(record) => page.certificates.push(*record),
+                Looked::Other => {}
+                Looked::Earlier if is_in_order_below(connection, log_index)? => return Ok(page),
+                Looked::Earlier => {}
+            }
+            if page.certificates.len() >= filter.most || read_entries >= ENTRIES_MAX {
+                page.next = Some(log_index).filter(|index| *index > 0);
+                return Ok(page);
+            }
         }
     }
     Ok(page)
 }
 
-/// The entries that can be about them, newest first, along an index. By caller, profile and time alone that is the log itself.
-fn source(filter: &CertificateFilter, before: i64) -> (&'static str, Vec<Value>) {
+/// Where the entries stand that can be about them, newest first, along an index.
+struct Source {
+    /// With the bound (?1), the key (?2) and the stretch (?3).
+    sql: &'static str,
+    key: Option<i64>,
+    /// The search begins there, and goes through all before it; 0 where there is but one.
+    newest_stretch: i64,
+}
+
+/// By caller, profile and time alone the index is the log itself.
+fn source(connection: &Connection, filter: &CertificateFilter, before: i64) -> rusqlite::Result<Source> {
     if let Some(registration) = filter.registration {
-        let sql = "SELECT e.log_index, e.bytes FROM serial s INDEXED BY serial_instance CROSS JOIN entry e \
-                   ON e.log_index = s.log_index WHERE s.instance = ?2 AND s.log_index < ?1 ORDER BY s.log_index DESC";
-        return (sql, vec![before.into(), signed(registration).into()]);
+        let sql = "SELECT log_index FROM serial INDEXED BY serial_instance \
+                   WHERE instance = ?2 AND log_index < ?1 AND ?3 = 0 ORDER BY log_index DESC";
+        return Ok(Source { sql, key: Some(signed(registration)), newest_stretch: 0 });
     }
     let serial = filter.serial.as_deref().map(|serial| digest_of(SERIAL, serial));
     let spki = || filter.spki.map(|spki| digest_of(SPKI, spki.as_bytes()));
     let name = || (!filter.name.is_empty()).then(|| digest_of(NAME, bare(&filter.name).as_bytes()));
-    match serial.or_else(spki).or_else(name) {
-        Some(digest) => {
-            let sql = "SELECT e.log_index, e.bytes FROM found_by f CROSS JOIN entry e ON e.log_index = f.log_index \
-                       WHERE f.digest = ?2 AND f.log_index < ?1 ORDER BY f.log_index DESC";
-            (sql, vec![before.into(), digest.into()])
-        }
-        None => {
-            let sql = "SELECT e.log_index, e.bytes FROM entry e WHERE e.log_index < ?1 ORDER BY e.log_index DESC";
-            (sql, vec![before.into()])
-        }
-    }
+    let Some(digest) = serial.or_else(spki).or_else(name) else {
+        let sql = "SELECT log_index FROM entry WHERE log_index < ?1 AND ?2 IS NULL AND ?3 = 0 ORDER BY log_index DESC";
+        return Ok(Source { sql, key: None, newest_stretch: 0 });
+    };
+    let newest: Option<i64> = connection.query_row("SELECT max(stretch) FROM found_by", [], |row| row.get(0))?;
+    let sql =
+        "SELECT log_index FROM found_by WHERE stretch = ?3 AND digest = ?2 AND log_index < ?1 ORDER BY log_index DESC";
+    Ok(Source { sql, key: Some(digest), newest_stretch: newest.unwrap_or(0).min(before >> STRETCH_BITS) })
 }
 
 /// What a certificate is found by.
 const SERIAL: &[u8] = b"serial";
 const SPKI: &[u8] = b"spki";
 const NAME: &[u8] = b"name";
+
+/// The index is in stretches of so many entries (log2), each sorted for itself: what is added falls on the few pages of the last one, however long the log is.
+const STRETCH_BITS: u32 = 16;
 
 /// A digest in the index: where two things have the same, the entries tell them apart.
 fn digest_of(what: &[u8], value: &[u8]) -> i64 {
@@ -156,10 +168,10 @@ fn bare(name: &str) -> &str {
 pub(crate) fn index(connection: &Connection, facts: &Facts, serial: Serial, log_index: u64) -> rusqlite::Result<()> {
     let names = facts.names.iter().map(|name| digest_of(NAME, bare(name).as_bytes()));
     let spki = facts.spki.map(|spki| digest_of(SPKI, spki.as_bytes()));
-    let sql = "INSERT INTO found_by (digest, log_index) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO found_by (stretch, digest, log_index) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
     let mut statement = connection.prepare_cached(sql)?;
     for digest in names.chain(spki).chain([digest_of(SERIAL, serial.as_bytes())]) {
-        statement.execute(params![digest, signed(log_index)])?;
+        statement.execute(params![signed(log_index >> STRETCH_BITS), digest, signed(log_index)])?;
     }
     Ok(())
 }
@@ -280,30 +292,45 @@ mod tests {
         schema::create(&mut connection).unwrap();
         let key = SpkiDigest::from_bytes([1; 32]);
         let by_caller = CertificateFilter { caller: "c".to_owned(), ..CertificateFilter::default() };
+        let by_digest = "SEARCH found_by USING PRIMARY KEY (stretch=? AND digest=? AND log_index<?)";
         for (filter, index) in [
-            (
-                CertificateFilter { serial: Some(vec![1]), ..by_caller.clone() },
-                "SEARCH f USING PRIMARY KEY (digest=? AND log_index<?)",
-            ),
-            (
-                CertificateFilter { spki: Some(key), ..by_caller.clone() },
-                "SEARCH f USING PRIMARY KEY (digest=? AND log_index<?)",
-            ),
-            (
-                CertificateFilter { name: "a".to_owned(), ..by_caller.clone() },
-                "SEARCH f USING PRIMARY KEY (digest=? AND log_index<?)",
-            ),
+            (CertificateFilter { serial: Some(vec![1]), ..by_caller.clone() }, by_digest),
+            (CertificateFilter { spki: Some(key), ..by_caller.clone() }, by_digest),
+            (CertificateFilter { name: "a".to_owned(), ..by_caller.clone() }, by_digest),
             (
                 CertificateFilter { registration: Some(1), ..by_caller.clone() },
-                "SEARCH s USING COVERING INDEX serial_instance (instance=? AND log_index<?)",
+                "SEARCH serial USING COVERING INDEX serial_instance (instance=? AND log_index<?)",
             ),
-            (by_caller, "SEARCH e USING INTEGER PRIMARY KEY (rowid<?)"),
+            (by_caller, "SEARCH entry USING INTEGER PRIMARY KEY (rowid<?)"),
         ] {
-            let (sql, values) = source(&filter, 7);
-            let plan = plan(&connection, sql, values.len());
-            assert_eq!(plan[0], index);
-            assert!(plan.iter().skip(1).all(|step| step == "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)"), "{plan:?}");
+            let source = source(&connection, &filter, 7).unwrap();
+            assert_eq!(plan(&connection, source.sql, 3), [index]);
         }
+    }
+
+    #[test]
+    fn what_lies_in_several_stretches_is_found_newest_first_and_from_wherever_a_page_ended() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::create(&mut connection).unwrap();
+        let at = [3, 65_535, 65_536, 70_000, 400_000];
+        let facts = |name: &str| Facts { names: vec![format!("dns:{name}")], ..Facts::default() };
+        for log_index in at {
+            index(&connection, &facts("a.example"), Serial::from_random([7; 16]), log_index).unwrap();
+            index(&connection, &facts("b.example"), Serial::from_random([8; 16]), log_index + 1).unwrap();
+        }
+        let filter = CertificateFilter { name: "a.example".to_owned(), ..CertificateFilter::default() };
+        let found = |before: i64| {
+            let Source { sql, key, newest_stretch } = source(&connection, &filter, before).unwrap();
+            let mut statement = connection.prepare(sql).unwrap();
+            let mut stretch = |stretch: i64| -> Vec<u64> {
+                let rows = statement.query_map(params![before, key, stretch], |row| row.get::<_, i64>(0)).unwrap();
+                rows.map(|row| unsigned(row.unwrap())).collect()
+            };
+            (0..=newest_stretch).rev().flat_map(&mut stretch).collect::<Vec<_>>()
+        };
+        assert_eq!(found(i64::MAX), [400_000, 70_000, 65_536, 65_535, 3]);
+        assert_eq!(found(65_536), [65_535, 3]);
+        assert!(found(3).is_empty());
     }
 
     #[test]

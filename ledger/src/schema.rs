@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 8;
+pub(crate) const SCHEMA_VERSION: i64 = 9;
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -43,7 +43,8 @@ const STATEMENTS_MAX: usize = 64;
 /// `serial.displaced` whether a retry with another key took its place.
 /// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it, newest first, those `before` a decision next. Their records may be gone.
 /// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it. It never forgets, as the
-/// log does not.
+/// log does not. Digests are sorted within a `stretch` of the log alone (65,536 entries): sorted over all, each would fall on a page of its own, which a long log
+/// would have to read and write for it.
 /// `clock_step` has where an operator took the clock for right: only there can an entry be earlier than the one before it.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
@@ -208,9 +209,10 @@ CREATE UNIQUE INDEX instance_name ON instance (authority, provider, name);
 CREATE INDEX instance_revoked ON instance (authority, provider, name) WHERE revoked_at IS NOT NULL;
 CREATE INDEX instance_service ON instance (authority, provider, service, not_after);
 CREATE TABLE found_by (
+    stretch INTEGER NOT NULL,
     digest INTEGER NOT NULL,
     log_index INTEGER NOT NULL,
-    PRIMARY KEY (digest, log_index)
+    PRIMARY KEY (stretch, digest, log_index)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE name_claim (
     authority TEXT NOT NULL,

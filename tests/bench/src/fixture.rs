@@ -83,7 +83,8 @@ fn find(connection: &Connection, first: u64, entries: u64, at: i64) -> Result<()
     let issuer: i64 = connection.query_row(issuer, [], |row| row.get(0)).context("the ledger has no issuer yet")?;
     let sql = "INSERT INTO serial (issuer, serial, not_after, log_index) VALUES (?1, ?2, ?3, ?4)";
     let mut serial = connection.prepare(sql)?;
-    let mut found_by = connection.prepare("INSERT INTO found_by (digest, log_index) VALUES (?1, ?2)")?;
+    let mut found_by =
+        connection.prepare("INSERT INTO found_by (stretch, digest, log_index) VALUES (?2 >> 16, ?1, ?2)")?;
     let end = at / 1_000 + VALID_SECS;
     let step = u64::MAX / entries.max(1) / FOUND_BY;
     for number in 0..entries {

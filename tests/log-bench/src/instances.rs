@@ -170,7 +170,7 @@ fn index(database: &Path, certificates: u64) -> Result<()> {
     let mut connection = filling(database)?;
     let transaction = connection.transaction()?;
     {
-        let sql = "INSERT INTO found_by (digest, log_index) VALUES (random(), ?1)";
+        let sql = "INSERT INTO found_by (stretch, digest, log_index) VALUES (?1 >> 16, random(), ?1)";
         let mut rows = transaction.prepare(sql)?;
         for number in 0..certificates * FOUND_BY {
             rows.execute([i64::try_from(number / FOUND_BY)?])?;
