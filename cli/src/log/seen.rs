@@ -158,6 +158,10 @@ fn what(entry: &Value<'_>) -> What {
         (Some("decision"), Some("refused")) => What::Refused,
         (Some("decision"), Some("validated")) => What::Validated,
         (Some("start"), _) => What::Start,
+        // A start says which keys came and went before it signs anything with them, the start itself too.
+        (Some("log-key"), _) if text("by") == Some("start") => What::Start,
+        // A log is closed while no signer runs, also after one that was killed.
+        (Some("origin"), _) if text("action") == Some("closed") => What::Start,
         (Some("stop"), _) => What::Stop,
         (Some("operator-command"), _) if text("command") == Some(ACCEPT_CLOCK) => What::ClockAccepted,
         (_, _) => What::Other,

@@ -120,6 +120,14 @@ fn a_silence_is_told_unless_the_signer_was_away() {
     assert_eq!(silences(&silent), [told]);
     assert_eq!(silences(&[at("stop", 0), at("heartbeat", 9_000_000)]), [""; 0]);
     assert_eq!(silences(&[at("heartbeat", 0), start(9_000_000)]), [""; 0]);
+    let keys = |by: &str| {
+        format!(
+            r#"{{"added":["a"],"by":"{by}","keys":["a"],"removed":[],"time":9000000,"type":"log-key","version":1}}"#
+        )
+    };
+    let killed = [at("heartbeat", 0), keys("start"), start(9_000_000)];
+    assert_eq!(silences(&killed), [""; 0], "a start that follows a crash says its keys first");
+    assert_eq!(silences(&[at("heartbeat", 0), keys("roll"), start(9_000_000)]).len(), 1);
 }
 
 #[test]
