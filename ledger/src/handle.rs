@@ -17,8 +17,8 @@ use crate::{
     Allowed, Answer, AuthorityRecord, CaKey, CertificateFilter, CertificatePage, ClaimedName, CrlRecord, CrlStatus,
     EpochRecord, Epochs, Event, Fetch, Found, Head, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation,
     InstanceRevoked, Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened,
-    REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, Revoked, Step, UnixMillis, authority, certificate, claim, crl,
-    instance, nodes, open,
+    REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, Revoked, Room, Step, UnixMillis, authority, certificate, claim,
+    crl, instance, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
@@ -423,6 +423,12 @@ impl Ledger {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.inner.shared.commits()
+    }
+
+    /// What there was room for when the last batch was written.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        self.inner.shared.room()
     }
 
     async fn ask<T>(&self, operation: impl FnOnce(Reply<T>) -> Operation) -> Result<T, LedgerError> {

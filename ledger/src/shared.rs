@@ -11,7 +11,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{LedgerError, config::Head, instance::Alarm, schema};
+use crate::{LedgerError, config::Head, instance::Alarm, room::Room, schema};
 
 /// Connections for reading that are kept open between reads.
 const READERS_MAX: usize = 8;
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     poison: OnceLock<String>,
     readers: Mutex<Vec<Connection>>,
     commits: AtomicU64,
+    room: Mutex<Room>,
     alarms: Mutex<BTreeMap<(String, &'static str), u64>>,
     published: AtomicU64,
 }
@@ -39,6 +40,7 @@ impl Shared {
             poison: OnceLock::new(),
             readers: Mutex::default(),
             commits: AtomicU64::new(0),
+            room: Mutex::default(),
             alarms: Mutex::default(),
             published: AtomicU64::new(0),
         }
@@ -50,6 +52,15 @@ impl Shared {
 
     pub(crate) fn set_head(&self, head: Head) {
         *lock(&self.head) = head;
+    }
+
+    /// What there is room for from now on; gives what there was room for.
+    pub(crate) fn set_room(&self, room: Room) -> Room {
+        std::mem::replace(&mut *self.room.lock().unwrap_or_else(PoisonError::into_inner), room)
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn count_commit(&self) {

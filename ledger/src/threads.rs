@@ -73,7 +73,8 @@ impl Inner {
         let signing = Signing { keys, connection: reader()?, newest: Arc::clone(&newest), last: None };
         let mover = schema::writer(&config.database).map_err(sql)?;
         let (retention, private) = (Retention::of(config), config.private.clone());
-        let writer = Writer::new(connection, Arc::clone(&shared), jobs.clone(), growth, frontier, retention, private);
+        let writer = Writer::new(connection, Arc::clone(&shared), jobs.clone(), growth, frontier, retention, private)
+            .map_err(sql)?;
         let offers = Arc::clone(&newest);
         let [known, of_signing, of_publishing, of_wal] = [(); 4].map(|()| Arc::clone(&shared));
         let threads = Threads {

@@ -17,6 +17,7 @@ use crate::{
     config::Head,
     instance::Alarm,
     operation::{Deferred, Operation},
+    room::{Look, Room},
     shared::Shared,
     signing::{Job, Waiting},
     sweep::{Retention, Sweep},
@@ -41,6 +42,7 @@ pub(crate) struct Writer {
     growth: Growth,
     frontier: Frontier,
     policy: Option<PolicyDigest>,
+    room: Look,
     sweep: Sweep,
     /// What counts as now for the sweep. Other entries carry the time of a clock that nobody vouches for.
     trusted_at: Option<UnixMillis>,
@@ -57,8 +59,9 @@ impl Writer {
         frontier: Frontier,
         retention: Retention,
         private: Private,
-    ) -> Self {
-        Self {
+    ) -> rusqlite::Result<Self> {
+        Ok(Self {
+            room: Look::at(&connection)?,
             connection,
             private,
             shared,
@@ -69,7 +72,7 @@ impl Writer {
             sweep: Sweep::new(),
             trusted_at: None,
             retention,
-        }
+        })
     }
 
     /// Works until [`Operation::Stop`], or until nobody can ask any more.
@@ -101,7 +104,15 @@ impl Writer {
     }
 
     /// Writes operations in one transaction, and answers each.
-    pub(crate) fn write(&mut self, operations: Vec<Operation>) {
+    pub(crate) fn write(&mut self, mut operations: Vec<Operation>) {
+        let room = self.room.look(&self.connection, &self.shared);
+        if room != Room::Ample {
+            let without_room = operations.extract_if(.., |operation| !operation.has(room));
+            without_room.for_each(|operation| operation.fail(LedgerError::Full));
+        }
+        if operations.is_empty() {
+            return;
+        }
         let begun = match self.shared.poisoned() {
             Some(poisoned) => Err(poisoned),
             None => self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| self.lost(&error)),
@@ -292,7 +303,8 @@ mod tests {
                 frontier,
                 Retention { requests_millis: 86_400_000, ended_millis: 86_400_000 },
                 Private::default(),
-            );
+            )
+            .unwrap();
             Self { _directory: directory, shared, writer, jobs }
         }
 

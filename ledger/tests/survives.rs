@@ -13,7 +13,7 @@ use std::{
 };
 
 use hallmark_entry::Summary;
-use hallmark_ledger::{Event, Found, Issued, Ledger, LedgerError, OpenError, UnixMillis};
+use hallmark_ledger::{Event, Found, Issued, Ledger, LedgerError, OpenError, Room, UnixMillis};
 use hallmark_policy::{Facts, Reason, ReasonCode, Refusal, RequestIdentity, time::Span};
 use world::{NOW_SECS, World, check_receipt, committed, copy, refused};
 
@@ -144,6 +144,13 @@ async fn a_full_database_refuses_cleanly_and_recovers() {
         committed_count = number;
     };
     assert_eq!(full, LedgerError::Full);
+    let refused = ledger.record(Event::Heartbeat, world.at()).await;
+    assert_eq!((refused.unwrap_err(), ledger.room()), (LedgerError::Full, Room::Last));
+    let command = Event::OperatorCommand { command: "accept-clock".to_owned() };
+    for _ in 0..100 {
+        ledger.record(command.clone(), world.at()).await.expect("what operators do has room to the last");
+    }
+    ledger.record(Event::Stop, world.at()).await.unwrap();
     let head = ledger.head();
     let refused_id = world.leaf(&mesh, &format!("id-{}", committed_count + 1), committed_count + 1);
     assert_eq!(ledger.find(&refused_id.conditions().request), Ok(Found::New));

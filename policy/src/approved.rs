@@ -197,6 +197,12 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Whether it is a CRL.
+    #[must_use]
+    pub fn is_crl(self) -> bool {
+        matches!(self, Self::Crl { .. })
+    }
+
     /// What is signed at this stage, in one word.
     #[must_use]
     pub fn name(self) -> &'static str {

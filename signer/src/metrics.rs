@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use hallmark_ledger::Room;
 use hallmark_policy::{Reason, ReasonCode};
 use hallmark_proto::{
     link::Reply,
@@ -69,6 +70,17 @@ impl Inner {
         let commits = Counter::<u64>::default();
         commits.inc_by(self.ledger.commits());
         registry.register("ledger_commits", "Transactions of the ledger", commits);
+        let room = Gauge::<i64>::default();
+        room.set(match self.ledger.room() {
+            Room::Ample => 2,
+            Room::Low => 1,
+            Room::Last => 0,
+        });
+        registry.register(
+            "ledger_room",
+            "What the ledger's disk has room for: 2 everything, 1 no refusals, 0 only revocations and what operators do",
+            room,
+        );
         let unsent = Counter::<u64>::default();
         unsent.inc_by(self.unsent.load(Ordering::Relaxed));
         registry.register("answers_unsent", "Answers to calls whose front had gone, or did not read", unsent);
