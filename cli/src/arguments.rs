@@ -24,8 +24,8 @@ pub use instances::{
 pub use names::{NameCommand, NameListArguments, NameReleaseArguments};
 pub use rotation::{
     EpochAbortArguments, EpochActivateArguments, EpochBringArguments, EpochCommand, EpochListArguments,
-    EpochPrepareArguments, EpochsArguments, EpochsCommand, EpochsListArguments, EpochsShowArguments, RotateArguments,
-    VerifyChainArguments,
+    EpochPrepareArguments, EpochRevokeArguments, EpochsArguments, EpochsCommand, EpochsListArguments,
+    EpochsShowArguments, RotateArguments, VerifyChainArguments,
 };
 
 use crate::hex;

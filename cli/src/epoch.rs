@@ -3,7 +3,10 @@
 use std::{fmt::Write as _, path::Path};
 
 use hallmark_proto::{
-    operator::{AbortEpochRequest, ActivateEpochRequest, BringIntermediateRequest, EpochResponse, PrepareEpochRequest},
+    operator::{
+        AbortEpochRequest, ActivateEpochRequest, BringIntermediateRequest, EpochResponse, PrepareEpochRequest,
+        RevokeEpochRequest, RevokeEpochResponse,
+    },
     signer::{EpochState, EpochStatus, ListEpochsRequest, ListEpochsResponse},
 };
 use serde_json::{Value, json};
@@ -11,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     arguments::{
         EpochAbortArguments, EpochActivateArguments, EpochBringArguments, EpochCommand, EpochListArguments,
-        EpochPrepareArguments,
+        EpochPrepareArguments, EpochRevokeArguments,
     },
     bundle::{self, Directory},
     config::Config,
@@ -39,6 +42,7 @@ pub(crate) fn epoch(command: &EpochCommand, config: Option<&Path>, screen: &Scre
         EpochCommand::Prepare(prepare) => self::prepare(prepare, &config, screen),
         EpochCommand::Activate(activate) => self::activate(activate, &config, screen),
         EpochCommand::Abort(abort) => self::abort(abort, &config, screen),
+        EpochCommand::Revoke(revoke) => self::revoke(revoke, &config, screen),
         EpochCommand::Bring(bring) => self::bring(bring, &config, screen),
     }
 }
@@ -112,6 +116,45 @@ fn abort(arguments: &EpochAbortArguments, config: &Config, screen: &Screen) -> R
     let request = AbortEpochRequest { authority: authority.clone(), generation, reason: arguments.reason.clone() };
     let answer = operate(&settings, request, async |mut client, request| client.abort_epoch(request).await)?;
     say(&authority, &answer, &[], None, screen)
+}
+
+fn revoke(arguments: &EpochRevokeArguments, config: &Config, screen: &Screen) -> Result<Exit, Problem> {
+    let authority = epochs::authority(&arguments.authority, config)?;
+    let settings = ConnectionSettings::resolve(&arguments.connection, config)?;
+    let generation = arguments.generation;
+    screen.say(&format!("to revoke: the intermediate of {} generation {generation}", printable(&authority)));
+    let why = "whoever looks at the root's CRL refuses every certificate of that epoch, and it cannot be undone";
+    confirm(screen, arguments.yes, why, "Is this what you want?")?;
+    let request = RevokeEpochRequest {
+        authority: authority.clone(),
+        generation,
+        reason: arguments.reason.name().to_owned(),
+        why: arguments.why.clone(),
+    };
+    let answer: RevokeEpochResponse =
+        operate(&settings, request, async |mut client, request| client.revoke_epoch(request).await)?;
+    let serial = hallmark_policy::hex(&answer.serial);
+    let mut table = Table::new();
+    table.row(["serial number", &serial]);
+    table.row(["reason", &answer.reason]);
+    table.row(["log index", &answer.log_index.to_string()]);
+    let word = screen.tone(Tone::Good, if answer.before { "revoked before:" } else { "revoked:" });
+    screen.say(&format!(
+        "{word} the intermediate of {} generation {generation}\n{}",
+        printable(&authority),
+        table.render(2)
+    ));
+    screen.answer(&json!({
+        "result": "epoch-revoked",
+        "authority": authority,
+        "generation": generation,
+        "serial": serial,
+        "reason": answer.reason,
+        "before": answer.before,
+        "log-index": answer.log_index,
+        "receipt": answer.receipt,
+    }))?;
+    Ok(Exit::Done)
 }
 
 fn bring(arguments: &EpochBringArguments, config: &Config, screen: &Screen) -> Result<Exit, Problem> {

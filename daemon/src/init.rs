@@ -8,7 +8,7 @@ use std::{
 
 use aws_lc_rs::{digest, rand};
 use hallmark_signer::{
-    CaCertificate, Core, HandOver, OfflineRoot, Roots, StartOptions, SystemClock,
+    CaCertificate, Core, HandOver, OfflineRoot, Roots, StartOptions, SystemClock, WINDOW,
     config::{LogTable, read_policy},
 };
 use hallmark_tlog::note::{SignerKey, VerifierKey};
@@ -43,6 +43,7 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
         create_authorities: true,
         roots: roots(&arguments)?,
         refresh_crls: false,
+        window: WINDOW,
         config_sha256: settings.sha256,
         clock: Box::new(SystemClock),
     };

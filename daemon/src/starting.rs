@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hallmark_signer::{Core, PolicyNews, Roots, SoftwareKeys, StartOptions, SystemClock, config::BackendTable};
+use hallmark_signer::{Core, PolicyNews, Roots, SoftwareKeys, StartOptions, SystemClock, WINDOW, config::BackendTable};
 
 use crate::{arguments::StartArguments, settings::Settings, trouble::Trouble};
 
@@ -29,6 +29,7 @@ impl Starting {
             create_authorities: false,
             roots: Roots::default(),
             refresh_crls: true,
+            window: WINDOW,
             config_sha256: settings.sha256,
             clock: Box::new(SystemClock),
         };

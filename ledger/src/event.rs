@@ -63,6 +63,17 @@ pub enum Event {
         /// Description of the backend.
         backend: String,
     },
+    /// Keys were destroyed that an interrupted attempt had left under a label: nobody was ever told of them.
+    KeysCleared {
+        /// The authority whose label it is.
+        authority: String,
+        /// The label.
+        label: String,
+        /// How many.
+        count: u64,
+        /// Description of the backend.
+        backend: String,
+    },
     /// A committed request could not be signed.
     SigningFailed {
         /// Index of its decision.

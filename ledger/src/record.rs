@@ -57,6 +57,7 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::PolicyLoaded { .. }
         | Event::PolicyRefused { .. }
         | Event::KeyEvent { .. }
+        | Event::KeysCleared { .. }
         | Event::SigningFailed { .. }
         | Event::OperatorCommand { .. }
         | Event::Aggregate { .. }
@@ -100,6 +101,15 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 .text("reference", reference)
                 .hex("spki-sha256", spki.as_bytes())
                 .text("key-kind", kind.name())
+                .text("backend", backend),
+        ),
+        Event::KeysCleared { authority, label, count, backend } => (
+            "key-event",
+            object
+                .text("authority", authority)
+                .text("action", "cleared")
+                .text("reference", label)
+                .count("count", *count)
                 .text("backend", backend),
         ),
         Event::SigningFailed { log_index, code, sentence } => (

@@ -185,6 +185,12 @@ fn event() -> impl Strategy<Value = Event> {
             kind: KeyKind::Ed25519,
             backend,
         }),
+        (text(), text(), any::<u64>(), text()).prop_map(|(authority, label, count, backend)| Event::KeysCleared {
+            authority,
+            label,
+            count,
+            backend
+        }),
         (any::<u64>(), text(), text()).prop_map(|(log_index, code, sentence)| Event::SigningFailed {
             log_index,
             code,

@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use hallmark_ledger::{Event, UnixMillis};
 
 /// How long calls are counted before an entry says how many they were.
-pub(crate) const WINDOW_SECS: u64 = 60;
+pub const WINDOW: Duration = Duration::from_secs(60);
 
 /// Most different entries of one window; what is beyond is counted under `other`.
 const KEYS_MAX: usize = 1_000;
@@ -35,7 +36,7 @@ impl Aggregates {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (caller, cut(method), cut(reason));
         let full = counts.len() >= KEYS_MAX && !counts.contains_key(&key);
-        let key = if full { ("other".to_owned(), String::new(), "OTHER".to_owned()) } else { key };
+        let key = if full { others() } else { key };
         let count = counts.entry(key).or_insert(Count { calls: 0, from: at, to: at });
         count.calls += 1;
         count.to = at;
@@ -54,6 +55,21 @@ impl Aggregates {
         };
         counts.into_iter().map(event).collect()
     }
+
+    /// Counts again what could not be logged.
+    pub(crate) fn put_back(&self, event: Event) {
+        let Event::Aggregate { caller, method, reason, count: calls, from, to } = event else { return };
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (caller, method, reason);
+        let full = counts.len() >= KEYS_MAX && !counts.contains_key(&key);
+        let count = counts.entry(if full { others() } else { key }).or_insert(Count { calls: 0, from, to });
+        *count = Count { calls: count.calls + calls, from: count.from.min(from), to: count.to.max(to) };
+    }
+}
+
+/// What is counted for callers for whom there is no room.
+fn others() -> (String, String, String) {
+    ("other".to_owned(), String::new(), "OTHER".to_owned())
 }
 
 fn cut(word: String) -> String {
@@ -67,6 +83,19 @@ fn cut(word: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_logged_is_counted_with_what_follows() {
+        let aggregates = Aggregates::default();
+        let refused = |at: i64| aggregates.count("a".into(), "Mint".into(), "LEDGER_FAILED".into(), UnixMillis(at));
+        (10..13).for_each(refused);
+        let lost = aggregates.take().remove(0);
+        refused(20);
+        aggregates.put_back(lost);
+        let [Event::Aggregate { count, from, to, .. }] = &aggregates.take()[..] else { panic!("one entry") };
+        assert_eq!((*count, *from, *to), (4, UnixMillis(10), UnixMillis(20)));
+        assert!(aggregates.take().is_empty());
+    }
 
     #[test]
     fn long_words_of_a_front_that_lies_are_cut() {

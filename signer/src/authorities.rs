@@ -49,6 +49,8 @@ pub enum AuthorityError {
     Key {
         /// The authority.
         authority: String,
+        /// Which key it should be.
+        stored: Box<StoredKey>,
         /// What is wrong.
         source: Box<BackendError>,
     },
@@ -262,9 +264,11 @@ pub(crate) fn open_key(
     let stored = stored.ok_or_else(|| incomplete(authority, "a key"))?;
     let reference = KeyReference::from_str(&stored.reference)
         .map_err(|source| AuthorityError::Reference { authority: authority.to_owned(), source })?;
-    keyring
-        .open(&reference, SpkiDigest::of(&stored.spki))
-        .map_err(|source| AuthorityError::Key { authority: authority.to_owned(), source: Box::new(source) })
+    keyring.open(&reference, SpkiDigest::of(&stored.spki)).map_err(|source| AuthorityError::Key {
+        authority: authority.to_owned(),
+        stored: Box::new(stored.clone()),
+        source: Box::new(source),
+    })
 }
 
 impl Inner {

@@ -26,7 +26,7 @@ use prost::Message;
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
 
 use crate::{
-    aggregate::{Aggregates, WINDOW_SECS},
+    aggregate::Aggregates,
     answer::{self, Failure},
     authorities::Serving,
     chain,
@@ -53,8 +53,8 @@ const WATCHES_MAX: usize = 1_024;
 /// How long a stop waits for calls under way, in seconds. A device that hangs longer is left behind.
 const STOP_SECS_MAX: u64 = 25;
 
-/// How often the log says that it is alive where nothing else happens.
-const HEARTBEAT_SECS: u64 = 600;
+/// After how many windows the log says again that the signer is alive.
+const HEARTBEAT_WINDOWS: u64 = 10;
 
 /// The core. A cheap handle: clones are the same core.
 #[derive(Clone)]
@@ -256,13 +256,13 @@ impl Core {
         }
     }
 
-    /// Starts what happens without being asked: aggregates once a minute, heartbeats.
-    pub(crate) fn start_background(&self) {
+    /// Starts what happens without being asked: aggregates once a window, heartbeats.
+    pub(crate) fn start_background(&self, window: Duration) {
         let weak = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_secs(WINDOW_SECS));
+            let mut ticks = tokio::time::interval(window);
             ticks.tick().await;
-            for minute in 1_u64.. {
+            for windows in 1_u64.. {
                 ticks.tick().await;
                 let Some(inner) = weak.upgrade() else { return };
                 if inner.is_stopping() {
@@ -271,7 +271,7 @@ impl Core {
                 inner.log_aggregates().await;
                 inner.settle_all().await;
                 drop(inner.expiring());
-                if (minute * WINDOW_SECS).is_multiple_of(HEARTBEAT_SECS) {
+                if windows.is_multiple_of(HEARTBEAT_WINDOWS) {
                     inner.log(Event::Heartbeat).await;
                 }
             }

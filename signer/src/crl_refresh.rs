@@ -24,9 +24,10 @@ use crate::{
 /// How often it is looked whether a CRL is due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// How long it is waited after a failure, doubled after each, and the longest: what passes soon costs no minute.
+/// How long it is waited after a failure, doubled after each, and the longest: what passes soon costs no minute, and when a device that was away is
+/// back, what was revoked meanwhile stands on a list within one.
 const RETRY_AFTER_SECS: u64 = 1;
-const RETRY_SECS_MAX: u64 = 3_600;
+const RETRY_SECS_MAX: u64 = 60;
 
 /// What keeps CRLs fresh.
 #[derive(Default)]

@@ -28,7 +28,7 @@ use crate::{
     core::Inner,
     epochs,
     fence::Drained,
-    making::{MakingError, backend, epoch_label, generate, refused, sign_ca},
+    making::{MakingError, epoch_label, generate, refused, sign_ca},
     proven, retire, rotate,
 };
 
@@ -160,8 +160,7 @@ async fn make_key(
     said: &mut Vec<String>,
 ) -> Result<(), MakingError> {
     let (name, generation) = (&authority.name, epoch.generation);
-    let stray = KeyLabel::parse(&epoch.label)?;
-    let cleared = core.device(name, move |keyring| keyring.clear(&stray)).await?.map_err(backend(name))?;
+    let cleared = core.clear(name, KeyLabel::parse(&epoch.label)?).await?;
     if cleared > 0 {
         tracing::warn!(
             authority = name,

@@ -51,6 +51,7 @@ mod start;
 mod waits;
 
 pub use self::core::Core;
+pub use aggregate::WINDOW;
 pub use apply::{PolicyNews, PolicyNotTaken};
 pub use authorities::AuthorityError;
 pub use bring::{OfflineRoot, Roots};

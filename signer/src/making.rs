@@ -217,6 +217,20 @@ impl Inner {
         self.ledger.record(event, self.clock.wall().millis).await.map(drop)
     }
 
+    /// Destroys what an interrupted attempt left under a label, and logs how much that was.
+    pub(crate) async fn clear(self: &Arc<Self>, authority: &str, label: KeyLabel) -> Result<usize, MakingError> {
+        let name = label.as_str().to_owned();
+        let cleared =
+            self.device(authority, move |keyring| keyring.clear(&label)).await?.map_err(backend(authority))?;
+        if cleared > 0 {
+            let count = u64::try_from(cleared).unwrap_or(u64::MAX);
+            let backend = self.keyring.describe().to_string();
+            let event = Event::KeysCleared { authority: authority.to_owned(), label: name, count, backend };
+            self.ledger.record(event, self.clock.wall().millis).await?;
+        }
+        Ok(cleared)
+    }
+
     /// Does something with the device on a thread that may wait for it.
     pub(crate) async fn device<T: Send + 'static>(
         self: &Arc<Self>,

@@ -30,6 +30,7 @@ enum OperatorMethod {
     PrepareEpoch,
     ActivateEpoch,
     AbortEpoch,
+    RevokeEpoch,
     BringIntermediate,
     ListNameClaims,
     ReleaseNameClaim,
@@ -52,6 +53,7 @@ impl OperatorMethod {
             "PrepareEpoch" => Some(Self::PrepareEpoch),
             "ActivateEpoch" => Some(Self::ActivateEpoch),
             "AbortEpoch" => Some(Self::AbortEpoch),
+            "RevokeEpoch" => Some(Self::RevokeEpoch),
             "BringIntermediate" => Some(Self::BringIntermediate),
             "ListNameClaims" => Some(Self::ListNameClaims),
             "ReleaseNameClaim" => Some(Self::ReleaseNameClaim),
@@ -149,6 +151,10 @@ impl Inner {
             }
             Some(OperatorMethod::AbortEpoch) => {
                 let answered = self.abort_epoch(Operating { name: &operator, deadline, body: unary.body }).await;
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::RevokeEpoch) => {
+                let answered = self.revoke_epoch_for(Operating { name: &operator, deadline, body: unary.body }).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::ListNameClaims) => {

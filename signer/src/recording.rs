@@ -206,7 +206,10 @@ impl Inner {
 
     pub(crate) async fn log_aggregates(&self) {
         for event in self.aggregates.take() {
-            self.log(event).await;
+            // What the log did not take is told with the next window: nothing that a caller was refused stays unsaid.
+            if !self.log(event.clone()).await {
+                self.aggregates.put_back(event);
+            }
         }
     }
 }

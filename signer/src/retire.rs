@@ -192,8 +192,7 @@ pub(crate) async fn destroy_strays(core: &Arc<Inner>, authority: &str) -> Result
         let over = |epoch: &EpochRecord| epoch.label == key.label().as_str() && epoch.destroyed_at.is_some();
         if let Some(epoch) = epoch.filter(over) {
             proven::intent(&core.ledger, &epoch)?;
-            let label = key.label().clone();
-            core.device(authority, move |keyring| keyring.clear(&label)).await?.map_err(backend(authority))?;
+            core.clear(authority, key.label().clone()).await?;
             said.push(format!("destroyed the stray key `{key}` of epoch {generation}, which is over"));
         }
     }

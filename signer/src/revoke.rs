@@ -2,14 +2,24 @@
 
 use std::sync::Arc;
 
-use hallmark_ledger::{Revoke, Revoked};
+use hallmark_ledger::{EpochState, Epochs, Event, Revoke, Revoked};
 use hallmark_policy::{Facts, Reason, ReasonCode, Revocation, content::Serial, crl::RevocationReason, time::UnixTime};
 
+use hallmark_proto::{
+    link::Reply,
+    operator::{RevokeEpochRequest, RevokeEpochResponse},
+};
+
 use crate::{
-    answer::{Failure, Receipt},
+    age,
+    answer::{self, Failure, Receipt},
     ca::Ca,
     core::{Core, Inner},
     crl::{NotDone, interrupted, unfit},
+    epoch::other_state,
+    epochs,
+    operate::{Operating, decode},
+    records::{check_why, revocation_reason},
 };
 
 /// A certificate that is revoked.
@@ -117,6 +127,39 @@ impl Inner {
             Reason::new(ReasonCode::CertificateUnknown, "epoch", sentence)
         })?;
         self.revoke_certificate(authority, Ca::Root, serial, reason, by).await
+    }
+
+    /// An operator revokes the intermediate CA certificate of an epoch that is over.
+    pub(crate) async fn revoke_epoch_for(self: &Arc<Self>, operator: Operating<'_>) -> Result<Reply, Failure> {
+        let RevokeEpochRequest { authority, generation, reason, why } = decode(operator.body)?;
+        epochs::known(self, &authority)?;
+        let reason = revocation_reason(&reason)?;
+        check_why(&why)?;
+        let _alone = self.rotating.alone_before(&authority, operator.deadline).await?;
+        let epoch = self
+            .one_epoch(&authority, Epochs::Generation(generation))?
+            .ok_or_else(|| age::no_epoch(&authority, generation))?;
+        if epoch.state == EpochState::Active || epoch.state.is_in_the_making() {
+            return Err(self.making_failed(&other_state(&epoch, "over")));
+        }
+        let command = Event::RevokeCertificates {
+            authority: authority.clone(),
+            by: operator.name.to_owned(),
+            why,
+            reason,
+            selection: vec![format!("epoch:{generation}")],
+            count: 1,
+        };
+        // The clock may be wrong: who is to be shut out is shut out nevertheless.
+        self.ledger.record(command, self.clock.wall().millis).await.map_err(|error| self.ledger_failed(&error))?;
+        let revoked = self.revoke_epoch(&authority, generation, reason, operator.name).await?;
+        Ok(answer::success(&RevokeEpochResponse {
+            serial: revoked.serial.as_bytes().to_vec().into(),
+            reason: revoked.reason.name().to_owned(),
+            before: revoked.before,
+            log_index: revoked.log_index,
+            receipt: revoked.receipt,
+        }))
     }
 
     async fn ended(&self, authority: &str, serial: Serial, not_after: UnixTime) -> Failure {

@@ -1,6 +1,6 @@
 //! Starting: the ledger is opened, the keys are found and compared, and only then is anything served.
 
-use std::{error::Error as _, sync::Arc};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
 use hallmark_ledger::{
@@ -38,6 +38,8 @@ pub struct StartOptions {
     pub roots: Roots,
     /// Whether CRLs are kept fresh in the background. Without it [`Core::refresh_crls`] does so, whenever it is called.
     pub refresh_crls: bool,
+    /// How long a window is: what happens in the background happens at its end, and a heartbeat after ten. [`WINDOW`](crate::WINDOW) but for tests, which have less time.
+    pub window: Duration,
     /// SHA-256 of the configuration file, for the log.
     pub config_sha256: [u8; 32],
     /// The clocks.
@@ -49,6 +51,8 @@ pub struct StartOptions {
 pub struct StartReport {
     /// The sentences.
     pub lines: Vec<String>,
+    /// Whether the log has the start, and what was left by the run before.
+    is_logged: bool,
 }
 
 /// Why the core does not start.
@@ -117,6 +121,8 @@ impl Core {
         let ledger = LedgerConfig { accept_missing_checkpoint, accept_missing_anchor, ..config.ledger };
         let opened = Ledger::open(ledger, config.log_key)?;
         let at = UnixMillis(wall_millis.max(opened.recovery.last_entry_at.map_or(i64::MIN, |last| last.0)));
+        let stopped_cleanly = !opened.recovery.unclean;
+        let keys_changed = opened.key_change.is_some();
         if let Some(change) = opened.key_change {
             // Nothing is signed by other keys before the log says so.
             report.lines.push(said_of_keys(&change));
@@ -142,9 +148,12 @@ impl Core {
         match started {
             Ok(core) => Ok((core, report)),
             Err(error) => {
-                // A refused start is no crash: the log ends with a stop.
                 let ledger = opened.ledger;
-                if let Err(failed) = ledger.record(Event::Stop, at).await {
+                // A start that is refused is no crash: what it began in the log ends with a stop. Where it has said nothing of a crash
+                // before it, the log still ends as the crash left it, and the next start says so.
+                if (report.is_logged || keys_changed && stopped_cleanly)
+                    && let Err(failed) = ledger.record(Event::Stop, at).await
+                {
                     tracing::error!(error = %failed, "the refused start could not be logged");
                 }
                 ledger.stop();
@@ -240,7 +249,13 @@ async fn start(
             report.lines.extend(genesis::create(&core.inner, authority, &options.roots).await?);
         }
     }
-    core.inner.serve(authorities::load(&core.inner.ledger, Keys::Open(&core.inner.keyring), &policy)?);
+    let serving = authorities::load(&core.inner.ledger, Keys::Open(&core.inner.keyring), &policy);
+    if let Err(AuthorityError::Key { authority, stored, .. }) = &serving
+        && let Ok(key) = PublicKey::parse(&stored.spki)
+    {
+        core.inner.key_event(authority, KeyAction::Refused, &stored.reference, &key).await?;
+    }
+    core.inner.serve(serving?);
     log_open_keys(&core).await?;
     for authority in policy.authorities() {
         go_on(&core, authority, report).await;
@@ -265,7 +280,7 @@ async fn start(
             report.lines.push(format!("{}; hint: {allowed}", reason.sentence));
         }
     }
-    core.start_background();
+    core.start_background(options.window);
     if options.refresh_crls {
         core.start_refreshing();
     }
@@ -356,5 +371,6 @@ async fn log_start(
     let by = BY_START.to_owned();
     let loaded = Event::PolicyLoaded { digest: policy.digest(), text: policy.text().to_owned(), by: by.clone() };
     let logged = ledger.record(loaded, at).await?;
+    report.is_logged = true;
     Ok(Since { log_index: logged.index, at, by })
 }

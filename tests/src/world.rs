@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -25,7 +26,9 @@ use hallmark_proto::{
         MintCertificateResponse, RotateIntermediateRequest, RotateIntermediateResponse, WatchEpochsRequest,
     },
 };
-use hallmark_signer::{Clock, Core, Roots, SoftwareKeys, StartError, StartOptions, StartReport, config::CoreFile};
+use hallmark_signer::{
+    Clock, Core, Roots, SoftwareKeys, StartError, StartOptions, StartReport, WINDOW, config::CoreFile,
+};
 use hallmark_test_token::{MODULE, PIN, Token};
 use hallmark_tlog::note::SignerKey;
 use prost::Message;
@@ -77,6 +80,7 @@ pub struct World {
     core: Option<Core>,
     roots: Roots,
     refreshes_crls: bool,
+    window: Duration,
     caller: Bytes,
     operator: Bytes,
 }
@@ -179,6 +183,7 @@ impl World {
             core: None,
             roots: Roots::new(),
             refreshes_crls: false,
+            window: WINDOW,
             caller,
             operator,
         };
@@ -322,6 +327,7 @@ impl World {
             create_authorities,
             roots: self.roots.clone(),
             refresh_crls: self.refreshes_crls,
+            window: self.window,
             config_sha256: [0; 32],
             clock: Box::new(self.clocks.clone()),
         };
@@ -333,6 +339,11 @@ impl World {
     /// From the next start on, CRLs are kept fresh in the background, as the daemon does.
     pub fn refresh_crls(&mut self) {
         self.refreshes_crls = true;
+    }
+
+    /// From the next start on, what happens in the background once a minute happens so often.
+    pub fn hurry(&mut self, window: Duration) {
+        self.window = window;
     }
 
     /// Stops the core, as SIGTERM does.

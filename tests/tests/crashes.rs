@@ -137,3 +137,23 @@ async fn every_receipt_ever_handed_out_still_verifies_and_nothing_acknowledged_i
     let verdict = succeed(verify.arg("--key").arg(laboratory.path("log.vkey")));
     assert!(verdict.contains("\"good\""), "{verdict}");
 }
+
+#[test]
+fn a_crash_is_told_by_the_first_start_that_succeeds_whatever_failed_in_between() {
+    let laboratory = Laboratory::new();
+    laboratory.start().kill();
+    let pin = std::fs::read(laboratory.path("pin")).unwrap();
+    std::fs::write(laboratory.path("pin"), "00000000").unwrap();
+    for _ in 0..2 {
+        let output = laboratory.hallmarkd().arg("run").arg(laboratory.path("signer.toml")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("PIN"), "{said}");
+    }
+    std::fs::write(laboratory.path("pin"), pin).unwrap();
+    assert!(laboratory.start().terminate());
+    let log = Log::read(&laboratory.path("log"), &std::fs::read_to_string(laboratory.path("log.vkey")).unwrap());
+    let kinds: Vec<_> = log.entries.iter().map(|entry| entry["type"].as_str().unwrap()).collect();
+    let last = kinds.iter().rposition(|kind| *kind == "start").unwrap();
+    assert_eq!(&kinds[last..], ["start", "recovered", "policy-loaded", "key", "stop"]);
+    assert!(!kinds[last - 1].contains("stop"), "what failed says nothing: {kinds:?}");
+}

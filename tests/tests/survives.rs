@@ -1,5 +1,7 @@
 //! What the signer survives, and where it stops with one sentence.
 
+use std::time::{Duration, Instant};
+
 use hallmark_proto::signer::GetChainRequest;
 use hallmark_signer::StartError;
 use hallmark_tests::{
@@ -127,6 +129,12 @@ async fn a_key_that_is_gone_stops_the_start_with_a_sentence_that_names_it() {
         world.lose_the_epoch_key();
         let error = world.start(false).await.expect_err("the start stops");
         assert!(error.to_string().contains("hallmark-athenz-epoch-1"), "{error}");
+        let log = world.log_after_stop().await;
+        let last: Vec<_> = log.entries.iter().rev().take(4).map(|entry| entry["type"].as_str().unwrap()).collect();
+        assert_eq!(last, ["stop", "key-event", "policy-loaded", "start"]);
+        let refused = log.of_type("key-event").last().unwrap();
+        assert_eq!((&refused["action"], &refused["authority"]), (&"refused".into(), &"athenz".into()));
+        assert!(refused["reference"].as_str().unwrap().contains("hallmark-athenz-epoch-1"), "{refused}");
     }
 }
 
@@ -299,4 +307,21 @@ async fn a_deadline_that_passes_between_commit_and_key_leaves_a_certificate_for_
     }
     let log = world.log_after_stop().await;
     assert!(log.of_type("outcome").any(|entry| entry["code"] == "DEADLINE_PASSED"));
+}
+
+#[tokio::test]
+async fn a_signer_that_nobody_asks_says_after_ten_windows_again_that_it_is_alive() {
+    let mut world = World::new(Where::Software).await;
+    world.stop().await;
+    let window = Duration::from_millis(20);
+    world.hurry(window);
+    let began = Instant::now();
+    world.start(false).await.unwrap();
+    tokio::time::sleep(30 * window).await;
+    let log = world.log_after_stop().await;
+    let windows = began.elapsed().as_millis() / window.as_millis();
+    let beats = log.entries.iter().filter(|entry| entry["type"] == "heartbeat").count() as u128;
+    assert!((2..=windows / 10).contains(&beats), "{beats} heartbeats in {windows} windows");
+    let start = log.entries.iter().rposition(|entry| entry["type"] == "start").unwrap();
+    assert!(log.entries[..start].iter().all(|entry| entry["type"] != "heartbeat"), "none in the first minute of a run");
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Subcommand};
 use hallmark_policy::time::{Span, UnixTime};
 
-use super::ConnectionArguments;
+use super::{ConnectionArguments, ReasonWord};
 use crate::hex;
 
 const ROTATE_HELP: &str = "\
@@ -151,6 +151,8 @@ pub enum EpochCommand {
     Activate(EpochActivateArguments),
     /// Give up an epoch that is not active yet, and have its key destroyed.
     Abort(EpochAbortArguments),
+    /// Revoke the intermediate of an epoch that is over: its key may be somebody else's.
+    Revoke(EpochRevokeArguments),
     /// Bring the intermediate that an offline root has signed.
     Bring(EpochBringArguments),
 }
@@ -230,6 +232,29 @@ pub struct EpochAbortArguments {
     /// Why, for the decision log.
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `hallmark epoch revoke`.
+#[derive(Clone, Debug, Args)]
+pub struct EpochRevokeArguments {
+    /// How to reach the signer.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// Authority of the epoch.
+    #[arg(long, value_name = "NAME", env = "HALLMARK_AUTHORITY", hide_env_values = true)]
+    pub authority: Option<String>,
+    /// Generation of the epoch.
+    #[arg(value_name = "GENERATION", value_parser = clap::value_parser!(u64).range(1..))]
+    pub generation: u64,
+    /// What CRLs say.
+    #[arg(long, value_name = "REASON", default_value = "unspecified")]
+    pub reason: ReasonWord,
+    /// Why, for the decision log.
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
     /// Do not ask.
     #[arg(long)]
     pub yes: bool,

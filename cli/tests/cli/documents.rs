@@ -138,6 +138,7 @@ fn every_command_has_a_manual_page() {
         "hallmark-epoch-bring.1",
         "hallmark-epoch-list.1",
         "hallmark-epoch-prepare.1",
+        "hallmark-epoch-revoke.1",
         "hallmark-epoch.1",
         "hallmark-epochs-show.1",
         "hallmark-epochs.1",

@@ -112,6 +112,21 @@ fn certificates_are_counted_before_anybody_is_asked_and_only_those_are_revoked()
 }
 
 #[test]
+fn the_intermediate_of_an_epoch_that_is_over_is_revoked_after_a_yes() {
+    let (world, signer) = world();
+    let words = |more: &str| {
+        signer.command(&format!("epoch revoke 3 --authority athenz --reason key-compromise --why sold{more}"))
+    };
+    let refused = world.run(words("")).told();
+    assert!(refused.contains("cannot be undone") && operated(&signer).is_empty(), "{refused}");
+    let told = world.run(words(" --yes")).told();
+    assert!(told.contains("revoked: the intermediate of athenz generation 3") && told.contains("4b07"), "{told}");
+    assert_eq!(operated(&signer), ["revoke epoch 3 of athenz: key-compromise, sold"]);
+    let json = world.run(words(" --yes --json")).json();
+    assert_eq!((&json["result"], &json["serial"]), (&"epoch-revoked".into(), &"4b07".into()));
+}
+
+#[test]
 fn a_stopped_authority_is_resumed_after_a_yes() {
     let (world, signer) = world();
     let words = |more: &str| signer.command(&format!("authority resume --authority athenz --why lost{more}"));

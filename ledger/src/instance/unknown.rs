@@ -37,7 +37,7 @@ pub(super) fn certificate(
     if let Some(why) = Epoch::find(connection, authority, presented)?.forged(presented, at) {
         let sentence = format!("the certificate {serial} is signed with our key, and is forged: {why}");
         let reason = Reason::new(ReasonCode::InstanceCertificateForeign, FIELD, sentence);
-        let allowed = "an operator finds out who has the key, and revokes its epoch's intermediate CA certificate";
+        let allowed = "an operator finds out who has the key, and runs `hallmark epoch revoke`";
         return Ok(refuse(reason.allowing(allowed), Consequence::Forged));
     }
     let sentence = format!(

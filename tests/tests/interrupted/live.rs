@@ -6,6 +6,7 @@ use hallmark_proto::signer::{RotateIntermediateRequest, WatchEpochsRequest, Watc
 use hallmark_tests::{
     AUTHORITY, World,
     asking::Asked,
+    log::Log,
     mesh::{GENESIS, Owner, manifest, policy, request, rotate, transition_of},
     replay::replay,
 };
@@ -151,8 +152,14 @@ impl Live {
     }
 
     /// The log verifies, its transitions replay, and it has committed the certificates that were seen, once.
-    pub(crate) async fn finish(mut self) {
+    pub(crate) async fn finish(self) {
+        self.log().await;
+    }
+
+    /// The same, with the log.
+    pub(crate) async fn log(mut self) -> Log {
         let log = self.world.log_after_stop().await;
         checks::were_committed(&log, &replay(&log, AUTHORITY), &self.bundles);
+        log
     }
 }

@@ -65,5 +65,12 @@ async fn twins_and_strays_under_labels_of_ours_are_destroyed_and_nothing_else() 
     live.world.token().make_key(&destroyed);
     live.world.restart().await;
     assert!(!live.world.token().keys().contains_key(&destroyed));
-    live.finish().await;
+    let log = live.log().await;
+    let cleared: Vec<_> = log.of_type("key-event").filter(|entry| entry["action"] == "cleared").collect();
+    let said: Vec<_> =
+        cleared.iter().map(|entry| (entry["reference"].as_str().unwrap(), entry["count"].as_u64())).collect();
+    assert!(
+        said.contains(&(unrecorded.as_str(), Some(2))) && said.contains(&(destroyed.as_str(), Some(1))),
+        "{said:?}"
+    );
 }

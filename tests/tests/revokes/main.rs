@@ -5,14 +5,18 @@ mod partitions;
 use std::path::{Path, PathBuf};
 
 use hallmark_policy::{ReasonCode, content::Serial, crl::RevocationReason, time::UnixTime};
-use hallmark_proto::signer::MintCertificateResponse;
+use hallmark_proto::{
+    operator::{RevokeEpochRequest, RevokeEpochResponse},
+    signer::MintCertificateResponse,
+};
 use hallmark_signer::{Ca, Crl, NotDone};
 use hallmark_tests::{
-    EVERYWHERE, Where, World,
-    asking::Asked,
+    EVERYWHERE, OPERATOR, Where, World,
+    asking::{Asked, Refused, caller_certificate, decoded},
     example_policy,
     tools::{Pem, attempt, pem, run},
 };
+use prost::Message;
 
 const AUTHORITY: &str = "athenz";
 const EPOCH: Ca = Ca::Epoch { generation: 1 };
@@ -293,6 +297,51 @@ async fn what_cannot_be_revoked_is_refused_with_a_reason_and_an_entry() {
     assert_eq!(codes(&unknown), [ReasonCode::AuthorityUnknown]);
     let log = world.log_after_stop().await;
     assert_eq!((log.decisions("refused").len(), log.of_type("revocation").count()), (5, 0));
+}
+
+#[tokio::test]
+async fn an_operator_revokes_the_intermediate_of_any_epoch_that_is_over_and_of_no_other() {
+    let mut world = World::with_policy(Where::SoftHsm, &weekly()).await;
+    for generation in 2..=4 {
+        world.prepare_epoch(0).await.unwrap();
+        if generation < 4 {
+            world.activate_epoch(generation, false).await.unwrap();
+        }
+    }
+    for (generation, why, code) in [
+        (3, "it serves", "EPOCH_NOT_ACTIVE"),
+        (4, "it is being made", "EPOCH_NOT_ACTIVE"),
+        (9, "there is none", "AUTHORITY_UNKNOWN"),
+        (1, "", "FIELD_OUT_OF_LIMITS"),
+    ] {
+        assert_eq!(revoke_epoch(&world, generation, why).await.unwrap_err().reasons, [code], "{generation}");
+    }
+    let revoked = revoke_epoch(&world, 1, "its key was stolen").await.unwrap();
+    let again = revoke_epoch(&world, 1, "really").await.unwrap();
+    assert_eq!((revoked.before, revoked.reason.as_str()), (false, "key-compromise"));
+    assert_eq!((again.before, again.log_index, &again.serial), (true, revoked.log_index, &revoked.serial));
+    world.abort_epoch(4, "unwanted").await.unwrap();
+    assert!(!revoke_epoch(&world, 4, "nobody is to take it").await.unwrap().before);
+    let crl = world.core().sign_crl(AUTHORITY, Ca::Root, None).await.unwrap();
+    let path = world.path("root.crl");
+    std::fs::write(&path, pem("X509 CRL", &crl.der)).unwrap();
+    let printed = run("openssl", &["crl", "-in", path.to_str().unwrap(), "-noout", "-text"]);
+    let serial = hallmark_policy::hex(&revoked.serial).to_uppercase();
+    assert!(printed.contains(&serial) && printed.contains("Key Compromise") && crl.entries == 2, "{printed}");
+    let log = world.log_after_stop().await;
+    let commands: Vec<_> = log.of_type("operator-command").collect();
+    assert_eq!(commands.len(), 3);
+    assert_eq!(
+        (&commands[0]["selection"][0], &commands[0]["reason"]),
+        (&"epoch:1".into(), &"its key was stolen".into())
+    );
+    assert_eq!(log.of_type("revocation").count(), 2);
+}
+
+async fn revoke_epoch(world: &World, generation: u64, why: &str) -> Result<RevokeEpochResponse, Refused> {
+    let (authority, reason) = (AUTHORITY.to_owned(), "key-compromise".to_owned());
+    let request = RevokeEpochRequest { authority, generation, reason, why: why.to_owned() };
+    decoded(world.operate("RevokeEpoch", &caller_certificate(OPERATOR), request.encode_to_vec()).await)
 }
 
 #[tokio::test]

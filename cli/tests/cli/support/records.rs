@@ -3,8 +3,8 @@
 use hallmark_proto::operator::{
     AllowInstanceRequest, AllowInstanceResponse, Certificate, FindCertificatesRequest, FindCertificatesResponse,
     Instance, InstanceCertificate, InstanceState, ListInstancesRequest, ListInstancesResponse, ResumeAuthorityRequest,
-    ResumeAuthorityResponse, RevokeCertificatesRequest, RevokeCertificatesResponse, RevokeInstanceRequest,
-    RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse,
+    ResumeAuthorityResponse, RevokeCertificatesRequest, RevokeCertificatesResponse, RevokeEpochRequest,
+    RevokeEpochResponse, RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse,
 };
 use tonic::{Response, Status};
 
@@ -141,6 +141,18 @@ impl State {
         };
         let log_index = (!dry_run).then_some(501);
         Response::new(RevokeCertificatesResponse { certificates, next, log_size: 500, log_index, unlisted: 1 })
+    }
+
+    pub(super) fn revoke_epoch(&self, request: &RevokeEpochRequest) -> Response<RevokeEpochResponse> {
+        let RevokeEpochRequest { authority, generation, reason, why } = request;
+        self.asked(format!("revoke epoch {generation} of {authority}: {reason}, {why}"));
+        Response::new(RevokeEpochResponse {
+            serial: vec![0x4b, 7].into(),
+            reason: reason.clone(),
+            before: false,
+            log_index: 44,
+            receipt: String::new(),
+        })
     }
 
     pub(super) fn resume_authority(&self, request: &ResumeAuthorityRequest) -> Response<ResumeAuthorityResponse> {

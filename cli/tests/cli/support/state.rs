@@ -15,8 +15,9 @@ use hallmark_proto::{
         FindCertificatesResponse, ListInstancesRequest, ListInstancesResponse, ListNameClaimsRequest,
         ListNameClaimsResponse, MetricsRequest, MetricsResponse, NameClaim, PolicyStatusRequest, PolicyStatusResponse,
         PrepareEpochRequest, ReleaseNameClaimRequest, ReleaseNameClaimResponse, ResumeAuthorityRequest,
-        ResumeAuthorityResponse, RevokeCertificatesRequest, RevokeCertificatesResponse, RevokeInstanceRequest,
-        RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse, operator_server::Operator,
+        ResumeAuthorityResponse, RevokeCertificatesRequest, RevokeCertificatesResponse, RevokeEpochRequest,
+        RevokeEpochResponse, RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse,
+        operator_server::Operator,
     },
     signer::{
         Epoch, EpochState, EpochStatus, GetChainRequest, GetChainResponse, ListEpochsRequest, ListEpochsResponse,
@@ -155,6 +156,13 @@ impl Operator for Told {
     async fn abort_epoch(&self, request: Request<AbortEpochRequest>) -> Result<Response<EpochResponse>, Status> {
         let AbortEpochRequest { generation, reason, .. } = request.into_inner();
         self.0.operate(format!("abort {generation}: {reason}"), Some(generation), EpochState::Aborted)
+    }
+
+    async fn revoke_epoch(
+        &self,
+        request: Request<RevokeEpochRequest>,
+    ) -> Result<Response<RevokeEpochResponse>, Status> {
+        Ok(self.0.revoke_epoch(request.get_ref()))
     }
 
     async fn bring_intermediate(

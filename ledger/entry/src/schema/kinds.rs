@@ -131,7 +131,10 @@ const RESULTS: &[&str] = &["same-answer", "signing-again", "signing-failed"];
 
 const VOID_RESULTS: &[&str] = &["forgotten", "tampered"];
 
-const ACTIONS: &[&str] = &["destroyed", "generated", "opened", "refused", "taken-over"];
+/// Which key something happened to.
+const ONE_KEY: &[Member] = &[needed("key-kind", Name), needed("spki-sha256", Digest)];
+
+const ACTIONS: &[&str] = &["cleared", "destroyed", "generated", "opened", "refused", "taken-over"];
 
 const STEPS: &[&str] = &[
     "epoch-aborted",
@@ -314,11 +317,19 @@ pub const KINDS: &[Kind] = &[
             needed("action", Word(ACTIONS)),
             needed("authority", Text),
             maybe("backend", Text),
-            needed("key-kind", Name),
             maybe("reference", Text),
-            needed("spki-sha256", Digest),
         ],
-        variants: None,
+        variants: Some((
+            "action",
+            &[
+                Variant::new("cleared", &[needed("count", Count)]),
+                Variant::new("destroyed", ONE_KEY),
+                Variant::new("generated", ONE_KEY),
+                Variant::new("opened", ONE_KEY),
+                Variant::new("refused", ONE_KEY),
+                Variant::new("taken-over", ONE_KEY),
+            ],
+        )),
     },
     Kind {
         name: "log-key",
