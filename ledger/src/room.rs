@@ -123,6 +123,7 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Head;
 
     #[test]
     fn the_last_half_of_what_is_kept_is_not_for_issuing() {
@@ -147,7 +148,8 @@ mod tests {
         assert!(look.bound.is_none() && look.disk().unwrap() > 0);
         connection.pragma_update(None, "max_page_count", 100).unwrap();
         let look = Look::at(&connection).unwrap();
-        let shared = Shared::new(directory.path().join("ledger.db"), Default::default());
+        let root = hallmark_tlog::hash::Hash::of_empty_tree();
+        let shared = Shared::new(directory.path().join("ledger.db"), Head { size: 0, root, last_entry_at: None });
         let mut seen = vec![look.look(&connection, &shared)];
         while connection.execute("INSERT INTO filled VALUES (zeroblob(3000))", []).is_ok() {
             seen.push(look.look(&connection, &shared));

@@ -293,16 +293,16 @@ async fn a_start_waits_for_a_process_that_is_being_ended() {
 async fn a_database_of_a_newer_program_is_refused() {
     let world = World::new();
     world.open().stop();
-    set_schema_version(&world, 9);
-    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 9, known: 8, .. })));
+    set_schema_version(&world, 10);
+    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 10, known: 9, .. })));
 }
 
 #[tokio::test]
 async fn a_database_of_an_older_program_is_refused() {
     let world = World::new();
     world.open().stop();
-    set_schema_version(&world, 7);
-    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 7, known: 8, .. })));
+    set_schema_version(&world, 8);
+    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 8, known: 9, .. })));
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ fn help_says_what_there_is() {
         "epoch prepare",
         "epoch activate",
         "epoch abort",
+        "epoch revoke",
         "epoch bring",
         "verify-chain",
         "health",
