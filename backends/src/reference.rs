@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-/// Longest label of a key, in bytes; the shortest limit among common devices is 40, of file systems 255.
-pub const LABEL_BYTES_MAX: usize = 64;
+/// Longest label of a key, in bytes: enough for the longest name of an authority. File systems have 255, PKCS#11 has no bound; devices with a shorter one refuse it.
+pub const LABEL_BYTES_MAX: usize = 128;
 
 /// Longest CKA_ID that is read, in bytes.
 pub const ID_BYTES_MAX: usize = 64;

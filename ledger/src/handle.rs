@@ -292,6 +292,21 @@ impl Ledger {
         self.ask(|reply| Operation::ResumeAuthority { authority, by, why, at, reply }).await
     }
 
+    /// Stops an authority, because there is something that only a newer database knows. None: it is stopped already, or an operator has accepted
+    /// this database for it.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub async fn stop_authority(
+        &self,
+        authority: &str,
+        sentence: &str,
+        at: UnixMillis,
+    ) -> Result<Option<Logged>, LedgerError> {
+        let (authority, sentence) = (authority.to_owned(), sentence.to_owned());
+        self.ask(|reply| Operation::StopAuthority { authority, sentence, at, reply }).await
+    }
+
     /// Why an authority issues nothing, if a certificate unknown to this database stopped it.
     ///
     /// # Errors

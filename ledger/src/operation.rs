@@ -26,6 +26,7 @@ pub(crate) enum Operation {
     RevokeInstance { wish: InstanceRevocation, at: UnixMillis, reply: Reply<InstanceRevoked> },
     AllowInstance { wish: InstanceRevocation, at: UnixMillis, reply: Reply<Allowed> },
     ResumeAuthority { authority: String, by: String, why: String, at: UnixMillis, reply: Reply<Option<Logged>> },
+    StopAuthority { authority: String, sentence: String, at: UnixMillis, reply: Reply<Option<Logged>> },
     Revoke { revokes: Vec<Revoke>, at: UnixMillis, reply: Reply<Vec<Revoked>> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
     Stop,
@@ -73,6 +74,9 @@ impl Operation {
             Self::ResumeAuthority { authority, by, why, at, reply } => {
                 defer(reply, batch.resume_authority(&authority, &by, &why, at))
             }
+            Self::StopAuthority { authority, sentence, at, reply } => {
+                defer(reply, batch.stop_authority(&authority, &sentence, at))
+            }
             Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
             Self::KeepSignature { log_index, signature, reply } => {
                 defer(reply, batch.keep_signature(log_index, signature))
@@ -94,7 +98,7 @@ impl Operation {
             Self::ReleaseName { reply, .. } => answer(reply, Err(error)),
             Self::RevokeInstance { reply, .. } => answer(reply, Err(error)),
             Self::AllowInstance { reply, .. } => answer(reply, Err(error)),
-            Self::ResumeAuthority { reply, .. } => answer(reply, Err(error)),
+            Self::ResumeAuthority { reply, .. } | Self::StopAuthority { reply, .. } => answer(reply, Err(error)),
             Self::Stop => {}
         }
     }

@@ -112,6 +112,7 @@ impl Operation {
             | Self::RevokeInstance { .. }
             | Self::AllowInstance { .. }
             | Self::ResumeAuthority { .. }
+            | Self::StopAuthority { .. }
             | Self::Revoke { .. }
             | Self::KeepSignature { .. }
             | Self::Stop => Room::Last,

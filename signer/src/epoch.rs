@@ -99,7 +99,7 @@ pub(crate) async fn begin(
     let generation = next_generation(core, authority)?;
     let active = core.ledger.epoch(authority, Epochs::Active)?;
     let previous = active.map_or(GENESIS, |epoch| epoch.transition);
-    let label = epoch_label(authority, generation).map_err(|reason| refused(authority, "epoch", reason))?;
+    let label = epoch_label(core, authority, generation).map_err(|reason| refused(authority, "epoch", reason))?;
     let intent = EpochIntent {
         authority: authority.to_owned(),
         generation,

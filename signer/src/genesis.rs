@@ -48,7 +48,7 @@ async fn root(
                 said.push(format!("took the root certificate of `{name}`, whose key is elsewhere, {from}"));
                 return Ok(record);
             }
-            let label = label(name, "root").map_err(|reason| refused(name, "root", reason))?;
+            let label = label(core, name, "root").map_err(|reason| refused(name, "root", reason))?;
             let owners = authority.owner_keys().to_vec();
             core.advance(Step::RootIntent { authority: name.clone(), label, owners }).await?;
             continue;

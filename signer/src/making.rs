@@ -33,6 +33,9 @@ const DEVICE_TIME_MAX: Duration = Duration::from_secs(300);
 /// Random bytes at the end of a key's label.
 const LABEL_RANDOM_BYTES: usize = 4;
 
+/// Bytes in a label by which its ledger knows it again.
+const LABEL_MARK_BYTES: usize = 4;
+
 /// Why an authority or an epoch cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum MakingError {
@@ -114,8 +117,24 @@ pub enum MakingError {
 const EPOCH: &str = "epoch-";
 
 /// The label of an epoch's key.
-pub(crate) fn epoch_label(authority: &str, generation: u64) -> Result<String, Reason> {
-    label(authority, &format!("{EPOCH}{generation}"))
+pub(crate) fn epoch_label(core: &Inner, authority: &str, generation: u64) -> Result<String, Reason> {
+    label(core, authority, &format!("{EPOCH}{generation}"))
+}
+
+/// Whether this ledger, or a copy of it, gave the label of an epoch's key of this authority.
+pub(crate) fn is_of_this_ledger(core: &Inner, label: &KeyLabel, authority: &str, generation: u64) -> bool {
+    let Some((rest, suffix)) = label.as_str().rsplit_once('-') else { return false };
+    let Some(random) = suffix.get(..2 * LABEL_RANDOM_BYTES) else { return false };
+    let what = format!("{EPOCH}{generation}");
+    rest == format!("hallmark-{authority}-{what}") && suffix == marked(core.ledger.id(), authority, &what, random)
+}
+
+/// What ends a label: what was drawn for it, and by what its ledger knows it again.
+fn marked(ledger: [u8; 8], authority: &str, what: &str, random: &str) -> String {
+    let said = [&ledger[..], authority.as_bytes(), b"/", what.as_bytes(), b"/", random.as_bytes()].concat();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &said);
+    let mark = digest.as_ref().get(..LABEL_MARK_BYTES).unwrap_or_default();
+    format!("{random}{}", hex(mark))
 }
 
 /// The generation in the label of an epoch's key of this authority, whichever ledger gave it.
@@ -125,11 +144,11 @@ pub(crate) fn generation_of(label: &KeyLabel, authority: &str) -> Option<u64> {
 }
 
 /// A label that no other ledger ever gave: another one on the same token must never find our keys under its own names.
-pub(crate) fn label(authority: &str, what: &str) -> Result<String, Reason> {
+pub(crate) fn label(core: &Inner, authority: &str, what: &str) -> Result<String, Reason> {
     let mut random = [0; LABEL_RANDOM_BYTES];
     aws_lc_rs::rand::fill(&mut random)
         .map_err(|_| Reason::new(ReasonCode::DeviceFailed, "label", "the system gives no random numbers"))?;
-    Ok(format!("hallmark-{authority}-{what}-{}", hex(&random)))
+    Ok(format!("hallmark-{authority}-{what}-{}", marked(core.ledger.id(), authority, what, &hex(&random))))
 }
 
 pub(crate) fn refused(authority: &str, what: &'static str, reason: Reason) -> MakingError {

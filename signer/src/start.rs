@@ -292,6 +292,10 @@ async fn go_on(core: &Core, authority: &Authority, report: &mut StartReport) {
     let (core, name) = (&core.inner, &authority.name);
     let done = [
         (
+            retire::look_for_later_epochs(core, name).await,
+            "it is not known whether the token has keys of later epochs; the next start looks again",
+        ),
+        (
             epoch::resume(core, authority).await,
             "a rotation is not finished; the same call goes on with it, or the next start",
         ),

@@ -118,6 +118,23 @@ impl Batch<'_> {
         Ok(Allowed::Now(logged))
     }
 
+    /// Stops an authority whose database is an older one.
+    pub(crate) fn stop_authority(
+        &mut self,
+        authority: &str,
+        sentence: &str,
+        at: UnixMillis,
+    ) -> Result<Option<Logged>, Fault> {
+        let sql = "SELECT 1 FROM authority WHERE name = ?1 AND stopped_index IS NULL AND restored_at IS NULL";
+        if !self.connection.prepare_cached(sql)?.exists([authority])? {
+            return Ok(None);
+        }
+        let logged = self.alarm_of_restore(authority, sentence, at)?;
+        let sql = "UPDATE authority SET stopped_index = ?2 WHERE name = ?1";
+        self.connection.prepare_cached(sql)?.execute(params![authority, crate::schema::signed(logged.index)])?;
+        Ok(Some(logged))
+    }
+
     /// Lets a stopped authority issue again. Certificates that began before are lost to this database from then on.
     pub(crate) fn resume_authority(
         &mut self,

@@ -18,6 +18,9 @@ use crate::{
     schema::signed,
 };
 
+/// The alarm of a database that is an older one.
+const RESTORED: &str = "database-restored";
+
 /// Who revokes what the rule revokes.
 const BY_RULE: &str = hallmark_policy::SIGNER;
 
@@ -198,7 +201,7 @@ impl Batch<'_> {
             Consequence::Alarm => "stray-certificate",
             Consequence::Forged => "forged-certificate",
             Consequence::Revoke(_) => "instance-stolen",
-            Consequence::Stop => "database-restored",
+            Consequence::Stop => RESTORED,
         };
         let about = About { authority: &facts.authority, caller: &facts.caller, request_id: &facts.request_id };
         let logged = self.alarm(alarm, about, moved, sentence, decision, at)?;
@@ -214,6 +217,19 @@ impl Batch<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Logs that an authority's database is an older one, where no request shows it.
+    pub(crate) fn alarm_of_restore(
+        &mut self,
+        authority: &str,
+        sentence: &str,
+        at: UnixMillis,
+    ) -> Result<crate::Logged, Fault> {
+        let object = Object::new().text("alarm", RESTORED).text("authority", authority).text("sentence", sentence);
+        let logged = self.append(object.into_entry("alarm", at.0), at)?;
+        self.alarms.push(Alarm::new(RESTORED, authority, logged.index, sentence));
+        Ok(logged)
     }
 
     /// Logs something that an operator should look at.

@@ -108,7 +108,7 @@ pub(crate) fn stopped(connection: &Connection, authority: &str) -> rusqlite::Res
     let index =
         connection.prepare_cached(sql)?.query_row([authority], |row| row.get::<_, Option<i64>>(0)).optional()?;
     Ok(index.flatten().map(unsigned).map(|index| {
-        let sentence = format!("authority `{authority}` was stopped by log entry {index}: a certificate turned up that this database does not know, which an older one was restored over");
+        let sentence = format!("authority `{authority}` was stopped by log entry {index}: something of ours turned up that this database does not know: it is an older one that was restored");
         Reason::new(ReasonCode::AuthorityStopped, "authority", sentence).allowing(WAY_OUT)
     }))
 }

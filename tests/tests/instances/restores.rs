@@ -2,7 +2,7 @@
 
 use hallmark_proto::operator::{ResumeAuthorityRequest, ResumeAuthorityResponse};
 use hallmark_tests::{
-    AUTHORITY, EVERYWHERE, OPERATOR, World,
+    AUTHORITY, EVERYWHERE, OPERATOR, Where, World,
     asking::{Refused, caller_certificate, decoded},
     backup::{back_up, restore},
     instances::{Agent, key, policy, refresh, register},
@@ -51,6 +51,32 @@ async fn a_valid_certificate_that_a_restored_database_does_not_know_stops_the_au
         let command = log.of_type("operator-command").next().unwrap();
         assert_eq!(command["command"], "resume-authority");
     }
+}
+
+#[tokio::test]
+async fn a_database_from_before_a_rotation_stops_the_authority_at_the_start_and_a_foreign_key_does_not() {
+    for place in EVERYWHERE {
+        let mut world = World::with_policy(place, &policy("")).await;
+        // The key of an epoch stays while its certificates live: without it there would be no start at all.
+        Agent::registered(&world, "i-0").await.unwrap();
+        back_up(&mut world).await;
+        world.prepare_epoch(0).await.unwrap();
+        world.activate_epoch(2, false).await.unwrap();
+        restore(&mut world).await;
+        assert_eq!(codes(world.mint(register("i-1", &key())).await), ["AUTHORITY_STOPPED"]);
+        world.clocks().pass(60);
+        resume(&world).await.unwrap();
+        world.restart().await;
+        world.mint(register("i-1", &key())).await.expect("an operator has accepted it");
+        let log = world.log_after_stop().await;
+        assert_eq!(alarms(&log), ["database-restored"]);
+        let sentence = log.of_type("alarm").next().unwrap()["sentence"].as_str().unwrap().to_owned();
+        assert!(sentence.contains("epoch 2") && sentence.contains("an older database was restored"), "{sentence}");
+    }
+    let mut world = World::with_policy(Where::SoftHsm, &policy("")).await;
+    world.token().make_key("hallmark-athenz-epoch-7-0011223344556677");
+    world.restart().await;
+    world.mint(register("i-1", &key())).await.expect("whoever made that key, this ledger did not");
 }
 
 #[tokio::test]

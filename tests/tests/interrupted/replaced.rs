@@ -70,7 +70,7 @@ async fn twins_and_strays_under_labels_of_ours_are_destroyed_and_nothing_else() 
     let said: Vec<_> =
         cleared.iter().map(|entry| (entry["reference"].as_str().unwrap(), entry["count"].as_u64())).collect();
     assert!(
-        said.contains(&(unrecorded.as_str(), Some(2))) && said.contains(&(destroyed.as_str(), Some(1))),
+        said.contains(&(unrecorded.as_str(), Some(3))) && said.contains(&(destroyed.as_str(), Some(1))),
         "{said:?}"
     );
 }

@@ -181,7 +181,7 @@ pub const KINDS: &[Kind] = &[
             needed("alarm", Word(ALARMS)),
             maybe("authority", Text),
             maybe("caller", Text),
-            needed("decision-index", Count),
+            maybe("decision-index", Count),
             maybe("instance", Object(INSTANCE)),
             maybe("presented-serial", Bytes),
             maybe("request-id", Text),
