@@ -162,11 +162,11 @@ async fn make_key(
     let (name, generation) = (&authority.name, epoch.generation);
     let stray = KeyLabel::parse(&epoch.label)?;
     let cleared = core.device(name, move |keyring| keyring.clear(&stray)).await?.map_err(backend(name))?;
-    if cleared > 0 {
+    if cleared.keys > 0 {
         tracing::warn!(
             authority = name,
             generation,
-            cleared,
+            cleared = cleared.keys,
             "an interrupted attempt had left keys; they are destroyed"
         );
     }

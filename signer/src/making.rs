@@ -97,6 +97,19 @@ pub enum MakingError {
         /// How long it had.
         within: Duration,
     },
+    /// A key is destroyed on the tokens that are there, and not on others.
+    #[error(
+        "authority `{authority}`: key `{key}` is destroyed where it could be; {} was away or failed, and may have a copy that is destroyed when it is \
+         back; hint: bring it back, or take it out of the configuration and initialise it", .tokens.join(", ")
+    )]
+    CopiesLeft {
+        /// The authority.
+        authority: String,
+        /// The key.
+        key: String,
+        /// The tokens.
+        tokens: Vec<String>,
+    },
     /// Something is missing that the policy, or a step before, should have given.
     #[error(
         "authority `{authority}`: its {what} is missing; hint: if the policy has the authority, `hallmarkd init` goes on with making it, \
@@ -212,7 +225,26 @@ impl Inner {
             reference: reference.to_owned(),
             spki: key.digest(),
             kind: key.kind(),
-            backend: self.keyring.describe().to_string(),
+            backend: self.keyring.places(key.digest()),
+        };
+        self.ledger.record(event, self.clock.wall().millis).await.map(drop)
+    }
+
+    /// Logs that a key was destroyed on a token.
+    pub(crate) async fn key_destroyed(
+        &self,
+        authority: &str,
+        reference: &str,
+        key: &PublicKey,
+        token: String,
+    ) -> Result<(), LedgerError> {
+        let event = Event::KeyEvent {
+            authority: authority.to_owned(),
+            action: KeyAction::Destroyed,
+            reference: reference.to_owned(),
+            spki: key.digest(),
+            kind: key.kind(),
+            backend: token,
         };
         self.ledger.record(event, self.clock.wall().millis).await.map(drop)
     }
