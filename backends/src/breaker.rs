@@ -94,6 +94,14 @@ impl Breakers {
         }
     }
 
+    /// The device is back, as far as can be told without a signature: one request for each key may try at once.
+    pub(crate) fn end_rests(&self) {
+        for breaker in self.lock().values_mut() {
+            breaker.rest.reset();
+            breaker.trial = None;
+        }
+    }
+
     /// The device signed with this key. Whether it had been left alone.
     pub(crate) fn succeeded(&self, key: SpkiDigest) -> bool {
         let was_open = self.lock().remove(&key).is_some_and(|breaker| breaker.failures >= FAILURES_MAX);
@@ -234,6 +242,10 @@ mod tests {
         assert_eq!(breakers.readiness(*KEY, later), Readiness::Due);
         breakers.begin_trial(*KEY, later);
         assert_eq!(breakers.readiness(*KEY, later), Readiness::Rests);
+        breakers.hung(*KEY, later);
+        breakers.end_rests();
+        assert_eq!(breakers.readiness(*KEY, later), Readiness::Due);
+        breakers.begin_trial(*KEY, later);
         assert!(breakers.succeeded(*KEY) && !breakers.succeeded(*KEY));
         assert_eq!(breakers.readiness(*KEY, later), Readiness::Ready);
         breakers.begin_trial(*KEY, later);

@@ -177,6 +177,7 @@ impl Keeper {
         if self.holder.stage() == Stage::Serves {
             return;
         }
+        self.holder.breakers.end_rests();
         self.holder.enter(Stage::Serves);
         tracing::info!(token = self.holder.name, what = self.holder.told(), "a token is there, and signs");
         self.crew.look_again();
