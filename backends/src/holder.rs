@@ -165,11 +165,11 @@ impl Holder {
         &self,
         within: Duration,
         open: impl FnOnce() -> Result<Opened, BackendError> + Send + 'static,
-    ) -> Result<(Arc<dyn Backend>, Vec<Box<dyn Signer>>, Description), BackendError> {
+    ) -> Result<(Opened, Description), BackendError> {
         let open = move || {
             let (backend, signers) = open()?;
             let description = backend.describe();
-            Ok((backend, signers, description))
+            Ok(((backend, signers), description))
         };
         self.keys.run("open its sessions", within, open, drop)
     }

@@ -124,7 +124,7 @@ impl Keeper {
     /// Opens it with all its sessions, and compares the keys that are open.
     fn open(&mut self) -> Result<(), BackendError> {
         let (holder, open) = (Arc::clone(&self.holder), Arc::clone(&self.open));
-        let (backend, signers, description) = holder.run_open(self.patience.start, move || open())?;
+        let ((backend, signers), description) = holder.run_open(self.patience.start, move || open())?;
         let holders = self.crew.holders();
         let joining = holders.joining.lock().unwrap_or_else(PoisonError::into_inner);
         let same = holders.all.iter().find(|other| other.description().is_some_and(|it| it.is_of_token(&description)));

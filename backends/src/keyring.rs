@@ -110,7 +110,7 @@ impl Keyring {
         patience: Patience,
     ) -> Result<Self, BackendError> {
         let holder = Arc::new(Holder::new(0, name)?);
-        let (backend, signers, description) = holder.run_open(patience.start, open)?;
+        let ((backend, signers), description) = holder.run_open(patience.start, open)?;
         holder.is_opened(backend, description, signers.len());
         holder.enter(Stage::Serves);
         let crew = Crew::start(Holders::new(vec![Arc::clone(&holder)], Choice::default()), patience)?;

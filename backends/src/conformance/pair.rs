@@ -56,18 +56,17 @@ impl Unopened {
     }
 
     pub(super) fn config(&self, pins: [&str; 2]) -> BackendConfig {
-        let named = [(self.tokens.0.label(), self.tokens.0.serial()), (self.tokens.1.label(), self.tokens.1.serial())];
-        let tokens = named.into_iter().zip(&self.devices).zip(pins).enumerate();
-        let token =
-            |(number, (((label, serial), device), pin)): (usize, (((&str, &str), &Device), &str))| TokenConfig {
-                module: device.module(),
-                label: label.to_owned(),
-                serial: Some(serial.to_owned()),
-                pin: pin.into(),
-                sessions: 2,
-                waived: if number == 0 { Vec::new() } else { self.waived.clone() },
-            };
-        BackendConfig::Replicated { tokens: tokens.map(token).collect(), choice: self.choice }
+        let token = |at: usize, (label, serial): (&str, &str)| TokenConfig {
+            module: self.devices[at].module(),
+            label: label.to_owned(),
+            serial: Some(serial.to_owned()),
+            pin: pins[at].into(),
+            sessions: 2,
+            waived: if at == 0 { Vec::new() } else { self.waived.clone() },
+        };
+        let (first, second) = &self.tokens;
+        let tokens = vec![token(0, (first.label(), first.serial())), token(1, (second.label(), second.serial()))];
+        BackendConfig::Replicated { tokens, choice: self.choice }
     }
 
     pub(super) fn open(&self, pins: [&str; 2]) -> Result<Keyring, BackendError> {
