@@ -132,6 +132,9 @@ async fn losing_one_of_two_tokens_costs_no_certificate_and_each_signature_stands
     // What `hallmark log reconcile` asks of all counters together.
     let (issued, again) = (u64::try_from(issued).unwrap(), u64::try_from(again).unwrap());
     assert!((issued..=issued + again).contains(&calls), "{calls} signatures, {issued} issued, {again} signed again");
+    println!(
+        "{minted} certificates and none refused; {again} signed again, {calls} signatures by both devices for {issued} entries"
+    );
     let mut failed_of = std::collections::BTreeMap::<u64, i64>::new();
     for entry in log.of_type("outcome") {
         let balance = failed_of.entry(entry["decision-index"].as_u64().unwrap()).or_default();
@@ -271,14 +274,20 @@ async fn a_token_that_hangs_behind_the_real_daemon_costs_no_request() {
     }
     until(AMPLE, || devices.iter().all(|device| signed(device) > 20)).await;
     // Longer than the process waits before it ends itself for another.
-    let core = daemon.core();
+    let (core, began) = (daemon.core(), Instant::now());
     let fault = devices[1].fault(Function::Sign, When::Always, Effect::Hang);
     until(AMPLE, || daemon.children_that("core").next().is_some_and(|now| now != core)).await;
+    let restarted = began.elapsed();
     let before = minted.load(Ordering::SeqCst);
     until(AMPLE, || minted.load(Ordering::SeqCst) > before + 200).await;
     fault.clear();
-    let before = signed(&devices[1]);
+    let (mended, before) = (Instant::now(), signed(&devices[1]));
     until(AMPLE, || signed(&devices[1]) > before + 20).await;
+    println!(
+        "another core after {restarted:?}; {} certificates and none refused; the token signs again {:?} after its hang ends",
+        minted.load(Ordering::SeqCst),
+        mended.elapsed()
+    );
     over.store(true, Ordering::SeqCst);
     clients.join_all().await;
     assert!(daemon.terminate());
