@@ -25,7 +25,7 @@ use crate::{
     reference::{KeyLabel, KeyReference},
     several::{self, Cleared, Everywhere, Keepers, TokenStatus},
     sign_error::SignError,
-    signature::Signature,
+    signature::{Message, Signature},
     software,
     tried::Tried,
 };
@@ -232,13 +232,13 @@ impl Keyring {
     /// used then is answered [`SignError::Overdue`]. A full queue answers [`SignError::Busy`], a key that the device failed
     /// several times in a row [`SignError::Resting`], both at once and on the caller's thread.
     pub fn sign(&self, committed: Committed, deadline: Instant, done: Done) {
-        self.crew.sign(committed.into(), deadline, Tried::default(), done);
+        self.sign_message(committed.into(), deadline, done);
     }
 
     /// As [`Keyring::sign`], for what a token failed to sign ([`SignError::SignAgain`]), by another one. The log says already that it is signed
     /// again.
     pub fn sign_again(&self, committed: Committed, deadline: Instant, tried: Tried, done: Done) {
-        self.crew.sign(committed.into(), deadline, tried, done);
+        self.sign_message_again(committed.into(), deadline, tried, done);
     }
 
     /// How long a key is left alone, because the device failed it several times in a row, or no token is there that has it. Whoever asks for a
@@ -342,19 +342,11 @@ impl Keyring {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn sign_message(&self, message: crate::signature::Message, deadline: Instant, done: Done) {
+    pub(crate) fn sign_message(&self, message: Message, deadline: Instant, done: Done) {
         self.crew.sign(message, deadline, Tried::default(), done);
     }
 
-    #[cfg(test)]
-    pub(crate) fn sign_message_again(
-        &self,
-        message: crate::signature::Message,
-        deadline: Instant,
-        tried: Tried,
-        done: Done,
-    ) {
+    pub(crate) fn sign_message_again(&self, message: Message, deadline: Instant, tried: Tried, done: Done) {
         self.crew.sign(message, deadline, tried, done);
     }
 

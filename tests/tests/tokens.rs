@@ -19,7 +19,7 @@ use hallmark_tests::{
     OPERATOR, World,
     asking::{Asked, caller_certificate, decoded},
     client::connect,
-    daemon::{Laboratory, succeed},
+    daemon::{Laboratory, program, succeed},
     example_policy,
     log::Log,
 };
@@ -256,6 +256,12 @@ async fn a_token_that_hangs_behind_the_real_daemon_costs_no_request() {
         checked.contains(second.label()) && checked.contains("Whichever token has a session free signs."),
         "{checked}"
     );
+    let mut doctor = std::process::Command::new(program("hallmark"));
+    let looked = doctor.arg("doctor").arg(laboratory.path("signer.toml")).output().unwrap();
+    let looked = String::from_utf8(looked.stderr).unwrap();
+    let (of_first, of_replica) = looked.split_once("what follows is of the replica").expect("a replica is looked at");
+    assert!(of_first.contains(first.serial()) && of_replica.contains(second.serial()), "{looked}");
+    assert_eq!(looked.matches("good: pin: ").count(), 2, "{looked}");
     succeed(&mut laboratory.init());
     second.replicate();
 
@@ -292,7 +298,7 @@ async fn a_token_that_hangs_behind_the_real_daemon_costs_no_request() {
     clients.join_all().await;
     assert!(daemon.terminate());
     let verdict = succeed(
-        std::process::Command::new(hallmark_tests::daemon::program("hallmark"))
+        std::process::Command::new(program("hallmark"))
             .args(["--json", "log", "verify"])
             .arg(laboratory.path("log"))
             .arg("--key")
