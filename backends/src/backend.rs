@@ -75,6 +75,33 @@ pub(crate) struct OpenKey {
     pub(crate) opening: u64,
     /// Set when it may sign no longer: also what was queued, and what a session remembers, ends there.
     pub(crate) closed: Arc<AtomicBool>,
+    /// Which tokens have it, checked.
+    pub(crate) held: Arc<Held>,
+}
+
+/// Which tokens have a key.
+#[derive(Debug, Default)]
+pub(crate) struct Held(AtomicU64);
+
+impl Held {
+    pub(crate) fn by(&self, holder: usize) -> bool {
+        self.0.load(Ordering::SeqCst) & bit(holder) != 0
+    }
+
+    /// Whether that was so before.
+    pub(crate) fn set(&self, holder: usize, has_it: bool) -> bool {
+        let before = if has_it {
+            self.0.fetch_or(bit(holder), Ordering::SeqCst)
+        } else {
+            self.0.fetch_and(!bit(holder), Ordering::SeqCst)
+        };
+        before & bit(holder) != 0
+    }
+}
+
+/// A token's place among 64.
+pub(crate) fn bit(holder: usize) -> u64 {
+    u32::try_from(holder).ok().and_then(|holder| 1_u64.checked_shl(holder)).unwrap_or(0)
 }
 
 /// What stands right before a private key: the deadline, whether it may still sign, and the count of uses.
@@ -84,6 +111,8 @@ pub(crate) struct Gate<'a> {
     pub(crate) issuer: SpkiDigest,
     pub(crate) closed: &'a AtomicBool,
     pub(crate) key_uses: &'a AtomicU64,
+    /// Whether the key was touched, so that there may be a signature that nobody got.
+    pub(crate) touched: AtomicBool,
 }
 
 impl Gate<'_> {
@@ -94,7 +123,19 @@ impl Gate<'_> {
             return Err(SignError::NotOpen { issuer: self.issuer });
         }
         self.key_uses.fetch_add(1, Ordering::Relaxed);
+        self.touched.store(true, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+impl Gate<'_> {
+    /// The device says that it did not begin: there is no signature.
+    pub(crate) fn was_not_touched(&self) {
+        self.touched.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn was_touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
     }
 }
 
@@ -167,6 +208,14 @@ pub struct Description {
     pub manufacturer: String,
     /// CK_TOKEN_INFO: firmwareVersion.
     pub firmware: String,
+}
+
+impl Description {
+    /// Whether both are of one token: no two of a maker have one serial number.
+    pub(crate) fn is_of_token(&self, other: &Self) -> bool {
+        let of = |it: &Self| (it.token_serial.clone(), it.token_label.clone(), it.manufacturer.clone());
+        !self.token_serial.is_empty() && of(self) == of(other)
+    }
 }
 
 impl fmt::Display for Description {

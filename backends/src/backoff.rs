@@ -29,7 +29,7 @@ impl Backoff {
         let doubled = 2_u32.saturating_pow(self.failures);
         let pause = self.first.saturating_mul(doubled).min(self.most);
         self.failures = self.failures.saturating_add(1);
-        self.until = Some(now + pause.mul_f64(1.0 - jitter() / 2.0));
+        self.until = Some(now + about(pause));
     }
 
     pub(crate) fn is_due(&self, now: Instant) -> bool {
@@ -40,6 +40,11 @@ impl Backoff {
     pub(crate) fn left(&self, now: Instant) -> Option<Duration> {
         self.until?.checked_duration_since(now).filter(|left| !left.is_zero())
     }
+}
+
+/// A time, shortened by a random part, at most half of it.
+pub(crate) fn about(time: Duration) -> Duration {
+    time.mul_f64(1.0 - jitter() / 2.0)
 }
 
 /// From 0.0 to 1.0. A system that gives no random numbers gives no jitter; the pauses stay bounded.

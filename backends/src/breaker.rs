@@ -1,5 +1,5 @@
-//! One breaker for each key: after some failures of the device in a row, the key is left alone for a while, and whoever
-//! asks hears so at once. Errors of callers never count.
+//! One breaker for each key of a token: after some failures of the device in a row, the key is left alone there for a while, and whoever
+//! asks hears so at once, unless another token has the key. Errors of callers never count.
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +24,17 @@ const TRIAL_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Breakers {
     troubled: Mutex<BTreeMap<SpkiDigest, Breaker>>,
+}
+
+/// How it stands with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// The device signs with it, as far as is known.
+    Ready,
+    /// It has rested: one request may try.
+    Due,
+    /// It is left alone, or somebody tries.
+    Rests,
 }
 
 #[derive(Debug)]
@@ -66,15 +77,51 @@ impl Breakers {
         troubled.get(&key).filter(|breaker| breaker.failures >= FAILURES_MAX)?.left(now)
     }
 
-    /// The device signed with this key.
-    pub(crate) fn succeeded(&self, key: SpkiDigest) {
-        if self.lock().remove(&key).is_some_and(|breaker| breaker.failures >= FAILURES_MAX) {
-            tracing::info!(key = %key, "the device signs with this key again");
+    /// How it stands with the key, where several tokens have it and nobody is turned away because of one.
+    pub(crate) fn readiness(&self, key: SpkiDigest, now: Instant) -> Readiness {
+        let troubled = self.lock();
+        match troubled.get(&key).filter(|breaker| breaker.failures >= FAILURES_MAX) {
+            None => Readiness::Ready,
+            Some(breaker) if breaker.left(now).is_none() => Readiness::Due,
+            Some(_) => Readiness::Rests,
         }
     }
 
-    /// The device failed to sign with this key.
-    pub(crate) fn failed(&self, key: SpkiDigest, now: Instant) {
+    /// A request tries whether the device is back.
+    pub(crate) fn begin_trial(&self, key: SpkiDigest, now: Instant) {
+        if let Some(breaker) = self.lock().get_mut(&key).filter(|breaker| breaker.failures >= FAILURES_MAX) {
+            breaker.trial = Some(now);
+        }
+    }
+
+    /// The device is back, as far as can be told without a signature: one request for each key may try at once.
+    pub(crate) fn end_rests(&self) {
+        for breaker in self.lock().values_mut() {
+            breaker.rest.reset();
+            breaker.trial = None;
+        }
+    }
+
+    /// The device signed with this key. Whether it had been left alone.
+    pub(crate) fn succeeded(&self, key: SpkiDigest) -> bool {
+        let was_open = self.lock().remove(&key).is_some_and(|breaker| breaker.failures >= FAILURES_MAX);
+        if was_open {
+            tracing::info!(key = %key, "the device signs with this key again");
+        }
+        was_open
+    }
+
+    /// The device hangs with this key, and another token has it: that is failure enough.
+    pub(crate) fn hung(&self, key: SpkiDigest, now: Instant) {
+        let mut troubled = self.lock();
+        let breaker = troubled.entry(key).or_insert_with(Breaker::new);
+        breaker.failures = breaker.failures.max(FAILURES_MAX - 1);
+        drop(troubled);
+        self.failed(key, now);
+    }
+
+    /// The device failed to sign with this key. Whether it is left alone.
+    pub(crate) fn failed(&self, key: SpkiDigest, now: Instant) -> bool {
         let mut troubled = self.lock();
         let breaker = troubled.entry(key).or_insert_with(Breaker::new);
         breaker.failures = breaker.failures.saturating_add(1);
@@ -85,6 +132,7 @@ impl Breakers {
             breaker.rest.failed(now);
             breaker.trial = None;
         }
+        breaker.failures >= FAILURES_MAX
     }
 
     /// A request ended that says nothing about the device; if it was the one that tried, another may.
@@ -124,7 +172,9 @@ mod tests {
 
     fn opened(now: Instant) -> Breakers {
         let breakers = Breakers::default();
-        (0..FAILURES_MAX).for_each(|_| breakers.failed(*KEY, now));
+        for _ in 0..FAILURES_MAX {
+            breakers.failed(*KEY, now);
+        }
         breakers
     }
 
@@ -182,10 +232,33 @@ mod tests {
     }
 
     #[test]
+    fn where_others_have_the_key_a_hang_is_failure_enough_and_one_request_tries_after_the_rest() {
+        let now = Instant::now();
+        let breakers = Breakers::default();
+        assert_eq!(breakers.readiness(*KEY, now), Readiness::Ready);
+        breakers.hung(*KEY, now);
+        assert_eq!(breakers.readiness(*KEY, now), Readiness::Rests);
+        let later = now + RESTS.0;
+        assert_eq!(breakers.readiness(*KEY, later), Readiness::Due);
+        breakers.begin_trial(*KEY, later);
+        assert_eq!(breakers.readiness(*KEY, later), Readiness::Rests);
+        breakers.hung(*KEY, later);
+        breakers.end_rests();
+        assert_eq!(breakers.readiness(*KEY, later), Readiness::Due);
+        breakers.begin_trial(*KEY, later);
+        assert!(breakers.succeeded(*KEY) && !breakers.succeeded(*KEY));
+        assert_eq!(breakers.readiness(*KEY, later), Readiness::Ready);
+        breakers.begin_trial(*KEY, later);
+        assert_eq!(breakers.readiness(*KEY, later), Readiness::Ready);
+    }
+
+    #[test]
     fn failures_of_requests_that_were_under_way_do_not_lengthen_the_rest() {
         let now = Instant::now();
         let breakers = opened(now);
-        (0..50).for_each(|_| breakers.failed(*KEY, now));
+        for _ in 0..50 {
+            breakers.failed(*KEY, now);
+        }
         assert!(hint(breakers.admit(*KEY, now)) <= RESTS.0);
     }
 }

@@ -75,9 +75,12 @@ impl BackendError {
             | Self::WrongPin { .. }
             | Self::PinFinalTry { .. }
             | Self::PinLocked { .. }
-            | Self::PinNotProven { .. } => ErrorClass::Locked,
+            | Self::PinNotProven { .. }
+            | Self::PinDoubted { .. } => ErrorClass::Locked,
             Self::SessionsExhausted { .. } | Self::Busy { .. } => ErrorClass::Busy,
-            Self::Gone { .. } | Self::TokenNotFound { .. } | Self::Hung { .. } => ErrorClass::Gone,
+            Self::Gone { .. } | Self::TokenNotFound { .. } | Self::TokensAway { .. } | Self::Hung { .. } => {
+                ErrorClass::Gone
+            }
             Self::Refused { .. }
             | Self::Configuration { .. }
             | Self::Reference(_)
@@ -120,6 +123,8 @@ impl BackendError {
             | Self::PinFinalTry { .. }
             | Self::PinLocked { .. }
             | Self::PinNotProven { .. }
+            | Self::PinDoubted { .. }
+            | Self::TokensAway { .. }
             | Self::LoggedOut
             | Self::KeyNotFound { .. }
             | Self::KeyAmbiguous { .. }
@@ -158,6 +163,11 @@ impl BackendError {
             ErrorClass::NotFound | ErrorClass::Broken => self.failure().is_some(),
             ErrorClass::Locked | ErrorClass::Refused => false,
         }
+    }
+
+    /// Whether it says that no signature was begun.
+    pub(crate) fn began_nothing(&self) -> bool {
+        self.failure().is_some_and(|failure| failure.call() == "C_SignInit")
     }
 
     /// Whether it leaves the session in doubt: a call failed in it, or it is logged out.

@@ -1,5 +1,7 @@
 //! The threads that sign, and the one that watches over them.
 
+mod watch;
+
 use std::{
     collections::BTreeMap,
     mem,
@@ -16,29 +18,30 @@ use hallmark_policy::key::{PublicKey, SpkiDigest};
 
 use crate::{
     alarm::Alarm,
-    backend::{Backend, Gate, OpenKey, Signer, in_time},
-    breaker::Breakers,
+    backend::{Gate, OpenKey, Signer, in_time},
+    choosing::{Holders, ORDER_TIME_MAX, Verdict},
+    config::Choice,
     error::BackendError,
+    holder::Holder,
     keyring::Done,
     patience::Patience,
     queue::{NotQueued, Queue},
     reference::KeyReference,
-    seat::Seat,
+    seat::{Given, Seat},
     sign_error::SignError,
     signature::{Message, Signature},
+    tried::Tried,
 };
 
 /// Threads that sign what was queued. Each owns a session; a call that hangs costs its thread, and another takes its place,
-/// as long as there are not more than twice as many as there were at first.
+/// as long as there are not more than twice as many of its token as there were at first.
 pub(crate) struct Crew {
-    backend: Arc<dyn Backend>,
-    size: usize,
+    holders: Holders,
     patience: Patience,
     queue: Queue<Job>,
     open: RwLock<BTreeMap<SpkiDigest, OpenKey>>,
     openings: AtomicU64,
     key_uses: AtomicU64,
-    breakers: Breakers,
     seats: Mutex<Vec<Arc<Seat>>>,
     /// The threads of the seats, and of those who left and may not have ended yet.
     threads: Mutex<Vec<(Arc<Seat>, JoinHandle<()>)>>,
@@ -52,50 +55,58 @@ struct Job {
     key: OpenKey,
     deadline: Instant,
     done: Done,
+    came: Instant,
+    tried: Tried,
+    /// What became of it with the last token that tried.
+    failed: Option<SignError>,
 }
 
 impl Crew {
-    /// Starts a thread for each signer, and the one that watches.
-    pub(crate) fn start(
-        backend: Arc<dyn Backend>,
-        signers: Vec<Box<dyn Signer>>,
-        patience: Patience,
-    ) -> Result<Arc<Self>, BackendError> {
+    /// Starts the thread that watches; those that sign come with [`Crew::join`].
+    pub(crate) fn start(holders: Holders, patience: Patience) -> Result<Arc<Self>, BackendError> {
+        let queue = Queue::new(holders.are_several());
         let crew = Arc::new(Self {
-            backend,
-            size: signers.len(),
+            holders,
             patience,
-            queue: Queue::new(),
+            queue,
             open: RwLock::default(),
             openings: AtomicU64::new(0),
             key_uses: AtomicU64::new(0),
-            breakers: Breakers::default(),
             seats: Mutex::default(),
             threads: Mutex::default(),
             somebody_left: Condvar::new(),
             alarm: Alarm::default(),
         });
-        let started = signers.into_iter().try_for_each(|signer| crew.seat(signer)).and_then(|()| {
-            let watching = Arc::clone(&crew);
-            let watch = thread::Builder::new().name("sign-watch".to_owned()).spawn(move || watching.watch());
-            watch.map(drop).map_err(|source| BackendError::Thread { source })
-        });
-        match started {
-            Ok(()) => Ok(crew),
-            Err(error) => {
-                crew.stop();
-                Err(error)
-            }
-        }
+        let watching = Arc::clone(&crew);
+        let watch = thread::Builder::new().name("sign-watch".to_owned()).spawn(move || watching.watch());
+        watch.map(|_| crew).map_err(|source| BackendError::Thread { source })
     }
 
-    /// Lets a key sign. Where it is open already, closing it closes it for what was queued before, too.
-    pub(crate) fn admit(&self, reference: KeyReference, public: PublicKey) {
+    /// Starts a thread for each signer of a token.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        holder: &Arc<Holder>,
+        signers: Vec<Box<dyn Signer>>,
+    ) -> Result<(), BackendError> {
+        signers.into_iter().try_for_each(|signer| self.seat(holder, signer))
+    }
+
+    pub(crate) fn holders(&self) -> &Holders {
+        &self.holders
+    }
+
+    /// Lets a key sign in one more token. Where it is open already, closing it closes it for what was queued before, too.
+    pub(crate) fn admit(&self, reference: KeyReference, public: PublicKey, holder: usize) {
         let opening = self.openings.fetch_add(1, Ordering::Relaxed);
         let digest = public.digest();
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let closed = open.get(&digest).map(|before| Arc::clone(&before.closed)).unwrap_or_default();
-        open.insert(digest, OpenKey { reference, public: Arc::new(public), opening, closed });
+        let before = open.get(&digest);
+        let closed = before.map(|before| Arc::clone(&before.closed)).unwrap_or_default();
+        let held = before.map(|before| Arc::clone(&before.held)).unwrap_or_default();
+        held.set(holder, true);
+        open.insert(digest, OpenKey { reference, public: Arc::new(public), opening, closed, held });
+        drop(open);
+        self.look_again();
     }
 
     /// Lets a key sign no longer.
@@ -106,33 +117,44 @@ impl Crew {
         }
     }
 
+    /// The keys that may sign.
+    pub(crate) fn open_keys(&self) -> Vec<OpenKey> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(crate) fn open_key(&self, key: SpkiDigest) -> Option<OpenKey> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+
     /// Queues a message, or answers at once.
-    pub(crate) fn sign(&self, message: Message, deadline: Instant, done: Done) {
-        if let Err(resting) = self.breakers.admit(message.issuer, Instant::now()) {
-            return done(Err(resting));
-        }
-        let issuer = message.issuer;
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&issuer).cloned();
-        let Some(key) = open else {
-            self.breakers.undecided(issuer);
+    pub(crate) fn sign(&self, message: Message, deadline: Instant, tried: Tried, done: Done) {
+        let (issuer, came) = (message.issuer, Instant::now());
+        let Some(key) = self.open_key(issuer) else {
             return done(Err(SignError::NotOpen { issuer }));
         };
-        match self.queue.push(Job { message, key, deadline, done }) {
+        if let Err(resting) = self.holders.admit(&key, tried, came) {
+            return done(Err(resting));
+        }
+        match self.queue.push(Job { message, key, deadline, done, came, tried, failed: None }) {
+            Ok(()) if self.holders.are_several() && self.holders.choice == Choice::Ordered => {
+                self.alarm.set(deadline.min(came + ORDER_TIME_MAX));
+            }
             Ok(()) => self.alarm.set(deadline),
             Err(NotQueued::Full(job)) => {
-                self.breakers.undecided(issuer);
+                self.undecided(issuer);
                 (job.done)(Err(SignError::Busy));
             }
             Err(NotQueued::Closed(job)) => (job.done)(Err(SignError::Stopped)),
         }
     }
 
-    pub(crate) fn breakers(&self) -> &Breakers {
-        &self.breakers
+    /// How long a key is left alone.
+    pub(crate) fn resting(&self, key: SpkiDigest) -> Option<std::time::Duration> {
+        self.holders.resting(&self.open_key(key)?, Instant::now())
     }
 
     pub(crate) fn size(&self) -> usize {
-        self.size
+        self.holders.all.iter().map(|holder| holder.size()).sum()
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -147,6 +169,13 @@ impl Crew {
         self.key_uses.load(Ordering::Relaxed)
     }
 
+    /// Something has changed that decides who takes which job.
+    pub(crate) fn look_again(&self) {
+        if self.holders.are_several() {
+            self.queue.look_again();
+        }
+    }
+
     /// Takes no further jobs, finishes those that wait, and waits until the threads have gone; not for those that hang.
     pub(crate) fn stop(&self) {
         self.queue.close();
@@ -158,16 +187,16 @@ impl Crew {
         drop(seats);
         if timeout.timed_out() {
             tracing::error!("signatures are still under way in the key device; it is left alone with them");
-            left.iter().filter_map(|seat| seat.finish()).for_each(|done| answer(done, Err(SignError::Stopped)));
-            self.queue.clear().into_iter().for_each(|job| answer(job.done, Err(SignError::Stopped)));
+            left.iter().filter_map(|seat| seat.finish().0).for_each(|done| answer(done, Err(SignError::Stopped)));
         }
+        self.queue.clear().into_iter().for_each(|job| answer(job.done, Err(SignError::Stopped)));
         self.alarm.end();
-        self.join(&left, this);
+        self.join_threads(&left, this);
     }
 
     /// Waits until those who left have ended: a module's library cleans up after each, and falls over itself where it cleans
     /// up after the process meanwhile.
-    fn join(&self, left_behind: &[Arc<Seat>], this: ThreadId) {
+    fn join_threads(&self, left_behind: &[Arc<Seat>], this: ThreadId) {
         let threads = mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for (seat, thread) in threads {
             let hangs = left_behind.iter().any(|other| Arc::ptr_eq(other, &seat));
@@ -183,15 +212,16 @@ impl Crew {
     }
 
     /// Gives a signer a thread of its own.
-    fn seat(self: &Arc<Self>, signer: Box<dyn Signer>) -> Result<(), BackendError> {
-        let (crew, seat) = (Arc::clone(self), Arc::new(Seat::default()));
-        let own = Arc::clone(&seat);
+    fn seat(self: &Arc<Self>, holder: &Arc<Holder>, signer: Box<dyn Signer>) -> Result<(), BackendError> {
+        let (crew, seat) = (Arc::clone(self), Arc::new(Seat::of(holder)));
+        let (own, of) = (Arc::clone(&seat), Arc::clone(holder));
         // Held until the seat stands in the list, so that its thread does not leave before it came.
         let mut seats = self.seats();
         let thread = thread::Builder::new()
             .name("sign".to_owned())
-            .spawn(move || crew.work(&own, signer))
+            .spawn(move || crew.work(&of, &own, signer))
             .map_err(|source| BackendError::Thread { source })?;
+        holder.seated.fetch_add(1, Ordering::SeqCst);
         seat.taken_by(thread.thread().id());
         seats.push(Arc::clone(&seat));
         drop(seats);
@@ -202,108 +232,164 @@ impl Crew {
     }
 
     /// The life of a session's thread.
-    fn work(&self, seat: &Arc<Seat>, mut signer: Box<dyn Signer>) {
-        while !seat.is_dismissed()
-            && let Some(job) = self.queue.pop()
-        {
-            self.work_on(seat, signer.as_mut(), job);
+    fn work(&self, holder: &Holder, seat: &Arc<Seat>, mut signer: Box<dyn Signer>) {
+        while !seat.is_dismissed() {
+            let mut verdict = Verdict::Leave;
+            let job = self.queue.pop(|job| {
+                let now = Instant::now();
+                let waited = now.saturating_duration_since(job.came);
+                verdict = self.holders.verdict(holder, &job.key, job.tried, waited, now);
+                verdict != Verdict::Leave
+            });
+            match job {
+                Some(job) if verdict == Verdict::Refuse => self.turn_away(job),
+                Some(job) => self.work_on(holder, seat, signer.as_mut(), job),
+                None => break,
+            }
         }
         // Also the session ends here, and that may hang, too.
         drop(signer);
         self.seats().retain(|other| !Arc::ptr_eq(other, seat));
+        holder.seated.fetch_sub(1, Ordering::SeqCst);
         self.somebody_left.notify_all();
     }
 
+    /// No token can do it now.
+    fn turn_away(&self, job: Job) {
+        let now = Instant::now();
+        let error = match in_time(job.deadline) {
+            Err(late) => late,
+            Ok(()) => job.failed.unwrap_or_else(|| self.holders.rests(&job.key, now)),
+        };
+        answer(job.done, Err(error));
+    }
+
     /// Every job is answered once; a panic ends a job, not the thread.
-    fn work_on(&self, seat: &Seat, signer: &mut dyn Signer, job: Job) {
-        let Job { message, key, deadline, done } = job;
+    fn work_on(&self, holder: &Holder, seat: &Seat, signer: &mut dyn Signer, job: Job) {
+        let Job { message, key, deadline, done, came, tried, failed: _ } = job;
         let (issuer, began) = (message.issuer, Instant::now());
         if let Err(late) = in_time(deadline) {
-            self.breakers.undecided(issuer);
+            holder.breakers.undecided(issuer);
             return answer(done, Err(late));
         }
-        if let Err(resting) = self.breakers.still_admits(issuer, began) {
+        if !self.holders.are_several()
+            && let Err(resting) = holder.breakers.still_admits(issuer, began)
+        {
             return answer(done, Err(resting));
         }
-        seat.begin(issuer, began, deadline, done);
-        self.alarm.set(deadline.min(began + self.patience.hung_after));
-        let signed = catch_unwind(AssertUnwindSafe(|| self.sign_now(signer, message, &key, deadline)));
-        let signed = signed.unwrap_or_else(|_| {
+        // One token of several is waited for half the time, so that another has the other half.
+        let several = self.holders.are_several();
+        let half = if several { deadline.saturating_duration_since(began) / 2 } else { self.patience.hung_after };
+        let patience = self.patience.hung_after.min(half);
+        let shared = several.then(|| (key.clone(), tried, patience));
+        seat.begin(Given { issuer, began, deadline, done, shared });
+        self.alarm.set(deadline.min(began + patience));
+        let gate = Gate { deadline, issuer, closed: &key.closed, key_uses: &self.key_uses, touched: false.into() };
+        let bytes = catch_unwind(AssertUnwindSafe(|| bytes(signer, &message, &key, &gate)));
+        let bytes = bytes.unwrap_or_else(|_| {
             signer.distrust();
             Err(SignError::Panicked)
         });
-        match &signed {
-            Ok(_) => self.breakers.succeeded(issuer),
-            Err(error) if error.is_the_device_s() => self.breakers.failed(issuer, Instant::now()),
-            Err(_) => self.breakers.undecided(issuer),
+        // None where the message went into a signature, good or bad.
+        let (message, signed) = match bytes {
+            Ok(bytes) => (None, verified(signer, message, bytes, &key)),
+            Err(error) => (Some(message), Err(error)),
+        };
+        self.count(holder, issuer, &signed);
+        let (done, had_hung) = seat.finish();
+        if had_hung {
+            self.look_again();
         }
-        match seat.finish() {
-            Some(done) => answer(done, signed),
-            None => tracing::warn!(key = %issuer, "a signature came after its deadline, and is thrown away"),
-        }
-    }
-
-    fn sign_now(
-        &self,
-        signer: &mut dyn Signer,
-        message: Message,
-        key: &OpenKey,
-        deadline: Instant,
-    ) -> Result<Signature, SignError> {
-        let (issuer, kind, algorithm) = (message.issuer, key.public.kind(), message.algorithm);
-        if !kind.signs_with(algorithm) {
-            return Err(SignError::WrongAlgorithm { issuer, kind, algorithm });
-        }
-        let gate = Gate { deadline, issuer, closed: &key.closed, key_uses: &self.key_uses };
-        let bytes = signer.sign(key, algorithm, &message.to_be_signed, &gate)?;
-        let signature = Signature::verified(message, bytes, &key.public);
-        if signature.is_err() {
-            tracing::error!(key = %key.reference, "the device's signature does not verify");
-            signer.distrust();
-        }
-        signature
-    }
-
-    /// The life of the thread that watches.
-    fn watch(self: &Arc<Self>) {
-        while self.alarm.wait() {
-            let now = Instant::now();
-            let (late, mut next) = self.queue.overdue(now, |job| job.deadline);
-            for job in late {
-                self.breakers.undecided(job.message.issuer);
-                answer(job.done, Err(SignError::DeadlinePassed));
-            }
-            let seats: Vec<_> = self.seats().iter().map(Arc::clone).collect();
-            for seat in seats {
-                let seen = seat.look(now, self.patience.hung_after);
-                if let Some((issuer, done)) = seen.overdue {
-                    tracing::error!(key = %issuer, "the device did not sign until the deadline");
-                    answer(done, Err(SignError::Overdue { issuer }));
+        let Some(done) = done else {
+            return tracing::warn!(key = %issuer, token = holder.name, "a signature came after nobody waited for it any more, and is thrown away");
+        };
+        let tried = tried.and(holder.index);
+        match signed {
+            Err(error) => match self.goes_on(&key, tried, deadline, &error) {
+                Some(tried) => {
+                    tracing::warn!(key = %issuer, token = holder.name, %error, "a token failed; it is signed again");
+                    match message.filter(|_| !gate.was_touched()) {
+                        Some(message) => {
+                            self.put_back(Job {
+                                message,
+                                key: key.clone(),
+                                deadline,
+                                done,
+                                came,
+                                tried,
+                                failed: Some(error),
+                            });
+                        }
+                        None => answer(done, Err(SignError::SignAgain { failed: Box::new(error), tried })),
+                    }
                 }
-                if let Some(issuer) = seen.hangs {
-                    self.breakers.failed(issuer, now);
-                    self.replace(&seat);
-                }
-                next = next.into_iter().chain(seen.next).min();
-            }
-            if let Some(next) = next {
-                self.alarm.set(next);
-            }
+                None => answer(done, Err(error)),
+            },
+            Ok(signature) => answer(done, Ok(signature)),
         }
     }
 
-    /// Another thread takes the place of one whose call hangs.
-    fn replace(self: &Arc<Self>, hung: &Seat) {
-        let room = self.seats().len() < 2 * self.size;
-        tracing::error!(replaced = room, "a call hangs in the key device; its thread is lost until it comes back");
-        if !room {
-            return;
+    /// Whether another token does what this one failed to, or this one once more where no other is there; and who is not asked then.
+    fn goes_on(&self, key: &OpenKey, tried: Tried, deadline: Instant, error: &SignError) -> Option<Tried> {
+        if !self.holders.are_several() || !error.is_the_device_s() || in_time(deadline).is_err() {
+            return None;
         }
-        match self.seat(self.backend.signer()) {
-            Ok(()) => hung.dismiss(),
-            Err(error) => tracing::error!(%error, "no other thread takes its place"),
+        let now = Instant::now();
+        [Some(tried), tried.anew()].into_iter().flatten().find(|tried| self.holders.can(key, *tried, now))
+    }
+
+    fn put_back(&self, job: Job) {
+        let deadline = job.deadline;
+        match self.queue.put_back(job) {
+            Ok(()) => self.alarm.set(deadline),
+            Err(NotQueued::Closed(job) | NotQueued::Full(job)) => answer(job.done, Err(SignError::Stopped)),
         }
     }
+
+    /// What came of a job says how the token is.
+    fn count(&self, holder: &Holder, issuer: SpkiDigest, signed: &Result<Signature, SignError>) {
+        match signed {
+            Ok(_) => {
+                holder.signatures.fetch_add(1, Ordering::Relaxed);
+                if holder.breakers.succeeded(issuer) {
+                    self.look_again();
+                }
+            }
+            Err(error) if error.is_the_device_s() => {
+                holder.failures.fetch_add(1, Ordering::Relaxed);
+                if holder.breakers.failed(issuer, Instant::now()) && self.holders.are_several() {
+                    self.look_again();
+                    holder.alarm.set(Instant::now());
+                }
+            }
+            Err(_) => holder.breakers.undecided(issuer),
+        }
+    }
+
+    /// A job that one token was let in for ends without it.
+    fn undecided(&self, issuer: SpkiDigest) {
+        if let [only] = self.holders.all.as_slice() {
+            only.breakers.undecided(issuer);
+        }
+    }
+}
+
+/// The token's answer, not verified yet.
+fn bytes(signer: &mut dyn Signer, message: &Message, key: &OpenKey, gate: &Gate<'_>) -> Result<Vec<u8>, SignError> {
+    let (issuer, kind, algorithm) = (message.issuer, key.public.kind(), message.algorithm);
+    if !kind.signs_with(algorithm) {
+        return Err(SignError::WrongAlgorithm { issuer, kind, algorithm });
+    }
+    signer.sign(key, algorithm, &message.to_be_signed, gate)
+}
+
+fn verified(signer: &mut dyn Signer, message: Message, bytes: Vec<u8>, key: &OpenKey) -> Result<Signature, SignError> {
+    let signature = Signature::verified(message, bytes, &key.public);
+    if signature.is_err() {
+        tracing::error!(key = %key.reference, "the device's signature does not verify");
+        signer.distrust();
+    }
+    signature
 }
 
 /// Tells whoever waits.

@@ -74,6 +74,21 @@ pub enum BackendError {
         /// The token.
         token: String,
     },
+    /// A wrong PIN was tried on the token, and others have its keys.
+    #[error(
+        "a wrong PIN was tried on token {token} since its last log-in, and other tokens have its keys, so its PIN is left to you: log in once \
+         with the vendor's tool"
+    )]
+    PinDoubted {
+        /// The token.
+        token: String,
+    },
+    /// No token is there that could do it.
+    #[error("no token is there that could do this (away: {tokens}); mend one of them, it is taken in by itself")]
+    TokensAway {
+        /// Those that are not there.
+        tokens: String,
+    },
     /// Something else in this process is logged in, so that the token does not check this PIN.
     #[error(
         "token {token} is already logged in by another part of this process with another PIN, so this PIN proves nothing"
@@ -229,7 +244,17 @@ impl BackendError {
     pub fn is_about_the_pin(&self) -> bool {
         matches!(
             self,
-            Self::WrongPin { .. } | Self::PinFinalTry { .. } | Self::PinLocked { .. } | Self::PinNotProven { .. }
+            Self::WrongPin { .. }
+                | Self::PinFinalTry { .. }
+                | Self::PinLocked { .. }
+                | Self::PinNotProven { .. }
+                | Self::PinDoubted { .. }
         )
+    }
+
+    /// Whether the next log-in could be one too many, so that the same token is opened no more in this process. Where only the token's flags
+    /// were read, looking again is no attempt.
+    pub(crate) fn forbids_another_log_in(&self) -> bool {
+        matches!(self, Self::WrongPin { .. } | Self::PinLocked { .. } | Self::PinNotProven { .. })
     }
 }

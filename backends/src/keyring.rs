@@ -1,9 +1,10 @@
 //! The door: keys are made, opened and destroyed here, and a committed decision is signed.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,35 +13,37 @@ use hallmark_policy::key::{PublicKey, SpkiDigest};
 use secrecy::SecretString;
 
 use crate::{
-    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer},
-    config::{BackendConfig, SoftwareKeys},
+    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey},
+    choosing::Holders,
+    config::{BackendConfig, Choice, SoftwareKeys, TokenConfig},
     crew::Crew,
     desk::Desk,
     error::BackendError,
+    holder::{Holder, Opened, Stage},
     patience::Patience,
     pkcs11::{self, survey::Survey},
     reference::{KeyLabel, KeyReference},
+    several::{self, Cleared, Everywhere, Keepers, TokenStatus},
     sign_error::SignError,
     signature::{Message, Signature},
     software,
+    tried::Tried,
 };
 
 /// Threads that sign with software keys.
 const SOFTWARE_THREADS: usize = 2;
 
-/// The keys of one token or directory, and the threads that sign with them.
+/// The keys of one token or directory, or of several tokens that hold the same, and the threads that sign with them.
 ///
 /// `sign` takes what the ledger committed; no public function signs anything else. No call waits for the device without a
 /// bound: what hangs is answered with an error, and costs the thread it hangs in.
 pub struct Keyring {
-    backend: Arc<dyn Backend>,
     crew: Arc<Crew>,
-    /// Where keys are made, found and destroyed.
-    keys: Desk,
-    /// Where health and random numbers are asked for.
-    probe: Desk,
+    /// Those who look after the tokens, where there are several.
+    keepers: Option<Mutex<Keepers>>,
     patience: Patience,
-    description: Description,
+    /// On which token a key was made, until it is open.
+    made: Mutex<BTreeMap<SpkiDigest, usize>>,
 }
 
 /// What `sign` calls once, on a thread of the keyring, or at once on the caller's if nothing was queued. It must not block:
@@ -60,11 +63,8 @@ pub struct Health {
     pub key_uses: u64,
 }
 
-/// A backend and its signers, as they are opened.
-type Opened = (Arc<dyn Backend>, Vec<Box<dyn Signer>>);
-
 impl Keyring {
-    /// Opens the backend and its sessions, one after another; the first failure ends it.
+    /// Opens the backend and its sessions, one after another; the first failure ends it. Of several tokens, one is enough.
     ///
     /// # Errors
     /// See [`BackendError`]. A wrong PIN is tried once, in all.
@@ -77,76 +77,84 @@ impl Keyring {
         software_keys: SoftwareKeys,
         patience: Patience,
     ) -> Result<Self, BackendError> {
-        let open = move || -> Result<Opened, BackendError> {
-            let (backend, sessions): (Arc<dyn Backend>, _) = match config {
-                BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions } => {
-                    (Arc::new(pkcs11::Device::open(module, token_label, token_serial, pin, sessions)?), sessions)
-                }
-                BackendConfig::Software { directory, passphrase } => match software_keys {
-                    SoftwareKeys::Refused => return Err(BackendError::SoftwareNotAdmitted),
-                    SoftwareKeys::Admitted => {
-                        (Arc::new(software::Directory::open(directory, passphrase)?), SOFTWARE_THREADS)
-                    }
-                },
-            };
-            let mut signers: Vec<_> = (0..sessions).map(|_| backend.signer()).collect();
-            signers.iter_mut().try_for_each(|signer| signer.connect())?;
-            Ok((backend, signers))
+        let name = config.name();
+        let keyring = match config {
+            BackendConfig::Replicated { tokens, choice } => {
+                let (crew, keepers) = several::open(tokens, choice, patience)?;
+                Self { crew, keepers: Some(Mutex::new(keepers)), patience, made: Mutex::default() }
+            }
+            BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions } => {
+                let token = TokenConfig { module, label, serial, pin, sessions, waived: Vec::new() };
+                Self::over(name, move || pkcs11::open(token, false), patience)?
+            }
+            BackendConfig::Software { .. } if software_keys == SoftwareKeys::Refused => {
+                return Err(BackendError::SoftwareNotAdmitted);
+            }
+            BackendConfig::Software { directory, passphrase } => {
+                let open = move || -> Result<Opened, BackendError> {
+                    let backend: Arc<dyn Backend> = Arc::new(software::Directory::open(directory, passphrase)?);
+                    let mut signers: Vec<_> = (0..SOFTWARE_THREADS).map(|_| backend.signer()).collect();
+                    signers.iter_mut().try_for_each(|signer| signer.connect())?;
+                    Ok((backend, signers))
+                };
+                Self::over(name, open, patience)?
+            }
         };
-        let keyring = Self::over(open, patience)?;
         tracing::info!(backend = %keyring.describe(), sessions = keyring.crew.size(), "key backend is open");
         Ok(keyring)
     }
 
     pub(crate) fn over(
+        name: String,
         open: impl FnOnce() -> Result<Opened, BackendError> + Send + 'static,
         patience: Patience,
     ) -> Result<Self, BackendError> {
-        let (keys, probe) = (Desk::open("keys")?, Desk::open("probe")?);
-        let open = move || {
-            let (backend, signers) = open()?;
-            let description = backend.describe();
-            Ok((backend, signers, description))
-        };
-        let (backend, signers, description) = keys.run("open its sessions", patience.start, open, drop)?;
-        let crew = Crew::start(Arc::clone(&backend), signers, patience)?;
-        Ok(Self { backend, crew, keys, probe, patience, description })
+        let holder = Arc::new(Holder::new(0, name)?);
+        let ((backend, signers), description) = holder.run_open(patience.start, open)?;
+        holder.is_opened(backend, description, signers.len());
+        holder.enter(Stage::Serves);
+        let crew = Crew::start(Holders::new(vec![Arc::clone(&holder)], Choice::default()), patience)?;
+        if let Err(error) = crew.join(&holder, signers) {
+            crew.stop();
+            return Err(error);
+        }
+        Ok(Self { crew, keepers: None, patience, made: Mutex::default() })
     }
 
-    /// Makes a key, reads it back and checks it. It signs nothing until [`Keyring::open`] was called.
+    /// Makes a key, reads it back and checks it. It signs nothing until [`Keyring::open`] was called. Of several tokens, the first that serves
+    /// makes it; how it comes into the others is their own replication.
     ///
     /// # Errors
     /// See [`BackendError`]; then no key is left behind, as far as the device lets it be removed.
     pub fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
-        let (backend, request) = (Arc::clone(&self.backend), request.clone());
-        let undoing = Arc::clone(&self.backend);
-        let undo = move |key: NewKey| {
-            if let Err(error) = undoing.destroy(&key.reference, key.public.digest()) {
-                tracing::error!(key = %key.reference, %error, "a key that came too late could not be removed");
-            }
-        };
-        self.keys.run("make a key", self.patience.make, move || backend.generate(&request), undo)
+        let (holder, key) = self.holders().generate(request, self.patience.make)?;
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(key.public.digest(), holder);
+        Ok(key)
     }
 
     /// Finds a key, compares its public key with the expected digest, checks that it is guarded as a CA key must be, and
-    /// lets it sign.
+    /// lets it sign. Of several tokens, it signs in those in which it is as it should be.
     ///
     /// # Errors
     /// See [`BackendError`]; a key that fails a check does not sign, also if it was open before.
     pub fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {
-        let own = reference.clone();
-        match self.operate("open a key", move |backend| backend.open(&own, expected)) {
-            Ok(public) => {
-                self.crew.admit(reference.clone(), public.clone());
-                Ok(public)
+        let opened = match self.holders().all.as_slice() {
+            [only] => {
+                let own = reference.clone();
+                let find = move |backend: &dyn Backend| backend.open(&own, expected);
+                let opened = only.operate("open a key", self.patience.operate, find, drop);
+                opened.inspect(|public| self.crew.admit(reference.clone(), public.clone(), only.index))
             }
-            Err(error) => {
-                if error.is_about_the_key() {
-                    self.crew.forget(expected);
-                }
-                Err(error)
-            }
+            _ => self.holders().open(reference, expected, self.patience.operate, |holder, public| {
+                self.crew.admit(reference.clone(), public.clone(), holder);
+            }),
+        };
+        match &opened {
+            Ok(_) => drop(self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&expected)),
+            Err(error) if error.is_about_the_key() => self.crew.forget(expected),
+            Err(_) => {}
         }
+        opened
     }
 
     /// Finds a key that an interrupted start left behind, before its public key was on record, and checks that it is
@@ -155,19 +163,20 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`].
     pub fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError> {
-        let reference = reference.clone();
-        self.operate("find a key", move |backend| backend.inspect(&reference, purpose))
+        self.holders().first(|holder| {
+            let own = reference.clone();
+            self.operate(holder, "find a key", move |backend| backend.inspect(&own, purpose))
+        })
     }
 
-    /// Destroys a key. It is no barrier against what is being signed: that is the ledger's fence.
+    /// Destroys a key, on every token that has it. It is no barrier against what is being signed: that is the ledger's fence.
     ///
     /// # Errors
     /// See [`BackendError`]; root keys are refused.
-    pub fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
-        let reference = reference.clone();
-        self.operate("destroy a key", move |backend| backend.destroy(&reference, expected))?;
+    pub fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Everywhere, BackendError> {
+        let done = self.holders().destroy(reference, expected, self.patience.operate)?;
         self.crew.forget(expected);
-        Ok(())
+        Ok(done)
     }
 
     /// What guards a key, attribute by attribute, as the device tells it.
@@ -175,8 +184,10 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`].
     pub fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
-        let reference = reference.clone();
-        self.operate("tell what guards a key", move |backend| backend.guards(&reference, expected))
+        self.holders().first(|holder| {
+            let own = reference.clone();
+            self.operate(holder, "tell what guards a key", move |backend| backend.guards(&own, expected))
+        })
     }
 
     /// Gives the token another PIN. Afterwards this keyring opens no session any more, since it has the PIN before: drop it.
@@ -184,8 +195,12 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`]; where the answer was lost, the token may have either.
     pub fn change_pin(&self, new: &SecretString) -> Result<(), BackendError> {
+        let [only] = self.holders().all.as_slice() else {
+            let detail = "the PIN of one of several tokens is changed with the vendor's tool".to_owned();
+            return Err(BackendError::Configuration { detail });
+        };
         let new = new.clone();
-        self.operate("change the PIN", move |backend| backend.change_pin(&new))
+        self.operate(only, "change the PIN", move |backend| backend.change_pin(&new))
     }
 
     /// Lets a key sign no longer: what waits for it is answered [`SignError::NotOpen`], also if it is opened again. One signature for each session may
@@ -194,22 +209,21 @@ impl Keyring {
         self.crew.forget(key);
     }
 
-    /// Destroys every key of that label: leftovers whose public keys are not on record, and twins. Says how many.
+    /// Destroys every key of that label, on every token: leftovers whose public keys are not on record, and twins.
     ///
     /// # Errors
-    /// See [`BackendError`]; nothing is destroyed if one of them is a root's.
-    pub fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {
-        let label = label.clone();
-        self.operate("destroy keys", move |backend| backend.clear(&label))
+    /// See [`BackendError`]; on a token where one of them is a root's, nothing is destroyed.
+    pub fn clear(&self, label: &KeyLabel) -> Result<Cleared, BackendError> {
+        self.holders().clear(label, self.patience.operate)
     }
 
-    /// Every private key that the token or directory holds, so that leftovers of an interrupted rotation are found.
+    /// Every private key that the tokens or the directory hold, so that leftovers of an interrupted rotation are found.
     /// Those whose names this signer cannot have given are left out.
     ///
     /// # Errors
     /// See [`BackendError`].
     pub fn list(&self) -> Result<Vec<KeyReference>, BackendError> {
-        self.operate("list its keys", |backend| backend.list())
+        self.holders().list(self.patience.operate)
     }
 
     /// Signs what the ledger committed, on a session's thread, and verifies the signature before `done` gets it.
@@ -221,11 +235,17 @@ impl Keyring {
         self.sign_message(committed.into(), deadline, done);
     }
 
-    /// How long a key is left alone, because the device failed it several times in a row. Whoever asks for a signature
-    /// meanwhile is answered [`SignError::Resting`].
+    /// As [`Keyring::sign`], for what a token failed to sign ([`SignError::SignAgain`]), by another one. The log says already that it is signed
+    /// again.
+    pub fn sign_again(&self, committed: Committed, deadline: Instant, tried: Tried, done: Done) {
+        self.sign_message_again(committed.into(), deadline, tried, done);
+    }
+
+    /// How long a key is left alone, because the device failed it several times in a row, or no token is there that has it. Whoever asks for a
+    /// signature meanwhile is answered [`SignError::Resting`].
     #[must_use]
     pub fn resting(&self, key: SpkiDigest) -> Option<Duration> {
-        self.crew.breakers().resting(key, Instant::now())
+        self.crew.resting(key)
     }
 
     /// Random bytes from the device.
@@ -233,30 +253,55 @@ impl Keyring {
     /// # Errors
     /// If the device does not answer.
     pub fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError> {
-        let (backend, length) = (Arc::clone(&self.backend), bytes.len());
-        let draw = move || {
-            let mut drawn = vec![0; length];
-            backend.random(&mut drawn).map(|()| drawn)
-        };
-        let drawn = self.probe.run("draw random numbers", self.patience.probe, draw, drop)?;
+        let length = bytes.len();
+        let drawn = self.holders().first(|holder| {
+            holder.ask("draw random numbers", self.patience.probe, move |backend| {
+                let mut drawn = vec![0; length];
+                backend.random(&mut drawn).map(|()| drawn)
+            })
+        })?;
         bytes.copy_from_slice(&drawn);
         Ok(())
     }
 
-    /// What the backend was when it was opened.
+    /// What the backend was when it was opened; of several tokens, the first that was there.
     #[must_use]
     pub fn describe(&self) -> Description {
-        self.description.clone()
+        self.holders().all.iter().find_map(|holder| holder.description()).cloned().unwrap_or_default()
     }
 
-    /// Asks the token whether it is there and logged in. Nothing is signed for it.
+    /// What each token was when it was opened, or that it is away.
+    #[must_use]
+    pub fn describe_all(&self) -> Vec<String> {
+        self.holders().all.iter().map(|holder| holder.told()).collect()
+    }
+
+    /// What the tokens are that have this key, for the record; all, where that is not known.
+    #[must_use]
+    pub fn places(&self, key: SpkiDigest) -> String {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        let has = |holder: &Holder| match self.crew.open_key(key) {
+            Some(open) => open.held.by(holder.index),
+            None => made == Some(holder.index),
+        };
+        let places: Vec<_> = self.holders().all.iter().filter(|holder| has(holder)).map(|it| it.told()).collect();
+        if places.is_empty() { self.describe_all().join("; ") } else { places.join("; ") }
+    }
+
+    /// Asks the token whether it is there and logged in; of several, one is enough. Nothing is signed for it.
     ///
     /// # Errors
     /// If it is not.
     pub fn health(&self) -> Result<Health, BackendError> {
-        let backend = Arc::clone(&self.backend);
-        self.probe.run("tell its health", self.patience.probe, move || backend.health(), drop)?;
+        self.holders()
+            .first(|holder| holder.ask("tell its health", self.patience.probe, |backend| backend.health()))?;
         Ok(self.threads())
+    }
+
+    /// How each token stands; the devices are not asked.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<TokenStatus> {
+        self.holders().statuses(&self.crew)
     }
 
     /// How the threads are doing; the device is not asked.
@@ -270,37 +315,52 @@ impl Keyring {
         }
     }
 
-    /// Whether a PIN was refused since the start, so that nothing logs in any more. The device is not asked.
+    /// Whether a PIN was refused since the start, so that nothing logs in any more: of several tokens, of all. The device is not asked.
     #[must_use]
     pub fn pin_is_refused(&self) -> bool {
-        self.backend.pin_is_refused()
+        self.holders().all.iter().all(|holder| match holder.backend() {
+            Some(backend) => backend.pin_is_refused(),
+            None => matches!(holder.stage(), Stage::Out(_)),
+        })
     }
 
     /// Takes no further jobs, finishes those that wait, and waits until the threads have gone. Dropping the keyring does the
     /// same. A thread whose call hangs is left behind.
     pub fn stop(&self) {
+        if let Some(keepers) = &self.keepers {
+            keepers.lock().unwrap_or_else(PoisonError::into_inner).stop(&self.crew, self.patience);
+        }
         self.crew.stop();
-        let backend = Arc::clone(&self.backend);
-        let close = move || {
-            backend.close();
-            Ok(())
-        };
-        if let Err(error) = self.keys.run("close its sessions", self.patience.stop, close, drop) {
-            tracing::error!(%error, "the sessions with the key device are left open");
+        for holder in self.holders().all.iter().filter(|holder| holder.backend().is_some()) {
+            let close = |backend: &dyn Backend| {
+                backend.close();
+                Ok(())
+            };
+            if let Err(error) = holder.operate("close its sessions", self.patience.stop, close, drop) {
+                tracing::error!(%error, token = holder.name, "the sessions with the key device are left open");
+            }
         }
     }
 
     pub(crate) fn sign_message(&self, message: Message, deadline: Instant, done: Done) {
-        self.crew.sign(message, deadline, done);
+        self.crew.sign(message, deadline, Tried::default(), done);
+    }
+
+    pub(crate) fn sign_message_again(&self, message: Message, deadline: Instant, tried: Tried, done: Done) {
+        self.crew.sign(message, deadline, tried, done);
+    }
+
+    fn holders(&self) -> &Holders {
+        self.crew.holders()
     }
 
     fn operate<T: Send + 'static>(
         &self,
+        holder: &Holder,
         operation: &'static str,
         work: impl FnOnce(&dyn Backend) -> Result<T, BackendError> + Send + 'static,
     ) -> Result<T, BackendError> {
-        let backend = Arc::clone(&self.backend);
-        self.keys.run(operation, self.patience.operate, move || work(backend.as_ref()), drop)
+        holder.operate(operation, self.patience.operate, work, drop)
     }
 }
 
@@ -337,6 +397,6 @@ impl Drop for Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keyring({})", self.description)
+        write!(f, "Keyring({})", self.describe_all().join("; "))
     }
 }

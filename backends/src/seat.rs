@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::ThreadId,
@@ -11,11 +11,12 @@ use std::{
 
 use hallmark_policy::key::SpkiDigest;
 
-use crate::keyring::Done;
+use crate::{backend::OpenKey, holder::Holder, keyring::Done, tried::Tried};
 
 /// One signing thread's place.
-#[derive(Default)]
 pub(crate) struct Seat {
+    /// The token whose session it has.
+    holder: Arc<Holder>,
     thread: OnceLock<ThreadId>,
     work: Mutex<Option<Work>>,
     dismissed: AtomicBool,
@@ -29,6 +30,26 @@ struct Work {
     /// Whoever waits; nobody once the deadline has passed.
     done: Option<Done>,
     hangs: bool,
+    /// Where other tokens may have the key.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// How work could go on with another token.
+struct Elsewhere {
+    key: OpenKey,
+    tried: Tried,
+    /// When to ask whether another token can do it; none once that was asked for the last time.
+    at: Option<Instant>,
+}
+
+/// What a thread was given to do.
+pub(crate) struct Given {
+    pub(crate) issuer: SpkiDigest,
+    pub(crate) began: Instant,
+    pub(crate) deadline: Instant,
+    pub(crate) done: Done,
+    /// The key, who has failed it, and how long one token is waited for, where several may have it.
+    pub(crate) shared: Option<(OpenKey, Tried, Duration)>,
 }
 
 /// What is to be done about a thread.
@@ -38,11 +59,35 @@ pub(crate) struct Seen {
     pub(crate) overdue: Option<(SpkiDigest, Done)>,
     /// The device hangs, since now.
     pub(crate) hangs: Option<SpkiDigest>,
+    /// It takes so long that another token should be asked, if one can do it.
+    pub(crate) slow: Option<Slow>,
     /// When to look again.
     pub(crate) next: Option<Instant>,
 }
 
+/// Work that takes long.
+pub(crate) struct Slow {
+    pub(crate) key: OpenKey,
+    /// Who has failed it, this one included.
+    pub(crate) tried: Tried,
+    pub(crate) waited: Duration,
+}
+
 impl Seat {
+    pub(crate) fn of(holder: &Arc<Holder>) -> Self {
+        Self {
+            holder: Arc::clone(holder),
+            thread: OnceLock::new(),
+            work: Mutex::default(),
+            dismissed: AtomicBool::new(false),
+        }
+    }
+
+    /// The token whose session it has.
+    pub(crate) fn holder(&self) -> &Arc<Holder> {
+        &self.holder
+    }
+
     /// The thread that sits here.
     pub(crate) fn taken_by(&self, thread: ThreadId) {
         // A seat is taken once.
@@ -54,13 +99,25 @@ impl Seat {
     }
 
     /// Work begins.
-    pub(crate) fn begin(&self, issuer: SpkiDigest, began: Instant, deadline: Instant, done: Done) {
-        *self.lock() = Some(Work { began, deadline, issuer, done: Some(done), hangs: false });
+    pub(crate) fn begin(&self, given: Given) {
+        let Given { issuer, began, deadline, done, shared } = given;
+        let elsewhere = shared.map(|(key, tried, patience)| Elsewhere { key, tried, at: Some(began + patience) });
+        *self.lock() = Some(Work { began, deadline, issuer, done: Some(done), hangs: false, elsewhere });
     }
 
-    /// Work ends; whoever still waits for it.
-    pub(crate) fn finish(&self) -> Option<Done> {
-        self.lock().take()?.done
+    /// Work ends; whoever still waits for it, and whether the device had been said to hang in it.
+    pub(crate) fn finish(&self) -> (Option<Done>, bool) {
+        let mut work = self.lock();
+        let Some(work) = work.take() else { return (None, false) };
+        if work.hangs {
+            self.holder.hung.fetch_sub(1, Ordering::SeqCst);
+        }
+        (work.done, work.hangs)
+    }
+
+    /// Whoever waits is told by the caller; the work goes on for nobody.
+    pub(crate) fn take_over(&self) -> Option<Done> {
+        self.lock().as_mut()?.done.take()
     }
 
     /// Whether the device hangs in this thread's work.
@@ -88,10 +145,25 @@ impl Seat {
         let hung_at = work.began + hung_after;
         if now >= hung_at && !work.hangs {
             work.hangs = true;
+            self.holder.hung.fetch_add(1, Ordering::SeqCst);
             seen.hangs = Some(work.issuer);
         }
-        let deadline = work.done.as_ref().map(|_| work.deadline);
-        seen.next = [deadline, (!work.hangs).then_some(hung_at)].into_iter().flatten().min();
+        let waits = work.done.is_some();
+        let mut slow_at = None;
+        if let Some(elsewhere) = work.elsewhere.as_mut().filter(|_| waits) {
+            if elsewhere.at.is_some_and(|at| now >= at) {
+                seen.slow = Some(Slow {
+                    key: elsewhere.key.clone(),
+                    tried: elsewhere.tried.and(self.holder.index),
+                    waited: now.saturating_duration_since(work.began),
+                });
+                // Once more when the device hangs: another token may be back by then.
+                elsewhere.at = (now < hung_at).then_some(hung_at);
+            }
+            slow_at = elsewhere.at;
+        }
+        let deadline = waits.then_some(work.deadline);
+        seen.next = [deadline, (!work.hangs).then_some(hung_at), slow_at].into_iter().flatten().min();
         seen
     }
 

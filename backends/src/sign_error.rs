@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hallmark_policy::key::{KeyKind, SignatureAlgorithm, SpkiDigest};
 
-use crate::{class::ErrorClass, error::BackendError};
+use crate::{class::ErrorClass, error::BackendError, tried::Tried};
 
 /// Why there is no signature.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,23 @@ pub enum SignError {
         /// When a request would be let through again.
         retry_after: Duration,
     },
+    /// The device has taken long, and another token has the key.
+    #[error("the device did not sign with key {issuer} within {} ms; what it still gives is thrown away", waited.as_millis())]
+    Slow {
+        /// The key.
+        issuer: SpkiDigest,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// One of several tokens failed, and there may be a signature that nobody got. Another one, or the same where no other is there, signs again
+    /// with [`Keyring::sign_again`](crate::Keyring::sign_again) once the log says that it does.
+    #[error("{failed}; it can be signed again")]
+    SignAgain {
+        /// What became of it.
+        failed: Box<SignError>,
+        /// For the one who asks again.
+        tried: Tried,
+    },
     /// A fault in this program, not in the device.
     #[error("signing ended by a fault in this program, which is in its log; nothing was released")]
     Panicked,
@@ -82,6 +99,8 @@ impl SignError {
             | Self::NotOpen { .. }
             | Self::WrongAlgorithm { .. }
             | Self::Resting { .. }
+            | Self::Slow { .. }
+            | Self::SignAgain { .. }
             | Self::Panicked => false,
         }
     }

@@ -133,6 +133,15 @@ fn device(subject: &Subject, kinds: &[KeyKind], findings: &mut Vec<Finding>) {
         ));
         return;
     };
+    one_device(place, kinds, findings);
+    for replica in &subject.replicas {
+        let heading = "what follows is of the replica";
+        findings.push(Finding::good("device", format!("{heading} `{}`", replica.token)));
+        one_device(replica, kinds, findings);
+    }
+}
+
+fn one_device(place: &configured::Device, kinds: &[KeyKind], findings: &mut Vec<Finding>) {
     let found = match survey(&place.module, &place.token, place.serial.as_deref()) {
         Ok(found) => found,
         Err(error) => {

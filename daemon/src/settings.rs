@@ -266,6 +266,27 @@ mod tests {
     }
 
     #[test]
+    fn the_example_has_every_key_of_a_replica_and_each_is_checked() {
+        let line = EXAMPLE.lines().find_map(|line| line.strip_prefix("# replica = ")).unwrap();
+        let read = |replica: &str| {
+            let text = EXAMPLE.replacen("sessions = 4  ", &format!("replica = {replica}\nsessions = 4  "), 1);
+            assert_ne!(text, EXAMPLE);
+            SignerFile::parse(&text)
+        };
+        read(line).unwrap();
+        let told = read(&line.replacen("token =", "tokne =", 1)).unwrap_err().join("\n");
+        let (_, known) = told.split_once("expected ").expect("the known keys");
+        let known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+        assert!(known.len() > 5, "{told}");
+        for key in known {
+            let misspelt = line.replacen(&format!("{key} = "), &format!("x{key} = "), 1);
+            assert_ne!(misspelt, line, "the example does not name `{key}` of a replica");
+            assert!(read(&misspelt).is_err(), "`{misspelt}` was taken");
+        }
+        assert!(read(&line.replacen("CKA_LOCAL", "CKA_SENSITIVE", 1)).is_err());
+    }
+
+    #[test]
     fn a_secret_that_was_typed_in_its_place_is_not_in_the_error() {
         for typed in [
             "\"12345678\"",

@@ -145,6 +145,7 @@ impl Inner {
             MakingError::Backend { .. }
             | MakingError::Authority(AuthorityError::Key { .. })
             | MakingError::Interrupted { .. }
+            | MakingError::CopiesLeft { .. }
             | MakingError::Hangs { .. } => {
                 let sentence = format!("{error}; the same call goes on where it stopped");
                 Reason::new(ReasonCode::DeviceFailed, "key", sentence).into()

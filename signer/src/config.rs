@@ -1,5 +1,7 @@
 //! The core's part of `signer.toml`: as it was typed, and as it is meant.
 
+mod backend;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -17,10 +19,8 @@ use hallmark_policy::{
 use hallmark_tlog::note::SignerKey;
 use serde::Deserialize;
 
-use crate::secret::{SecretError, SecretSource, read_private};
-
-/// Sessions if the configuration does not say.
-const SESSIONS_DEFAULT: usize = 4;
+pub use self::backend::{BackendTable, ChoiceWord, ReplicaTable, WaiverWord};
+use crate::secret::{SecretError, read_private};
 
 /// How long request ids are kept if the configuration does not say.
 const RETENTION_DEFAULT: Span = Span::from_secs(86_400);
@@ -108,32 +108,6 @@ pub struct LogTable {
     pub private: Vec<String>,
 }
 
-/// `[backend.*]`: exactly one.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub enum BackendTable {
-    /// A token behind a PKCS#11 module.
-    Pkcs11 {
-        /// Path of the module.
-        module: PathBuf,
-        /// Label of the token.
-        token: String,
-        /// Serial of the token, where labels are not unique.
-        serial: Option<String>,
-        /// The user PIN.
-        pin: SecretSource,
-        /// Signing sessions; 4 if not set.
-        sessions: Option<usize>,
-    },
-    /// Encrypted files: laboratories only, and only with `--allow-software-keys`.
-    Software {
-        /// Directory of the keys.
-        directory: PathBuf,
-        /// What they are encrypted with.
-        passphrase: SecretSource,
-    },
-}
-
 /// The core's configuration: everything is read and checked.
 #[derive(Debug)]
 pub struct CoreConfig {
@@ -219,11 +193,32 @@ pub enum ConfigError {
         detail: String,
     },
     /// A number of sessions that makes no sense.
-    #[error("`backend.pkcs11.sessions` is {sessions}; 1 to {} work", hallmark_backends::SESSIONS_MAX)]
+    #[error("`{field}` is {sessions}; 1 to {} work", hallmark_backends::SESSIONS_MAX)]
     Sessions {
+        /// Where it stands.
+        field: &'static str,
         /// What was typed.
         sessions: usize,
     },
+    /// More tokens than are looked after.
+    #[error("`backend.pkcs11` has {tokens} tokens with its replicas; {} work at most", hallmark_backends::TOKENS_MAX)]
+    Tokens {
+        /// How many there are.
+        tokens: usize,
+    },
+    /// One token that stands there twice.
+    #[error(
+        "`backend.pkcs11.replica` names the token `{token}` once more; a replica is another token, and `serial` tells those of one label apart"
+    )]
+    SameToken {
+        /// Its label.
+        token: String,
+    },
+    /// A choice where there is none.
+    #[error(
+        "`backend.pkcs11.choice` is for several tokens; name the others in `[[backend.pkcs11.replica]]`, or leave it out"
+    )]
+    ChoiceOfOne,
     /// What has ended would be forgotten too early.
     #[error(
         "`ledger.ended-retention` is {typed}, and is {ENDED_RETENTION_LEAST} at least: what has just ended may still be presented, and must be known"
@@ -362,35 +357,6 @@ impl LogTable {
             Ok(key)
         } else {
             Err(wrong(format!("its name is `{}`", key.verifier().name())))
-        }
-    }
-}
-
-impl BackendTable {
-    fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
-        match self {
-            Self::Pkcs11 { module, token, serial, pin, sessions } => {
-                let sessions = sessions.unwrap_or(SESSIONS_DEFAULT);
-                if !(1..=hallmark_backends::SESSIONS_MAX).contains(&sessions) {
-                    return Err(ConfigError::Sessions { sessions });
-                }
-                let pin = pin
-                    .read(directory)
-                    .map_err(|source| ConfigError::Secret { field: "backend.pkcs11.pin", source })?;
-                Ok(BackendConfig::Pkcs11 {
-                    module: directory.join(module),
-                    token_label: token.clone(),
-                    token_serial: serial.clone(),
-                    pin,
-                    sessions,
-                })
-            }
-            Self::Software { directory: keys, passphrase } => {
-                let passphrase = passphrase
-                    .read(directory)
-                    .map_err(|source| ConfigError::Secret { field: "backend.software.passphrase", source })?;
-                Ok(BackendConfig::Software { directory: directory.join(keys), passphrase })
-            }
         }
     }
 }

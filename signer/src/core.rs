@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hallmark_backends::{BackendError, Health, Keyring};
+use hallmark_backends::{BackendError, Health, Keyring, TokenStatus};
 use hallmark_ledger::{Event, Ledger};
 use hallmark_policy::{
     Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
@@ -190,6 +190,12 @@ impl Core {
     #[must_use]
     pub fn threads(&self) -> Health {
         self.inner.keyring.threads()
+    }
+
+    /// How each token (or the directory) with the keys stands; no device is asked.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<TokenStatus> {
+        self.inner.keyring.tokens()
     }
 
     /// Whether a PIN was refused since the start, so that nothing logs in any more; the device is not asked.

@@ -58,7 +58,7 @@ pub use bring::{OfflineRoot, Roots};
 pub use ca::{Ca, CrlList};
 pub use clock::{Clock, SystemClock};
 pub use crl::{Crl, NotDone};
-pub use hallmark_backends::{Health, SoftwareKeys};
+pub use hallmark_backends::{Health, SoftwareKeys, TokenStatus};
 pub use hallmark_ledger::{LedgerConfig, NextLog, RebuildError, Rebuilt, RollError, Rolled};
 pub use handed_over::{HandOver, HandOverError};
 pub use making::MakingError;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_backends::{
+use hallmark_backends::{Cleared,
     BackendError, KeyLabel, KeyPurpose, KeyReference, KeyReferenceError, KeyRequest, Keyring, NewKey,
 };
 use hallmark_ledger::{Event, KeyAction, LedgerError, Logged, Step};
@@ -99,6 +99,19 @@ pub enum MakingError {
         authority: String,
         /// How long it had.
         within: Duration,
+    },
+    /// A key is destroyed on the tokens that are there, and not on others.
+    #[error(
+        "authority `{authority}`: key `{key}` is destroyed where it could be; {} was away or failed, and may have a copy that is destroyed when it is \
+         back; hint: bring it back, or take it out of the configuration and initialise it", .tokens.join(", ")
+    )]
+    CopiesLeft {
+        /// The authority.
+        authority: String,
+        /// The key.
+        key: String,
+        /// The tokens.
+        tokens: Vec<String>,
     },
     /// Something is missing that the policy, or a step before, should have given.
     #[error(
@@ -231,19 +244,38 @@ impl Inner {
             reference: reference.to_owned(),
             spki: key.digest(),
             kind: key.kind(),
-            backend: self.keyring.describe().to_string(),
+            backend: self.keyring.places(key.digest()),
+        };
+        self.ledger.record(event, self.clock.wall().millis).await.map(drop)
+    }
+
+    /// Logs that a key was destroyed on a token.
+    pub(crate) async fn key_destroyed(
+        &self,
+        authority: &str,
+        reference: &str,
+        key: &PublicKey,
+        token: String,
+    ) -> Result<(), LedgerError> {
+        let event = Event::KeyEvent {
+            authority: authority.to_owned(),
+            action: KeyAction::Destroyed,
+            reference: reference.to_owned(),
+            spki: key.digest(),
+            kind: key.kind(),
+            backend: token,
         };
         self.ledger.record(event, self.clock.wall().millis).await.map(drop)
     }
 
     /// Destroys what an interrupted attempt left under a label, and logs how much that was.
-    pub(crate) async fn clear(self: &Arc<Self>, authority: &str, label: KeyLabel) -> Result<usize, MakingError> {
+    pub(crate) async fn clear(self: &Arc<Self>, authority: &str, label: KeyLabel) -> Result<Cleared, MakingError> {
         let name = label.as_str().to_owned();
         let cleared =
             self.device(authority, move |keyring| keyring.clear(&label)).await?.map_err(backend(authority))?;
-        if cleared > 0 {
-            let count = u64::try_from(cleared).unwrap_or(u64::MAX);
-            let backend = self.keyring.describe().to_string();
+        if cleared.keys > 0 {
+            let count = u64::try_from(cleared.keys).unwrap_or(u64::MAX);
+            let backend = self.keyring.describe_all().join("; ");
             let event = Event::KeysCleared { authority: authority.to_owned(), label: name, count, backend };
             self.ledger.record(event, self.clock.wall().millis).await?;
         }

@@ -35,6 +35,12 @@ struct OfAlarm {
     alarm: &'static str,
 }
 
+/// Which token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfToken {
+    token: String,
+}
+
 impl Inner {
     /// The text.
     pub(crate) fn metrics_text(&self, body: Bytes) -> Result<Reply, Failure> {
@@ -84,6 +90,33 @@ impl Inner {
         let unsent = Counter::<u64>::default();
         unsent.inc_by(self.unsent.load(Ordering::Relaxed));
         registry.register("answers_unsent", "Answers to calls whose front had gone, or did not read", unsent);
+        self.tokens(&mut registry);
         Ok(registry)
+    }
+
+    /// How the tokens (or the directory) stand. No device is asked.
+    fn tokens(&self, registry: &mut Registry) {
+        let [serves, sessions, hanging, keys] = [(); 4].map(|()| Family::<OfToken, Gauge>::default());
+        let [signatures, failures] = [(); 2].map(|()| Family::<OfToken, Counter>::default());
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for token in self.keyring.tokens() {
+            let of = OfToken { token: token.name };
+            serves.get_or_create(&of).set(token.away.is_none().into());
+            sessions.get_or_create(&of).set(number(token.sessions));
+            hanging.get_or_create(&of).set(number(token.hanging));
+            keys.get_or_create(&of).set(number(token.keys));
+            signatures.get_or_create(&of).inc_by(token.signatures);
+            failures.get_or_create(&of).inc_by(token.failures);
+        }
+        registry.register(
+            "token_serves",
+            "Whether a token signs: 0 while it is away, or out until the next start",
+            serves,
+        );
+        registry.register("token_sessions", "Signing sessions of a token", sessions);
+        registry.register("token_hanging", "Sessions of a token whose calls hang", hanging);
+        registry.register("token_keys", "Open keys that a token has, checked", keys);
+        registry.register("token_signatures", "Signatures that a token gave, each verified", signatures);
+        registry.register("token_failures", "Jobs that a token failed", failures);
     }
 }

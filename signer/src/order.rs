@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_backends::{SignError, Signature};
+use hallmark_backends::{SignError, Signature, Tried};
 use hallmark_issuance::{DraftError, assemble, draft, reassemble};
 use hallmark_ledger::{Answer, Committed, Event, Found, Issued, Logged};
 use hallmark_policy::{
@@ -251,7 +251,13 @@ async fn finish(
 ) -> Result<Outcome, Failure> {
     let Way { identity, issuer, deadline, keep, mut passage } = way;
     let index = committed.log_index();
-    let signature = match sign(core, committed, deadline, identity).await {
+    let (signature, keep) = match sign(core, committed, deadline, identity).await {
+        Ok((signature, Times::Once)) => (Ok(signature), keep),
+        // What is signed again is what is kept, before anybody sees it.
+        Ok((signature, Times::Again)) => (Ok(signature), Keep::BeforeReply),
+        Err(failure) => (Err(failure), keep),
+    };
+    let signature = match signature {
         Ok(signature) if passage.signed() => signature,
         Ok(_) => return Err(core.barred(index, identity).await),
         Err(failure) if passage.is_fenced() => return Err(core.never_signed(failure, identity).await),
@@ -285,23 +291,56 @@ async fn finish(
     }))
 }
 
-/// Lets the backend sign what was committed; a failure becomes an entry of its own.
+/// How often a key was used for a signature, as far as the log has to say so.
+enum Times {
+    Once,
+    Again,
+}
+
+/// Lets the backend sign what was committed; a failure becomes an entry of its own. Where one token failed and another has the key, it is signed
+/// again: as by [`resume`], the ledger logs that first, or voids it. The passage that the caller holds stands for both.
 async fn sign(
+    core: &Arc<Inner>,
+    mut committed: Committed,
+    deadline: Instant,
+    identity: &RequestIdentity,
+) -> Result<(Signature, Times), Failure> {
+    let index = committed.log_index();
+    let (mut tried, mut times) = (Tried::default(), Times::Once);
+    loop {
+        let error = match once(core, committed, deadline, tried).await {
+            Some(Ok(signature)) => return Ok((signature, times)),
+            Some(Err(error)) => error,
+            None => return Err(core.device_hangs(index).await),
+        };
+        let SignError::SignAgain { failed, tried: now_tried } = error else {
+            return Err(core.signing_failed(index, &error, identity).await);
+        };
+        let failure = core.signing_failed(index, &failed, identity).await;
+        (tried, times) = (now_tried, Times::Again);
+        match core.ledger.resume(identity, core.clock.wall().millis).await {
+            Ok(Issued::Committed { committed: again, .. }) => committed = again,
+            Ok(Issued::Refused { reasons, logged }) => return Err(core.refused(reasons, logged).await),
+            Ok(
+                Issued::Answered(_) | Issued::InFlight | Issued::SameAs(_) | Issued::Validated { .. } | Issued::Expired,
+            ) => return Err(failure),
+            Err(error) => return Err(core.ledger_failed(&error)),
+        }
+    }
+}
+
+/// One try of the backend; none if it gave no answer long after the deadline.
+async fn once(
     core: &Arc<Inner>,
     committed: Committed,
     deadline: Instant,
-    identity: &RequestIdentity,
-) -> Result<Signature, Failure> {
-    let index = committed.log_index();
+    tried: Tried,
+) -> Option<Result<Signature, SignError>> {
     let (done, signed) = oneshot::channel();
-    core.keyring.sign(committed, deadline, Box::new(move |result| drop(done.send(result))));
+    core.keyring.sign_again(committed, deadline, tried, Box::new(move |result| drop(done.send(result))));
     let patience = tokio::time::Instant::from_std(deadline) + SIGN_GRACE;
-    match tokio::time::timeout_at(patience, signed).await {
-        Ok(Ok(Ok(signature))) => Ok(signature),
-        Ok(Ok(Err(error))) => Err(core.signing_failed(index, &error, identity).await),
-        Ok(Err(_)) => Err(core.signing_failed(index, &SignError::Stopped, identity).await),
-        Err(_) => Err(core.device_hangs(index).await),
-    }
+    let signed = tokio::time::timeout_at(patience, signed).await.ok()?;
+    Some(signed.unwrap_or(Err(SignError::Stopped)))
 }
 
 /// A certificate that was made before, put together again.
@@ -348,6 +387,7 @@ pub(crate) fn sign_reason(error: &SignError, asked: &RequestIdentity) -> Reason 
         SignError::DeadlinePassed => {
             reason(ReasonCode::DeadlinePassed, &format!("the deadline passed before the key's turn{again}"))
         }
+        SignError::SignAgain { failed, .. } => sign_reason(failed, asked),
         SignError::Overdue { .. } => {
             reason(ReasonCode::DeadlinePassed, &format!("the key's device did not answer by the deadline{again}"))
         }
@@ -358,6 +398,7 @@ pub(crate) fn sign_reason(error: &SignError, asked: &RequestIdentity) -> Reason 
         SignError::NotOpen { .. }
         | SignError::WrongAlgorithm { .. }
         | SignError::Lied { .. }
+        | SignError::Slow { .. }
         | SignError::Panicked
         | SignError::Backend(_) => {
             reason(ReasonCode::DeviceFailed, &format!("the key's device did not give a good signature{again}"))
@@ -370,7 +411,8 @@ pub(crate) fn sign_code(error: &SignError) -> &'static str {
     match error {
         SignError::Busy => "QUEUE_FULL",
         SignError::DeadlinePassed => "DEADLINE_PASSED",
-        SignError::Overdue { .. } => "DEVICE_HANGS",
+        SignError::Overdue { .. } | SignError::Slow { .. } => "DEVICE_HANGS",
+        SignError::SignAgain { failed, .. } => sign_code(failed),
         SignError::Resting { .. } => "DEVICE_RESTS",
         SignError::Stopped => "STOPPING",
         SignError::NotOpen { .. } => "KEY_NOT_OPEN",

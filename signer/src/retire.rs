@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hallmark_backends::{BackendError, KeyLabel, KeyReference, Keyring};
-use hallmark_ledger::{EpochRecord, EpochState, Epochs, KeyAction, Step, StoredKey};
+use hallmark_ledger::{EpochRecord, EpochState, Epochs, Step, StoredKey};
 use hallmark_policy::{
     ReasonCode, SIGNER,
     crl::{CrlScope, RevocationReason},
@@ -150,33 +150,47 @@ async fn destroy(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingErr
     proven::intent(&core.ledger, epoch)?;
     core.ledger.prove_over(epoch)?;
     let (authority, generation) = (epoch.authority.clone(), epoch.generation);
-    let destroyed = match &epoch.key {
+    let (destroyed, mut away) = match &epoch.key {
         Some(key) => destroy_key(core, &authority, key).await?,
-        None => false,
+        None => (false, Vec::new()),
     };
     let label = KeyLabel::parse(&epoch.label)?;
     let cleared = core.device_within(&authority, DESTROY_TIME_MAX, move |keyring| keyring.clear(&label)).await?;
     let cleared = cleared.map_err(backend(&authority))?;
-    if let Some(key) = epoch.key.as_ref().filter(|_| destroyed || cleared > 0) {
+    if let Some(key) = epoch.key.as_ref().filter(|_| !destroyed && cleared.keys > 0) {
         let public = PublicKey::parse(&key.spki)?;
-        core.key_event(&authority, KeyAction::Destroyed, &key.reference, &public).await?;
+        let tokens = core.keyring.describe_all().join("; ");
+        core.key_destroyed(&authority, &key.reference, &public, tokens).await?;
+    }
+    away.extend(cleared.away);
+    away.sort();
+    away.dedup();
+    if !away.is_empty() {
+        return Err(MakingError::CopiesLeft { authority, key: epoch.label.clone(), tokens: away });
     }
     core.advance(Step::EpochDestroyed { authority, generation }).await?;
     Ok(())
 }
 
-/// Whether it was there and is destroyed. What is left of it, or has its name, goes with its label.
-async fn destroy_key(core: &Arc<Inner>, authority: &str, key: &StoredKey) -> Result<bool, MakingError> {
+/// Whether it was there and is destroyed, which is logged for each token; and the tokens that may still have it. What is left of it, or has its name,
+/// goes with its label.
+async fn destroy_key(core: &Arc<Inner>, authority: &str, key: &StoredKey) -> Result<(bool, Vec<String>), MakingError> {
     let expected = SpkiDigest::of(&key.spki);
     core.keyring.close(expected);
     let reference: KeyReference = key.reference.parse()?;
     let work = move |keyring: &Keyring| keyring.destroy(&reference, expected);
     match core.device_within(authority, DESTROY_TIME_MAX, work).await? {
-        Ok(()) => Ok(true),
+        Ok(done) => {
+            let (public, destroyed) = (PublicKey::parse(&key.spki)?, !done.on.is_empty());
+            for token in done.on {
+                core.key_destroyed(authority, &key.reference, &public, token).await?;
+            }
+            Ok((destroyed, done.away))
+        }
         // Destroyed before, and the answer or the entry was lost; or there are twins; or its public half is gone.
         Err(
             BackendError::KeyNotFound { .. } | BackendError::KeyAmbiguous { .. } | BackendError::WrongAttribute { .. },
-        ) => Ok(false),
+        ) => Ok((false, Vec::new())),
         Err(error) => Err(backend(authority)(error)),
     }
 }

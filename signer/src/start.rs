@@ -222,12 +222,16 @@ async fn start(
     let software = matches!(backend, BackendConfig::Software { .. });
     let keyring = Keyring::open_backend(backend, options.software_keys).map_err(Box::new)?;
     let clock = ClockGuard::new(options.clock, recovery.last_entry_at, recovery.clock_distrusted);
-    report.lines.push(format!("key backend: {}", keyring.describe()));
+    let backends = keyring.describe_all();
+    report.lines.extend(backends.iter().map(|backend| format!("key backend: {backend}")));
+    report.lines.extend(keyring.tokens().into_iter().filter_map(|token| {
+        let why = token.away?;
+        Some(format!("token {} is away: {why}; what it holds is signed with by the others", token.name))
+    }));
     report.lines.push(format!("decision log: {} entries", recovery.entries));
     let policy = Arc::new(policy);
-    let backend = keyring.describe().to_string();
     let since =
-        log_start(&ledger, &clock, &policy, recovery, (backend, software), options.config_sha256, report).await?;
+        log_start(&ledger, &clock, &policy, recovery, (backends, software), options.config_sha256, report).await?;
     let core = Core::new(ledger, keyring, clock, Current { policy: Arc::clone(&policy), since }, setting);
     let is_accepted = |accepted| match accepted {
         Acceptance::MissingCheckpoint => options.accept_missing_checkpoint,
@@ -332,7 +336,7 @@ async fn log_open_keys(core: &Core) -> Result<(), StartError> {
                 reference: key.reference,
                 spki: public.digest(),
                 kind: public.kind(),
-                backend: inner.keyring.describe().to_string(),
+                backend: inner.keyring.places(public.digest()),
             };
             inner.ledger.record(event, inner.clock.wall().millis).await?;
         }
@@ -356,13 +360,12 @@ async fn log_start(
     clock: &ClockGuard,
     policy: &Policy,
     recovery: Recovery,
-    (backend, software_keys): (String, bool),
+    (backends, software_keys): (Vec<String>, bool),
     config_sha256: [u8; 32],
     report: &mut StartReport,
 ) -> Result<Since, StartError> {
     let at = clock.wall().millis;
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let backends = vec![backend];
     ledger.record(Event::Start { version, config_sha256, backends, software_keys }, at).await?;
     if recovery.unclean {
         tracing::warn!(unsigned = recovery.pending, "the last run did not stop cleanly");

@@ -29,7 +29,7 @@ use hallmark_proto::{
 use hallmark_signer::{
     Clock, Core, Roots, SoftwareKeys, StartError, StartOptions, StartReport, WINDOW, config::CoreFile,
 };
-use hallmark_test_token::{MODULE, PIN, Token};
+use hallmark_test_token::{MODULE, PIN, Replica, Token};
 use hallmark_tlog::note::SignerKey;
 use prost::Message;
 use tempfile::TempDir;
@@ -57,6 +57,9 @@ pub const OPERATOR: &str = "spiffe://hallmark.lab/operator";
 /// Who may read metrics.
 pub const MONITOR: &str = "spiffe://hallmark.lab/prometheus";
 
+/// How long it may take until a copy of a key is taken in.
+const COPIES_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(15);
+
 /// Where the CA keys of a world live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
@@ -77,6 +80,8 @@ pub struct World {
     clocks: Clocks,
     /// Before the core, so that nothing hangs in the device when the core ends.
     device: Option<Device>,
+    /// Another token that gets copies of the keys, behind its own device.
+    replica: Option<(Replica, Device)>,
     core: Option<Core>,
     roots: Roots,
     refreshes_crls: bool,
@@ -163,6 +168,57 @@ impl World {
         Self { device: Some(Device::new()), ..Self::unmade(Where::SoftHsm, policy) }
     }
 
+    /// Two such tokens, each behind its own device, and the example policy's authority in both.
+    ///
+    /// # Panics
+    /// If the copies are not taken in.
+    pub async fn replicated(policy: &str) -> Self {
+        let mut world = Self::replicated_unmade(policy);
+        world.start(true).await.expect("the core starts");
+        world.replicate().await;
+        world
+    }
+
+    /// Files, and two such tokens: nothing is started and no authority made.
+    #[must_use]
+    pub fn replicated_unmade(policy: &str) -> Self {
+        let world = Self::unmade(Where::SoftHsm, policy);
+        let replica = Token::make("replica").takes_keys_of(world.token());
+        Self { device: Some(Device::new()), replica: Some((replica, Device::new())), ..world }
+    }
+
+    /// The devices' own replication runs, and the signer takes the copies in.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn replicate(&self) {
+        self.replica().replicate();
+        let began = std::time::Instant::now();
+        let keys = || self.core().tokens().iter().map(|token| token.keys).collect::<Vec<_>>();
+        while keys().windows(2).any(|pair| pair[0] != pair[1]) {
+            assert!(began.elapsed() < COPIES_TIME_MAX, "{:?}", self.core().tokens());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The token with the copies.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn replica(&self) -> &Replica {
+        &self.replica.as_ref().expect("this world has two tokens").0
+    }
+
+    /// The devices in front of both tokens.
+    ///
+    /// # Panics
+    /// Where there is one.
+    #[must_use]
+    pub fn devices(&self) -> [&Device; 2] {
+        [self.device(), &self.replica.as_ref().expect("this world has two tokens").1]
+    }
+
     /// Files only: nothing is started and no authority made.
     #[must_use]
     pub fn unmade(place: Where, policy: &str) -> Self {
@@ -180,6 +236,7 @@ impl World {
             token,
             clocks,
             device: None,
+            replica: None,
             core: None,
             roots: Roots::new(),
             refreshes_crls: false,
@@ -282,10 +339,11 @@ impl World {
     pub fn core_file(&self) -> CoreFile {
         let backend = match &self.token {
             Some(token) => format!(
-                "[backend.pkcs11]\nmodule = '{}'\ntoken = '{}'\nserial = '{}'\npin = {{ file = 'secret' }}\nsessions = 3",
+                "[backend.pkcs11]\nmodule = '{}'\ntoken = '{}'\nserial = '{}'\npin = {{ file = 'secret' }}\nsessions = 3\n{}",
                 self.device.as_ref().map_or_else(|| MODULE.into(), Device::module).display(),
                 token.label(),
-                token.serial()
+                token.serial(),
+                self.replica_table()
             ),
             None => "[backend.software]\ndirectory = 'keys'\npassphrase = { file = 'secret' }".to_owned(),
         };
@@ -297,6 +355,16 @@ impl World {
             "[policy]\nfile = 'policy.toml'\n[ledger]\ndatabase = 'ledger.sqlite'\n{pages}\n[log]\norigin = '{ORIGIN}'\nkey = 'log.key'\npublish = 'log'\n{backend}\n{drain}\n"
         );
         toml::from_str(&text).expect("the configuration parses")
+    }
+
+    fn replica_table(&self) -> String {
+        let Some((replica, device)) = &self.replica else { return String::new() };
+        format!(
+            "[[backend.pkcs11.replica]]\nmodule = '{}'\ntoken = '{}'\nserial = '{}'\npin = {{ file = 'secret' }}",
+            device.module().display(),
+            replica.label(),
+            replica.serial()
+        )
     }
 
     /// Starts the core.

@@ -5,7 +5,9 @@ mod device;
 mod faulty;
 mod keys;
 mod ladder;
+mod pair;
 mod signing;
+mod tokens;
 
 use std::{
     sync::mpsc,

@@ -121,7 +121,7 @@ fn a_signature_that_does_not_verify_is_not_released() {
         let signers = vec![liar.signer()];
         Ok((liar, signers))
     };
-    let keyring = Keyring::over(open, Patience::default()).unwrap();
+    let keyring = Keyring::over("liar".to_owned(), open, Patience::default()).unwrap();
     keyring.open(&key.reference, key.public.digest()).unwrap();
     let job = message(key.public.digest(), SignatureAlgorithm::EcdsaSha256);
     let error = sign(&keyring, job, AMPLE).unwrap_err();

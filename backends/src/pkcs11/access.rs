@@ -16,7 +16,7 @@ use cryptoki::{
 use secrecy::SecretString;
 
 use super::{failure::failed, module::Module, session::TokenSession};
-use crate::error::BackendError;
+use crate::{config::Waiver, error::BackendError};
 
 /// A token, as the configuration names it, and the PIN to it.
 pub(crate) struct Access {
@@ -28,6 +28,8 @@ pub(crate) struct Access {
     opening: Mutex<Opening>,
     /// The PIN was refused: nobody tries again.
     pin_refused: AtomicBool,
+    /// Where other tokens hold the same keys: what need not hold of a copy's history. None where it is the only one.
+    beside: Option<Vec<Waiver>>,
 }
 
 /// What is known from earlier openings.
@@ -58,7 +60,34 @@ impl Access {
             pin,
             opening: Mutex::default(),
             pin_refused: AtomicBool::new(false),
+            beside: None,
         })
+    }
+
+    /// Other tokens hold the same keys, so that this one can be spared: a token on which a wrong PIN was tried is left to people, since starts
+    /// follow each other for other tokens' sake, and each would be one more attempt.
+    pub(super) fn beside_others(self, waived: Vec<Waiver>) -> Self {
+        Self { beside: Some(waived), ..self }
+    }
+
+    pub(super) fn is_beside_others(&self) -> bool {
+        self.beside.is_some()
+    }
+
+    /// What need not hold of a key's history here.
+    pub(super) fn waived(&self) -> &[Waiver] {
+        self.beside.as_deref().unwrap_or_default()
+    }
+
+    /// Whether both are ways to one token, as the configuration names it.
+    pub(super) fn is_same_token(&self, other: &Self) -> bool {
+        (&self.label, &self.serial) == (&other.label, &other.serial)
+    }
+
+    /// Whether the token is there, without a session of its own.
+    pub(super) fn is_present(&self) -> bool {
+        let _inside = self.module.life.enter();
+        self.token().is_ok()
     }
 
     /// Whether the PIN was refused.
@@ -75,6 +104,7 @@ impl Access {
         if let Err(error) = &session
             && opening.succeeded
             && self.module.life.is_over(error)
+            && !self.module.serves_others(self)
             && self.module.life.renew(&self.module.context, life)
         {
             session = self.open_session(mode);
@@ -199,6 +229,9 @@ impl Access {
         }
         if !token.user_pin_initialized() {
             return Err(BackendError::PinNotSet { token: self.name() });
+        }
+        if token.user_pin_count_low() && self.beside.is_some() {
+            return Err(BackendError::PinDoubted { token: self.name() });
         }
         if token.user_pin_count_low() {
             tracing::warn!(token = self.name(), "a wrong PIN was tried on this token since the last log-in");

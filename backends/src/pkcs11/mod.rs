@@ -15,7 +15,6 @@ pub(crate) mod throwaway;
 
 use std::{
     cell::Cell,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -36,8 +35,9 @@ use self::{
 };
 use crate::{
     backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer},
-    config::SESSIONS_MAX,
+    config::{SESSIONS_MAX, TokenConfig},
     error::BackendError,
+    holder::Opened,
     reference::{KeyLabel, KeyReference},
 };
 
@@ -61,19 +61,28 @@ pub(crate) struct Device {
     leftovers: Mutex<Vec<KeyReference>>,
 }
 
+/// Opens a token and its signing sessions, one after another; the first failure ends it. `beside` others that hold the same keys.
+pub(crate) fn open(token: TokenConfig, beside: bool) -> Result<Opened, BackendError> {
+    let sessions = token.sessions;
+    if !(1..=SESSIONS_MAX).contains(&sessions) {
+        let detail = format!("`sessions` is {sessions}; write 1 to {SESSIONS_MAX}");
+        return Err(BackendError::Configuration { detail });
+    }
+    let device: Arc<dyn Backend> = Arc::new(Device::open(token, beside)?);
+    let mut signers: Vec<_> = (0..sessions).map(|_| device.signer()).collect();
+    signers.iter_mut().try_for_each(|signer| signer.connect())?;
+    Ok((device, signers))
+}
+
 impl Device {
-    pub(crate) fn open(
-        module: PathBuf,
-        label: String,
-        serial: Option<String>,
-        pin: SecretString,
-        sessions: usize,
-    ) -> Result<Self, BackendError> {
-        if !(1..=SESSIONS_MAX).contains(&sessions) {
-            let detail = format!("`sessions` is {sessions}; write 1 to {SESSIONS_MAX}");
-            return Err(BackendError::Configuration { detail });
+    fn open(token: TokenConfig, beside: bool) -> Result<Self, BackendError> {
+        let TokenConfig { module, label, serial, pin, sessions: _, waived } = token;
+        let mut access = Access::new(&module, label, serial, pin)?;
+        if beside {
+            access = access.beside_others(waived);
         }
-        let access = Arc::new(Access::new(&module, label, serial, pin)?);
+        let access = Arc::new(access);
+        access.module.is_used_by(&access);
         let anchor = Mutex::new(Some(access.session(Mode::Write)?));
         let probe = Mutex::new(Some(access.session(Mode::Read)?));
         Ok(Self { access, anchor, probe, leftovers: Mutex::default() })
@@ -137,8 +146,9 @@ impl Backend for Device {
 
     fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {
         self.anchored_twice(|session| {
-            match objects::find(session, reference, expected)?.as_slice() {
-                [found] => objects::check(session, found, reference).map(|()| found.public.clone()),
+            let waived = self.access.waived();
+            match objects::find(session, reference, expected, waived)?.as_slice() {
+                [found] => objects::check(session, found, reference, waived).map(|()| found.public.clone()),
                 // Twins, each checked; the first signature tells them apart.
                 [found, ..] => Ok(found.public.clone()),
                 [] => Err(BackendError::KeyNotFound { key: reference.clone() }),
@@ -157,7 +167,7 @@ impl Backend for Device {
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
         let begun = Cell::new(false);
         self.anchored_twice(|session| {
-            let found = match objects::find_one(session, reference, expected) {
+            let found = match objects::find_one(session, reference, expected, self.access.waived()) {
                 // By the first attempt, whose answer was lost; its public half may be left.
                 Err(BackendError::KeyNotFound { .. }) if begun.get() => return objects::remove(session, reference),
                 found => found?,
@@ -221,7 +231,7 @@ impl Backend for Device {
 
     fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
         self.anchored_twice(|session| {
-            let found = objects::find_one(session, reference, expected)?;
+            let found = objects::find_one(session, reference, expected, self.access.waived())?;
             objects::guards(session, &found)
         })
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
@@ -11,6 +11,7 @@ use cryptoki::context::Pkcs11;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    access::Access,
     raw::RawCalls,
     renewal::{Life, initialize},
 };
@@ -28,6 +29,8 @@ pub(super) struct Module {
     pub(super) life: Life,
     proof: hmac::Key,
     proven: Mutex<BTreeMap<String, hmac::Tag>>,
+    /// The tokens that are used through it.
+    users: Mutex<Vec<Weak<Access>>>,
 }
 
 impl Module {
@@ -44,10 +47,33 @@ impl Module {
         let calls = RawCalls::load(&path).map_err(|error| refused(error.to_string()))?;
         let proof = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map_err(|_| BackendError::Library { operation: "draw a random key" })?;
-        let module =
-            Arc::new(Self { path: path.clone(), context, calls, life: Life::new(), proof, proven: Mutex::default() });
+        let module = Arc::new(Self {
+            path: path.clone(),
+            context,
+            calls,
+            life: Life::new(),
+            proof,
+            proven: Mutex::default(),
+            users: Mutex::default(),
+        });
         modules.insert(path, Arc::clone(&module));
         Ok(module)
+    }
+
+    /// A token is used through it.
+    pub(super) fn is_used_by(&self, access: &Arc<Access>) {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        users.retain(|user| user.strong_count() > 0);
+        users.push(Arc::downgrade(access));
+    }
+
+    /// Whether another token than this one is there: then the module is well, and finalising it would end the sessions with that token.
+    pub(super) fn serves_others(&self, access: &Access) -> bool {
+        let users: Vec<_> = {
+            let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+            users.iter().filter_map(Weak::upgrade).collect()
+        };
+        users.iter().any(|user| !user.is_same_token(access) && user.is_present())
     }
 
     /// Remembers, as a keyed digest, that this PIN logged in to the token of that serial.

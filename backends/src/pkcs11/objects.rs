@@ -10,6 +10,7 @@ use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
 use super::{access::is_user, failure::failed, template};
 use crate::{
     backend::{Guard, KeyPurpose},
+    config::Waiver,
     encoding,
     error::BackendError,
     reference::{KeyLabel, KeyReference, KeyReferenceError},
@@ -30,7 +31,12 @@ pub(crate) struct Found {
 
 /// Finds a key by its name and its public key. Where others have its name, the public key object tells which is meant; of private key
 /// objects that are alike, the caller finds the one whose signature verifies.
-pub(crate) fn find(session: &Session, key: &KeyReference, expected: SpkiDigest) -> Result<Vec<Found>, BackendError> {
+pub(crate) fn find(
+    session: &Session,
+    key: &KeyReference,
+    expected: SpkiDigest,
+    waived: &[Waiver],
+) -> Result<Vec<Found>, BackendError> {
     let private = named(session, key, ObjectClass::PRIVATE_KEY)?;
     if private.is_empty() {
         return Err(no_private_key(session, key)?);
@@ -41,7 +47,7 @@ pub(crate) fn find(session: &Session, key: &KeyReference, expected: SpkiDigest) 
     for private_object in private {
         let twin = Found { private_object, public_object, public: public.clone() };
         // What is wrong with the only one is said by whoever checks it.
-        if alone || check(session, &twin, key).is_ok() {
+        if alone || check(session, &twin, key, waived).is_ok() {
             found.push(twin);
         }
     }
@@ -49,8 +55,13 @@ pub(crate) fn find(session: &Session, key: &KeyReference, expected: SpkiDigest) 
 }
 
 /// As [`find`], where it must be one: nothing may be done to a key that could be another.
-pub(crate) fn find_one(session: &Session, key: &KeyReference, expected: SpkiDigest) -> Result<Found, BackendError> {
-    let mut found = find(session, key, expected)?;
+pub(crate) fn find_one(
+    session: &Session,
+    key: &KeyReference,
+    expected: SpkiDigest,
+    waived: &[Waiver],
+) -> Result<Found, BackendError> {
+    let mut found = find(session, key, expected, waived)?;
     match (found.pop(), found.is_empty()) {
         (Some(found), true) => Ok(found),
         (Some(_) | None, _) => Err(BackendError::KeyAmbiguous { key: key.clone() }),
@@ -101,10 +112,18 @@ pub(crate) fn find_unproven(session: &Session, key: &KeyReference) -> Result<Fou
     Ok(Found { private_object, public_object, public })
 }
 
-/// Reads every guard of a private key back, one by one; absent is wrong. Of CKA_DESTROYABLE the device must say which.
-pub(crate) fn check(session: &Session, found: &Found, key: &KeyReference) -> Result<(), BackendError> {
+/// Reads every guard of a private key back, one by one; absent is wrong, but for what the configuration waives of a copy. Of CKA_DESTROYABLE
+/// the device must say which.
+pub(crate) fn check(
+    session: &Session,
+    found: &Found,
+    key: &KeyReference,
+    waived: &[Waiver],
+) -> Result<(), BackendError> {
     let kind = found.public.kind();
-    for wanted in template::asked_for(kind).into_iter().chain(template::told_by_the_device(kind)) {
+    let is_waived = |(name, _): &template::Wanted| waived.iter().any(|waiver| waiver.attribute() == *name);
+    let guards = template::asked_for(kind).into_iter().chain(template::told_by_the_device(kind));
+    for wanted in guards.filter(|wanted| !is_waived(wanted)) {
         check_one(session, found, key, wanted)?;
     }
     if destroyable(session, found.private_object)?.is_none() {
@@ -120,7 +139,7 @@ pub(crate) fn check_made(
     key: &KeyReference,
     purpose: KeyPurpose,
 ) -> Result<(), BackendError> {
-    check(session, found, key)?;
+    check(session, found, key, &[])?;
     check_one(session, found, key, template::needed_for(purpose))
 }
 

@@ -56,7 +56,8 @@ impl SessionSigner {
         let handle = match self.handles.get(&digest).filter(|(opening, _)| *opening == key.opening) {
             Some((_, handle)) => *handle,
             None => {
-                let found = session.run(|session| objects::find(session, &key.reference, digest))?;
+                let found =
+                    session.run(|session| objects::find(session, &key.reference, digest, self.access.waived()))?;
                 match found.as_slice() {
                     [found] => {
                         self.handles.insert(digest, (key.opening, found.private_object));
@@ -72,11 +73,14 @@ impl SessionSigner {
         let calls = &self.access.module.calls;
         let mechanism = template::signing(algorithm);
         // Inside, because it may have been waited for the module, and the key closed meanwhile.
-        let bytes = session.run(|session| match gate.pass() {
+        let signed = session.run(|session| match gate.pass() {
             Ok(()) => calls.sign(session, &mechanism, handle, data).map_err(failed).map(Ok),
             Err(error) => Ok(Err(error)),
-        })??;
-        Ok(encoded(algorithm, bytes))
+        });
+        if signed.as_ref().is_err_and(BackendError::began_nothing) {
+            gate.was_not_touched();
+        }
+        Ok(encoded(algorithm, signed??))
     }
 
     /// The first signature with a key whose name others have: each of them signs what was committed, and the one whose signature verifies
@@ -136,7 +140,8 @@ impl Signer for SessionSigner {
             Err(SignError::Backend(error)) => {
                 // A failure may leave an operation active in the session, so it is not used again.
                 self.distrust();
-                if !error.may_pass() {
+                // Where others have the key, what may have been signed is signed again when the log says so.
+                if !error.may_pass() || (self.access.is_beside_others() && gate.was_touched()) {
                     return Err(error.into());
                 }
                 tracing::warn!(key = %key.reference, %error, "a signature failed; once more in a new session");

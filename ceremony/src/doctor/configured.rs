@@ -21,6 +21,8 @@ pub struct Subject {
     pub(super) policy: Option<PathBuf>,
     pub(super) authority: Option<String>,
     pub(super) device: Option<Device>,
+    /// Further tokens that hold the same keys.
+    pub(super) replicas: Vec<Device>,
     pub(super) directories: Vec<(&'static str, PathBuf)>,
     pub(super) certificates: Vec<PathBuf>,
 }
@@ -76,6 +78,38 @@ struct Pkcs11Table {
     token: String,
     serial: Option<String>,
     sessions: Option<u64>,
+    #[serde(default)]
+    replica: Vec<ReplicaTable>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ReplicaTable {
+    module: Option<PathBuf>,
+    token: String,
+    serial: Option<String>,
+    sessions: Option<u64>,
+}
+
+impl Pkcs11Table {
+    /// The first token, and the others.
+    fn devices(self, directory: &Path) -> (Device, Vec<Device>) {
+        let first = Device {
+            module: directory.join(self.module),
+            token: self.token,
+            serial: self.serial,
+            firmware: None,
+            sessions: self.sessions.unwrap_or(SESSIONS_DEFAULT),
+        };
+        let other = |table: ReplicaTable| Device {
+            module: table.module.map_or_else(|| first.module.clone(), |module| directory.join(module)),
+            token: table.token,
+            serial: table.serial,
+            firmware: None,
+            sessions: table.sessions.unwrap_or(first.sessions),
+        };
+        let others = self.replica.into_iter().map(other).collect();
+        (first, others)
+    }
 }
 
 impl Subject {
@@ -117,6 +151,7 @@ impl Subject {
             policy: ceremony.policy.as_ref().map(|place| place.file.clone()),
             authority: ceremony.policy.as_ref().map(|place| place.authority.clone()),
             device,
+            replicas: Vec::new(),
             directories: vec![
                 ("the ceremony's directory", ceremony.directory.clone()),
                 ("the published log", book::published(log)),
@@ -127,18 +162,15 @@ impl Subject {
 
     fn of_signer(signer: SignerFile, directory: &Path) -> Self {
         let database = directory.join(signer.ledger.database);
+        let devices = signer.backend.pkcs11.map(|table| table.devices(directory));
+        let (device, replicas) = devices.map_or_else(Default::default, |(first, others)| (Some(first), others));
         let holder = database.parent().map_or_else(|| directory.to_owned(), Path::to_owned);
         Self {
             is_ceremony: false,
             policy: Some(directory.join(signer.policy.file)),
             authority: None,
-            device: signer.backend.pkcs11.map(|table| Device {
-                module: directory.join(table.module),
-                token: table.token,
-                serial: table.serial,
-                firmware: None,
-                sessions: table.sessions.unwrap_or(SESSIONS_DEFAULT),
-            }),
+            device,
+            replicas,
             directories: vec![("the ledger", holder), ("the published log", directory.join(signer.log.publish))],
             certificates: signer
                 .listen

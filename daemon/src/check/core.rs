@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
-    config::{BackendTable, ConfigError, LedgerTable, LogTable, RotationTable},
+    config::{BackendTable, ChoiceWord, ConfigError, LedgerTable, LogTable, ReplicaTable, RotationTable},
     secret::SecretSource,
 };
 
@@ -24,19 +24,18 @@ pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut 
 
 fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Findings) {
     match backend {
-        BackendTable::Pkcs11 { module, token, serial, pin, sessions } => {
-            let module = directory.join(module);
-            let serial = serial.as_ref().map(|serial| format!(" of serial `{serial}`")).unwrap_or_default();
-            findings.say(format!("live in the token `{token}`{serial} behind the module `{}`.", module.display()));
+        BackendTable::Pkcs11 { module, token, serial, pin, sessions, choice, replica } => {
+            findings.say(format!("live in the token {}.", place(token, serial.as_deref(), &directory.join(module))));
             if let Some(sessions) = sessions {
                 findings.say(format!("{sessions} sessions sign."));
             }
             tell_secret("PIN", "backend.pkcs11.pin", pin, directory, findings);
-            if module.components().count() > 1 && !module.is_file() {
-                findings.problem(format!(
-                    "`backend.pkcs11.module`: there is no file `{}`; hint: install the module, for SoftHSM the package softhsm2",
-                    module.display()
-                ));
+            tell_module("backend.pkcs11.module", &directory.join(module), findings);
+            tell_replicas(replica, module, *choice, directory, findings);
+            match backend.check(directory) {
+                // Told above, with its place.
+                Ok(()) | Err(ConfigError::Secret { .. }) => {}
+                Err(error) => findings.problem(sentence(&error)),
             }
         }
         BackendTable::Software { directory: keys, passphrase } => {
@@ -46,6 +45,53 @@ fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Finding
             ));
             tell_secret("passphrase", "backend.software.passphrase", passphrase, directory, findings);
         }
+    }
+}
+
+fn place(token: &str, serial: Option<&str>, module: &Path) -> String {
+    let serial = serial.map(|serial| format!(" of serial `{serial}`")).unwrap_or_default();
+    format!("`{token}`{serial} behind the module `{}`", module.display())
+}
+
+fn tell_module(field: &str, module: &Path, findings: &mut Findings) {
+    if module.components().count() > 1 && !module.is_file() {
+        findings.problem(format!(
+            "`{field}`: there is no file `{}`; hint: install the module, for SoftHSM the package softhsm2",
+            module.display()
+        ));
+    }
+}
+
+fn tell_replicas(
+    replicas: &[ReplicaTable],
+    first: &Path,
+    choice: Option<ChoiceWord>,
+    directory: &Path,
+    findings: &mut Findings,
+) {
+    for replica in replicas {
+        let module = directory.join(replica.module(first));
+        let place = place(&replica.token, replica.serial.as_deref(), &module);
+        findings
+            .say(format!("Copies of them are in the token {place}; the device's own replication brings them there."));
+        if let Some(sessions) = replica.sessions {
+            findings.say(format!("{sessions} sessions sign in it."));
+        }
+        if !replica.waive.is_empty() {
+            let waived = replica.waive.iter().map(|word| word.attribute().to_owned()).collect::<Vec<_>>();
+            findings.say(format!("Of a copy in it, {} need not be true.", quoted(&waived)));
+        }
+        tell_secret("PIN", "backend.pkcs11.replica.pin", &replica.pin, directory, findings);
+        if replica.module.is_some() {
+            tell_module("backend.pkcs11.replica.module", &module, findings);
+        }
+    }
+    if !replicas.is_empty() {
+        findings.say(match choice {
+            None | Some(ChoiceWord::LeastLoaded) => "Whichever token has a session free signs.",
+            Some(ChoiceWord::Ordered) => "The first token that serves signs, in this order.",
+        });
+        findings.say("A token in which a key is another, or less strictly kept, does not sign with it; one that is away is taken in when it is back.");
     }
 }
 

@@ -8,6 +8,8 @@
     reason = "a test that cannot have its token has failed"
 )]
 
+mod replica;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -25,6 +27,8 @@ use cryptoki::{
     slot::Slot,
     types::AuthPin,
 };
+
+pub use replica::Replica;
 
 /// Where Debian's package `softhsm2` puts the module.
 pub const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";

@@ -1,0 +1,376 @@
+//! Keys in several tokens: opened, found, destroyed on each.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use hallmark_policy::key::{PublicKey, SpkiDigest};
+
+use crate::{
+    backend::{Backend, KeyRequest, NewKey},
+    choosing::Holders,
+    config::{BackendConfig, Choice, TOKENS_MAX, TokenConfig},
+    crew::Crew,
+    error::BackendError,
+    holder::{Holder, Open, Stage},
+    keeper::{Keeper, lacks},
+    patience::Patience,
+    pkcs11,
+    reference::{KeyLabel, KeyReference},
+};
+
+/// How much longer is waited for the other tokens, once one has answered. Who comes later is taken in then.
+const OTHERS_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// On which tokens something was done, and which may have what it was done to and were not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Everywhere {
+    /// What the tokens are on which it was done.
+    pub on: Vec<String>,
+    /// The names of those that were away or failed. It is to be done again.
+    pub away: Vec<String>,
+}
+
+/// How many keys were destroyed, and which tokens may still have some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Keys that were destroyed.
+    pub keys: usize,
+    /// The names of the tokens that were away or failed. It is to be done again.
+    pub away: Vec<String>,
+}
+
+/// How a token stands, for monitoring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenStatus {
+    /// Its name, as configured.
+    pub name: String,
+    /// Why it does not serve; none if it does.
+    pub away: Option<String>,
+    /// Signing sessions.
+    pub sessions: usize,
+    /// Of which calls hang in the device.
+    pub hanging: usize,
+    /// Keys that are open and that it signs with.
+    pub keys: usize,
+    /// Signatures that it gave since the start, and verified.
+    pub signatures: u64,
+    /// Jobs that it failed since the start.
+    pub failures: u64,
+}
+
+/// The threads that look after the tokens.
+pub(crate) struct Keepers {
+    /// Closed when all of them have ended.
+    ended: mpsc::Receiver<()>,
+}
+
+/// What each token's opening came to: its place, and an error.
+type Begun = (usize, Result<(), BackendError>);
+
+/// Opens the tokens side by side. One that serves is enough; the others are taken in when they are there.
+pub(crate) fn open(
+    tokens: Vec<TokenConfig>,
+    choice: Choice,
+    patience: Patience,
+) -> Result<(Arc<Crew>, Keepers), BackendError> {
+    if !(2..=TOKENS_MAX).contains(&tokens.len()) {
+        let detail = format!("{} tokens are configured to hold the same keys; 2 to {TOKENS_MAX} work", tokens.len());
+        return Err(BackendError::Configuration { detail });
+    }
+    let holders = tokens.iter().enumerate().map(|(index, token)| Holder::new(index, token.name()).map(Arc::new));
+    let holders = holders.collect::<Result<Vec<_>, _>>()?;
+    let crew = Crew::start(Holders::new(holders.clone(), choice), patience)?;
+    let ((tell, begun), (ends, ended)) = (mpsc::channel(), mpsc::channel::<()>());
+    let keepers = Keepers { ended };
+    let started = holders.iter().zip(tokens).try_for_each(|(holder, token)| {
+        let open: Arc<Open> = Arc::new(move || pkcs11::open(token.clone(), true));
+        let mut keeper = Keeper::new(&crew, holder, open, patience);
+        let (index, tell, ends) = (holder.index, tell.clone(), ends.clone());
+        let keep = move || {
+            // Nobody may wait for it any more.
+            let _ = tell.send((index, keeper.begin()));
+            keeper.keep();
+            drop(ends);
+        };
+        thread::Builder::new()
+            .name("token".to_owned())
+            .spawn(keep)
+            .map(drop)
+            .map_err(|source| BackendError::Thread { source })
+    });
+    drop((tell, ends));
+    match started.and_then(|()| await_one(&begun, holders.len(), patience)) {
+        Ok(()) => Ok((crew, keepers)),
+        Err(error) => {
+            keepers.stop(&crew, patience);
+            crew.stop();
+            Err(error)
+        }
+    }
+}
+
+/// Waits until a token serves and the others have answered or had their time.
+fn await_one(begun: &mpsc::Receiver<Begun>, tokens: usize, patience: Patience) -> Result<(), BackendError> {
+    let (mut until, mut serves, mut failed) = (Instant::now() + patience.start, false, Vec::new());
+    for _ in 0..tokens {
+        match begun.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok((_, Ok(()))) => {
+                if !serves {
+                    until = until.min(Instant::now() + OTHERS_TIME_MAX);
+                }
+                serves = true;
+            }
+            // A mistake that no token's return mends.
+            Ok((_, Err(error @ BackendError::Configuration { .. }))) => return Err(error),
+            Ok((index, Err(error))) => failed.push((index, error)),
+            Err(_) => break,
+        }
+    }
+    if serves {
+        return Ok(());
+    }
+    // A wrong PIN comes first: whoever starts this again must know.
+    failed.sort_by_key(|(index, error)| (!error.is_about_the_pin(), *index));
+    let hung = BackendError::Hung { operation: "open its sessions", waited_secs: patience.start.as_secs() };
+    Err(failed.into_iter().next().map_or(hung, |(_, error)| error))
+}
+
+impl Keepers {
+    /// Ends them, and waits for those that do not wait for a device.
+    pub(crate) fn stop(&self, crew: &Crew, patience: Patience) {
+        crew.holders().all.iter().for_each(|holder| holder.alarm.end());
+        if matches!(self.ended.recv_timeout(patience.stop), Err(mpsc::RecvTimeoutError::Timeout)) {
+            tracing::error!("a token that does not answer is left alone");
+        }
+    }
+}
+
+impl Holders {
+    /// The tokens that are there, in order.
+    fn there(&self) -> Vec<Arc<Holder>> {
+        self.all.iter().filter(|holder| holder.serves()).map(Arc::clone).collect()
+    }
+
+    fn away(&self) -> Vec<String> {
+        self.all.iter().filter(|holder| !holder.serves()).map(|holder| holder.name.clone()).collect()
+    }
+
+    fn nobody(&self) -> BackendError {
+        BackendError::TokensAway { tokens: self.away().join(", ") }
+    }
+
+    /// Does something with the first token that can; of those that cannot, the first one's error is told.
+    pub(crate) fn first<T>(&self, mut work: impl FnMut(&Holder) -> Result<T, BackendError>) -> Result<T, BackendError> {
+        let mut failed = None;
+        for holder in self.there() {
+            match work(&holder) {
+                Ok(done) => return Ok(done),
+                Err(error) => {
+                    // Whoever looks after it looks now.
+                    holder.alarm.set(Instant::now());
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| self.nobody()))
+    }
+
+    /// Makes a key on the first token that can. Where one fails, what it may have left is its own to remove.
+    pub(crate) fn generate(&self, request: &KeyRequest, within: Duration) -> Result<(usize, NewKey), BackendError> {
+        let mut failed = None;
+        for holder in self.there() {
+            let (request, undoing) = (request.clone(), holder.backend().cloned());
+            let undo = move |key| undoing.iter().for_each(|backend| remove_late(backend.as_ref(), &key));
+            match holder.operate("make a key", within, move |backend| backend.generate(&request), undo) {
+                Ok(key) => return Ok((holder.index, key)),
+                Err(error) if self.are_several() && may_go_elsewhere(&error) => {
+                    tracing::error!(token = holder.name, %error, "a token made no key; the next one is asked");
+                    failed = failed.or(Some(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failed.unwrap_or_else(|| self.nobody()))
+    }
+
+    /// Opens a key on every token that is there or about to be. Tells `found` of each that has it, in the order in which they answer.
+    pub(crate) fn open(
+        &self,
+        reference: &KeyReference,
+        expected: SpkiDigest,
+        within: Duration,
+        mut found: impl FnMut(usize, &PublicKey),
+    ) -> Result<PublicKey, BackendError> {
+        let (tell, told) = mpsc::channel();
+        let mut asked: Vec<_> = self.there().iter().map(|holder| holder.index).collect();
+        for holder in &self.all {
+            let (holder, tell, reference) = (Arc::clone(holder), tell.clone(), reference.clone());
+            let ask = move || {
+                let find = move |backend: &dyn Backend| backend.open(&reference, expected);
+                let opened = if holder.await_opened(within) {
+                    holder.operate("open a key", within, find, drop)
+                } else {
+                    Err(BackendError::TokensAway { tokens: holder.name.clone() })
+                };
+                // Who asked may have enough; whoever looks after this token asks again.
+                let _ = tell.send((holder.index, opened));
+            };
+            let asking = thread::Builder::new().name("open-key".to_owned()).spawn(ask);
+            asking.map_err(|source| BackendError::Thread { source })?;
+        }
+        drop(tell);
+        let (mut until, mut public, mut failed) = (Instant::now() + within, None, Vec::new());
+        while let Ok((index, opened)) = told.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match opened {
+                Ok(key) => {
+                    found(index, &key);
+                    if public.is_none() {
+                        until = until.min(Instant::now() + OTHERS_TIME_MAX);
+                    }
+                    public = Some(key);
+                }
+                Err(error) => failed.push((index, error)),
+            }
+            asked.retain(|other| *other != index);
+            // One that is being opened finds the key itself, if it is open by then.
+            if public.is_some() && asked.is_empty() {
+                break;
+            }
+        }
+        let Some(public) = public else {
+            // Of one that is there, before of one that is away.
+            failed.sort_by_key(|(index, error)| (matches!(error, BackendError::TokensAway { .. }), *index));
+            return Err(failed.into_iter().next().map_or_else(|| self.nobody(), |(_, error)| error));
+        };
+        for (index, error) in failed {
+            if let Some(holder) = self.all.get(index).filter(|holder| holder.serves()) {
+                lacks(holder, &error);
+            }
+        }
+        Ok(public)
+    }
+
+    /// Destroys a key on every token that has it.
+    pub(crate) fn destroy(
+        &self,
+        reference: &KeyReference,
+        expected: SpkiDigest,
+        within: Duration,
+    ) -> Result<Everywhere, BackendError> {
+        let (mut done, mut failed) = (Everywhere { on: Vec::new(), away: self.away() }, None);
+        for holder in self.there() {
+            let own = reference.clone();
+            let destroy = move |backend: &dyn Backend| backend.destroy(&own, expected);
+            match holder.operate("destroy a key", within, destroy, drop) {
+                Ok(()) => done.on.push(holder.told()),
+                // What else has its name goes with its label.
+                Err(
+                    BackendError::KeyNotFound { .. }
+                    | BackendError::WrongKey { .. }
+                    | BackendError::KeyAmbiguous { .. }
+                    | BackendError::WrongAttribute { .. },
+                ) if self.are_several() => {}
+                Err(error) => {
+                    tracing::error!(token = holder.name, %error, "a key is not destroyed on this token");
+                    done.away.push(holder.name.clone());
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+        match failed {
+            Some(error) if done.on.is_empty() => Err(error),
+            None if done == Everywhere::default() => Err(BackendError::KeyNotFound { key: reference.clone() }),
+            Some(_) | None => Ok(done),
+        }
+    }
+
+    /// Destroys every key of a label on every token.
+    pub(crate) fn clear(&self, label: &KeyLabel, within: Duration) -> Result<Cleared, BackendError> {
+        let (mut done, mut failed) = (Cleared { keys: 0, away: self.away() }, None);
+        for holder in self.there() {
+            let own = label.clone();
+            match holder.operate("destroy keys", within, move |backend| backend.clear(&own), drop) {
+                Ok(keys) => done.keys += keys,
+                Err(error) => {
+                    tracing::error!(token = holder.name, %error, "keys are not destroyed on this token");
+                    done.away.push(holder.name.clone());
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+        match failed {
+            // Also where others did it: one that may not be destroyed is an error, wherever it is.
+            Some(error) if !self.are_several() || !error.may_pass() => Err(error),
+            Some(_) | None => Ok(done),
+        }
+    }
+
+    /// The keys of all tokens that are there, each once.
+    pub(crate) fn list(&self, within: Duration) -> Result<Vec<KeyReference>, BackendError> {
+        let mut keys = Vec::new();
+        for holder in self.there() {
+            for key in holder.operate("list its keys", within, |backend| backend.list(), drop)? {
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    /// How each stands.
+    pub(crate) fn statuses(&self, crew: &Crew) -> Vec<TokenStatus> {
+        use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+        let keys = crew.open_keys();
+        let one = |holder: &Arc<Holder>| TokenStatus {
+            name: holder.name.clone(),
+            away: match holder.stage() {
+                Stage::Serves => None,
+                Stage::Opens => Some("it is being opened".to_owned()),
+                Stage::Away(sentence) | Stage::Out(sentence) => Some(sentence),
+            },
+            sessions: holder.size(),
+            hanging: holder.hung.load(SeqCst),
+            keys: keys.iter().filter(|key| key.held.by(holder.index)).count(),
+            signatures: holder.signatures.load(Relaxed),
+            failures: holder.failures.load(Relaxed),
+        };
+        self.all.iter().map(one).collect()
+    }
+}
+
+/// Removes a key that was made after nobody waited for it any more.
+fn remove_late(backend: &dyn Backend, key: &NewKey) {
+    if let Err(error) = backend.destroy(&key.reference, key.public.digest()) {
+        tracing::error!(key = %key.reference, %error, "a key that came too late could not be removed");
+    }
+}
+
+/// Whether another token could make the key that this one did not.
+fn may_go_elsewhere(error: &BackendError) -> bool {
+    error.may_pass() || error.is_about_the_pin() || matches!(error, BackendError::Hung { .. })
+}
+
+impl TokenConfig {
+    /// For people: its label, and the serial where it is configured.
+    fn name(&self) -> String {
+        match &self.serial {
+            Some(serial) => format!("{} ({serial})", self.label),
+            None => self.label.clone(),
+        }
+    }
+}
+
+impl BackendConfig {
+    /// What the one place is called, where there is one.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Pkcs11 { token_label, .. } => token_label.clone(),
+            Self::Software { .. } => "files".to_owned(),
+            Self::Replicated { .. } => String::new(),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! `[backend.*]`: where CA keys live, as it was typed.
+
+use std::path::{Path, PathBuf};
+
+use hallmark_backends::{BackendConfig, Choice, SESSIONS_MAX, TOKENS_MAX, TokenConfig, Waiver};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::ConfigError;
+use crate::secret::SecretSource;
+
+/// Sessions if the configuration does not say.
+const SESSIONS_DEFAULT: usize = 4;
+
+/// `[backend.*]`: exactly one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum BackendTable {
+    /// A token behind a PKCS#11 module.
+    Pkcs11 {
+        /// Path of the module.
+        module: PathBuf,
+        /// Label of the token.
+        token: String,
+        /// Serial of the token, where labels are not unique.
+        serial: Option<String>,
+        /// The user PIN.
+        pin: SecretSource,
+        /// Signing sessions; 4 if not set.
+        sessions: Option<usize>,
+        /// Which of several tokens signs; `least-loaded` if not set.
+        choice: Option<ChoiceWord>,
+        /// `[[backend.pkcs11.replica]]`: further tokens, which hold copies of the same keys.
+        #[serde(default)]
+        replica: Vec<ReplicaTable>,
+    },
+    /// Encrypted files: laboratories only, and only with `--allow-software-keys`.
+    Software {
+        /// Directory of the keys.
+        directory: PathBuf,
+        /// What they are encrypted with.
+        passphrase: SecretSource,
+    },
+}
+
+/// `[[backend.pkcs11.replica]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ReplicaTable {
+    /// Path of the module; that of the first token if not set.
+    pub module: Option<PathBuf>,
+    /// Label of the token.
+    pub token: String,
+    /// Serial of the token, where labels are not unique.
+    pub serial: Option<String>,
+    /// The user PIN.
+    pub pin: SecretSource,
+    /// Signing sessions; as many as those of the first token if not set.
+    pub sessions: Option<usize>,
+    /// What a copy's history may lack here.
+    #[serde(default)]
+    pub waive: Vec<WaiverWord>,
+}
+
+/// `choice`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChoiceWord {
+    /// Whichever has a session free.
+    LeastLoaded,
+    /// The first that serves.
+    Ordered,
+}
+
+/// `waive`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum WaiverWord {
+    /// CKA_LOCAL.
+    #[serde(rename = "CKA_LOCAL")]
+    Local,
+    /// CKA_ALWAYS_SENSITIVE.
+    #[serde(rename = "CKA_ALWAYS_SENSITIVE")]
+    AlwaysSensitive,
+    /// CKA_NEVER_EXTRACTABLE.
+    #[serde(rename = "CKA_NEVER_EXTRACTABLE")]
+    NeverExtractable,
+}
+
+impl WaiverWord {
+    /// The attribute, as the specification names it.
+    #[must_use]
+    pub fn attribute(self) -> &'static str {
+        self.meant().attribute()
+    }
+
+    fn meant(self) -> Waiver {
+        match self {
+            Self::Local => Waiver::Local,
+            Self::AlwaysSensitive => Waiver::AlwaysSensitive,
+            Self::NeverExtractable => Waiver::NeverExtractable,
+        }
+    }
+}
+
+impl BackendTable {
+    pub(super) fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
+        match self {
+            Self::Pkcs11 { module, token, serial, pin, sessions, choice, replica } => {
+                let first = TokenConfig {
+                    module: directory.join(module),
+                    label: token.clone(),
+                    serial: serial.clone(),
+                    pin: read_pin(pin, "backend.pkcs11.pin", directory)?,
+                    sessions: read_sessions(sessions.unwrap_or(SESSIONS_DEFAULT), "backend.pkcs11.sessions")?,
+                    waived: Vec::new(),
+                };
+                if replica.is_empty() {
+                    return if choice.is_some() { Err(ConfigError::ChoiceOfOne) } else { Ok(alone(first)) };
+                }
+                let mut tokens = vec![first];
+                for table in replica {
+                    let token = table.read(&tokens, directory)?;
+                    tokens.push(token);
+                }
+                let choice = match choice {
+                    None | Some(ChoiceWord::LeastLoaded) => Choice::LeastLoaded,
+                    Some(ChoiceWord::Ordered) => Choice::Ordered,
+                };
+                let fits = tokens.len() <= TOKENS_MAX;
+                if fits {
+                    Ok(BackendConfig::Replicated { tokens, choice })
+                } else {
+                    Err(ConfigError::Tokens { tokens: tokens.len() })
+                }
+            }
+            Self::Software { directory: keys, passphrase } => {
+                let passphrase = passphrase
+                    .read(directory)
+                    .map_err(|source| ConfigError::Secret { field: "backend.software.passphrase", source })?;
+                Ok(BackendConfig::Software { directory: directory.join(keys), passphrase })
+            }
+        }
+    }
+
+    /// What is wrong with the replicas, as far as that can be told without their PINs.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn check(&self, directory: &Path) -> Result<(), ConfigError> {
+        self.read(directory).map(drop)
+    }
+}
+
+impl ReplicaTable {
+    /// The module's path: its own, or that of the first token.
+    #[must_use]
+    pub fn module<'a>(&'a self, first: &'a Path) -> &'a Path {
+        self.module.as_deref().unwrap_or(first)
+    }
+
+    /// Beside those before it.
+    fn read(&self, before: &[TokenConfig], directory: &Path) -> Result<TokenConfig, ConfigError> {
+        let first = before.first();
+        let own = self.module.as_ref().map(|module| directory.join(module));
+        let module = own.or_else(|| first.map(|first| first.module.clone())).unwrap_or_default();
+        let named = (&module, &self.token, &self.serial);
+        if before.iter().any(|token| (&token.module, &token.label, &token.serial) == named) {
+            return Err(ConfigError::SameToken { token: self.token.clone() });
+        }
+        let sessions = self.sessions.or_else(|| first.map(|first| first.sessions)).unwrap_or(SESSIONS_DEFAULT);
+        Ok(TokenConfig {
+            label: self.token.clone(),
+            serial: self.serial.clone(),
+            pin: read_pin(&self.pin, "backend.pkcs11.replica.pin", directory)?,
+            sessions: read_sessions(sessions, "backend.pkcs11.replica.sessions")?,
+            waived: self.waive.iter().map(|word| word.meant()).collect(),
+            module,
+        })
+    }
+}
+
+fn alone(token: TokenConfig) -> BackendConfig {
+    let TokenConfig { module, label, serial, pin, sessions, waived: _ } = token;
+    BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions }
+}
+
+fn read_pin(pin: &SecretSource, field: &'static str, directory: &Path) -> Result<SecretString, ConfigError> {
+    pin.read(directory).map_err(|source| ConfigError::Secret { field, source })
+}
+
+fn read_sessions(sessions: usize, field: &'static str) -> Result<usize, ConfigError> {
+    let fits = (1..=SESSIONS_MAX).contains(&sessions);
+    if fits { Ok(sessions) } else { Err(ConfigError::Sessions { field, sessions }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "module = '/m.so'\ntoken = 'a'\npin = { env = 'PATH' }\nsessions = 3\n";
+
+    fn read(more: &str) -> Result<BackendConfig, String> {
+        let table: BackendTable = toml::from_str(&format!("[pkcs11]\n{FIRST}{more}")).unwrap();
+        table.read(Path::new("/etc")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_token_is_no_choice_and_several_are_the_least_loaded_first() {
+        assert!(matches!(read(""), Ok(BackendConfig::Pkcs11 { sessions: 3, .. })));
+        assert!(read("choice = 'ordered'").unwrap_err().contains("is for several tokens"));
+        let replica = "replica = [{ token = 'b', pin = { env = 'PATH' }, waive = ['CKA_LOCAL'] }]";
+        let Ok(BackendConfig::Replicated { tokens, choice }) = read(replica) else { panic!() };
+        assert_eq!(choice, Choice::LeastLoaded);
+        let [_, second] = tokens.as_slice() else { panic!() };
+        assert_eq!((second.module.as_path(), second.sessions), (Path::new("/m.so"), 3));
+        assert_eq!(second.waived, [Waiver::Local]);
+        let ordered = read(&format!("choice = 'ordered'\n{replica}"));
+        assert!(matches!(ordered, Ok(BackendConfig::Replicated { choice: Choice::Ordered, .. })));
+    }
+
+    #[test]
+    fn what_cannot_work_with_several_tokens_is_told() {
+        let pin = "pin = { env = 'PATH' }";
+        let told = [
+            (format!("replica = [{{ token = 'a', {pin} }}]"), "names the token `a` once more"),
+            (format!("replica = [{{ token = 'b', {pin}, sessions = 0 }}]"), "`backend.pkcs11.replica.sessions` is 0"),
+            ("replica = [{ token = 'b', pin = { env = 'NO_SUCH' } }]".to_owned(), "`backend.pkcs11.replica.pin`"),
+            (
+                format!(
+                    "replica = [{}]",
+                    "{ token = 'b', serial = '@', pin = { env = 'PATH' } }, "
+                        .repeat(9)
+                        .split_inclusive('@')
+                        .enumerate()
+                        .map(|(n, part)| part.replace('@', &n.to_string()))
+                        .collect::<String>()
+                ),
+                "has 10 tokens",
+            ),
+        ];
+        for (more, sentence) in told {
+            let error = read(&more).unwrap_err();
+            assert!(error.contains(sentence), "{error}");
+        }
+        for unknown in ["waive = ['CKA_SENSITIVE']", "waive = ['CKA_EXTRACTABLE']", "sesions = 2"] {
+            let text = format!("[pkcs11]\n{FIRST}replica = [{{ token = 'b', {pin}, {unknown} }}]");
+            assert!(toml::from_str::<BackendTable>(&text).is_err(), "{unknown}");
+        }
+    }
+}
