@@ -28,7 +28,7 @@ struct Work {
     issuer: SpkiDigest,
     /// Whoever waits; nobody once the deadline has passed.
     done: Option<Done>,
-    hangs: bool,
+    hangs_since: Option<Instant>,
 }
 
 /// What is to be done about a thread.
@@ -55,7 +55,7 @@ impl Seat {
 
     /// Work begins.
     pub(crate) fn begin(&self, issuer: SpkiDigest, began: Instant, deadline: Instant, done: Done) {
-        *self.lock() = Some(Work { began, deadline, issuer, done: Some(done), hangs: false });
+        *self.lock() = Some(Work { began, deadline, issuer, done: Some(done), hangs_since: None });
     }
 
     /// Work ends; whoever still waits for it.
@@ -63,9 +63,9 @@ impl Seat {
         self.lock().take()?.done
     }
 
-    /// Whether the device hangs in this thread's work.
-    pub(crate) fn hangs(&self) -> bool {
-        self.lock().as_ref().is_some_and(|work| work.hangs)
+    /// Since when the device hangs in this thread's work, if it does.
+    pub(crate) fn hangs_since(&self) -> Option<Instant> {
+        self.lock().as_ref()?.hangs_since
     }
 
     /// The thread is to go when its work ends: another took its place.
@@ -86,12 +86,12 @@ impl Seat {
             seen.overdue = work.done.take().map(|done| (work.issuer, done));
         }
         let hung_at = work.began + hung_after;
-        if now >= hung_at && !work.hangs {
-            work.hangs = true;
+        if now >= hung_at && work.hangs_since.is_none() {
+            work.hangs_since = Some(hung_at);
             seen.hangs = Some(work.issuer);
         }
         let deadline = work.done.as_ref().map(|_| work.deadline);
-        seen.next = [deadline, (!work.hangs).then_some(hung_at)].into_iter().flatten().min();
+        seen.next = [deadline, work.hangs_since.is_none().then_some(hung_at)].into_iter().flatten().min();
         seen
     }
 
