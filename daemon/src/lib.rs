@@ -14,6 +14,7 @@ mod files;
 mod front_process;
 mod hang;
 mod hardening;
+mod health;
 mod heart;
 mod init;
 mod lab;
