@@ -28,12 +28,14 @@ mod probe;
 mod process;
 mod published;
 mod run;
+mod secrets;
 mod service_manager;
 mod settings;
 mod signals;
 mod starting;
 mod stdout;
 mod supervisor;
+mod terminal;
 mod trouble;
 mod user;
 

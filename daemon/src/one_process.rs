@@ -14,6 +14,7 @@ use crate::{
     link::{InProcess, OperatorsInProcess},
     logging,
     probe::{PROBE_INTERVAL, PROBE_TIME_MAX, Probe, ability},
+    secrets,
     service_manager::{self, State},
     settings::Settings,
     signals::{Asked, Signals},
@@ -29,7 +30,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Trouble> {
     let settings = Settings::read(&arguments.start.file)?;
     let front = settings.front()?;
     let operators = settings.operators_front()?;
-    let starting = Starting::read(&settings, &arguments.start)?;
+    let starting = Starting::read(&settings, &arguments.start, secrets::asked(&settings)?)?;
     tracing::warn!(
         "front and core are one process, which is for laboratories: nothing is kept from the half that the network reaches"
     );

@@ -15,6 +15,7 @@ use hallmark_policy::{
     time::{Span, SpanError},
 };
 use hallmark_tlog::note::SignerKey;
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::secret::{SecretError, SecretSource, read_private};
@@ -244,6 +245,16 @@ pub enum ConfigError {
 }
 
 impl CoreFile {
+    /// The same, with this secret where the key backend's is typed or is a credential; without a secret, the same.
+    #[must_use]
+    pub fn given(mut self, secret: Option<SecretString>) -> Self {
+        let source = self.backend.secret_mut();
+        if let (SecretSource::Typed | SecretSource::Credential(_), Some(secret)) = (&source, secret) {
+            *source = SecretSource::Given(secret);
+        }
+        self
+    }
+
     /// Reads everything that the tables name, beside the configuration file in `directory`.
     ///
     /// # Errors
@@ -367,6 +378,38 @@ impl LogTable {
 }
 
 impl BackendTable {
+    /// Where the PIN or the passphrase is.
+    #[must_use]
+    pub fn secret(&self) -> &SecretSource {
+        match self {
+            Self::Pkcs11 { pin: secret, .. } | Self::Software { passphrase: secret, .. } => secret,
+        }
+    }
+
+    fn secret_mut(&mut self) -> &mut SecretSource {
+        match self {
+            Self::Pkcs11 { pin: secret, .. } | Self::Software { passphrase: secret, .. } => secret,
+        }
+    }
+
+    /// What people call this secret.
+    #[must_use]
+    pub fn secret_name(&self) -> &'static str {
+        match self {
+            Self::Pkcs11 { .. } => "PIN",
+            Self::Software { .. } => "passphrase",
+        }
+    }
+
+    /// What is there, in the words of whoever is asked for its secret.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Pkcs11 { token, .. } => format!("token `{token}`"),
+            Self::Software { directory, .. } => format!("keys in `{}`", directory.display()),
+        }
+    }
+
     fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
         match self {
             Self::Pkcs11 { module, token, serial, pin, sessions } => {

@@ -12,4 +12,6 @@ mod starts;
 #[cfg(test)]
 mod subverted;
 #[cfg(test)]
+mod types;
+#[cfg(test)]
 mod users;
