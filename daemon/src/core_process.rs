@@ -21,6 +21,7 @@ use crate::{
     confine::confine,
     door::{Answers, Door, Quiet},
     hang::Hang,
+    hardening,
     heart::Heart,
     link::{ForCallers, ForOperators},
     own_files,
@@ -46,7 +47,10 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 /// Serves until it is told to stop.
 pub(crate) fn core(arguments: &CoreArguments) -> Result<(), Trouble> {
+    // While it is root's, if it is.
+    hardening::raise_limit_of_locked_memory();
     let heart = begin(&arguments.supervised, &arguments.logging)?;
+    hardening::keep_out_of_swap();
     let (doors, secret) = Doors::inherited()?;
     let settings = Settings::read(&arguments.start.file)?;
     confine(&own_files::of_core(&settings))?;

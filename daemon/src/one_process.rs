@@ -26,7 +26,9 @@ use crate::{
 /// Serves until it is told to stop.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Trouble> {
     hardening::close_to_others()?;
+    hardening::raise_limit_of_locked_memory();
     logging::start(&arguments.logging)?;
+    hardening::keep_out_of_swap();
     let settings = Settings::read(&arguments.start.file)?;
     let front = settings.front()?;
     let operators = settings.operators_front()?;

@@ -44,6 +44,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Trouble> {
         ),
     }
     let secret = secrets::asked(&settings)?;
+    if secret.is_some() {
+        hardening::raise_limit_of_locked_memory();
+        hardening::keep_out_of_swap();
+    }
     let doors = Doors::open(users.as_ref())?;
     let specs = spec::specs(arguments, &settings, users.as_ref(), &doors, secret)?;
     // One thread, so that children end with this process and not with one of its threads (PR_SET_PDEATHSIG).

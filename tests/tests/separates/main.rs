@@ -6,6 +6,8 @@ mod health;
 #[cfg(test)]
 mod locks;
 #[cfg(test)]
+mod locks_memory;
+#[cfg(test)]
 mod recovers;
 #[cfg(test)]
 mod starts;
