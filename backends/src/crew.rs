@@ -161,8 +161,9 @@ impl Crew {
         self.queue.waiting()
     }
 
-    pub(crate) fn hanging(&self) -> usize {
-        self.seats().iter().filter(|seat| seat.hangs()).count()
+    /// Since when each call hangs that does.
+    pub(crate) fn hanging_since(&self) -> Vec<Instant> {
+        self.seats().iter().filter_map(|seat| seat.hangs_since()).collect()
     }
 
     pub(crate) fn key_uses(&self) -> u64 {

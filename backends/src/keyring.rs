@@ -57,6 +57,8 @@ pub struct Health {
     pub sessions: usize,
     /// Of which calls hang in the device. While it is not 0, what the device still does with a key is out of sight.
     pub hanging: usize,
+    /// For how long the one does that has hung longest; none if none does.
+    pub longest: Option<Duration>,
     /// Jobs that wait.
     pub waiting: usize,
     /// How often a private key was used since the start.
@@ -307,9 +309,11 @@ impl Keyring {
     /// How the threads are doing; the device is not asked.
     #[must_use]
     pub fn threads(&self) -> Health {
+        let hanging = self.crew.hanging_since();
         Health {
             sessions: self.crew.size(),
-            hanging: self.crew.hanging(),
+            hanging: hanging.len(),
+            longest: hanging.into_iter().min().map(|since| since.elapsed()),
             waiting: self.crew.waiting(),
             key_uses: self.crew.key_uses(),
         }

@@ -29,7 +29,7 @@ struct Work {
     issuer: SpkiDigest,
     /// Whoever waits; nobody once the deadline has passed.
     done: Option<Done>,
-    hangs: bool,
+    hangs_since: Option<Instant>,
     /// Where other tokens may have the key.
     elsewhere: Option<Elsewhere>,
 }
@@ -102,17 +102,17 @@ impl Seat {
     pub(crate) fn begin(&self, given: Given) {
         let Given { issuer, began, deadline, done, shared } = given;
         let elsewhere = shared.map(|(key, tried, patience)| Elsewhere { key, tried, at: Some(began + patience) });
-        *self.lock() = Some(Work { began, deadline, issuer, done: Some(done), hangs: false, elsewhere });
+        *self.lock() = Some(Work { began, deadline, issuer, done: Some(done), hangs_since: None, elsewhere });
     }
 
     /// Work ends; whoever still waits for it, and whether the device had been said to hang in it.
     pub(crate) fn finish(&self) -> (Option<Done>, bool) {
         let mut work = self.lock();
         let Some(work) = work.take() else { return (None, false) };
-        if work.hangs {
+        if work.hangs_since.is_some() {
             self.holder.hung.fetch_sub(1, Ordering::SeqCst);
         }
-        (work.done, work.hangs)
+        (work.done, work.hangs_since.is_some())
     }
 
     /// Whoever waits is told by the caller; the work goes on for nobody.
@@ -120,9 +120,9 @@ impl Seat {
         self.lock().as_mut()?.done.take()
     }
 
-    /// Whether the device hangs in this thread's work.
-    pub(crate) fn hangs(&self) -> bool {
-        self.lock().as_ref().is_some_and(|work| work.hangs)
+    /// Since when the device hangs in this thread's work, if it does.
+    pub(crate) fn hangs_since(&self) -> Option<Instant> {
+        self.lock().as_ref()?.hangs_since
     }
 
     /// The thread is to go when its work ends: another took its place.
@@ -143,8 +143,8 @@ impl Seat {
             seen.overdue = work.done.take().map(|done| (work.issuer, done));
         }
         let hung_at = work.began + hung_after;
-        if now >= hung_at && !work.hangs {
-            work.hangs = true;
+        if now >= hung_at && work.hangs_since.is_none() {
+            work.hangs_since = Some(hung_at);
             self.holder.hung.fetch_add(1, Ordering::SeqCst);
             seen.hangs = Some(work.issuer);
         }
@@ -163,7 +163,7 @@ impl Seat {
             slow_at = elsewhere.at;
         }
         let deadline = waits.then_some(work.deadline);
-        seen.next = [deadline, (!work.hangs).then_some(hung_at), slow_at].into_iter().flatten().min();
+        seen.next = [deadline, work.hangs_since.is_none().then_some(hung_at), slow_at].into_iter().flatten().min();
         seen
     }
 

@@ -7,7 +7,10 @@ mod process;
 use std::path::Path;
 
 use hallmark_policy::meaning;
-use hallmark_signer::config::{ConfigError, read_policy};
+use hallmark_signer::{
+    config::{ConfigError, read_policy},
+    secret::SecretError,
+};
 
 use crate::{
     hardening,
@@ -74,9 +77,13 @@ fn findings(settings: &Settings) -> Findings {
         Err(error) => findings.problem(sentence(&error)),
     }
     if findings.problems.is_empty() {
-        // What the core finds is the last word, except about a key that is made later.
+        // What the core finds is the last word, except about a key that is made, and a secret that is given, later.
         match settings.core.read(&settings.directory) {
-            Ok(_) | Err(ConfigError::NoLogKey { .. }) => {}
+            Ok(_)
+            | Err(
+                ConfigError::NoLogKey { .. }
+                | ConfigError::Secret { source: SecretError::NotTyped | SecretError::NoCredentials(_), .. },
+            ) => {}
             Err(error) => findings.problem(sentence(&error)),
         }
     }

@@ -7,6 +7,7 @@ use std::{env, os::unix::net::UnixListener, sync::Arc, time::Duration};
 use hallmark_signer::Core;
 use listenfd::ListenFd;
 use rustix::process::{Signal, getpid, kill_process};
+use secrecy::SecretString;
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -20,10 +21,12 @@ use crate::{
     confine::confine,
     door::{Answers, Door, Quiet},
     hang::Hang,
+    hardening,
     heart::Heart,
     link::{ForCallers, ForOperators},
     own_files,
     probe::{PROBE_INTERVAL, PROBE_TIME_MAX, Probe, ability},
+    secrets::{SECRET_SOCKET, taken},
     service_manager::{self, State},
     settings::Settings,
     signals::{Asked, Signals},
@@ -44,11 +47,14 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 /// Serves until it is told to stop.
 pub(crate) fn core(arguments: &CoreArguments) -> Result<(), Trouble> {
+    // While it is root's, if it is.
+    hardening::raise_limit_of_locked_memory();
     let heart = begin(&arguments.supervised, &arguments.logging)?;
-    let doors = Doors::inherited()?;
+    hardening::keep_out_of_swap();
+    let (doors, secret) = Doors::inherited()?;
     let settings = Settings::read(&arguments.start.file)?;
     confine(&own_files::of_core(&settings))?;
-    let starting = Starting::read(&settings, &arguments.start)?;
+    let starting = Starting::read(&settings, &arguments.start, secret)?;
     until_orphaned(&heart, live(&heart, starting, doors, &settings))
 }
 
@@ -130,18 +136,19 @@ struct Doors {
 }
 
 impl Doors {
-    /// Those that this process was given (sd_listen_fds(3)).
-    fn inherited() -> Result<Self, Trouble> {
+    /// Those that this process was given (sd_listen_fds(3)), and the secret of the key backend, if a supervisor has it.
+    fn inherited() -> Result<(Self, Option<SecretString>), Trouble> {
         // The names must be read before: they are no use to anybody later.
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut sockets = ListenFd::from_env();
-        let mut take = |wanted: &str| -> Result<Option<UnixListener>, Trouble> {
-            let Some(place) = names.split(':').position(|name| name == wanted) else { return Ok(None) };
-            sockets.take_unix_listener(place).map_err(|source| Trouble::Door { source })
-        };
-        let (callers, operators) = (take(CALLERS_DOOR)?, take(OPERATORS_DOOR)?);
-        let callers = callers.ok_or(Trouble::NoDoor)?;
-        Ok(Self { callers, operators })
+        let place = |wanted: &str| names.split(':').position(|name| name == wanted);
+        let broken = |source| Trouble::Door { source };
+        let mut take = |wanted| place(wanted).map_or(Ok(None), |place| sockets.take_unix_listener(place));
+        let callers = take(CALLERS_DOOR).map_err(broken)?.ok_or(Trouble::NoDoor)?;
+        let operators = take(OPERATORS_DOOR).map_err(broken)?;
+        let secret = place(SECRET_SOCKET).map_or(Ok(None), |place| sockets.take_unix_datagram(place));
+        let secret = secret.map_err(broken)?.map(|socket| taken(&socket)).transpose()?;
+        Ok((Self { callers, operators }, secret))
     }
 
     fn attended(

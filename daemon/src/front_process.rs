@@ -21,6 +21,7 @@ use crate::{
     callers_trust::{CaKey, anchor_rule},
     child_process::{begin, until_orphaned},
     confine::confine,
+    health::{self, ASK_INTERVAL},
     heart::Heart,
     own_files,
     service_manager::{self, State},
@@ -29,8 +30,6 @@ use crate::{
     trouble::{Trouble, sentence},
 };
 
-/// How often the core is asked how it is.
-const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long it may take to say so: a core that restarts does so sooner. Then health says NOT_SERVING.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 /// Every so many times its CA keys are asked for, too.
@@ -70,14 +69,14 @@ async fn live(heart: &Heart, arguments: &FrontArguments, config: FrontConfig, co
     known.learn(&greeting);
     let config = config.with_anchor_rule(known.rule());
     let front = Front::bind(config, Arc::new(line.clone()))?;
-    let (health, tls) = (front.health(), front.reload_handle());
-    health.set_serving(greeting.serving);
+    let (checks, tls) = (front.health(), front.reload_handle());
+    health::tell(&checks, Some(&greeting));
     heart.serves(Some(front.local_addr()));
     let (stopping, mut stopped) = watch::channel(false);
     let end = async {
         tokio::select! {
             () = reload_until_stop(&mut signals, &tls, &line, &known) => {}
-            () = follow(&line, &health, &known) => {}
+            () = follow(&line, &checks, &known) => {}
         }
         service_manager::tell(State::Stopping);
         stopping.send_replace(true);
@@ -102,14 +101,14 @@ async fn reload_until_stop(signals: &mut Signals, tls: &ReloadHandle, line: &Lin
 }
 
 /// Asks the core how it is, for ever, for health checks to hear.
-async fn follow(line: &Line, health: &HealthHandle, known: &Known) {
+async fn follow(line: &Line, checks: &HealthHandle, known: &Known) {
     let mut ticks = interval(ASK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut until_keys = ASKED_FOR_KEYS_EVERY;
     loop {
         ticks.tick().await;
         let state = line.state(until_keys == 0, ANSWER_TIME_MAX).await;
-        health.set_serving(state.as_ref().is_some_and(|state| state.serving));
+        health::tell(checks, state.as_ref());
         until_keys = match state {
             // It may be another one when it comes back.
             None => 0,

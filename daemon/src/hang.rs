@@ -1,17 +1,15 @@
 //! Whether calls hang in the key device so that only a new process helps.
 //!
 //! A thread that hangs is replaced once for each session; beyond, nothing signs. And while one hangs, what the device still does with a key
-//! is out of sight. Where front and core are two processes, the core ends then, and its successor goes on from the ledger.
+//! is out of sight. Where front and core are two processes, the core ends then, and its successor goes on from the ledger. A device that is
+//! slow, and brings every call to an end, is left to be slow: what counts is how long one call hangs, and not for how long there were some.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use hallmark_signer::{Core, Health};
 use tokio::{sync::watch, time::sleep};
 
-/// How long something may hang before the process is given up; a device that comes back by itself mostly does so sooner.
+/// How long a call may hang before the process is given up; a device that comes back by itself mostly does so sooner.
 const HANGING_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The same while a key is being made, which holds up signatures in some devices.
@@ -23,15 +21,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Most threads of a key backend, for each that there was at first.
 const THREADS_FOR_EACH_MAX: usize = 2;
 
-/// What hung when it was last looked at.
+/// Whether the process was given up.
 pub(crate) struct Hang {
-    since: Mutex<Option<Instant>>,
     given_up: watch::Sender<Option<String>>,
 }
 
 impl Hang {
     pub(crate) fn new() -> Self {
-        Self { since: Mutex::default(), given_up: watch::Sender::new(None) }
+        Self { given_up: watch::Sender::new(None) }
     }
 
     /// Resolves with the reason, when the process is to be given up.
@@ -47,57 +44,51 @@ impl Hang {
     pub(crate) async fn watch(&self, core: &Core) {
         loop {
             sleep(LOOK_INTERVAL).await;
-            self.saw(&core.threads(), core.works_on_keys(), Instant::now());
+            if let Some(sentence) = given_up(&core.threads(), core.works_on_keys()) {
+                self.given_up.send_replace(Some(sentence));
+            }
         }
     }
+}
 
-    fn saw(&self, threads: &Health, works_on_keys: bool, now: Instant) {
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        let Health { sessions, hanging, .. } = threads;
-        if *hanging == 0 {
-            *since = None;
-            return;
-        }
-        let hung_for = now.duration_since(*since.get_or_insert(now));
-        let all = *hanging >= THREADS_FOR_EACH_MAX * sessions;
-        let time_max = if works_on_keys { MAKING_TIME_MAX } else { HANGING_TIME_MAX };
-        if (all && !works_on_keys) || hung_for >= time_max {
-            let which = if all { "every thread hangs" } else { "a thread still hangs" };
-            self.given_up.send_replace(Some(format!("{which} in the key device ({hanging} of them)")));
-        }
+/// Why the process is to be given up, if it is.
+fn given_up(threads: &Health, works_on_keys: bool) -> Option<String> {
+    let Health { sessions, hanging, longest, .. } = threads;
+    let longest = (*longest)?;
+    let all = *hanging >= THREADS_FOR_EACH_MAX * sessions;
+    let time_max = if works_on_keys { MAKING_TIME_MAX } else { HANGING_TIME_MAX };
+    if (all && !works_on_keys) || longest >= time_max {
+        let which = if all { "every thread hangs" } else { "a thread still hangs" };
+        return Some(format!("{which} in the key device ({hanging} of them)"));
     }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn health(hanging: usize) -> Health {
-        Health { sessions: 4, hanging, waiting: 0, key_uses: 0 }
+    fn is_given_up(hanging: usize, longest_secs: u64, works_on_keys: bool) -> bool {
+        let longest = (hanging > 0).then(|| Duration::from_secs(longest_secs));
+        given_up(&Health { sessions: 4, hanging, longest, waiting: 0, key_uses: 0 }, works_on_keys).is_some()
     }
 
-    fn given_up(looks: &[(u64, usize)], works_on_keys: bool) -> bool {
-        let (hang, began) = (Hang::new(), Instant::now());
-        for (secs, hanging) in looks {
-            hang.saw(&health(*hanging), works_on_keys, began + Duration::from_secs(*secs));
+    #[test]
+    fn calls_that_end_cost_no_process_however_many_there_are() {
+        for (hanging, longest_secs) in [(0, 0), (1, 0), (1, 9), (7, 9)] {
+            assert!(!is_given_up(hanging, longest_secs, false), "{hanging} for {longest_secs} s");
         }
-        hang.given_up.borrow().is_some()
     }
 
     #[test]
-    fn a_thread_that_comes_back_costs_no_process() {
-        assert!(!given_up(&[(0, 0), (3, 1), (9, 1), (12, 0), (15, 1), (24, 1)], false));
-    }
-
-    #[test]
-    fn a_thread_that_does_not_come_back_does() {
-        assert!(given_up(&[(0, 1), (3, 1), (6, 1), (10, 1)], false));
-        assert!(given_up(&[(0, 0), (3, 8)], false), "nobody is left who signs");
+    fn one_that_does_not_end_does() {
+        assert!(is_given_up(1, 10, false));
+        assert!(is_given_up(8, 0, false), "nobody is left who signs");
     }
 
     #[test]
     fn a_device_that_makes_a_key_meanwhile_is_given_its_time() {
-        assert!(!given_up(&[(0, 1), (10, 8), (199, 8)], true));
-        assert!(given_up(&[(0, 1), (10, 8), (200, 8)], true));
+        assert!(!is_given_up(8, 199, true));
+        assert!(is_given_up(8, 200, true));
     }
 }

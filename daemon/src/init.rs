@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     arguments::{InitArguments, LogArguments, RootFile},
-    files, hardening, logging,
+    files, hardening, logging, secrets,
     settings::Settings,
     starting::software_keys,
     stdout,
@@ -33,8 +33,9 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
     let software_keys = software_keys(&settings.core.backend, arguments.allow_software_keys)?;
     // Whatever can be wrong with the policy is told before the first file is written.
     read_policy(&settings.directory.join(&settings.core.policy.file))?;
+    let secret = secrets::asked(&settings)?;
     let verifier = make_log_key(&settings.core.log, &settings.directory)?;
-    let config = settings.core.read(&settings.directory)?;
+    let config = settings.core.clone().given(secret).read(&settings.directory)?;
     let options = StartOptions {
         software_keys,
         accept_clock: false,

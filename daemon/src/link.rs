@@ -8,7 +8,10 @@ use hallmark_proto::link::{CaKey, CoreState};
 use hallmark_signer::Core;
 use tokio::sync::watch;
 
-use crate::door::Answers;
+use crate::{
+    door::Answers,
+    health::{self, Whose},
+};
 
 /// The core in this process.
 pub(crate) struct InProcess(pub(crate) Arc<Core>);
@@ -62,7 +65,7 @@ impl Answers for ForCallers {
 
     fn state(&self, with_keys: bool) -> CoreState {
         let callers_signed_here = self.core.callers_signed_here().to_vec();
-        CoreState { callers_signed_here, ..state(&self.core, &self.serving, with_keys) }
+        CoreState { callers_signed_here, ..state(&self.core, &self.serving, Whose::Callers, with_keys) }
     }
 }
 
@@ -77,20 +80,21 @@ impl Answers for ForOperators {
 
     /// Nobody is an operator through an authority that is signed here.
     fn state(&self, with_keys: bool) -> CoreState {
-        state(&self.core, &self.serving, with_keys)
+        state(&self.core, &self.serving, Whose::Operators, with_keys)
     }
 }
 
 /// Without its keys, a core is none whose callers can be told from its own certificates: then it does not serve.
-fn state(core: &Core, serving: &watch::Receiver<bool>, with_keys: bool) -> CoreState {
-    let serving = *serving.borrow();
+fn state(core: &Core, able: &watch::Receiver<bool>, whose: Whose, with_keys: bool) -> CoreState {
+    let able = *able.borrow();
+    let state = health::state(core, able, whose);
     if !with_keys {
-        return CoreState { serving, ..CoreState::default() };
+        return state;
     }
     match core.ca_keys() {
         Ok(keys) => {
             let ca_keys = keys.into_iter().map(|(authority, _, spki)| CaKey { authority, spki: spki.into() }).collect();
-            CoreState { serving, ca_keys, callers_signed_here: Vec::new(), keys_known: true }
+            CoreState { ca_keys, keys_known: true, ..state }
         }
         Err(error) => {
             tracing::error!(%error, "the CA keys cannot be read from the ledger");

@@ -10,9 +10,11 @@ use crate::{
     arguments::RunArguments,
     callers_trust::{CaKey, anchor_rule},
     files, hardening,
+    health::{self, Whose},
     link::{InProcess, OperatorsInProcess},
     logging,
     probe::{PROBE_INTERVAL, PROBE_TIME_MAX, Probe, ability},
+    secrets,
     service_manager::{self, State},
     settings::Settings,
     signals::{Asked, Signals},
@@ -24,11 +26,13 @@ use crate::{
 /// Serves until it is told to stop.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Trouble> {
     hardening::close_to_others()?;
+    hardening::raise_limit_of_locked_memory();
     logging::start(&arguments.logging)?;
+    hardening::keep_out_of_swap();
     let settings = Settings::read(&arguments.start.file)?;
     let front = settings.front()?;
     let operators = settings.operators_front()?;
-    let starting = Starting::read(&settings, &arguments.start)?;
+    let starting = Starting::read(&settings, &arguments.start, secrets::asked(&settings)?)?;
     tracing::warn!(
         "front and core are one process, which is for laboratories: nothing is kept from the half that the network reaches"
     );
@@ -57,10 +61,12 @@ async fn serve(
     let operators = operators.map(|config| bind_operators(config, core)).transpose()?;
     let fronts: Vec<&Front> = [Some(&front), operators.as_ref()].into_iter().flatten().collect();
     let addresses: Vec<_> = fronts.iter().map(|front| front.local_addr()).collect();
-    let health: Vec<_> = fronts.iter().map(|front| front.health()).collect();
-    let tell = move |serving| health.iter().for_each(|health| health.set_serving(serving));
-    let mut probe = Probe::new(ability(core), tell, PROBE_TIME_MAX);
+    let whose = [Whose::Callers, Whose::Operators].into_iter();
+    let checks: Vec<_> = whose.zip(fronts.iter().map(|front| front.health())).collect();
+    let (tell, able) = watch::channel(false);
+    let mut probe = Probe::new(ability(core), move |able| _ = tell.send_replace(able), PROBE_TIME_MAX);
     probe.look().await;
+    health::look(core, &able, &checks).await;
     if let Some(path) = ready_file {
         let lines = addresses.iter().fold(String::new(), |text, address| format!("{text}{address}\n"));
         files::replace(path, lines.as_bytes(), files::PUBLIC)?;
@@ -78,6 +84,7 @@ async fn serve(
             () = stop => {}
             sentence = core_failed => failed = Some(sentence),
             () = probe.watch(PROBE_INTERVAL) => {}
+            () = health::follow(core, &able, &checks) => {}
         }
         service_manager::tell(State::Stopping);
         stopping.send_replace(true);

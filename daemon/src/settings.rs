@@ -300,12 +300,19 @@ mod tests {
             "{ file = \"pin\", 12345678 = 1 }",
             "{ env = \"12345678\" }",
             "{ env = \"\" }",
+            "{ credential = \"12345678\" }",
+            "{ credential = 12345678 }",
+            "{ typed = \"12345678\" }",
+            "{ typed = 12345678 }",
+            "{ typed = false }",
         ] {
             let problems = SignerFile::parse(&EXAMPLE.replacen("{ file = \"pin\" }", typed, 1)).unwrap_err();
             assert!(problems[0].contains("a secret never stands in the configuration"), "{typed}: {problems:?}");
             assert!(problems.iter().all(|problem| !problem.contains("5678")), "{typed}: {problems:?}");
         }
-        assert!(SignerFile::parse(&EXAMPLE.replacen("{ file = \"pin\" }", "{ env = \"HALLMARK_PIN\" }", 1)).is_ok());
+        for place in ["{ env = \"HALLMARK_PIN\" }", "{ credential = \"pin\" }", "{ typed = true }"] {
+            assert!(SignerFile::parse(&EXAMPLE.replacen("{ file = \"pin\" }", place, 1)).is_ok(), "{place}");
+        }
     }
 
     #[test]

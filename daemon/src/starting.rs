@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hallmark_signer::{Core, PolicyNews, Roots, SoftwareKeys, StartOptions, SystemClock, WINDOW, config::BackendTable};
+use secrecy::SecretString;
 
 use crate::{arguments::StartArguments, settings::Settings, trouble::Trouble};
 
@@ -13,10 +14,14 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    /// Reads what the settings name: policy, secrets, log key.
-    pub(crate) fn read(settings: &Settings, arguments: &StartArguments) -> Result<Self, Trouble> {
+    /// Reads what the settings name: policy, secrets, log key; the secret of the key backend is this one, where it was asked for.
+    pub(crate) fn read(
+        settings: &Settings,
+        arguments: &StartArguments,
+        secret: Option<SecretString>,
+    ) -> Result<Self, Trouble> {
         let software_keys = software_keys(&settings.core.backend, arguments.allow_software_keys)?;
-        let config = settings.core.read(&settings.directory)?;
+        let config = settings.core.clone().given(secret).read(&settings.directory)?;
         let config = match &settings.operators {
             Some(table) => config.with_operators(table.identities()?).with_monitors(table.monitor_identities()?),
             None => config,

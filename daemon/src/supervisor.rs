@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     arguments::RunArguments,
-    files, hardening, logging,
+    files, hardening, logging, secrets,
     service_manager::{self, State},
     settings::Settings,
     signals::{Asked, Signals},
@@ -43,8 +43,13 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Trouble> {
             "core and front are processes of the same user, who can read the files of both; hint: name users in [process]"
         ),
     }
+    let secret = secrets::asked(&settings)?;
+    if secret.is_some() {
+        hardening::raise_limit_of_locked_memory();
+        hardening::keep_out_of_swap();
+    }
     let doors = Doors::open(users.as_ref())?;
-    let specs = spec::specs(arguments, &settings, users.as_ref(), &doors)?;
+    let specs = spec::specs(arguments, &settings, users.as_ref(), &doors, secret)?;
     // One thread, so that children end with this process and not with one of its threads (PR_SET_PDEATHSIG).
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| Trouble::Runtime { source })?;

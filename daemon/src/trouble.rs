@@ -62,6 +62,11 @@ pub(crate) enum Trouble {
          or configure [backend.pkcs11]"
     )]
     SoftwareKeys,
+    /// A secret is to be typed, and there is nobody.
+    #[error(
+        "the {what} is to be typed at the start, and standard input is no terminal; hint: start this in a terminal, or write `{{ credential = \"..\" }}` or `{{ file = \"..\" }}` in signer.toml"
+    )]
+    NoTerminal { what: &'static str, source: io::Error },
     /// The process cannot be closed to debuggers and core files.
     #[error("the process cannot be closed to debuggers and core files, and so reads no secret")]
     Hardening { source: io::Error },

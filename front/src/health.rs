@@ -1,7 +1,11 @@
 //! `grpc.health.v1`: what the daemon says of itself, told to authenticated callers.
+//!
+//! The name of the whole server is empty; its service says the same. An authority is asked for as `hallmark.signer.v1.Signer/AUTHORITY`: of
+//! several, one may rest or be stopped while the others serve.
 
-use std::pin::Pin;
+use std::{collections::BTreeMap, pin::Pin};
 
+use hallmark_proto::SIGNER_SERVICE;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
@@ -17,33 +21,53 @@ const WHOLE_SERVER: &str = "";
 
 /// Sets what health checks hear. It begins with NOT_SERVING: only the daemon knows when the core is there.
 #[derive(Clone, Debug)]
-pub struct HealthHandle(watch::Sender<ServingStatus>);
+pub struct HealthHandle(watch::Sender<State>);
 
 /// The service behind the handle.
 #[derive(Debug)]
 pub(crate) struct HealthService {
     service: &'static str,
-    status: watch::Receiver<ServingStatus>,
+    state: watch::Receiver<State>,
+}
+
+/// What is true now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct State {
+    serving: bool,
+    authorities: BTreeMap<String, bool>,
 }
 
 impl HealthHandle {
     pub(crate) fn new(service: &'static str) -> (Self, HealthService) {
-        let (sender, status) = watch::channel(ServingStatus::NotServing);
-        (Self(sender), HealthService { service, status })
+        let (sender, state) = watch::channel(State::default());
+        (Self(sender), HealthService { service, state })
     }
 
-    /// Says SERVING or NOT_SERVING for the whole server and its service, from now on.
+    /// Says SERVING or NOT_SERVING for the whole server and its service, from now on. Where they do not serve, no authority does.
     pub fn set_serving(&self, serving: bool) {
-        self.0.send_replace(if serving { ServingStatus::Serving } else { ServingStatus::NotServing });
+        self.0.send_if_modified(|state| std::mem::replace(&mut state.serving, serving) != serving);
+    }
+
+    /// Says which authorities there are and which of them serve, from now on.
+    pub fn set_authorities(&self, authorities: impl IntoIterator<Item = (String, bool)>) {
+        let authorities = authorities.into_iter().collect();
+        self.0.send_if_modified(|state| {
+            let changed = state.authorities != authorities;
+            state.authorities = authorities;
+            changed
+        });
     }
 }
 
-impl HealthService {
-    fn of(&self, request: &HealthCheckRequest) -> Result<watch::Receiver<ServingStatus>, Status> {
-        if request.service == WHOLE_SERVER || request.service == self.service {
-            return Ok(self.status.clone());
-        }
-        Err(Status::not_found(format!("there is no such service here; ask for {}", self.service)))
+impl State {
+    /// The status of what a health request names; none if there is no such thing.
+    fn of(&self, name: &str, service: &str) -> Option<ServingStatus> {
+        let serving = match name.strip_prefix(SIGNER_SERVICE).and_then(|rest| rest.strip_prefix('/')) {
+            Some(authority) => *self.authorities.get(authority)? && self.serving,
+            None if name == WHOLE_SERVER || name == service => self.serving,
+            None => return None,
+        };
+        Some(if serving { ServingStatus::Serving } else { ServingStatus::NotServing })
     }
 }
 
@@ -52,13 +76,25 @@ impl Health for HealthService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        let status = *self.of(request.get_ref())?.borrow();
-        Ok(Response::new(response(status)))
+        let status = self.state.borrow().of(&request.get_ref().service, self.service);
+        let unknown = || {
+            let service = self.service;
+            Status::not_found(format!(
+                "there is no such service here; ask for {service}, or {SIGNER_SERVICE}/AUTHORITY"
+            ))
+        };
+        status.map(|status| Response::new(response(status))).ok_or_else(unknown)
     }
 
+    /// What is not known may come to be: the health protocol wants SERVICE_UNKNOWN said, and the stream to go on.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let statuses = WatchStream::new(self.of(request.get_ref())?);
-        Ok(Response::new(Box::pin(statuses.map(|status| Ok(response(status))))))
+        let (name, service) = (request.into_inner().service, self.service);
+        let mut told = None;
+        let changes = WatchStream::new(self.state.clone()).filter_map(move |state| {
+            let status = state.of(&name, service).unwrap_or(ServingStatus::ServiceUnknown);
+            (told.replace(status) != Some(status)).then(|| Ok(response(status)))
+        });
+        Ok(Response::new(Box::pin(changes)))
     }
 }
 

@@ -17,10 +17,11 @@ use hallmark_policy::{
     time::{Span, SpanError},
 };
 use hallmark_tlog::note::SignerKey;
+use secrecy::SecretString;
 use serde::Deserialize;
 
 pub use self::backend::{BackendTable, ChoiceWord, ReplicaTable, WaiverWord};
-use crate::secret::{SecretError, read_private};
+use crate::secret::{SecretError, SecretSource, read_private};
 
 /// How long request ids are kept if the configuration does not say.
 const RETENTION_DEFAULT: Span = Span::from_secs(86_400);
@@ -233,12 +234,28 @@ pub enum ConfigError {
         /// What was typed.
         typed: Span,
     },
+    /// The PIN of a replica cannot be typed.
+    #[error("the PIN of the replica `{token}` is to be typed, and only that of the first token can be; hint: name a file or a credential")]
+    TypedReplica {
+        /// Label of its token.
+        token: String,
+    },
     /// An authority that the policy does not have.
     #[error("`policy.callers-signed-here` names `{0}`, which the policy does not have")]
     UnknownAuthority(String),
 }
 
 impl CoreFile {
+    /// The same, with this secret where the key backend's is typed or is a credential; without a secret, the same.
+    #[must_use]
+    pub fn given(mut self, secret: Option<SecretString>) -> Self {
+        let source = self.backend.secret_mut();
+        if let (SecretSource::Typed | SecretSource::Credential(_), Some(secret)) = (&source, secret) {
+            *source = SecretSource::Given(secret);
+        }
+        self
+    }
+
     /// Reads everything that the tables name, beside the configuration file in `directory`.
     ///
     /// # Errors

@@ -47,6 +47,7 @@ mod retire;
 mod revoke;
 mod rotate;
 pub mod secret;
+mod standing;
 mod start;
 mod waits;
 
@@ -64,4 +65,5 @@ pub use handed_over::{HandOver, HandOverError};
 pub use making::MakingError;
 pub use published::{rebuild_closed_log, rebuild_log, roll_log};
 pub use revoke::RevokedCertificate;
+pub use standing::Standing;
 pub use start::{CaCertificate, StartError, StartOptions, StartReport};

@@ -378,6 +378,14 @@ fn again(asked: &RequestIdentity) -> &'static str {
     }
 }
 
+/// The same reason where asking again is of no use.
+pub(crate) fn without_advice(mut reason: Reason, asked: &RequestIdentity) -> Reason {
+    if let Some(without) = reason.sentence.strip_suffix(again(asked)) {
+        reason.sentence.truncate(without.len());
+    }
+    reason
+}
+
 /// What went wrong in the backend, as a reason for the caller.
 pub(crate) fn sign_reason(error: &SignError, asked: &RequestIdentity) -> Reason {
     let reason = |code, sentence: &str| Reason::new(code, "key", sentence);

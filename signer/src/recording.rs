@@ -123,7 +123,9 @@ impl Inner {
     pub(crate) async fn never_signed(&self, failure: Failure, request: &RequestIdentity) -> Failure {
         match self.ledger.resume(request, self.clock.wall().millis).await {
             Ok(Issued::Refused { reasons, logged }) => {
-                let reasons = failure.reasons.into_iter().chain(reasons).collect();
+                // The request is void for ever: nobody is to ask for it again.
+                let failed = failure.reasons.into_iter().map(|reason| order::without_advice(reason, request));
+                let reasons = failed.chain(reasons).collect();
                 self.refused(reasons, logged).await
             }
             Ok(

@@ -23,7 +23,11 @@ pub async fn connect_operator(laboratory: &Laboratory, daemon: &Daemon) -> Opera
     OperatorClient::new(channel(laboratory, daemon.operators(), "operator").await)
 }
 
-async fn channel(laboratory: &Laboratory, address: &str, who: &str) -> Channel {
+/// A connection of whose certificate `who` names.
+///
+/// # Panics
+/// If it cannot be made.
+pub async fn channel(laboratory: &Laboratory, address: &str, who: &str) -> Channel {
     let read = |name: &str| fs::read(laboratory.path(name)).expect("a file");
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(read("server-ca.pem")))

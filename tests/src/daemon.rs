@@ -188,20 +188,30 @@ impl Laboratory {
     /// If it ends or takes too long.
     #[must_use]
     pub fn start_with(&self, arguments: &[&str]) -> Daemon {
+        self.ready(self.run(arguments, Stdio::inherit()))
+    }
+
+    /// Starts the daemon, with this for its standard input, and does not wait.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str], stdin: Stdio) -> Child {
         let ready = self.path("address");
         let _ = fs::remove_file(&ready);
         let log = fs::File::create(self.path("hallmarkd.log")).expect("a log file");
-        let mut child = self
-            .hallmarkd()
-            .arg("run")
-            .arg(self.path("signer.toml"))
-            .arg("--ready-file")
-            .arg(&ready)
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the daemon starts");
+        let mut command = self.hallmarkd();
+        command.arg("run").arg(self.path("signer.toml")).arg("--ready-file").arg(&ready).args(arguments);
+        command.stdin(stdin).stdout(Stdio::null()).stderr(log).spawn().expect("the daemon starts")
+    }
+
+    /// Waits until a daemon that was started serves.
+    ///
+    /// # Panics
+    /// If it ends or takes too long.
+    #[must_use]
+    pub fn ready(&self, mut child: Child) -> Daemon {
+        let ready = self.path("address");
         let began = Instant::now();
         loop {
             if let Ok(addresses) = fs::read_to_string(&ready)

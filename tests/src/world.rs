@@ -610,6 +610,19 @@ impl World {
         self.mint_as(&self.caller, request).await
     }
 
+    /// Mints as the coordinator, who waits so many nanoseconds.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn mint_within(
+        &self,
+        request: MintCertificateRequest,
+        deadline_nanos: u64,
+    ) -> Result<MintCertificateResponse, Refused> {
+        let reply = self.unary("MintCertificate", &self.caller, request.encode_to_vec(), deadline_nanos).await;
+        asking::decoded(reply)
+    }
+
     /// Mints as the one whose certificate this is.
     ///
     /// # Errors

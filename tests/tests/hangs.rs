@@ -94,6 +94,37 @@ async fn a_rotation_returns_while_mints_hang_in_the_device_and_what_they_bring_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_void_when_its_time_is_over_is_not_told_to_ask_again_with_its_id() {
+    const PATIENCE_NANOS: u64 = 4_000_000_000;
+    const ADVICE: &str = "ask again with the same request id";
+    let owner = Owner::new();
+    let (world, one, _) = world(&owner).await;
+    world.device().fault(Function::Sign, When::First(2), Effect::Hang);
+    let ask = || {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.mint_within(Asked::sports_api().request(), PATIENCE_NANOS).await })
+    };
+    let refused = ask().await.unwrap().unwrap_err();
+    assert_eq!(refused.reasons, ["DEADLINE_PASSED"]);
+    assert!(refused.message.contains(ADVICE), "its epoch is active: {}", refused.message);
+
+    let hanging = ask();
+    world.device().await_hanging(2, AMPLE);
+    // It waits a second for what is in flight.
+    rotate(&world, &owner, one, &manifest("two", &[&owner])).await.unwrap();
+    let refused = hanging.await.unwrap().unwrap_err();
+    assert_eq!(refused.reasons, ["DEADLINE_PASSED", "REQUEST_VOID"], "{}", refused.message);
+    assert!(refused.message.contains("did not answer by the deadline"), "{}", refused.message);
+    assert!(!refused.message.contains(ADVICE), "{}", refused.message);
+    assert!(
+        refused.allowed.iter().any(|(_, allowed)| allowed.contains("another `request_id`")),
+        "{:?}",
+        refused.allowed
+    );
+    world.device().release();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_every_session_hangs_others_take_their_place_and_the_rotation_returns() {
     let owner = Owner::new();
     let (world, one, _) = world(&owner).await;

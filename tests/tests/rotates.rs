@@ -5,6 +5,7 @@ use hallmark_policy::{authority::transition, hex};
 use hallmark_proto::signer::{
     EpochState, EpochStatus, GetChainRequest, MintCertificateRequest, RotateIntermediateRequest,
 };
+use hallmark_signer::Standing;
 use hallmark_tests::{
     AUTHORITY, EVERYWHERE, Where, World,
     asking::{Asked, join_all},
@@ -33,6 +34,7 @@ async fn an_owner_sets_a_manifest_and_the_epoch_has_a_key_and_certificates_of_it
         let owner = Owner::new();
         let mut world = world(place, &owner).await;
         assert!(world.epochs().await.is_empty(), "before the first manifest there is no epoch");
+        assert_eq!(world.core().standings().unwrap(), [(AUTHORITY.to_owned(), Standing::Waits)]);
         assert_eq!(world.mint(Asked::sports_api().request()).await.unwrap_err().reasons, ["EPOCH_NOT_ACTIVE"]);
 
         let first = manifest("one", &[&owner]);
@@ -40,6 +42,7 @@ async fn an_owner_sets_a_manifest_and_the_epoch_has_a_key_and_certificates_of_it
         assert_eq!(transition_of(&one), transition(&sha256(&first), &GENESIS));
         assert_eq!(one.epoch.as_ref().unwrap().manifest_sha256, sha256(&first).as_slice());
         assert_eq!(one.state(), EpochState::Active);
+        assert_eq!(world.core().standings().unwrap(), [(AUTHORITY.to_owned(), Standing::Serves)]);
         assert_eq!(spki(&one.intermediate), spki(&one.mesh_ca), "siblings share a key");
         let leaf = world.mint(Asked::sports_api().request()).await.unwrap();
         assert_eq!((leaf.chain, leaf.mesh_ca), (vec![one.intermediate.clone()], one.mesh_ca.clone()));

@@ -240,7 +240,7 @@ fn a_key_deleted_behind_our_back_is_missed_by_name() {
 
 #[test]
 fn a_name_of_another_backend_is_refused() {
-    let [software, token] = World::all("other");
+    let [software, token] = [World::software(), World::softhsm("other")];
     let in_token = token.key("issuer", KeyKind::EcdsaP256);
     let in_file = software.key("issuer", KeyKind::EcdsaP256);
     for (keyring, key) in [(&software.keyring, in_token), (&token.keyring, in_file)] {

@@ -296,11 +296,14 @@ fn a_call_that_hangs_is_answered_at_its_deadline_and_costs_its_thread_alone() {
     let began = Instant::now();
     let error = world.sign_within(deadline).unwrap_err();
     assert!(matches!(error, SignError::Overdue { .. }) && began.elapsed() >= deadline, "{error}");
-    assert_eq!(world.keyring.health().unwrap().hanging, 1);
+    let health = world.keyring.health().unwrap();
+    assert_eq!(health.hanging, 1);
+    assert!(health.longest.is_some_and(|longest| longest < began.elapsed()), "{health:?}");
     (0..10).for_each(|_| drop(world.sign().unwrap()));
     assert_eq!(world.device.hanging(), 1, "it still hangs");
     fault.clear();
     again(|| world.keyring.health().unwrap().hanging == 0);
+    assert_eq!(world.keyring.threads().longest, None);
     world.sign().unwrap();
 }
 

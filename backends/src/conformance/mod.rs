@@ -1,10 +1,13 @@
 //! The same sentences over every backend. Bytes are signed here through the crate's inner door, which only tests open;
 //! everybody else needs a `Committed`.
+//!
+//! Where the environment names another module (`HALLMARK_TEST_MODULE`, see [`Token::other`]), what holds over every backend is shown over that one, too.
 
 mod device;
 mod faulty;
 mod keys;
 mod ladder;
+mod other;
 mod pair;
 mod signing;
 mod tokens;
@@ -15,7 +18,7 @@ use std::{
 };
 
 use hallmark_policy::key::{KeyKind, SignatureAlgorithm, SpkiDigest};
-use hallmark_test_token::{MODULE, PIN, Token};
+use hallmark_test_token::{PIN, Token};
 use tempfile::TempDir;
 
 use crate::{
@@ -38,8 +41,10 @@ enum Place {
 }
 
 impl World {
-    fn all(name: &str) -> [Self; 2] {
-        [Self::software(), Self::softhsm(name)]
+    /// Every backend: keys in files, SoftHSM, and the other module if there is one.
+    fn all(name: &str) -> Vec<Self> {
+        let other = Token::other().map(|token| Self::at(Place::Token(token)));
+        [Self::software(), Self::softhsm(name)].into_iter().chain(other).collect()
     }
 
     fn software() -> Self {
@@ -86,10 +91,11 @@ impl Place {
     fn config(&self, secret: &str, sessions: usize) -> BackendConfig {
         match self {
             Self::Token(token) => BackendConfig::Pkcs11 {
-                module: MODULE.into(),
+                module: token.module().into(),
                 token_label: token.label().to_owned(),
                 token_serial: None,
-                pin: secret.into(),
+                // What is right for SoftHSM stands for what is right.
+                pin: if secret == PIN { token.pin() } else { secret }.into(),
                 sessions,
             },
             Self::Directory(directory) => {

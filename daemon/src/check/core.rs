@@ -5,7 +5,7 @@ use std::path::Path;
 use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
     config::{BackendTable, ChoiceWord, ConfigError, LedgerTable, LogTable, ReplicaTable, RotationTable},
-    secret::SecretSource,
+    secret::{SecretError, SecretSource},
 };
 
 use super::Findings;
@@ -107,10 +107,16 @@ fn tell_secret(what: &str, field: &str, source: &SecretSource, directory: &Path,
     let place = match source {
         SecretSource::File(path) => format!("the file `{}`", directory.join(path).display()),
         SecretSource::Env(name) => format!("the variable `{name}` of the environment"),
+        SecretSource::Credential(name) => format!("the credential `{name}` of the service manager"),
+        SecretSource::Typed | SecretSource::Given(_) => "whoever starts the daemon, and types it once".to_owned(),
     };
     findings.say(format!("The {what} comes from {place}."));
-    if let Err(error) = source.read(directory) {
-        findings.problem(format!("`{field}`: {}", sentence(&error)));
+    match source.read(directory) {
+        Ok(_) | Err(SecretError::NotTyped) => {}
+        Err(SecretError::NoCredentials(_)) => {
+            findings.say("No service manager gave credentials to this command, so that it was not looked at.");
+        }
+        Err(error) => findings.problem(format!("`{field}`: {}", sentence(&error))),
     }
 }
 

@@ -21,7 +21,10 @@ use tokio::{
 };
 
 use super::spec::Spec;
-use crate::heart::{ALIVE, ASKED, SERVING};
+use crate::{
+    heart::{ALIVE, ASKED, SERVING},
+    secrets::{SECRET_SOCKET, handed_over},
+};
 
 /// Number of the first socket that a child is given (sd_listen_fds(3)).
 const FIRST_SOCKET: i32 = 3;
@@ -95,13 +98,15 @@ impl Child {
         } else {
             command.env_clear();
         }
-        let names: Vec<_> = spec.sockets.iter().map(|(name, _)| *name).collect();
+        let clone = |(name, socket): &(&'static str, OwnedFd)| Ok((*name, socket.try_clone()?));
+        let mut sockets = spec.sockets.iter().map(clone).collect::<io::Result<Vec<_>>>()?;
+        if let Some(secret) = &spec.secret {
+            sockets.push((SECRET_SOCKET, handed_over(secret)?));
+        }
+        let names: Vec<_> = sockets.iter().map(|(name, _)| *name).collect();
         command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
-        let numbered = (FIRST_SOCKET..).zip(&spec.sockets);
-        let mapping = |(child_fd, (_, socket)): (i32, &(_, OwnedFd))| {
-            socket.try_clone().map(|parent_fd| FdMapping { parent_fd, child_fd })
-        };
-        let mappings = numbered.map(mapping).collect::<io::Result<_>>()?;
+        let numbered = (FIRST_SOCKET..).zip(sockets);
+        let mappings = numbered.map(|(child_fd, (_, parent_fd))| FdMapping { parent_fd, child_fd }).collect();
         command.fd_mappings(mappings).map_err(io::Error::other)?;
         Ok(Self {
             process: command.spawn()?,

@@ -197,6 +197,7 @@ mod tests {
             arguments: arguments.map(Into::into).into(),
             once: Vec::new(),
             sockets: Vec::new(),
+            secret: None,
             has_environment: true,
         }
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use hallmark_front::FrontConfig;
+use secrecy::SecretString;
 
 use super::doors::Doors;
 use crate::{
@@ -35,6 +36,8 @@ pub(super) struct Spec {
     pub(super) once: Vec<OsString>,
     /// Its listening sockets, by name.
     pub(super) sockets: Vec<(&'static str, OwnedFd)>,
+    /// The secret of the key backend, where it was asked for: for the core alone.
+    pub(super) secret: Option<SecretString>,
     /// Whether it has this process's environment, where secrets may stand.
     pub(super) has_environment: bool,
 }
@@ -55,6 +58,7 @@ pub(super) fn specs(
     settings: &Settings,
     users: Option<&Users>,
     doors: &Doors,
+    secret: Option<SecretString>,
 ) -> Result<Specs, Trouble> {
     let mut fronts = Vec::new();
     let user = |user: Option<&User>| user.map(|user| ["--become-user".into(), user.to_string().into()]);
@@ -74,6 +78,7 @@ pub(super) fn specs(
             arguments: typed,
             once,
             sockets,
+            secret: None,
             has_environment: false,
         })
     };
@@ -109,6 +114,7 @@ pub(super) fn specs(
         arguments: typed,
         once,
         sockets,
+        secret,
         has_environment: true,
     };
     Ok(Specs { core, fronts })

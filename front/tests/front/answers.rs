@@ -96,6 +96,61 @@ async fn health_tells_watchers_of_every_change() {
 }
 
 #[tokio::test]
+async fn health_tells_of_each_authority_by_its_name_and_of_none_that_is_not_there() {
+    let world = World::start();
+    let caller = world.connect().await;
+    let mut client = HealthClient::with_origin(caller.service(), origin());
+    let named = |authority: &str| HealthCheckRequest { service: format!("{SIGNER_SERVICE}/{authority}") };
+    let set = |athenz, mesh| world.health.set_authorities([("athenz".to_owned(), athenz), ("mesh".to_owned(), mesh)]);
+    set(true, false);
+    for (whole, athenz) in [(false, ServingStatus::NotServing), (true, ServingStatus::Serving)] {
+        world.health.set_serving(whole);
+        assert_eq!(client.check(named("athenz")).await.unwrap().get_ref().status(), athenz);
+        assert_eq!(client.check(named("mesh")).await.unwrap().get_ref().status(), ServingStatus::NotServing);
+    }
+    assert_eq!(
+        client.check(HealthCheckRequest::default()).await.unwrap().get_ref().status(),
+        ServingStatus::Serving,
+        "one of them serves"
+    );
+    for whole in [true, false] {
+        world.health.set_serving(whole);
+        for unknown in ["", "athen", "athenz/", "mesh/athenz", "a\n"] {
+            assert_eq!(client.check(named(unknown)).await.unwrap_err().code(), Code::NotFound, "{unknown:?}");
+        }
+    }
+    let bare = HealthCheckRequest { service: "athenz".to_owned() };
+    assert_eq!(client.check(bare).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn whoever_watches_an_authority_hears_of_its_own_changes_and_that_it_comes_to_be() {
+    let world = World::start();
+    let caller = world.connect().await;
+    let mut client = HealthClient::with_origin(caller.service(), origin());
+    let named = HealthCheckRequest { service: format!("{SIGNER_SERVICE}/mesh") };
+    let mut statuses = client.watch(named).await.unwrap().into_inner();
+    let set = |athenz, mesh: Option<bool>| {
+        let mesh = mesh.map(|serves| ("mesh".to_owned(), serves));
+        world.health.set_authorities([("athenz".to_owned(), athenz)].into_iter().chain(mesh));
+    };
+    world.health.set_serving(true);
+    assert_eq!(statuses.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    set(true, None);
+    set(true, Some(true));
+    assert_eq!(statuses.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    // What is told next is of this authority, whatever befalls the other.
+    set(false, Some(true));
+    set(true, Some(true));
+    set(true, Some(false));
+    assert_eq!(statuses.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    set(true, Some(true));
+    assert_eq!(statuses.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    world.health.set_serving(false);
+    assert_eq!(statuses.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+}
+
+#[tokio::test]
 async fn reflection_lists_the_service() {
     let world = World::start();
     let caller = world.connect().await;

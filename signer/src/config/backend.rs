@@ -103,6 +103,38 @@ impl WaiverWord {
 }
 
 impl BackendTable {
+    /// Where the PIN of the first token or the passphrase is.
+    #[must_use]
+    pub fn secret(&self) -> &SecretSource {
+        match self {
+            Self::Pkcs11 { pin: secret, .. } | Self::Software { passphrase: secret, .. } => secret,
+        }
+    }
+
+    pub(super) fn secret_mut(&mut self) -> &mut SecretSource {
+        match self {
+            Self::Pkcs11 { pin: secret, .. } | Self::Software { passphrase: secret, .. } => secret,
+        }
+    }
+
+    /// What people call this secret.
+    #[must_use]
+    pub fn secret_name(&self) -> &'static str {
+        match self {
+            Self::Pkcs11 { .. } => "PIN",
+            Self::Software { .. } => "passphrase",
+        }
+    }
+
+    /// What is there, in the words of whoever is asked for its secret.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Pkcs11 { token, .. } => format!("token `{token}`"),
+            Self::Software { directory, .. } => format!("keys in `{}`", directory.display()),
+        }
+    }
+
     pub(super) fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
         match self {
             Self::Pkcs11 { module, token, serial, pin, sessions, choice, replica } => {
@@ -167,6 +199,9 @@ impl ReplicaTable {
         if before.iter().any(|token| (&token.module, &token.label, &token.serial) == named) {
             return Err(ConfigError::SameToken { token: self.token.clone() });
         }
+        if matches!(self.pin, SecretSource::Typed) {
+            return Err(ConfigError::TypedReplica { token: self.token.clone() });
+        }
         let sessions = self.sessions.or_else(|| first.map(|first| first.sessions)).unwrap_or(SESSIONS_DEFAULT);
         Ok(TokenConfig {
             label: self.token.clone(),
@@ -224,6 +259,7 @@ mod tests {
         let told = [
             (format!("replica = [{{ token = 'a', {pin} }}]"), "names the token `a` once more"),
             (format!("replica = [{{ token = 'b', {pin}, sessions = 0 }}]"), "`backend.pkcs11.replica.sessions` is 0"),
+            ("replica = [{ token = 'b', pin = { typed = true } }]".to_owned(), "only that of the first token can be"),
             ("replica = [{ token = 'b', pin = { env = 'NO_SUCH' } }]".to_owned(), "`backend.pkcs11.replica.pin`"),
             (
                 format!(

@@ -1,6 +1,7 @@
 //! A database that is older than certificates in the wild stops its authority.
 
 use hallmark_proto::operator::{ResumeAuthorityRequest, ResumeAuthorityResponse};
+use hallmark_signer::Standing;
 use hallmark_tests::{
     AUTHORITY, EVERYWHERE, OPERATOR, Where, World,
     asking::{Refused, caller_certificate, decoded},
@@ -14,6 +15,13 @@ use crate::{alarms, codes};
 async fn resume(world: &World) -> Result<ResumeAuthorityResponse, Refused> {
     let request = ResumeAuthorityRequest { authority: AUTHORITY.to_owned(), why: "there is no newer one".to_owned() };
     decoded(world.operate("ResumeAuthority", &caller_certificate(OPERATOR), request.encode_to_vec()).await)
+}
+
+/// How the one authority stands, as health checks hear of it.
+fn standing(world: &World) -> Standing {
+    let [(authority, standing)] = &world.core().standings().unwrap()[..] else { panic!("there is one authority") };
+    assert_eq!(authority, AUTHORITY);
+    *standing
 }
 
 #[tokio::test]
@@ -30,6 +38,7 @@ async fn a_valid_certificate_that_a_restored_database_does_not_know_stops_the_au
         let refused = world.mint(refresh("i-1", &key(), &one.minted.certificate)).await.unwrap_err();
         assert_eq!((refused.code, refused.reasons.as_slice()), (9, &["AUTHORITY_STOPPED".to_owned()][..]));
         assert!(refused.message.contains("an older database was restored"), "{}", refused.message);
+        assert_eq!(standing(&world), Standing::Stopped);
         assert!(refused.allowed[0].1.contains("puts the newest database back"), "{:?}", refused.allowed);
         world.stop().await;
         let report = world.start(false).await.unwrap();
@@ -42,7 +51,9 @@ async fn a_valid_certificate_that_a_restored_database_does_not_know_stops_the_au
             "not even who is known"
         );
         world.clocks().pass(60);
+        assert_eq!(standing(&world), Standing::Stopped, "a start does not lift it");
         resume(&world).await.unwrap();
+        assert_eq!(standing(&world), Standing::Serves);
         world.mint(refresh("i-2", &key(), &two.minted.certificate)).await.unwrap();
         let lost = world.mint(refresh("i-1", &key(), &one.minted.certificate)).await;
         assert_eq!(codes(lost), ["INSTANCE_UNKNOWN"], "it was lost, and stops nobody again");

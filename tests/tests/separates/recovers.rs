@@ -272,6 +272,31 @@ async fn a_signature_that_hangs_costs_its_own_request_and_one_restart_of_the_cor
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_takes_five_seconds_for_each_signature_is_waited_for_however_many_overlap() {
+    const SIGNATURE_TIME: Duration = Duration::from_secs(5);
+    let (token, device) = (Token::make("slow"), Device::new());
+    let laboratory = behind(&device, &token);
+    let daemon = laboratory.start();
+    device.fault(Function::Sign, When::Always, Effect::Delay(SIGNATURE_TIME));
+    // One begins each second, so that from the third one on there is always a call that has taken over three.
+    let (mut clients, core) = (JoinSet::new(), daemon.core());
+    for second in 0..5 {
+        let mut client = connect(&laboratory, &daemon).await;
+        clients.spawn(async move {
+            tokio::time::sleep(Duration::from_secs(second)).await;
+            for _ in 0..4 {
+                mint(&mut client, &Asked::sports_api().request(), May::BeToldToComeBack).await;
+            }
+        });
+    }
+    clients.join_all().await;
+    assert_eq!(daemon.core(), core, "{}", logged(&laboratory));
+    assert!(!logged(&laboratory).contains("the core ends itself"), "{}", logged(&laboratory));
+    device.mend();
+    assert!(daemon.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_core_that_crashes_each_time_is_given_up_with_a_sentence_and_its_callers_are_told_to_come_back() {
     let (token, device) = (Token::make("crashing"), Device::new());
     let laboratory = behind(&device, &token);

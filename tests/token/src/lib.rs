@@ -1,5 +1,7 @@
 //! Makes SoftHSM tokens for tests: each test has its own, and they lie below the `tokendir` of `SOFTHSM2_CONF`.
 //!
+//! Beside them there may be one token of another module, which the environment names ([`Token::other`]), for tests that hold over every module.
+//!
 //! For tests only: everything here ends the test when it fails.
 #![expect(
     clippy::expect_used,
@@ -12,9 +14,9 @@ mod replica;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use aws_lc_rs::rand;
@@ -39,6 +41,21 @@ pub const PIN: &str = "73912846";
 /// The security officer's PIN of every token made here.
 pub const SO_PIN: &str = "50918273";
 
+/// Names another module, over which tests that hold for every module run, too: its path.
+pub const OTHER_MODULE: &str = "HALLMARK_TEST_MODULE";
+
+/// The label of its token, which begins with [`OTHER_TOKEN_BEGINS`]: the token is initialised anew for each test.
+pub const OTHER_TOKEN: &str = "HALLMARK_TEST_TOKEN";
+
+/// Its user PIN.
+pub const OTHER_PIN: &str = "HALLMARK_TEST_PIN";
+
+/// Its security officer's PIN.
+pub const OTHER_SO_PIN: &str = "HALLMARK_TEST_SO_PIN";
+
+/// How the label of a token begins in which everything may be destroyed.
+pub const OTHER_TOKEN_BEGINS: &str = "hallmark-test";
+
 /// OBJECT IDENTIFIER secp256r1, DER.
 const SECP256R1: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 
@@ -54,6 +71,9 @@ pub struct Token {
     label: String,
     serial: String,
     slot: Slot,
+    module: &'static Module,
+    /// Given back when the token is not used any more; SoftHSM's are as many as are wanted.
+    turn: Option<Turn>,
 }
 
 impl Token {
@@ -70,11 +90,41 @@ impl Token {
     /// Makes a token of exactly that label, also if there is one already.
     #[must_use]
     pub fn make_labelled(label: &str) -> Self {
-        let context = &*CONTEXT;
+        let module = &*SOFTHSM;
         let slot = initialised(label);
-        set_pin(slot);
-        let serial = context.get_token_info(slot).expect("C_GetTokenInfo").serial_number().to_owned();
-        Self { label: label.to_owned(), serial, slot }
+        Self::with_pin(label, slot, module, None)
+    }
+
+    /// The token that the environment names, of another module, without any object: it is initialised anew each time. One test at a time has
+    /// it. None if the environment names none.
+    #[must_use]
+    pub fn other() -> Option<Self> {
+        let (module, label) = OTHER.as_ref()?;
+        let turn = Turn::taken();
+        let slots = module.context.get_slots_with_token().expect("slots");
+        let is_it =
+            |slot: &Slot| module.context.get_token_info(*slot).is_ok_and(|token| token.label() == label.as_str());
+        let slot = slots.into_iter().find(is_it).unwrap_or_else(|| panic!("the other module has no token `{label}`"));
+        module.context.init_token(slot, &AuthPin::from(module.so_pin.as_str()), label).expect("C_InitToken");
+        Some(Self::with_pin(label, slot, module, Some(turn)))
+    }
+
+    fn with_pin(label: &str, slot: Slot, module: &'static Module, turn: Option<Turn>) -> Self {
+        module.set_pin(slot);
+        let serial = module.context.get_token_info(slot).expect("C_GetTokenInfo").serial_number().to_owned();
+        Self { label: label.to_owned(), serial, slot, module, turn }
+    }
+
+    /// Its module.
+    #[must_use]
+    pub fn module(&self) -> &Path {
+        &self.module.path
+    }
+
+    /// Its user PIN.
+    #[must_use]
+    pub fn pin(&self) -> &str {
+        &self.module.pin
     }
 
     /// Its label.
@@ -94,13 +144,13 @@ impl Token {
     /// cannot prove its PIN: open the keyring first.
     #[must_use]
     pub fn session(&self) -> Session {
-        self.session_of(UserType::User, PIN)
+        self.session_of(UserType::User, &self.module.pin)
     }
 
     /// A session of another user, or with another PIN.
     #[must_use]
     pub fn session_of(&self, user: UserType, pin: &str) -> Session {
-        let session = CONTEXT.open_rw_session(self.slot).expect("a session");
+        let session = self.module.context.open_rw_session(self.slot).expect("a session");
         match session.login(user, Some(&AuthPin::from(pin))) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => session,
             Err(error) => panic!("log-in to the token: {error}"),
@@ -167,8 +217,9 @@ impl Token {
         let named = |key| (label(&session, key), id(&session, key));
         let named: Vec<_> = keys.into_iter().map(named).collect();
         session.close().expect("C_CloseSession");
-        CONTEXT.init_token(self.slot, &AuthPin::from(SO_PIN), &self.label).expect("C_InitToken");
-        set_pin(self.slot);
+        let Module { context, so_pin, .. } = self.module;
+        context.init_token(self.slot, &AuthPin::from(so_pin.as_str()), &self.label).expect("C_InitToken");
+        self.module.set_pin(self.slot);
         let session = self.session();
         for (label, id) in named {
             make_pair(&session, std::str::from_utf8(&label).expect("a label in UTF-8"), id);
@@ -178,9 +229,9 @@ impl Token {
     /// Closes all sessions of this process with the token, as if the device had been pulled and put back.
     #[expect(unsafe_code, reason = "cryptoki has no C_CloseAllSessions")]
     pub fn close_all_sessions(&self) {
-        // SAFETY: the module is loaded and initialised (`CONTEXT`), and the call takes a number.
+        // SAFETY: the module is loaded and initialised (`Module`), and the call takes a number.
         let answer = unsafe {
-            let module = cryptoki_sys::Pkcs11::new(MODULE).expect("SoftHSM's module");
+            let module = cryptoki_sys::Pkcs11::new(self.module()).expect("the module");
             module.C_CloseAllSessions(self.slot.id())
         };
         assert_eq!(answer, cryptoki_sys::CKR_OK, "C_CloseAllSessions");
@@ -194,16 +245,10 @@ impl Token {
 
 impl Drop for Token {
     fn drop(&mut self) {
-        spare().push(self.slot);
+        if self.turn.is_none() {
+            spare().push(self.slot);
+        }
     }
-}
-
-/// Initialises a token that no test uses, with this label.
-fn set_pin(slot: Slot) {
-    let session = CONTEXT.open_rw_session(slot).expect("a session");
-    session.login(UserType::So, Some(&AuthPin::from(SO_PIN))).expect("log-in of the security officer");
-    session.init_pin(&AuthPin::from(PIN)).expect("C_InitPIN");
-    session.close().expect("C_CloseSession");
 }
 
 fn id(session: &Session, object: ObjectHandle) -> Vec<u8> {
@@ -212,8 +257,9 @@ fn id(session: &Session, object: ObjectHandle) -> Vec<u8> {
     id
 }
 
+/// Initialises a token that no test uses, with this label.
 fn initialised(label: &str) -> Slot {
-    let context = &*CONTEXT;
+    let context = &SOFTHSM.context;
     let mut spare = spare();
     loop {
         let free = (0..spare.len()).find(|at| {
@@ -231,7 +277,7 @@ fn initialised(label: &str) -> Slot {
 /// guard its list of slots against a thread that makes it longer, so that the process would end now and then.
 fn spare() -> MutexGuard<'static, Vec<Slot>> {
     static SPARE: LazyLock<Mutex<Vec<Slot>>> =
-        LazyLock::new(|| Mutex::new((0..SPARE_AT_FIRST).map(|_| new_slot(&CONTEXT)).collect()));
+        LazyLock::new(|| Mutex::new((0..SPARE_AT_FIRST).map(|_| new_slot(&SOFTHSM.context)).collect()));
     SPARE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -257,19 +303,81 @@ fn make_pair(session: &Session, label: &str, id: Vec<u8>) {
     session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &named).expect("C_GenerateKeyPair");
 }
 
-/// The module, initialised once and never finalised: a process has one state of it, shared with the code under test.
-static CONTEXT: LazyLock<Pkcs11> = LazyLock::new(|| {
-    fs::create_dir_all(token_directory()).expect("the directory of the tokens");
-    let context = Pkcs11::new(MODULE).expect("SoftHSM's module; install the package softhsm2");
-    match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => context,
-        Err(error) => panic!("C_Initialize: {error}"),
+/// A module, initialised once and never finalised: a process has one state of it, shared with the code under test.
+#[derive(Debug)]
+struct Module {
+    path: PathBuf,
+    context: Pkcs11,
+    pin: String,
+    so_pin: String,
+}
+
+impl Module {
+    fn initialised(path: PathBuf, pin: String, so_pin: String) -> Self {
+        let context = Pkcs11::new(&path).unwrap_or_else(|error| panic!("the module `{}`: {error}", path.display()));
+        match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => {}
+            Err(error) => panic!("C_Initialize: {error}"),
+        }
+        Self { path, context, pin, so_pin }
     }
+
+    fn set_pin(&self, slot: Slot) {
+        let session = self.context.open_rw_session(slot).expect("a session");
+        session
+            .login(UserType::So, Some(&AuthPin::from(self.so_pin.as_str())))
+            .expect("log-in of the security officer");
+        session.init_pin(&AuthPin::from(self.pin.as_str())).expect("C_InitPIN");
+        session.close().expect("C_CloseSession");
+    }
+}
+
+/// SoftHSM; install the package softhsm2.
+static SOFTHSM: LazyLock<Module> = LazyLock::new(|| {
+    fs::create_dir_all(token_directory()).expect("the directory of the tokens");
+    Module::initialised(MODULE.into(), PIN.to_owned(), SO_PIN.to_owned())
 });
+
+/// The other module and the label of its token, if the environment names one.
+static OTHER: LazyLock<Option<(Module, String)>> = LazyLock::new(|| {
+    let path = env::var_os(OTHER_MODULE)?;
+    let variable = |name| env::var(name).unwrap_or_else(|_| panic!("{OTHER_MODULE} is set, and {name} is not"));
+    let label = variable(OTHER_TOKEN);
+    assert!(
+        label.starts_with(OTHER_TOKEN_BEGINS),
+        "{OTHER_TOKEN} is `{label}`: everything in it would be destroyed, so that it begins with `{OTHER_TOKEN_BEGINS}`"
+    );
+    Some((Module::initialised(path.into(), variable(OTHER_PIN), variable(OTHER_SO_PIN)), label))
+});
+
+/// The turn of whoever has the other module's token.
+#[derive(Debug)]
+struct Turn;
+
+/// Whether somebody has it, and who waits to be told.
+static TAKEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+impl Turn {
+    fn taken() -> Self {
+        let (taken, given_back) = &TAKEN;
+        let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = given_back.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner);
+        *taken = true;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (taken, given_back) = &TAKEN;
+        *taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        given_back.notify_one();
+    }
+}
 
 /// `directories.tokendir` of the configuration that SoftHSM reads; relative to the working directory, as there.
 fn token_directory() -> PathBuf {
-    let path = std::env::var_os("SOFTHSM2_CONF").expect("SOFTHSM2_CONF; `.cargo/config.toml` sets it");
+    let path = env::var_os("SOFTHSM2_CONF").expect("SOFTHSM2_CONF; `.cargo/config.toml` sets it");
     let text = fs::read_to_string(&path).expect("the file that SOFTHSM2_CONF names");
     let value = text.lines().find_map(|line| line.strip_prefix("directories.tokendir")?.trim().strip_prefix('='));
     Path::new(value.expect("directories.tokendir").trim()).to_owned()
