@@ -20,6 +20,7 @@ use crate::{
     file::{CeremonyFile, FILE_BYTES_MAX, WitnessTable},
 };
 
+pub use crate::file::DevicePlace;
 pub use tasks::{
     CrlTask, CrossCertificateTask, Custodian, DestroyTask, IntermediateTask, KeyTask, LogKeyTask, QuorumTask, Revoking,
     RootTask, Task,
@@ -73,23 +74,6 @@ pub struct PolicyPlace {
     pub file: PathBuf,
     /// The authority.
     pub authority: String,
-}
-
-/// Which device it is.
-#[derive(Clone, Debug)]
-pub struct DevicePlace {
-    /// Path of the PKCS#11 module.
-    pub module: PathBuf,
-    /// Label of the token.
-    pub token: String,
-    /// Its serial number.
-    pub serial: String,
-    /// Its firmware version, if it must be that one.
-    pub firmware: Option<String>,
-    /// A file with the PIN.
-    pub pin_file: Option<PathBuf>,
-    /// The record of the quorum that has the PIN.
-    pub pin_quorum: Option<PathBuf>,
 }
 
 /// Where the log of ceremonies is.
@@ -216,14 +200,7 @@ impl Reader<'_> {
                 .policy
                 .as_ref()
                 .map(|table| PolicyPlace { file: self.path(&table.file), authority: table.authority.clone() }),
-            device: file.device.as_ref().map(|table| DevicePlace {
-                module: self.path(&table.module),
-                token: table.token.clone(),
-                serial: table.serial.clone(),
-                firmware: table.firmware.clone(),
-                pin_file: table.pin_file.as_ref().map(|path| self.path(path)),
-                pin_quorum: table.pin_quorum.as_ref().map(|path| self.path(path)),
-            }),
+            device: file.device.as_ref().map(|table| table.from(self.directory)),
             log: LogPlace { origin: file.log.origin.clone(), directory: self.path(&file.log.directory) },
             rehearsal_module: match &file.rehearsal {
                 Some(table) => self.path(&table.module),
