@@ -1,23 +1,25 @@
 //! The core's part of `signer.toml`: as it was typed, and as it is meant.
 
+mod ceremony;
+mod error;
+
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use hallmark_backends::BackendConfig;
-use hallmark_ledger::{LedgerConfig, LogKeys, NotPrivate, Private};
-use hallmark_policy::{
-    Policy,
-    caller::Identity,
-    profile::PolicyError,
-    time::{Span, SpanError},
-};
+use hallmark_ledger::{LedgerConfig, LogKeys, Private};
+use hallmark_policy::{Policy, caller::Identity, time::Span};
 use hallmark_tlog::note::SignerKey;
 use serde::Deserialize;
 
-use crate::secret::{SecretError, SecretSource, read_private};
+use crate::secret::{SecretSource, read_private};
+
+pub use ceremony::CeremonyTable;
+pub use error::ConfigError;
 
 /// Sessions if the configuration does not say.
 const SESSIONS_DEFAULT: usize = 4;
@@ -52,6 +54,9 @@ pub struct CoreFile {
     /// `[rotation]`.
     #[serde(default)]
     pub rotation: RotationTable,
+    /// `[ceremony.NAME]`, by the names of authorities.
+    #[serde(default)]
+    pub ceremony: BTreeMap<String, CeremonyTable>,
 }
 
 /// `[rotation]`.
@@ -72,6 +77,9 @@ pub struct PolicyTable {
     /// bundle chains to one of them is refused.
     #[serde(default)]
     pub callers_signed_here: Vec<String>,
+    /// Authorities that are made and served although no ceremony speaks for their root: for laboratories.
+    #[serde(default)]
+    pub roots_without_ceremony: Vec<String>,
 }
 
 /// `[ledger]`.
@@ -142,6 +150,7 @@ pub struct CoreConfig {
     pub(crate) log_key: LogKeys,
     pub(crate) backend: BackendConfig,
     pub(crate) callers_signed_here: Vec<String>,
+    pub(crate) roots_without_ceremony: Vec<String>,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     pub(crate) monitors: Vec<Identity>,
@@ -164,85 +173,6 @@ impl CoreConfig {
     }
 }
 
-/// Why the core's configuration is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file cannot be read.
-    #[error("`{}` cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The policy has mistakes.
-    #[error("`{}`: {source}", path.display())]
-    Policy {
-        /// The policy file.
-        path: PathBuf,
-        /// The mistakes.
-        source: PolicyError,
-    },
-    /// A span of time.
-    #[error("`{field}`: {source}")]
-    Span {
-        /// The field.
-        field: &'static str,
-        /// What is wrong.
-        source: SpanError,
-    },
-    /// A secret.
-    #[error("`{field}`: {source}")]
-    Secret {
-        /// The field.
-        field: &'static str,
-        /// What is wrong.
-        source: SecretError,
-    },
-    /// A member of entries cannot be private.
-    #[error("`log.private`: {0}")]
-    Private(NotPrivate),
-    /// The log key is not there yet.
-    #[error("there is no log key at `{}`; hint: run `hallmarkd init` once, which makes it", path.display())]
-    NoLogKey {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// The log key does not read, or has another name than the log.
-    #[error("the log key `{}` is not one of the log `{origin}`: {detail}", path.display())]
-    LogKey {
-        /// Its file.
-        path: PathBuf,
-        /// The configured origin.
-        origin: String,
-        /// What is wrong.
-        detail: String,
-    },
-    /// A number of sessions that makes no sense.
-    #[error("`backend.pkcs11.sessions` is {sessions}; 1 to {} work", hallmark_backends::SESSIONS_MAX)]
-    Sessions {
-        /// What was typed.
-        sessions: usize,
-    },
-    /// What has ended would be forgotten too early.
-    #[error(
-        "`ledger.ended-retention` is {typed}, and is {ENDED_RETENTION_LEAST} at least: what has just ended may still be presented, and must be known"
-    )]
-    EndedRetention {
-        /// What was typed.
-        typed: Span,
-    },
-    /// A time of waiting that makes no sense.
-    #[error("`rotation.drain-time-max` is {typed}; {DRAIN_TIME_LEAST} to {DRAIN_TIME_MOST} work")]
-    DrainTime {
-        /// What was typed.
-        typed: Span,
-    },
-    /// An authority that the policy does not have.
-    #[error("`policy.callers-signed-here` names `{0}`, which the policy does not have")]
-    UnknownAuthority(String),
-}
-
 impl CoreFile {
     /// Reads everything that the tables name, beside the configuration file in `directory`.
     ///
@@ -254,12 +184,16 @@ impl CoreFile {
         if let Some(name) = self.policy.callers_signed_here.iter().find(|name| policy.authority(name).is_none()) {
             return Err(ConfigError::UnknownAuthority(name.clone()));
         }
+        if let Some(name) = self.policy.roots_without_ceremony.iter().find(|name| self.ceremony.contains_key(*name)) {
+            return Err(ConfigError::WithAndWithoutCeremony(name.clone()));
+        }
         Ok(CoreConfig {
             policy,
             ledger: self.read_ledger(directory)?,
             log_key: self.log.read_keys(directory)?,
             backend: self.backend.read(directory)?,
             callers_signed_here: self.policy.callers_signed_here.clone(),
+            roots_without_ceremony: self.policy.roots_without_ceremony.clone(),
             policy_file,
             operators: Vec::new(),
             monitors: Vec::new(),
@@ -367,7 +301,11 @@ impl LogTable {
 }
 
 impl BackendTable {
-    fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
+    /// Reads the secret that opens the backend.
+    ///
+    /// # Errors
+    /// [`ConfigError::Secret`] and [`ConfigError::Sessions`].
+    pub fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
         match self {
             Self::Pkcs11 { module, token, serial, pin, sessions } => {
                 let sessions = sessions.unwrap_or(SESSIONS_DEFAULT);
