@@ -101,8 +101,10 @@ pub struct WitnessTable {
     pub name: String,
     /// What is typed to let a step be done: 2 to 4 capital letters, different for each witness.
     pub initials: String,
-    /// The public SSH key (`ssh-ed25519 AAAA..`) by which the transcript is to be signed; the initials alone count if not set.
+    /// The public SSH key (`ssh-ed25519 AAAA..`) by which the transcript is to be signed. Without it and `certificate`, the initials alone count.
     pub ssh_key: Option<String>,
+    /// The X.509 certificate, PEM, by whose key the transcript is to be signed. Not beside `ssh-key`.
+    pub certificate: Option<String>,
 }
 
 /// `[task.*]`: exactly one.

@@ -13,11 +13,11 @@ use hallmark_policy::{
     time::{Span, SpanError, TimeError, UnixTime},
 };
 use hallmark_tlog::note::SignerKey;
-use ssh_key::public::KeyData;
 
 use crate::{
     digest::sha256,
     file::{CeremonyFile, FILE_BYTES_MAX, WitnessTable},
+    witness::WitnessKey,
 };
 
 pub use crate::file::DevicePlace;
@@ -93,7 +93,7 @@ pub struct Witness {
     /// Initials.
     pub initials: String,
     /// The key by which the transcript is to be signed.
-    pub ssh_key: Option<ssh_key::PublicKey>,
+    pub key: Option<WitnessKey>,
 }
 
 impl Ceremony {
@@ -232,7 +232,7 @@ impl Reader<'_> {
         }
         let mut seen = BTreeSet::new();
         let mut witnesses = Vec::new();
-        for WitnessTable { name, initials, ssh_key } in tables {
+        for WitnessTable { name, initials, ssh_key, certificate } in tables {
             if name.trim() != name
                 || name.is_empty()
                 || name.len() > WITNESS_BYTES_MAX
@@ -252,23 +252,19 @@ impl Reader<'_> {
                     format!("the initials `{initials}` are those of two witnesses; give one of them another letter"),
                 );
             }
-            let parsed = ssh_key.as_deref().map(ssh_key::PublicKey::from_openssh);
-            match &parsed {
-                Some(Err(_)) => {
-                    let hint = "copy the whole line of the `.pub` file";
-                    self.mistake(PLACE, format!("the key of `{name}` is no public SSH key; {hint}"));
+            let key = match (ssh_key.as_deref(), certificate.as_deref()) {
+                (None, None) => None,
+                (Some(text), None) => Some(WitnessKey::ssh(text)),
+                (None, Some(text)) => Some(WitnessKey::certificate(text)),
+                (Some(_), Some(_)) => {
+                    self.mistake(PLACE, format!("`{name}` has an `ssh-key` and a `certificate`; one of them signs"));
+                    None
                 }
-                Some(Ok(key)) if !matches!(key.key_data(), KeyData::Ed25519(_) | KeyData::SkEd25519(_)) => {
-                    let hint = "make one with `ssh-keygen -t ed25519` or `-t ed25519-sk`";
-                    self.mistake(PLACE, format!("the SSH key of `{name}` is no Ed25519 key; {hint}"));
-                }
-                Some(Ok(_)) | None => {}
+            };
+            if let Some(Err(sentence)) = &key {
+                self.mistake(PLACE, format!("the key of `{name}`: {sentence}"));
             }
-            witnesses.push(Witness {
-                name: name.clone(),
-                initials: initials.clone(),
-                ssh_key: parsed.and_then(Result::ok),
-            });
+            witnesses.push(Witness { name: name.clone(), initials: initials.clone(), key: key.and_then(Result::ok) });
         }
         witnesses
     }
