@@ -239,7 +239,8 @@ pub struct QuorumTable {
 pub struct CustodianTable {
     /// Name.
     pub name: String,
-    /// Where the share is written, mode 0600: a page to be printed (HTML), or sealed if there is a `recipient`.
+    /// Where the share is written, mode 0600: a page to be printed (PDF where it ends in `.pdf`, else HTML), or sealed if there is a
+    /// `recipient`.
     pub share: PathBuf,
     /// To whom it is sealed (age-encryption.org/v1): `age1..` or `ssh-ed25519 ..`. A page for paper if not set.
     pub recipient: Option<String>,

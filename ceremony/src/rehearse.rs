@@ -188,7 +188,9 @@ fn aside(ceremony: &Ceremony, scratch: &Path) -> Result<Ceremony, CeremonyError>
         Task::Quorum(task) => {
             task.record = place("record");
             for (number, custodian) in task.custodians.iter_mut().enumerate() {
-                custodian.share = out.join(format!("share-{number}"));
+                // The ending says as what it is written.
+                let ending = custodian.share.extension().unwrap_or_default().to_owned();
+                custodian.share = out.join(format!("share-{number}")).with_extension(ending);
             }
         }
         Task::LogKey(task) => (task.key, task.public_key) = (place("key"), place("public-key")),
