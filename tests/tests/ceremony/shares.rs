@@ -2,6 +2,7 @@
 
 use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, process::Command};
 
+use age::secrecy::ExposeSecret as _;
 use hallmark_test_token::PIN;
 
 use crate::hall::{Hall, WITNESSES, await_words, root_task};
@@ -115,6 +116,33 @@ fn a_share_on_a_page_of_pdf_is_kept_and_entered_like_any_other() {
     hall.write("paper.txt", &paper);
     let with_paper = [shares(&hall, &["grace"]), vec!["--share".to_owned(), hall.text("paper.txt")]].concat();
     run_with(&hall, &root(&hall), &with_paper).good();
+    hall.verify("athenz-root").good();
+}
+
+#[test]
+fn shares_that_are_sealed_to_age_keys_are_opened_by_each_custodian_s_own_and_by_nobody_else_s() {
+    let hall = Hall::new();
+    let names = ["ada", "grace", "emmy"];
+    let identities: Vec<_> = names.iter().map(|_| age::x25519::Identity::generate()).collect();
+    let custodians = names.iter().zip(&identities).map(|(name, identity)| {
+        // As `age-keygen` writes it, behind another key of the same custodian.
+        let (own, other) = (identity.to_string(), age::x25519::Identity::generate().to_string());
+        let file = format!("# created: today\n{}\n{}\n", other.expose_secret(), own.expose_secret());
+        hall.write(name, &file);
+        format!("{{ name = \"{name}\", share = \"out/{name}.age\", recipient = \"{}\" }},\n", identity.to_public())
+    });
+    let custodians: String = custodians.collect();
+    let task = format!("[task.quorum]\nthreshold = 2\nrecord = \"out/quorum.json\"\ncustodian = [\n{custodians}]\n");
+    hall.run(&hall.file("quorum", "athenz", &task)).good();
+    hall.verify("quorum").good();
+    let root = root(&hall);
+    let share = |name: &str, identity: &str| {
+        ["--share".to_owned(), hall.text(&format!("out/{name}.age")), "--identity".to_owned(), hall.text(identity)]
+    };
+    let foreign = [share("ada", "ada"), share("grace", "emmy")].concat();
+    run_with(&hall, &root, &foreign).refused(2, "is no share that one of these identities opens");
+    let both = [share("emmy", "emmy"), share("grace", "grace")].concat();
+    run_with(&hall, &root, &both).good();
     hall.verify("athenz-root").good();
 }
 
