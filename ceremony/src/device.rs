@@ -133,6 +133,17 @@ impl Device {
         Ok(self.keyring.open(reference, expected)?)
     }
 
+    /// Reads a key back: it is the only one of its name, it is the one that is expected, and what guards it is said.
+    pub(crate) fn read_back(
+        &self,
+        reference: &KeyReference,
+        expected: SpkiDigest,
+    ) -> Result<(PublicKey, Vec<Fact>), CeremonyError> {
+        self.is_alone(reference)?;
+        let public = self.open_key(reference, expected)?;
+        Ok((public, self.guards(reference, expected)?))
+    }
+
     /// What guards a key, as facts.
     pub(crate) fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Fact>, CeremonyError> {
         let guards = self.keyring.guards(reference, expected)?;

@@ -1,6 +1,6 @@
 //! The file of a ceremony as it was typed. What it means is in [`crate::meaning`]; every misspelling is an error here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -22,7 +22,7 @@ pub struct CeremonyFile {
     /// The policy. Every task but `log-key` needs it.
     pub policy: Option<PolicyTable>,
     /// The device. Every task but `log-key` needs it.
-    pub device: Option<DeviceTable>,
+    pub device: Option<DevicePlace>,
     /// The log of ceremonies.
     pub log: LogTable,
     /// How it is rehearsed.
@@ -44,10 +44,10 @@ pub struct PolicyTable {
     pub authority: String,
 }
 
-/// `[device]`: the token, so described that it can be no other.
+/// `[device]`: the token, so described that it can be no other. As it is meant, its paths begin at the file's directory.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct DeviceTable {
+pub struct DevicePlace {
     /// Path of the PKCS#11 module.
     pub module: PathBuf,
     /// Label of the token.
@@ -60,6 +60,19 @@ pub struct DeviceTable {
     pub pin_file: Option<PathBuf>,
     /// The record of the quorum that has the PIN: its custodians are asked for their shares. Not beside `pin-file`.
     pub pin_quorum: Option<PathBuf>,
+}
+
+impl DevicePlace {
+    /// The same, with paths that begin at this directory.
+    pub(crate) fn from(&self, directory: &Path) -> Self {
+        let place = |path: &PathBuf| directory.join(path);
+        Self {
+            module: place(&self.module),
+            pin_file: self.pin_file.as_ref().map(place),
+            pin_quorum: self.pin_quorum.as_ref().map(place),
+            ..self.clone()
+        }
+    }
 }
 
 /// `[log]`: the log of ceremonies, with an origin of its own.
@@ -88,8 +101,10 @@ pub struct WitnessTable {
     pub name: String,
     /// What is typed to let a step be done: 2 to 4 capital letters, different for each witness.
     pub initials: String,
-    /// The public SSH key (`ssh-ed25519 AAAA..`) by which the transcript is to be signed; the initials alone count if not set.
+    /// The public SSH key (`ssh-ed25519 AAAA..`) by which the transcript is to be signed. Without it and `certificate`, the initials alone count.
     pub ssh_key: Option<String>,
+    /// The X.509 certificate, PEM, by whose key the transcript is to be signed. Not beside `ssh-key`.
+    pub certificate: Option<String>,
 }
 
 /// `[task.*]`: exactly one.
@@ -224,7 +239,8 @@ pub struct QuorumTable {
 pub struct CustodianTable {
     /// Name.
     pub name: String,
-    /// Where the share is written, mode 0600: a page to be printed (HTML), or sealed if there is a `recipient`.
+    /// Where the share is written, mode 0600: a page to be printed (PDF where it ends in `.pdf`, else HTML), or sealed if there is a
+    /// `recipient`.
     pub share: PathBuf,
     /// To whom it is sealed (age-encryption.org/v1): `age1..` or `ssh-ed25519 ..`. A page for paper if not set.
     pub recipient: Option<String>,

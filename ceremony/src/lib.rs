@@ -30,6 +30,7 @@ mod run;
 mod steps;
 mod transcript;
 pub mod verify;
+mod witness;
 
 use std::path::Path;
 
@@ -51,6 +52,7 @@ pub use rehearse::Foretold;
 pub use steps::{Step, steps};
 pub use transcript::{Artefact, LogPart, Present, TRANSCRIPT_VERSION, Transcript};
 pub use verify::NAMESPACE;
+pub use witness::{WitnessCertificate, WitnessKey};
 
 use crate::run::Run;
 

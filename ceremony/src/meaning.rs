@@ -13,13 +13,14 @@ use hallmark_policy::{
     time::{Span, SpanError, TimeError, UnixTime},
 };
 use hallmark_tlog::note::SignerKey;
-use ssh_key::public::KeyData;
 
 use crate::{
     digest::sha256,
     file::{CeremonyFile, FILE_BYTES_MAX, WitnessTable},
+    witness::WitnessKey,
 };
 
+pub use crate::file::DevicePlace;
 pub use tasks::{
     CrlTask, CrossCertificateTask, Custodian, DestroyTask, IntermediateTask, KeyTask, LogKeyTask, QuorumTask, Revoking,
     RootTask, Task,
@@ -75,23 +76,6 @@ pub struct PolicyPlace {
     pub authority: String,
 }
 
-/// Which device it is.
-#[derive(Clone, Debug)]
-pub struct DevicePlace {
-    /// Path of the PKCS#11 module.
-    pub module: PathBuf,
-    /// Label of the token.
-    pub token: String,
-    /// Its serial number.
-    pub serial: String,
-    /// Its firmware version, if it must be that one.
-    pub firmware: Option<String>,
-    /// A file with the PIN.
-    pub pin_file: Option<PathBuf>,
-    /// The record of the quorum that has the PIN.
-    pub pin_quorum: Option<PathBuf>,
-}
-
 /// Where the log of ceremonies is.
 #[derive(Clone, Debug)]
 pub struct LogPlace {
@@ -109,7 +93,7 @@ pub struct Witness {
     /// Initials.
     pub initials: String,
     /// The key by which the transcript is to be signed.
-    pub ssh_key: Option<ssh_key::PublicKey>,
+    pub key: Option<WitnessKey>,
 }
 
 impl Ceremony {
@@ -216,14 +200,7 @@ impl Reader<'_> {
                 .policy
                 .as_ref()
                 .map(|table| PolicyPlace { file: self.path(&table.file), authority: table.authority.clone() }),
-            device: file.device.as_ref().map(|table| DevicePlace {
-                module: self.path(&table.module),
-                token: table.token.clone(),
-                serial: table.serial.clone(),
-                firmware: table.firmware.clone(),
-                pin_file: table.pin_file.as_ref().map(|path| self.path(path)),
-                pin_quorum: table.pin_quorum.as_ref().map(|path| self.path(path)),
-            }),
+            device: file.device.as_ref().map(|table| table.from(self.directory)),
             log: LogPlace { origin: file.log.origin.clone(), directory: self.path(&file.log.directory) },
             rehearsal_module: match &file.rehearsal {
                 Some(table) => self.path(&table.module),
@@ -255,7 +232,7 @@ impl Reader<'_> {
         }
         let mut seen = BTreeSet::new();
         let mut witnesses = Vec::new();
-        for WitnessTable { name, initials, ssh_key } in tables {
+        for WitnessTable { name, initials, ssh_key, certificate } in tables {
             if name.trim() != name
                 || name.is_empty()
                 || name.len() > WITNESS_BYTES_MAX
@@ -275,23 +252,19 @@ impl Reader<'_> {
                     format!("the initials `{initials}` are those of two witnesses; give one of them another letter"),
                 );
             }
-            let parsed = ssh_key.as_deref().map(ssh_key::PublicKey::from_openssh);
-            match &parsed {
-                Some(Err(_)) => {
-                    let hint = "copy the whole line of the `.pub` file";
-                    self.mistake(PLACE, format!("the key of `{name}` is no public SSH key; {hint}"));
+            let key = match (ssh_key.as_deref(), certificate.as_deref()) {
+                (None, None) => None,
+                (Some(text), None) => Some(WitnessKey::ssh(text)),
+                (None, Some(text)) => Some(WitnessKey::certificate(text)),
+                (Some(_), Some(_)) => {
+                    self.mistake(PLACE, format!("`{name}` has an `ssh-key` and a `certificate`; one of them signs"));
+                    None
                 }
-                Some(Ok(key)) if !matches!(key.key_data(), KeyData::Ed25519(_) | KeyData::SkEd25519(_)) => {
-                    let hint = "make one with `ssh-keygen -t ed25519` or `-t ed25519-sk`";
-                    self.mistake(PLACE, format!("the SSH key of `{name}` is no Ed25519 key; {hint}"));
-                }
-                Some(Ok(_)) | None => {}
+            };
+            if let Some(Err(sentence)) = &key {
+                self.mistake(PLACE, format!("the key of `{name}`: {sentence}"));
             }
-            witnesses.push(Witness {
-                name: name.clone(),
-                initials: initials.clone(),
-                ssh_key: parsed.and_then(Result::ok),
-            });
+            witnesses.push(Witness { name: name.clone(), initials: initials.clone(), key: key.and_then(Result::ok) });
         }
         witnesses
     }

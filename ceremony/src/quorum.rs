@@ -6,7 +6,9 @@
 //! commitment, too. Secrets are wiped, have no `Debug`, and are in no transcript.
 
 mod entropy;
+mod html;
 pub(crate) mod paper;
+mod pdf;
 pub(crate) mod sealed;
 
 use std::path::Path;

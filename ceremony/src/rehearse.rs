@@ -3,13 +3,17 @@
 //! What comes out is what the run is held to: the same steps, and the same facts but for those that differ each time.
 
 use std::{
-    io::Write as _,
+    io::{ErrorKind::BrokenPipe, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use hallmark_backends::make_throwaway_token;
 use hallmark_policy::hex;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -29,6 +33,9 @@ use crate::{
 
 /// Label of the token that is thrown away.
 const TOKEN: &str = "hallmark-rehearsal";
+
+/// How long a rehearsal may take. The largest RSA keys take SoftHSM seconds.
+const TIME_MAX: Duration = Duration::from_secs(120);
 
 /// Largest answer of a rehearsal, in bytes.
 const ANSWER_BYTES_MAX: usize = 4 * 1_048_576;
@@ -113,26 +120,38 @@ pub fn rehearse(ceremony: &Ceremony, program: &Path) -> Result<Foretold, Ceremon
     let config = scratch.path().join("softhsm2.conf");
     let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display());
     output::create(&config, text.as_bytes(), output::SECRET)?;
-    let mut child = Command::new(program)
-        .args(["ceremony", "rehearse-here"])
-        .arg(&ceremony.directory)
-        .arg(scratch.path())
-        .env("SOFTHSM2_CONF", &config)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(broken)?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(ceremony.text.as_bytes()).map_err(broken)?;
-    }
-    let answer = child.wait_with_output().map_err(broken)?;
+    let mut command = Command::new(program);
+    command.args(["ceremony", "rehearse-here"]).arg(&ceremony.directory).arg(scratch.path());
+    command.env("SOFTHSM2_CONF", &config);
+    let answer = answer(command, &ceremony.text, TIME_MAX)?;
     if !answer.status.success() || answer.stdout.len() > ANSWER_BYTES_MAX {
         let said = String::from_utf8_lossy(&answer.stderr);
         let line = said.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or("it ended without a word");
         return Err(failed(line.to_owned()));
     }
     serde_json::from_slice(&answer.stdout).map_err(|error| failed(format!("what it said does not read: {error}")))
+}
+
+/// Starts a program, gives it a text, and takes its answer; it is killed when it takes too long.
+fn answer(mut command: Command, text: &str, within: Duration) -> Result<Output, CeremonyError> {
+    let failed = |sentence: String| CeremonyError::Rehearsal { sentence };
+    let broken = |error: std::io::Error| failed(error.to_string());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(broken)?;
+    let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).map_err(|error| broken(error.into()))?;
+    let (input, text) = (child.stdin.take(), text.to_owned());
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let written = input.map_or(Ok(()), |mut input| input.write_all(text.as_bytes()));
+        // Whoever ends before it has read all says why.
+        let written = written.or_else(|error| if error.kind() == BrokenPipe { Ok(()) } else { Err(error) });
+        drop(done.send(written.and_then(|()| child.wait_with_output())));
+    });
+    if let Ok(answer) = ended.recv_timeout(within) {
+        return answer.map_err(broken);
+    }
+    pidfd_send_signal(process, Signal::KILL).map_err(|error| broken(error.into()))?;
+    Err(failed(format!("it did not end within {} s", within.as_secs())))
 }
 
 /// Rehearses in this process. `SOFTHSM2_CONF` names an empty directory of tokens below `scratch`.
@@ -188,7 +207,9 @@ fn aside(ceremony: &Ceremony, scratch: &Path) -> Result<Ceremony, CeremonyError>
         Task::Quorum(task) => {
             task.record = place("record");
             for (number, custodian) in task.custodians.iter_mut().enumerate() {
-                custodian.share = out.join(format!("share-{number}"));
+                // The ending says as what it is written.
+                let ending = custodian.share.extension().unwrap_or_default().to_owned();
+                custodian.share = out.join(format!("share-{number}")).with_extension(ending);
             }
         }
         Task::LogKey(task) => (task.key, task.public_key) = (place("key"), place("public-key")),
@@ -235,4 +256,35 @@ fn draw_pin() -> Result<SecretString, CeremonyError> {
 #[must_use]
 pub fn this_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_rehearsal_that_takes_too_long_is_killed_and_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let process = directory.path().join("process");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ > \"$1\"; exec sleep 600", "sh"]).arg(&process);
+        let began = Instant::now();
+        let error = answer(command, "text", Duration::from_secs(2)).unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(60));
+        assert_eq!(error.to_string(), "the rehearsal failed: it did not end within 2 s; the device was not touched");
+        let number = std::fs::read_to_string(&process).unwrap();
+        let state = || std::fs::read_to_string(format!("/proc/{}/comm", number.trim())).unwrap_or_default();
+        while state().trim() == "sleep" && began.elapsed() < Duration::from_secs(60) {
+            thread::yield_now();
+        }
+        assert_ne!(state().trim(), "sleep", "it is not left behind");
+    }
+
+    #[test]
+    fn a_rehearsal_in_time_gives_its_answer() {
+        let answer = answer(Command::new("cat"), "text", TIME_MAX).unwrap();
+        assert_eq!(answer.stdout, b"text");
+    }
 }

@@ -13,39 +13,36 @@ pub struct Step {
     pub irreversible: bool,
 }
 
-const fn step(name: &'static str, sentence: &'static str) -> Step {
-    Step { name, sentence, irreversible: false }
+/// The steps that there are: name, sentence, and whether it cannot be taken back.
+macro_rules! known {
+    ($($step:ident: $name:literal, $sentence:literal, $irreversible:literal;)+) => {
+        $(const $step: Step = Step { name: $name, sentence: $sentence, irreversible: $irreversible };)+
+    };
 }
 
-const fn final_step(name: &'static str, sentence: &'static str) -> Step {
-    Step { name, sentence, irreversible: true }
+known! {
+    VALIDATE: "validate", "read the file, the policy and everything that they name, and check it", false;
+    REHEARSE: "rehearse", "do all of it on a token that is thrown away, and note down what comes out", false;
+    LOG: "log", "open the log of ceremonies, and write into it that this one begins", false;
+    DEVICE: "device", "log in to the token, and check that it is the one in the file", false;
+    GENERATE: "generate", "make the key in the token", true;
+    GENERATE_DESTROYABLE: "generate", "make the key in the token", false;
+    READ_BACK: "read-back", "read from the token what guards the key, and check it", false;
+    OPEN_KEY: "open-key", "find the root's key in the token, and check that it is that key and what guards it", false;
+    REVOKE: "revoke", "write into the log what is revoked", true;
+    BUILD: "build", "have the policy decide, and write what is to be signed", false;
+    ENDORSE: "endorse", "read with another library what is to be signed, and compare it with the decision", false;
+    COMMIT: "commit", "write the decision into the log of ceremonies", false;
+    SIGN: "sign", "sign it with the key in the token", true;
+    VERIFY: "verify", "verify what was signed, as those will who get it", false;
+    WRITE: "write", "write the files", false;
+    DIGESTS: "digests", "compare the digests, read aloud", false;
+    TRANSCRIPT: "transcript", "write the transcript, and its digest into the log", false;
+    DESTROY: "destroy", "destroy the key in the token", true;
+    SPLIT: "split", "draw a new PIN, split it, and check every share", false;
+    CHANGE_PIN: "change-pin", "give the token the new PIN, and log in with it", true;
+    DRAW: "draw", "draw the key from the system's random numbers", false;
 }
-
-pub(crate) const VALIDATE: Step =
-    step("validate", "read the file, the policy and everything that they name, and check it");
-pub(crate) const REHEARSE: Step =
-    step("rehearse", "do all of it on a token that is thrown away, and note down what comes out");
-const LOG: Step = step("log", "open the log of ceremonies, and write into it that this one begins");
-const DEVICE: Step = step("device", "log in to the token, and check that it is the one in the file");
-const GENERATE: Step = final_step("generate", "make the key in the token");
-const GENERATE_DESTROYABLE: Step = step("generate", "make the key in the token");
-const READ_BACK: Step = step("read-back", "read from the token what guards the key, and check it");
-const OPEN_KEY: Step =
-    step("open-key", "find the root's key in the token, and check that it is that key and what guards it");
-const REVOKE: Step = final_step("revoke", "write into the log what is revoked");
-const BUILD: Step = step("build", "have the policy decide, and write what is to be signed");
-const ENDORSE: Step =
-    step("endorse", "read with another library what is to be signed, and compare it with the decision");
-const COMMIT: Step = step("commit", "write the decision into the log of ceremonies");
-const SIGN: Step = final_step("sign", "sign it with the key in the token");
-const VERIFY: Step = step("verify", "verify what was signed, as those will who get it");
-const WRITE: Step = step("write", "write the files");
-const DIGESTS: Step = step("digests", "compare the digests, read aloud");
-const TRANSCRIPT: Step = step("transcript", "write the transcript, and its digest into the log");
-const DESTROY: Step = final_step("destroy", "destroy the key in the token");
-const SPLIT: Step = step("split", "draw a new PIN, split it, and check every share");
-const CHANGE_PIN: Step = final_step("change-pin", "give the token the new PIN, and log in with it");
-const DRAW: Step = step("draw", "draw the key from the system's random numbers");
 
 /// The steps of a task, in their order.
 #[must_use]

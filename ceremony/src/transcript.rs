@@ -11,6 +11,7 @@ use crate::{
     meaning::{Ceremony, Witness},
     output,
     people::Confirmation,
+    witness::WitnessKey,
 };
 
 /// Version of the format.
@@ -60,8 +61,23 @@ pub struct Present {
     pub name: String,
     /// Initials.
     pub initials: String,
-    /// The SSH key by which the transcript is to be signed, as OpenSSH writes it; empty where the initials count.
+    /// The SSH key by which the transcript is to be signed, as OpenSSH writes it; empty where there is none.
     pub ssh_key: String,
+    /// The certificate by whose key the transcript is to be signed, PEM; empty where there is none. Without either the initials count.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub certificate: String,
+}
+
+impl Present {
+    /// The key by which the transcript is to be signed, if there is one.
+    pub(crate) fn key(&self) -> Result<Option<WitnessKey>, &'static str> {
+        match (self.ssh_key.as_str(), self.certificate.as_str()) {
+            ("", "") => Ok(None),
+            (text, "") => WitnessKey::ssh(text).map(Some),
+            ("", text) => WitnessKey::certificate(text).map(Some),
+            (_, _) => Err("it has two keys"),
+        }
+    }
 }
 
 /// A file that was written.
@@ -118,10 +134,13 @@ impl Transcript {
 
     /// The witnesses of a ceremony, as they stand in it.
     pub(crate) fn present(ceremony: &Ceremony) -> Vec<Present> {
-        let one = |Witness { name, initials, ssh_key }: &Witness| Present {
-            name: name.clone(),
-            initials: initials.clone(),
-            ssh_key: ssh_key.as_ref().and_then(|key| key.to_openssh().ok()).unwrap_or_default(),
+        let one = |Witness { name, initials, key }: &Witness| {
+            let (ssh_key, certificate) = match key {
+                None => (String::new(), String::new()),
+                Some(WitnessKey::Ssh(key)) => (key.to_openssh().unwrap_or_default(), String::new()),
+                Some(WitnessKey::Certificate(certificate)) => (String::new(), certificate.to_pem()),
+            };
+            Present { name: name.clone(), initials: initials.clone(), ssh_key, certificate }
         };
         ceremony.witnesses.iter().map(one).collect()
     }

@@ -4,9 +4,9 @@ mod device;
 mod log;
 mod witnesses;
 
+pub use crate::witness::NAMESPACE;
 pub use device::verify_device;
 pub(crate) use log::to_be_signed;
-pub use witnesses::NAMESPACE;
 
 use std::path::Path;
 

@@ -215,14 +215,10 @@ fn done(ceremony: &Ceremony, finished: &Finished, screen: &Screen) -> String {
     for row in aloud(&finished.transcript_sha256) {
         text.push_str(&format!("    {row}\n"));
     }
-    for witness in ceremony.witnesses.iter().filter(|witness| witness.ssh_key.is_some()) {
-        let transcript = ceremony.transcript.display();
-        text.push_str(&format!(
-            "  {} signs it: `ssh-keygen -Y sign -f KEY -n {} {transcript}`, and calls the result `{transcript}.{}.sig`\n",
-            printable(&witness.name),
-            hallmark_ceremony::NAMESPACE,
-            witness.initials
-        ));
+    for witness in &ceremony.witnesses {
+        let Some(key) = &witness.key else { continue };
+        let how = key.how_to_sign(&ceremony.transcript.display().to_string(), &witness.initials);
+        text.push_str(&format!("  {} signs it: {how}\n", printable(&witness.name)));
     }
     text
 }

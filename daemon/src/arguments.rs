@@ -28,7 +28,8 @@ pub enum Command {
     /// A front alone, for a service manager
     #[command(hide = true)]
     Front(FrontArguments),
-    /// Say in sentences what a configuration means, with every problem; touches neither device nor database
+    /// Say in sentences what a configuration means, with every problem. The database is not touched, and the device only where a ceremony made
+    /// a root whose key is in it: then it is compared with the transcript
     Check {
         /// The configuration, `signer.toml`
         file: PathBuf,
@@ -204,16 +205,10 @@ pub struct InitArguments {
     /// Write the CA certificates as PEM and the log's public key to this directory
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Certificate of the offline root of an authority, PEM; once for each such authority that is made
+    /// Certificate of the root of an authority that was made elsewhere, PEM; once for each such authority that is made. The configuration
+    /// names the ceremony that made it
     #[arg(long = "root", value_name = "NAME=FILE")]
     pub roots: Vec<RootFile>,
-    /// Transcript of the ceremony that made such a root: the log says so before anything else of the authority. `FILE.receipt` and
-    /// `FILE.entry` stand beside it
-    #[arg(long = "ceremony", value_name = "NAME=FILE", requires = "ceremony_key", requires = "roots")]
-    pub ceremonies: Vec<RootFile>,
-    /// Public key of the log of ceremonies
-    #[arg(long, value_name = "VKEY", requires = "ceremonies")]
-    pub ceremony_key: Option<PathBuf>,
 }
 
 /// An authority, and a file for it.

@@ -1,5 +1,7 @@
-//! Says what a configuration means, and everything that is wrong with it, without touching device or database.
+//! Says what a configuration means, and everything that is wrong with it, without touching the database. The device is asked only where a
+//! ceremony made a root whose key is in it.
 
+mod ceremonies;
 mod core;
 mod front;
 mod process;
@@ -43,11 +45,11 @@ impl Findings {
 /// Prints the sentences to standard output and the problems to standard error.
 ///
 /// # Errors
-/// [`Trouble::Problems`] if there is one, [`Trouble::Hardening`], and what [`Settings::read`] says.
+/// [`Trouble::Problems`] if there is one, [`Trouble::Hardening`], a PIN that is not right, and what [`Settings::read`] says.
 pub(crate) fn check(path: &Path) -> Result<(), Trouble> {
     hardening::close_to_others()?;
     let settings = Settings::read(path)?;
-    let findings = findings(&settings);
+    let findings = findings(&settings)?;
     for sentence in &findings.sentences {
         stdout::line(sentence);
     }
@@ -63,7 +65,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Trouble> {
     }
 }
 
-fn findings(settings: &Settings) -> Findings {
+fn findings(settings: &Settings) -> Result<Findings, Trouble> {
     let mut findings = Findings::default();
     front::tell(&settings.listen, &settings.directory, &mut findings);
     if let Some(operators) = &settings.operators {
@@ -72,9 +74,9 @@ fn findings(settings: &Settings) -> Findings {
     process::tell(settings, &mut findings);
     let policy = read_policy(&settings.directory.join(&settings.core.policy.file));
     core::tell(settings, policy.as_ref().ok(), &mut findings);
-    match policy {
-        Ok(policy) => findings.sentences.extend(meaning::tell(&policy).lines),
-        Err(error) => findings.problem(sentence(&error)),
+    match &policy {
+        Ok(policy) => findings.sentences.extend(meaning::tell(policy).lines),
+        Err(error) => findings.problem(sentence(error)),
     }
     if findings.problems.is_empty() {
         // What the core finds is the last word, except about a key that is made, and a secret that is given, later.
@@ -87,5 +89,8 @@ fn findings(settings: &Settings) -> Findings {
             Err(error) => findings.problem(sentence(&error)),
         }
     }
-    findings
+    if let Ok(policy) = &policy {
+        ceremonies::tell(settings, policy, &mut findings)?;
+    }
+    Ok(findings)
 }

@@ -1,17 +1,16 @@
 //! Makes what a new daemon lacks: the log key, then roots and first epochs. What is there stays as it is.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use aws_lc_rs::{digest, rand};
 use hallmark_signer::{
-    CaCertificate, Core, HandOver, OfflineRoot, Roots, StartOptions, SystemClock, WINDOW,
+    BroughtRoot, CaCertificate, Core, Roots, StartOptions, SystemClock, WINDOW,
     config::{LogTable, read_policy},
 };
-use hallmark_tlog::note::{SignerKey, VerifierKey};
+use hallmark_tlog::note::SignerKey;
 use pem_rfc7468::LineEnding;
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
@@ -42,7 +41,7 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
         accept_missing_checkpoint: false,
         accept_missing_anchor: false,
         create_authorities: true,
-        roots: roots(&arguments)?,
+        roots: roots(&arguments, &settings)?,
         refresh_crls: false,
         window: WINDOW,
         config_sha256: settings.sha256,
@@ -73,38 +72,20 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
     }
 }
 
-/// The certificates of offline roots, one PEM block each.
-fn roots(arguments: &InitArguments) -> Result<Roots, Trouble> {
-    let ceremonies = ceremonies(arguments)?;
+/// The certificates of roots that were made elsewhere, one PEM block each, and what their ceremonies have left.
+fn roots(arguments: &InitArguments, settings: &Settings) -> Result<Roots, Trouble> {
     let certificate = |RootFile { authority, path }: &RootFile| {
         let unreadable = || Trouble::RootFile { path: path.clone() };
         let text = read(path)?;
         let (label, der) = pem_rfc7468::decode_vec(text.trim_ascii()).map_err(|_| unreadable())?;
-        let ceremony = ceremonies.get(authority).cloned();
+        let table = settings.core.ceremony.get(authority);
+        let ceremony = table.map(|table| table.read(&settings.directory)).transpose()?;
         match label {
-            "CERTIFICATE" => Ok((authority.clone(), OfflineRoot { certificate: der, ceremony })),
+            "CERTIFICATE" => Ok((authority.clone(), BroughtRoot { certificate: der, ceremony })),
             _ => Err(unreadable()),
         }
     };
     arguments.roots.iter().map(certificate).collect()
-}
-
-/// What the ceremonies of offline roots have left, by authority.
-fn ceremonies(arguments: &InitArguments) -> Result<BTreeMap<String, (HandOver, VerifierKey)>, Trouble> {
-    let Some(path) = &arguments.ceremony_key else { return Ok(BTreeMap::new()) };
-    let wrong = || Trouble::CeremonyKey { path: path.clone() };
-    let key = std::str::from_utf8(&read(path)?).ok().and_then(|text| VerifierKey::parse(text.trim()).ok());
-    let key = key.ok_or_else(wrong)?;
-    let left = |RootFile { authority, path }: &RootFile| {
-        let beside = |ending: &str| {
-            let mut name = path.clone().into_os_string();
-            name.push(ending);
-            read(Path::new(&name))
-        };
-        let hand_over = HandOver { transcript: read(path)?, entry: beside(".entry")?, receipt: beside(".receipt")? };
-        Ok((authority.clone(), (hand_over, key.clone())))
-    };
-    arguments.ceremonies.iter().map(left).collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Trouble> {

@@ -1,6 +1,7 @@
 //! `signer.toml` as it was typed: the front's table and the core's, side by side.
 
 use std::{
+    collections::BTreeMap,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -8,7 +9,9 @@ use std::{
 
 use aws_lc_rs::digest;
 use hallmark_front::{FrontConfig, FrontFile};
-use hallmark_signer::config::{BackendTable, CoreFile, LedgerTable, LogTable, PolicyTable, RotationTable};
+use hallmark_signer::config::{
+    BackendTable, CeremonyTable, CoreFile, LedgerTable, LogTable, PolicyTable, RotationTable,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
@@ -19,7 +22,8 @@ use crate::{
 };
 
 /// The tables that there are.
-const TABLES: [&str; 8] = ["listen", "operators", "process", "policy", "ledger", "log", "backend", "rotation"];
+const TABLES: [&str; 9] =
+    ["listen", "operators", "process", "policy", "ledger", "log", "backend", "rotation", "ceremony"];
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +47,9 @@ pub(crate) struct SignerFile {
     /// `[rotation]`.
     #[serde(default)]
     pub(crate) rotation: RotationTable,
+    /// `[ceremony.*]`, by the names of authorities.
+    #[serde(default)]
+    pub(crate) ceremony: BTreeMap<String, CeremonyTable>,
 }
 
 /// A configuration that reads, and where it was read.
@@ -69,12 +76,12 @@ impl Settings {
     /// [`Trouble::Unreadable`], or [`Trouble::Settings`] with a problem for each table that has one.
     pub(crate) fn read(path: &Path) -> Result<Self, Trouble> {
         let text = fs::read_to_string(path).map_err(|source| Trouble::Unreadable { path: path.to_owned(), source })?;
-        let SignerFile { listen, operators, process, policy, ledger, log, backend, rotation } =
+        let SignerFile { listen, operators, process, policy, ledger, log, backend, rotation, ceremony } =
             SignerFile::parse(&text).map_err(|problems| Trouble::Settings { path: path.to_owned(), problems })?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        let core = CoreFile { policy, ledger, log, backend, rotation };
+        let core = CoreFile { policy, ledger, log, backend, rotation, ceremony };
         Ok(Self { listen, operators, process, core, directory, sha256 })
     }
 }
@@ -163,6 +170,7 @@ fn problems_of(tables: &toml::Table) -> Vec<String> {
         "process" => tables.get(name).and_then(|_| of_table::<ProcessFile>(tables, name)),
         "policy" => of_table::<PolicyTable>(tables, name),
         "rotation" => tables.get(name).and_then(|_| of_table::<RotationTable>(tables, name)),
+        "ceremony" => tables.get(name).and_then(|_| of_table::<BTreeMap<String, CeremonyTable>>(tables, name)),
         "ledger" => of_table::<LedgerTable>(tables, name),
         "log" => of_table::<LogTable>(tables, name),
         "backend" => of_table::<BackendTable>(tables, name),
@@ -206,7 +214,7 @@ mod tests {
     }
 
     fn uncommented(text: &str) -> String {
-        let setting = |line: &&str| key_of(line.trim_start_matches("# ")).is_some();
+        let setting = |line: &&str| line.starts_with("# [ceremony.") || key_of(line.trim_start_matches("# ")).is_some();
         text.lines()
             .map(|line| Some(line).filter(setting).map_or(line, |line| line.trim_start_matches("# ")))
             .fold(String::new(), |text, line| text + line + "\n")
@@ -233,7 +241,9 @@ mod tests {
         for text in [with_every_setting(), with_software_keys()] {
             for (at, line) in text.lines().enumerate() {
                 let Some(name) = key_of(line).or_else(|| line.strip_prefix('[')) else { continue };
-                for position in 0..name.trim_end_matches(']').len() {
+                // Authorities are called as they are.
+                let known = name.trim_end_matches(']').trim_end_matches(".athenz");
+                for position in 0..known.len() {
                     let misspelt: String = text
                         .lines()
                         .enumerate()

@@ -18,9 +18,6 @@ pub(crate) enum Trouble {
     /// A file is another user's.
     #[error("`{}` is a file of the user {owner}; hint: run this as that user, as in `runuser -u {owner} -- hallmarkd ..`", path.display())]
     OthersFile { path: PathBuf, owner: String },
-    /// The key of the log of ceremonies does not read.
-    #[error("`{}` is no public key of a log; hint: it is `log.vkey` in the directory of the log of ceremonies", path.display())]
-    CeremonyKey { path: PathBuf },
     /// A file cannot be written.
     #[error("`{}` cannot be written; hint: check that its directory exists and who owns it", path.display())]
     Unwritable { path: PathBuf, source: io::Error },

@@ -22,6 +22,8 @@ pub enum Event {
         backends: Vec<String>,
         /// Whether any CA key is a software key.
         software_keys: bool,
+        /// Authorities that are served although no ceremony speaks for their root: the configuration says so.
+        roots_without_ceremony: Vec<String>,
     },
     /// The daemon stops: the last entry of a clean run.
     Stop,
@@ -236,10 +238,14 @@ pub enum Step {
         /// The authority.
         authority: String,
     },
-    /// The root is offline, and its certificate was brought: the authority is ready. Wants that there is none of that name.
+    /// The root was made elsewhere, and its certificate was brought: the authority is ready. Wants that there is none of that name.
     RootBrought {
         /// Its name.
         authority: String,
+        /// The ceremony that made it: what is said of that stands right before this entry, in the same transaction.
+        ceremony: Option<Box<CeremonyEvent>>,
+        /// Its key, where that is here; none where the root is offline.
+        key: Option<BroughtKey>,
         /// Whose signature the first manifest needs; none where it rotates by age.
         owners: Vec<SpkiDigest>,
         /// SubjectPublicKeyInfo of the root, DER.
@@ -308,6 +314,15 @@ pub enum Step {
         /// The epoch.
         generation: u64,
     },
+}
+
+/// The key of a root that a ceremony made in the token of this signer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BroughtKey {
+    /// Its label.
+    pub label: String,
+    /// What the backend calls it.
+    pub reference: String,
 }
 
 /// What an epoch is to be.

@@ -53,7 +53,7 @@ pub use committed::Committed;
 pub use config::{Head, LedgerConfig, LogKeys, Opened, Recovery, UnixMillis};
 pub use crl::{CrlRecord, CrlStatus};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
-pub use event::{CeremonyAction, CeremonyEvent, Consent, EpochIntent, Event, KeyAction, Statement, Step};
+pub use event::{BroughtKey, CeremonyAction, CeremonyEvent, Consent, EpochIntent, Event, KeyAction, Statement, Step};
 pub use handle::Ledger;
 pub use instance::{
     Allowed, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState,

@@ -4,7 +4,11 @@
 use hallmark_entry::{Summary, sha256, summary::Text};
 use hallmark_policy::{hex, key::SpkiDigest};
 
-use crate::{AuthorityRecord, Consent, EpochRecord, EpochState, Epochs, Ledger, LedgerError, genuine, step::joined};
+use crate::{
+    AuthorityRecord, Consent, EpochRecord, EpochState, Epochs, Ledger, LedgerError, genuine,
+    record::{CEREMONY, HANDED_OVER},
+    step::{ROOT_BROUGHT, joined},
+};
 
 impl Ledger {
     /// Whether an authority is the one that the log says was made: its label or its offline root, and its owners.
@@ -19,22 +23,39 @@ impl Ledger {
             (is_rotation(&entry, &record.name), "its entry is of something else"),
             (entry.owners_sha256 == Some(owners), "the owners are others than in its entry"),
         ];
-        let step = entry.step.as_deref();
-        let root: &[(bool, &'static str)] = if record.is_offline() {
-            let spki = record.key.as_ref().map(|key| SpkiDigest::of(&key.spki).to_string());
-            let tbs = record.root.as_ref().map(|root| hex(&sha256(&root.to_be_signed)));
-            &[
-                (step == Some("root-brought"), "its entry does not bring a root"),
-                (text(entry.spki_sha256.as_ref()) == spki, "the root's key is another than was brought"),
-                (entry.tbs_sha256 == tbs, "the root's certificate is another than was brought"),
-            ]
-        } else {
-            &[
-                (step == Some("root-intent"), "its entry does not begin a root"),
-                (says(entry.label.as_ref(), &record.label), "the label of the root's key is another than in its entry"),
-            ]
+        const LABEL: &str = "the label of the root's key is another than in its entry";
+        let has_label = says(entry.label.as_ref(), &record.label);
+        let root: &[(bool, &'static str)] = match entry.step.as_deref() {
+            Some(ROOT_BROUGHT) => {
+                let spki = record.key.as_ref().map(|key| SpkiDigest::of(&key.spki).to_string());
+                let tbs = record.root.as_ref().map(|root| hex(&sha256(&root.to_be_signed)));
+                &[
+                    (
+                        entry.label.is_none() == record.is_offline(),
+                        "whether the root is offline is not as in its entry",
+                    ),
+                    (has_label || record.is_offline(), LABEL),
+                    (text(entry.spki_sha256.as_ref()) == spki, "the root's key is another than was brought"),
+                    (entry.tbs_sha256 == tbs, "the root's certificate is another than was brought"),
+                ]
+            }
+            Some("root-intent") => &[(!record.is_offline(), "its entry does not bring a root"), (has_label, LABEL)],
+            Some(_) | None => &[(false, "its entry does not begin a root")],
         };
         agree(whose, common.into_iter().chain(root.iter().copied()))
+    }
+
+    /// Whether a ceremony made the root of an authority: the entry right before the one by which it began hands it over.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; [`LedgerError::Tampered`] where that entry is not what it was.
+    pub fn is_handed_over(&self, record: &AuthorityRecord) -> Result<bool, LedgerError> {
+        let whose = || format!("authority `{}`", record.name);
+        let Some(before) = record.intent_index.and_then(|index| index.checked_sub(1)) else { return Ok(false) };
+        let entry = self.proven(whose, Some(before))?;
+        Ok(entry.kind == CEREMONY
+            && entry.action.as_deref() == Some(HANDED_OVER)
+            && says(entry.authority.as_ref(), &record.name))
     }
 
     /// Whether an epoch is the one that the log says was wanted, with all that was wanted of it. Gives who wanted it.

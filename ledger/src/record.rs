@@ -16,6 +16,12 @@ pub(crate) const STOP: &str = "stop";
 /// Type of the entries between which a log goes over to another origin.
 pub(crate) const ORIGIN: &str = "origin";
 
+/// Type of the entries that are about ceremonies.
+pub(crate) const CEREMONY: &str = "ceremony";
+
+/// What such an entry does that hands a root over.
+pub(crate) const HANDED_OVER: &str = "handed-over";
+
 impl Batch<'_> {
     /// Logs an event; a loaded policy is in force from here on.
     pub(crate) fn record(&mut self, event: &Event, at: UnixMillis) -> Result<Logged, Fault> {
@@ -71,13 +77,14 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
 fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
     let object = Object::new();
     let (kind, object) = match event {
-        Event::Start { version, config_sha256, backends, software_keys } => (
+        Event::Start { version, config_sha256, backends, software_keys, roots_without_ceremony } => (
             "start",
             object
                 .text("program-version", version)
                 .hex("config-sha256", config_sha256)
                 .texts("backends", "backends-omitted", backends)
-                .flag("software-keys", *software_keys),
+                .flag("software-keys", *software_keys)
+                .texts("roots-without-ceremony", "roots-without-ceremony-omitted", roots_without_ceremony),
         ),
         Event::Stop => (STOP, object),
         Event::Recovered { unsigned } => ("recovered", object.count("unsigned", *unsigned)),
@@ -152,7 +159,7 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 removed,
             ),
         ),
-        Event::Ceremony(event) => ("ceremony", ceremony(event)),
+        Event::Ceremony(event) => (CEREMONY, ceremony(event)),
         Event::Heartbeat => ("heartbeat", object),
     };
     object.into_entry(kind, at.0)
@@ -177,7 +184,7 @@ fn ceremony(event: &CeremonyEvent) -> Object {
             object.text("action", "finished").hex("transcript-sha256", transcript_sha256)
         }
         CeremonyAction::HandedOver { authority, transcript_sha256, origin, size, root } => object
-            .text("action", "handed-over")
+            .text("action", HANDED_OVER)
             .text("authority", authority)
             .hex("transcript-sha256", transcript_sha256)
             .text("origin", origin)

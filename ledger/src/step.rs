@@ -1,6 +1,8 @@
 //! Steps of authorities and epochs: each is a compare-and-set and an entry, in the batch's transaction.
 
-use hallmark_entry::{Object, sha256};
+mod entry;
+
+use hallmark_entry::sha256;
 use hallmark_policy::{
     EpochId, Stage,
     authority::{OPERATOR, transition},
@@ -10,11 +12,14 @@ use hallmark_policy::{
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::{
-    Consent, EpochIntent, LedgerError, Logged, Step, UnixMillis,
+    BroughtKey, CeremonyEvent, EpochIntent, Event, LedgerError, Logged, Step, UnixMillis,
     batch::{Batch, Fault},
     request,
     schema::{signed, unsigned},
 };
+
+/// Step of an entry by which an authority begins whose root was made elsewhere.
+pub(crate) const ROOT_BROUGHT: &str = "root-brought";
 
 /// What stands in the place of the label and reference of a root's key that is elsewhere.
 pub(crate) const OFFLINE: &str = "offline";
@@ -26,12 +31,13 @@ impl Batch<'_> {
     /// Takes a step, or says which state it would have wanted.
     pub(crate) fn advance(&mut self, step: &Step, at: UnixMillis) -> Result<Logged, Fault> {
         match step {
-            Step::RootIntent { authority, label, owners } => self.root_intent(authority, label, owners)?,
+            Step::RootIntent { authority, label, owners } => {
+                self.root_intent(authority, label, owners, self.next_index())?;
+            }
             Step::RootKey { authority, reference, spki } => root_key(self.connection, authority, reference, spki)?,
             Step::RootReady { authority } => root_ready(self.connection, authority)?,
-            Step::RootBrought { authority, owners, spki, brought: _ } => {
-                self.root_intent(authority, OFFLINE, owners)?;
-                root_key(self.connection, authority, OFFLINE, spki)?;
+            Step::RootBrought { authority, ceremony, key, owners, spki, brought: _ } => {
+                self.root_brought(authority, (ceremony.as_deref(), at), key.as_ref(), owners, spki)?;
             }
             Step::IntermediateBrought { authority, generation, .. } => {
                 awaits_intermediate(self.connection, authority, *generation)?;
@@ -52,7 +58,7 @@ impl Batch<'_> {
                 epoch_destroyed(self.connection, authority, *generation, at)?;
             }
         }
-        let entry = entry(self.connection, step, at)?;
+        let entry = entry::of(self.connection, step, at)?;
         let logged = self.append(entry, at)?;
         // Its row says where in the log it stands, so that it comes after the entry.
         match step {
@@ -101,10 +107,32 @@ impl Batch<'_> {
         Ok(self.keep_hashed_blob(intent.statement.sha256(), intent.statement.bytes())?)
     }
 
-    fn root_intent(&self, authority: &str, label: &str, owners: &[SpkiDigest]) -> Result<(), Fault> {
+    /// A root that comes whole. What its ceremony says is the last entry before its own: so it is before anything else of the authority.
+    fn root_brought(
+        &mut self,
+        authority: &str,
+        (ceremony, at): (Option<&CeremonyEvent>, UnixMillis),
+        key: Option<&BroughtKey>,
+        owners: &[SpkiDigest],
+        spki: &[u8],
+    ) -> Result<(), Fault> {
+        let (label, reference) = key.map_or((OFFLINE, OFFLINE), |key| (key.label.as_str(), key.reference.as_str()));
+        // All that can stand against it, before anything is written.
+        check_key_is_new(self.connection, spki)?;
+        let index = self.next_index() + u64::from(ceremony.is_some());
+        self.root_intent(authority, label, owners, index)?;
+        root_key(self.connection, authority, reference, spki)?;
+        if let Some(event) = ceremony {
+            self.record(&Event::Ceremony(event.clone()), at)?;
+        }
+        Ok(())
+    }
+
+    /// `index`: that of the entry by which it begins.
+    fn root_intent(&self, authority: &str, label: &str, owners: &[SpkiDigest], index: u64) -> Result<(), Fault> {
         let sql = "INSERT INTO authority (name, state, label, owners, intent_index) VALUES (?1, 'intent', ?2, ?3, ?4) \
                    ON CONFLICT DO NOTHING";
-        let values = params![authority, label, joined(owners), signed(self.next_index())];
+        let values = params![authority, label, joined(owners), signed(index)];
         let changed = self.connection.execute(sql, values)?;
         one(changed, || format!("authority `{authority}` exists already; hint: go on from the step where it is"))
     }
@@ -323,79 +351,4 @@ fn one(changed: usize, sentence: impl FnOnce() -> String) -> Result<(), Fault> {
 
 fn check(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), Fault> {
     if holds { Ok(()) } else { Err(Fault::Alone(LedgerError::Condition { sentence: sentence() })) }
-}
-
-fn entry(connection: &Connection, step: &Step, at: UnixMillis) -> rusqlite::Result<Vec<u8>> {
-    let object = match step {
-        Step::RootIntent { authority, label, owners } => {
-            with_owners(named("root-intent", authority).text("label", label), owners)
-        }
-        Step::RootKey { authority, reference, spki } => named("root-key", authority)
-            .text("reference", reference)
-            .hex("spki-sha256", SpkiDigest::of(spki).as_bytes()),
-        Step::RootReady { authority } => named("root-ready", authority),
-        Step::RootBrought { authority, owners, spki, brought } => with_owners(named("root-brought", authority), owners)
-            .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
-            .hex("tbs-sha256", &sha256(&brought.to_be_signed))
-            .hex("serial", brought.serial.as_bytes()),
-        Step::IntermediateBrought { authority, generation, brought, by } => {
-            epoch(connection, "intermediate-brought", authority, *generation)?
-                .hex("tbs-sha256", &sha256(&brought.to_be_signed))
-                .hex("serial", brought.serial.as_bytes())
-                .text("by", by)
-        }
-        Step::EpochIntent(intent) => intended(intent),
-        Step::EpochKey { authority, generation, reference, spki } => {
-            epoch(connection, "epoch-key", authority, *generation)?
-                .text("reference", reference)
-                .hex("spki-sha256", SpkiDigest::of(spki).as_bytes())
-        }
-        Step::EpochPrepared { authority, generation } => epoch(connection, "epoch-prepared", authority, *generation)?,
-        Step::EpochActive { authority, generation, revoke_previous: _, by } => {
-            let object = epoch(connection, "epoch-active", authority, *generation)?;
-            let sql = "SELECT previous, revoke_previous FROM epoch WHERE authority = ?1 AND generation = ?2";
-            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 32]>(0)?, row.get(1)?));
-            let (previous, revoke) = connection.query_row(sql, params![authority, signed(*generation)], read)?;
-            object.hex("previous", &previous).flag("revoke-previous", revoke).text("by", by)
-        }
-        Step::EpochAborted { authority, generation, reason, by } => {
-            epoch(connection, "epoch-aborted", authority, *generation)?.text("reason", reason).text("by", by)
-        }
-        Step::EpochDestroyed { authority, generation } => epoch(connection, "epoch-destroyed", authority, *generation)?,
-    };
-    Ok(object.into_entry("rotation", at.0))
-}
-
-/// The digests may be too many for a list: theirs stands for all of them.
-fn with_owners(object: Object, owners: &[SpkiDigest]) -> Object {
-    let texts = owners.iter().map(ToString::to_string);
-    object.texts("owners", "owners-omitted", texts).hex("owners-sha256", &sha256(&joined(owners)))
-}
-
-fn intended(intent: &EpochIntent) -> Object {
-    let Consent { by, owner_spki, owner_signature } = &intent.consent;
-    let object = named("epoch-intent", &intent.authority)
-        .object("epoch", Object::new().count("generation", intent.generation).hex("transition", &intent.transition))
-        .hex("manifest-sha256", intent.statement.sha256())
-        .hex("previous", &intent.previous)
-        .count("lifetime", intent.lifetime_secs)
-        .flag("revoke-previous", intent.revoke_previous)
-        .text("label", &intent.label)
-        .text("by", by);
-    if owner_spki.is_empty() {
-        return object;
-    }
-    object.hex("owner-spki", owner_spki).hex("owner-signature", owner_signature)
-}
-
-fn named(step: &'static str, authority: &str) -> Object {
-    Object::new().text("step", step).text("authority", authority)
-}
-
-/// Every step of an epoch names its transition, too: generations of another authority or ledger are not meant.
-fn epoch(connection: &Connection, step: &'static str, authority: &str, generation: u64) -> rusqlite::Result<Object> {
-    let sql = "SELECT transition FROM epoch WHERE authority = ?1 AND generation = ?2";
-    let transition: [u8; 32] = connection.query_row(sql, params![authority, signed(generation)], |row| row.get(0))?;
-    let epoch = Object::new().count("generation", generation).hex("transition", &transition);
-    Ok(named(step, authority).object("epoch", epoch))
 }

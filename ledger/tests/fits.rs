@@ -9,7 +9,9 @@ use hallmark_entry::{
     ENTRY_BYTES_MAX, Value, is_canonical,
     schema::{Fit, check},
 };
-use hallmark_ledger::{CeremonyAction, CeremonyEvent, Consent, EpochIntent, Event, KeyChange, Ledger, Statement, Step};
+use hallmark_ledger::{
+    BroughtKey, CeremonyAction, CeremonyEvent, Consent, EpochIntent, Event, KeyChange, Ledger, Statement, Step,
+};
 use hallmark_policy::{
     authority::transition,
     content::Serial,
@@ -89,7 +91,8 @@ fn steps(chosen: Chosen, number: u64, previous: [u8; 32]) -> Vec<Step> {
     let Chosen { authority, label, reference, reason, by, owners, manifest, consent, lifetime_secs } = chosen;
     // Names and labels that were there before are refused.
     let fresh = |what: &str, text: &str| format!("{what}{number} {text}");
-    let (made, of_offline, mesh) = (fresh("m", &authority), fresh("o", &authority), AUTHORITY.to_owned());
+    let (made, of_offline, of_ceremony, mesh) =
+        (fresh("m", &authority), fresh("o", &authority), fresh("c", &authority), AUTHORITY.to_owned());
     let (generation, statement) = (number + 1, Statement::new([manifest, number.to_be_bytes().to_vec()].concat()));
     let spki = |kind: u64| key(10_000_000 * kind + number).spki().to_vec();
     let intent = EpochIntent {
@@ -106,12 +109,34 @@ fn steps(chosen: Chosen, number: u64, previous: [u8; 32]) -> Vec<Step> {
     vec![
         Step::RootIntent { authority: made.clone(), label: fresh("r", &label), owners: owners.clone() },
         Step::RootKey { authority: made, reference: reference.clone(), spki: spki(1) },
-        Step::RootBrought { authority: of_offline, owners, spki: spki(2), brought: brought(20_000_000 + number) },
+        Step::RootBrought {
+            authority: of_offline,
+            ceremony: None,
+            key: None,
+            owners: owners.clone(),
+            spki: spki(2),
+            brought: brought(20_000_000 + number),
+        },
+        Step::RootBrought {
+            ceremony: Some(Box::new(handed_over(&of_ceremony, &by))),
+            key: Some(BroughtKey { label: fresh("k", &label), reference: reference.clone() }),
+            authority: of_ceremony,
+            owners,
+            spki: spki(4),
+            brought: brought(40_000_000 + number),
+        },
         Step::EpochIntent(Box::new(intent)),
         Step::EpochKey { authority: mesh.clone(), generation, reference, spki: spki(3) },
         Step::EpochAborted { authority: mesh.clone(), generation, reason, by },
         Step::EpochDestroyed { authority: mesh, generation },
     ]
+}
+
+#[cfg(test)]
+fn handed_over(authority: &str, ceremony: &str) -> CeremonyEvent {
+    let (authority, origin) = (authority.to_owned(), "ceremonies".to_owned());
+    let action = CeremonyAction::HandedOver { authority, transcript_sha256: [1; 32], origin, size: 9, root: [2; 32] };
+    CeremonyEvent { ceremony: ceremony.to_owned(), file_sha256: [3; 32], action }
 }
 
 #[cfg(test)]

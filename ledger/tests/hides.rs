@@ -170,9 +170,9 @@ fn text() -> impl Strategy<Value = String> {
 fn event() -> impl Strategy<Value = Event> {
     let digest = any::<[u8; 32]>();
     prop_oneof![
-        (text(), digest, vec(text(), 0..90), any::<bool>()).prop_map(
-            |(version, config_sha256, backends, software_keys)| {
-                Event::Start { version, config_sha256, backends, software_keys }
+        (text(), digest, vec(text(), 0..90), any::<bool>(), vec(text(), 0..90)).prop_map(
+            |(version, config_sha256, backends, software_keys, roots_without_ceremony)| {
+                Event::Start { version, config_sha256, backends, software_keys, roots_without_ceremony }
             }
         ),
         (proptest::option::of(digest), text(), vec(text(), 0..90))

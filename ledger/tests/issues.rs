@@ -378,6 +378,7 @@ async fn every_kind_of_event_is_a_canonical_entry() {
     let long = "\u{0}\"long".repeat(10_000);
     let events = [
         Event::Start {
+            roots_without_ceremony: vec![long.clone()],
             version: "1".to_owned(),
             config_sha256: [1; 32],
             backends: vec![long.clone(); 300],

@@ -225,6 +225,7 @@ fn unfit(error: &AuthorityError) -> Reason {
     let code = match error {
         AuthorityError::PolicyDiffers { .. } | AuthorityError::Dropped { .. } => ReasonCode::PolicyDiffers,
         AuthorityError::Key { .. } => ReasonCode::DeviceFailed,
+        AuthorityError::NoCeremony { .. } => ReasonCode::CertificateUnfit,
         AuthorityError::Ledger(_)
         | AuthorityError::Reference { .. }
         | AuthorityError::PublicKey { .. }

@@ -98,6 +98,16 @@ pub enum AuthorityError {
         /// Which certificate.
         what: &'static str,
     },
+    /// No ceremony made its root.
+    #[error(
+        "authority `{authority}`: no ceremony speaks for its root; hint: hold one, name its transcript in [ceremony.{authority}], and bring \
+         the certificate with `hallmarkd init --root {authority}=FILE` (docs/ceremony.md); in a laboratory, name `{authority}` in \
+         `policy.roots-without-ceremony`"
+    )]
+    NoCeremony {
+        /// The authority.
+        authority: String,
+    },
     /// The policy does not have an authority that is served.
     #[error(
         "authority `{authority}` is served, and the policy does not have it; hint: put it back, or take it away with the daemon stopped"

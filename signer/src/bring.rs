@@ -1,22 +1,23 @@
-//! Roots whose keys are elsewhere: their certificate is brought when the authority is made, and for each epoch the intermediate that they
-//! sign from a request of ours.
+//! Roots that were made elsewhere: their certificate is brought when the authority is made, and where their keys are elsewhere, too, for each
+//! epoch the intermediate that they sign from a request of ours.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
+use hallmark_backends::{BackendError, KeyPurpose, Keyring};
 use hallmark_issuance::reassemble;
-use hallmark_ledger::{AuthorityRecord, EpochRecord, EpochState, Epochs, Event, Step};
+use hallmark_ledger::{AuthorityRecord, BroughtKey, EpochRecord, EpochState, Epochs, KeyAction, Step};
 use hallmark_policy::{
     Decision, Reason, ReasonCode,
     content::EpochBinding,
     decide_request,
     file::RotatesWord,
+    key::PublicKey,
     offline::{self, CERTIFICATE_BYTES_MAX},
     profile::Authority,
     time::Span,
 };
 use hallmark_proto::{link::Reply, operator::BringIntermediateRequest};
-use hallmark_tlog::note::VerifierKey;
 
 use crate::{
     age::no_epoch,
@@ -25,73 +26,119 @@ use crate::{
     core::Inner,
     crl::unfit,
     epoch,
-    handed_over::HandOver,
+    handed_over::{HandOver, HandOverError, ToldKey},
     making::{self, MakingError, SIGN_TIME_MAX},
     operate::{Operating, decode},
     order::{Keep, Outcome, certify},
     proven, rotate,
 };
 
-/// Certificates of offline roots, by the name of their authority.
-pub type Roots = BTreeMap<String, OfflineRoot>;
+/// What is refused where a root is brought that does not fit.
+const ROOT_CERTIFICATE: &str = "root certificate";
 
-/// The certificate of an offline root, and the ceremony that made it, if one did.
+/// Certificates of roots that were made elsewhere, by the name of their authority.
+pub type Roots = BTreeMap<String, BroughtRoot>;
+
+/// The certificate of a root that was made elsewhere, and the ceremony that made it, if one did.
 #[derive(Clone, Debug)]
-pub struct OfflineRoot {
+pub struct BroughtRoot {
     /// The certificate, DER.
     pub certificate: Vec<u8>,
-    /// What the ceremony has left, and the key of the log of ceremonies.
-    pub ceremony: Option<(HandOver, VerifierKey)>,
+    /// What the ceremony has left.
+    pub ceremony: Option<HandOver>,
 }
 
-impl From<Vec<u8>> for OfflineRoot {
+impl From<Vec<u8>> for BroughtRoot {
     /// One that no ceremony speaks for.
     fn from(certificate: Vec<u8>) -> Self {
         Self { certificate, ceremony: None }
     }
 }
 
-/// Makes an authority of a root whose certificate was brought.
+/// Makes an authority of a root whose certificate was brought: its key is elsewhere, or a ceremony made it in our token.
 pub(crate) async fn bring_root(
     core: &Arc<Inner>,
     authority: &Authority,
     roots: &Roots,
 ) -> Result<AuthorityRecord, MakingError> {
     let name = &authority.name;
-    let Some(OfflineRoot { certificate: der, ceremony }) = roots.get(name) else {
+    let Some(BroughtRoot { certificate: der, ceremony }) = roots.get(name) else {
         let sentence = format!(
             "the root of authority `{name}` is offline; hint: bring its certificate with `hallmarkd init --root {name}=FILE`"
         );
         return Err(making::refused(
             name,
-            "root certificate",
+            ROOT_CERTIFICATE,
             Reason::new(ReasonCode::RootOffline, "certificate", sentence),
         ));
     };
+    if ceremony.is_none() {
+        core.may_do_without_ceremony(name)?;
+    }
     let now = core.trusted_clock().await.map_err(MakingError::Clock)?;
     let (brought, root) = offline::root(&authority.root, der, now.time)
-        .map_err(|reasons| making::refused_all(name, "root certificate", reasons))?;
-    if let Some((hand_over, key)) = ceremony {
-        let event = hand_over.verify(name, &brought.to_be_signed, key).map_err(|error| {
-            let reason = Reason::new(ReasonCode::CertificateUnfit, "ceremony", error.to_string());
-            making::refused(name, "root certificate", reason)
-        })?;
-        core.ledger.record(Event::Ceremony(event), now.millis).await?;
-    }
+        .map_err(|reasons| making::refused_all(name, ROOT_CERTIFICATE, reasons))?;
+    let unfit = |error: HandOverError| unfit_ceremony(name, error.to_string());
+    let event = ceremony.as_ref().map(|left| left.verify(name, &brought.to_be_signed)).transpose().map_err(unfit)?;
+    let key = match (authority.root.offline, ceremony) {
+        (true, _) => None,
+        (false, Some(left)) => Some(key_of_ceremony(core, name, &left.told_key().map_err(unfit)?, &root.key).await?),
+        (false, None) => {
+            let sentence = format!(
+                "the root of authority `{name}` is not offline, and no ceremony says which key in the token it is; hint: name the \
+                 transcript in [ceremony.{name}]"
+            );
+            return Err(unfit_ceremony(name, sentence));
+        }
+    };
+    let reference = key.as_ref().map(|key| key.reference.clone());
     core.advance(Step::RootBrought {
         authority: name.clone(),
+        ceremony: event.map(Box::new),
+        key,
         owners: authority.owner_keys().to_vec(),
         spki: root.key.spki().to_vec(),
         brought: Box::new(brought),
     })
     .await?;
+    if let Some(reference) = reference {
+        core.key_event(name, KeyAction::TakenOver, &reference, &root.key).await?;
+    }
     core.ledger.authority(name)?.ok_or_else(|| MakingError::Missing { authority: name.clone(), what: "root" })
+}
+
+/// The key that a ceremony made in our token: the only one of its name, the certificate's, and as strictly kept as a root's.
+async fn key_of_ceremony(
+    core: &Arc<Inner>,
+    name: &str,
+    told: &ToldKey,
+    certified: &PublicKey,
+) -> Result<BroughtKey, MakingError> {
+    let reference = told.reference.clone();
+    let find = move |keyring: &Keyring| {
+        if keyring.list()?.iter().filter(|found| **found == reference).count() > 1 {
+            return Err(BackendError::KeyAmbiguous { key: reference.clone() });
+        }
+        keyring.inspect(&reference, KeyPurpose::Root)
+    };
+    let public = core.device(name, find).await?.map_err(making::backend(name))?;
+    if public.digest() != certified.digest() {
+        let sentence =
+            format!("the key `{}` in the token is another than the root's certificate is over", told.reference);
+        return Err(unfit_ceremony(name, sentence));
+    }
+    let (label, reference) = (told.reference.label().to_string(), told.reference.to_string());
+    Ok(BroughtKey { label, reference })
+}
+
+fn unfit_ceremony(name: &str, sentence: String) -> MakingError {
+    making::refused(name, ROOT_CERTIFICATE, Reason::new(ReasonCode::CertificateUnfit, "ceremony", sentence))
 }
 
 impl Inner {
     /// What the offline root of an epoch is to sign: a PKCS#10 request, signed once and the same ever after.
     pub(crate) async fn certification_request(self: &Arc<Self>, epoch: &EpochRecord) -> Result<Bytes, Failure> {
-        let stored = epoch.key.as_ref().map(|key| hallmark_policy::key::PublicKey::parse(&key.spki));
+        let stored = epoch.key.as_ref().map(|key| PublicKey::parse(&key.spki));
         let Some(Ok(key)) = stored else { return Ok(Bytes::new()) };
         let approved = match decide_request(&self.policy(), &epoch.authority, binding(epoch), &key) {
             Decision::Approve(approved) => *approved,

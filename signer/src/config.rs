@@ -1,27 +1,28 @@
 //! The core's part of `signer.toml`: as it was typed, and as it is meant.
 
 mod backend;
+mod ceremony;
+mod error;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use hallmark_backends::BackendConfig;
-use hallmark_ledger::{LedgerConfig, LogKeys, NotPrivate, Private};
-use hallmark_policy::{
-    Policy,
-    caller::Identity,
-    profile::PolicyError,
-    time::{Span, SpanError},
-};
+use hallmark_ledger::{LedgerConfig, LogKeys, Private};
+use hallmark_policy::{Policy, caller::Identity, time::Span};
 use hallmark_tlog::note::SignerKey;
 use secrecy::SecretString;
 use serde::Deserialize;
 
 pub use self::backend::{BackendTable, ChoiceWord, ReplicaTable, WaiverWord};
-use crate::secret::{SecretError, SecretSource, read_private};
+use crate::secret::{SecretSource, read_private};
+
+pub use ceremony::CeremonyTable;
+pub use error::ConfigError;
 
 /// How long request ids are kept if the configuration does not say.
 const RETENTION_DEFAULT: Span = Span::from_secs(86_400);
@@ -53,6 +54,9 @@ pub struct CoreFile {
     /// `[rotation]`.
     #[serde(default)]
     pub rotation: RotationTable,
+    /// `[ceremony.NAME]`, by the names of authorities.
+    #[serde(default)]
+    pub ceremony: BTreeMap<String, CeremonyTable>,
 }
 
 /// `[rotation]`.
@@ -73,6 +77,9 @@ pub struct PolicyTable {
     /// bundle chains to one of them is refused.
     #[serde(default)]
     pub callers_signed_here: Vec<String>,
+    /// Authorities that are made and served although no ceremony speaks for their root: for laboratories.
+    #[serde(default)]
+    pub roots_without_ceremony: Vec<String>,
 }
 
 /// `[ledger]`.
@@ -117,6 +124,7 @@ pub struct CoreConfig {
     pub(crate) log_key: LogKeys,
     pub(crate) backend: BackendConfig,
     pub(crate) callers_signed_here: Vec<String>,
+    pub(crate) roots_without_ceremony: Vec<String>,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     pub(crate) monitors: Vec<Identity>,
@@ -137,112 +145,6 @@ impl CoreConfig {
         self.monitors = monitors;
         self
     }
-}
-
-/// Why the core's configuration is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file cannot be read.
-    #[error("`{}` cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The policy has mistakes.
-    #[error("`{}`: {source}", path.display())]
-    Policy {
-        /// The policy file.
-        path: PathBuf,
-        /// The mistakes.
-        source: PolicyError,
-    },
-    /// A span of time.
-    #[error("`{field}`: {source}")]
-    Span {
-        /// The field.
-        field: &'static str,
-        /// What is wrong.
-        source: SpanError,
-    },
-    /// A secret.
-    #[error("`{field}`: {source}")]
-    Secret {
-        /// The field.
-        field: &'static str,
-        /// What is wrong.
-        source: SecretError,
-    },
-    /// A member of entries cannot be private.
-    #[error("`log.private`: {0}")]
-    Private(NotPrivate),
-    /// The log key is not there yet.
-    #[error("there is no log key at `{}`; hint: run `hallmarkd init` once, which makes it", path.display())]
-    NoLogKey {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// The log key does not read, or has another name than the log.
-    #[error("the log key `{}` is not one of the log `{origin}`: {detail}", path.display())]
-    LogKey {
-        /// Its file.
-        path: PathBuf,
-        /// The configured origin.
-        origin: String,
-        /// What is wrong.
-        detail: String,
-    },
-    /// A number of sessions that makes no sense.
-    #[error("`{field}` is {sessions}; 1 to {} work", hallmark_backends::SESSIONS_MAX)]
-    Sessions {
-        /// Where it stands.
-        field: &'static str,
-        /// What was typed.
-        sessions: usize,
-    },
-    /// More tokens than are looked after.
-    #[error("`backend.pkcs11` has {tokens} tokens with its replicas; {} work at most", hallmark_backends::TOKENS_MAX)]
-    Tokens {
-        /// How many there are.
-        tokens: usize,
-    },
-    /// One token that stands there twice.
-    #[error(
-        "`backend.pkcs11.replica` names the token `{token}` once more; a replica is another token, and `serial` tells those of one label apart"
-    )]
-    SameToken {
-        /// Its label.
-        token: String,
-    },
-    /// A choice where there is none.
-    #[error(
-        "`backend.pkcs11.choice` is for several tokens; name the others in `[[backend.pkcs11.replica]]`, or leave it out"
-    )]
-    ChoiceOfOne,
-    /// What has ended would be forgotten too early.
-    #[error(
-        "`ledger.ended-retention` is {typed}, and is {ENDED_RETENTION_LEAST} at least: what has just ended may still be presented, and must be known"
-    )]
-    EndedRetention {
-        /// What was typed.
-        typed: Span,
-    },
-    /// A time of waiting that makes no sense.
-    #[error("`rotation.drain-time-max` is {typed}; {DRAIN_TIME_LEAST} to {DRAIN_TIME_MOST} work")]
-    DrainTime {
-        /// What was typed.
-        typed: Span,
-    },
-    /// The PIN of a replica cannot be typed.
-    #[error("the PIN of the replica `{token}` is to be typed, and only that of the first token can be; hint: name a file or a credential")]
-    TypedReplica {
-        /// Label of its token.
-        token: String,
-    },
-    /// An authority that the policy does not have.
-    #[error("`policy.callers-signed-here` names `{0}`, which the policy does not have")]
-    UnknownAuthority(String),
 }
 
 impl CoreFile {
@@ -266,12 +168,16 @@ impl CoreFile {
         if let Some(name) = self.policy.callers_signed_here.iter().find(|name| policy.authority(name).is_none()) {
             return Err(ConfigError::UnknownAuthority(name.clone()));
         }
+        if let Some(name) = self.policy.roots_without_ceremony.iter().find(|name| self.ceremony.contains_key(*name)) {
+            return Err(ConfigError::WithAndWithoutCeremony(name.clone()));
+        }
         Ok(CoreConfig {
             policy,
             ledger: self.read_ledger(directory)?,
             log_key: self.log.read_keys(directory)?,
             backend: self.backend.read(directory)?,
             callers_signed_here: self.policy.callers_signed_here.clone(),
+            roots_without_ceremony: self.policy.roots_without_ceremony.clone(),
             policy_file,
             operators: Vec::new(),
             monitors: Vec::new(),

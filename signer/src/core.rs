@@ -83,6 +83,7 @@ pub(crate) struct Inner {
     pub(crate) instance_rates: Rates,
     serving: RwLock<Arc<HashMap<String, Serving>>>,
     pub(crate) callers_signed_here: Vec<String>,
+    pub(crate) roots_without_ceremony: Vec<String>,
     pub(crate) aggregates: Aggregates,
     pub(crate) crls: Crls,
     /// Answers that reached no front.
@@ -102,6 +103,7 @@ pub(crate) struct Setting {
     pub(crate) operators: Vec<Identity>,
     pub(crate) monitors: Vec<Identity>,
     pub(crate) callers_signed_here: Vec<String>,
+    pub(crate) roots_without_ceremony: Vec<String>,
     pub(crate) drain_time_max: Duration,
     /// Directory of the published log, and of the CRLs below it.
     pub(crate) publish: PathBuf,
@@ -117,7 +119,15 @@ pub(crate) struct CallContext {
 
 impl Core {
     pub(crate) fn new(ledger: Ledger, keyring: Keyring, clock: ClockGuard, current: Current, setting: Setting) -> Self {
-        let Setting { policy_file, operators, monitors, callers_signed_here, drain_time_max, publish } = setting;
+        let Setting {
+            policy_file,
+            operators,
+            monitors,
+            callers_signed_here,
+            roots_without_ceremony,
+            drain_time_max,
+            publish,
+        } = setting;
         let inner = Inner {
             ledger,
             keyring,
@@ -138,6 +148,7 @@ impl Core {
             instance_rates: Rates::default(),
             serving: RwLock::default(),
             callers_signed_here,
+            roots_without_ceremony,
             aggregates: Aggregates::default(),
             crls: Crls::published_below(&publish),
             unsent: AtomicU64::new(0),

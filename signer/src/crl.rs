@@ -348,6 +348,7 @@ pub(crate) fn unfit(error: AuthorityError) -> Failure {
     let code = match &error {
         AuthorityError::PolicyDiffers { .. } | AuthorityError::Dropped { .. } => ReasonCode::PolicyDiffers,
         AuthorityError::Key { .. } => ReasonCode::DeviceFailed,
+        AuthorityError::NoCeremony { .. } => ReasonCode::CertificateUnfit,
         AuthorityError::Ledger(_)
         | AuthorityError::Reference { .. }
         | AuthorityError::PublicKey { .. }

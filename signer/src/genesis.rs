@@ -40,20 +40,23 @@ async fn root(
     let name = &authority.name;
     loop {
         let Some(record) = core.ledger.authority(name)? else {
-            if authority.root.offline {
+            if authority.root.offline || roots.contains_key(name) {
                 let record = bring_root(core, authority, roots).await?;
                 let by_ceremony = roots.get(name).is_some_and(|root| root.ceremony.is_some());
                 let from =
                     if by_ceremony { "from its ceremony, which the log says" } else { "which no ceremony speaks for" };
-                said.push(format!("took the root certificate of `{name}`, whose key is elsewhere, {from}"));
+                let place = if record.is_offline() { "elsewhere" } else { "here" };
+                said.push(format!("took the root certificate of `{name}`, whose key is {place}, {from}"));
                 return Ok(record);
             }
+            core.may_do_without_ceremony(name)?;
             let label = label(core, name, "root").map_err(|reason| refused(name, "root", reason))?;
             let owners = authority.owner_keys().to_vec();
             core.advance(Step::RootIntent { authority: name.clone(), label, owners }).await?;
             continue;
         };
         proven::authority(&core.ledger, &record)?;
+        core.spoken_for(&record)?;
         match record.state {
             AuthorityState::Intent => {
                 let (key, done) = root_key(core, authority, &record.label).await?;

@@ -48,6 +48,7 @@ pub(crate) fn making(
     epoch: &EpochRecord,
 ) -> Result<(), MakingError> {
     self::authority(&core.ledger, record)?;
+    core.spoken_for(record)?;
     let consent = intent(&core.ledger, epoch)?;
     if authority.rotates() == RotatesWord::Age {
         return Ok(());

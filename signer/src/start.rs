@@ -20,6 +20,7 @@ use crate::{
     in_force::{Current, Since},
     making::MakingError,
     retire,
+    spoken_for::without_ceremony,
 };
 
 /// How to start.
@@ -138,6 +139,7 @@ impl Core {
                 operators: config.operators,
                 monitors: config.monitors,
                 callers_signed_here: config.callers_signed_here,
+                roots_without_ceremony: config.roots_without_ceremony,
                 drain_time_max: config.drain_time_max,
                 publish,
             },
@@ -230,8 +232,14 @@ async fn start(
     }));
     report.lines.push(format!("decision log: {} entries", recovery.entries));
     let policy = Arc::new(policy);
-    let since =
-        log_start(&ledger, &clock, &policy, recovery, (backends, software), options.config_sha256, report).await?;
+    let start = Event::Start {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config_sha256: options.config_sha256,
+        backends,
+        software_keys: software,
+        roots_without_ceremony: without_ceremony(&ledger, &setting.roots_without_ceremony)?,
+    };
+    let since = log_start(&ledger, &clock, &policy, recovery, start, report).await?;
     let core = Core::new(ledger, keyring, clock, Current { policy: Arc::clone(&policy), since }, setting);
     let is_accepted = |accepted| match accepted {
         Acceptance::MissingCheckpoint => options.accept_missing_checkpoint,
@@ -253,6 +261,7 @@ async fn start(
             report.lines.extend(genesis::create(&core.inner, authority, &options.roots).await?);
         }
     }
+    report.lines.extend(core.inner.all_spoken_for(&policy)?);
     let serving = authorities::load(&core.inner.ledger, Keys::Open(&core.inner.keyring), &policy);
     if let Err(AuthorityError::Key { authority, stored, .. }) = &serving
         && let Ok(key) = PublicKey::parse(&stored.spki)
@@ -360,13 +369,11 @@ async fn log_start(
     clock: &ClockGuard,
     policy: &Policy,
     recovery: Recovery,
-    (backends, software_keys): (Vec<String>, bool),
-    config_sha256: [u8; 32],
+    start: Event,
     report: &mut StartReport,
 ) -> Result<Since, StartError> {
     let at = clock.wall().millis;
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    ledger.record(Event::Start { version, config_sha256, backends, software_keys }, at).await?;
+    ledger.record(start, at).await?;
     if recovery.unclean {
         tracing::warn!(unsigned = recovery.pending, "the last run did not stop cleanly");
         report.lines.push(format!(

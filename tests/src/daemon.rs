@@ -13,6 +13,8 @@ use hallmark_faulty::Device;
 use hallmark_test_token::{PIN, Token};
 use tempfile::TempDir;
 
+use crate::world::authorities;
+
 /// How long a daemon may take until it is ready.
 const READY_SECS_MAX: u64 = 60;
 
@@ -96,7 +98,12 @@ impl Laboratory {
     fn lay_out(&self, options: &[&str], change: impl FnOnce(String) -> String) {
         succeed(self.hallmarkd().arg("lab").arg(self.path(".")).args(["--listen", "127.0.0.1:0"]).args(options));
         let policy = fs::read_to_string(self.path("policy.toml")).expect("a policy");
-        fs::write(self.path("policy.toml"), change(policy)).expect("a policy is written");
+        let policy = change(policy);
+        let settings = fs::read_to_string(self.path("signer.toml")).expect("settings");
+        let without = format!("roots-without-ceremony = {:?}", authorities(&policy));
+        let named = settings.replacen("roots-without-ceremony = [\"athenz\"]", &without, 1);
+        fs::write(self.path("signer.toml"), named).expect("settings are written");
+        fs::write(self.path("policy.toml"), policy).expect("a policy is written");
     }
 
     /// `hallmarkd init`, which makes its authority.

@@ -84,6 +84,8 @@ pub struct World {
     replica: Option<(Replica, Device)>,
     core: Option<Core>,
     roots: Roots,
+    /// Whether the root of its authority must come from a ceremony.
+    by_ceremony: bool,
     refreshes_crls: bool,
     window: Duration,
     caller: Bytes,
@@ -157,9 +159,15 @@ impl World {
         self.roots.insert(AUTHORITY.to_owned(), der.into());
     }
 
-    /// The root and what its ceremony has left, for the authority that is made at the next start.
-    pub fn bring_root_of_ceremony(&mut self, root: hallmark_signer::OfflineRoot) {
+    /// The root and what its ceremony has left, for the authority that is made at the next start. From here on, that authority does not do without one.
+    pub fn bring_root_of_ceremony(&mut self, root: hallmark_signer::BroughtRoot) {
+        self.by_ceremony = true;
         self.roots.insert(AUTHORITY.to_owned(), root);
+    }
+
+    /// Whether the root of its authority must come from a ceremony, from the next start on.
+    pub fn wants_ceremony(&mut self, wanted: bool) {
+        self.by_ceremony = wanted;
     }
 
     /// Files, and a token behind such a device: nothing is started and no authority made.
@@ -239,6 +247,7 @@ impl World {
             replica: None,
             core: None,
             roots: Roots::new(),
+            by_ceremony: false,
             refreshes_crls: false,
             window: WINDOW,
             caller,
@@ -351,8 +360,11 @@ impl World {
             .map_or_else(|_| String::new(), |pages| format!("pages-max = {pages}"));
         let drain = fs::read_to_string(self.path("drain-time-max"))
             .map_or_else(|_| String::new(), |time| format!("[rotation]\ndrain-time-max = '{time}'"));
+        let policy = fs::read_to_string(self.path("policy.toml")).unwrap_or_default();
+        let mut without = authorities(&policy);
+        without.retain(|name| name != AUTHORITY || !self.by_ceremony);
         let text = format!(
-            "[policy]\nfile = 'policy.toml'\n[ledger]\ndatabase = 'ledger.sqlite'\n{pages}\n[log]\norigin = '{ORIGIN}'\nkey = 'log.key'\npublish = 'log'\n{backend}\n{drain}\n"
+            "[policy]\nfile = 'policy.toml'\nroots-without-ceremony = {without:?}\n[ledger]\ndatabase = 'ledger.sqlite'\n{pages}\n[log]\norigin = '{ORIGIN}'\nkey = 'log.key'\npublish = 'log'\n{backend}\n{drain}\n"
         );
         toml::from_str(&text).expect("the configuration parses")
     }
@@ -671,4 +683,11 @@ impl World {
 pub fn example_policy() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/policy.toml");
     fs::read_to_string(path).expect("the example policy")
+}
+
+/// The names of a policy's authorities; none where it does not read.
+pub(crate) fn authorities(policy: &str) -> Vec<String> {
+    let table = toml::from_str::<toml::Table>(policy).unwrap_or_default();
+    let authorities = table.get("authority").and_then(toml::Value::as_table);
+    authorities.map(|authorities| authorities.keys().cloned().collect()).unwrap_or_default()
 }

@@ -9,7 +9,7 @@ use crate::{
     facts::Fact,
     meaning::{DevicePlace, QuorumTask, Task},
     output,
-    quorum::{self, QuorumRecord, Secret, Share, paper},
+    quorum::{self, QuorumRecord, Secret, Share, paper::Paper},
     run::{Open, Run, defect, digest_fact},
 };
 
@@ -95,17 +95,17 @@ fn files(
     let mut files = vec![OutFile::plain("quorum-record", record.to_json(), output::PUBLIC)];
     for (at, custodian) in task.custodians.iter().enumerate() {
         let content = match (shares, &custodian.sealer) {
-            (None, _) => output::read(&custodian.share)?,
+            (None, _) => output::read(&custodian.share)?.into(),
             (Some(shares), sealer) => {
                 let share = shares.get(at).ok_or_else(|| defect("a custodian has no share"))?;
                 match sealer {
-                    Some(sealer) => sealer.seal(&share.text(record))?,
-                    None => paper::page(&run.ceremony.name, record, share)?.as_bytes().to_vec(),
+                    Some(sealer) => sealer.seal(&share.text(record))?.into(),
+                    None => Paper::of(&custodian.share).page(&run.ceremony.name, record, share)?,
                 }
             }
         };
-        let file = OutFile::plain("share", content, output::SECRET);
-        files.push(OutFile { place: Some(custodian.share.clone()), ..file });
+        let file = OutFile::plain("share", Vec::new(), output::SECRET);
+        files.push(OutFile { place: Some(custodian.share.clone()), content, ..file });
     }
     Ok(files)
 }

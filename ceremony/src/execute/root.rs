@@ -2,14 +2,14 @@
 
 use std::str::FromStr as _;
 
-use hallmark_backends::{KeyPurpose, KeyReference, NewKey};
-use hallmark_ledger::{AuthorityRecord, AuthorityState, Event, KeyAction, Step};
+use hallmark_backends::{KeyPurpose, KeyReference};
+use hallmark_ledger::{AuthorityRecord, AuthorityState, Step};
 use hallmark_policy::{
     key::{PublicKey, SpkiDigest},
     offline,
 };
 
-use super::{Left, OutFile};
+use super::{Left, OutFile, key};
 use crate::{
     check::{self, Checked, Crl},
     error::CeremonyError,
@@ -26,19 +26,10 @@ pub(super) async fn make(
     task: &RootTask,
 ) -> Result<Left, CeremonyError> {
     run.begin("generate", Some(open)).await?;
-    let (reference, public) = key(run, open, checked, task).await?;
-    let facts = vec![
-        Fact::same("kind", public.kind()),
-        Fact::varies("key", &reference),
-        Fact::varies("spki-sha256", public.digest()),
-    ];
-    run.done(facts, Some(open)).await?;
-
-    run.begin("read-back", Some(open)).await?;
-    let device = open.device()?;
-    device.is_alone(&reference)?;
-    device.open_key(&reference, public.digest())?;
-    run.done(device.guards(&reference, public.digest())?, Some(open)).await?;
+    let key = announced_key(run, open, checked, task).await?;
+    key::generated(run, open, &key).await?;
+    key::read_back(run, open, &key).await?;
+    let (reference, public) = key;
 
     let (now, serial) = (open.journal.now(), open.journal.serial()?);
     let approved = check::decide(run.ceremony, checked, Some(&public), now, serial, Crl::default())?
@@ -66,7 +57,7 @@ pub(super) async fn make(
 }
 
 /// Makes the key, or finds the one that an interrupted run made. Every step is in the log before the next.
-async fn key(
+async fn announced_key(
     run: &mut Run<'_>,
     open: &mut Open,
     checked: &Checked,
@@ -92,18 +83,8 @@ async fn key(
     if record.state != AuthorityState::Intent {
         return known(&record);
     }
-    let device = open.device()?;
-    let kind = checked.authority()?.root.key;
-    let (NewKey { reference, public }, is_new) = device.make(&task.label, kind, KeyPurpose::Root)?;
-    let event = Event::KeyEvent {
-        authority: name.clone(),
-        action: if is_new { KeyAction::Generated } else { KeyAction::TakenOver },
-        reference: reference.to_string(),
-        spki: public.digest(),
-        kind: public.kind(),
-        backend: device.description.to_string(),
-    };
-    run.entries.push(open.book.record(event).await?.index);
+    let wanted = (&task.label, checked.authority()?.root.key, KeyPurpose::Root);
+    let (reference, public) = key::generate(run, open, checked, wanted).await?;
     let step = Step::RootKey { authority: name, reference: reference.to_string(), spki: public.spki().to_vec() };
     run.entries.push(open.book.ledger.advance(step, open.book.at()).await?.index);
     Ok((reference, public))

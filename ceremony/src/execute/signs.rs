@@ -137,10 +137,7 @@ async fn open_root(run: &mut Run<'_>, open: &Open, checked: &Checked) -> Result<
     if checked.root()?.key.digest() != public.digest() {
         return Err(CeremonyError::OtherRoot { path: checked.root_path.clone().unwrap_or_default() });
     }
-    let device = open.device()?;
-    device.is_alone(&reference)?;
-    device.open_key(&reference, public.digest())?;
-    let mut facts = device.guards(&reference, public.digest())?;
+    let (_, mut facts) = open.device()?.read_back(&reference, public.digest())?;
     facts.push(Fact::same("kind", public.kind()));
     facts.push(Fact::varies("key", &reference));
     facts.push(Fact::varies("spki-sha256", public.digest()));

@@ -18,7 +18,7 @@ use crate::{
         CrlTable, CrossCertificateTable, CustodianTable, DestroyTable, IntermediateTable, KeyTable, LogKeyTable,
         QuorumTable, RootTable, TaskTable,
     },
-    quorum::{CUSTODIANS_MAX, THRESHOLD_RANGE, sealed::Sealer},
+    quorum::{CUSTODIANS_MAX, THRESHOLD_RANGE, paper::Paper, sealed::Sealer},
 };
 
 /// What is done.
@@ -316,6 +316,10 @@ impl Reader<'_> {
             if let Some(None) = &sealer {
                 let hint = "give `age1..` or a whole line `ssh-ed25519 ..`";
                 self.mistake(PLACE, format!("the recipient of `{name}` is none; {hint}"));
+            }
+            if sealer.is_none() && !Paper::of(share).has_letters_of(name) {
+                let hint = "write it in Latin letters, or name a share that ends in `.html`";
+                self.mistake(PLACE, format!("the fonts of a PDF lack letters of `{name}`; {hint}"));
             }
             custodians.push(Custodian { name: name.clone(), share: self.path(share), sealer: sealer.flatten() });
         }

@@ -1,47 +1,79 @@
-//! A share on paper: one page of HTML with a QR code, words, and room for a signature. It loads nothing from anywhere.
+//! A share on paper: one page with a QR code, words, and room for a signature. Its file says as which kind.
 
-use qrcode::{EcLevel, QrCode, render::svg};
+use std::path::Path;
+
+use qrcode::{EcLevel, QrCode};
 use zeroize::Zeroizing;
 
-use super::{QuorumRecord, Share, WORDS};
-use crate::{error::CeremonyError, report::escaped, run::defect};
+use super::{QuorumRecord, Share, WORDS, html, pdf};
+use crate::{error::CeremonyError, run::defect};
 
-/// Words of a row.
-const ROW_WORDS: usize = 4;
+/// As what a page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paper {
+    /// For a browser to print.
+    Html,
+    /// For a printer.
+    Pdf,
+}
 
-/// Pixels of a QR code's side at least.
-const QR_PIXELS_MIN: u32 = 320;
+/// What stands on a page.
+pub(super) struct Page<'a> {
+    pub(super) ceremony: &'a str,
+    pub(super) custodian: &'a str,
+    pub(super) set: String,
+    pub(super) number: usize,
+    pub(super) of: usize,
+    pub(super) threshold: usize,
+    /// The line that the QR code has.
+    pub(super) text: Zeroizing<String>,
+    pub(super) code: QrCode,
+}
 
-/// The page of a share.
-pub(crate) fn page(ceremony: &str, record: &QuorumRecord, share: &Share) -> Result<Zeroizing<String>, CeremonyError> {
-    let text = share.text(record);
-    let code = QrCode::with_error_correction_level(text.as_bytes(), EcLevel::M)
-        .map_err(|error| defect(&format!("a QR code could not be drawn: {error}")))?;
-    let picture = Zeroizing::new(
-        code.render::<svg::Color<'_>>().min_dimensions(QR_PIXELS_MIN, QR_PIXELS_MIN).quiet_zone(true).build(),
-    );
-    // The picture begins with a declaration of XML, which has no place within a page.
-    let picture = picture.find("<svg").and_then(|at| picture.get(at..)).unwrap_or_default();
-    let words: Vec<&str> = text.split(' ').rev().take(WORDS).collect();
-    let mut rows = Zeroizing::new(String::new());
-    for (at, row) in words.iter().rev().collect::<Vec<_>>().chunks(ROW_WORDS).enumerate() {
-        rows.push_str("<tr>");
-        for (column, word) in row.iter().enumerate() {
-            rows.push_str(&format!("<td><small>{}</small> {word}</td>", at * ROW_WORDS + column + 1));
-        }
-        rows.push_str("</tr>\n");
+impl Page<'_> {
+    /// The words, in their order.
+    pub(super) fn words(&self) -> Vec<&str> {
+        let all: Vec<&str> = self.text.split(' ').collect();
+        all.get(all.len().saturating_sub(WORDS)..).unwrap_or_default().to_vec()
     }
-    let custodian = record.custodians.get(share.number() - 1).map(String::as_str).unwrap_or_default();
-    let (custodian, ceremony) = (escaped(custodian), escaped(ceremony));
-    let (set, number, of, threshold) = (record.set(), share.number(), record.custodians.len(), record.threshold);
-    Ok(Zeroizing::new(format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Share {number} of {of}</title>\n\
-         <style>body{{font:14pt serif;margin:2cm}}td{{font:16pt monospace;padding:.3em 1em .3em 0}}small{{color:#666}}\
-         svg{{width:8cm;height:8cm}}</style></head>\n<body>\n<h1>Share {number} of {of}, set {set}</h1>\n\
-         <p>Ceremony <b>{ceremony}</b>. Custodian: <b>{custodian}</b>. Any {threshold} of {of} open the token.\n\
-         Keep it sealed, apart from the others, and show it to nobody.</p>\n{picture}\n\
-         <p>To enter it, type the number {number} and the {WORDS} words:</p>\n<table>\n{}</table>\n\
-         <p>Sealed by ______________________ on ______________</p>\n</body></html>\n",
-        rows.as_str()
-    )))
+}
+
+impl Paper {
+    /// What the name of its file says: `.pdf`, or anything else.
+    pub(crate) fn of(path: &Path) -> Self {
+        let is_pdf = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("pdf"));
+        if is_pdf { Self::Pdf } else { Self::Html }
+    }
+
+    /// Whether a custodian's name can stand on it.
+    pub(crate) fn has_letters_of(self, name: &str) -> bool {
+        self == Self::Html || pdf::latin(name).is_some()
+    }
+
+    /// The page of a share.
+    pub(crate) fn page(
+        self,
+        ceremony: &str,
+        record: &QuorumRecord,
+        share: &Share,
+    ) -> Result<Zeroizing<Vec<u8>>, CeremonyError> {
+        let text = share.text(record);
+        let code = QrCode::with_error_correction_level(text.as_bytes(), EcLevel::M)
+            .map_err(|error| defect(&format!("a QR code could not be drawn: {error}")))?;
+        let custodian = record.custodians.get(share.number() - 1).map(String::as_str).unwrap_or_default();
+        let page = Page {
+            ceremony,
+            custodian,
+            set: record.set(),
+            number: share.number(),
+            of: record.custodians.len(),
+            threshold: record.threshold,
+            text,
+            code,
+        };
+        match self {
+            Self::Html => Ok(Zeroizing::new(html::page(&page).as_bytes().to_vec())),
+            Self::Pdf => pdf::page(&page),
+        }
+    }
 }

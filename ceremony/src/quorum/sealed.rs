@@ -54,7 +54,10 @@ impl Sealer {
     }
 }
 
-/// Opens a sealed share with an identity: an age secret key, or an SSH key in a file without a passphrase.
+/// What an age secret key begins with.
+const SECRET_KEY: &str = "AGE-SECRET-KEY-1";
+
+/// Opens a sealed share with a file of identities: age secret keys, a line each, or an SSH key without a passphrase.
 pub(crate) fn open(sealed: &[u8], identity: &[u8]) -> Option<Zeroizing<String>> {
     use std::io::Read as _;
     let decryptor = age::Decryptor::new_buffered(ArmoredReader::new(sealed)).ok()?;
@@ -66,9 +69,10 @@ pub(crate) fn open(sealed: &[u8], identity: &[u8]) -> Option<Zeroizing<String>> 
         }
         None => {
             let file = std::str::from_utf8(identity).ok()?;
-            let line = file.lines().map(str::trim).find(|line| line.starts_with("AGE-SECRET-KEY-1"))?;
-            let identity = age::x25519::Identity::from_str(line).ok()?;
-            decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).ok()?.read_to_string(&mut text).ok()?
+            let lines = file.lines().map(str::trim).filter(|line| line.starts_with(SECRET_KEY));
+            let identities = lines.map(age::x25519::Identity::from_str).collect::<Result<Vec<_>, _>>().ok()?;
+            let each = identities.iter().map(|identity| identity as &dyn age::Identity);
+            decryptor.decrypt(each).ok()?.read_to_string(&mut text).ok()?
         }
     };
     Some(text)

@@ -9,6 +9,7 @@ pub(super) const POLICY: &str = include_str!("../../../examples/policy.toml");
 
 const SIGNER: &str = include_str!("../../../examples/signer.toml");
 const OPERATORS_TABLE: &str = "[operators]";
+const WITHOUT_CEREMONY: &str = "\n# roots-without-ceremony = ";
 const TOKEN_TABLE: &str = "[backend.pkcs11]";
 const SOFTWARE_TABLE: &str = "# [backend.software]";
 
@@ -16,6 +17,7 @@ const SOFTWARE_TABLE: &str = "# [backend.software]";
 pub(super) fn signer_toml(listen: SocketAddr, module: Option<&Path>, software: bool) -> Result<String, Trouble> {
     let text = with_value(SIGNER, "address", &listen.to_string())?;
     let text = with_operators(&text, beside(listen))?;
+    let text = without_ceremony(&text)?;
     if software {
         return with_software_keys(&text);
     }
@@ -41,6 +43,15 @@ fn with_operators(text: &str, address: SocketAddr) -> Result<String, Trouble> {
     let missing = || Trouble::Example { line: OPERATORS_TABLE.to_owned() };
     let (before, operators) = text.split_once(OPERATORS_TABLE).ok_or_else(missing)?;
     Ok(format!("{before}{OPERATORS_TABLE}{}", with_value(operators, "address", &address.to_string())?))
+}
+
+/// The text in which the roots of a laboratory need no ceremony.
+fn without_ceremony(text: &str) -> Result<String, Trouble> {
+    let uncommented = WITHOUT_CEREMONY.replacen("# ", "", 1);
+    match text.contains(WITHOUT_CEREMONY) {
+        true => Ok(text.replacen(WITHOUT_CEREMONY, &uncommented, 1)),
+        false => Err(Trouble::Example { line: WITHOUT_CEREMONY.trim().to_owned() }),
+    }
 }
 
 /// The text with another value for the first `key = "value"`; the comment behind it stays.
@@ -77,6 +88,7 @@ mod tests {
         assert_eq!(table(&text)["operators"]["address"].as_str(), Some("[::1]:10"));
         assert_eq!(table(&text)["backend"]["pkcs11"]["module"].as_str(), Some("/opt/a \"b\"\\c.so"));
         assert_eq!(text.lines().count(), SIGNER.lines().count());
+        assert_eq!(table(&text)["policy"]["roots-without-ceremony"].as_array().unwrap().len(), 1);
     }
 
     #[test]

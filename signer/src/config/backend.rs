@@ -135,7 +135,11 @@ impl BackendTable {
         }
     }
 
-    pub(super) fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
+    /// Reads the secrets that open the backend.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
         match self {
             Self::Pkcs11 { module, token, serial, pin, sessions, choice, replica } => {
                 let first = TokenConfig {

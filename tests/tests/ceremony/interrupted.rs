@@ -5,13 +5,14 @@ use hallmark_tests::{
     Where, World,
     tools::{attempt, der, pem},
 };
+use hallmark_tlog::note::SignerKey;
 use std::{
     io::Write as _,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
-    hall::{Hall, WITNESSES, await_words, policy, root_task},
+    hall::{Hall, ORIGIN, WITNESSES, await_words, policy, root_task},
     makes::{cross, intermediate},
 };
 
@@ -109,6 +110,25 @@ fn a_key_and_its_end_go_on_whichever_step_they_are_killed_at() {
         "end".to_owned()
     };
     at_each_step(8, end, |hall| assert!(hall.keys().is_empty()));
+}
+
+#[test]
+fn a_log_key_goes_on_whichever_step_it_is_killed_at_and_is_drawn_once() {
+    let prepare = |hall: &Hall| {
+        let file = format!(
+            "version = 1\nceremony = \"key-of-a-log\"\n[log]\norigin = \"{ORIGIN}\"\ndirectory = \"log\"\n[task.log-key]\n\
+             origin = \"log.hallmark.lab\"\nkey = \"out/log.key\"\npublic-key = \"out/log.vkey\"\n"
+        );
+        hall.write("key-of-a-log.toml", &file);
+        "key-of-a-log".to_owned()
+    };
+    at_each_step(7, prepare, |hall| {
+        let key = SignerKey::parse(hall.read("out/log.key").trim()).unwrap();
+        assert_eq!(key.verifier().to_string(), hall.read("out/log.vkey").trim(), "the two files are of one key");
+        let transcript = hall.transcript("key-of-a-log");
+        let drawn = transcript["steps"].as_array().unwrap().iter().find(|done| done["step"] == "draw").unwrap();
+        assert_eq!(drawn["facts"][1]["value"], key.verifier().to_string(), "the transcript is about that key");
+    });
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ fn every_misspelling_of_the_file_is_told_at_its_line() {
         (
             "[task.root]",
             "[[witness]]\nname = \"Ada\"\ninitials = \"AL\"\nssh-key = \"ssh-ed25519 AAAA\"\n[task.root]",
-            "the key of `Ada` is no public SSH key",
+            "the key of `Ada`: it is no public SSH key",
         ),
         ("[device]", "[devise]", "there is no setting `devise` here; did you mean `device`?"),
     ] {

@@ -2,6 +2,7 @@
 
 use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, process::Command};
 
+use age::secrecy::ExposeSecret as _;
 use hallmark_test_token::PIN;
 
 use crate::hall::{Hall, WITNESSES, await_words, root_task};
@@ -94,6 +95,57 @@ fn any_two_of_three_custodians_open_the_token_and_nobody_does_alone() {
     hall.run(&old).refused(3, "the user PIN of token");
 }
 
+/// What stands on a page of PDF: the number, and the words in their order.
+fn on_pdf(page: &str) -> String {
+    let words: Vec<&str> = page.split("/F 14 Tf").skip(1).map(|part| part.split(['(', ')']).nth(1).unwrap()).collect();
+    let number = page.split("type the number ").nth(1).unwrap().split(' ').next().unwrap();
+    format!("{number} {}", words.join(" "))
+}
+
+#[test]
+fn a_share_on_a_page_of_pdf_is_kept_and_entered_like_any_other() {
+    let hall = Hall::new();
+    let file = about_to_split(&hall, "");
+    hall.write("quorum.toml", &hall.read("quorum.toml").replace("emmy.html", "emmy.pdf"));
+    hall.run(&file).good();
+    hall.verify("quorum").good();
+    let page = fs::read(hall.path("out/emmy.pdf")).unwrap();
+    assert_eq!(fs::metadata(hall.path("out/emmy.pdf")).unwrap().permissions().mode() & 0o777, 0o600);
+    let paper = on_pdf(&page.iter().map(|byte| char::from(*byte)).collect::<String>());
+    assert!(!hall.read("quorum.transcript.json").contains(&paper[2..]), "a secret is in no transcript");
+    hall.write("paper.txt", &paper);
+    let with_paper = [shares(&hall, &["grace"]), vec!["--share".to_owned(), hall.text("paper.txt")]].concat();
+    run_with(&hall, &root(&hall), &with_paper).good();
+    hall.verify("athenz-root").good();
+}
+
+#[test]
+fn shares_that_are_sealed_to_age_keys_are_opened_by_each_custodian_s_own_and_by_nobody_else_s() {
+    let hall = Hall::new();
+    let names = ["ada", "grace", "emmy"];
+    let identities: Vec<_> = names.iter().map(|_| age::x25519::Identity::generate()).collect();
+    let custodians = names.iter().zip(&identities).map(|(name, identity)| {
+        // As `age-keygen` writes it, behind another key of the same custodian.
+        let (own, other) = (identity.to_string(), age::x25519::Identity::generate().to_string());
+        let file = format!("# created: today\n{}\n{}\n", other.expose_secret(), own.expose_secret());
+        hall.write(name, &file);
+        format!("{{ name = \"{name}\", share = \"out/{name}.age\", recipient = \"{}\" }},\n", identity.to_public())
+    });
+    let custodians: String = custodians.collect();
+    let task = format!("[task.quorum]\nthreshold = 2\nrecord = \"out/quorum.json\"\ncustodian = [\n{custodians}]\n");
+    hall.run(&hall.file("quorum", "athenz", &task)).good();
+    hall.verify("quorum").good();
+    let root = root(&hall);
+    let share = |name: &str, identity: &str| {
+        ["--share".to_owned(), hall.text(&format!("out/{name}.age")), "--identity".to_owned(), hall.text(identity)]
+    };
+    let foreign = [share("ada", "ada"), share("grace", "emmy")].concat();
+    run_with(&hall, &root, &foreign).refused(2, "is no share that one of these identities opens");
+    let both = [share("emmy", "emmy"), share("grace", "grace")].concat();
+    run_with(&hall, &root, &both).good();
+    hall.verify("athenz-root").good();
+}
+
 #[test]
 fn custodians_type_their_shares_and_what_is_mistyped_or_of_another_set_is_asked_for_again() {
     let (hall, other) = (Hall::new(), Hall::new());
@@ -158,6 +210,11 @@ fn mistakes_about_a_quorum_are_told_before_anything_is_split() {
         ("out/grace.age", "out/ada.age", "the share would be written over another file"),
         ("pin-file = \"pin\"", "pin-file = \"pin\"\npin-quorum = \"q\"", "the PIN comes from one of them"),
         ("name = \"Emmy\"", "name = \"\"", "the name `` is empty"),
+        (
+            "name = \"Emmy\", share = \"out/emmy.html\"",
+            "name = \"\u{421}\u{43e}\u{444}\u{44c}\u{44f}\", share = \"out/emmy.pdf\"",
+            "the fonts of a PDF lack letters of",
+        ),
     ] {
         assert!(good.contains(from));
         hall.write("bad.toml", &good.replacen(from, to, 1));

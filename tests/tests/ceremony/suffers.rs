@@ -1,11 +1,15 @@
 //! Devices and disks that fail: each has its sentence, nothing is half made that is not written down, and the same file goes on.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+};
 
 use hallmark_faulty::{Effect, Function, When, cryptoki_sys};
 use hallmark_test_token::PIN;
 
-use crate::hall::{Hall, root_task};
+use crate::hall::{Hall, WITNESSES, await_words, root_task};
 
 fn goes_on(hall: &Hall, file: &str) {
     hall.device.mend();
@@ -88,6 +92,28 @@ fn two_objects_of_one_name_stop_it() {
     let crl = hall.file("crl", "athenz", "[task.crl]\nissuer = \"out/athenz.pem\"\ncrl = \"out/root.crl\"\n");
     hall.run(&crl).refused(3, "more than one object is called");
     assert!(!hall.path("out/root.crl").exists());
+}
+
+#[test]
+fn a_key_whose_name_another_has_by_the_time_it_is_read_back_is_not_used() {
+    let key = "[task.key]\nlabel = \"spare\"\nkind = \"ecdsa-p256\"\npublic-key = \"out/spare.pub\"\n".to_owned();
+    for (task, label, of, out) in
+        [(key, "spare", 9, "out/spare.pub"), (root_task("athenz"), "athenz-root", 14, "out/athenz.pem")]
+    {
+        let hall = Hall::new();
+        let file = hall.file(label, "athenz", &format!("{WITNESSES}{task}"));
+        let mut child = hall.begin(&["run", "--countdown", "0", &file]);
+        let (mut stdin, mut stderr) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
+        stdin.write_all("AL\nGH\n".repeat(5).as_bytes()).unwrap();
+        await_words(&mut stderr, &format!("Step 6 of {of}: read-back"));
+        hall.token.make_twin(label);
+        stdin.write_all("AL\nGH\n".repeat(of).as_bytes()).unwrap();
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).unwrap();
+        assert!(said.contains("more than one object is called") && said.contains("hint: "), "{said}");
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        assert!(!hall.path(out).exists());
+    }
 }
 
 #[test]

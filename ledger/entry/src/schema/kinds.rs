@@ -513,7 +513,9 @@ pub const KINDS: &[Kind] = &[
                 Variant::new(
                     "root-brought",
                     &[
+                        maybe("label", Text),
                         needed("owners-sha256", Digest),
+                        maybe("reference", Text),
                         needed("serial", Bytes),
                         needed("spki-sha256", Digest),
                         needed("tbs-sha256", Digest),
@@ -532,6 +534,8 @@ pub const KINDS: &[Kind] = &[
             maybe("backends-omitted", Count),
             needed("config-sha256", Digest),
             needed("program-version", Text),
+            maybe("roots-without-ceremony", Texts),
+            maybe("roots-without-ceremony-omitted", Count),
             needed("software-keys", Flag),
         ],
         variants: None,

@@ -1,0 +1,129 @@
+//! What can be wrong with the core's configuration.
+
+use std::path::PathBuf;
+
+use hallmark_ledger::NotPrivate;
+use hallmark_policy::{
+    profile::PolicyError,
+    time::{Span, SpanError},
+};
+
+use super::{DRAIN_TIME_LEAST, DRAIN_TIME_MOST, ENDED_RETENTION_LEAST};
+use crate::secret::SecretError;
+
+/// Why the core's configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("`{}` cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The policy has mistakes.
+    #[error("`{}`: {source}", path.display())]
+    Policy {
+        /// The policy file.
+        path: PathBuf,
+        /// The mistakes.
+        source: PolicyError,
+    },
+    /// A span of time.
+    #[error("`{field}`: {source}")]
+    Span {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        source: SpanError,
+    },
+    /// A secret.
+    #[error("`{field}`: {source}")]
+    Secret {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        source: SecretError,
+    },
+    /// A member of entries cannot be private.
+    #[error("`log.private`: {0}")]
+    Private(NotPrivate),
+    /// The log key is not there yet.
+    #[error("there is no log key at `{}`; hint: run `hallmarkd init` once, which makes it", path.display())]
+    NoLogKey {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The log key does not read, or has another name than the log.
+    #[error("the log key `{}` is not one of the log `{origin}`: {detail}", path.display())]
+    LogKey {
+        /// Its file.
+        path: PathBuf,
+        /// The configured origin.
+        origin: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A number of sessions that makes no sense.
+    #[error("`{field}` is {sessions}; 1 to {} work", hallmark_backends::SESSIONS_MAX)]
+    Sessions {
+        /// Where it stands.
+        field: &'static str,
+        /// What was typed.
+        sessions: usize,
+    },
+    /// More tokens than are looked after.
+    #[error("`backend.pkcs11` has {tokens} tokens with its replicas; {} work at most", hallmark_backends::TOKENS_MAX)]
+    Tokens {
+        /// How many there are.
+        tokens: usize,
+    },
+    /// One token that stands there twice.
+    #[error(
+        "`backend.pkcs11.replica` names the token `{token}` once more; a replica is another token, and `serial` tells those of one label apart"
+    )]
+    SameToken {
+        /// Its label.
+        token: String,
+    },
+    /// A choice where there is none.
+    #[error(
+        "`backend.pkcs11.choice` is for several tokens; name the others in `[[backend.pkcs11.replica]]`, or leave it out"
+    )]
+    ChoiceOfOne,
+    /// The PIN of a replica cannot be typed.
+    #[error("the PIN of the replica `{token}` is to be typed, and only that of the first token can be; hint: name a file or a credential")]
+    TypedReplica {
+        /// Label of its token.
+        token: String,
+    },
+    /// What has ended would be forgotten too early.
+    #[error(
+        "`ledger.ended-retention` is {typed}, and is {ENDED_RETENTION_LEAST} at least: what has just ended may still be presented, and must be known"
+    )]
+    EndedRetention {
+        /// What was typed.
+        typed: Span,
+    },
+    /// A time of waiting that makes no sense.
+    #[error("`rotation.drain-time-max` is {typed}; {DRAIN_TIME_LEAST} to {DRAIN_TIME_MOST} work")]
+    DrainTime {
+        /// What was typed.
+        typed: Span,
+    },
+    /// An authority that the policy does not have.
+    #[error("`policy.callers-signed-here` names `{0}`, which the policy does not have")]
+    UnknownAuthority(String),
+    /// An authority whose root comes from a ceremony, and needs none.
+    #[error(
+        "`policy.roots-without-ceremony` names `{0}`, and [ceremony.{0}] says that a ceremony made its root; hint: one of the two"
+    )]
+    WithAndWithoutCeremony(String),
+    /// The key of the log of ceremonies does not read.
+    #[error("`{}` is no public key of a log; hint: it is `log.vkey` in the directory of the log of ceremonies", path.display())]
+    CeremonyKey {
+        /// The file.
+        path: PathBuf,
+    },
+}
