@@ -296,7 +296,18 @@ impl Crew {
             Ok(bytes) => (None, verified(signer, message, bytes, &key)),
             Err(error) => (Some(message), Err(error)),
         };
-        self.count(holder, issuer, &signed);
+        let again = signed.as_ref().err().and_then(|error| {
+            let tried = tried.and(holder.index);
+            self.goes_on(&key, tried, deadline, error, &gate)
+        });
+        match again {
+            // How the token is, the second try says.
+            Some(_) if !several => {
+                holder.failures.fetch_add(1, Ordering::Relaxed);
+                holder.breakers.undecided(issuer);
+            }
+            Some(_) | None => self.count(holder, issuer, &signed),
+        }
         let (done, had_hung) = seat.finish();
         if had_hung {
             self.look_again();
@@ -304,9 +315,8 @@ impl Crew {
         let Some(done) = done else {
             return tracing::warn!(key = %issuer, token = holder.name, "a signature came after nobody waited for it any more, and is thrown away");
         };
-        let tried = tried.and(holder.index);
         match signed {
-            Err(error) => match self.goes_on(&key, tried, deadline, &error) {
+            Err(error) => match again {
                 Some(tried) => {
                     tracing::warn!(key = %issuer, token = holder.name, %error, "a token failed; it is signed again");
                     match message.filter(|_| !gate.was_touched()) {
@@ -331,9 +341,21 @@ impl Crew {
     }
 
     /// Whether another token does what this one failed to, or this one once more where no other is there; and who is not asked then.
-    fn goes_on(&self, key: &OpenKey, tried: Tried, deadline: Instant, error: &SignError) -> Option<Tried> {
-        if !self.holders.are_several() || !error.is_the_device_s() || in_time(deadline).is_err() {
+    fn goes_on(
+        &self,
+        key: &OpenKey,
+        tried: Tried,
+        deadline: Instant,
+        error: &SignError,
+        gate: &Gate<'_>,
+    ) -> Option<Tried> {
+        if !error.is_the_device_s() || in_time(deadline).is_err() {
             return None;
+        }
+        if !self.holders.are_several() {
+            // What it never began, its session has tried twice.
+            let may_pass = matches!(error, SignError::Backend(error) if error.may_pass());
+            return tried.anew().filter(|_| may_pass && gate.was_touched());
         }
         let now = Instant::now();
         [Some(tried), tried.anew()].into_iter().flatten().find(|tried| self.holders.can(key, *tried, now))

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_backends::Signature;
+use hallmark_backends::{SignError, Signature};
 use hallmark_issuance::{assemble, draft, reassemble};
 use hallmark_ledger::{Answer, Committed, Event, Issued};
 use hallmark_policy::{
@@ -135,6 +135,8 @@ fn by_device(open: &Open, committed: Committed) -> Result<Signature, String> {
     device.keyring.sign(committed, deadline, Box::new(move |result| drop(done.send(result))));
     match signed.recv_timeout(SIGN_TIME_MAX + Duration::from_secs(1)) {
         Ok(Ok(signature)) => Ok(signature),
+        // Whoever holds the ceremony decides whether it goes on, and the log says so first.
+        Ok(Err(SignError::SignAgain { failed, .. })) => Err(failed.to_string()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("the device gave no answer within {} s", SIGN_TIME_MAX.as_secs())),
     }

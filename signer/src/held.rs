@@ -64,6 +64,10 @@ fn with_one_session(backend: BackendConfig) -> BackendConfig {
         BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions: _ } => {
             BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions: 1 }
         }
+        BackendConfig::Replicated { mut tokens, choice } => {
+            tokens.iter_mut().for_each(|token| token.sessions = 1);
+            BackendConfig::Replicated { tokens, choice }
+        }
         software @ BackendConfig::Software { .. } => software,
     }
 }

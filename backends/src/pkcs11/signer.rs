@@ -120,7 +120,7 @@ impl SessionSigner {
 }
 
 impl Signer for SessionSigner {
-    /// Tries once, and once more in a new session, which finds a device that came back.
+    /// Tries once, and once more in a new session, which finds a device that came back; not where there may be a signature that nobody got.
     fn sign(
         &mut self,
         key: &OpenKey,
@@ -140,8 +140,8 @@ impl Signer for SessionSigner {
             Err(SignError::Backend(error)) => {
                 // A failure may leave an operation active in the session, so it is not used again.
                 self.distrust();
-                // Where others have the key, what may have been signed is signed again when the log says so.
-                if !error.may_pass() || (self.access.is_beside_others() && gate.was_touched()) {
+                // What may have been signed is signed again when the log says so.
+                if !error.may_pass() || gate.was_touched() {
                     return Err(error.into());
                 }
                 tracing::warn!(key = %key.reference, %error, "a signature failed; once more in a new session");
