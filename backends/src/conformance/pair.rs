@@ -40,6 +40,8 @@ pub(super) struct Unopened {
     pub(super) choice: Choice,
     pub(super) patience: Patience,
     pub(super) waived: Vec<Waiver>,
+    /// Both are reached through the first device's module.
+    pub(super) one_module: bool,
 }
 
 impl Unopened {
@@ -52,12 +54,13 @@ impl Unopened {
             choice: Choice::LeastLoaded,
             patience: PATIENCE,
             waived: Vec::new(),
+            one_module: false,
         }
     }
 
     pub(super) fn config(&self, pins: [&str; 2]) -> BackendConfig {
         let token = |at: usize, (label, serial): (&str, &str)| TokenConfig {
-            module: self.devices[at].module(),
+            module: self.devices[if self.one_module { 0 } else { at }].module(),
             label: label.to_owned(),
             serial: Some(serial.to_owned()),
             pin: pins[at].into(),

@@ -202,6 +202,22 @@ fn in_order_the_first_signs_alone_until_it_fails() {
 }
 
 #[test]
+fn a_module_of_two_tokens_is_initialised_anew_only_when_neither_is_there() {
+    let pair = Unopened { one_module: true, ..Unopened::new("one-module") }.with_both();
+    let device = &pair.devices[0];
+    // No session opens, and the tokens are there: with one token that would be reason enough.
+    device.fault(Function::OpenSession, When::Always, Effect::Refuse(CKR_DEVICE_REMOVED));
+    device.end_sessions();
+    again(|| pair.sign_within(AGAIN).is_err() && pair.serve() == [false, false]);
+    assert_eq!(device.calls(Function::Finalize), 0);
+    device.mend();
+    again(|| pair.sign_within(AGAIN).is_ok() && pair.serve() == [true, true]);
+    assert_eq!(device.calls(Function::Finalize), 0);
+    device.kill_module(CKR_DEVICE_REMOVED);
+    again(|| pair.sign_within(AGAIN).is_ok() && pair.serve() == [true, true] && device.calls(Function::Finalize) > 0);
+}
+
+#[test]
 fn a_new_key_is_made_on_the_first_that_serves_and_signed_with_by_the_other_once_it_is_copied() {
     let pair = Unopened::new("copied").with_one_copy();
     assert_eq!(pair.keys(), [1, 0]);
@@ -308,7 +324,7 @@ fn a_token_that_is_absent_at_the_start_is_taken_in_when_it_is_there() {
         unopened.devices[absent].away(Absence { code: AWAY, sessions: Sessions::Die });
         let keyring = unopened.open([PIN, PIN]).unwrap();
         keyring.open(&key.reference, key.public.digest()).unwrap();
-        let Unopened { devices, tokens, choice, patience, waived } = unopened;
+        let Unopened { devices, tokens, choice, patience, waived, one_module } = unopened;
         let key = crate::NewKey { reference: key.reference.clone(), public: key.public.clone() };
         let pair = Pair { devices, keyring, key, tokens };
         assert_eq!(pair.serve(), [absent != 0, absent != 1]);
@@ -321,7 +337,7 @@ fn a_token_that_is_absent_at_the_start_is_taken_in_when_it_is_there() {
         });
         let Pair { devices, keyring, tokens, .. } = pair;
         drop(keyring);
-        unopened = Unopened { devices, tokens, choice, patience, waived };
+        unopened = Unopened { devices, tokens, choice, patience, waived, one_module };
     }
 }
 
