@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_backends::{Cleared,
-    BackendError, KeyLabel, KeyPurpose, KeyReference, KeyReferenceError, KeyRequest, Keyring, NewKey,
+use hallmark_backends::{
+    BackendError, Cleared, KeyLabel, KeyPurpose, KeyReference, KeyReferenceError, KeyRequest, Keyring, NewKey,
 };
 use hallmark_ledger::{Event, KeyAction, LedgerError, Logged, Step};
 use hallmark_policy::{

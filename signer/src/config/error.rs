@@ -93,7 +93,9 @@ pub enum ConfigError {
     )]
     ChoiceOfOne,
     /// The PIN of a replica cannot be typed.
-    #[error("the PIN of the replica `{token}` is to be typed, and only that of the first token can be; hint: name a file or a credential")]
+    #[error(
+        "the PIN of the replica `{token}` is to be typed, and only that of the first token can be; hint: name a file or a credential"
+    )]
     TypedReplica {
         /// Label of its token.
         token: String,
