@@ -1,7 +1,7 @@
 //! Whether a token holds the keys of roots as the transcripts of their ceremonies tell them. Somebody logs in for it, once; nothing is
 //! written, and no key signs.
 
-use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
+use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys, TokenConfig};
 
 use crate::{HandOver, StartError, handed_over::ToldKey};
 
@@ -19,7 +19,7 @@ pub struct Held {
 /// # Errors
 /// [`StartError::Backend`] if the token cannot be opened; a wrong PIN is tried once.
 pub fn compare_held(backend: BackendConfig, hand_overs: &[&HandOver]) -> Result<Vec<Held>, StartError> {
-    let keyring = Keyring::open_backend(with_one_session(backend), SoftwareKeys::Admitted).map_err(Box::new)?;
+    let keyring = Keyring::open_backend(where_keys_are_made(backend), SoftwareKeys::Admitted).map_err(Box::new)?;
     let held = hand_overs.iter().map(|hand_over| held(&keyring, hand_over)).collect();
     keyring.stop();
     Ok(held)
@@ -58,16 +58,18 @@ fn compare(keyring: &Keyring, told: &ToldKey, held: &mut Held) -> Result<(), Bac
     Ok(())
 }
 
-/// Beside a daemon that serves, sessions may be few.
-fn with_one_session(backend: BackendConfig) -> BackendConfig {
+/// The token in which keys are made: copies of them in others may lack their history. Beside a daemon that serves, sessions may be few.
+fn where_keys_are_made(backend: BackendConfig) -> BackendConfig {
     match backend {
         BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions: _ } => {
             BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions: 1 }
         }
-        BackendConfig::Replicated { mut tokens, choice } => {
-            tokens.iter_mut().for_each(|token| token.sessions = 1);
-            BackendConfig::Replicated { tokens, choice }
-        }
+        BackendConfig::Replicated { tokens, choice } => match tokens.first().cloned() {
+            Some(TokenConfig { module, label, serial, pin, sessions: _, waived: _ }) => {
+                BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions: 1 }
+            }
+            None => BackendConfig::Replicated { tokens, choice },
+        },
         software @ BackendConfig::Software { .. } => software,
     }
 }

@@ -2,7 +2,7 @@
 //! they say.
 
 use hallmark_policy::Policy;
-use hallmark_signer::{HandOver, Held, compare_held, config::ConfigError};
+use hallmark_signer::{HandOver, Held, compare_held, config::ConfigError, secret::SecretError};
 
 use super::Findings;
 use crate::{
@@ -67,7 +67,14 @@ fn said(name: &str, left: HandOver, findings: &mut Findings) -> Result<HandOver,
 
 fn compare(settings: &Settings, here: &[Papers], findings: &mut Findings) -> Result<(), Trouble> {
     let left: Vec<_> = here.iter().map(|papers| &papers.left).collect();
-    let backend = settings.core.backend.read(&settings.directory)?;
+    let backend = match settings.core.backend.read(&settings.directory) {
+        Ok(backend) => backend,
+        Err(ConfigError::Secret { source: SecretError::NotTyped | SecretError::NoCredentials(_), .. }) => {
+            findings.say("The token is not compared with the transcripts, since its PIN is given to the daemon alone.");
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
     let compared = match compare_held(backend, &left) {
         Ok(compared) => compared,
         Err(error) if error.may_lock_the_token() => return Err(error.into()),
