@@ -31,6 +31,9 @@ pub(crate) trait Backend: Send + Sync {
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError>;
     /// What guards a key, as the device tells it: evidence for a record.
     fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError>;
+    /// What the device itself has signed over a key, so that nobody has to believe this program: certificates, DER, the key's own first. None where
+    /// it has no such thing, as all that are reached through PKCS #11.
+    fn attest(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Vec<u8>>, BackendError>;
     /// Gives the token another PIN. Afterwards this backend opens no session any more, since it has the one before.
     fn change_pin(&self, new: &SecretString) -> Result<(), BackendError>;
     /// Destroys every key of that label, and its public half, if all of them may be destroyed; says how many there were.

@@ -192,6 +192,18 @@ impl Keyring {
         })
     }
 
+    /// What the device itself has signed over a key, on the first token that has it: certificates, DER, the key's own first. None where it has no such
+    /// thing, as all that are reached through PKCS #11: what such a device says of a key, [`Self::guards`] tells.
+    ///
+    /// # Errors
+    /// See [`BackendError`].
+    pub fn attest(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Vec<u8>>, BackendError> {
+        self.holders().first(|holder| {
+            let own = reference.clone();
+            self.operate(holder, "vouch for a key", move |backend| backend.attest(&own, expected))
+        })
+    }
+
     /// Gives the token another PIN. Afterwards this keyring opens no session any more, since it has the PIN before: drop it.
     ///
     /// # Errors

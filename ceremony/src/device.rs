@@ -6,11 +6,15 @@ use hallmark_backends::{
     BackendConfig, BackendError, Description, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey,
     SoftwareKeys, Survey, survey,
 };
-use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
+use hallmark_policy::{
+    hex,
+    key::{KeyKind, PublicKey, SpkiDigest},
+};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::{
+    digest::sha256,
     error::CeremonyError,
     facts::Fact,
     meaning::{DevicePlace, Task},
@@ -18,6 +22,9 @@ use crate::{
     people::People,
     quorum::{QuorumRecord, Share, ShareError},
 };
+
+/// What is said of a key for which no device vouches.
+pub(crate) const UNATTESTED: &str = "unattested";
 
 /// How many shares may be mistyped, all together.
 const MISTYPED_MAX: usize = 10;
@@ -142,6 +149,13 @@ impl Device {
         self.is_alone(reference)?;
         let public = self.open_key(reference, expected)?;
         Ok((public, self.guards(reference, expected)?))
+    }
+
+    /// Who vouches for a key: SHA-256 of the certificates that the device made over it, or nobody.
+    pub(crate) fn attestation(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<String, CeremonyError> {
+        let certificates = self.keyring.attest(reference, expected)?;
+        let digests: Vec<_> = certificates.iter().map(|der| hex(&sha256(der))).collect();
+        Ok(if digests.is_empty() { UNATTESTED.to_owned() } else { digests.join(" ") })
     }
 
     /// What guards a key, as facts.

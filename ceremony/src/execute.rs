@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::{
     book::Book,
     check::{self, Checked},
-    device::Device,
+    device::{Device, UNATTESTED},
     digest::{aloud, sha256},
     error::CeremonyError,
     facts::{Done, Fact},
@@ -166,13 +166,11 @@ async fn device(run: &mut Run<'_>, open: &mut Open) -> Result<(), CeremonyError>
         return Err(CeremonyError::LabelTaken { label: label.to_string() });
     }
     let mut facts = device.facts();
-    facts.push(Fact::same("attestation", ATTESTATION));
+    // No device that is reached through PKCS #11 vouches for what it says of its keys.
+    facts.push(Fact::same("attestation", UNATTESTED));
     open.device = Some(device);
     run.done(facts, Some(open)).await
 }
-
-/// No device that is reached through PKCS #11 vouches for what it says of its keys.
-const ATTESTATION: &str = "unattested";
 
 /// Writes the files: none over another, each durable.
 async fn write(run: &mut Run<'_>, open: &Open, left: &Left) -> Result<(), CeremonyError> {
@@ -224,6 +222,10 @@ async fn transcript(
 ) -> Result<Finished, CeremonyError> {
     run.begin("transcript", Some(open)).await?;
     let ceremony = run.ceremony;
+    let attestation = match (&key, &open.device) {
+        (Some((reference, public)), Some(device)) => device.attestation(reference, public.digest())?,
+        (None, _) | (_, None) => UNATTESTED.to_owned(),
+    };
     let transcript = Transcript {
         version: TRANSCRIPT_VERSION,
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -232,7 +234,7 @@ async fn transcript(
         file: ceremony.text.clone(),
         policy_sha256: checked.policy().map(|policy| policy.digest().to_string()).unwrap_or_default(),
         rehearsal_sha256: run.foretold.map(|foretold| hex(&foretold.sha256())).unwrap_or_default(),
-        attestation: ATTESTATION.to_owned(),
+        attestation,
         device: open.device.as_ref().map(Device::facts).unwrap_or_default(),
         witnesses: Transcript::present(ceremony),
         confirmations: run.confirmations.clone(),

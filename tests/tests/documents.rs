@@ -143,3 +143,27 @@ fn lines_with_a_gap_stand_for_many_and_others_for_themselves() {
     assert!(matches("a b c", "a b c") && matches("a b c", "a…c") && matches("a b c", "a…") && matches("a b c", "…b…"));
     assert!(!matches("a b c", "a b") && !matches("a b c", "…b") && !matches("a b c", "b…") && !matches("ab", "a…bb"));
 }
+
+#[test]
+fn the_units_are_such_as_systemd_takes_without_a_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/systemd");
+    let mut verify = Command::new("systemd-analyze");
+    verify.arg("verify").env("SYSTEMD_UNIT_PATH", format!("{}:", directory.path().display()));
+    let mut count = 0;
+    for unit in fs::read_dir(units).unwrap() {
+        let unit = unit.unwrap();
+        let text = fs::read_to_string(unit.path()).unwrap();
+        let here = program("hallmarkd").display().to_string();
+        let path = directory.path().join(unit.file_name());
+        fs::write(&path, text.replace("/usr/bin/hallmarkd", &here)).unwrap();
+        verify.arg(path);
+        count += 1;
+    }
+    assert!(count > 5, "the units are elsewhere");
+    let output = verify.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    // It looks at the units of the machine, too.
+    let of_ours: Vec<_> = said.lines().filter(|line| line.contains("hallmark")).collect();
+    assert!(output.status.success() && of_ours.is_empty(), "{said}");
+}

@@ -381,4 +381,9 @@ fn what_guards_a_key_can_be_told_as_evidence() {
     assert!(of("CKA_DESTROYABLE").is_some());
     let other = hallmark_policy::key::SpkiDigest::from_bytes([7; 32]);
     assert!(world.keyring.guards(&key.reference, other).is_err());
+    assert!(
+        world.keyring.attest(&key.reference, key.public.digest()).unwrap().is_empty(),
+        "PKCS #11 has no attestation"
+    );
+    assert!(world.keyring.attest(&key.reference, other).is_err());
 }

@@ -151,6 +151,10 @@ impl Backend for Liar {
     fn guards(&self, _: &KeyReference, _: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
         Ok(Vec::new())
     }
+
+    fn attest(&self, _: &KeyReference, _: SpkiDigest) -> Result<Vec<Vec<u8>>, BackendError> {
+        unreachable!()
+    }
     fn change_pin(&self, _: &secrecy::SecretString) -> Result<(), BackendError> {
         Ok(())
     }
