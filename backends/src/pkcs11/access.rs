@@ -70,10 +70,6 @@ impl Access {
         Self { beside: Some(waived), ..self }
     }
 
-    pub(super) fn is_beside_others(&self) -> bool {
-        self.beside.is_some()
-    }
-
     /// What need not hold of a key's history here.
     pub(super) fn waived(&self) -> &[Waiver] {
         self.beside.as_deref().unwrap_or_default()

@@ -29,7 +29,7 @@ fn every_misspelling_of_the_file_is_told_at_its_line() {
         ("serial = ", "sreial = ", "did you mean `serial`?"),
         ("[task.root]", "[task.rooot]", "unknown variant `rooot`"),
         ("origin = \"", "origin = \"a b+", "[log] `origin`: a key name has 1 to 255 bytes without spaces"),
-        ("label = \"athenz-root\"", "label = \"../x\"", "`../x`: a key's label has 1 to 64 of a-z A-Z 0-9"),
+        ("label = \"athenz-root\"", "label = \"../x\"", "`../x`: a key's label has 1 to 128 of a-z A-Z 0-9"),
         (
             "certificate = \"out/athenz.pem\"",
             "certificate = \"athenz-root.transcript.json\"",
