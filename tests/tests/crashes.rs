@@ -154,6 +154,6 @@ fn a_crash_is_told_by_the_first_start_that_succeeds_whatever_failed_in_between()
     let log = Log::read(&laboratory.path("log"), &std::fs::read_to_string(laboratory.path("log.vkey")).unwrap());
     let kinds: Vec<_> = log.entries.iter().map(|entry| entry["type"].as_str().unwrap()).collect();
     let last = kinds.iter().rposition(|kind| *kind == "start").unwrap();
-    assert_eq!(&kinds[last..], ["start", "recovered", "policy-loaded", "key", "stop"]);
+    assert_eq!(&kinds[last..], ["start", "recovered", "policy-loaded", "key-event", "key-event", "stop"]);
     assert!(!kinds[last - 1].contains("stop"), "what failed says nothing: {kinds:?}");
 }

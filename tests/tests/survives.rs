@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use hallmark_faulty::{Effect, Function, When, cryptoki_sys::CKR_DEVICE_ERROR};
 use hallmark_proto::signer::GetChainRequest;
 use hallmark_signer::StartError;
 use hallmark_tests::{
@@ -276,6 +277,25 @@ async fn a_device_that_cannot_sign_is_said_to_the_caller_and_to_the_log() {
     let log = world.log_after_stop().await;
     let outcomes: Vec<_> = log.of_type("outcome").map(|entry| entry["result"].as_str().unwrap().to_owned()).collect();
     assert_eq!(outcomes, ["signing-failed", "signing-again", "signing-failed"], "each attempt stands in the log");
+}
+
+#[tokio::test]
+async fn a_signature_whose_answer_the_device_lost_is_made_again_after_the_log_says_so() {
+    let mut world = World::faulty().await;
+    world.mint(Asked::sports_api().request()).await.unwrap();
+    let signed = world.device().calls(Function::Sign);
+    world.device().fault(Function::Sign, When::Nth(1), Effect::LoseAnswer(CKR_DEVICE_ERROR));
+    let minted = world.mint(Asked::sports_api().request()).await.expect("the caller notices nothing");
+    assert_eq!(world.device().calls(Function::Sign) - signed, 2, "what the device counts");
+    let log = world.log_after_stop().await;
+    log.proves(&minted);
+    let outcomes: Vec<_> = log.of_type("outcome").map(|entry| (&entry["result"], &entry["decision-index"])).collect();
+    let index = serde_json::Value::from(minted.log_index);
+    assert_eq!(
+        outcomes,
+        [(&"signing-failed".into(), &index), (&"signing-again".into(), &index)],
+        "is what the log explains"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use hallmark_tests::{
 use prost::Message;
 
 use crate::{
-    cells::{Cell, Injected, NOT_DRAINED},
+    cells::{Cell, Fault, Injected, NOT_DRAINED},
     checks::{self, Bundle, Door, FOREIGN},
 };
 
@@ -84,7 +84,8 @@ impl Live {
     pub(crate) async fn fill(&mut self, cell: &Cell) -> String {
         let next = self.next(&format!("cell-{}", self.generation));
         self.inject(&cell.injected);
-        let answer = if cell.step == NOT_DRAINED { self.drain(&next).await } else { self.world.rotate(&next).await };
+        let answer =
+            if cell.step == NOT_DRAINED { self.drain(&next, cell.fault).await } else { self.world.rotate(&next).await };
         let caught = self.caught();
         assert_eq!(caught, cell.caught, "{cell:?}: {answer:?}");
         let is_active = caught.starts_with("active");
@@ -122,6 +123,7 @@ impl Live {
     async fn drain(
         &self,
         next: &RotateIntermediateRequest,
+        fault: Fault,
     ) -> Result<hallmark_proto::signer::RotateIntermediateResponse, hallmark_tests::asking::Refused> {
         let device = self.world.device();
         let minting = self.world.mint(Asked::sports_api().request());
@@ -134,8 +136,14 @@ impl Live {
             answer
         };
         let (minted, answer) = tokio::join!(minting, rotating);
-        let minted = minted.expect("what is in flight comes out before the rotation returns");
-        assert_eq!(minted.epoch.unwrap().generation, self.generation);
+        match minted {
+            Ok(minted) => assert_eq!(minted.epoch.unwrap().generation, self.generation),
+            // It would have to be signed again, and its epoch is over.
+            Err(refused) if matches!(fault, Fault::DeviceError | Fault::AnswerLost) => {
+                assert!(refused.reasons.iter().all(|reason| reason == "REQUEST_VOID"), "{refused:?}");
+            }
+            Err(refused) => panic!("what is in flight comes out before the rotation returns: {refused:?}"),
+        }
         answer
     }
 
