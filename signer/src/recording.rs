@@ -121,6 +121,10 @@ impl Inner {
     /// What was committed under an epoch that was replaced, and not signed, never will be: the log says so now and not when somebody
     /// asks again.
     pub(crate) async fn never_signed(&self, failure: Failure, request: &RequestIdentity) -> Failure {
+        // It was to be signed again, and was void by then: that is said already.
+        if failure.reasons.iter().any(|reason| reason.code == ReasonCode::RequestVoid) {
+            return failure;
+        }
         match self.ledger.resume(request, self.clock.wall().millis).await {
             Ok(Issued::Refused { reasons, logged }) => {
                 // The request is void for ever: nobody is to ask for it again.
