@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const ORDER_TIME_MAX: Duration = Duration::from_millis(250);
 
 /// When to ask again, where no token is there that has the key: one that comes back is found about as soon.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What a thread does with a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

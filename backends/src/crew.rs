@@ -19,7 +19,7 @@ use hallmark_policy::key::{PublicKey, SpkiDigest};
 use crate::{
     alarm::Alarm,
     backend::{Gate, OpenKey, Signer, in_time},
-    choosing::{Holders, ORDER_TIME_MAX, Verdict},
+    choosing::{Holders, ORDER_TIME_MAX, RETRY_AFTER, Verdict},
     config::Choice,
     error::BackendError,
     holder::Holder,
@@ -150,7 +150,11 @@ impl Crew {
 
     /// How long a key is left alone.
     pub(crate) fn resting(&self, key: SpkiDigest) -> Option<std::time::Duration> {
-        self.holders.resting(&self.open_key(key)?, Instant::now())
+        match self.open_key(key) {
+            Some(key) => self.holders.resting(&key, Instant::now()),
+            // It is taken in again when one of the tokens that have it is back.
+            None => self.holders.are_several().then_some(RETRY_AFTER),
+        }
     }
 
     pub(crate) fn size(&self) -> usize {

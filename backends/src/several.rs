@@ -241,8 +241,11 @@ impl Holders {
             }
         }
         let Some(public) = public else {
-            // Of one that is there, before of one that is away.
-            failed.sort_by_key(|(index, error)| (matches!(error, BackendError::TokensAway { .. }), *index));
+            // Of one that is there, before of one that is away; but that it is not in one says nothing while another may have it.
+            failed.sort_by_key(|(index, error)| {
+                let is_missing = matches!(error, BackendError::KeyNotFound { .. });
+                (is_missing, matches!(error, BackendError::TokensAway { .. }), *index)
+            });
             return Err(failed.into_iter().next().map_or_else(|| self.nobody(), |(_, error)| error));
         };
         for (index, error) in failed {

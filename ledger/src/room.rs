@@ -3,14 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
+use hallmark_policy::SIGNER;
 use rusqlite::Connection;
 
-use crate::{Event, operation::Operation, shared::Shared};
+use crate::{Event, Step, operation::Operation, shared::Shared};
 
 /// Bytes that are kept on the file system of the database: half for issuing, half for what comes last. The write-ahead log is as long at most.
 const KEPT_BYTES: u64 = 64 << 20;
 
-/// In parts of a database whose size is bounded.
+/// At most one in so many parts of a file system, or of a database whose size is bounded.
 const KEPT_PARTS: u64 = 4;
 
 /// The bound of a database that has none (SQLite's largest number of pages).
@@ -54,9 +55,9 @@ impl Look {
     /// What there is room for now; said where it changes.
     pub(crate) fn look(&self, connection: &Connection, shared: &Shared) -> Room {
         let (of_disk, of_bound) = (self.disk(), self.bound(connection));
-        let room = of_disk.map_or(Room::Ample, |left| room(left, KEPT_BYTES));
+        let room = of_disk.map_or(Room::Ample, |(left, kept)| room(left, kept));
         let room = of_bound.map_or(room, |(left, kept)| room.max(self::room(left, kept)));
-        let left = of_bound.map(|(left, _)| left).into_iter().chain(of_disk).min();
+        let left = of_bound.into_iter().chain(of_disk).map(|(left, _)| left).min();
         match (shared.set_room(room), room) {
             (before, now) if before == now => {}
             (_, Room::Ample) => tracing::info!(?left, "the ledger has room again"),
@@ -71,10 +72,11 @@ impl Look {
         room
     }
 
-    /// Bytes that are free on the file system; none where it cannot be told.
-    fn disk(&self) -> Option<u64> {
+    /// Bytes that are free on the file system, and how many of them are kept; none where it cannot be told.
+    fn disk(&self) -> Option<(u64, u64)> {
         let found = rustix::fs::statvfs(self.directory.as_deref()?).ok()?;
-        Some(found.f_bavail.saturating_mul(found.f_frsize))
+        let whole = found.f_blocks.saturating_mul(found.f_frsize);
+        Some((found.f_bavail.saturating_mul(found.f_frsize), KEPT_BYTES.min(whole / KEPT_PARTS)))
     }
 
     /// Bytes up to the bound, and how many of them are kept.
@@ -99,13 +101,19 @@ impl Operation {
     pub(crate) fn has(&self, room: Room) -> bool {
         let least = match self {
             Self::Refuse { .. }
-            | Self::KeepFetch { .. }
             | Self::Record {
                 event: Event::Aggregate { .. } | Event::Heartbeat | Event::PolicyRefused { .. }, ..
             } => Room::Ample,
             Self::Issue { warrant, .. } if !warrant.conditions().stage.is_crl() => Room::Low,
-            Self::Resume { .. } => Room::Low,
+            // A CRL that is committed and not signed bars the next one.
+            Self::Resume { request, .. } if request.caller != SIGNER => Room::Low,
+            Self::KeepFetch { .. } => Room::Low,
+            // A manifest is large, and what it begins cannot be ended without room to issue.
+            Self::Advance {
+                step: Step::EpochIntent(_) | Step::RootIntent { .. } | Step::RootBrought { .. }, ..
+            } => Room::Low,
             Self::Issue { .. }
+            | Self::Resume { .. }
             | Self::Record { .. }
             | Self::Advance { .. }
             | Self::ReleaseName { .. }
@@ -123,8 +131,11 @@ impl Operation {
 
 #[cfg(test)]
 mod tests {
+    use hallmark_policy::RequestIdentity;
+    use tokio::sync::oneshot;
+
     use super::*;
-    use crate::config::Head;
+    use crate::{UnixMillis, config::Head};
 
     #[test]
     fn the_last_half_of_what_is_kept_is_not_for_issuing() {
@@ -141,12 +152,27 @@ mod tests {
     }
 
     #[test]
+    fn a_crl_goes_on_to_the_last_and_a_certificate_does_not() {
+        let resumes = |caller: &str| {
+            let (authority, id) = ("athenz".to_owned(), "1".to_owned());
+            let request = RequestIdentity { authority, caller: caller.to_owned(), id, content_sha256: [0; 32] };
+            Operation::Resume { request, at: UnixMillis(0), reply: oneshot::channel().0 }
+        };
+        assert!(resumes(SIGNER).has(Room::Last));
+        assert!(!resumes("coordinator").has(Room::Last) && resumes("coordinator").has(Room::Low));
+        let beat = Operation::Record { event: Event::Heartbeat, at: UnixMillis(0), reply: oneshot::channel().0 };
+        assert!(beat.has(Room::Ample) && !beat.has(Room::Low));
+        let stop = Operation::Record { event: Event::Stop, at: UnixMillis(0), reply: oneshot::channel().0 };
+        assert!(stop.has(Room::Last));
+    }
+
+    #[test]
     fn the_disk_and_the_bound_are_both_looked_at() {
         let directory = tempfile::tempdir().unwrap();
         let connection = Connection::open(directory.path().join("ledger.db")).unwrap();
         connection.execute_batch("CREATE TABLE filled (bytes BLOB)").unwrap();
         let look = Look::at(&connection).unwrap();
-        assert!(look.bound.is_none() && look.disk().unwrap() > 0);
+        assert!(look.bound.is_none() && look.disk().unwrap().0 > 0);
         connection.pragma_update(None, "max_page_count", 100).unwrap();
         let look = Look::at(&connection).unwrap();
         let root = hallmark_tlog::hash::Hash::of_empty_tree();

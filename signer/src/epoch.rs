@@ -96,6 +96,7 @@ pub(crate) async fn begin(
     revoke_previous: bool,
     consent: Consent,
 ) -> Result<u64, MakingError> {
+    is_not_stopped(core, authority)?;
     let generation = next_generation(core, authority)?;
     let active = core.ledger.epoch(authority, Epochs::Active)?;
     let previous = active.map_or(GENESIS, |epoch| epoch.transition);
@@ -126,6 +127,7 @@ pub(crate) async fn prepare(
 ) -> Result<EpochRecord, MakingError> {
     let name = &authority.name;
     proven::making(core, authority, record, &find(core, name, generation)?)?;
+    is_not_stopped(core, name)?;
     loop {
         let epoch = find(core, name, generation)?;
         proven::intent(&core.ledger, &epoch)?;
@@ -149,6 +151,14 @@ pub(crate) async fn prepare(
                 return Err(other_state(&epoch, "in the making"));
             }
         }
+    }
+}
+
+/// An authority whose database is an older one makes no epoch, and puts none in force: the newest one has it, and its key.
+fn is_not_stopped(core: &Inner, authority: &str) -> Result<(), MakingError> {
+    match core.ledger.stopped(authority)? {
+        Some(reason) => Err(refused(authority, "epoch", reason)),
+        None => Ok(()),
     }
 }
 
@@ -250,6 +260,7 @@ pub(crate) async fn activate(
     revoke_previous: bool,
     by: &str,
 ) -> Result<Activated, MakingError> {
+    is_not_stopped(core, name)?;
     // Looked at first: the last CRL of the active key holds to its end, and is not to be signed for nothing.
     ready(core, name, generation).await?;
     if let Some(active) = core.ledger.epoch(name, Epochs::Active)? {

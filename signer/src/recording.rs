@@ -27,6 +27,8 @@ impl Inner {
         let refusal = Refusal { reasons: reasons.clone(), facts, policy: policy.digest() };
         match self.ledger.refuse(refusal, self.clock.wall().millis).await {
             Ok(logged) => self.refused(reasons, logged).await,
+            // A refusal needs no room to be one. It is counted, and told in the log when there is room again.
+            Err(LedgerError::Full) => Failure { reasons, logged: None, retry_after: None },
             Err(error) => self.ledger_failed(&error),
         }
     }

@@ -303,11 +303,10 @@ async fn start(
 /// Goes on with what was interrupted. What cannot be done now is no reason not to serve.
 async fn go_on(core: &Core, authority: &Authority, report: &mut StartReport) {
     let (core, name) = (&core.inner, &authority.name);
+    // First: what an older database says is to be done is not done.
+    let looked = retire::look_for_later_epochs(core, name).await;
     let done = [
-        (
-            retire::look_for_later_epochs(core, name).await,
-            "it is not known whether the token has keys of later epochs; the next start looks again",
-        ),
+        (looked, "it is not known whether the token has keys of later epochs; the next start looks again"),
         (
             epoch::resume(core, authority).await,
             "a rotation is not finished; the same call goes on with it, or the next start",

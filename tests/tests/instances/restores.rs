@@ -75,6 +75,10 @@ async fn a_database_from_before_a_rotation_stops_the_authority_at_the_start_and_
         world.activate_epoch(2, false).await.unwrap();
         restore(&mut world).await;
         assert_eq!(codes(world.mint(register("i-1", &key())).await), ["AUTHORITY_STOPPED"]);
+        let keys = world.epoch_keys();
+        assert_eq!(world.prepare_epoch(0).await.unwrap_err().reasons, ["AUTHORITY_STOPPED"]);
+        world.restart().await;
+        assert_eq!(world.epoch_keys(), keys, "no key is made, and none destroyed");
         world.clocks().pass(60);
         resume(&world).await.unwrap();
         world.restart().await;
