@@ -176,7 +176,8 @@ impl BackendError {
     }
 
     /// Whether the key itself was found wanting, so that it must not sign, also if it did before.
-    pub(crate) fn is_about_the_key(&self) -> bool {
+    #[must_use]
+    pub fn is_about_the_key(&self) -> bool {
         matches!(
             self,
             Self::KeyNotFound { .. }

@@ -229,7 +229,11 @@ pub(crate) async fn destroy_strays(core: &Arc<Inner>, authority: &str) -> Result
         let over = |epoch: &EpochRecord| epoch.label == key.label().as_str() && epoch.destroyed_at.is_some();
         if let Some(epoch) = epoch.filter(over) {
             proven::intent(&core.ledger, &epoch)?;
-            core.clear(authority, key.label().clone()).await?;
+            let cleared = core.clear(authority, key.label().clone()).await?;
+            if !cleared.away.is_empty() {
+                let (authority, key) = (authority.to_owned(), key.to_string());
+                return Err(MakingError::CopiesLeft { authority, key, tokens: cleared.away });
+            }
             said.push(format!("destroyed the stray key `{key}` of epoch {generation}, which is over"));
         }
     }

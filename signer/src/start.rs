@@ -263,7 +263,8 @@ async fn start(
     }
     report.lines.extend(core.inner.all_spoken_for(&policy)?);
     let serving = authorities::load(&core.inner.ledger, Keys::Open(&core.inner.keyring), &policy);
-    if let Err(AuthorityError::Key { authority, stored, .. }) = &serving
+    if let Err(AuthorityError::Key { authority, stored, source }) = &serving
+        && source.is_about_the_key()
         && let Ok(key) = PublicKey::parse(&stored.spki)
     {
         core.inner.key_event(authority, KeyAction::Refused, &stored.reference, &key).await?;
