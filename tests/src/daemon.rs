@@ -387,11 +387,16 @@ impl Daemon {
     }
 }
 
-/// Whether a process is there, and not only waits to be forgotten.
+/// Whether a process is there, and not only waits to be forgotten. One whose first thread has ended is there for as long as another of its threads is:
+/// a write under way in the kernel outlives a SIGKILL.
 #[must_use]
 pub fn is_alive(id: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
+    match stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()) {
+        None => false,
+        Some("Z" | "X") => fs::read_dir(format!("/proc/{id}/task")).is_ok_and(|threads| threads.count() > 1),
+        Some(_) => true,
+    }
 }
 
 impl Drop for Daemon {
