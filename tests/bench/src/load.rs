@@ -128,7 +128,7 @@ impl Answer {
             fsyncs_per_certificate: each(syncs),
             memory_idle_mb: Some(daemon.idle_mb),
             memory_peak_mb: Some(memory::of(&daemon.processes(), Figure::Most)?),
-            start_ms: Some(daemon.start.as_secs_f64() * 1e3),
+            start_ms: row.start_ms.or(Some(daemon.start.as_secs_f64() * 1e3)),
             certificates: Some(self.certificates),
             refusal_p99_ms: (!self.errors.is_empty()).then_some(self.refusal_latency_us.p99 / 1e3),
             errors: self.errors,

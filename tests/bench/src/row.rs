@@ -49,7 +49,7 @@ pub(crate) struct Row {
     pub(crate) memory_idle_mb: Option<f64>,
     /// The most that they had since the daemon started.
     pub(crate) memory_peak_mb: Option<f64>,
-    /// From the start of the daemon until it served.
+    /// From the start of the daemon until it served; the median, where it was started several times for that.
     pub(crate) start_ms: Option<f64>,
     /// Certificates that came.
     pub(crate) certificates: Option<u64>,
