@@ -16,10 +16,9 @@ pub use ceremonies::{
     CeremonyVerifyArguments, DoctorArguments, RehearseHereArguments,
 };
 pub use instances::{
-    AuthorityCommand, AuthorityResumeArguments, CertificateCommand, CertificateFindArguments,
-    CertificateRevokeArguments, InstanceAllowArguments, InstanceCommand, InstanceListArguments,
-    InstanceRevokeArguments, InstanceShowArguments, InstanceStateWord, OneInstanceArguments, ReasonWord,
-    SelectionArguments,
+    AuthorityArguments, AuthorityCommand, CertificateCommand, CertificateFindArguments, CertificateRevokeArguments,
+    InstanceAllowArguments, InstanceCommand, InstanceListArguments, InstanceRevokeArguments, InstanceShowArguments,
+    InstanceStateWord, OneInstanceArguments, ReasonWord, SelectionArguments,
 };
 pub use names::{NameCommand, NameListArguments, NameReleaseArguments};
 pub use rotation::{
@@ -115,7 +114,7 @@ pub enum Command {
     /// As an operator, find certificates, and revoke them.
     #[command(subcommand)]
     Certificate(CertificateCommand),
-    /// As an operator, let an authority issue again that was stopped.
+    /// As an operator, freeze an authority and thaw it, or let it issue again that was stopped.
     #[command(subcommand)]
     Authority(AuthorityCommand),
     /// Have roots sign in front of witnesses, from one reviewed file: plan, rehearse, run and verify.

@@ -15,10 +15,10 @@ use tokio::sync::oneshot;
 
 use crate::{
     Allowed, Answer, AuthorityRecord, CaKey, CertificateFilter, CertificatePage, ClaimedName, CrlRecord, CrlStatus,
-    EpochRecord, Epochs, Event, Fetch, Found, Head, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation,
-    InstanceRevoked, Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened,
-    REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, Revoked, Room, Step, UnixMillis, authority, certificate, claim,
-    crl, instance, nodes, open,
+    EpochRecord, Epochs, Event, Fetch, Found, FreezeWish, Frozen, Head, InstanceFilter, InstancePage, InstanceRecord,
+    InstanceRevocation, InstanceRevoked, Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError,
+    Opened, REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, Revoked, Room, Step, UnixMillis, authority, certificate,
+    claim, crl, freeze, instance, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
@@ -290,6 +290,30 @@ impl Ledger {
     ) -> Result<Option<Logged>, LedgerError> {
         let (authority, by, why) = (authority.to_owned(), by.to_owned(), why.to_owned());
         self.ask(|reply| Operation::ResumeAuthority { authority, by, why, at, reply }).await
+    }
+
+    /// Freezes an authority: no leaf is committed for it after this, until it is thawed.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; that it is frozen already is an answer.
+    pub async fn freeze_authority(&self, wish: FreezeWish, at: UnixMillis) -> Result<Frozen, LedgerError> {
+        self.ask(|reply| Operation::FreezeAuthority { wish, at, reply }).await
+    }
+
+    /// Lets a frozen authority issue again. None: it is not frozen.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub async fn thaw_authority(&self, wish: FreezeWish, at: UnixMillis) -> Result<Option<Logged>, LedgerError> {
+        self.ask(|reply| Operation::ThawAuthority { wish, at, reply }).await
+    }
+
+    /// Why an authority signs no leaf, if an operator froze it.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn frozen(&self, authority: &str) -> Result<Option<Reason>, LedgerError> {
+        self.read(|connection| freeze::frozen(connection, authority))
     }
 
     /// Stops an authority, because there is something that only a newer database knows. None: it is stopped already, or an operator has accepted

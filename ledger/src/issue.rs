@@ -11,7 +11,7 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, LedgerError, UnixMillis,
     batch::{Batch, Fault},
-    certificate, claim, crl,
+    certificate, claim, crl, freeze,
     instance::{self, Change, Consequence, Held, Verdict},
     limits,
     request::{self, RequestRow},
@@ -128,6 +128,7 @@ impl Batch<'_> {
         let Conditions { authority, stage, issuer, .. } = conditions;
         reasons.extend(stage::objection(self.connection, authority, *stage, *issuer)?);
         if let Stage::Leaf { .. } = stage {
+            reasons.extend(freeze::frozen(self.connection, authority)?);
             reasons.extend(instance::stopped(self.connection, authority)?);
             if let Content::Certificate(content) = content {
                 reasons.extend(instance::before_resumed(self.connection, authority, content)?);

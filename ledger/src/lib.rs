@@ -13,6 +13,7 @@ mod config;
 mod crl;
 mod error;
 mod event;
+mod freeze;
 mod genuine;
 mod handle;
 mod instance;
@@ -54,6 +55,7 @@ pub use config::{Head, LedgerConfig, LogKeys, Opened, Recovery, UnixMillis};
 pub use crl::{CrlRecord, CrlStatus};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
 pub use event::{BroughtKey, CeremonyAction, CeremonyEvent, Consent, EpochIntent, Event, KeyAction, Statement, Step};
+pub use freeze::{FreezeWish, Frozen};
 pub use handle::Ledger;
 pub use instance::{
     Allowed, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState,

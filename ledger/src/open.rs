@@ -155,7 +155,14 @@ pub(crate) fn connect(config: &LedgerConfig) -> Result<Connection, OpenError> {
         0 => schema::create(&mut connection).map_err(sql)?,
         SCHEMA_VERSION => {}
         found if found < SCHEMA_VERSION => {
-            return Err(OpenError::Older { database: database.clone(), found, known: SCHEMA_VERSION });
+            if !schema::upgrade(&mut connection, found).map_err(sql)? {
+                return Err(OpenError::Older { database: database.clone(), found, known: SCHEMA_VERSION });
+            }
+            tracing::warn!(
+                from = found,
+                to = SCHEMA_VERSION,
+                "the tables of the database were brought up to date: programs before this one do not open it any more"
+            );
         }
         found => return Err(OpenError::Newer { database: database.clone(), found, known: SCHEMA_VERSION }),
     }

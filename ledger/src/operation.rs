@@ -6,8 +6,8 @@ use hallmark_policy::{Refusal, RequestIdentity, Warrant};
 use tokio::sync::oneshot;
 
 use crate::{
-    Allowed, Event, InstanceRevocation, InstanceRevoked, Issued, LedgerError, Logged, NameRelease, Released, Revoke,
-    Revoked, Step, UnixMillis, authority,
+    Allowed, Event, FreezeWish, Frozen, InstanceRevocation, InstanceRevoked, Issued, LedgerError, Logged, NameRelease,
+    Released, Revoke, Revoked, Step, UnixMillis, authority,
     batch::{Batch, Fault},
 };
 
@@ -26,6 +26,8 @@ pub(crate) enum Operation {
     RevokeInstance { wish: InstanceRevocation, at: UnixMillis, reply: Reply<InstanceRevoked> },
     AllowInstance { wish: InstanceRevocation, at: UnixMillis, reply: Reply<Allowed> },
     ResumeAuthority { authority: String, by: String, why: String, at: UnixMillis, reply: Reply<Option<Logged>> },
+    FreezeAuthority { wish: FreezeWish, at: UnixMillis, reply: Reply<Frozen> },
+    ThawAuthority { wish: FreezeWish, at: UnixMillis, reply: Reply<Option<Logged>> },
     StopAuthority { authority: String, sentence: String, at: UnixMillis, reply: Reply<Option<Logged>> },
     Revoke { revokes: Vec<Revoke>, at: UnixMillis, reply: Reply<Vec<Revoked>> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
@@ -74,6 +76,8 @@ impl Operation {
             Self::ResumeAuthority { authority, by, why, at, reply } => {
                 defer(reply, batch.resume_authority(&authority, &by, &why, at))
             }
+            Self::FreezeAuthority { wish, at, reply } => defer(reply, batch.freeze_authority(&wish, at)),
+            Self::ThawAuthority { wish, at, reply } => defer(reply, batch.thaw_authority(&wish, at)),
             Self::StopAuthority { authority, sentence, at, reply } => {
                 defer(reply, batch.stop_authority(&authority, &sentence, at))
             }
@@ -98,7 +102,10 @@ impl Operation {
             Self::ReleaseName { reply, .. } => answer(reply, Err(error)),
             Self::RevokeInstance { reply, .. } => answer(reply, Err(error)),
             Self::AllowInstance { reply, .. } => answer(reply, Err(error)),
-            Self::ResumeAuthority { reply, .. } | Self::StopAuthority { reply, .. } => answer(reply, Err(error)),
+            Self::FreezeAuthority { reply, .. } => answer(reply, Err(error)),
+            Self::ResumeAuthority { reply, .. }
+            | Self::StopAuthority { reply, .. }
+            | Self::ThawAuthority { reply, .. } => answer(reply, Err(error)),
             Self::Stop => {}
         }
     }

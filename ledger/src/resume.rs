@@ -7,7 +7,7 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, LedgerError, Logged, UnixMillis,
     batch::{Batch, Fault},
-    genuine,
+    freeze, genuine,
     instance::{self, Alarm, Withheld},
     issue::{has_passed, reused, void},
     request::RequestRow,
@@ -35,6 +35,12 @@ impl Batch<'_> {
                 Found::Answered(answer) => Ok(Issued::Answered(answer)),
                 Found::New | Found::Unsigned | Found::Void | Found::OtherContent => Ok(Issued::InFlight),
             };
+        }
+        // Frozen is not for ever, and voids nothing.
+        if let Stage::Leaf { .. } = row.stage
+            && let Some(reason) = freeze::frozen(self.connection, &request.authority)?
+        {
+            return self.refuse_identity(request, reason, at);
         }
         match self.resume_objection(request, &row, at)? {
             None => self.sign_again(row, at),

@@ -121,6 +121,8 @@ impl Operation {
             | Self::AllowInstance { .. }
             | Self::ResumeAuthority { .. }
             | Self::StopAuthority { .. }
+            | Self::FreezeAuthority { .. }
+            | Self::ThawAuthority { .. }
             | Self::Revoke { .. }
             | Self::KeepSignature { .. }
             | Self::Stop => Room::Last,

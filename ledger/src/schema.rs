@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 9;
+pub(crate) const SCHEMA_VERSION: i64 = 10;
+
+/// What makes the tables of the version after it out of those of a version, from the oldest that can be brought up to date.
+const UPGRADES: [(i64, &str); 1] = [(9, "ALTER TABLE authority ADD COLUMN frozen_index INTEGER")];
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -48,7 +51,7 @@ const STATEMENTS_MAX: usize = 64;
 /// `clock_step` has where an operator took the clock for right: only there can an entry be earlier than the one before it.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
-/// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
+/// `authority.frozen_index` is the entry of the operator who froze it, `authority.stopped_index` the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
 /// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
 const TABLES: &str = "
 CREATE TABLE head (
@@ -247,7 +250,8 @@ CREATE TABLE authority (
     root INTEGER,
     intent_index INTEGER,
     stopped_index INTEGER,
-    restored_at INTEGER
+    restored_at INTEGER,
+    frozen_index INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE epoch (
     authority TEXT NOT NULL REFERENCES authority (name),
@@ -328,6 +332,21 @@ pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
         .execute("INSERT INTO head (id, size, root, ledger_id) VALUES (0, 0, ?1, randomblob(8))", [root.as_bytes()])?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
+}
+
+/// Brings the tables of an older version up to date, all in one transaction: where it fails, they are what they were. Whether there is a way.
+pub(crate) fn upgrade(connection: &mut Connection, found: i64) -> rusqlite::Result<bool> {
+    let steps = || UPGRADES.iter().filter(|(from, _)| *from >= found);
+    if steps().next().is_none_or(|(from, _)| *from != found) {
+        return Ok(false);
+    }
+    let transaction = connection.transaction()?;
+    for (_, step) in steps() {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
+    Ok(true)
 }
 
 /// Keeps how much was published, at least.

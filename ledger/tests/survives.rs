@@ -293,16 +293,43 @@ async fn a_start_waits_for_a_process_that_is_being_ended() {
 async fn a_database_of_a_newer_program_is_refused() {
     let world = World::new();
     world.open().stop();
-    set_schema_version(&world, 10);
-    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 10, known: 9, .. })));
+    set_schema_version(&world, 11);
+    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 11, known: 10, .. })));
 }
 
 #[tokio::test]
-async fn a_database_of_an_older_program_is_refused() {
+async fn a_database_of_a_much_older_program_is_refused() {
     let world = World::new();
     world.open().stop();
     set_schema_version(&world, 8);
-    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 8, known: 9, .. })));
+    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 8, known: 10, .. })));
+}
+
+/// What version 10 added is taken away again.
+#[tokio::test]
+async fn a_database_of_the_program_before_is_brought_up_to_date_and_keeps_what_it_has() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let head = ledger.head();
+    ledger.stop();
+    let connection = rusqlite::Connection::open(&world.config.database).unwrap();
+    connection.execute("ALTER TABLE authority DROP COLUMN frozen_index", []).unwrap();
+    drop(connection);
+    set_schema_version(&world, 9);
+    let opened = world.open();
+    assert_eq!(opened.head(), head);
+    assert!(opened.frozen("a").unwrap().is_none(), "the new column is read");
+    opened.stop();
+    let connection = rusqlite::Connection::open(&world.config.database).unwrap();
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 10);
+    let columns = "SELECT group_concat(name) FROM pragma_table_info('authority')";
+    let found: String = connection.query_row(columns, [], |row| row.get(0)).unwrap();
+    let fresh = World::new();
+    fresh.open().stop();
+    let connection = rusqlite::Connection::open(&fresh.config.database).unwrap();
+    let new: String = connection.query_row(columns, [], |row| row.get(0)).unwrap();
+    assert_eq!(found, new, "as in a new one");
 }
 
 #[cfg(test)]

@@ -201,7 +201,9 @@ pub enum ReasonCode {
     InstanceStolen,
     /// The authority issues nothing: a certificate of ours turned up that the ledger does not know.
     AuthorityStopped,
-    /// The authority is not stopped.
+    /// The authority issues nothing: an operator froze it.
+    AuthorityFrozen,
+    /// The authority is not stopped, or not frozen.
     AuthorityServes,
     /// The request id was used with another content.
     RequestIdReused,
@@ -362,6 +364,7 @@ impl ReasonCode {
             Self::InstanceRevoked => "INSTANCE_REVOKED",
             Self::InstanceStolen => "INSTANCE_STOLEN",
             Self::AuthorityStopped => "AUTHORITY_STOPPED",
+            Self::AuthorityFrozen => "AUTHORITY_FROZEN",
             Self::AuthorityServes => "AUTHORITY_SERVES",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::RequestVoid => "REQUEST_VOID",
@@ -473,6 +476,7 @@ impl ReasonCode {
             | Self::NameInUse
             | Self::RequestVoid
             | Self::AuthorityStopped
+            | Self::AuthorityFrozen
             | Self::AuthorityServes
             | Self::ClockUntrusted => ReasonClass::Precondition,
             Self::RequestIdReused | Self::NameClaimed | Self::InstanceExists => ReasonClass::Conflict,

@@ -26,6 +26,7 @@ mod epoch;
 mod epochs;
 mod expiry;
 mod fence;
+mod freeze;
 mod genesis;
 mod handed_over;
 mod held;

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use hallmark_ledger::Room;
+use hallmark_ledger::{AuthorityRecord, Room};
 use hallmark_policy::{Reason, ReasonCode};
 use hallmark_proto::{
     link::Reply,
@@ -61,10 +61,14 @@ impl Inner {
         }
         registry.register("alarms", "Alarms about instances that stand in the log", alarms);
         let stopped = Family::<OfAuthority, Gauge>::default();
-        for record in self.ledger.authorities().map_err(failed)? {
-            let is_stopped = i64::from(self.ledger.stopped(&record.name).map_err(failed)?.is_some());
-            stopped.get_or_create(&OfAuthority { authority: record.name }).set(is_stopped);
+        let frozen = Family::<OfAuthority, Gauge>::default();
+        for AuthorityRecord { name, .. } in self.ledger.authorities().map_err(failed)? {
+            let is_stopped = i64::from(self.ledger.stopped(&name).map_err(failed)?.is_some());
+            let is_frozen = i64::from(self.ledger.frozen(&name).map_err(failed)?.is_some());
+            stopped.get_or_create(&OfAuthority { authority: name.clone() }).set(is_stopped);
+            frozen.get_or_create(&OfAuthority { authority: name }).set(is_frozen);
         }
+        registry.register("authority_frozen", "Whether an operator froze an authority", frozen);
         registry.register(
             "authority_stopped",
             "Whether an authority stopped itself: its database was restored",

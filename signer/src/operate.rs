@@ -41,6 +41,8 @@ enum OperatorMethod {
     FindCertificates,
     RevokeCertificates,
     ResumeAuthority,
+    FreezeAuthority,
+    ThawAuthority,
     Metrics,
 }
 
@@ -64,6 +66,8 @@ impl OperatorMethod {
             "FindCertificates" => Some(Self::FindCertificates),
             "RevokeCertificates" => Some(Self::RevokeCertificates),
             "ResumeAuthority" => Some(Self::ResumeAuthority),
+            "FreezeAuthority" => Some(Self::FreezeAuthority),
+            "ThawAuthority" => Some(Self::ThawAuthority),
             "Metrics" => Some(Self::Metrics),
             _ => None,
         }
@@ -191,6 +195,14 @@ impl Inner {
             }
             Some(OperatorMethod::ResumeAuthority) => {
                 let answered = self.resume_authority(&operator, unary.body).await;
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::FreezeAuthority) => {
+                let answered = self.freeze_authority(&operator, unary.body).await;
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::ThawAuthority) => {
+                let answered = self.thaw_authority(&operator, unary.body).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::Metrics) => self.metrics_text(unary.body),

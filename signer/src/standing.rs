@@ -13,6 +13,8 @@ pub enum Standing {
     Waits,
     /// An alarm stopped it, until an operator resumes it.
     Stopped,
+    /// An operator froze it, until an operator thaws it.
+    Frozen,
     /// The device failed its key several times in a row: whoever asks is told to come back.
     Rests,
 }
@@ -34,6 +36,9 @@ impl Inner {
         let Some(serving) = serving.get(authority) else { return Ok(Standing::Waits) };
         if self.ledger.stopped(authority)?.is_some() {
             return Ok(Standing::Stopped);
+        }
+        if self.ledger.frozen(authority)?.is_some() {
+            return Ok(Standing::Frozen);
         }
         let rests = self.keyring.resting(serving.issuer.key.digest()).is_some();
         Ok(if rests { Standing::Rests } else { Standing::Serves })

@@ -293,6 +293,11 @@ async fn start(
             let allowed = reason.allowed.unwrap_or_default();
             report.lines.push(format!("{}; hint: {allowed}", reason.sentence));
         }
+        if let Some(reason) = core.inner.ledger.frozen(&authority.name)? {
+            tracing::warn!(%reason, "it signs nothing for callers until an operator thaws it");
+            let allowed = reason.allowed.unwrap_or_default();
+            report.lines.push(format!("{}; hint: {allowed}", reason.sentence));
+        }
     }
     core.start_background(options.window);
     if options.refresh_crls {

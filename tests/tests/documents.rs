@@ -1,4 +1,4 @@
-//! docs/epochs.md and docs/instances.md, with every command in them executed in laboratories.
+//! docs/epochs.md, docs/instances.md and docs/compromise.md, with every command in them executed in laboratories.
 
 use std::{
     fmt::Write as _,
@@ -51,6 +51,16 @@ fn every_command_of_the_page_about_instances_does_what_the_page_says() {
     let (blocks, _) = blocks(&page);
     assert!(blocks.len() > 3, "the page has lost its examples");
     let laboratory = Laboratory::with_policy(|policy| instances::keeping(&policy, ""));
+    let daemon = laboratory.start();
+    hold(&blocks, &laboratory, &daemon);
+}
+
+#[test]
+fn every_command_of_the_page_about_compromise_does_what_the_page_says() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compromise.md")).unwrap();
+    let (blocks, _) = blocks(&page);
+    assert!(blocks.len() > 4, "the page has lost its examples");
+    let laboratory = Laboratory::new();
     let daemon = laboratory.start();
     hold(&blocks, &laboratory, &daemon);
 }

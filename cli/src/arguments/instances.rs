@@ -242,13 +242,17 @@ pub struct CertificateRevokeArguments {
 /// The operators' commands about authorities, for their listener.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AuthorityCommand {
+    /// Have an authority sign nothing for callers until it is thawed, whatever is asked: CRLs go on, and epochs can be rotated.
+    Freeze(AuthorityArguments),
+    /// Let a frozen authority issue again.
+    Thaw(AuthorityArguments),
     /// Let an authority issue again that a certificate unknown to its database has stopped.
-    Resume(AuthorityResumeArguments),
+    Resume(AuthorityArguments),
 }
 
-/// `hallmark authority resume`.
+/// `hallmark authority freeze`, `thaw` and `resume`.
 #[derive(Clone, Debug, Args)]
-pub struct AuthorityResumeArguments {
+pub struct AuthorityArguments {
     /// How to reach the signer.
     #[command(flatten)]
     pub connection: ConnectionArguments,

@@ -184,6 +184,7 @@ impl Rule {
             | ReasonCode::InstanceRevoked
             | ReasonCode::InstanceStolen
             | ReasonCode::AuthorityStopped
+            | ReasonCode::AuthorityFrozen
             | ReasonCode::AuthorityServes
             | ReasonCode::RequestIdReused
             | ReasonCode::RequestVoid

@@ -120,7 +120,9 @@ fn every_command_has_a_manual_page() {
         .collect();
     names.sort();
     let expected = [
+        "hallmark-authority-freeze.1",
         "hallmark-authority-resume.1",
+        "hallmark-authority-thaw.1",
         "hallmark-authority.1",
         "hallmark-ceremony-plan.1",
         "hallmark-ceremony-rehearse.1",

@@ -135,3 +135,20 @@ fn a_stopped_authority_is_resumed_after_a_yes() {
     assert_eq!(operated(&signer), ["resume athenz: lost"]);
     assert_eq!(world.run(words(" --yes --json")).json()["log-index"], 43);
 }
+
+#[test]
+fn an_authority_is_frozen_at_once_and_thawed_after_a_yes() {
+    let (world, signer) = world();
+    let words =
+        |verb: &str, more: &str| signer.command(&format!("authority {verb} --authority athenz --why lost{more}"));
+    assert_snapshot!(world.run(words("freeze", "")).told());
+    assert_snapshot!(world.run(words("thaw", "")).told());
+    assert_snapshot!(world.run(words("thaw", " --yes")).told());
+    assert_eq!(operated(&signer), ["freeze athenz: lost", "thaw athenz: lost"]);
+    let json = world.run(words("freeze", " --json")).json();
+    assert_eq!(
+        (&json["result"], &json["log-index"], &json["thrown-away"]),
+        (&"authority-frozen".into(), &45.into(), &2.into())
+    );
+    assert_eq!(world.run(words("thaw", " --yes --json")).json()["result"], "authority-thawed");
+}

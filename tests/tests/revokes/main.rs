@@ -1,5 +1,6 @@
 //! Revocation that reaches relying parties: what is revoked stands on a CRL, and tools that nobody here wrote refuse it.
 
+mod freezes;
 mod partitions;
 
 use std::path::{Path, PathBuf};

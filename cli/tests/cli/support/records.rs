@@ -2,9 +2,11 @@
 
 use hallmark_proto::operator::{
     AllowInstanceRequest, AllowInstanceResponse, Certificate, FindCertificatesRequest, FindCertificatesResponse,
-    Instance, InstanceCertificate, InstanceState, ListInstancesRequest, ListInstancesResponse, ResumeAuthorityRequest,
-    ResumeAuthorityResponse, RevokeCertificatesRequest, RevokeCertificatesResponse, RevokeEpochRequest,
-    RevokeEpochResponse, RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse,
+    FreezeAuthorityRequest, FreezeAuthorityResponse, Instance, InstanceCertificate, InstanceState,
+    ListInstancesRequest, ListInstancesResponse, ResumeAuthorityRequest, ResumeAuthorityResponse,
+    RevokeCertificatesRequest, RevokeCertificatesResponse, RevokeEpochRequest, RevokeEpochResponse,
+    RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse, ThawAuthorityRequest,
+    ThawAuthorityResponse,
 };
 use tonic::{Response, Status};
 
@@ -158,5 +160,16 @@ impl State {
     pub(super) fn resume_authority(&self, request: &ResumeAuthorityRequest) -> Response<ResumeAuthorityResponse> {
         self.asked(format!("resume {}: {}", request.authority, request.why));
         Response::new(ResumeAuthorityResponse { log_index: 43, receipt: String::new() })
+    }
+
+    pub(super) fn freeze_authority(&self, request: &FreezeAuthorityRequest) -> Response<FreezeAuthorityResponse> {
+        self.asked(format!("freeze {}: {}", request.authority, request.why));
+        let answer = FreezeAuthorityResponse { log_index: 45, thrown_away: 2, ..FreezeAuthorityResponse::default() };
+        Response::new(answer)
+    }
+
+    pub(super) fn thaw_authority(&self, request: &ThawAuthorityRequest) -> Response<ThawAuthorityResponse> {
+        self.asked(format!("thaw {}: {}", request.authority, request.why));
+        Response::new(ThawAuthorityResponse { log_index: 46, receipt: String::new() })
     }
 }

@@ -12,11 +12,12 @@ use hallmark_proto::{
     operator::{
         AbortEpochRequest, ActivateEpochRequest, AllowInstanceRequest, AllowInstanceResponse, ApplyPolicyRequest,
         ApplyPolicyResponse, BringIntermediateRequest, EpochResponse, FindCertificatesRequest,
-        FindCertificatesResponse, ListInstancesRequest, ListInstancesResponse, ListNameClaimsRequest,
-        ListNameClaimsResponse, MetricsRequest, MetricsResponse, NameClaim, PolicyStatusRequest, PolicyStatusResponse,
-        PrepareEpochRequest, ReleaseNameClaimRequest, ReleaseNameClaimResponse, ResumeAuthorityRequest,
-        ResumeAuthorityResponse, RevokeCertificatesRequest, RevokeCertificatesResponse, RevokeEpochRequest,
-        RevokeEpochResponse, RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse,
+        FindCertificatesResponse, FreezeAuthorityRequest, FreezeAuthorityResponse, ListInstancesRequest,
+        ListInstancesResponse, ListNameClaimsRequest, ListNameClaimsResponse, MetricsRequest, MetricsResponse,
+        NameClaim, PolicyStatusRequest, PolicyStatusResponse, PrepareEpochRequest, ReleaseNameClaimRequest,
+        ReleaseNameClaimResponse, ResumeAuthorityRequest, ResumeAuthorityResponse, RevokeCertificatesRequest,
+        RevokeCertificatesResponse, RevokeEpochRequest, RevokeEpochResponse, RevokeInstanceRequest,
+        RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse, ThawAuthorityRequest, ThawAuthorityResponse,
         operator_server::Operator,
     },
     signer::{
@@ -248,6 +249,20 @@ impl Operator for Told {
         request: Request<ResumeAuthorityRequest>,
     ) -> Result<Response<ResumeAuthorityResponse>, Status> {
         Ok(self.0.resume_authority(request.get_ref()))
+    }
+
+    async fn freeze_authority(
+        &self,
+        request: Request<FreezeAuthorityRequest>,
+    ) -> Result<Response<FreezeAuthorityResponse>, Status> {
+        Ok(self.0.freeze_authority(request.get_ref()))
+    }
+
+    async fn thaw_authority(
+        &self,
+        request: Request<ThawAuthorityRequest>,
+    ) -> Result<Response<ThawAuthorityResponse>, Status> {
+        Ok(self.0.thaw_authority(request.get_ref()))
     }
 
     async fn metrics(&self, _: Request<MetricsRequest>) -> Result<Response<MetricsResponse>, Status> {

@@ -353,6 +353,10 @@ pub const KINDS: &[Kind] = &[
             "command",
             &[
                 Variant::new(
+                    "freeze-authority",
+                    &[needed("authority", Text), needed("by", Text), needed("reason", Text)],
+                ),
+                Variant::new(
                     "release-name",
                     &[
                         needed("authority", Text),
@@ -383,6 +387,15 @@ pub const KINDS: &[Kind] = &[
                         needed("by", Text),
                         needed("reason", Text),
                         needed("stopped-index", Count),
+                    ],
+                ),
+                Variant::new(
+                    "thaw-authority",
+                    &[
+                        needed("authority", Text),
+                        needed("by", Text),
+                        needed("frozen-index", Count),
+                        needed("reason", Text),
                     ],
                 ),
             ],
