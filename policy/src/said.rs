@@ -69,3 +69,24 @@ fn constrained(constraints: &NameConstraints) -> Vec<String> {
     let permitted = constraints.permitted.iter().map(said("permitted"));
     permitted.chain(constraints.excluded.iter().map(said("excluded"))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oid::Oid;
+
+    #[test]
+    fn what_stands_in_a_list_is_said_value_by_value() {
+        let constraints = NameConstraints {
+            permitted: vec![Subtree::Dns("a.test".to_owned()), Subtree::Email("b.test".to_owned())],
+            excluded: vec![Subtree::Uri(".c.test".to_owned())],
+        };
+        let said = extension(&Extension::NameConstraints(constraints));
+        assert_eq!((said.name.as_str(), said.critical), ("nameConstraints", true));
+        assert_eq!(said.values, ["permitted dns:a.test", "permitted email:b.test", "excluded uri:.c.test"]);
+        let oids = ["1.2.3", "2.23.140.1.2.1"].map(|oid| Oid::parse(oid).unwrap()).to_vec();
+        let said = extension(&Extension::CertificatePolicies(oids));
+        assert_eq!((said.name.as_str(), said.critical), ("certificatePolicies", false));
+        assert_eq!(said.values, ["1.2.3", "2.23.140.1.2.1"]);
+    }
+}

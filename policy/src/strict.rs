@@ -48,6 +48,8 @@ mod tests {
                 "line 2: there is no setting `host-nam` here; did you mean `host-name`?"
             ]
         );
+        let told = read::<File>("host-name = \"a\"\nport = 1\n").unwrap_err();
+        assert_eq!(told.len(), 1, "what is known of it is not enough: {told:?}");
         let found = located(vec![Mistake::new("", "`a b` is no host name; give one")], "\n\nhost-name = \"a b\"\n");
         assert_eq!(found[0].to_string(), "line 3: `a b` is no host name; give one");
     }

@@ -9,7 +9,7 @@ use super::{
     names::{NameFinding, Names},
     policies::Policies,
     revocations::{RevocationFinding, Revocations},
-    seen::{Issued, Kind, Seen, What},
+    seen::{AuthorityMark, Issued, Kind, Seen, What},
     serials::{Fault, Faults, Serials},
 };
 use crate::when;
@@ -27,6 +27,9 @@ const OTHER_KINDS: &str = "(others)";
 /// Issuers whose numbers are followed: some 10 MB. A signer that rotates every hour has as many in 14 years.
 const ISSUERS_MAX: usize = 1 << 17;
 
+/// Authorities that are frozen at one time; of more it is not looked at whether they issue.
+const FROZEN_MAX: usize = 1 << 12;
+
 /// What is wrong with an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EntryFinding {
@@ -42,6 +45,8 @@ pub(crate) enum EntryFinding {
     SerialTwice { index: u64, earlier: u64 },
     #[error("entry {index} says that something was issued, but not with which number and by whom")]
     IssuedIncomplete { index: u64 },
+    #[error("entry {index} issues a leaf of an authority that entry {frozen} froze, and that nobody has thawed since")]
+    IssuedWhileFrozen { index: u64, frozen: u64 },
     #[error("entry {index} {what}")]
     Revocation { index: u64, what: RevocationFinding },
     #[error("entry {index} {what}")]
@@ -102,6 +107,8 @@ pub(crate) struct Entries {
     pub(crate) names: Names,
     serials: Serials,
     revocations: Revocations,
+    /// The authorities that are frozen, and the entry that froze each.
+    frozen: BTreeMap<AuthorityMark, u64>,
     silence_millis_max: i64,
     /// The first entries may be gone: numbering begins with what is there.
     begins_later: bool,
@@ -137,6 +144,7 @@ impl Entries {
             names: Names::default(),
             serials: Serials::default(),
             revocations: Revocations::default(),
+            frozen: BTreeMap::new(),
             silence_millis_max: i64::try_from(silence_secs_max).unwrap_or(i64::MAX).saturating_mul(1_000),
             begins_later,
             seen: 0,
@@ -205,6 +213,12 @@ impl Entries {
                 self.revocations.revoked(index, issuer, partition);
                 self.serials.revoke(serial, index)?;
             }
+            What::Frozen(authority) => {
+                if self.frozen.len() < FROZEN_MAX {
+                    self.frozen.entry(authority).or_insert(index);
+                }
+            }
+            What::Thawed(authority) => drop(self.frozen.remove(&authority)),
             What::ClockAccepted | What::Start | What::Stop | What::Other => {}
         }
         Ok(())
@@ -283,7 +297,10 @@ impl Entries {
     }
 
     fn look_at_issued(&mut self, index: u64, issued: Issued) -> io::Result<()> {
-        let Issued { issuer, sequence: found, serial } = issued;
+        let Issued { issuer, sequence: found, serial, leaf_of } = issued;
+        if let Some(frozen) = leaf_of.and_then(|authority| self.frozen.get(&authority)).copied() {
+            self.find(EntryFinding::IssuedWhileFrozen { index, frozen });
+        }
         if self.issuers.len() >= ISSUERS_MAX && !self.issuers.contains_key(&issuer) {
             self.unnumbered += 1;
             return self.serials.add(serial, index);

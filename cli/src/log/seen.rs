@@ -12,6 +12,10 @@ use super::{names::Statement, show};
 /// The operator's word that the clock is right, as the command of an `operator-command` entry.
 const ACCEPT_CLOCK: &str = "accept-clock";
 
+/// The commands after which an authority issues no leaf, and after which it does again.
+const FREEZE: &str = "freeze-authority";
+const THAW: &str = "thaw-authority";
+
 /// The type that brings a policy into force.
 const POLICY_LOADED: &str = "policy-loaded";
 
@@ -75,6 +79,10 @@ pub(crate) enum What {
     Validated,
     /// An operator confirmed the clock: time runs from here.
     ClockAccepted,
+    /// An operator froze this authority: it issues no leaf from here on.
+    Frozen(AuthorityMark),
+    /// An operator thawed it.
+    Thawed(AuthorityMark),
     /// The daemon came or went.
     Start,
     Stop,
@@ -90,6 +98,20 @@ pub(crate) struct Issued {
     pub(crate) sequence: u64,
     /// 128 bits that stand for issuer and serial.
     pub(crate) serial: u128,
+    /// Whose it is, if it is a leaf.
+    pub(crate) leaf_of: Option<AuthorityMark>,
+}
+
+/// 64 bits of a digest, which stand for an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AuthorityMark(u64);
+
+impl AuthorityMark {
+    fn of(name: &str) -> Self {
+        let [first @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            sha256(name.as_bytes());
+        Self(u64::from_be_bytes(first))
+    }
 }
 
 /// A CRL that may be signed.
@@ -164,6 +186,14 @@ fn what(entry: &Value<'_>) -> What {
         (Some("origin"), _) if text("action") == Some("closed") => What::Start,
         (Some("stop"), _) => What::Stop,
         (Some("operator-command"), _) if text("command") == Some(ACCEPT_CLOCK) => What::ClockAccepted,
+        (Some("operator-command"), _) => {
+            let authority = || text("authority").map(AuthorityMark::of);
+            match text("command") {
+                Some(FREEZE) => authority().map_or(What::Other, What::Frozen),
+                Some(THAW) => authority().map_or(What::Other, What::Thawed),
+                Some(_) | None => What::Other,
+            }
+        }
         (_, _) => What::Other,
     }
 }
@@ -173,10 +203,13 @@ fn issued(entry: &Value<'_>) -> Option<Issued> {
     let name = issuer.member("spki-sha256").and_then(Value::text)?;
     let sequence = issuer.member("sequence").and_then(Value::integer)?;
     let serial = entry.member("serial").and_then(Value::text)?;
+    let is_leaf = entry.member("stage").and_then(Value::text) == Some("leaf");
+    let authority = entry.member("authority").and_then(Value::text).filter(|_| is_leaf);
     Some(Issued {
         issuer: crate::hex::digest(name).ok()?,
         sequence: u64::try_from(sequence).ok()?,
         serial: serial_mark(name, serial),
+        leaf_of: authority.map(AuthorityMark::of),
     })
 }
 

@@ -122,6 +122,9 @@ fn a_cross_certificate_keeps_name_and_key_of_the_other_root_and_leaves_it_room()
         let told = refused(decide_cross_certificate(&POLICY, authority, issuer, (subject, lifetime), now(), serial()));
         assert!(told.iter().any(|reason| reason.contains(said)), "{said}: {told:?}");
     }
+    let (short, as_short) = (root("b", &issuer_key, 1_000), root("a", &subject_key, 1_000));
+    let to_the_end = decide_cross_certificate(&POLICY, "b", &short, (&as_short, days(1_000)), now(), serial());
+    assert!(matches!(to_the_end, Decision::Approve(_)), "it may end with both roots: {to_the_end:?}");
     let late = now().after(days(4_000));
     let told = refused(decide_cross_certificate(&POLICY, "b", &issuer, (&subject, days(1)), late, serial()));
     assert!(told[0].contains("which is too short"), "{told:?}");

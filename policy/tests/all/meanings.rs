@@ -25,7 +25,7 @@ version = 1
 crl = { lifetime = "7d", refresh = "1d", partitions = 4, distribution-point = true }
 crl-urls = ["http://crl.test/{generation}/{partition}.crl"]
 retired-key = "destroy"
-root = { common-name = "Root", lifetime = "3650d", key = "rsa-2048", signature = "rsa-pss-sha256" }
+root = { common-name = "Root", lifetime = "3650d", key = "rsa-2048", signature = "rsa-pss-sha256", path-length = 2 }
 epoch = { common-name = "CA", lifetime = "365d", key = "ecdsa-p256" }
 
 [authority.one]

@@ -59,6 +59,14 @@ fn every_mistake_about_names_is_told_with_its_place() {
             "nothing tells where `{domain}` ends and `{service}` begins",
         ),
         (
+            "common-name = \"{domain}.{service}\"\nnames = [{ dns = \"{service}.{domain:dashes}.example.com\" }, { dns = \"{domain}x{service:dashes}.example.com\" }]",
+            "`{domain}x{service:dashes}.example.com`: nothing tells where `{domain}` ends and `{service}` begins",
+        ),
+        (
+            "common-name = \"{domain}.{service}\"\nnames = [{ dns = \"{domain}x{mid}x{service:dashes}.example.com\" }]\nparts = { mid = { shape = \"dotted\" } }",
+            "nothing tells where `{mid}` ends and `{service}` begins",
+        ),
+        (
             "names = [{ dns = \"{service}.{domain:dashes}.example.com\" }]\nparts = { domain = { shape = \"dotted\", none-of = [\"a-b\"] } }",
             "`parts.domain`: `a-b` has a dash, and no value of `{domain:dashes}` has any",
         ),
@@ -87,6 +95,27 @@ fn every_mistake_about_names_is_told_with_its_place() {
             "{profile}\n{found:#?}"
         );
     }
+}
+
+#[test]
+fn where_a_list_tells_which_values_there_are_two_parts_do_not_run_together() {
+    let profile = |parts: &str| {
+        format!(
+            "common-name = \"{{domain}}.{{service}}\"\nnames = [{{ dns = \"{{service}}-{{domain:dashes}}.example.com\" }}]\nparts = {{ {parts} }}"
+        )
+    };
+    let runs_together =
+        |parts: &str| mistakes(&profile(parts), "").iter().any(|mistake| mistake.contains("nothing tells where"));
+    assert!(runs_together(""));
+    assert!(!runs_together("service = { shape = \"label\", one-of = [\"api\", \"web\"] }"));
+    assert!(!runs_together("domain = { shape = \"dotted\", one-of = [\"sports\"] }"));
+}
+
+#[test]
+fn what_only_one_of_two_parts_could_hold_keeps_them_apart() {
+    let profile = "common-name = \"{domain}.{service}\"\nnames = [{ dns = \"{domain}.{service:dashes}.example.com\" }]";
+    let found = mistakes(profile, "");
+    assert!(!found.iter().any(|mistake| mistake.contains("nothing tells where")), "{found:?}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ async fn an_epoch_is_replaced_while_its_authority_is_frozen() {
     let world = World::with_policy(hallmark_tests::Where::Software, &weekly()).await;
     freeze(&world).await.unwrap();
     let prepared = world.prepare_epoch(0).await.unwrap();
-    let generation = prepared.epoch.unwrap().generation;
+    let generation = prepared.epoch.unwrap().epoch.unwrap().generation;
     world.activate_epoch(generation, true).await.unwrap();
     assert_eq!(world.mint(Asked::sports_api().request()).await.unwrap_err().reasons, ["AUTHORITY_FROZEN"]);
     thaw(&world).await.unwrap();

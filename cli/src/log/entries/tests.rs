@@ -53,7 +53,7 @@ fn types_and_issuers_without_end_are_counted_together() {
     for index in 0..ISSUERS_MAX as u64 + 5 {
         let mut issuer = [0; 32];
         issuer[..8].copy_from_slice(&index.to_be_bytes());
-        all.look_at_issued(index, Issued { issuer, sequence: 1, serial: u128::from(index) }).unwrap();
+        all.look_at_issued(index, Issued { issuer, sequence: 1, serial: u128::from(index), leaf_of: None }).unwrap();
     }
     assert_eq!((all.issuers.len(), all.unnumbered), (ISSUERS_MAX, 5));
 }
@@ -142,4 +142,22 @@ fn what_is_no_canonical_entry_is_found() {
     let canonical = "is no entry of this log's format: it is not one object in canonical JSON (RFC 8785)";
     assert_eq!(found[..2], [format!("entry 0 {canonical}"), format!("entry 1 {canonical}")]);
     assert_eq!(found[2], "entry 2 is no entry of this log's format: it has no `unsigned`, which `recovered` has");
+}
+
+#[test]
+fn a_leaf_of_an_authority_that_is_frozen_is_found() {
+    let command =
+        |words: &str| format!(r#"{{"authority":"mesh","by":"o",{words},"type":"operator-command","version":1}}"#);
+    let freeze = |time: i64| command(&format!(r#""command":"freeze-authority","reason":"lost","time":{time}"#));
+    let thaw =
+        |time: i64| command(&format!(r#""command":"thaw-authority","frozen-index":1,"reason":"found","time":{time}"#));
+    let other = freeze(6).replace("mesh", "another");
+    assert_eq!(findings(&[&issued("01", 1, 5), &other, &issued("02", 2, 7)]), [""; 0], "it is another's");
+    assert_eq!(findings(&[&issued("01", 1, 5), &freeze(6), &thaw(7), &issued("02", 2, 8)]), [""; 0]);
+    assert_eq!(
+        findings(&[&issued("01", 1, 5), &freeze(6), &issued("02", 2, 7)]),
+        ["entry 2 issues a leaf of an authority that entry 1 froze, and that nobody has thawed since"]
+    );
+    let ca = issued("02", 2, 7).replace(r#""stage":"leaf""#, r#""stage":"intermediate""#);
+    assert_eq!(findings(&[&issued("01", 1, 5), &freeze(6), &ca]), [""; 0], "its epochs are replaced meanwhile");
 }
