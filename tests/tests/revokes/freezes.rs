@@ -128,6 +128,6 @@ async fn only_operators_freeze_and_only_what_there_is() {
     };
     assert_eq!(ask("spiffe://hallmark.lab/coordinator", AUTHORITY, "no").await.code, 7);
     assert_eq!(ask(OPERATOR, "nobody", "no").await.reasons, ["AUTHORITY_UNKNOWN"]);
-    assert_eq!(ask(OPERATOR, AUTHORITY, "").await.reasons, ["FIELD_MISSING"]);
+    assert_eq!(ask(OPERATOR, AUTHORITY, "").await.reasons, ["FIELD_OUT_OF_LIMITS"]);
     world.mint(Asked::sports_api().request()).await.expect("nothing came of it");
 }
