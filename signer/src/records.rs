@@ -67,26 +67,28 @@ impl Inner {
         Ok(answer::success(&ListInstancesResponse { instances, more, next_provider, next_id }))
     }
 
-    /// Shows one record.
+    /// Shows one record, with a page of its certificates.
     pub(crate) async fn show_instance(&self, body: Bytes) -> Result<Reply, Failure> {
-        let ShowInstanceRequest { authority, provider, id } = decode(body)?;
+        let ShowInstanceRequest { authority, provider, id, before_index, limit } = decode(body)?;
         self.check_instance(&authority, &provider, &id)?;
+        let most = usize::try_from(page(limit)?).unwrap_or(usize::MAX);
         let now = self.clock.wall();
         let (of_provider, of_id) = (provider.clone(), id.clone());
         let found = self.reading(move |ledger| {
             let Some(record) = ledger.instance(&authority, &of_provider, &of_id)? else { return Ok(None) };
             let filter = CertificateFilter {
                 registration: Some(record.registered_index),
-                most: usize::try_from(PAGE).unwrap_or(usize::MAX),
+                before: (before_index > 0).then_some(before_index),
+                most,
                 ..CertificateFilter::default()
             };
-            let page = ledger.certificates(&authority, &filter, now.millis)?;
-            Ok(Some((record, page.certificates)))
+            Ok(Some((record, ledger.certificates(&authority, &filter, now.millis)?)))
         });
-        let (record, certificates) = found.await?.ok_or_else(|| not_registered(&provider, &id))?;
+        let (record, page) = found.await?.ok_or_else(|| not_registered(&provider, &id))?;
         Ok(answer::success(&ShowInstanceResponse {
             instance: Some(instance(record, now.time)),
-            certificates: certificates.into_iter().map(certificates::described).collect(),
+            certificates: page.certificates.into_iter().map(certificates::described).collect(),
+            next: page.next,
         }))
     }
 

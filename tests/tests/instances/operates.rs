@@ -45,7 +45,8 @@ pub(crate) fn allow(id: &str) -> AllowInstanceRequest {
 
 async fn show(world: &World, id: &str) -> Result<ShowInstanceResponse, Refused> {
     let (authority, provider) = (AUTHORITY.to_owned(), PROVIDER.to_owned());
-    ask(world, "ShowInstance", &ShowInstanceRequest { authority, provider, id: id.to_owned() }).await
+    let request = ShowInstanceRequest { authority, provider, id: id.to_owned(), ..ShowInstanceRequest::default() };
+    ask(world, "ShowInstance", &request).await
 }
 
 async fn find(world: &World, selection: CertificateSelection) -> Vec<String> {
@@ -136,6 +137,31 @@ async fn an_instance_is_shown_with_its_certificates_and_how_it_moved() {
     assert_eq!(show(&world, "i-9").await.unwrap_err().reasons, ["INSTANCE_UNKNOWN"]);
     let refused: Result<ShowInstanceResponse, _> = ask(&world, "ShowInstance", &ShowInstanceRequest::default()).await;
     assert_eq!(refused.unwrap_err().reasons, ["FIELD_MISSING"]);
+}
+
+#[tokio::test]
+async fn certificates_of_an_instance_are_shown_page_by_page_and_none_is_left_out() {
+    let world = World::with_policy(Where::Software, &policy("")).await;
+    let mut agent = Agent::registered(&world, "i-1").await.unwrap();
+    let mut serials = vec![agent.minted.serial.clone()];
+    for _ in 0..102 {
+        agent.refresh(&world).await.unwrap();
+        serials.push(agent.minted.serial.clone());
+    }
+    serials.reverse();
+    let page = async |before_index, limit| {
+        let (authority, provider, id) = (AUTHORITY.to_owned(), PROVIDER.to_owned(), "i-1".to_owned());
+        let request = ShowInstanceRequest { authority, provider, id, before_index, limit };
+        ask::<ShowInstanceResponse>(&world, "ShowInstance", &request).await
+    };
+    let of = |page: &ShowInstanceResponse| -> Vec<_> {
+        page.certificates.iter().map(|certificate| certificate.serial.clone()).collect()
+    };
+    let newest = page(0, 0).await.unwrap();
+    assert_eq!((of(&newest), newest.next.is_some()), (serials[..100].to_vec(), true));
+    let oldest = page(newest.next.unwrap(), 50).await.unwrap();
+    assert_eq!((of(&oldest), oldest.next), (serials[100..].to_vec(), None));
+    assert_eq!(page(0, 1_001).await.unwrap_err().reasons, ["FIELD_OUT_OF_LIMITS"]);
 }
 
 #[tokio::test]
