@@ -17,8 +17,8 @@ use crate::{
     Allowed, Answer, AuthorityRecord, CaKey, CertificateFilter, CertificatePage, ClaimedName, CrlRecord, CrlStatus,
     EpochRecord, Epochs, Event, Fetch, Found, Head, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation,
     InstanceRevoked, Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError, Opened,
-    REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, Revoked, Room, Step, UnixMillis, authority, certificate, claim,
-    crl, instance, nodes, open,
+    REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, RevokeAt, Revoked, Room, Step, UnixMillis, authority,
+    certificate, claim, crl, instance, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
@@ -264,8 +264,9 @@ impl Ledger {
     pub async fn revoke_instance(
         &self,
         wish: InstanceRevocation,
-        at: UnixMillis,
+        at: impl Into<RevokeAt>,
     ) -> Result<InstanceRevoked, LedgerError> {
+        let at = at.into();
         self.ask(|reply| Operation::RevokeInstance { wish, at, reply }).await
     }
 
@@ -352,7 +353,8 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`LedgerError`]; [`LedgerError::Condition`] for more at once. What cannot be revoked is an answer, [`Revoked`].
-    pub async fn revoke(&self, revokes: Vec<Revoke>, at: UnixMillis) -> Result<Vec<Revoked>, LedgerError> {
+    pub async fn revoke(&self, revokes: Vec<Revoke>, at: impl Into<RevokeAt>) -> Result<Vec<Revoked>, LedgerError> {
+        let at = at.into();
         if revokes.len() > REVOCATIONS_MAX {
             let sentence = format!(
                 "{} certificates are to be revoked at once; hint: ask for {REVOCATIONS_MAX} at most, again and again",

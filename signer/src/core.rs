@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use hallmark_backends::{BackendError, Health, Keyring, TokenStatus};
-use hallmark_ledger::{Event, Ledger};
+use hallmark_ledger::{Event, Ledger, RevokeAt, UnixMillis};
 use hallmark_policy::{
     Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
     caller::Identity,
@@ -490,6 +490,14 @@ impl Inner {
             self.clock.say_again();
         }
         trusted
+    }
+
+    /// When something is revoked now. The clock may be wrong: who is to be shut out is shut out nevertheless, and while it cannot be trusted, no certificate
+    /// passes for ended.
+    pub(crate) async fn revoke_at(&self) -> RevokeAt {
+        let trusted = self.trusted_clock().await;
+        let ended_by = trusted.map_or(UnixMillis(i64::MIN), |now| now.millis);
+        RevokeAt { at: self.clock.wall().millis, ended_by }
     }
 
     /// 128 random bits of the operating system, as a serial number.

@@ -110,8 +110,7 @@ impl Inner {
         check_why(&why)?;
         let unlisted = self.unlisted_of(&authority, &provider, &id).await?;
         let wish = InstanceRevocation { authority, provider, id, reason, by: operator.to_owned(), why };
-        // The clock may be wrong: who is to be shut out is shut out nevertheless.
-        let revoked = self.ledger.revoke_instance(wish, self.clock.wall().millis).await;
+        let revoked = self.ledger.revoke_instance(wish, self.revoke_at().await).await;
         match revoked.map_err(|error| self.ledger_failed(&error))? {
             InstanceRevoked::Now { logged, certificates, left } => {
                 self.crls.refreshing.was_revoked();
@@ -136,7 +135,7 @@ impl Inner {
 
     /// How many of an instance's certificates no CRL will ever name.
     async fn unlisted_of(&self, authority: &str, provider: &str, id: &str) -> Result<u64, Failure> {
-        let (named, now) = ((authority.to_owned(), provider.to_owned(), id.to_owned()), self.clock.wall().millis);
+        let (named, at) = ((authority.to_owned(), provider.to_owned(), id.to_owned()), self.revoke_at().await);
         let certificates = self.reading(move |ledger| {
             let (authority, provider, id) = named;
             let Some(record) = ledger.instance(&authority, &provider, &id)? else { return Ok(Vec::new()) };
@@ -146,7 +145,7 @@ impl Inner {
                 most: REVOCATIONS_MAX,
                 ..CertificateFilter::default()
             };
-            Ok(ledger.certificates(&authority, &filter, now)?.certificates)
+            Ok(ledger.certificates(&authority, &filter, at.ended_by)?.certificates)
         });
         self.unlisted(authority, &certificates.await?)
     }

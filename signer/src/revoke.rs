@@ -89,8 +89,7 @@ impl Inner {
         }
         let issuer = record.public_key().map_err(unfit)?.digest();
         let revoke = Revoke { authority: authority.to_owned(), issuer, serial, reason, by: by.to_owned() };
-        // The clock may be wrong: who is to be shut out is shut out nevertheless.
-        let at = self.clock.wall().millis;
+        let at = self.revoke_at().await;
         let revoked = self.ledger.revoke(vec![revoke], at).await.map_err(|error| self.ledger_failed(&error))?;
         match revoked.into_iter().next().ok_or_else(interrupted)? {
             Revoked::Now(logged) => {

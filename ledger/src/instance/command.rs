@@ -8,7 +8,7 @@ use super::{Record, consequence::describe};
 use crate::{
     Logged, UnixMillis,
     batch::{Batch, Fault},
-    revocation::SERIALS_EACH_MAX,
+    revocation::{RevokeAt, SERIALS_EACH_MAX},
 };
 
 /// An operator's wish about one instance.
@@ -69,7 +69,7 @@ impl Batch<'_> {
     pub(crate) fn revoke_instance(
         &mut self,
         wish: &InstanceRevocation,
-        at: UnixMillis,
+        at: RevokeAt,
     ) -> Result<InstanceRevoked, Fault> {
         let InstanceRevocation { authority, provider, id, reason, by, why } = wish;
         let name = InstanceName { provider: provider.clone(), id: id.clone(), service: String::new() };

@@ -359,3 +359,27 @@ async fn who_revokes_what_a_destroyed_key_signed_is_told_that_no_crl_names_it() 
     let revoked: RevokeInstanceResponse = ask(&world, "RevokeInstance", &revoke("i-1")).await.unwrap();
     assert_eq!((revoked.certificates, revoked.unlisted), (2, 1));
 }
+
+#[tokio::test]
+async fn a_wall_clock_that_runs_ahead_spares_no_certificate_of_an_instance_nor_of_many() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let mut agent = Agent::registered(&world, "i-1").await.unwrap();
+    agent.refresh(&world).await.unwrap();
+    Agent::registered(&world, "i-2").await.unwrap();
+    let ahead = 400 * 86_400;
+    world.clocks().leap(ahead);
+    let one: RevokeInstanceResponse = ask(&world, "RevokeInstance", &revoke("i-1")).await.unwrap();
+    assert_eq!((one.certificates, one.left), (2, 0));
+    let by_profile = selection(|s| s.profile = "athenz-service".to_owned());
+    let counted: RevokeCertificatesResponse =
+        ask(&world, "RevokeCertificates", &revoke_all(by_profile.clone(), true, 0)).await.unwrap();
+    assert_eq!(counted.certificates, 1);
+    let many: RevokeCertificatesResponse =
+        ask(&world, "RevokeCertificates", &revoke_all(by_profile, false, counted.log_size)).await.unwrap();
+    assert_eq!(many.certificates, 1);
+    world.clocks().leap(-ahead);
+    world.stop().await;
+    world.start_with(false, true).await.unwrap();
+    let crl = world.core().sign_crl(AUTHORITY, Ca::Epoch { generation: 1 }, None).await.unwrap();
+    assert_eq!(crl.entries, 3);
+}
