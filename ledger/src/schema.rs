@@ -48,7 +48,8 @@ const STATEMENTS_MAX: usize = 64;
 /// `clock_step` has where an operator took the clock for right: only there can an entry be earlier than the one before it.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
-/// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
+/// `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, or set a clock right that had run ahead for so long that
+/// certificates may be forgotten that have not ended, in seconds.
 /// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
 const TABLES: &str = "
 CREATE TABLE head (

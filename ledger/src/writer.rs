@@ -141,6 +141,7 @@ impl Writer {
     ) -> Result<(), LedgerError> {
         let rows = operations.len() * SWEEP_ROWS_EACH;
         let mut batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
+        batch.ended_millis = self.retention.ended_millis;
         for operation in operations {
             let (reply, written) = operation.apply(&mut batch);
             replies.push(reply);
