@@ -293,19 +293,20 @@ impl Ledger {
         self.ask(|reply| Operation::ResumeAuthority { authority, by, why, at, reply }).await
     }
 
-    /// Stops an authority, because there is something that only a newer database knows. None: it is stopped already, or an operator has accepted
-    /// this database for it.
+    /// Stops an authority, because there is a key of that label that only a newer database knows. None: that was seen before, and an operator has accepted
+    /// this database for it, or is still to do so.
     ///
     /// # Errors
     /// See [`LedgerError`].
     pub async fn stop_authority(
         &self,
         authority: &str,
+        label: &str,
         sentence: &str,
         at: UnixMillis,
     ) -> Result<Option<Logged>, LedgerError> {
-        let (authority, sentence) = (authority.to_owned(), sentence.to_owned());
-        self.ask(|reply| Operation::StopAuthority { authority, sentence, at, reply }).await
+        let (authority, label, sentence) = (authority.to_owned(), label.to_owned(), sentence.to_owned());
+        self.ask(|reply| Operation::StopAuthority { authority, label, sentence, at, reply }).await
     }
 
     /// Why an authority issues nothing, if a certificate unknown to this database stopped it.

@@ -26,7 +26,7 @@ pub(crate) enum Operation {
     RevokeInstance { wish: InstanceRevocation, at: RevokeAt, reply: Reply<InstanceRevoked> },
     AllowInstance { wish: InstanceRevocation, at: UnixMillis, reply: Reply<Allowed> },
     ResumeAuthority { authority: String, by: String, why: String, at: UnixMillis, reply: Reply<Option<Logged>> },
-    StopAuthority { authority: String, sentence: String, at: UnixMillis, reply: Reply<Option<Logged>> },
+    StopAuthority { authority: String, label: String, sentence: String, at: UnixMillis, reply: Reply<Option<Logged>> },
     Revoke { revokes: Vec<Revoke>, at: RevokeAt, reply: Reply<Vec<Revoked>> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
     Stop,
@@ -72,8 +72,8 @@ impl Operation {
             Self::ResumeAuthority { authority, by, why, at, reply } => {
                 defer(reply, batch.resume_authority(&authority, &by, &why, at))
             }
-            Self::StopAuthority { authority, sentence, at, reply } => {
-                defer(reply, batch.stop_authority(&authority, &sentence, at))
+            Self::StopAuthority { authority, label, sentence, at, reply } => {
+                defer(reply, batch.stop_authority(&authority, &label, &sentence, at))
             }
             Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
             Self::KeepSignature { log_index, signature, reply } => {

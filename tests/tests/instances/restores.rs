@@ -1,5 +1,8 @@
 //! A database that is older than certificates in the wild stops its authority.
 
+use std::time::{Duration, Instant};
+
+use hallmark_faulty::{Absence, Sessions, cryptoki_sys::CKR_DEVICE_ERROR};
 use hallmark_proto::{
     operator::{ResumeAuthorityRequest, ResumeAuthorityResponse},
     signer::GetChainRequest,
@@ -181,4 +184,50 @@ async fn what_was_forgotten_while_the_clock_ran_ahead_stops_no_authority_once_it
     later.refresh(&world).await.unwrap();
     restore(&mut world).await;
     assert_eq!(codes(world.mint(present(&later)).await), ["AUTHORITY_STOPPED"], "this one was lost");
+}
+
+#[tokio::test]
+async fn an_operator_accepts_the_later_keys_that_were_seen_and_no_others() {
+    let mut world = World::with_policy(Where::SoftHsm, &policy("")).await;
+    Agent::registered(&world, "i-0").await.unwrap();
+    let rotate = async |world: &World| {
+        world.prepare_epoch(0).await.unwrap();
+        world.activate_epoch(2, false).await.unwrap();
+    };
+    back_up(&mut world).await;
+    rotate(&world).await;
+    restore(&mut world).await;
+    assert_eq!(standing(&world), Standing::Stopped);
+    world.clocks().pass(60);
+    resume(&world).await.unwrap();
+    world.restart().await;
+    assert_eq!(standing(&world), Standing::Serves, "this one is accepted");
+    back_up(&mut world).await;
+    rotate(&world).await;
+    restore(&mut world).await;
+    assert_eq!(standing(&world), Standing::Stopped, "the other one was not there when the operator looked");
+    assert_eq!(alarms(&world.log_after_stop().await), ["database-restored"; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_away_at_the_start_is_asked_for_later_keys_when_it_is_back() {
+    let mut world = World::replicated(&policy("")).await;
+    Agent::registered(&world, "i-0").await.unwrap();
+    back_up(&mut world).await;
+    world.prepare_epoch(0).await.unwrap();
+    world.activate_epoch(2, false).await.unwrap();
+    // The first token made the key; the other one has the key of the epoch before alone.
+    world.hurry(Duration::from_millis(20));
+    world.devices()[0].away(Absence { code: CKR_DEVICE_ERROR, sessions: Sessions::Die });
+    restore(&mut world).await;
+    assert_eq!(standing(&world), Standing::Serves, "nobody knows yet");
+    world.mint(register("i-1", &key())).await.unwrap();
+    world.devices()[0].restore();
+    let began = Instant::now();
+    while standing(&world) == Standing::Serves {
+        assert!(began.elapsed() < Duration::from_secs(40), "it is asked when it is back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(codes(world.mint(register("i-2", &key())).await), ["AUTHORITY_STOPPED"]);
+    assert_eq!(alarms(&world.log_after_stop().await), ["database-restored"]);
 }
