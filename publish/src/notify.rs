@@ -42,7 +42,6 @@ struct Notifier<'a> {
     webhook: Webhook,
     /// Up to where the log was read.
     read: Position,
-    origin: String,
     backlog: Backlog,
     /// After an attempt that failed: when the next one is, and how long is waited after that.
     retry: Option<(Instant, Duration)>,
@@ -65,7 +64,6 @@ pub(crate) async fn notify(arguments: &NotifyArguments) -> Result<(), Problem> {
         read: begin(&directory, &keys, arguments)?,
         directory,
         keys,
-        origin: String::new(),
         backlog: Backlog::new(bounds),
         retry: None,
         said: Counts::default(),
@@ -127,7 +125,6 @@ impl Notifier<'_> {
         // Nothing is believed before all of it gives the root that was signed.
         let mut backlog = self.backlog.clone();
         let read = self.take(&mut frontier, &snapshot, &mut backlog)?;
-        self.origin = head.origin().to_owned();
         (self.backlog, self.read) = (backlog, read);
         self.settle()?;
         Ok(self.read.next == head.size())
@@ -146,7 +143,7 @@ impl Notifier<'_> {
             for (index, entry) in (row * TILE_WIDTH..).zip(entries).filter(|(index, _)| *index >= before) {
                 let leaf = Hash::of_leaf(entry);
                 if until.is_none()
-                    && let Some(seen) = self.seen(index, leaf, entry)
+                    && let Some(seen) = self.seen(head.origin(), index, leaf, entry)
                 {
                     if self.retry.is_none() && !backlog.has_room_for(&seen) {
                         until = Some(Position::of(frontier));
@@ -167,10 +164,10 @@ impl Notifier<'_> {
     }
 
     /// The entry, if it is of a wanted type.
-    fn seen(&self, index: u64, leaf: Hash, entry: &[u8]) -> Option<Seen> {
+    fn seen(&self, origin: &str, index: u64, leaf: Hash, entry: &[u8]) -> Option<Seen> {
         let entry: Value = serde_json::from_slice(entry).ok()?;
         let kind = entry.get("type").and_then(Value::as_str)?.to_owned();
-        self.arguments.kind.contains(&kind).then_some(Seen { index, leaf, kind, entry })
+        self.arguments.kind.contains(&kind).then_some(Seen { origin: origin.to_owned(), index, leaf, kind, entry })
     }
 
     /// Sends what is due, until one is not taken.
@@ -179,8 +176,7 @@ impl Notifier<'_> {
             return Ok(());
         }
         while let Some(message) = self.backlog.next(Instant::now(), self.arguments.once) {
-            let body = message.body(&self.origin);
-            match self.webhook.send(&message.id(), now_secs(), &body).await {
+            match self.webhook.send(&message.id(), now_secs(), &message.body()).await {
                 Ok(()) => {
                     self.retry = None;
                     self.backlog.taken(&message, Instant::now());

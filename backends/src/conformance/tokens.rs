@@ -379,3 +379,20 @@ fn what_each_token_says_is_told_where_keys_are_not_destroyed_and_a_refusal_is_ne
         failure.clear();
     }
 }
+
+#[test]
+fn a_token_that_does_not_list_its_keys_hides_nothing_of_the_others() {
+    let pair = Pair::new("listed-pair");
+    for failing in [0, 1] {
+        let fault =
+            pair.devices[failing].fault(Function::FindObjectsInit, When::Always, Effect::Refuse(CKR_DEVICE_ERROR));
+        let listed = pair.keyring.list_each(|_| true);
+        let told: Vec<_> = listed.iter().map(|(_, keys)| keys.as_ref().ok().map(Vec::len)).collect();
+        assert_eq!((told[failing], told[1 - failing]), (None, Some(1)), "{listed:?}");
+        fault.clear();
+        again(|| pair.serve() == [true, true]);
+    }
+    let second = pair.keyring.tokens()[1].name.clone();
+    let listed = pair.keyring.list_each(|token| token == second);
+    assert!(listed.len() == 1 && listed[0].1.is_ok(), "{listed:?}");
+}
