@@ -99,6 +99,10 @@ impl BackendError {
             | Self::Library { .. }
             | Self::Thread { .. }
             | Self::Panicked { .. } => ErrorClass::Broken,
+            Self::Several { errors } => match errors.as_slice() {
+                [] => ErrorClass::Broken,
+                [..] => self.decisive().class(),
+            },
         }
     }
 
@@ -112,6 +116,10 @@ impl BackendError {
             | Self::HandleLost { failure }
             | Self::Refused { failure }
             | Self::Broken { failure } => Some(failure),
+            Self::Several { errors } => match errors.as_slice() {
+                [] => None,
+                [..] => self.decisive().failure(),
+            },
             Self::Configuration { .. }
             | Self::Reference(_)
             | Self::SoftwareNotAdmitted

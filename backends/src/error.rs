@@ -89,6 +89,12 @@ pub enum BackendError {
         /// Those that are not there.
         tokens: String,
     },
+    /// Several tokens failed, each in its own way.
+    #[error("{}", .errors.iter().map(|(token, error)| format!("token {token}: {error}")).collect::<Vec<_>>().join("; "))]
+    Several {
+        /// Which, with what it said: two at least.
+        errors: Vec<(String, BackendError)>,
+    },
     /// Something else in this process is logged in, so that the token does not check this PIN.
     #[error(
         "token {token} is already logged in by another part of this process with another PIN, so this PIN proves nothing"
@@ -242,6 +248,9 @@ impl BackendError {
     /// Whether it is about a PIN or passphrase that was not right or cannot be tried: trying again could lock the token.
     #[must_use]
     pub fn is_about_the_pin(&self) -> bool {
+        if let Self::Several { errors } = self {
+            return errors.iter().any(|(_, error)| error.is_about_the_pin());
+        }
         matches!(
             self,
             Self::WrongPin { .. }
@@ -250,6 +259,22 @@ impl BackendError {
                 | Self::PinNotProven { .. }
                 | Self::PinDoubted { .. }
         )
+    }
+
+    /// What tokens failed with, all of it; nothing where none failed.
+    #[must_use]
+    pub fn of_tokens(mut errors: Vec<(String, Self)>) -> Option<Self> {
+        match errors.len() {
+            0 | 1 => errors.pop().map(|(_, error)| error),
+            _ => Some(Self::Several { errors }),
+        }
+    }
+
+    /// The one that decides what can be done: the first that no new session mends, otherwise the first.
+    pub(crate) fn decisive(&self) -> &Self {
+        let Self::Several { errors } = self else { return self };
+        let own = || errors.iter().map(|(_, error)| error);
+        own().find(|error| !error.may_pass()).or_else(|| own().next()).unwrap_or(self)
     }
 
     /// Whether the next log-in could be one too many, so that the same token is opened no more in this process. Where only the token's flags

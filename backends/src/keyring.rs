@@ -240,6 +240,11 @@ impl Keyring {
         self.holders().list(self.patience.operate)
     }
 
+    /// The same of each token whose name is wanted, by itself: one that fails or is away hides nothing of the others.
+    pub fn list_each(&self, wanted: impl Fn(&str) -> bool) -> Vec<(String, Result<Vec<KeyReference>, BackendError>)> {
+        self.holders().list_each(wanted, self.patience.operate)
+    }
+
     /// Signs what the ledger committed, on a session's thread, and verifies the signature before `done` gets it.
     ///
     /// A key whose `deadline` passed while the job waited is not touched ([`SignError::DeadlinePassed`]); one that is being

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::ThreadId,
     time::{Duration, Instant},
@@ -19,11 +19,15 @@ pub(crate) struct Seat {
     holder: Arc<Holder>,
     thread: OnceLock<ThreadId>,
     work: Mutex<Option<Work>>,
+    /// Works that began.
+    begun: AtomicU64,
     dismissed: AtomicBool,
 }
 
 /// What a thread does now.
 struct Work {
+    /// Its number among the works of this thread.
+    number: u64,
     began: Instant,
     deadline: Instant,
     issuer: SpkiDigest,
@@ -67,6 +71,8 @@ pub(crate) struct Seen {
 
 /// Work that takes long.
 pub(crate) struct Slow {
+    /// The work: the thread may be at another one by the time that something is done about it.
+    pub(crate) number: u64,
     pub(crate) key: OpenKey,
     /// Who has failed it, this one included.
     pub(crate) tried: Tried,
@@ -79,6 +85,7 @@ impl Seat {
             holder: Arc::clone(holder),
             thread: OnceLock::new(),
             work: Mutex::default(),
+            begun: AtomicU64::new(0),
             dismissed: AtomicBool::new(false),
         }
     }
@@ -102,7 +109,8 @@ impl Seat {
     pub(crate) fn begin(&self, given: Given) {
         let Given { issuer, began, deadline, done, shared } = given;
         let elsewhere = shared.map(|(key, tried, patience)| Elsewhere { key, tried, at: Some(began + patience) });
-        *self.lock() = Some(Work { began, deadline, issuer, done: Some(done), hangs_since: None, elsewhere });
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        *self.lock() = Some(Work { number, began, deadline, issuer, done: Some(done), hangs_since: None, elsewhere });
     }
 
     /// Work ends; whoever still waits for it, and whether the device had been said to hang in it.
@@ -115,9 +123,9 @@ impl Seat {
         (work.done, work.hangs_since.is_some())
     }
 
-    /// Whoever waits is told by the caller; the work goes on for nobody.
-    pub(crate) fn take_over(&self) -> Option<Done> {
-        self.lock().as_mut()?.done.take()
+    /// Whoever waits for that work is told by the caller; the work goes on for nobody. Nothing, where it has ended meanwhile.
+    pub(crate) fn take_over(&self, number: u64) -> Option<Done> {
+        self.lock().as_mut().filter(|work| work.number == number)?.done.take()
     }
 
     /// Since when the device hangs in this thread's work, if it does.
@@ -153,6 +161,7 @@ impl Seat {
         if let Some(elsewhere) = work.elsewhere.as_mut().filter(|_| waits) {
             if elsewhere.at.is_some_and(|at| now >= at) {
                 seen.slow = Some(Slow {
+                    number: work.number,
                     key: elsewhere.key.clone(),
                     tried: elsewhere.tried.and(self.holder.index),
                     waited: now.saturating_duration_since(work.began),
@@ -169,5 +178,55 @@ impl Seat {
 
     fn lock(&self) -> MutexGuard<'_, Option<Work>> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hallmark_policy::key::PublicKey;
+
+    use super::*;
+    use crate::SignError;
+
+    /// An uncompressed point of P-256: its generator.
+    const SPKI: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+
+    fn key() -> OpenKey {
+        let spki: Vec<u8> =
+            (0..SPKI.len()).step_by(2).map(|at| u8::from_str_radix(&SPKI[at..at + 2], 16).unwrap()).collect();
+        OpenKey {
+            reference: "software:a".parse().unwrap(),
+            public: Arc::new(PublicKey::parse(&spki).unwrap()),
+            opening: 0,
+            closed: Arc::default(),
+            held: Arc::default(),
+        }
+    }
+
+    fn work(seat: &Seat, key: &OpenKey, began: Instant) -> Arc<Mutex<Option<Result<(), SignError>>>> {
+        let answered = Arc::new(Mutex::new(None));
+        let told = Arc::clone(&answered);
+        seat.begin(Given {
+            issuer: key.public.digest(),
+            began,
+            deadline: began + Duration::from_secs(60),
+            done: Box::new(move |answer| *told.lock().unwrap() = Some(answer.map(drop))),
+            shared: Some((key.clone(), Tried::default(), Duration::from_secs(1))),
+        });
+        answered
+    }
+
+    #[test]
+    fn who_waits_for_the_next_work_is_not_told_that_the_one_before_was_slow() {
+        let seat = Seat::of(&Arc::new(Holder::new(0, "token".to_owned()).unwrap()));
+        let (key, began) = (key(), Instant::now());
+        work(&seat, &key, began);
+        let slow = seat.look(began + Duration::from_secs(2), Duration::from_secs(10)).slow.unwrap();
+        // Between the look and what follows from it, the device answers, and the thread goes on.
+        assert!(seat.finish().0.is_some());
+        work(&seat, &key, began);
+        assert!(seat.take_over(slow.number).is_none());
+        let slow = seat.look(began + Duration::from_secs(2), Duration::from_secs(10)).slow.unwrap();
+        assert!(seat.take_over(slow.number).is_some());
     }
 }

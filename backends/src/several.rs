@@ -151,11 +151,24 @@ impl Keepers {
 impl Holders {
     /// The tokens that are there, in order.
     fn there(&self) -> Vec<Arc<Holder>> {
-        self.all.iter().filter(|holder| holder.serves()).map(Arc::clone).collect()
+        self.there_and_away().0
     }
 
     fn away(&self) -> Vec<String> {
-        self.all.iter().filter(|holder| !holder.serves()).map(|holder| holder.name.clone()).collect()
+        self.there_and_away().1
+    }
+
+    /// The tokens that are there, in order, and the names of the others, by one look at each: none is in both, and none in neither.
+    fn there_and_away(&self) -> (Vec<Arc<Holder>>, Vec<String>) {
+        let (mut there, mut away) = (Vec::new(), Vec::new());
+        for holder in &self.all {
+            if holder.serves() {
+                there.push(Arc::clone(holder));
+            } else {
+                away.push(holder.name.clone());
+            }
+        }
+        (there, away)
     }
 
     fn nobody(&self) -> BackendError {
@@ -263,8 +276,9 @@ impl Holders {
         expected: SpkiDigest,
         within: Duration,
     ) -> Result<Everywhere, BackendError> {
-        let (mut done, mut failed) = (Everywhere { on: Vec::new(), away: self.away() }, None);
-        for holder in self.there() {
+        let (there, away) = self.there_and_away();
+        let (mut done, mut failed) = (Everywhere { on: Vec::new(), away }, Vec::new());
+        for holder in there {
             let own = reference.clone();
             let destroy = move |backend: &dyn Backend| backend.destroy(&own, expected);
             match holder.operate("destroy a key", within, destroy, drop) {
@@ -279,11 +293,11 @@ impl Holders {
                 Err(error) => {
                     tracing::error!(token = holder.name, %error, "a key is not destroyed on this token");
                     done.away.push(holder.name.clone());
-                    failed = failed.or(Some(error));
+                    failed.push((holder.name.clone(), error));
                 }
             }
         }
-        match failed {
+        match BackendError::of_tokens(failed) {
             Some(error) if done.on.is_empty() => Err(error),
             None if done == Everywhere::default() => Err(BackendError::KeyNotFound { key: reference.clone() }),
             Some(_) | None => Ok(done),
@@ -292,23 +306,41 @@ impl Holders {
 
     /// Destroys every key of a label on every token.
     pub(crate) fn clear(&self, label: &KeyLabel, within: Duration) -> Result<Cleared, BackendError> {
-        let (mut done, mut failed) = (Cleared { keys: 0, away: self.away() }, None);
-        for holder in self.there() {
+        let (there, away) = self.there_and_away();
+        let (mut done, mut failed) = (Cleared { keys: 0, away }, Vec::new());
+        for holder in there {
             let own = label.clone();
             match holder.operate("destroy keys", within, move |backend| backend.clear(&own), drop) {
                 Ok(keys) => done.keys += keys,
                 Err(error) => {
                     tracing::error!(token = holder.name, %error, "keys are not destroyed on this token");
                     done.away.push(holder.name.clone());
-                    failed = failed.or(Some(error));
+                    failed.push((holder.name.clone(), error));
                 }
             }
         }
-        match failed {
+        match BackendError::of_tokens(failed) {
             // Also where others did it: one that may not be destroyed is an error, wherever it is.
             Some(error) if !self.are_several() || !error.may_pass() => Err(error),
             Some(_) | None => Ok(done),
         }
+    }
+
+    /// The keys of each of these tokens, or why it does not say which it has.
+    pub(crate) fn list_each(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        within: Duration,
+    ) -> Vec<(String, Result<Vec<KeyReference>, BackendError>)> {
+        let ask = |holder: &Arc<Holder>| {
+            let listed = if holder.serves() {
+                holder.operate("list its keys", within, |backend| backend.list(), drop)
+            } else {
+                Err(BackendError::TokensAway { tokens: holder.name.clone() })
+            };
+            (holder.name.clone(), listed)
+        };
+        self.all.iter().filter(|holder| wanted(&holder.name)).map(ask).collect()
     }
 
     /// The keys of all tokens that are there, each once.

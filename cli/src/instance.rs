@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use hallmark_proto::operator::{
-    AllowInstanceRequest, AllowInstanceResponse, Instance, InstanceCertificate, InstanceState, ListInstancesRequest,
-    ListInstancesResponse, RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse,
+    AllowInstanceRequest, AllowInstanceResponse, Certificate, Instance, InstanceCertificate, InstanceState,
+    ListInstancesRequest, ListInstancesResponse, RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest,
+    ShowInstanceResponse,
 };
 use serde_json::{Value, json};
 
@@ -98,22 +99,44 @@ fn list(arguments: &InstanceListArguments, config: &Config, screen: &Screen) -> 
 fn show(arguments: &InstanceShowArguments, config: &Config, screen: &Screen) -> Result<Exit, Problem> {
     let (authority, settings) = reach(&arguments.instance, config)?;
     let OneInstanceArguments { provider, id, .. } = &arguments.instance;
-    let request = ShowInstanceRequest { authority: authority.clone(), provider: provider.clone(), id: id.clone() };
-    let answer: ShowInstanceResponse =
-        operate(&settings, request, async |mut client, request| client.show_instance(request).await)?;
-    let instance = answer.instance.unwrap_or_default();
+    let wanted = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+    let (instance, found, next) = connection::runtime()?.block_on(async {
+        let connection = Connection::open(&settings).await?;
+        let (mut found, mut before_index): (Vec<Certificate>, _) = (Vec::new(), arguments.before.unwrap_or(0));
+        loop {
+            let request = ShowInstanceRequest {
+                authority: authority.clone(),
+                provider: provider.clone(),
+                id: id.clone(),
+                before_index,
+                limit: u32::try_from(wanted.saturating_sub(found.len())).unwrap_or(u32::MAX),
+            };
+            let page: ShowInstanceResponse = connection
+                .call_operator(request, async |mut client, request| client.show_instance(request).await)
+                .await?;
+            found.extend(page.certificates);
+            match page.next {
+                Some(next) if found.len() < wanted => before_index = next,
+                next => return Ok::<_, Problem>((page.instance.unwrap_or_default(), found, next)),
+            }
+        }
+    })?;
     if !screen.is_json() {
         let title = format!("instance {} of {}\n", printable(id), printable(provider));
         screen.data([title, details(&instance).render(2)].concat().as_bytes())?;
-        if !answer.certificates.is_empty() {
-            screen.data(certificates::table(&answer.certificates).render(2).as_bytes())?;
+        if !found.is_empty() {
+            screen.data(certificates::table(&found).render(2).as_bytes())?;
         }
+    }
+    if let Some(next) = next {
+        screen.say(&format!("hint: there may be more certificates; give --before {next}"));
     }
     screen.answer(&json!({
         "result": "instance",
         "authority": authority,
         "instance": to_json(&instance),
-        "certificates": answer.certificates.iter().map(certificates::to_json).collect::<Vec<_>>(),
+        "certificates": found.iter().map(certificates::to_json).collect::<Vec<_>>(),
+        "next": next,
     }))?;
     Ok(Exit::Done)
 }

@@ -26,8 +26,10 @@ pub(crate) struct Batch<'c> {
     pub(crate) leaves: Vec<Hash>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) last_at: Option<UnixMillis>,
-    /// The last moment that the signer trusted: that of an issue or a resume.
+    /// The last moment that the signer trusted: that of an issue.
     pub(crate) trusted_at: Option<UnixMillis>,
+    /// How long after their end certificates are known, in milliseconds; forever where nothing is forgotten.
+    pub(crate) ended_millis: i64,
     /// What is raised once the batch is durable.
     pub(crate) alarms: Vec<Alarm>,
     /// How many certificates were revoked.
@@ -85,6 +87,7 @@ impl<'c> Batch<'c> {
             waiting: Vec::new(),
             last_at: None,
             trusted_at: None,
+            ended_millis: i64::MAX,
             alarms: Vec::new(),
             revoked: 0,
             revoking: false,

@@ -17,8 +17,8 @@ use crate::{
     Allowed, Answer, AuthorityRecord, CaKey, CertificateFilter, CertificatePage, ClaimedName, CrlRecord, CrlStatus,
     EpochRecord, Epochs, Event, Fetch, Found, FreezeWish, Frozen, Head, InstanceFilter, InstancePage, InstanceRecord,
     InstanceRevocation, InstanceRevoked, Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError,
-    Opened, REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, Revoked, Room, Step, UnixMillis, authority, certificate,
-    claim, crl, freeze, instance, nodes, open,
+    Opened, REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, RevokeAt, Revoked, Room, Step, UnixMillis, authority,
+    certificate, claim, crl, freeze, instance, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
@@ -264,8 +264,9 @@ impl Ledger {
     pub async fn revoke_instance(
         &self,
         wish: InstanceRevocation,
-        at: UnixMillis,
+        at: impl Into<RevokeAt>,
     ) -> Result<InstanceRevoked, LedgerError> {
+        let at = at.into();
         self.ask(|reply| Operation::RevokeInstance { wish, at, reply }).await
     }
 
@@ -316,19 +317,20 @@ impl Ledger {
         self.read(|connection| freeze::frozen(connection, authority))
     }
 
-    /// Stops an authority, because there is something that only a newer database knows. None: it is stopped already, or an operator has accepted
-    /// this database for it.
+    /// Stops an authority, because there is a key of that label that only a newer database knows. None: that was seen before, and an operator has accepted
+    /// this database for it, or is still to do so.
     ///
     /// # Errors
     /// See [`LedgerError`].
     pub async fn stop_authority(
         &self,
         authority: &str,
+        label: &str,
         sentence: &str,
         at: UnixMillis,
     ) -> Result<Option<Logged>, LedgerError> {
-        let (authority, sentence) = (authority.to_owned(), sentence.to_owned());
-        self.ask(|reply| Operation::StopAuthority { authority, sentence, at, reply }).await
+        let (authority, label, sentence) = (authority.to_owned(), label.to_owned(), sentence.to_owned());
+        self.ask(|reply| Operation::StopAuthority { authority, label, sentence, at, reply }).await
     }
 
     /// Why an authority issues nothing, if a certificate unknown to this database stopped it.
@@ -376,7 +378,8 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`LedgerError`]; [`LedgerError::Condition`] for more at once. What cannot be revoked is an answer, [`Revoked`].
-    pub async fn revoke(&self, revokes: Vec<Revoke>, at: UnixMillis) -> Result<Vec<Revoked>, LedgerError> {
+    pub async fn revoke(&self, revokes: Vec<Revoke>, at: impl Into<RevokeAt>) -> Result<Vec<Revoked>, LedgerError> {
+        let at = at.into();
         if revokes.len() > REVOCATIONS_MAX {
             let sentence = format!(
                 "{} certificates are to be revoked at once; hint: ask for {REVOCATIONS_MAX} at most, again and again",

@@ -28,7 +28,7 @@ pub(crate) use consequence::{Alarm, Change};
 pub use page::{InstanceFilter, InstancePage, InstanceRecord, InstanceState};
 pub(crate) use page::{page, show};
 pub(crate) use rule::{Consequence, Verdict, is_alarming, judge};
-pub(crate) use unknown::{before_resumed, restored_at, stopped};
+pub(crate) use unknown::{before_resumed, forgotten_ahead, restored_at, stopped};
 pub(crate) use withheld::{Withheld, release, withhold};
 
 /// A certificate of a record.

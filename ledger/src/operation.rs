@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Allowed, Event, FreezeWish, Frozen, InstanceRevocation, InstanceRevoked, Issued, LedgerError, Logged, NameRelease,
-    Released, Revoke, Revoked, Step, UnixMillis, authority,
+    Released, Revoke, RevokeAt, Revoked, Step, UnixMillis, authority,
     batch::{Batch, Fault},
 };
 
@@ -23,13 +23,13 @@ pub(crate) enum Operation {
     Advance { step: Step, at: UnixMillis, reply: Reply<Logged> },
     KeepFetch { authority: String, generation: u64, caller: String, at: UnixMillis, reply: Reply<()> },
     ReleaseName { release: NameRelease, at: UnixMillis, reply: Reply<Released> },
-    RevokeInstance { wish: InstanceRevocation, at: UnixMillis, reply: Reply<InstanceRevoked> },
+    RevokeInstance { wish: InstanceRevocation, at: RevokeAt, reply: Reply<InstanceRevoked> },
     AllowInstance { wish: InstanceRevocation, at: UnixMillis, reply: Reply<Allowed> },
     ResumeAuthority { authority: String, by: String, why: String, at: UnixMillis, reply: Reply<Option<Logged>> },
     FreezeAuthority { wish: FreezeWish, at: UnixMillis, reply: Reply<Frozen> },
     ThawAuthority { wish: FreezeWish, at: UnixMillis, reply: Reply<Option<Logged>> },
-    StopAuthority { authority: String, sentence: String, at: UnixMillis, reply: Reply<Option<Logged>> },
-    Revoke { revokes: Vec<Revoke>, at: UnixMillis, reply: Reply<Vec<Revoked>> },
+    StopAuthority { authority: String, label: String, sentence: String, at: UnixMillis, reply: Reply<Option<Logged>> },
+    Revoke { revokes: Vec<Revoke>, at: RevokeAt, reply: Reply<Vec<Revoked>> },
     KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
     Stop,
 }
@@ -59,10 +59,8 @@ impl Operation {
                 batch.trusted_at = Some(at);
                 defer(reply, batch.issue(*warrant, at))
             }
-            Self::Resume { request, at, reply } => {
-                batch.trusted_at = Some(at);
-                defer(reply, batch.resume(&request, at))
-            }
+            // Also with a clock that nobody vouches for: what is forgotten does not follow it.
+            Self::Resume { request, at, reply } => defer(reply, batch.resume(&request, at)),
             Self::Refuse { refusal, at, reply } => defer(reply, batch.refuse(&refusal, at)),
             Self::Record { event, at, reply } => defer(reply, batch.record(&event, at)),
             Self::Advance { step, at, reply } => defer(reply, batch.advance(&step, at)),
@@ -78,8 +76,8 @@ impl Operation {
             }
             Self::FreezeAuthority { wish, at, reply } => defer(reply, batch.freeze_authority(&wish, at)),
             Self::ThawAuthority { wish, at, reply } => defer(reply, batch.thaw_authority(&wish, at)),
-            Self::StopAuthority { authority, sentence, at, reply } => {
-                defer(reply, batch.stop_authority(&authority, &sentence, at))
+            Self::StopAuthority { authority, label, sentence, at, reply } => {
+                defer(reply, batch.stop_authority(&authority, &label, &sentence, at))
             }
             Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
             Self::KeepSignature { log_index, signature, reply } => {

@@ -25,6 +25,9 @@ pub(crate) const HANDED_OVER: &str = "handed-over";
 impl Batch<'_> {
     /// Logs an event; a loaded policy is in force from here on.
     pub(crate) fn record(&mut self, event: &Event, at: UnixMillis) -> Result<Logged, Fault> {
+        if matches!(event, Event::ClockAccepted) {
+            instance::forgotten_ahead(self, at)?;
+        }
         let logged = self.append(entry(event, at), at)?;
         if let Event::PolicyLoaded { digest, text, by: _ } = event {
             self.keep_blob(text.as_bytes())?;

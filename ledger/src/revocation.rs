@@ -38,6 +38,23 @@ pub struct Revoke {
     pub by: String,
 }
 
+/// When something is revoked. Who revokes does so whatever the clock says; but only by a clock that can be trusted a certificate has ended, so
+/// that it need not be revoked any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokeAt {
+    /// The time of the entries.
+    pub at: UnixMillis,
+    /// What ended by then has ended.
+    pub ended_by: UnixMillis,
+}
+
+/// A moment that can be trusted.
+impl From<UnixMillis> for RevokeAt {
+    fn from(at: UnixMillis) -> Self {
+        Self { at, ended_by: at }
+    }
+}
+
 /// What became of it.
 #[derive(Debug)]
 pub enum Revoked {
@@ -66,18 +83,19 @@ struct Found {
 
 impl Batch<'_> {
     /// Revokes certificates, each with an entry of its own.
-    pub(crate) fn revoke_all(&mut self, revokes: &[Revoke], at: UnixMillis) -> Result<Vec<Revoked>, Fault> {
+    pub(crate) fn revoke_all(&mut self, revokes: &[Revoke], at: RevokeAt) -> Result<Vec<Revoked>, Fault> {
         revokes.iter().map(|revoke| self.revoke(revoke, at)).collect()
     }
 
     /// Revokes one certificate.
-    pub(crate) fn revoke(&mut self, revoke: &Revoke, at: UnixMillis) -> Result<Revoked, Fault> {
+    pub(crate) fn revoke(&mut self, revoke: &Revoke, at: RevokeAt) -> Result<Revoked, Fault> {
+        let RevokeAt { at, ended_by } = at;
         let Some(issuer) = Issuer::find(self.connection, revoke.issuer)? else { return Ok(Revoked::Unknown) };
         let Some(found) = Found::of(self.connection, &issuer, revoke.serial)? else { return Ok(Revoked::Unknown) };
         if let Some(before) = one(self.connection, &issuer, revoke.serial)? {
             return Ok(Revoked::Before(before));
         }
-        if has_passed(found.not_after, at) {
+        if has_passed(found.not_after, ended_by) {
             return Ok(Revoked::Ended(found.not_after));
         }
         let entry = entry(self.connection, revoke, &found, at)?;

@@ -8,7 +8,15 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 pub(crate) const SCHEMA_VERSION: i64 = 10;
 
 /// What makes the tables of the version after it out of those of a version, from the oldest that can be brought up to date.
-const UPGRADES: [(i64, &str); 1] = [(9, "ALTER TABLE authority ADD COLUMN frozen_index INTEGER")];
+const UPGRADES: [(i64, &str); 1] = [(
+    9,
+    "ALTER TABLE authority ADD COLUMN frozen_index INTEGER;
+     CREATE TABLE later_key (
+         authority TEXT NOT NULL REFERENCES authority (name),
+         label TEXT NOT NULL,
+         PRIMARY KEY (authority, label)
+     ) STRICT, WITHOUT ROWID;",
+)];
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -51,7 +59,10 @@ const STATEMENTS_MAX: usize = 64;
 /// `clock_step` has where an operator took the clock for right: only there can an entry be earlier than the one before it.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
-/// `authority.frozen_index` is the entry of the operator who froze it, `authority.stopped_index` the alarm that stopped it, `restored_at` when an operator took an older database for good, in seconds.
+/// `authority.frozen_index` is the entry of the operator who froze it, `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, or set a clock right that had run ahead for so long that
+/// certificates may be forgotten that have not ended, in seconds.
+/// `later_key` has the labels of keys that this ledger made and does not know, once they were seen: each stops its authority once, and an operator who lets that
+/// go on has seen these and no others.
 /// `quota` has one row for each caller of a profile, whose period is a day, and one without a caller, whose period is a generation.
 const TABLES: &str = "
 CREATE TABLE head (
@@ -279,6 +290,11 @@ CREATE TABLE epoch (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX epoch_active ON epoch (authority) WHERE state = 'active';
 CREATE UNIQUE INDEX epoch_transition ON epoch (authority, transition) WHERE state <> 'aborted';
+CREATE TABLE later_key (
+    authority TEXT NOT NULL REFERENCES authority (name),
+    label TEXT NOT NULL,
+    PRIMARY KEY (authority, label)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE epoch_fetch (
     authority TEXT NOT NULL,
     generation INTEGER NOT NULL,

@@ -5,7 +5,7 @@ use hallmark_policy::time::Span;
 use rusqlite::{Connection, params};
 
 use crate::{
-    LedgerConfig, UnixMillis,
+    LedgerConfig, RevokeAt, UnixMillis,
     batch::{Batch, Fault},
     instance::{self, Withheld},
     request::RequestRow,
@@ -85,11 +85,11 @@ impl Sweep {
         self.revoking || cutoffs.requests > self.next_at || cutoffs.ended > self.ended_next_at
     }
 
-    /// Looks at `rows_max` rows of each kind at most, and deletes what is old enough. Entries get the time `now`.
+    /// Looks at `rows_max` rows of each kind at most, and deletes what is old enough. Entries get the time `now.at`.
     pub(crate) fn run(
         &mut self,
         batch: &mut Batch<'_>,
-        now: UnixMillis,
+        now: RevokeAt,
         cutoffs: Cutoffs,
         rows_max: usize,
     ) -> rusqlite::Result<()> {
@@ -121,7 +121,7 @@ impl Sweep {
             }
             self.after = log_index;
             if is_pending {
-                forget_pending(batch, log_index, now)?;
+                forget_pending(batch, log_index, now.at)?;
             } else if is_leaf {
                 forget(batch.connection, log_index)?;
             }

@@ -12,7 +12,7 @@ use hallmark_tlog::{frontier::Frontier, hash::Hash};
 use rusqlite::{Connection, ErrorCode};
 
 use crate::{
-    LedgerError, UnixMillis,
+    LedgerError, RevokeAt, UnixMillis,
     batch::Batch,
     config::Head,
     instance::Alarm,
@@ -141,6 +141,7 @@ impl Writer {
     ) -> Result<(), LedgerError> {
         let rows = operations.len() * SWEEP_ROWS_EACH;
         let mut batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
+        batch.ended_millis = self.retention.ended_millis;
         for operation in operations {
             let (reply, written) = operation.apply(&mut batch);
             replies.push(reply);
@@ -170,7 +171,8 @@ impl Writer {
                 return Ok(());
             }
             let now = batch.last_at.or(head.last_entry_at).map_or(at, |last| last.max(at));
-            sweep.run(&mut batch, now, cutoffs, sweep_rows_max)
+            // Entries follow each other, also where the clock of one leapt; what has ended is told by the one that can be trusted.
+            sweep.run(&mut batch, RevokeAt { at: now, ended_by: at }, cutoffs, sweep_rows_max)
         };
         forget().and_then(|()| batch.finish(self.shared.published())).map_err(|error| self.lost(&error))?;
         self.commit()?;

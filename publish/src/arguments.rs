@@ -113,9 +113,15 @@ pub struct NotifyArguments {
     /// Types of entries to send, repeatable.
     #[arg(long = "type", value_name = "TYPE", default_value = "alarm")]
     pub kind: Vec<String>,
-    /// How old an entry may be that is sent again, in seconds; an older one has one attempt, and then the next has its turn.
+    /// For how long after a message alarms of the same kind and authority are gathered, in seconds: they are one message then, with their count; 0 sends each.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub fold_secs: u64,
+    /// For how long an entry is sent again that is not taken, in seconds since it was read here; afterwards it is dropped, and the next has its turn.
     #[arg(long, value_name = "N", default_value_t = 86_400)]
     pub give_up_after_secs: u64,
+    /// File in which the metrics are kept, as a textfile collector reads them: what was sent, folded and dropped since the start, and what waits.
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
     /// How often the directory is looked at, in milliseconds.
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub every_millis: u64,

@@ -1,14 +1,13 @@
 //! Alarms to a webhook: every entry of the log is read and proven, and those of the wanted types are sent, in order, each until it is taken.
 //!
-//! The log is the queue: nothing is kept in memory, and what happened while this was stopped is sent when it starts again.
+//! The log is the queue: `--state` names the first entry that is neither sent nor dropped, so that what happened while this was stopped is sent when
+//! it starts again. What is read ahead is bounded: in rate, in number and in age (`backlog.rs`), and what is dropped is counted.
 
-use std::{
-    collections::VecDeque,
-    fs,
-    io::{self, Write as _},
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+mod backlog;
+mod counts;
+mod state;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hallmark_tlog::{
     bundle,
@@ -17,8 +16,13 @@ use hallmark_tlog::{
     note::VerifierKey,
     tile::{TILE_WIDTH, TileKind, TilePath},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use self::{
+    backlog::{Backlog, Bounds, MESSAGES_MAX, Message, Seen},
+    counts::Counts,
+    state::Position,
+};
 use crate::{
     arguments::NotifyArguments,
     directory::{self, Directory, Snapshot},
@@ -30,123 +34,106 @@ use crate::{
 const RETRY_SECS: u64 = 1;
 const RETRY_SECS_MAX: u64 = 300;
 
-/// Most messages that are read ahead; the log keeps the others.
-const AHEAD_MAX: usize = 1_000;
-
 /// What reads the log and sends.
-struct Notifier {
+struct Notifier<'a> {
+    arguments: &'a NotifyArguments,
     directory: Directory,
     keys: Vec<VerifierKey>,
     webhook: Webhook,
-    kinds: Vec<String>,
-    give_up_after_secs: i64,
-    every: Duration,
-    once: bool,
-}
-
-/// A message that is to be sent.
-struct Message {
-    index: u64,
-    /// The same in every attempt, and no other message's, of whatever log: it is made of the entry.
-    id: String,
-    /// When the entry was written, since 1970.
-    at_secs: i64,
-    body: String,
-    /// Where it is done.
-    then: Position,
-}
-
-/// What is to be sent next, and up to where that is all.
-struct Ahead {
-    messages: VecDeque<Message>,
-    until: Position,
-}
-
-/// How far a log was looked at: its first entries, so many, and their root.
-#[derive(Clone, Copy)]
-struct Position {
-    next: u64,
-    /// None before the first look.
-    root: Option<Hash>,
-}
-
-impl Position {
-    fn of(frontier: &Frontier) -> Self {
-        Self { next: frontier.size(), root: Some(frontier.root()) }
-    }
+    /// Up to where the log was read.
+    read: Position,
+    backlog: Backlog,
+    /// After an attempt that failed: when the next one is, and how long is waited after that.
+    retry: Option<(Instant, Duration)>,
+    /// What was said and written last.
+    said: Counts,
 }
 
 /// Sends what is new, again and again or once.
 pub(crate) async fn notify(arguments: &NotifyArguments) -> Result<(), Problem> {
-    let notifier = Notifier {
-        directory: Directory(arguments.directory.clone()),
-        keys: directory::keys(&arguments.key)?,
-        webhook: Webhook::open(&arguments.to, &arguments.secret, arguments.ca.as_deref())?,
-        kinds: arguments.kind.clone(),
-        give_up_after_secs: i64::try_from(arguments.give_up_after_secs).unwrap_or(i64::MAX),
-        every: Duration::from_millis(arguments.every_millis),
-        once: arguments.once,
+    let directory = Directory(arguments.directory.clone());
+    let keys = directory::keys(&arguments.key)?;
+    let bounds = Bounds {
+        window: Duration::from_secs(arguments.fold_secs),
+        age: Duration::from_secs(arguments.give_up_after_secs),
+        messages: MESSAGES_MAX,
     };
-    let mut position = begin(&notifier, arguments)?;
+    let mut notifier = Notifier {
+        arguments,
+        webhook: Webhook::open(&arguments.to, &arguments.secret, arguments.ca.as_deref())?,
+        read: begin(&directory, &keys, arguments)?,
+        directory,
+        keys,
+        backlog: Backlog::new(bounds),
+        retry: None,
+        said: Counts::default(),
+    };
+    notifier.write_metrics()?;
     loop {
-        match notifier.send_new(&mut position, &arguments.state).await {
-            Ok(()) if notifier.once => return Ok(()),
+        match notifier.send_new().await {
+            Ok(()) if arguments.once => return Ok(()),
             Ok(()) => {}
-            Err(problem) if notifier.once || !problem.passes() => return Err(problem),
+            Err(problem) if arguments.once || !problem.passes() => return Err(problem),
             Err(problem) => eprintln!("warning: {problem}; it is tried again"),
         }
-        tokio::time::sleep(notifier.every).await;
+        tokio::time::sleep(Duration::from_millis(arguments.every_millis)).await;
     }
 }
 
 /// Where to begin: where the last run ended, at the entry that was named, or with what comes next.
-fn begin(notifier: &Notifier, arguments: &NotifyArguments) -> Result<Position, Problem> {
-    if let Some(position) = read_state(&arguments.state)? {
+fn begin(directory: &Directory, keys: &[VerifierKey], arguments: &NotifyArguments) -> Result<Position, Problem> {
+    if let Some(position) = Position::read(&arguments.state)? {
         return Ok(position);
     }
-    let size = notifier.directory.checkpoint(&notifier.keys)?.map_or(0, |(_, head)| head.size());
+    let size = directory.checkpoint(keys)?.map_or(0, |(_, head)| head.size());
     let position = Position { next: arguments.from.unwrap_or(size).min(size), root: None };
-    write_state(&arguments.state, position)?;
+    position.write(&arguments.state)?;
     Ok(position)
 }
 
-impl Notifier {
-    /// Sends what the log has from there on.
-    async fn send_new(&self, position: &mut Position, state: &Path) -> Result<(), Problem> {
-        let Some(mut snapshot) = self.directory.snapshot(&self.keys)? else { return Ok(()) };
-        let size = snapshot.head.size();
-        if size < position.next {
-            return Err(rolled(*position, size, "an older log was put in its place"));
-        }
-        if position.root.is_none() {
-            *position = Position::of(&frontier_of(*position, &snapshot)?);
-            write_state(state, *position)?;
-        }
-        while position.next < size {
-            let Ahead { messages, until } = self.ahead(*position, &snapshot)?;
-            for message in messages {
-                self.deliver(&message).await?;
-                *position = message.then;
-                write_state(state, *position)?;
+impl Notifier<'_> {
+    /// Reads what the log has from there on, and sends what is due.
+    async fn send_new(&mut self) -> Result<(), Problem> {
+        loop {
+            let (before, is_read) = (self.read.next, self.read_new());
+            // What was read before does not wait for a log that cannot be read.
+            self.send_due().await?;
+            if is_read? && (self.backlog.is_empty() || !self.arguments.once) {
+                return Ok(());
             }
-            *position = until;
-            write_state(state, *position)?;
-            // Sending takes time, and files of an older checkpoint leave.
-            if position.next < size {
-                snapshot = self.directory.snapshot(&self.keys)?.unwrap_or(snapshot);
+            // It waits for the receiver, or for the end of a window.
+            if self.retry.is_some() || (self.read.next == before && !self.arguments.once) {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
-    /// The messages of the entries from there on. What was looked at before is still there. All these entries are there, and give the root that was signed: none was hidden.
-    fn ahead(&self, position: Position, snapshot: &Snapshot) -> Result<Ahead, Problem> {
-        let head = &snapshot.head;
-        let mut frontier = frontier_of(position, snapshot)?;
+    /// Takes what is new, as much as there is room for; all of it while the receiver takes nothing. Gives whether that is all.
+    fn read_new(&mut self) -> Result<bool, Problem> {
+        let Some(snapshot) = self.directory.snapshot(&self.keys)? else { return Ok(true) };
+        let (head, position) = (&snapshot.head, self.read);
+        if head.size() < position.next {
+            return Err(rolled(position, head.size(), "an older log was put in its place"));
+        }
+        let mut frontier = frontier_of(position, &snapshot)?;
         if position.root.is_some_and(|root| root != frontier.root()) {
             return Err(rolled(position, head.size(), "another log was put in its place"));
         }
-        let (mut messages, mut until) = (VecDeque::new(), Position::of(&frontier));
+        if position.next == head.size() && position.root.is_some() {
+            return Ok(true);
+        }
+        // Nothing is believed before all of it gives the root that was signed.
+        let mut backlog = self.backlog.clone();
+        let read = self.take(&mut frontier, &snapshot, &mut backlog)?;
+        (self.backlog, self.read) = (backlog, read);
+        self.settle()?;
+        Ok(self.read.next == head.size())
+    }
+
+    /// Takes the entries from there on. All of them are there, and give the root that was signed: none was hidden. Gives up to where they were taken.
+    fn take(&self, frontier: &mut Frontier, snapshot: &Snapshot, backlog: &mut Backlog) -> Result<Position, Problem> {
+        let (head, now) = (&snapshot.head, Instant::now());
+        let mut until = None;
         while frontier.size() < head.size() {
             let row = frontier.size() / TILE_WIDTH;
             let path = TilePath::of_row(TileKind::Entries, row, head.size()).to_string();
@@ -155,15 +142,16 @@ impl Notifier {
             let before = frontier.size();
             for (index, entry) in (row * TILE_WIDTH..).zip(entries).filter(|(index, _)| *index >= before) {
                 let leaf = Hash::of_leaf(entry);
-                frontier.append(leaf);
-                if messages.len() < AHEAD_MAX {
-                    let message = self.message(head.origin(), index, &leaf, entry);
-                    messages.extend(message.map(|message| Message { then: Position::of(&frontier), ..message }));
-                    // The root is that of a few hashes; it is made where it is kept.
-                    if messages.len() == AHEAD_MAX || frontier.size() == head.size() {
-                        until = Position::of(&frontier);
+                if until.is_none()
+                    && let Some(seen) = self.seen(head.origin(), index, leaf, entry)
+                {
+                    if self.retry.is_none() && !backlog.has_room_for(&seen) {
+                        until = Some(Position::of(frontier));
+                    } else {
+                        backlog.take(seen, || Position::of(frontier), now);
                     }
                 }
+                frontier.append(leaf);
             }
             if frontier.size() == before {
                 return Err(unproven(&format!("`{path}` ends too early")));
@@ -172,44 +160,71 @@ impl Notifier {
         if frontier.root() != head.root() {
             return Err(unproven("the entries are not those that the checkpoint signs"));
         }
-        Ok(Ahead { messages, until })
+        Ok(until.unwrap_or_else(|| Position::of(frontier)))
     }
 
-    /// The message about an entry, if it is of a wanted type.
-    fn message(&self, origin: &str, index: u64, leaf: &Hash, entry: &[u8]) -> Option<Message> {
-        let id = leaf.as_bytes().iter().fold("hallmark-".to_owned(), |id, byte| format!("{id}{byte:02x}"));
+    /// The entry, if it is of a wanted type.
+    fn seen(&self, origin: &str, index: u64, leaf: Hash, entry: &[u8]) -> Option<Seen> {
         let entry: Value = serde_json::from_slice(entry).ok()?;
-        let kind = entry.get("type").and_then(Value::as_str)?;
-        if !self.kinds.iter().any(|wanted| wanted == kind) {
-            return None;
-        }
-        let body = json!({
-            "type": format!("hallmark.{kind}"),
-            "timestamp": entry.get("time"),
-            "data": { "origin": origin, "index": index, "entry": &entry },
-        });
-        let at_secs = entry.get("time").and_then(Value::as_i64).unwrap_or_default().div_euclid(1_000);
-        let then = Position { next: index + 1, root: None };
-        Some(Message { index, id, at_secs, body: body.to_string(), then })
+        let kind = entry.get("type").and_then(Value::as_str)?.to_owned();
+        self.arguments.kind.contains(&kind).then_some(Seen { origin: origin.to_owned(), index, leaf, kind, entry })
     }
 
-    /// Sends a message until it is taken, or too old; every message has one attempt.
-    async fn deliver(&self, message: &Message) -> Result<(), Problem> {
-        let mut wait = RETRY_SECS;
-        loop {
-            let Err(why) = self.webhook.send(&message.id, now_secs(), &message.body).await else { return Ok(()) };
-            let age = now_secs().saturating_sub(message.at_secs);
-            if age >= self.give_up_after_secs {
-                eprintln!("error: entry {} is {age} s old, was not taken, and is given up: {why}", message.index);
-                return Ok(());
-            }
-            if self.once {
-                return Err(Problem::NotTaken { index: message.index, why });
-            }
-            eprintln!("warning: entry {} is sent again in {wait} s: {why}", message.index);
-            tokio::time::sleep(Duration::from_secs(wait)).await;
-            wait = (wait * 2).min(RETRY_SECS_MAX);
+    /// Sends what is due, until one is not taken.
+    async fn send_due(&mut self) -> Result<(), Problem> {
+        if self.retry.is_some_and(|(at, _)| Instant::now() < at) {
+            return Ok(());
         }
+        while let Some(message) = self.backlog.next(Instant::now(), self.arguments.once) {
+            match self.webhook.send(&message.id(), now_secs(), &message.body()).await {
+                Ok(()) => {
+                    self.retry = None;
+                    self.backlog.taken(&message, Instant::now());
+                    self.settle()?;
+                }
+                Err(why) => {
+                    self.not_taken(&message, why)?;
+                    if self.retry.is_some() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops it if it is too old, so that the next has its turn; otherwise it is sent again.
+    fn not_taken(&mut self, message: &Message, why: String) -> Result<(), Problem> {
+        let (index, now) = (message.index(), Instant::now());
+        if self.backlog.refused(message, now) {
+            self.retry = None;
+            let (age, count) = (self.arguments.give_up_after_secs, message.count());
+            eprintln!("error: entry {index} was not taken for {age} s, and is dropped ({count} in all): {why}");
+            return self.settle();
+        }
+        if self.arguments.once {
+            return Err(Problem::NotTaken { index, why });
+        }
+        let wait = self.retry.map_or(Duration::from_secs(RETRY_SECS), |(_, wait)| wait);
+        eprintln!("warning: entry {index} is sent again in {} s: {why}", wait.as_secs());
+        self.retry = Some((now + wait, (wait * 2).min(Duration::from_secs(RETRY_SECS_MAX))));
+        Ok(())
+    }
+
+    /// Keeps how far it is, and says what was dropped for room.
+    fn settle(&mut self) -> Result<(), Problem> {
+        self.backlog.before().unwrap_or(self.read).write(&self.arguments.state)?;
+        let dropped = self.backlog.counts.dropped_backlog - self.said.dropped_backlog;
+        if dropped > 0 {
+            eprintln!("error: {dropped} entries are dropped: more than {MESSAGES_MAX} messages wait for the receiver");
+        }
+        self.said = self.backlog.counts;
+        self.write_metrics()
+    }
+
+    fn write_metrics(&self) -> Result<(), Problem> {
+        let Some(path) = &self.arguments.metrics else { return Ok(()) };
+        state::replace(path, &self.backlog.counts.text(self.backlog.len()))
     }
 }
 
@@ -231,35 +246,4 @@ fn unproven(sentence: &str) -> Problem {
 fn now_secs() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// How far the log was looked at; nothing before the first run.
-fn read_state(path: &Path) -> Result<Option<Position>, Problem> {
-    let file = |source| Problem::File { path: path.to_owned(), source };
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(file(error)),
-    };
-    let invalid = || file(io::Error::new(io::ErrorKind::InvalidData, "it holds no number of entries with their root"));
-    let mut lines = text.lines();
-    let next = lines.next().and_then(|next| next.parse().ok()).ok_or_else(invalid)?;
-    let root = lines.next().map(|root| Hash::from_base64(root).ok_or_else(invalid)).transpose()?;
-    Ok(Some(Position { next, root }))
-}
-
-/// Writes it beside its place and moves it there: it is whole after a crash.
-fn write_state(path: &Path, Position { next, root }: Position) -> Result<(), Problem> {
-    let write = || {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".tmp");
-        let mut file = fs::File::create(&beside)?;
-        writeln!(file, "{next}")?;
-        if let Some(root) = root {
-            writeln!(file, "{root}")?;
-        }
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|source| Problem::File { path: path.to_owned(), source })
 }

@@ -76,8 +76,7 @@ impl Inner {
                 RevokeCertificatesResponse { certificates: count, next, log_size, log_index: None, unlisted };
             return Ok(answer::success(&response));
         }
-        // The clock may be wrong: who is to be shut out is shut out nevertheless.
-        let at = self.clock.wall().millis;
+        let at = self.revoke_at().await;
         let by = operator.to_owned();
         let command = Event::RevokeCertificates {
             authority: authority.clone(),
@@ -87,7 +86,7 @@ impl Inner {
             selection: words,
             count,
         };
-        let logged = self.ledger.record(command, at).await.map_err(|error| self.ledger_failed(&error))?;
+        let logged = self.ledger.record(command, at.at).await.map_err(|error| self.ledger_failed(&error))?;
         let revoke = |record: &CertificateRecord| Revoke {
             authority: authority.clone(),
             issuer: record.issuer,
@@ -142,8 +141,8 @@ impl Inner {
         authority: String,
         filter: CertificateFilter,
     ) -> Result<CertificatePage, Failure> {
-        let at = self.clock.wall().millis;
-        self.reading(move |ledger| ledger.certificates(&authority, &filter, at)).await
+        let ended_by = self.revoke_at().await.ended_by;
+        self.reading(move |ledger| ledger.certificates(&authority, &filter, ended_by)).await
     }
 
     async fn filter(&self, authority: &str, selection: CertificateSelection) -> Result<CertificateFilter, Failure> {

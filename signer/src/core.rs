@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use hallmark_backends::{BackendError, Health, Keyring, TokenStatus};
-use hallmark_ledger::{Event, Ledger};
+use hallmark_ledger::{Event, Ledger, RevokeAt, UnixMillis};
 use hallmark_policy::{
     Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
     caller::Identity,
@@ -23,7 +23,10 @@ use hallmark_policy::{
 };
 use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
 use prost::Message;
-use tokio::sync::{Mutex, Notify, Semaphore, watch};
+use tokio::{
+    sync::{Mutex, Notify, Semaphore, watch},
+    time::MissedTickBehavior,
+};
 
 use crate::{
     aggregate::Aggregates,
@@ -38,6 +41,7 @@ use crate::{
     fence::Fences,
     in_flight::InFlight,
     in_force::{Current, InForce},
+    later_epochs::LookedAt,
     lookup::EarlierKeys,
     mint,
     rates::Rates,
@@ -76,6 +80,7 @@ pub(crate) struct Inner {
     pub(crate) epochs_changed: watch::Sender<u64>,
     pub(crate) warned: Warned,
     pub(crate) earlier_keys: EarlierKeys,
+    pub(crate) looked_at: LookedAt,
     pub(crate) policy_file: PathBuf,
     pub(crate) operators: Vec<Identity>,
     pub(crate) monitors: Vec<Identity>,
@@ -141,6 +146,7 @@ impl Core {
             epochs_changed: watch::Sender::new(0),
             warned: Warned::default(),
             earlier_keys: EarlierKeys::default(),
+            looked_at: LookedAt::default(),
             policy_file,
             operators,
             monitors,
@@ -273,11 +279,30 @@ impl Core {
         }
     }
 
-    /// Starts what happens without being asked: aggregates once a window, heartbeats.
+    /// Starts what happens without being asked, once a window: aggregates and heartbeats; and beside them what may wait for a device or for a
+    /// rotation, for auditors take a log without heartbeats for one that is withheld.
     pub(crate) fn start_background(&self, window: Duration) {
+        self.every(window, |inner, windows| async move {
+            inner.log_aggregates().await;
+            drop(inner.expiring());
+            if windows.is_multiple_of(HEARTBEAT_WINDOWS) {
+                inner.log(Event::Heartbeat).await;
+            }
+        });
+        self.every(window, |inner, _| async move { inner.settle_all().await });
+    }
+
+    /// Does something once a window, the first time when one has passed, until the core stops or is gone. What takes longer than a window leaves
+    /// some out.
+    fn every<F: Future<Output = ()> + Send>(
+        &self,
+        window: Duration,
+        work: impl Fn(Arc<Inner>, u64) -> F + Send + 'static,
+    ) {
         let weak = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(window);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             ticks.tick().await;
             for windows in 1_u64.. {
                 ticks.tick().await;
@@ -285,12 +310,7 @@ impl Core {
                 if inner.is_stopping() {
                     return;
                 }
-                inner.log_aggregates().await;
-                inner.settle_all().await;
-                drop(inner.expiring());
-                if windows.is_multiple_of(HEARTBEAT_WINDOWS) {
-                    inner.log(Event::Heartbeat).await;
-                }
+                work(inner, windows).await;
             }
         });
     }
@@ -490,6 +510,14 @@ impl Inner {
             self.clock.say_again();
         }
         trusted
+    }
+
+    /// When something is revoked now. The clock may be wrong: who is to be shut out is shut out nevertheless, and while it cannot be trusted, no certificate
+    /// passes for ended.
+    pub(crate) async fn revoke_at(&self) -> RevokeAt {
+        let trusted = self.trusted_clock().await;
+        let ended_by = trusted.map_or(UnixMillis(i64::MIN), |now| now.millis);
+        RevokeAt { at: self.clock.wall().millis, ended_by }
     }
 
     /// 128 random bits of the operating system, as a serial number.

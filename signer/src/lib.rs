@@ -33,6 +33,7 @@ mod held;
 mod in_flight;
 mod in_force;
 mod instances;
+mod later_epochs;
 mod lookup;
 mod making;
 mod metrics;

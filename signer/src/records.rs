@@ -67,26 +67,28 @@ impl Inner {
         Ok(answer::success(&ListInstancesResponse { instances, more, next_provider, next_id }))
     }
 
-    /// Shows one record.
+    /// Shows one record, with a page of its certificates.
     pub(crate) async fn show_instance(&self, body: Bytes) -> Result<Reply, Failure> {
-        let ShowInstanceRequest { authority, provider, id } = decode(body)?;
+        let ShowInstanceRequest { authority, provider, id, before_index, limit } = decode(body)?;
         self.check_instance(&authority, &provider, &id)?;
+        let most = usize::try_from(page(limit)?).unwrap_or(usize::MAX);
         let now = self.clock.wall();
         let (of_provider, of_id) = (provider.clone(), id.clone());
         let found = self.reading(move |ledger| {
             let Some(record) = ledger.instance(&authority, &of_provider, &of_id)? else { return Ok(None) };
             let filter = CertificateFilter {
                 registration: Some(record.registered_index),
-                most: usize::try_from(PAGE).unwrap_or(usize::MAX),
+                before: (before_index > 0).then_some(before_index),
+                most,
                 ..CertificateFilter::default()
             };
-            let page = ledger.certificates(&authority, &filter, now.millis)?;
-            Ok(Some((record, page.certificates)))
+            Ok(Some((record, ledger.certificates(&authority, &filter, now.millis)?)))
         });
-        let (record, certificates) = found.await?.ok_or_else(|| not_registered(&provider, &id))?;
+        let (record, page) = found.await?.ok_or_else(|| not_registered(&provider, &id))?;
         Ok(answer::success(&ShowInstanceResponse {
             instance: Some(instance(record, now.time)),
-            certificates: certificates.into_iter().map(certificates::described).collect(),
+            certificates: page.certificates.into_iter().map(certificates::described).collect(),
+            next: page.next,
         }))
     }
 
@@ -108,8 +110,7 @@ impl Inner {
         check_why(&why)?;
         let unlisted = self.unlisted_of(&authority, &provider, &id).await?;
         let wish = InstanceRevocation { authority, provider, id, reason, by: operator.to_owned(), why };
-        // The clock may be wrong: who is to be shut out is shut out nevertheless.
-        let revoked = self.ledger.revoke_instance(wish, self.clock.wall().millis).await;
+        let revoked = self.ledger.revoke_instance(wish, self.revoke_at().await).await;
         match revoked.map_err(|error| self.ledger_failed(&error))? {
             InstanceRevoked::Now { logged, certificates, left } => {
                 self.crls.refreshing.was_revoked();
@@ -134,7 +135,7 @@ impl Inner {
 
     /// How many of an instance's certificates no CRL will ever name.
     async fn unlisted_of(&self, authority: &str, provider: &str, id: &str) -> Result<u64, Failure> {
-        let (named, now) = ((authority.to_owned(), provider.to_owned(), id.to_owned()), self.clock.wall().millis);
+        let (named, at) = ((authority.to_owned(), provider.to_owned(), id.to_owned()), self.revoke_at().await);
         let certificates = self.reading(move |ledger| {
             let (authority, provider, id) = named;
             let Some(record) = ledger.instance(&authority, &provider, &id)? else { return Ok(Vec::new()) };
@@ -144,7 +145,7 @@ impl Inner {
                 most: REVOCATIONS_MAX,
                 ..CertificateFilter::default()
             };
-            Ok(ledger.certificates(&authority, &filter, now)?.certificates)
+            Ok(ledger.certificates(&authority, &filter, at.ended_by)?.certificates)
         });
         self.unlisted(authority, &certificates.await?)
     }

@@ -17,7 +17,7 @@ use crate::{
     answer::Failure,
     ca::Ca,
     core::Inner,
-    epochs,
+    epochs, later_epochs,
     making::{self, MakingError, backend},
     proven,
 };
@@ -56,8 +56,9 @@ async fn revoke_replaced(core: &Arc<Inner>, authority: &str) -> Result<Vec<Strin
     };
     core.ledger.prove_active(&active)?;
     let Some(replaced) = core.ledger.epoch(authority, Epochs::Transition(active.previous))? else { return none };
-    // Nobody takes it any more, and the ledger has forgotten that it was revoked.
-    if epochs::validity(&replaced).is_none_or(|validity| core.clock.wall().time > validity.not_after) {
+    // Nobody takes it any more, and the ledger has forgotten that it was revoked. By a clock that cannot be trusted nothing has ended.
+    let Some(validity) = epochs::validity(&replaced) else { return none };
+    if core.trusted_clock().await.is_ok_and(|now| now.time > validity.not_after) {
         return none;
     }
     let refused = |failure: Failure| making::refused_all(authority, "revocation", failure.reasons);
@@ -195,29 +196,6 @@ async fn destroy_key(core: &Arc<Inner>, authority: &str, key: &StoredKey) -> Res
     }
 }
 
-/// Looks for keys of epochs that this ledger made and does not know: its database was restored from before they were.
-pub(crate) async fn look_for_later_epochs(core: &Arc<Inner>, authority: &str) -> Result<Vec<String>, MakingError> {
-    let mut said = Vec::new();
-    for key in core.device(authority, Keyring::list).await?.map_err(backend(authority))? {
-        let label = key.label();
-        let Some(generation) = making::generation_of(label, authority) else { continue };
-        if !making::is_of_this_ledger(core, label, authority, generation) {
-            continue;
-        }
-        let known = core.ledger.epoch(authority, Epochs::Generation(generation))?;
-        if known.is_some_and(|epoch| epoch.label == label.as_str()) {
-            continue;
-        }
-        let sentence = format!(
-            "the token has a key of epoch {generation}, `{label}`, which this ledger made and does not know: an older database was restored"
-        );
-        if core.ledger.stop_authority(authority, &sentence, core.clock.wall().millis).await?.is_some() {
-            said.push(sentence);
-        }
-    }
-    Ok(said)
-}
-
 /// Destroys what came into the token under the label of an epoch after that had been cleared: a device may still be making a key when the
 /// process that wanted it is gone. Keys of other ledgers have other labels.
 pub(crate) async fn destroy_strays(core: &Arc<Inner>, authority: &str) -> Result<Vec<String>, MakingError> {
@@ -246,6 +224,10 @@ impl Inner {
         let Ok(records) = self.ledger.authorities() else { return };
         for record in records {
             let _alone = self.rotating.alone(&record.name).await;
+            // First, as at a start: what an older database says is to be done is not done.
+            if let Err(error) = later_epochs::look(self, &record.name).await {
+                tracing::error!(%error, "it is not known whether tokens have keys of later epochs; they are asked again");
+            }
             match settle(self, &record.name).await {
                 Ok(said) => said.iter().for_each(|sentence| tracing::info!("{sentence}")),
                 Err(error) => tracing::error!(%error, "an old epoch's key is still there; this is tried again"),

@@ -89,8 +89,7 @@ impl Inner {
         }
         let issuer = record.public_key().map_err(unfit)?.digest();
         let revoke = Revoke { authority: authority.to_owned(), issuer, serial, reason, by: by.to_owned() };
-        // The clock may be wrong: who is to be shut out is shut out nevertheless.
-        let at = self.clock.wall().millis;
+        let at = self.revoke_at().await;
         let revoked = self.ledger.revoke(vec![revoke], at).await.map_err(|error| self.ledger_failed(&error))?;
         match revoked.into_iter().next().ok_or_else(interrupted)? {
             Revoked::Now(logged) => {
@@ -118,15 +117,27 @@ impl Inner {
         reason: RevocationReason,
         by: &str,
     ) -> Result<RevokedCertificate, Failure> {
+        let serial = self.intermediate_serial(authority, generation)?;
+        self.revoke_certificate(authority, Ca::Root, serial, reason, by).await
+    }
+
+    fn intermediate_serial(&self, authority: &str, generation: u64) -> Result<Serial, Failure> {
         let record = self.ca(authority, Ca::Epoch { generation })?;
         let intermediate = record.epoch.and_then(|epoch| epoch.intermediate);
-        let serial = intermediate.and_then(|answer| Serial::from_stored(&answer.serial)).ok_or_else(|| {
+        intermediate.and_then(|answer| Serial::from_stored(&answer.serial)).ok_or_else(|| {
             let sentence = format!(
                 "epoch {generation} of authority `{authority}` has no intermediate CA certificate of this signer"
             );
-            Reason::new(ReasonCode::CertificateUnknown, "epoch", sentence)
-        })?;
-        self.revoke_certificate(authority, Ca::Root, serial, reason, by).await
+            Reason::new(ReasonCode::CertificateUnknown, "epoch", sentence).into()
+        })
+    }
+
+    /// Whether the intermediate CA certificate of an epoch is revoked.
+    fn epoch_is_revoked(&self, authority: &str, generation: u64) -> Result<bool, Failure> {
+        let serial = self.intermediate_serial(authority, generation)?;
+        let root = self.ca(authority, Ca::Root)?.public_key().map_err(unfit)?.digest();
+        let found = self.ledger.revocation(root, serial).map_err(|error| self.ledger_failed(&error))?;
+        Ok(found.is_some())
     }
 
     /// An operator revokes the intermediate CA certificate of an epoch that is over.
@@ -142,16 +153,19 @@ impl Inner {
         if epoch.state == EpochState::Active || epoch.state.is_in_the_making() {
             return Err(self.making_failed(&other_state(&epoch, "over")));
         }
-        let command = Event::RevokeCertificates {
-            authority: authority.clone(),
-            by: operator.name.to_owned(),
-            why,
-            reason,
-            selection: vec![format!("epoch:{generation}")],
-            count: 1,
-        };
-        // The clock may be wrong: who is to be shut out is shut out nevertheless.
-        self.ledger.record(command, self.clock.wall().millis).await.map_err(|error| self.ledger_failed(&error))?;
+        // Who asks again commands nothing: the answer is the same.
+        if !self.epoch_is_revoked(&authority, generation)? {
+            let command = Event::RevokeCertificates {
+                authority: authority.clone(),
+                by: operator.name.to_owned(),
+                why,
+                reason,
+                selection: vec![format!("epoch:{generation}")],
+                count: 1,
+            };
+            // The clock may be wrong: who is to be shut out is shut out nevertheless.
+            self.ledger.record(command, self.clock.wall().millis).await.map_err(|error| self.ledger_failed(&error))?;
+        }
         let revoked = self.revoke_epoch(&authority, generation, reason, operator.name).await?;
         Ok(answer::success(&RevokeEpochResponse {
             serial: revoked.serial.as_bytes().to_vec().into(),

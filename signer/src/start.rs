@@ -18,6 +18,7 @@ use crate::{
     core::{Core, Setting},
     epoch, genesis,
     in_force::{Current, Since},
+    later_epochs,
     making::MakingError,
     retire,
     spoken_for::without_ceremony,
@@ -310,9 +311,9 @@ async fn start(
 async fn go_on(core: &Core, authority: &Authority, report: &mut StartReport) {
     let (core, name) = (&core.inner, &authority.name);
     // First: what an older database says is to be done is not done.
-    let looked = retire::look_for_later_epochs(core, name).await;
+    let looked = later_epochs::look(core, name).await;
     let done = [
-        (looked, "it is not known whether the token has keys of later epochs; the next start looks again"),
+        (looked, "it is not known whether tokens have keys of later epochs; they are asked again every minute"),
         (
             epoch::resume(core, authority).await,
             "a rotation is not finished; the same call goes on with it, or the next start",

@@ -345,3 +345,41 @@ async fn a_signer_that_nobody_asks_says_after_ten_windows_again_that_it_is_alive
     let start = log.entries.iter().rposition(|entry| entry["type"] == "start").unwrap();
     assert!(log.entries[..start].iter().all(|entry| entry["type"] != "heartbeat"), "none in the first minute of a run");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_heartbeats_while_what_is_left_of_an_old_epoch_waits_for_a_device_that_hangs() {
+    let mut world = World::faulty().await;
+    world.stop().await;
+    world.hurry(Duration::from_millis(20));
+    world.start(false).await.unwrap();
+    world.prepare_epoch(0).await.unwrap();
+    let fault = world.device().fault(Function::DestroyObject, When::Always, Effect::Hang);
+    world.activate_epoch(2, false).await.unwrap();
+    // The key before is to be destroyed, and the device does not answer: as long as it has, heartbeats are published.
+    let beats = |world: &World| {
+        let bytes = std::fs::read_dir(world.path("log/tile/entries")).map_or_else(
+            |_| Vec::new(),
+            |directory| {
+                let files = directory.flatten().flat_map(|entry| {
+                    let path = entry.path();
+                    if path.is_dir() {
+                        std::fs::read_dir(path).into_iter().flatten().flatten().map(|file| file.path()).collect()
+                    } else {
+                        vec![path]
+                    }
+                });
+                files.filter_map(|file| std::fs::read(file).ok()).max_by_key(Vec::len).unwrap_or_default()
+            },
+        );
+        bytes.windows(9).filter(|window| *window == b"heartbeat").count()
+    };
+    let before = beats(&world);
+    let began = Instant::now();
+    while beats(&world) < before + 3 {
+        assert!(began.elapsed() < Duration::from_secs(8), "a device that hangs silences nothing");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(world.device().hanging() > 0, "it hangs all the while");
+    fault.clear();
+    world.stop().await;
+}

@@ -7,7 +7,7 @@ use std::{
 
 use hallmark_faulty::{
     Absence, Effect, Function, Scope, Sessions, When,
-    cryptoki_sys::{CKR_DEVICE_ERROR, CKR_DEVICE_REMOVED},
+    cryptoki_sys::{CKR_ACTION_PROHIBITED, CKR_DEVICE_ERROR, CKR_DEVICE_REMOVED},
 };
 use hallmark_policy::key::{KeyKind, SignatureAlgorithm};
 use hallmark_test_token::PIN;
@@ -360,4 +360,39 @@ fn a_key_is_destroyed_on_both_and_one_that_is_away_is_told_until_it_is_back() {
     assert_eq!(pair.tokens.1.objects(), 0);
     let gone = pair.keyring.destroy(reference, digest).unwrap_err();
     assert!(matches!(gone, BackendError::KeyNotFound { .. }), "{gone}");
+}
+
+#[test]
+fn what_each_token_says_is_told_where_keys_are_not_destroyed_and_a_refusal_is_never_hidden_behind_a_failure() {
+    for refusing in [0, 1] {
+        let pair = Pair::new("cleared-pair");
+        let refusal =
+            pair.devices[refusing].fault(Function::DestroyObject, When::Always, Effect::Refuse(CKR_ACTION_PROHIBITED));
+        let failure =
+            pair.devices[1 - refusing].fault(Function::DestroyObject, When::Always, Effect::Refuse(CKR_DEVICE_ERROR));
+        let error = pair.keyring.clear(pair.key.reference.label()).unwrap_err();
+        assert!(!error.may_pass(), "{error}");
+        for said in ["CKR_ACTION_PROHIBITED", "CKR_DEVICE_ERROR", pair.tokens.0.serial(), pair.tokens.1.serial()] {
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        refusal.clear();
+        failure.clear();
+    }
+}
+
+#[test]
+fn a_token_that_does_not_list_its_keys_hides_nothing_of_the_others() {
+    let pair = Pair::new("listed-pair");
+    for failing in [0, 1] {
+        let fault =
+            pair.devices[failing].fault(Function::FindObjectsInit, When::Always, Effect::Refuse(CKR_DEVICE_ERROR));
+        let listed = pair.keyring.list_each(|_| true);
+        let told: Vec<_> = listed.iter().map(|(_, keys)| keys.as_ref().ok().map(Vec::len)).collect();
+        assert_eq!((told[failing], told[1 - failing]), (None, Some(1)), "{listed:?}");
+        fault.clear();
+        again(|| pair.serve() == [true, true]);
+    }
+    let second = pair.keyring.tokens()[1].name.clone();
+    let listed = pair.keyring.list_each(|token| token == second);
+    assert!(listed.len() == 1 && listed[0].1.is_ok(), "{listed:?}");
 }

@@ -54,7 +54,7 @@ impl Crew {
         }
         if let Some(slow) = seen.slow
             && self.holders.can(&slow.key, slow.tried, now)
-            && let Some(done) = seat.take_over()
+            && let Some(done) = seat.take_over(slow.number)
         {
             let issuer = slow.key.public.digest();
             tracing::error!(key = %issuer, token = holder.name, "the device takes long; another token is asked");

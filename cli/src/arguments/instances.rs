@@ -114,6 +114,12 @@ pub struct InstanceShowArguments {
     /// Which.
     #[command(flatten)]
     pub instance: OneInstanceArguments,
+    /// How many of its certificates, the newest first; at most 1,000.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub limit: u32,
+    /// Only certificates whose decisions are below this index of the log: for the next page.
+    #[arg(long, value_name = "INDEX")]
+    pub before: Option<u64>,
 }
 
 /// `hallmark instance revoke`.

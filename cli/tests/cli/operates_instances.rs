@@ -40,6 +40,22 @@ fn an_instance_is_shown_with_its_certificates() {
     assert!(missing.code == 1 && missing.stderr.contains("no such instance"), "{}", missing.told());
     let json = show("i-2 --provider sys.auth.lab --json").json();
     assert_eq!((&json["result"], json["certificates"].as_array().unwrap().len()), (&"instance".into(), 2));
+    assert!(json["next"].is_null(), "{json}");
+}
+
+#[test]
+fn certificates_of_an_instance_come_in_pages_and_more_of_them_are_told() {
+    let (world, signer) = world();
+    let show = |more: &str| {
+        world.run(signer.command(&format!("instance show i-2 --provider sys.auth.lab --authority athenz{more}")))
+    };
+    let first = show(" --limit 1");
+    assert!(first.stdout.contains(&"22".repeat(17)) && !first.stdout.contains(&"20".repeat(17)), "{}", first.told());
+    assert_eq!(first.stderr, "hint: there may be more certificates; give --before 34\n");
+    let second = show(" --limit 1 --before 34");
+    assert!(second.stdout.contains(&"20".repeat(17)) && second.stderr.is_empty(), "{}", second.told());
+    assert_eq!(show(" --limit 1 --json").json()["next"], 34);
+    assert_eq!(show(" --limit 1001").code, 2);
 }
 
 #[test]

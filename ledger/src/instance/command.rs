@@ -8,7 +8,7 @@ use super::{Record, consequence::describe};
 use crate::{
     Logged, UnixMillis,
     batch::{Batch, Fault},
-    revocation::SERIALS_EACH_MAX,
+    revocation::{RevokeAt, SERIALS_EACH_MAX},
 };
 
 /// An operator's wish about one instance.
@@ -69,7 +69,7 @@ impl Batch<'_> {
     pub(crate) fn revoke_instance(
         &mut self,
         wish: &InstanceRevocation,
-        at: UnixMillis,
+        at: RevokeAt,
     ) -> Result<InstanceRevoked, Fault> {
         let InstanceRevocation { authority, provider, id, reason, by, why } = wish;
         let name = InstanceName { provider: provider.clone(), id: id.clone(), service: String::new() };
@@ -118,19 +118,21 @@ impl Batch<'_> {
         Ok(Allowed::Now(logged))
     }
 
-    /// Stops an authority whose database is an older one.
+    /// Stops an authority, because its ledger made a key of that label and does not know it: the database is an older one. What was seen before
+    /// was an operator's to judge.
     pub(crate) fn stop_authority(
         &mut self,
         authority: &str,
+        label: &str,
         sentence: &str,
         at: UnixMillis,
     ) -> Result<Option<Logged>, Fault> {
-        let sql = "SELECT 1 FROM authority WHERE name = ?1 AND stopped_index IS NULL AND restored_at IS NULL";
-        if !self.connection.prepare_cached(sql)?.exists([authority])? {
+        let sql = "INSERT OR IGNORE INTO later_key (authority, label) SELECT name, ?2 FROM authority WHERE name = ?1";
+        if self.connection.prepare_cached(sql)?.execute([authority, label])? == 0 {
             return Ok(None);
         }
         let logged = self.alarm_of_restore(authority, sentence, at)?;
-        let sql = "UPDATE authority SET stopped_index = ?2 WHERE name = ?1";
+        let sql = "UPDATE authority SET stopped_index = coalesce(stopped_index, ?2) WHERE name = ?1";
         self.connection.prepare_cached(sql)?.execute(params![authority, crate::schema::signed(logged.index)])?;
         Ok(Some(logged))
     }

@@ -14,7 +14,7 @@ use super::{Consequence, Held, Record, presented_serial};
 use crate::{
     Revoke, UnixMillis,
     batch::{Batch, Fault},
-    revocation::SERIALS_EACH_MAX,
+    revocation::{RevokeAt, SERIALS_EACH_MAX},
     schema::signed,
 };
 
@@ -109,7 +109,7 @@ impl Batch<'_> {
             Change::Registered | Change::Replaced(_) => {
                 if let Some(before) = Record::find(self.connection, &conditions.authority, &moved.name)? {
                     let reason = RevocationReason::Superseded;
-                    self.revoke_living(&conditions.authority, before.id, reason, BY_RULE, SERIALS_EACH_MAX, at)?;
+                    self.revoke_living(&conditions.authority, before.id, reason, BY_RULE, SERIALS_EACH_MAX, at.into())?;
                 }
                 insert(self.connection, conditions, moved, held, at)?;
             }
@@ -127,7 +127,7 @@ impl Batch<'_> {
                            withheld = 0, moved_at = ?7, moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
                 let reason = RevocationReason::Superseded;
-                self.revoke_held(&conditions.authority, &record.current, reason, BY_RULE, at)?;
+                self.revoke_held(&conditions.authority, &record.current, reason, BY_RULE, at.into())?;
                 // Who holds it has lost a race, or its key: nobody can tell, and so it revokes nobody.
                 let sql = "UPDATE serial SET displaced = 1 WHERE instance = ?1 AND log_index >= ?2 \
                            AND coalesce(same_as, log_index) = ?2";
@@ -209,7 +209,7 @@ impl Batch<'_> {
             Consequence::Nothing | Consequence::Alarm | Consequence::Forged => {}
             Consequence::Revoke(record) => {
                 let reason = RevocationReason::KeyCompromise;
-                self.revoke_record(&facts.authority, &moved.name, &record, reason, BY_RULE, sentence, at)?;
+                self.revoke_record(&facts.authority, &moved.name, &record, reason, BY_RULE, sentence, at.into())?;
             }
             Consequence::Stop => {
                 let sql = "UPDATE authority SET stopped_index = ?2 WHERE name = ?1 AND stopped_index IS NULL";
@@ -267,7 +267,7 @@ impl Batch<'_> {
         reason: RevocationReason,
         by: &str,
         why: &str,
-        at: UnixMillis,
+        at: RevokeAt,
     ) -> Result<(crate::Logged, u64, u64), Fault> {
         let object = Object::new()
             .text("action", "revoked")
@@ -277,9 +277,9 @@ impl Batch<'_> {
             .text("reason", reason.name())
             .text("by", by)
             .text("sentence", why);
-        let logged = self.append(object.into_entry("instance", at.0), at)?;
+        let logged = self.append(object.into_entry("instance", at.at.0), at.at)?;
         let sql = "UPDATE instance SET revoked_at = ?2, revoked_index = ?3 WHERE id = ?1";
-        self.connection.prepare_cached(sql)?.execute(params![signed(record.id), at.0, signed(logged.index)])?;
+        self.connection.prepare_cached(sql)?.execute(params![signed(record.id), at.at.0, signed(logged.index)])?;
         let (revoked, left) = self.revoke_living(authority, record.id, reason, by, SERIALS_EACH_MAX, at)?;
         Ok((logged, revoked, left))
     }
@@ -292,11 +292,11 @@ impl Batch<'_> {
         reason: RevocationReason,
         by: &str,
         most: u32,
-        at: UnixMillis,
+        at: RevokeAt,
     ) -> Result<(u64, u64), Fault> {
         let (revoked, rest) = self.revoke_before(authority, registration, i64::MAX, (reason, by), most, at)?;
         let left = match rest {
-            Some(before) => count_living(self.connection, registration, before, at)?,
+            Some(before) => count_living(self.connection, registration, before, at.ended_by)?,
             None => 0,
         };
         if let Some(before) = rest.filter(|_| left > 0) {
@@ -312,7 +312,7 @@ impl Batch<'_> {
     }
 
     /// Goes on with a registration whose certificates are not all revoked yet. Gives whether there is more to do.
-    pub(crate) fn go_on_revoking(&mut self, at: UnixMillis, most: usize) -> Result<bool, Fault> {
+    pub(crate) fn go_on_revoking(&mut self, at: RevokeAt, most: usize) -> Result<bool, Fault> {
         let sql = "SELECT registration, authority, reason, revoked_by, before FROM revoking LIMIT 1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let read = |row: &rusqlite::Row<'_>| {
@@ -347,9 +347,9 @@ impl Batch<'_> {
         before: i64,
         (reason, by): (RevocationReason, &str),
         most: u32,
-        at: UnixMillis,
+        at: RevokeAt,
     ) -> Result<(u64, Option<i64>), Fault> {
-        let living = living(self.connection, registration, before, most, at)?;
+        let living = living(self.connection, registration, before, most, at.ended_by)?;
         let mut revoked = 0;
         for held in &living {
             revoked += u64::from(self.revoke_held(authority, held, reason, by, at)?);
@@ -366,7 +366,7 @@ impl Batch<'_> {
         held: &Held,
         reason: RevocationReason,
         by: &str,
-        at: UnixMillis,
+        at: RevokeAt,
     ) -> Result<bool, Fault> {
         let sql = "SELECT spki_sha256 FROM issuer WHERE id = ?1";
         let issuer = self.connection.prepare_cached(sql)?.query_row([held.issuer], |row| row.get(0))?;
@@ -389,14 +389,14 @@ fn living(
     registration: u64,
     before: i64,
     most: u32,
-    at: UnixMillis,
+    ended_by: UnixMillis,
 ) -> rusqlite::Result<Vec<Held>> {
     let sql = "SELECT s.issuer, s.serial, s.log_index FROM serial s WHERE s.instance = ?1 AND s.log_index < ?4 \
                AND s.not_after * 1000 > ?2 \
                AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial) \
                ORDER BY s.log_index DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![signed(registration), at.0, most, before], |row| {
+    let rows = statement.query_map(params![signed(registration), ended_by.0, most, before], |row| {
         let log_index = crate::schema::unsigned(row.get(2)?);
         Ok(Held { issuer: row.get(0)?, serial: row.get(1)?, spki: [0; 32], log_index })
     })?;
@@ -404,10 +404,15 @@ fn living(
 }
 
 /// How many there are.
-fn count_living(connection: &Connection, registration: u64, before: i64, at: UnixMillis) -> rusqlite::Result<u64> {
+fn count_living(
+    connection: &Connection,
+    registration: u64,
+    before: i64,
+    ended_by: UnixMillis,
+) -> rusqlite::Result<u64> {
     let sql = "SELECT count(*) FROM serial s WHERE s.instance = ?1 AND s.log_index < ?3 AND s.not_after * 1000 > ?2 \
                AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial)";
-    let values = params![signed(registration), at.0, before];
+    let values = params![signed(registration), ended_by.0, before];
     let count = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0));
     count.map(crate::schema::unsigned)
 }

@@ -151,7 +151,7 @@ impl History {
             by: "operator".to_owned(),
         };
         let at = UnixMillis(self.now * 1_000);
-        let revoked = self.real.batch(|batch| batch.revoke(&revoke, at).unwrap());
+        let revoked = self.real.batch(|batch| batch.revoke(&revoke, at.into()).unwrap());
         if matches!(revoked, Revoked::Now(_)) {
             assert!(self.model.known.contains(&index) && self.model.revoked.insert(index));
         }
@@ -169,7 +169,7 @@ impl History {
             self.trace.push(format!("allow {instance}"));
             return;
         }
-        let revoked = self.real.batch(|batch| batch.revoke_instance(&command(instance), at).unwrap());
+        let revoked = self.real.batch(|batch| batch.revoke_instance(&command(instance), at.into()).unwrap());
         let now = self.now;
         match (revoked, record) {
             (InstanceRevoked::Unknown(_), None) => {}

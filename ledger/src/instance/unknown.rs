@@ -4,6 +4,9 @@
 //! A database that has an epoch as retired has everything that the epoch issued before, for what is committed is in one order. Only after it
 //! was restored, and has rotated since then before anybody noticed, a certificate of a retired epoch can be lost to it: instances refresh daily, so that it
 //! is noticed within [`RETIRED_STOPS_MILLIS`].
+//!
+//! What the database forgets by itself has ended for long, and is refused before it is looked for; unless the clock had run ahead: see
+//! [`forgotten_ahead`].
 
 use hallmark_policy::{
     Reason, ReasonCode, content::CertificateContent, instance::PresentedCertificate, profile::BACKDATE_MAX,
@@ -12,7 +15,7 @@ use hallmark_policy::{
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rule::{Consequence, FIELD, Verdict, refuse};
-use crate::{UnixMillis, schema::unsigned};
+use crate::{UnixMillis, batch::Batch, schema::unsigned};
 
 /// How long after its end an epoch's certificates can stop the authority: a day.
 const RETIRED_STOPS_MILLIS: i64 = 86_400_000;
@@ -29,7 +32,8 @@ pub(super) fn certificate(
 ) -> rusqlite::Result<Verdict> {
     let PresentedCertificate { serial, not_before, .. } = presented;
     if restored_at(connection, authority)?.is_some_and(|restored| *not_before < restored) {
-        let sentence = format!("the certificate {serial} was lost when the database was restored");
+        let sentence =
+            format!("the certificate {serial} was lost when the database was restored, or the clock ran ahead");
         let reason = Reason::new(ReasonCode::InstanceUnknown, FIELD, sentence);
         let allowed = "an operator runs `hallmark instance allow`, and the instance registers anew";
         return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
@@ -118,6 +122,23 @@ pub(crate) fn restored_at(connection: &Connection, authority: &str) -> rusqlite:
     let sql = "SELECT restored_at FROM authority WHERE name = ?1";
     let at = connection.prepare_cached(sql)?.query_row([authority], |row| row.get::<_, Option<i64>>(0)).optional()?;
     Ok(at.flatten().map(UnixTime::from_secs))
+}
+
+/// The clock is set right. Where it had run ahead for so long that certificates may be forgotten that have not ended, they are as lost as
+/// if an older database had been put in place and accepted: they stop nobody.
+pub(crate) fn forgotten_ahead(batch: &Batch<'_>, at: UnixMillis) -> rusqlite::Result<()> {
+    let last = match batch.last_at {
+        Some(last) => Some(last.0),
+        None => batch.connection.query_row("SELECT at FROM head", [], |row| row.get(0))?,
+    };
+    if last.is_some_and(|last| last.saturating_sub(batch.ended_millis) > at.0) {
+        let sql = "UPDATE authority SET restored_at = ?1";
+        batch.connection.prepare_cached(sql)?.execute([at.0.div_euclid(1_000)])?;
+        tracing::warn!(
+            "the clock had run so far ahead that certificates may be forgotten that have not ended; those that began before now and are not known stop no authority"
+        );
+    }
+    Ok(())
 }
 
 /// Why a leaf may not be issued that begins before the authority was resumed: it would pass for one that was lost.

@@ -82,7 +82,10 @@ fn command(world: &World, receiver: &Receiver, more: &[&str]) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_hallmark-publish"));
     program.arg("notify").arg(world.path("log")).arg("--key").arg(world.path("log.vkey"));
     program.args(["--to", &receiver.url]).arg("--secret").arg(world.path("secret"));
-    program.arg("--state").arg(world.path("state")).args(more);
+    program.arg("--state").arg(world.path("state")).arg("--metrics").arg(world.path("metrics")).args(more);
+    if !more.contains(&"--fold-secs") {
+        program.args(["--fold-secs", "0"]);
+    }
     program
 }
 
@@ -156,20 +159,102 @@ fn a_message_that_is_not_taken_is_sent_again_with_the_same_id_and_nothing_overta
     );
 }
 
+/// The same, written so long ago as no clock is wrong.
+fn of_long_ago(entries: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let old = |entry| String::from_utf8(entry).unwrap().replace(":1800", ":1000").into_bytes();
+    entries.into_iter().map(old).collect()
+}
+
 #[test]
-fn an_old_message_has_one_attempt_and_then_the_next_has_its_turn() {
-    let (world, receiver) = (World::new(), Receiver::refusing(1));
-    let mut all = with_alarms(10, &[3, 4]);
-    for entry in &mut all {
-        *entry = String::from_utf8(entry.clone()).unwrap().replace(":1800", ":1000").into_bytes();
-    }
-    world.publish(&all);
+fn an_alarm_is_sent_again_until_it_is_taken_whatever_the_wall_clock_made_of_its_age() {
+    let (world, receiver) = (World::new(), Receiver::refusing(2));
+    world.publish(&of_long_ago(with_alarms(10, &[3, 4])));
     let mut running = crate::world::Running(command(&world, &receiver, &["--from", "0"]).spawn().unwrap());
-    while receiver.indices().is_empty() {
+    while receiver.indices().len() < 2 {
         assert!(running.0.try_wait().unwrap().is_none(), "it goes on");
         thread::yield_now();
     }
+    assert_eq!((receiver.indices(), *receiver.attempts.lock().unwrap()), (vec![3, 4], 4));
+}
+
+#[test]
+fn a_message_that_is_not_taken_for_too_long_is_dropped_and_counted_and_then_the_next_has_its_turn() {
+    let (world, receiver) = (World::new(), Receiver::refusing(1));
+    world.publish(&with_alarms(10, &[3, 4]));
+    let output = notify(&world, &receiver, &["--from", "0", "--give-up-after-secs", "0"]);
+    done(&output);
     assert_eq!((receiver.indices(), *receiver.attempts.lock().unwrap()), (vec![4], 2));
+    assert!(said(&output).contains("entry 3 was not taken for 0 s, and is dropped"), "{}", said(&output));
+    let metrics = fs::read_to_string(world.path("metrics")).unwrap();
+    assert!(metrics.contains("hallmark_notify_dropped_total{reason=\"age\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("hallmark_notify_sent_total 1\n"), "{metrics}");
+}
+
+#[test]
+fn repeated_alarms_of_one_kind_are_one_message_with_their_count() {
+    let (world, receiver) = (World::new(), Receiver::refusing(0));
+    let mut all = with_alarms(10, &[3, 5, 6, 8]);
+    all[6] = String::from_utf8(all[6].clone()).unwrap().replace("stray-serial", "instance-stolen").into_bytes();
+    world.publish(&all);
+    done(&notify(&world, &receiver, &["--from", "0", "--fold-secs", "60"]));
+    let taken = receiver.taken.lock().unwrap().clone();
+    let told: Vec<_> =
+        taken.iter().map(|taken| (&taken.body["data"]["indices"], &taken.body["data"]["count"])).collect();
+    assert_eq!(
+        format!("{told:?}"),
+        "[(Array [Number(3), Number(5), Number(8)], Number(3)), (Array [Number(6)], Number(1))]"
+    );
+    assert_eq!(taken[0].body["data"]["last-index"], 8);
+    let metrics = fs::read_to_string(world.path("metrics")).unwrap();
+    assert!(metrics.contains("hallmark_notify_folded_total 2\n"), "{metrics}");
+}
+
+#[test]
+fn alarms_of_a_flood_wait_for_the_end_of_the_window_and_a_restart_loses_none() {
+    let (world, receiver) = (World::new(), Receiver::refusing(0));
+    let mut all = with_alarms(600, &(3..600).collect::<Vec<_>>());
+    world.publish(&all[..4]);
+    let more = ["--from", "0", "--fold-secs", "3600"];
+    let mut running = crate::world::Running(command(&world, &receiver, &more).spawn().unwrap());
+    let await_taken = |count, running: &mut crate::world::Running| {
+        while receiver.indices().len() < count {
+            assert!(running.0.try_wait().unwrap().is_none(), "it goes on");
+            thread::yield_now();
+        }
+    };
+    await_taken(1, &mut running);
+    all[599] = String::from_utf8(all[599].clone()).unwrap().replace("stray-serial", "instance-stolen").into_bytes();
+    world.publish(&all);
+    await_taken(2, &mut running);
+    assert_eq!(receiver.indices(), [3, 599], "another kind does not wait behind the flood");
+    drop(running);
+    assert_eq!(fs::read_to_string(world.path("state")).unwrap().lines().next(), Some("4"));
+    done(&notify(&world, &receiver, &more));
+    let last = receiver.taken.lock().unwrap()[2].clone();
+    assert_eq!((&last.body["data"]["index"], &last.body["data"]["count"]), (&4.into(), &595.into()));
+    assert_eq!(last.body["data"]["indices"].as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn what_waits_for_a_receiver_that_takes_nothing_is_bounded_and_what_was_dropped_is_counted() {
+    let (world, receiver) = (World::new(), Receiver::refusing(1));
+    world.publish(&with_alarms(1_010, &(0..1_010).collect::<Vec<_>>()));
+    let mut running = crate::world::Running(command(&world, &receiver, &["--from", "0"]).spawn().unwrap());
+    while receiver.indices().len() < 1_000 {
+        assert!(running.0.try_wait().unwrap().is_none(), "it goes on");
+        thread::yield_now();
+    }
+    let metrics = fs::read_to_string(world.path("metrics")).unwrap();
+    assert!(metrics.contains("hallmark_notify_dropped_total{reason=\"backlog\"} 10\n"), "{metrics}");
+    assert_eq!(receiver.indices()[0], 10, "the oldest ones are dropped");
+}
+
+#[test]
+fn nothing_is_dropped_for_room_while_the_receiver_takes_messages() {
+    let (world, receiver) = (World::new(), Receiver::refusing(0));
+    world.publish(&with_alarms(1_010, &(0..1_010).collect::<Vec<_>>()));
+    done(&notify(&world, &receiver, &["--from", "0"]));
+    assert_eq!(receiver.indices(), (0..1_010).collect::<Vec<_>>());
 }
 
 #[test]

@@ -45,7 +45,8 @@ pub(crate) fn allow(id: &str) -> AllowInstanceRequest {
 
 async fn show(world: &World, id: &str) -> Result<ShowInstanceResponse, Refused> {
     let (authority, provider) = (AUTHORITY.to_owned(), PROVIDER.to_owned());
-    ask(world, "ShowInstance", &ShowInstanceRequest { authority, provider, id: id.to_owned() }).await
+    let request = ShowInstanceRequest { authority, provider, id: id.to_owned(), ..ShowInstanceRequest::default() };
+    ask(world, "ShowInstance", &request).await
 }
 
 async fn find(world: &World, selection: CertificateSelection) -> Vec<String> {
@@ -136,6 +137,31 @@ async fn an_instance_is_shown_with_its_certificates_and_how_it_moved() {
     assert_eq!(show(&world, "i-9").await.unwrap_err().reasons, ["INSTANCE_UNKNOWN"]);
     let refused: Result<ShowInstanceResponse, _> = ask(&world, "ShowInstance", &ShowInstanceRequest::default()).await;
     assert_eq!(refused.unwrap_err().reasons, ["FIELD_MISSING"]);
+}
+
+#[tokio::test]
+async fn certificates_of_an_instance_are_shown_page_by_page_and_none_is_left_out() {
+    let world = World::with_policy(Where::Software, &policy("")).await;
+    let mut agent = Agent::registered(&world, "i-1").await.unwrap();
+    let mut serials = vec![agent.minted.serial.clone()];
+    for _ in 0..102 {
+        agent.refresh(&world).await.unwrap();
+        serials.push(agent.minted.serial.clone());
+    }
+    serials.reverse();
+    let page = async |before_index, limit| {
+        let (authority, provider, id) = (AUTHORITY.to_owned(), PROVIDER.to_owned(), "i-1".to_owned());
+        let request = ShowInstanceRequest { authority, provider, id, before_index, limit };
+        ask::<ShowInstanceResponse>(&world, "ShowInstance", &request).await
+    };
+    let of = |page: &ShowInstanceResponse| -> Vec<_> {
+        page.certificates.iter().map(|certificate| certificate.serial.clone()).collect()
+    };
+    let newest = page(0, 0).await.unwrap();
+    assert_eq!((of(&newest), newest.next.is_some()), (serials[..100].to_vec(), true));
+    let oldest = page(newest.next.unwrap(), 50).await.unwrap();
+    assert_eq!((of(&oldest), oldest.next), (serials[100..].to_vec(), None));
+    assert_eq!(page(0, 1_001).await.unwrap_err().reasons, ["FIELD_OUT_OF_LIMITS"]);
 }
 
 #[tokio::test]
@@ -332,4 +358,28 @@ async fn who_revokes_what_a_destroyed_key_signed_is_told_that_no_crl_names_it() 
     assert_eq!((counted.certificates, counted.unlisted), (2, 1), "one is of each epoch");
     let revoked: RevokeInstanceResponse = ask(&world, "RevokeInstance", &revoke("i-1")).await.unwrap();
     assert_eq!((revoked.certificates, revoked.unlisted), (2, 1));
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_runs_ahead_spares_no_certificate_of_an_instance_nor_of_many() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let mut agent = Agent::registered(&world, "i-1").await.unwrap();
+    agent.refresh(&world).await.unwrap();
+    Agent::registered(&world, "i-2").await.unwrap();
+    let ahead = 400 * 86_400;
+    world.clocks().leap(ahead);
+    let one: RevokeInstanceResponse = ask(&world, "RevokeInstance", &revoke("i-1")).await.unwrap();
+    assert_eq!((one.certificates, one.left), (2, 0));
+    let by_profile = selection(|s| s.profile = "athenz-service".to_owned());
+    let counted: RevokeCertificatesResponse =
+        ask(&world, "RevokeCertificates", &revoke_all(by_profile.clone(), true, 0)).await.unwrap();
+    assert_eq!(counted.certificates, 1);
+    let many: RevokeCertificatesResponse =
+        ask(&world, "RevokeCertificates", &revoke_all(by_profile, false, counted.log_size)).await.unwrap();
+    assert_eq!(many.certificates, 1);
+    world.clocks().leap(-ahead);
+    world.stop().await;
+    world.start_with(false, true).await.unwrap();
+    let crl = world.core().sign_crl(AUTHORITY, Ca::Epoch { generation: 1 }, None).await.unwrap();
+    assert_eq!(crl.entries, 3);
 }

@@ -1,6 +1,12 @@
 //! A database that is older than certificates in the wild stops its authority.
 
-use hallmark_proto::operator::{ResumeAuthorityRequest, ResumeAuthorityResponse};
+use std::time::{Duration, Instant};
+
+use hallmark_faulty::{Absence, Sessions, cryptoki_sys::CKR_DEVICE_ERROR};
+use hallmark_proto::{
+    operator::{ResumeAuthorityRequest, ResumeAuthorityResponse},
+    signer::GetChainRequest,
+};
 use hallmark_signer::Standing;
 use hallmark_tests::{
     AUTHORITY, EVERYWHERE, OPERATOR, Where, World,
@@ -112,4 +118,116 @@ async fn what_is_issued_right_after_a_resume_is_told_from_what_was_lost_although
     restore(&mut world).await;
     assert_eq!(codes(world.mint(present(&lost)).await), ["INSTANCE_UNKNOWN"], "it was lost before");
     assert_eq!(codes(world.mint(present(&later)).await), ["AUTHORITY_STOPPED"], "it was issued since then");
+}
+
+const DAY: u32 = 86_400;
+
+/// Others are served, so that what has ended for long is forgotten meanwhile.
+async fn forget(world: &World, name: &str) {
+    for number in 0..8 {
+        Agent::registered(world, &format!("{name}-{number}")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_certificate_that_the_database_has_forgotten_or_never_kept_a_record_of_stops_the_authority() {
+    for place in EVERYWHERE {
+        let mut world = World::with_policy(place, &policy("")).await;
+        let ended = Agent::registered(&world, "i-1").await.unwrap();
+        world.clocks().pass(61 * DAY);
+        forget(&world, "other").await;
+        let present = |id: &str, certificate: &[u8]| refresh(id, &key(), certificate);
+        let presented = world.mint(present("i-1", &ended.minted.certificate)).await;
+        assert_eq!(codes(presented), ["INSTANCE_CERTIFICATE_EXPIRED"], "what is forgotten has ended");
+        let mut agent = Agent::registered(&world, "i-1").await.unwrap();
+        let replaced = agent.copied();
+        agent.refresh(&world).await.unwrap();
+        // The epoch's key signed its mesh CA certificate, too.
+        let request = GetChainRequest { authority: AUTHORITY.to_owned(), ..GetChainRequest::default() };
+        let mesh_ca = world.chain(request).await.unwrap().mesh_ca;
+        assert_eq!(codes(world.mint(present("i-1", &mesh_ca)).await), ["INSTANCE_DIFFERS"]);
+        world.prepare_epoch(0).await.unwrap();
+        world.activate_epoch(2, false).await.unwrap();
+        world.clocks().pass(60);
+        let (older, current) = (&replaced.minted.certificate, &agent.minted.certificate);
+        for certificate in [older, &mesh_ca, current, older, &mesh_ca] {
+            let presented = world.mint(present("i-1", certificate)).await;
+            assert!(presented.is_ok() || codes(presented) != ["AUTHORITY_STOPPED"]);
+        }
+        world.restart().await;
+        assert_eq!(standing(&world), Standing::Serves);
+        assert!(!alarms(&world.log_after_stop().await).contains(&"database-restored".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn what_was_forgotten_while_the_clock_ran_ahead_stops_no_authority_once_it_is_set_right_and_a_restore_still_does()
+{
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let agent = Agent::registered(&world, "i-1").await.unwrap();
+    world.clocks().pass(60);
+    // A start with a clock that is wrong has nothing to tell it by.
+    world.stop().await;
+    let ahead = i64::from(70 * DAY);
+    world.clocks().leap(ahead);
+    world.start(false).await.unwrap();
+    forget(&world, "other").await;
+    world.stop().await;
+    world.clocks().leap(-ahead);
+    world.start_with(false, true).await.unwrap();
+    let present = |agent: &Agent| refresh(&agent.id, &key(), &agent.minted.certificate);
+    assert_eq!(codes(world.mint(present(&agent)).await), ["INSTANCE_UNKNOWN"], "it has not ended, and is forgotten");
+    assert_eq!(standing(&world), Standing::Serves);
+    world.clocks().pass(60);
+    let mut later = Agent::registered(&world, "i-2").await.unwrap();
+    back_up(&mut world).await;
+    later.refresh(&world).await.unwrap();
+    restore(&mut world).await;
+    assert_eq!(codes(world.mint(present(&later)).await), ["AUTHORITY_STOPPED"], "this one was lost");
+}
+
+#[tokio::test]
+async fn an_operator_accepts_the_later_keys_that_were_seen_and_no_others() {
+    let mut world = World::with_policy(Where::SoftHsm, &policy("")).await;
+    Agent::registered(&world, "i-0").await.unwrap();
+    let rotate = async |world: &World| {
+        world.prepare_epoch(0).await.unwrap();
+        world.activate_epoch(2, false).await.unwrap();
+    };
+    back_up(&mut world).await;
+    rotate(&world).await;
+    restore(&mut world).await;
+    assert_eq!(standing(&world), Standing::Stopped);
+    world.clocks().pass(60);
+    resume(&world).await.unwrap();
+    world.restart().await;
+    assert_eq!(standing(&world), Standing::Serves, "this one is accepted");
+    back_up(&mut world).await;
+    rotate(&world).await;
+    restore(&mut world).await;
+    assert_eq!(standing(&world), Standing::Stopped, "the other one was not there when the operator looked");
+    assert_eq!(alarms(&world.log_after_stop().await), ["database-restored"; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_away_at_the_start_is_asked_for_later_keys_when_it_is_back() {
+    let mut world = World::replicated(&policy("")).await;
+    Agent::registered(&world, "i-0").await.unwrap();
+    back_up(&mut world).await;
+    world.prepare_epoch(0).await.unwrap();
+    world.activate_epoch(2, false).await.unwrap();
+    // The first token made the key; the other one has the key of the epoch before alone.
+    world.hurry(Duration::from_millis(20));
+    world.devices()[0].away(Absence { code: CKR_DEVICE_ERROR, sessions: Sessions::Die });
+    restore(&mut world).await;
+    assert_eq!(standing(&world), Standing::Serves, "nobody knows yet");
+    world.mint(register("i-1", &key())).await.unwrap();
+    world.devices()[0].restore();
+    let began = Instant::now();
+    while standing(&world) == Standing::Serves {
+        assert!(began.elapsed() < Duration::from_secs(40), "it is asked when it is back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(codes(world.mint(register("i-2", &key())).await), ["AUTHORITY_STOPPED"]);
+    assert_eq!(alarms(&world.log_after_stop().await), ["database-restored"]);
 }

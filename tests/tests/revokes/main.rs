@@ -331,7 +331,7 @@ async fn an_operator_revokes_the_intermediate_of_any_epoch_that_is_over_and_of_n
     assert!(printed.contains(&serial) && printed.contains("Key Compromise") && crl.entries == 2, "{printed}");
     let log = world.log_after_stop().await;
     let commands: Vec<_> = log.of_type("operator-command").collect();
-    assert_eq!(commands.len(), 3);
+    assert_eq!(commands.len(), 2, "who asks again commands nothing");
     assert_eq!(
         (&commands[0]["selection"][0], &commands[0]["reason"]),
         (&"epoch:1".into(), &"its key was stolen".into())
@@ -413,4 +413,30 @@ async fn of_racing_crls_and_revocations_each_crl_lists_all_that_its_entry_says()
         }
     }
     assert_eq!(number, last.number);
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_runs_ahead_makes_no_certificate_ended_and_what_is_revoked_meanwhile_is_listed() {
+    for place in EVERYWHERE {
+        let mut world = World::with_policy(place, &weekly()).await;
+        let minted = world.mint(Asked::sports_api().request()).await.unwrap();
+        let ahead = 400 * 86_400;
+        world.clocks().leap(ahead);
+        let revoked = world.core().revoke_certificate(AUTHORITY, EPOCH, serial(&minted), REASON, BY).await.unwrap();
+        assert!(!revoked.before);
+        assert!(world.core().sign_crl(AUTHORITY, EPOCH, None).await.is_err(), "with such a clock nothing is signed");
+        world.clocks().leap(-ahead);
+        world.stop().await;
+        world.start_with(false, true).await.unwrap();
+        assert_eq!(world.core().sign_crl(AUTHORITY, EPOCH, None).await.unwrap().entries, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_has_ended_by_a_clock_that_can_be_trusted_is_not_revoked() {
+    let world = World::with_policy(Where::Software, &weekly()).await;
+    let minted = world.mint(Asked::sports_api().request()).await.unwrap();
+    world.clocks().pass(100 * 86_400);
+    let refused = world.core().revoke_certificate(AUTHORITY, EPOCH, serial(&minted), REASON, BY).await.unwrap_err();
+    assert_eq!(codes(&refused), [ReasonCode::CertificateUnknown]);
 }

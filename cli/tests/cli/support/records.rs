@@ -89,10 +89,14 @@ impl State {
             return Err(Status::not_found("there is no such instance"));
         }
         let instance = Some(instance("i-2", InstanceState::Revoked));
-        Ok(Response::new(ShowInstanceResponse {
-            instance,
-            certificates: vec![certificate(0x22, true), certificate(0x21, true)],
-        }))
+        // One certificate with each answer, and an answer without any in between.
+        let (certificates, next) = match request.before_index {
+            0 => (vec![certificate(0x22, true)], Some(0x22)),
+            0x22 => (Vec::new(), Some(0x21)),
+            0x21 => (vec![certificate(0x20, true)], None),
+            _ => (Vec::new(), None),
+        };
+        Ok(Response::new(ShowInstanceResponse { instance, certificates, next }))
     }
 
     pub(super) fn revoke_instance(&self, request: &RevokeInstanceRequest) -> Response<RevokeInstanceResponse> {

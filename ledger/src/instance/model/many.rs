@@ -31,19 +31,19 @@ fn all_certificates_of_an_instance_are_revoked_however_many_there_are() {
         // One that nobody can read stops nothing.
         real.connection.execute(sql, rusqlite::params![[0_u8; 30], 50]).unwrap();
         let at = UnixMillis(now * 1_000);
-        let revoked = real.batch(|batch| batch.revoke_instance(&command(0), at).unwrap());
+        let revoked = real.batch(|batch| batch.revoke_instance(&command(0), at.into()).unwrap());
         assert!(matches!(revoked, InstanceRevoked::Now { certificates: 1_000, left: 1_501, .. }), "{revoked:?}");
         let allowed = real.batch(|batch| batch.allow_instance(&command(0), at).unwrap());
         assert!(matches!(allowed, Allowed::Unfinished(_)), "{allowed:?}");
         if by_hand {
             for (now, then) in [(1_000, 501), (500, 0), (0, 0)] {
-                let again = real.batch(|batch| batch.revoke_instance(&command(0), at).unwrap());
+                let again = real.batch(|batch| batch.revoke_instance(&command(0), at.into()).unwrap());
                 let InstanceRevoked::Before { certificates, left, .. } = again else { panic!("{again:?}") };
                 assert_eq!((certificates, left), (now, then));
             }
         } else {
             let mut steps = 0;
-            while real.batch(|batch| batch.go_on_revoking(at, 64).unwrap()) {
+            while real.batch(|batch| batch.go_on_revoking(at.into(), 64).unwrap()) {
                 steps += 1;
             }
             assert_eq!(steps, 1_501_u32.div_ceil(64));
