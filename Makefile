@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help deps build demo ceremony-demo serve test crashes test-faults test-instances bench bench-instances lint fuzz mutants clean
+.PHONY: help deps build demo ceremony-demo serve test crashes test-faults test-instances bench bench-instances deb test-package lint fuzz mutants clean
 
 CARGO = cargo
 
@@ -17,6 +17,8 @@ help:
 	@echo 'make test-instances  the serial rule of instances, and the whole ledger, against a model, over 10,000 random histories each (minutes); make test does some hundred'
 	@echo 'make bench   the daemon against what its token can do: a table, and run/bench.json (five minutes, after a release build), on a machine that does nothing else'
 	@echo 'make bench-instances  bytes, start and lookups of a ledger with INSTANCES records (100000), on a machine that does nothing else'
+	@echo 'make deb     the Debian package, after a release build'
+	@echo 'make test-package  the package and its units under systemd, in a machine that is thrown away (root; three minutes); PROGRAMS=release tries the release build'
 	@echo 'make lint    formatting, clippy without warnings, licences and duplicate crates'
 	@echo 'make build   the programs hallmarkd and hallmark, in target/debug'
 	@echo 'make fuzz    every fuzz target for a minute (needs cargo-fuzz)'
@@ -69,6 +71,16 @@ INSTANCES = 100000
 bench-instances: deps
 	$(CARGO) build --locked --release -p hallmark-log-bench
 	$${CARGO_TARGET_DIR:-target}/release/hallmark-log-bench instances --instances $(INSTANCES)
+
+deb: deps
+	@scripts/deps package
+	$(CARGO) build --locked --release --bin hallmarkd --bin hallmark --bin hallmark-publish
+	@scripts/deb
+
+PROGRAMS = debug
+
+test-package: build
+	@scripts/test-package $${CARGO_TARGET_DIR:-target}/$(PROGRAMS)
 
 lint: deps
 	$(CARGO) fmt --all --check

@@ -177,3 +177,29 @@ fn the_units_are_such_as_systemd_takes_without_a_word() {
     let of_ours: Vec<_> = said.lines().filter(|line| line.contains("hallmark")).collect();
     assert!(output.status.success() && of_ours.is_empty(), "{said}");
 }
+
+#[test]
+fn the_package_makes_every_user_and_directory_that_the_units_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let names = |path: &str| -> Vec<String> {
+        let text = fs::read_to_string(root.join(path)).unwrap();
+        text.lines().filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned)).collect()
+    };
+    let (users, directories) = (names("packaging/hallmark.sysusers"), names("packaging/hallmark.tmpfiles"));
+    let mut count = 0;
+    for unit in fs::read_dir(root.join("examples/systemd")).unwrap() {
+        let text = fs::read_to_string(unit.unwrap().path()).unwrap();
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            let made = match key {
+                "User" | "Group" | "SocketUser" => &users,
+                "ReadWritePaths" => &directories,
+                _ => continue,
+            };
+            for name in value.split_whitespace().map(|name| name.trim_start_matches('-')) {
+                assert!(made.iter().any(|made| made == name), "`{name}` of {key}= is not made");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 10, "the units name their users otherwise");
+}
