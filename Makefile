@@ -18,7 +18,7 @@ help:
 	@echo 'make bench   the daemon against what its token can do: a table, and run/bench.json (five minutes, after a release build), on a machine that does nothing else'
 	@echo 'make bench-instances  bytes, start and lookups of a ledger with INSTANCES records (100000), on a machine that does nothing else'
 	@echo 'make deb     the Debian package, after a release build'
-	@echo 'make test-package  the package and its units under systemd, in a machine that is thrown away (root; three minutes); PROGRAMS=release tries the release build'
+	@echo 'make test-package  the package and its units under systemd, in a machine that is thrown away (root; minutes); PROGRAMS=release tries the release build'
 	@echo 'make lint    formatting, clippy without warnings, licences and duplicate crates'
 	@echo 'make build   the programs hallmarkd and hallmark, in target/debug'
 	@echo 'make fuzz    every fuzz target for a minute (needs cargo-fuzz)'
