@@ -87,12 +87,16 @@ impl BackendError {
             | Self::SoftwareNotAdmitted
             | Self::TokenAmbiguous { .. }
             | Self::LabelTaken { .. }
-            | Self::NotDestroyable { .. } => ErrorClass::Refused,
+            | Self::NotDestroyable { .. }
+            | Self::NotWrappable { .. }
+            | Self::WrapKeyNotFound { .. } => ErrorClass::Refused,
             Self::Broken { .. }
             | Self::Module { .. }
             | Self::KeyAmbiguous { .. }
             | Self::WrongKey { .. }
             | Self::WrongAttribute { .. }
+            | Self::WrapKeyAmbiguous { .. }
+            | Self::WrapKeyUnfit { .. }
             | Self::PublicKey { .. }
             | Self::File { .. }
             | Self::Unreadable { .. }
@@ -133,6 +137,10 @@ impl BackendError {
             | Self::WrongAttribute { .. }
             | Self::PublicKey { .. }
             | Self::NotDestroyable { .. }
+            | Self::NotWrappable { .. }
+            | Self::WrapKeyNotFound { .. }
+            | Self::WrapKeyAmbiguous { .. }
+            | Self::WrapKeyUnfit { .. }
             | Self::File { .. }
             | Self::Unreadable { .. }
             | Self::Library { .. }

@@ -13,7 +13,7 @@ use hallmark_policy::key::{PublicKey, SpkiDigest};
 use secrecy::SecretString;
 
 use crate::{
-    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey},
+    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrapping},
     choosing::Holders,
     config::{BackendConfig, Choice, SoftwareKeys, TokenConfig},
     crew::Crew,
@@ -85,8 +85,8 @@ impl Keyring {
                 let (crew, keepers) = several::open(tokens, choice, patience)?;
                 Self { crew, keepers: Some(Mutex::new(keepers)), patience, made: Mutex::default() }
             }
-            BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions } => {
-                let token = TokenConfig { module, label, serial, pin, sessions, waived: Vec::new() };
+            BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions, exceptions } => {
+                let token = TokenConfig { module, label, serial, pin, sessions, waived: Vec::new(), exceptions };
                 Self::over(name, move || pkcs11::open(token, false), patience)?
             }
             BackendConfig::Software { .. } if software_keys == SoftwareKeys::Refused => {
@@ -215,6 +215,22 @@ impl Keyring {
         };
         let new = new.clone();
         self.operate(only, "change the PIN", move |backend| backend.change_pin(&new))
+    }
+
+    /// Has the one token wrap, or keep a key that wraps.
+    pub(crate) fn wrapping<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&dyn Wrapping) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let refused = |detail: &str| BackendError::Configuration { detail: detail.to_owned() };
+        let [only] = self.holders().all.as_slice() else {
+            return Err(refused("keys of several tokens are wrapped in one of them, which is named alone"));
+        };
+        self.operate(only, operation, move |backend| match backend.wrapping() {
+            Some(wrapping) => work(wrapping),
+            None => Err(refused("keys in files are not wrapped; they are encrypted already, and copied as they are")),
+        })
     }
 
     /// Lets a key sign no longer: what waits for it is answered [`SignError::NotOpen`], also if it is opened again. One signature for each session may

@@ -12,6 +12,7 @@ mod signer;
 pub(crate) mod survey;
 pub(crate) mod template;
 pub(crate) mod throwaway;
+mod wrapping;
 
 use std::{
     cell::Cell,
@@ -34,7 +35,7 @@ use self::{
     signer::SessionSigner,
 };
 use crate::{
-    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer},
+    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer, Wrapping},
     config::{SESSIONS_MAX, TokenConfig},
     error::BackendError,
     holder::Opened,
@@ -76,8 +77,8 @@ pub(crate) fn open(token: TokenConfig, beside: bool) -> Result<Opened, BackendEr
 
 impl Device {
     fn open(token: TokenConfig, beside: bool) -> Result<Self, BackendError> {
-        let TokenConfig { module, label, serial, pin, sessions: _, waived } = token;
-        let mut access = Access::new(&module, label, serial, pin)?;
+        let TokenConfig { module, label, serial, pin, sessions: _, waived, exceptions } = token;
+        let mut access = Access::new(&module, label, serial, pin)?.excepting(exceptions);
         if beside {
             access = access.beside_others(waived);
         }
@@ -146,9 +147,9 @@ impl Backend for Device {
 
     fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {
         self.anchored_twice(|session| {
-            let waived = self.access.waived();
-            match objects::find(session, reference, expected, waived)?.as_slice() {
-                [found] => objects::check(session, found, reference, waived).map(|()| found.public.clone()),
+            let waived = self.access.waived(expected);
+            match objects::find(session, reference, expected, &waived)?.as_slice() {
+                [found] => objects::check(session, found, reference, &waived).map(|()| found.public.clone()),
                 // Twins, each checked; the first signature tells them apart.
                 [found, ..] => Ok(found.public.clone()),
                 [] => Err(BackendError::KeyNotFound { key: reference.clone() }),
@@ -167,7 +168,7 @@ impl Backend for Device {
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
         let begun = Cell::new(false);
         self.anchored_twice(|session| {
-            let found = match objects::find_one(session, reference, expected, self.access.waived()) {
+            let found = match objects::find_one(session, reference, expected, &self.access.waived(expected)) {
                 // By the first attempt, whose answer was lost; its public half may be left.
                 Err(BackendError::KeyNotFound { .. }) if begun.get() => return objects::remove(session, reference),
                 found => found?,
@@ -231,7 +232,7 @@ impl Backend for Device {
 
     fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
         self.anchored_twice(|session| {
-            let found = objects::find_one(session, reference, expected, self.access.waived())?;
+            let found = objects::find_one(session, reference, expected, &self.access.waived(expected))?;
             objects::guards(session, &found)
         })
     }
@@ -248,6 +249,10 @@ impl Backend for Device {
 
     fn signer(&self) -> Box<dyn Signer> {
         Box::new(SessionSigner::new(&self.access))
+    }
+
+    fn wrapping(&self) -> Option<&dyn Wrapping> {
+        Some(self)
     }
 }
 
