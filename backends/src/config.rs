@@ -49,6 +49,18 @@ pub enum BackendConfig {
     },
 }
 
+impl BackendConfig {
+    /// Keys that are kept less strictly than CA keys are; those of several tokens are named at each.
+    #[must_use]
+    pub fn exceptions(&self) -> Exceptions {
+        match self {
+            Self::Pkcs11 { exceptions, .. } => exceptions.clone(),
+            Self::Replicated { tokens, .. } => tokens.first().map(|token| token.exceptions.clone()).unwrap_or_default(),
+            Self::Software { .. } => Exceptions::default(),
+        }
+    }
+}
+
 /// One token, and the way into it.
 #[derive(Clone, Debug)]
 pub struct TokenConfig {
@@ -128,6 +140,15 @@ impl Exception {
         match self {
             Self::Wrappable => "wrappable",
             Self::Restored => "restored",
+        }
+    }
+
+    /// What it means, as a sentence's end after the key.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Wrappable => "may leave its token in wrapped form: whoever has the PIN, and a key that may wrap it, can take it out",
+            Self::Restored => "came out of a backup: it was outside of every token in wrapped form, and its history here proves nothing",
         }
     }
 

@@ -39,6 +39,7 @@ pub mod offline;
 pub mod oid;
 mod overlap;
 pub mod owner;
+mod possession;
 pub mod profile;
 mod readback;
 mod reading;
@@ -59,6 +60,7 @@ pub use approved::{
 pub use bounds::Bounds;
 pub use caller::Caller;
 pub use certification_request::decide_request;
+pub use possession::decide_possession;
 pub use claim::ClaimInput;
 pub use csr::CSR_BYTES_MAX;
 pub use decide::{Issuer, admit, decide, facts, may_refresh, provider};

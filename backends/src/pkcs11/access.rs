@@ -82,6 +82,11 @@ impl Access {
         Self { exceptions, ..self }
     }
 
+    /// What somebody said need not hold of this key.
+    pub(super) fn excepted(&self, key: SpkiDigest) -> Vec<Waiver> {
+        self.exceptions.waived(key)
+    }
+
     /// What need not hold of this key here.
     pub(super) fn waived(&self, key: SpkiDigest) -> Vec<Waiver> {
         let mut waived = self.exceptions.waived(key);

@@ -160,7 +160,8 @@ impl Backend for Device {
     fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError> {
         self.anchored_twice(|session| {
             let found = objects::find_unproven(session, reference)?;
-            objects::check_made(session, &found, reference, purpose)?;
+            let excepted = self.access.excepted(found.public.digest());
+            objects::check_made(session, &found, reference, purpose, &excepted)?;
             Ok(found.public)
         })
     }
@@ -325,7 +326,7 @@ fn generate_pair(
     begun.set(Some(reference.clone()));
     make(session, &id, request)?;
     let found = objects::find_unproven(session, &reference)?;
-    objects::check_made(session, &found, &reference, request.purpose)?;
+    objects::check_made(session, &found, &reference, request.purpose, &[])?;
     let public = found.public;
     if public.kind() != request.kind {
         return Err(BackendError::WrongAttribute {

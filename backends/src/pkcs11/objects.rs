@@ -132,14 +132,15 @@ pub(crate) fn check(
     same_key(session, found, key)
 }
 
-/// As [`check`], for a key that was made for a known purpose.
+/// As [`check`], for a key that was made for a known purpose. `excepted`: what need not hold of it, beside what follows from the purpose.
 pub(crate) fn check_made(
     session: &Session,
     found: &Found,
     key: &KeyReference,
     purpose: KeyPurpose,
+    excepted: &[Waiver],
 ) -> Result<(), BackendError> {
-    check(session, found, key, purpose.waived())?;
+    check(session, found, key, &[purpose.waived(), excepted].concat())?;
     template::lets_wrap(purpose).into_iter().try_for_each(|wanted| check_one(session, found, key, wanted))?;
     check_one(session, found, key, template::needed_for(purpose))
 }

@@ -11,7 +11,7 @@ use std::{
 
 use hallmark_ceremony::{
     CeremonyError, Confirmation, Fact, People, Step, Witness,
-    quorum::{QuorumRecord, ShareError},
+    quorum::{QuorumRecord, ShareError, Shared},
 };
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 use secrecy::SecretString;
@@ -120,7 +120,11 @@ impl People for Terminal<'_> {
         }
         let (next, of, set) = (have + 1, record.threshold, record.set());
         let silence = Silence::begin()?;
-        prompt(&format!("Share {next} of {of}, set {set}: number and words (nothing is shown): "));
+        let what = match record.shared {
+            Shared::Pin => "",
+            Shared::WrapKey => " of the wrap key",
+        };
+        prompt(&format!("Share {next} of {of}{what}, set {set}: number and words (nothing is shown): "));
         let typed = line();
         drop(silence);
         say("");

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Kills a ceremony while its witnesses are asked about the `step`-th of its steps.
-fn kill_before(hall: &Hall, file: &str, step: usize) {
+pub(crate) fn kill_before(hall: &Hall, file: &str, step: usize) {
     let mut child = hall.begin(&["run", "--countdown", "0", file]);
     let (mut stdin, mut stderr) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
     stdin.write_all("AL\nGH\n".repeat(step - 1).as_bytes()).unwrap();
@@ -29,7 +29,7 @@ fn kill_before(hall: &Hall, file: &str, step: usize) {
 
 /// Interrupts ceremonies of `kind` at each step, and has them go on. `prepare` lays out what they need and gives the name of the file;
 /// `check` looks at what is there in the end.
-fn at_each_step(steps: usize, prepare: impl Fn(&Hall) -> String, check: impl Fn(&Hall)) {
+pub(crate) fn at_each_step(steps: usize, prepare: impl Fn(&Hall) -> String, check: impl Fn(&Hall)) {
     for step in 1..=steps {
         let hall = Hall::new();
         let name = prepare(&hall);

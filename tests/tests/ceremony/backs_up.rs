@@ -1,0 +1,428 @@
+//! Keys that leave a token in wrapped form, and come back into another when the first is gone.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use hallmark_faulty::{Effect, Function, When, cryptoki_sys};
+use hallmark_test_token::Token;
+use hallmark_tests::tools::{attempt, der, from_hex, sha256};
+
+use crate::{
+    hall::{Came, Hall, WITNESSES},
+    interrupted::{at_each_step, kill_before},
+};
+
+/// `[task.root]` of a root that can be wrapped.
+const ROOT: &str = "[task.root]\nlabel = \"athenz-root\"\nwrappable = \"by-any\"\ncertificate = \"out/athenz.pem\"\n";
+
+/// A wrap key that two of three custodians have together.
+const SPLIT: &str = "[task.wrap-key]\nlabel = \"wrap\"\nthreshold = 2\nrecord = \"out/wrap.json\"\ncustodian = [\n\
+                     { name = \"Ada\", share = \"out/ada.html\" },\n{ name = \"Grace\", share = \"out/grace.html\" },\n\
+                     { name = \"Emmy\", share = \"out/emmy.html\" },\n]\n";
+
+const BY_TOKEN: &str = "wrap-key = \"wrap\"";
+const BY_QUORUM: &str = "quorum = \"out/wrap.json\"";
+
+/// What `[task.backup]` and `[task.restore]` call the key.
+fn named(hall: &Hall) -> String {
+    let of = |name: &str| hall.fact("athenz-root", "generate", name);
+    format!("key = \"{}\"\nspki-sha256 = \"{}\"\n", of("key"), of("spki-sha256"))
+}
+
+fn backup(hall: &Hall, by: &str) -> String {
+    format!("[task.backup]\n{}{by}\nbackup = \"out/root.backup\"\n", named(hall))
+}
+
+fn restore(hall: &Hall, by: &str) -> String {
+    let sha256 = hallmark_policy::hex(&sha256(&fs::read(hall.path("out/root.backup")).unwrap()));
+    format!("[task.restore]\nbackup = \"out/root.backup\"\nbackup-sha256 = \"{sha256}\"\n{}{by}\n", named(hall))
+}
+
+/// The words on the pages of these custodians, as files for `--share`.
+fn shares(hall: &Hall, names: &[&str]) -> Vec<String> {
+    let share = |name: &&str| {
+        let page = hall.read(&format!("out/{name}.html"));
+        assert!(page.contains("bring the wrap key") && !page.contains("open the token"));
+        let words: Vec<&str> =
+            page.split("</small> ").skip(1).map(|part| part.split("</td>").next().unwrap()).collect();
+        let number = page.split("type the number ").nth(1).unwrap().split(' ').next().unwrap();
+        hall.write(&format!("{name}.txt"), &format!("{number} {}", words.join(" ")));
+        ["--share".to_owned(), hall.text(&format!("{name}.txt"))]
+    };
+    names.iter().flat_map(share).collect()
+}
+
+fn run_with(hall: &Hall, file: &str, shares: &[String]) -> Came {
+    let mut arguments = vec!["run", "--unattended", file];
+    arguments.extend(shares.iter().map(String::as_str));
+    hall.ceremony(&arguments)
+}
+
+/// A root that can be wrapped, and a wrap key.
+fn prepared() -> Hall {
+    let hall = Hall::new();
+    hall.run(&hall.file("athenz-root", "athenz", ROOT)).good();
+    hall.run(&hall.file("wrap", "athenz", SPLIT)).good();
+    hall
+}
+
+/// The same, with a backup.
+fn backed_up() -> Hall {
+    let hall = prepared();
+    let file = hall.file("backup", "athenz", &backup(&hall, BY_TOKEN));
+    hall.run(&file).good();
+    hall
+}
+
+/// The root's next CRL, signed in this token.
+fn crl(hall: &Hall, token: &Token, name: &str, because: &str) -> String {
+    let exception = format!(
+        "[[device.exception]]\nspki-sha256 = \"{}\"\nbecause = \"{because}\"\n[log]",
+        hall.fact("athenz-root", "generate", "spki-sha256")
+    );
+    let task = format!("[task.crl]\nissuer = \"out/athenz.pem\"\ncrl = \"out/{name}.crl\"\n");
+    let file = hall.file_in(token, name, "athenz", &task);
+    let text = hall.read(&format!("{name}.toml"));
+    hall.write(&format!("{name}.toml"), &text.replacen("[log]", &exception, 1));
+    file
+}
+
+fn verifies(hall: &Hall, name: &str) {
+    let (path, issuer) = (hall.text(&format!("out/{name}.crl")), hall.text("out/athenz.pem"));
+    let (_, said) = attempt("openssl", &["crl", "-in", &path, "-noout", "-CAfile", &issuer]);
+    assert!(said.contains("verify OK"), "{said}");
+}
+
+#[test]
+fn a_root_whose_token_is_gone_signs_on_in_another() {
+    let hall = backed_up();
+    hall.run(&crl(&hall, &hall.token, "first", "wrappable")).good();
+    verifies(&hall, "first");
+    let second = Token::make("second");
+    let file = hall.file_in(&second, "wrap-again", "athenz", "[task.wrap-key]\nlabel = \"wrap\"\nquorum = \"out/wrap.json\"\n");
+    run_with(&hall, &file, &shares(&hall, &["emmy", "ada"])).good();
+    let file = hall.file_in(&second, "restore", "athenz", &restore(&hall, BY_TOKEN));
+    let came = hall.run(&file).good();
+    assert!(came.stderr.contains("asks for nothing"), "{}", came.stderr);
+    assert_eq!(second.labels(), ["athenz-root"]);
+    hall.run(&crl(&hall, &second, "second", "restored")).good();
+    verifies(&hall, "second");
+    for name in ["athenz-root", "wrap", "backup", "wrap-again", "restore", "first", "second"] {
+        hall.verify(name).good();
+    }
+    assert_eq!(fs::metadata(hall.path("out/root.backup")).unwrap().permissions().mode() & 0o777, 0o400);
+    assert_eq!(hall.fact("restore", "read-back", "CKA_EXTRACTABLE"), "false");
+    assert_eq!(hall.fact("athenz-root", "read-back", "CKA_EXTRACTABLE"), "true");
+    assert!(hall.fact("athenz-root", "generate", "wrappable").contains("whoever logs in can take it out"));
+    for name in ["athenz-root", "restore"] {
+        let transcript = hall.text(&format!("{name}.transcript.json"));
+        let log = [hall.text("log/public"), hall.text("log/log.vkey")];
+        let came = hall.ceremony(&["verify", &transcript, "--log", &log[0], "--key", &log[1], "--device"]).good();
+        assert!(came.stderr.contains("the token holds"), "{}", came.stderr);
+    }
+}
+
+#[test]
+fn custodians_bring_the_wrap_key_for_one_call_and_it_stays_in_no_token() {
+    let hall = prepared();
+    let (second, third) = (Token::make("second"), Token::make("third"));
+    let file = hall.file("backup", "athenz", &backup(&hall, BY_QUORUM));
+    hall.run(&file).refused(2, "0 of 2 shares were given with --share");
+    run_with(&hall, &file, &shares(&hall, &["ada", "grace"])).good();
+    let by_quorum = fs::read(hall.path("out/root.backup")).unwrap();
+    // Those of the token's own wrap key are the same bytes.
+    let again = backup(&hall, BY_TOKEN).replace("root.backup", "again.backup");
+    hall.run(&hall.file("again", "athenz", &again)).good();
+    assert_eq!(fs::read(hall.path("out/again.backup")).unwrap(), by_quorum);
+    let file = hall.file_in(&second, "restore", "athenz", &restore(&hall, BY_QUORUM));
+    run_with(&hall, &file, &shares(&hall, &["grace", "emmy"])).good();
+    assert_eq!(second.labels(), ["athenz-root"]);
+    let file = hall.file_in(&second, "no-wrap-key", "athenz", &backup(&hall, BY_TOKEN).replace("root.backup", "b"));
+    hall.run(&file).refused(3, "cannot leave its token");
+    let file = hall.file_in(&third, "none", "athenz", &restore(&hall, BY_TOKEN));
+    hall.run(&file).refused(3, "the token has no wrap key called `wrap`");
+    assert!(third.labels().is_empty());
+    for name in ["backup", "again", "restore"] {
+        hall.verify(name).good();
+    }
+    for public in ["backup.transcript.json", "out/wrap.json", "out/root.backup", "log/journals/backup.journal"] {
+        let text = hall.read(public);
+        let words = hall.read("ada.txt");
+        assert!(!text.contains(&words[2..]), "{public} has no secret");
+    }
+}
+
+#[test]
+fn an_extractable_root_signs_nothing_for_a_file_that_does_not_name_it() {
+    let hall = prepared();
+    let crl_task = "[task.crl]\nissuer = \"out/athenz.pem\"\ncrl = \"out/root.crl\"\n";
+    let came = hall.run(&hall.file("crl", "athenz", crl_task)).refused(3, "CKA_EXTRACTABLE = true");
+    assert!(came.stderr.contains("name it in [[device.exception]]"), "{}", came.stderr);
+    hall.run(&crl(&hall, &hall.token, "other", "restored")).refused(3, "CKA_EXTRACTABLE = true");
+    assert!(!hall.path("out/root.crl").exists());
+}
+
+#[test]
+fn a_key_that_was_not_made_to_be_wrapped_is_never_wrapped_and_the_log_does_not_say_it_was() {
+    let hall = Hall::new();
+    hall.run(&hall.file("athenz-root", "athenz", &ROOT.replace("wrappable = \"by-any\"\n", ""))).good();
+    hall.run(&hall.file("wrap", "athenz", "[task.wrap-key]\nlabel = \"wrap\"\n")).good();
+    let came = hall.run(&hall.file("backup", "athenz", &backup(&hall, BY_TOKEN)));
+    came.refused(3, "CKA_EXTRACTABLE = false, which nothing changes");
+    assert!(!hall.path("out/root.backup").exists());
+    let log = fs::read_dir(hall.path("log/public")).unwrap().count();
+    assert!(log > 0);
+    assert!(!log_says(&hall, "backed-up"));
+}
+
+/// Whether a word stands in the entries of the log.
+fn log_says(hall: &Hall, word: &str) -> bool {
+    fn files(path: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
+            match entry.path() {
+                path if path.is_dir() => files(&path, found),
+                path => found.push(path),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    files(&hall.path("log/public"), &mut found);
+    let has = |path: &std::path::PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap()).contains(word);
+    found.iter().any(has)
+}
+
+#[test]
+fn a_backup_that_was_altered_restores_nothing() {
+    let hall = backed_up();
+    let second = Token::make("second");
+    let good = hall.read("out/root.backup");
+    let task = restore(&hall, BY_QUORUM);
+    fs::set_permissions(hall.path("out/root.backup"), fs::Permissions::from_mode(0o600)).unwrap();
+    let shares = shares(&hall, &["ada", "grace"]);
+    let file = hall.file_in(&second, "restore", "athenz", &task);
+    // One byte, anywhere: the file is not the one that was reviewed.
+    for at in [2, good.len() / 2, good.len() - 2] {
+        let mut altered = good.clone().into_bytes();
+        altered[at] ^= 1;
+        fs::write(hall.path("out/root.backup"), &altered).unwrap();
+        run_with(&hall, &file, &shares).refused(1, "is another than the file says: its SHA-256 is");
+    }
+    // The same where somebody had that reviewed.
+    let wrapped = good.split("\"wrapped\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let flip = |text: &str| text.replacen(&text[..1], if text.starts_with('0') { "1" } else { "0" }, 1);
+    let (altered, digest) = (flip(wrapped), |hex: &str| hallmark_policy::hex(&sha256(&from_hex(hex))));
+    let cases = [
+        (good.replace(wrapped, &altered), 2, "is no backup of a key"),
+        (good.replace(wrapped, &altered).replace(&digest(wrapped), &digest(&altered)), 3, "C_UnwrapKey answered"),
+        (good.replace("athenz-root", "athenz-r00t"), 1, "its key is pkcs11:id="),
+        (format!("{good} "), 2, "is no backup of a key"),
+        (good.replace("AES_KEY_WRAP_PAD", "AES_KEY_WRAP"), 2, "is no backup of a key"),
+    ];
+    for (number, (text, code, sentence)) in cases.into_iter().enumerate() {
+        hall.write("out/root.backup", &text);
+        let name = format!("restore-{number}");
+        let file = hall.file_in(&second, &name, "athenz", &restore(&hall, BY_QUORUM));
+        run_with(&hall, &file, &shares).refused(code, sentence);
+        assert!(second.labels().is_empty(), "{sentence}");
+    }
+    hall.write("out/root.backup", &good);
+    run_with(&hall, &file, &shares).good();
+    assert_eq!(second.labels(), ["athenz-root"]);
+}
+
+#[test]
+fn a_public_key_that_is_not_the_wrapped_key_s_is_found_out_by_the_proof() {
+    let hall = backed_up();
+    hall.run(&hall.file("old-root", "old", &ROOT.replace("athenz", "old"))).good();
+    let second = Token::make("second");
+    let other = hall.read("old-root.transcript.json");
+    let spki_of = |certificate: &str| {
+        let (_, text) = attempt("openssl", &["x509", "-in", &hall.text(certificate), "-pubkey", "-noout"]);
+        hallmark_policy::hex(&der("PUBLIC KEY", &text))
+    };
+    assert!(other.contains("old-root"));
+    let text = hall.read("out/root.backup").replace(&spki_of("out/athenz.pem"), &spki_of("out/old.pem"));
+    fs::set_permissions(hall.path("out/root.backup"), fs::Permissions::from_mode(0o600)).unwrap();
+    hall.write("out/root.backup", &text);
+    let (own, others) =
+        (hall.fact("athenz-root", "generate", "spki-sha256"), hall.fact("old-root", "generate", "spki-sha256"));
+    let task = restore(&hall, BY_QUORUM).replace(&own, &others);
+    let file = hall.file_in(&second, "restore", "athenz", &task);
+    run_with(&hall, &file, &shares(&hall, &["ada", "grace"])).refused(3, "the key did not sign");
+    assert!(!hall.path("restore.transcript.json").exists());
+}
+
+#[test]
+fn another_wrap_key_and_shares_of_another_set_are_told_before_anything_is_unwrapped() {
+    let hall = backed_up();
+    let second = Token::make("second");
+    hall.run(&hall.file_in(&second, "own", "athenz", "[task.wrap-key]\nlabel = \"wrap\"\n")).good();
+    let file = hall.file_in(&second, "restore", "athenz", &restore(&hall, BY_TOKEN));
+    hall.run(&file).refused(1, "it is another wrap key: its check value is");
+    let others = SPLIT.replace("\"wrap\"", "\"wrap-2\"").replace("out/", "out/2-");
+    hall.run(&hall.file("wrap-2", "athenz", &others)).good();
+    let file = hall.file_in(&second, "restore-2", "athenz", &restore(&hall, BY_QUORUM));
+    let foreign = [shares(&hall, &["ada"]), shares(&hall, &["2-grace"])].concat();
+    run_with(&hall, &file, &foreign).refused(1, "share 2 is not one of this set");
+    let wrong = restore(&hall, "quorum = \"out/2-wrap.json\"");
+    let file = hall.file_in(&second, "restore-3", "athenz", &wrong);
+    run_with(&hall, &file, &shares(&hall, &["2-ada", "2-grace"])).refused(1, "it is another wrap key");
+    assert!(second.labels().is_empty());
+    // A record of a PIN has no wrap key, and the other way round.
+    let text = hall.read("wrap.toml").replace("pin-file = \"pin\"", "pin-quorum = \"out/wrap.json\"");
+    hall.write("pin.toml", &text.replace("\"wrap\"", "\"wrap-3\"").replace("out/", "out/3-").replace("out/3-wrap.json\"\n[log]", "out/wrap.json\"\n[log]"));
+    hall.run(&hall.text("pin.toml")).refused(2, "is no record of a quorum");
+}
+
+#[test]
+fn labels_and_files_that_are_taken_are_left_as_they_are() {
+    let hall = backed_up();
+    hall.run(&hall.file("twice", "athenz", "[task.wrap-key]\nlabel = \"wrap\"\n")).refused(1, "an object called `wrap` already");
+    let file = hall.file("restore", "athenz", &restore(&hall, BY_TOKEN));
+    hall.ceremony(&["plan", &file]).refused(1, "an object called `athenz-root` already");
+    hall.run(&file).refused(1, "an object called `athenz-root` already");
+    hall.run(&hall.file("backup-2", "athenz", &backup(&hall, BY_TOKEN))).refused(2, "the backup `");
+    assert_eq!(hall.keys(), ["athenz-root"]);
+}
+
+#[test]
+fn a_device_that_does_not_wrap_says_so_in_the_plan() {
+    let hall = backed_up();
+    hall.device.fault(Function::GetMechanismInfo, When::Always, Effect::Refuse(cryptoki_sys::CKR_MECHANISM_INVALID));
+    for (name, task, sentence) in [
+        ("b", backup(&hall, BY_TOKEN).replace("root.backup", "b"), "it wraps no keys (CKM_AES_KEY_WRAP_PAD)"),
+        ("w", "[task.wrap-key]\nlabel = \"w\"\n".to_owned(), "it neither wraps keys nor brings wrapped ones in"),
+    ] {
+        let file = hall.file_behind_the_device(name, "athenz", &task);
+        hall.ceremony(&["plan", &file]).refused(1, sentence);
+    }
+    hall.device.mend();
+    let file = hall.file_behind_the_device("good", "athenz", &backup(&hall, BY_TOKEN).replace("root.backup", "g"));
+    let came = hall.ceremony(&["plan", &file]).good();
+    assert!(came.stderr.contains("wrap        write into the log that the key leaves the token in wrapped form"), "{}", came.stderr);
+}
+
+#[test]
+fn a_device_that_fails_while_it_wraps_or_unwraps_goes_on_when_it_is_back() {
+    let hall = prepared();
+    let file = hall.file_behind_the_device("backup", "athenz", &backup(&hall, BY_TOKEN));
+    hall.device.fault(Function::WrapKey, When::Always, Effect::Refuse(cryptoki_sys::CKR_DEVICE_REMOVED));
+    hall.run(&file).refused(3, "CKR_DEVICE_REMOVED");
+    assert!(!hall.path("out/root.backup").exists());
+    hall.device.mend();
+    hall.run(&file).good();
+    hall.verify("backup").good();
+}
+
+#[test]
+fn what_the_device_did_before_the_program_died_is_taken_up_by_a_restoration() {
+    for (function, effect) in [
+        (Function::UnwrapKey, Effect::Crash),
+        (Function::UnwrapKey, Effect::CrashAfter),
+        (Function::CreateObject, Effect::Crash),
+        (Function::CreateObject, Effect::CrashAfter),
+        (Function::Sign, Effect::CrashAfter),
+    ] {
+        let hall = backed_up();
+        let second = Token::make("second");
+        // The device that fails sees the tokens that there were when it was first used.
+        let device = hallmark_faulty::Device::new();
+        let file = hall.file_in(&second, "restore", "athenz", &restore(&hall, BY_TOKEN));
+        hall.run(&hall.file_in(&second, "wrap-again", "athenz", "[task.wrap-key]\nlabel = \"wrap\"\nquorum = \"out/wrap.json\"\n"));
+        let again = hall.text("wrap-again.toml");
+        run_with(&hall, &again, &shares(&hall, &["ada", "grace"])).good();
+        let text = hall.read("restore.toml").replacen(hallmark_test_token::MODULE, device.module().to_str().unwrap(), 1);
+        hall.write("restore.toml", &text);
+        device.fault(function, When::Nth(1), effect.clone());
+        let came = hall.run(&file);
+        assert_eq!(came.code, -1, "{function:?} {effect:?} kills it: {}", came.stderr);
+        device.mend();
+        hall.run(&file).good();
+        hall.verify("restore").good();
+        assert_eq!(second.labels(), ["athenz-root"]);
+        hall.run(&crl(&hall, &second, "after", "restored")).good();
+        verifies(&hall, "after");
+    }
+}
+
+#[test]
+fn a_wrap_key_goes_on_whichever_step_it_is_killed_at_and_its_shares_are_those_of_the_token_s() {
+    for step in 1..=10 {
+        let hall = Hall::new();
+        hall.run(&hall.file("athenz-root", "athenz", ROOT)).good();
+        let file = hall.file("wrap", "athenz", &format!("{WITNESSES}{SPLIT}"));
+        kill_before(&hall, &file, step);
+        hall.attended(&file).good();
+        hall.verify("wrap").good();
+        let shares = shares(&hall, &["grace", "emmy"]);
+        hall.run(&hall.file("by-token", "athenz", &backup(&hall, BY_TOKEN).replace("root.backup", "t"))).good();
+        let file = hall.file("by-quorum", "athenz", &backup(&hall, BY_QUORUM).replace("root.backup", "q"));
+        run_with(&hall, &file, &shares).good();
+        assert_eq!(hall.read("out/t"), hall.read("out/q"), "killed before step {step}");
+    }
+}
+
+#[test]
+fn a_backup_and_a_restoration_go_on_whichever_step_they_are_killed_at() {
+    let backup = |hall: &Hall| {
+        hall.run(&hall.file("athenz-root", "athenz", ROOT)).good();
+        hall.run(&hall.file("wrap", "athenz", "[task.wrap-key]\nlabel = \"wrap\"\n")).good();
+        hall.file("backup", "athenz", &backup(hall, BY_TOKEN));
+        "backup".to_owned()
+    };
+    at_each_step(9, backup, |hall| assert!(hall.path("out/root.backup").exists()));
+    let second = std::cell::RefCell::new(None);
+    let restoration = |hall: &Hall| {
+        hall.run(&hall.file("athenz-root", "athenz", ROOT)).good();
+        hall.run(&hall.file("wrap", "athenz", SPLIT)).good();
+        hall.run(&hall.file("backup", "athenz", &self::backup(hall, BY_TOKEN))).good();
+        let token = Token::make("second");
+        let file = hall.file_in(&token, "wrap-again", "athenz", "[task.wrap-key]\nlabel = \"wrap\"\nquorum = \"out/wrap.json\"\n");
+        run_with(hall, &file, &shares(hall, &["ada", "grace"])).good();
+        hall.file_in(&token, "restore", "athenz", &restore(hall, BY_TOKEN));
+        *second.borrow_mut() = Some(token);
+        "restore".to_owned()
+    };
+    at_each_step(13, restoration, |_| {
+        assert_eq!(second.borrow().as_ref().unwrap().labels(), ["athenz-root"]);
+    });
+}
+
+#[test]
+fn mistakes_about_wrapping_are_told_before_anything_is_made() {
+    let hall = backed_up();
+    let key = "[task.key]\nlabel = \"k\"\nkind = \"ecdsa-p256\"\npublic-key = \"out/k\"\n";
+    for (task, said) in [
+        (format!("{key}wrappable = \"yes\"\n"), "`wrappable` is `yes`; it is `by-any` or `by-trusted`"),
+        (format!("{key}wrappable = \"by-any\"\ndestroyable = true\n"), "a copy of it would be left"),
+        ("[task.wrap-key]\nlabel = \"w\"\nthreshold = 2\n".to_owned(), "needs `threshold`, `record` and `custodian`"),
+        (format!("{SPLIT}quorum = \"q\"\n"), "the value is brought or drawn"),
+        (SPLIT.replace("threshold = 2", "threshold = 1"), "`threshold` is 1; it lies between 2 and 15"),
+        (backup(&hall, ""), "one of `wrap-key`, which is in the token, and `quorum`, which brings one, is wanted"),
+        (backup(&hall, &format!("{BY_TOKEN}\n{BY_QUORUM}")), "one of `wrap-key`"),
+        (backup(&hall, BY_TOKEN).replace("key = \"pkcs11:id=", "key = \"software:"), "a key is named"),
+        (restore(&hall, BY_TOKEN).replace("backup-sha256 = \"", "backup-sha256 = \"x"), "is no SHA-256"),
+    ] {
+        let file = hall.file("bad", "athenz", &task);
+        let came = hall.ceremony(&["plan", &file]);
+        assert!(came.code != 0 && came.stderr.contains(said), "{said}\nis not in\n{}", came.stderr);
+    }
+    let file = crl(&hall, &hall.token, "bad-exception", "wrappable");
+    let text = hall.read("bad-exception.toml");
+    hall.write("bad-exception.toml", &text.replace("because = \"wrappable\"", "because = \"it is mine\""));
+    assert_ne!(hall.ceremony(&["plan", &file]).code, 0);
+}
+
+#[test]
+fn a_doctor_says_whether_a_token_wraps_and_which_keys_are_exceptions() {
+    let hall = backed_up();
+    let file = crl(&hall, &hall.token, "crl", "wrappable");
+    let came = doctor(&hall, &file);
+    assert!(came.contains("look: exception: the key with SPKI SHA-256"), "{came}");
+    let came = doctor(&hall, &hall.text("backup.toml"));
+    assert!(came.contains("good: wrapping: it wraps keys and brings wrapped keys in (CKM_AES_KEY_WRAP_PAD)"), "{came}");
+}
+
+fn doctor(hall: &Hall, file: &str) -> String {
+    let output = hall.hallmark().args(["doctor", file]).output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
