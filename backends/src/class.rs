@@ -89,6 +89,7 @@ impl BackendError {
             | Self::LabelTaken { .. }
             | Self::NotDestroyable { .. }
             | Self::NotWrappable { .. }
+            | Self::NotItsHalf { .. }
             | Self::WrapKeyNotFound { .. } => ErrorClass::Refused,
             Self::Broken { .. }
             | Self::Module { .. }
@@ -138,6 +139,7 @@ impl BackendError {
             | Self::PublicKey { .. }
             | Self::NotDestroyable { .. }
             | Self::NotWrappable { .. }
+            | Self::NotItsHalf { .. }
             | Self::WrapKeyNotFound { .. }
             | Self::WrapKeyAmbiguous { .. }
             | Self::WrapKeyUnfit { .. }

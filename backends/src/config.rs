@@ -147,8 +147,12 @@ impl Exception {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Wrappable => "may leave its token in wrapped form: whoever has the PIN, and a key that may wrap it, can take it out",
-            Self::Restored => "came out of a backup: it was outside of every token in wrapped form, and its history here proves nothing",
+            Self::Wrappable => {
+                "may leave its token in wrapped form: whoever has the PIN, and a key that may wrap it, can take it out"
+            }
+            Self::Restored => {
+                "came out of a backup: it was outside of every token in wrapped form, and its history here proves nothing"
+            }
         }
     }
 

@@ -214,6 +214,14 @@ pub enum BackendError {
         /// The key.
         key: KeyReference,
     },
+    /// What comes out of a wrapping is another key.
+    #[error(
+        "what the backup has is not the private key of `{key}`: its curve or its modulus is another; nothing was restored"
+    )]
+    NotItsHalf {
+        /// The key.
+        key: KeyReference,
+    },
     /// No wrap key of that label.
     #[error("the token has no wrap key called `{label}`")]
     WrapKeyNotFound {

@@ -28,6 +28,7 @@ use crate::{
     signature::{Message, Signature},
     software,
     tried::Tried,
+    wrap_key::WrapValue,
 };
 
 /// Threads that sign with software keys.
@@ -419,6 +420,25 @@ pub fn make_throwaway_token(module: &Path, label: &str, pin: &SecretString) -> R
         move || pkcs11::throwaway::make(&module, &label, &pin),
         drop,
     )
+}
+
+/// Makes a wrap key that the token's security officer marks as trusted, under a label that no other has: of this value, or of the token's own random
+/// numbers. No keyring of the token is open in this process.
+///
+/// # Errors
+/// See [`BackendError`]; a wrong PIN is tried once.
+pub fn make_trusted_wrap_key(
+    module: &Path,
+    (token_label, token_serial): (&str, Option<&str>),
+    so_pin: &SecretString,
+    label: &KeyLabel,
+    value: Option<&WrapValue>,
+) -> Result<(), BackendError> {
+    let token = (token_label.to_owned(), token_serial.map(str::to_owned));
+    let (module, so_pin, label, value) = (module.to_owned(), so_pin.clone(), label.clone(), value.cloned());
+    let desk = Desk::open("officer")?;
+    let make = move || pkcs11::officer::make_trusted(&module, token, &so_pin, &label, value.as_ref());
+    desk.run("make a trusted wrap key", Patience::default().start, make, drop)
 }
 
 impl Drop for Keyring {

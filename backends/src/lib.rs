@@ -41,7 +41,7 @@ pub use config::{
     BackendConfig, Choice, Exception, Exceptions, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX, TokenConfig, Waiver,
 };
 pub use error::BackendError;
-pub use keyring::{Done, Health, Keyring, make_throwaway_token, survey};
+pub use keyring::{Done, Health, Keyring, make_throwaway_token, make_trusted_wrap_key, survey};
 pub use pkcs11::survey::{PinState, Survey, WrapAbility};
 pub use queue::QUEUE_JOBS_MAX;
 pub use reference::{ID_BYTES_MAX, KeyLabel, KeyReference, KeyReferenceError, LABEL_BYTES_MAX};

@@ -79,9 +79,15 @@ impl Backup {
         let bytes = output::read(&path)?;
         let found = sha256(&bytes);
         if found != task.sha256 {
-            return Err(CeremonyError::OtherBackup { path, what: "SHA-256", found: hex(&found), wanted: hex(&task.sha256) });
+            return Err(CeremonyError::OtherBackup {
+                path,
+                what: "SHA-256",
+                found: hex(&found),
+                wanted: hex(&task.sha256),
+            });
         }
-        let not_one = || CeremonyError::NotOne { path: path.clone(), wanted: "backup of a key, whole and in canonical JSON" };
+        let not_one =
+            || CeremonyError::NotOne { path: path.clone(), wanted: "backup of a key, whole and in canonical JSON" };
         let read = Self::parse(&bytes).ok_or_else(not_one)?;
         let spki = from_hex(&read.spki).ok_or_else(not_one)?;
         let public = PublicKey::parse(&spki).map_err(|_| not_one())?;
@@ -89,7 +95,9 @@ impl Backup {
         if hex(&sha256(&wrapped)) != read.wrapped_sha256 {
             return Err(not_one());
         }
-        let other = |what, found: String, wanted: String| Err(CeremonyError::OtherBackup { path: path.clone(), what, found, wanted });
+        let other = |what, found: String, wanted: String| {
+            Err(CeremonyError::OtherBackup { path: path.clone(), what, found, wanted })
+        };
         if read.key != task.key.to_string() {
             return other("key", read.key, task.key.to_string());
         }

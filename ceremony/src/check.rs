@@ -250,12 +250,9 @@ pub(crate) fn decide(
             let (policy, name) = (checked.policy()?, checked.authority_name());
             ("the proof of the restored key", decide_possession(policy, name, &backup.public, now))
         }
-        Task::Key(_)
-        | Task::Destroy(_)
-        | Task::LogKey(_)
-        | Task::Quorum(_)
-        | Task::WrapKey(_)
-        | Task::Backup(_) => return Ok(None),
+        Task::Key(_) | Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) | Task::WrapKey(_) | Task::Backup(_) => {
+            return Ok(None);
+        }
     };
     match decision {
         Decision::Approve(approved) => Ok(Some(*approved)),

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use hallmark_backends::{
     BackendConfig, BackendError, Description, Exception, Exceptions, Guard, KeyLabel, KeyPurpose, KeyReference,
-    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, WRAP_MECHANISM, Waiver, survey,
+    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, WRAP_MECHANISM, Waiver, WrapValue, make_trusted_wrap_key,
+    survey,
 };
 use hallmark_policy::{
     hex,
@@ -39,6 +40,8 @@ const PIN_BYTES_MAX: usize = 256;
 pub(crate) struct Device {
     pub(crate) keyring: Keyring,
     pub(crate) description: Description,
+    /// The way in, for whoever has to log in again.
+    pin: SecretString,
     /// Keys that may be kept less strictly than CA keys are, as the file says.
     named: Exceptions,
     /// Those, and the key that the ceremony is about, where that is one.
@@ -117,7 +120,7 @@ impl Device {
 
     /// Logs in with this PIN, once.
     pub(crate) fn open_with(place: &DevicePlace, pin: SecretString) -> Result<Self, CeremonyError> {
-        let (named, exceptions) = (place.exceptions(), place.exceptions());
+        let (named, exceptions, again) = (place.exceptions(), place.exceptions(), pin.clone());
         let config = BackendConfig::Pkcs11 {
             module: place.module.clone(),
             token_label: place.token.clone(),
@@ -128,7 +131,22 @@ impl Device {
         };
         let keyring = Keyring::open_backend(config, SoftwareKeys::Refused)?;
         let description = keyring.describe();
-        Ok(Self { keyring, description, named, exceptions })
+        Ok(Self { keyring, description, pin: again, named, exceptions })
+    }
+
+    /// Logs out, has the security officer make a trusted wrap key, and logs in again.
+    pub(crate) fn make_trusted_wrap_key(
+        self,
+        place: &DevicePlace,
+        so_pin: &SecretString,
+        label: &KeyLabel,
+        value: Option<&WrapValue>,
+    ) -> Result<Self, CeremonyError> {
+        let Self { keyring, pin, .. } = self;
+        // Nobody else may be logged in to the token.
+        drop(keyring);
+        make_trusted_wrap_key(&place.module, (&place.token, Some(&place.serial)), so_pin, label, value)?;
+        Self::open_with(place, pin)
     }
 
     /// The ceremony is about this key, which may be kept less strictly than others.
@@ -260,6 +278,14 @@ pub(crate) fn secret_of_quorum(record: &QuorumRecord, people: &mut dyn People) -
         }
     }
     Ok(record.combine(&shares)?)
+}
+
+/// The security officer's PIN.
+pub(crate) fn so_pin(place: &DevicePlace, people: &mut dyn People) -> Result<SecretString, CeremonyError> {
+    match &place.so_pin_file {
+        Some(path) => pin_of(path),
+        None => people.so_pin(&place.token),
+    }
 }
 
 fn pin_of(path: &Path) -> Result<SecretString, CeremonyError> {

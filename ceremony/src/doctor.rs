@@ -176,13 +176,20 @@ fn wrapping(place: &configured::Device, found: &Survey, findings: &mut Vec<Findi
     if place.wraps && can.len() == 2 {
         findings.push(Finding::good("wrapping", format!("it {} ({WRAP_MECHANISM})", can.join(" and "))));
     } else if place.wraps {
-        let sentence = format!("it {} ({WRAP_MECHANISM})", can.first().copied().unwrap_or("neither wraps keys nor brings them in"));
+        let sentence = format!(
+            "it {} ({WRAP_MECHANISM})",
+            can.first().copied().unwrap_or("neither wraps keys nor brings them in")
+        );
         let hint = "`hallmark ceremony plan` says whether that is enough for this ceremony";
         findings.push(Finding::look("wrapping", sentence, hint));
     }
     for (key, exception) in &place.exceptions {
         let sentence = format!("the key with SPKI SHA-256 {key} {}", exception.meaning());
-        findings.push(Finding::look("exception", sentence, "take the exception away when nobody needs the key any more"));
+        findings.push(Finding::look(
+            "exception",
+            sentence,
+            "take the exception away when nobody needs the key any more",
+        ));
     }
 }
 

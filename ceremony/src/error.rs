@@ -275,7 +275,9 @@ impl CeremonyError {
             Self::OtherBackup { .. } => {
                 "take the file that the ceremony of the backup wrote; its transcript has key and digests"
             }
-            Self::OtherWrapKey { .. } => "name the wrap key, or the quorum, by which it was wrapped; nothing was unwrapped",
+            Self::OtherWrapKey { .. } => {
+                "name the wrap key, or the quorum, by which it was wrapped; nothing was unwrapped"
+            }
             Self::Finished { .. } => {
                 "give a new ceremony a new name; `hallmark ceremony verify` checks the one that is finished"
             }
@@ -299,6 +301,10 @@ fn device_hint(error: &BackendError) -> String {
     match error {
         BackendError::WrongAttribute { attribute, .. } if is_about_wrapping(attribute) => {
             "if a ceremony made it to be wrapped, or restored it, name it in [[device.exception]]; otherwise do not use it"
+                .to_owned()
+        }
+        BackendError::Refused { failure } if failure.answer() == "CKR_KEY_NOT_WRAPPABLE" => {
+            "keys that are wrappable `by-trusted` ones alone want a `wrap-key` that a ceremony made `trusted`; others the device does not wrap"
                 .to_owned()
         }
         BackendError::NotWrappable { .. } => {

@@ -62,6 +62,8 @@ pub struct DevicePlace {
     pub pin_file: Option<PathBuf>,
     /// The record of the quorum that has the PIN: its custodians are asked for their shares. Not beside `pin-file`.
     pub pin_quorum: Option<PathBuf>,
+    /// A file with the security officer's PIN, for a trusted wrap key made without people; it is asked for if not set.
+    pub so_pin_file: Option<PathBuf>,
     /// `[[device.exception]]`: keys that may be kept less strictly than CA keys are, each named.
     #[serde(default)]
     pub exception: Vec<ExceptionTable>,
@@ -118,6 +120,7 @@ impl DevicePlace {
             module: place(&self.module),
             pin_file: self.pin_file.as_ref().map(place),
             pin_quorum: self.pin_quorum.as_ref().map(place),
+            so_pin_file: self.so_pin_file.as_ref().map(place),
             ..self.clone()
         }
     }
@@ -332,6 +335,9 @@ pub struct WrapKeyTable {
     pub custodian: Vec<CustodianTable>,
     /// The record of the quorum that has it from an earlier ceremony.
     pub quorum: Option<PathBuf>,
+    /// Whether the security officer marks it as trusted, so that it wraps keys that are `wrappable` `by-trusted` ones alone. `false` if not set.
+    #[serde(default)]
+    pub trusted: bool,
 }
 
 /// `[task.backup]`.

@@ -175,7 +175,11 @@ fn remarks(ceremony: &Ceremony, survey: Option<&Survey>) -> Vec<String> {
 /// What it means that a key can be wrapped.
 pub(crate) fn wrappable(by: Wrappers) -> &'static str {
     match by {
-        Wrappers::Any => "any wrap key of the token can wrap this key, and whoever has the user PIN can make one: whoever logs in can take it out",
-        Wrappers::Trusted => "a wrap key that the token's security officer has marked as trusted can wrap this key, and no other",
+        Wrappers::Any => {
+            "any wrap key of the token can wrap this key, and whoever has the user PIN can make one: whoever logs in can take it out"
+        }
+        Wrappers::Trusted => {
+            "a wrap key that the token's security officer has marked as trusted can wrap this key, and no other"
+        }
     }
 }

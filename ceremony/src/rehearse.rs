@@ -21,9 +21,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    canonical,
-    check,
-    device,
+    canonical, check, device,
     digest::sha256,
     error::CeremonyError,
     execute,
@@ -174,8 +172,10 @@ pub async fn rehearse_here(ceremony: &Ceremony, scratch: &Path) -> Result<Foreto
             token: TOKEN.to_owned(),
             serial: survey.description.token_serial,
             firmware: None,
-            pin_file: Some(pin_file),
+            pin_file: Some(pin_file.clone()),
             pin_quorum: None,
+            // Such a token has one PIN for everybody.
+            so_pin_file: Some(pin_file),
             exception: ceremony.device.iter().flat_map(|place| place.exception.clone()).collect(),
         });
     }

@@ -84,11 +84,20 @@ pub fn steps(task: &Task) -> &'static [Step] {
         Task::WrapKey(WrapKeyTask { value: WrapKeyValue::Split { .. }, .. }) => {
             &[VALIDATE, REHEARSE, LOG, DEVICE, SPLIT_WRAP_KEY, WRITE, BRING_IN, READ_BACK, DIGESTS, TRANSCRIPT]
         }
-        Task::Backup(_) => {
-            &[VALIDATE, REHEARSE, LOG, DEVICE, READ_BACK_WRAPPABLE, WRAP, WRITE, DIGESTS, TRANSCRIPT]
-        }
+        Task::Backup(_) => &[VALIDATE, REHEARSE, LOG, DEVICE, READ_BACK_WRAPPABLE, WRAP, WRITE, DIGESTS, TRANSCRIPT],
         Task::Restore(_) => &[
-            VALIDATE, REHEARSE, LOG, DEVICE, RESTORE, READ_BACK, BUILD, ENDORSE, COMMIT, PROVE, VERIFY_PROOF, DIGESTS,
+            VALIDATE,
+            REHEARSE,
+            LOG,
+            DEVICE,
+            RESTORE,
+            READ_BACK,
+            BUILD,
+            ENDORSE,
+            COMMIT,
+            PROVE,
+            VERIFY_PROOF,
+            DIGESTS,
             TRANSCRIPT,
         ],
         Task::LogKey(_) => &[VALIDATE, REHEARSE, LOG, DRAW, WRITE, DIGESTS, TRANSCRIPT],

@@ -498,7 +498,9 @@ mod tests {
         let key = PublicKey::parse(&spki).unwrap();
         let digest = key.digest().to_string();
         assert_eq!(SpkiDigest::parse(&digest), Some(key.digest()));
-        for bad in [digest.to_uppercase(), digest[1..].to_owned(), format!("{digest}0"), digest.replacen(|_| true, "g", 1)] {
+        for bad in
+            [digest.to_uppercase(), digest[1..].to_owned(), format!("{digest}0"), digest.replacen(|_| true, "g", 1)]
+        {
             assert_eq!(SpkiDigest::parse(&bad), None, "{bad}");
         }
         assert_eq!(rsa_numbers(key.raw()), Some((modulus.to_vec(), vec![1, 0, 1])));

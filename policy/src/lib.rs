@@ -60,7 +60,6 @@ pub use approved::{
 pub use bounds::Bounds;
 pub use caller::Caller;
 pub use certification_request::decide_request;
-pub use possession::decide_possession;
 pub use claim::ClaimInput;
 pub use csr::CSR_BYTES_MAX;
 pub use decide::{Issuer, admit, decide, facts, may_refresh, provider};
@@ -72,6 +71,7 @@ pub use endorse::{
     stored_serial, stored_subject_is, stored_validity,
 };
 pub use manifest::Manifest;
+pub use possession::decide_possession;
 pub use profile::{Method, Policy};
 pub use reason::{Reason, ReasonCode};
 pub use request::{LABEL_BYTES_MAX, NameInput, REQUEST_ID_BYTES_MAX, Request, RequestInput, SubjectInput};

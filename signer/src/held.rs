@@ -32,19 +32,15 @@ pub fn compare_held(backend: BackendConfig, hand_overs: &[&HandOver]) -> Result<
 fn held(keyring: &Keyring, hand_over: &HandOver, exceptions: &Exceptions) -> Held {
     let mut held = Held::default();
     let told = hand_over.told_key().map_err(|error| error.to_string());
-    let compared = told.and_then(|told| compare(keyring, &told, exceptions, &mut held).map_err(|error| error.to_string()));
+    let compared =
+        told.and_then(|told| compare(keyring, &told, exceptions, &mut held).map_err(|error| error.to_string()));
     if let Err(sentence) = compared {
         held.broken.push(sentence);
     }
     held
 }
 
-fn compare(
-    keyring: &Keyring,
-    told: &ToldKey,
-    exceptions: &Exceptions,
-    held: &mut Held,
-) -> Result<(), BackendError> {
+fn compare(keyring: &Keyring, told: &ToldKey, exceptions: &Exceptions, held: &mut Held) -> Result<(), BackendError> {
     let ToldKey { reference, spki, guards } = told;
     if keyring.list()?.iter().filter(|found| *found == reference).count() > 1 {
         return Err(BackendError::KeyAmbiguous { key: reference.clone() });

@@ -91,6 +91,19 @@ fn a_key_of_each_kind_is_restored_in_another_token_and_is_no_longer_extractable_
 }
 
 #[test]
+fn a_key_of_another_kind_than_its_public_key_is_left_nowhere() {
+    let (first, second) = (Held::new("first"), Held::new("second"));
+    let key = first.wrappable(KeyKind::EcdsaP384);
+    let wrapped = first.keyring.wrap(&key.reference, key.public.digest(), &brought(1)).unwrap();
+    let other = KeyRequest { label: label("other"), kind: KeyKind::EcdsaP256, purpose: KeyPurpose::Root };
+    let other = first.keyring.generate(&other).unwrap();
+    let error = second.keyring.unwrap(&key.reference, &other.public, &wrapped, &brought(1)).unwrap_err();
+    assert!(matches!(error, BackendError::NotItsHalf { .. }), "{error}");
+    assert!(second.token.labels().is_empty());
+    second.keyring.unwrap(&key.reference, &key.public, &wrapped, &brought(1)).unwrap();
+}
+
+#[test]
 fn an_extractable_key_is_refused_until_somebody_names_it() {
     let held = Held::new("named");
     let key = held.make(KeyKind::EcdsaP256, KeyPurpose::Wrappable(Wrappers::Any));

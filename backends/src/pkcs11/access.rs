@@ -265,7 +265,7 @@ pub(crate) fn is_user(session: &Session) -> Result<bool, BackendError> {
 }
 
 /// Answers after which the same PIN must not be tried again.
-fn is_about_the_pin(answer: RvError) -> bool {
+pub(super) fn is_about_the_pin(answer: RvError) -> bool {
     matches!(
         answer,
         RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange | RvError::PinExpired | RvError::PinLocked

@@ -4,6 +4,7 @@ pub(crate) mod access;
 mod failure;
 mod module;
 pub(crate) mod objects;
+pub(crate) mod officer;
 #[expect(unsafe_code, reason = "C_Sign into our own buffer saves one of three calls; the file has nothing else")]
 mod raw;
 mod renewal;

@@ -11,7 +11,7 @@ use super::{access::is_user, failure::failed, template};
 use crate::{
     backend::{Guard, KeyPurpose},
     config::Waiver,
-    encoding,
+    encoding::{self, Parts},
     error::BackendError,
     reference::{KeyLabel, KeyReference, KeyReferenceError},
 };
@@ -177,6 +177,17 @@ pub(crate) fn guards(session: &Session, found: &Found) -> Result<Vec<Guard>, Bac
 /// Whether a private key can be wrapped.
 pub(crate) fn is_extractable(session: &Session, object: ObjectHandle) -> Result<bool, BackendError> {
     Ok(read(session, object, AttributeType::Extractable)? == Some(Attribute::Extractable(true)))
+}
+
+/// Whether a private key can be the other half of a public key, as far as that is told without a signature: it has its curve, or its modulus.
+pub(crate) fn is_half_of(session: &Session, private: ObjectHandle, public: &PublicKey) -> Result<bool, BackendError> {
+    let of = |attribute| bytes(session, private, attribute);
+    Ok(match encoding::parts(public) {
+        None => false,
+        Some(Parts::Point(_)) => of(AttributeType::EcParams)?
+            .is_some_and(|curve| template::curves(public.kind()).contains(&curve.as_slice())),
+        Some(Parts::Rsa { modulus, .. }) => of(AttributeType::Modulus)?.is_some_and(|found| found == modulus),
+    })
 }
 
 /// Whether there is an object of that class and name.

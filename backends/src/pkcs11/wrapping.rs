@@ -59,9 +59,19 @@ impl Wrapping for Device {
     fn unwrap(&self, key: &KeyReference, public: &PublicKey, wrapped: &[u8], by: &WrapKey) -> Result<(), BackendError> {
         self.anchored_twice(|session| {
             if !objects::has_name(session, key, ObjectClass::PRIVATE_KEY)? {
-                let template = private_key(key, public)?;
+                let (trial, lasting) = (on_trial(key, public)?, private_key(key, public)?);
                 with(session, by, |session, wrapper| {
-                    session.unwrap_key(&Mechanism::AesKeyWrapPad, wrapper, wrapped, &template).map_err(failed)
+                    let bring = |template: &[Attribute]| {
+                        session.unwrap_key(&Mechanism::AesKeyWrapPad, wrapper, wrapped, template).map_err(failed)
+                    };
+                    // A key like a root's is not destroyed again: what is another is found out by one that does not last.
+                    let object = bring(&trial)?;
+                    let fits = objects::is_half_of(session, object, public);
+                    session.destroy_object(object).map_err(failed)?;
+                    if !fits? {
+                        return Err(BackendError::NotItsHalf { key: key.clone() });
+                    }
+                    bring(&lasting).map(drop)
                 })?;
             }
             if !objects::has_name(session, key, ObjectClass::PUBLIC_KEY)? {
@@ -97,7 +107,11 @@ fn with<T>(
 }
 
 /// Makes a wrap key in the token. Our copy of a value is wiped; the module's is its own to wipe.
-fn make(session: &Session, place: &[Attribute], value: Option<&WrapValue>) -> Result<ObjectHandle, BackendError> {
+pub(super) fn make(
+    session: &Session,
+    place: &[Attribute],
+    value: Option<&WrapValue>,
+) -> Result<ObjectHandle, BackendError> {
     let mut template = place.to_vec();
     template.extend(guards().into_iter().map(|(_, attribute)| attribute));
     match value {
@@ -189,5 +203,13 @@ fn private_key(key: &KeyReference, public: &PublicKey) -> Result<Vec<Attribute>,
         .extend([Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(template::key_type(public.kind()))]);
     // SoftHSM 2.6 takes nothing that stands behind CKA_MODIFIABLE = false here.
     template.sort_by_key(|attribute| matches!(attribute, Attribute::Modifiable(_)));
+    Ok(template)
+}
+
+/// The same for a moment: a key of the session, which ends with it.
+fn on_trial(key: &KeyReference, public: &PublicKey) -> Result<Vec<Attribute>, BackendError> {
+    let mut template = private_key(key, public)?;
+    template.retain(|attribute| !matches!(attribute, Attribute::Token(_) | Attribute::Destroyable(_)));
+    template.insert(0, Attribute::Token(false));
     Ok(template)
 }

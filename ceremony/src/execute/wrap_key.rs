@@ -1,11 +1,12 @@
 //! A key that wraps others: drawn by the token, or here and split, or brought by those who have it together.
 
-use hallmark_backends::{WrapKeyFound, WrapValue};
+use hallmark_backends::{BackendError, WrapKeyFound, WrapValue};
 use hallmark_ledger::Event;
 
 use super::{Left, quorum, source};
 use crate::{
     check::Checked,
+    device,
     digest::{from_hex, sha256},
     error::CeremonyError,
     facts::Fact,
@@ -98,10 +99,10 @@ async fn bring_in(
     (there, value): (Option<WrapKeyFound>, Option<WrapValue>),
 ) -> Result<WrapKeyFound, CeremonyError> {
     open.journal.touch()?;
-    let device = open.device()?;
     let found = match there {
         Some(found) => found,
-        None => device.keyring.make_wrap_key(&task.label, value.as_ref())?,
+        None if task.trusted => trusted(run, open, task, value.as_ref())?,
+        None => open.device()?.keyring.make_wrap_key(&task.label, value.as_ref())?,
     };
     let told = source::told(&found);
     if let Some(value) = &value {
@@ -112,16 +113,36 @@ async fn bring_in(
     }
     let check_value = match told.as_str() {
         "" => None,
-        told => Some(from_hex(told).and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| defect("a check value does not read"))?),
+        told => Some(
+            from_hex(told)
+                .and_then(|bytes| bytes.try_into().ok())
+                .ok_or_else(|| defect("a check value does not read"))?,
+        ),
     };
     let event = Event::WrapKeyMade {
         authority: checked.authority_name().to_owned(),
         reference: found.reference.to_string(),
         check_value,
-        backend: device.description.to_string(),
+        backend: open.device()?.description.to_string(),
     };
     run.entries.push(open.book.record(event).await?.index);
     let facts = vec![Fact::varies("wrap-key", &found.reference), Fact::varies("check-value", told)];
     run.done(facts, Some(open)).await?;
     Ok(found)
+}
+
+/// Has the security officer make it, who logs in once the user is logged out.
+fn trusted(
+    run: &mut Run<'_>,
+    open: &mut Open,
+    task: &WrapKeyTask,
+    value: Option<&WrapValue>,
+) -> Result<WrapKeyFound, CeremonyError> {
+    let Some(place) = &run.ceremony.device else { return Err(defect("the file names no device")) };
+    let so_pin = device::so_pin(place, run.people)?;
+    let device = open.device.take().ok_or_else(|| defect("no device is open"))?;
+    let device = device.make_trusted_wrap_key(place, &so_pin, &task.label, value)?;
+    let found = device.keyring.wrap_key(&task.label)?;
+    open.device = Some(device);
+    found.ok_or_else(|| BackendError::WrapKeyNotFound { label: task.label.to_string() }.into())
 }

@@ -18,6 +18,8 @@ pub struct WrapKeyTask {
     pub label: KeyLabel,
     /// Where its value comes from.
     pub value: WrapKeyValue,
+    /// Whether the security officer marks it as trusted.
+    pub trusted: bool,
 }
 
 /// Where the value of a wrap key comes from.
@@ -85,7 +87,8 @@ impl Reader<'_> {
         let splits = table.threshold.is_some() || table.record.is_some() || !table.custodian.is_empty();
         let value = match (&table.quorum, splits) {
             (Some(_), true) => {
-                let sentence = "`quorum` stands beside `threshold`, `record` or `custodian`; the value is brought or drawn";
+                let sentence =
+                    "`quorum` stands beside `threshold`, `record` or `custodian`; the value is brought or drawn";
                 self.mistake(PLACE, sentence);
                 return None;
             }
@@ -100,7 +103,7 @@ impl Reader<'_> {
                 WrapKeyValue::Split { threshold, record: self.path(record), custodians }
             }
         };
-        Some(WrapKeyTask { label: label?, value })
+        Some(WrapKeyTask { label: label?, value, trusted: table.trusted })
     }
 
     pub(super) fn backup(&mut self, table: &BackupTable) -> Option<BackupTask> {
@@ -153,7 +156,10 @@ impl Reader<'_> {
             (Some(label), None) => self.label(place, label).map(WrapSource::Token),
             (None, Some(record)) => Some(WrapSource::Quorum(self.path(record))),
             (Some(_), Some(_)) | (None, None) => {
-                self.mistake(place, "one of `wrap-key`, which is in the token, and `quorum`, which brings one, is wanted");
+                self.mistake(
+                    place,
+                    "one of `wrap-key`, which is in the token, and `quorum`, which brings one, is wanted",
+                );
                 None
             }
         }

@@ -18,7 +18,9 @@ use crate::{
     execute,
     facts::Fact,
     file::{ExceptionTable, ExceptionWord},
-    meaning::{BackupTask, Ceremony, DestroyTask, KeyTask, RestoreTask, RootTask, Task, WrapKeyTask, WrapKeyValue, WrapSource},
+    meaning::{
+        BackupTask, Ceremony, DestroyTask, KeyTask, RestoreTask, RootTask, Task, WrapKeyTask, WrapKeyValue, WrapSource,
+    },
     output,
     people::{Confirmation, Nobody, People},
     quorum::{QuorumRecord, ShareError, Shared, split},
@@ -141,7 +143,7 @@ async fn source(
 ) -> Result<WrapSource, CeremonyError> {
     Ok(match source {
         WrapSource::Token(label) => {
-            let task = WrapKeyTask { label: label.clone(), value: WrapKeyValue::Token };
+            let task = WrapKeyTask { label: label.clone(), value: WrapKeyValue::Token, trusted: false };
             before(own, Task::WrapKey(task), "stand-in-wrap-key", scratch).await?;
             WrapSource::Token(label.clone())
         }
@@ -181,6 +183,10 @@ impl People for Custodians {
 
     fn pin(&mut self, token: &str) -> Result<SecretString, CeremonyError> {
         Nobody.pin(token)
+    }
+
+    fn so_pin(&mut self, token: &str) -> Result<SecretString, CeremonyError> {
+        Nobody.so_pin(token)
     }
 
     fn share(

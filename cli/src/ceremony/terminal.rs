@@ -97,16 +97,11 @@ impl People for Terminal<'_> {
     }
 
     fn pin(&mut self, token: &str) -> Result<SecretString, CeremonyError> {
-        // Before the prompt: what somebody typed ahead was seen, and is thrown away.
-        let silence = Silence::begin()?;
-        prompt(&format!("User PIN of token `{}` (nothing is shown): ", printable(token)));
-        let pin = line();
-        drop(silence);
-        say("");
-        match pin?.as_str().trim_end_matches(['\r', '\n']) {
-            "" => Err(CeremonyError::NoPin { sentence: "nothing was typed".to_owned() }),
-            pin => Ok(SecretString::from(pin)),
-        }
+        secret(&format!("User PIN of token `{}` (nothing is shown): ", printable(token)))
+    }
+
+    fn so_pin(&mut self, token: &str) -> Result<SecretString, CeremonyError> {
+        secret(&format!("PIN of the security officer of token `{}` (nothing is shown): ", printable(token)))
     }
 
     fn share(
@@ -129,6 +124,20 @@ impl People for Terminal<'_> {
         drop(silence);
         say("");
         typed
+    }
+}
+
+/// Asks for a PIN.
+fn secret(question: &str) -> Result<SecretString, CeremonyError> {
+    // Before the prompt: what somebody typed ahead was seen, and is thrown away.
+    let silence = Silence::begin()?;
+    prompt(question);
+    let pin = line();
+    drop(silence);
+    say("");
+    match pin?.as_str().trim_end_matches(['\r', '\n']) {
+        "" => Err(CeremonyError::NoPin { sentence: "nothing was typed".to_owned() }),
+        pin => Ok(SecretString::from(pin)),
     }
 }
 

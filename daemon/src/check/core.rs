@@ -4,7 +4,9 @@ use std::path::Path;
 
 use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
-    config::{BackendTable, ChoiceWord, ConfigError, ExceptionTable, LedgerTable, LogTable, ReplicaTable, RotationTable},
+    config::{
+        BackendTable, ChoiceWord, ConfigError, ExceptionTable, LedgerTable, LogTable, ReplicaTable, RotationTable,
+    },
     secret::{SecretError, SecretSource},
 };
 

@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{
-    BackendConfig, Choice, Exception, Exceptions, SESSIONS_MAX, TOKENS_MAX, TokenConfig, Waiver,
-};
+use hallmark_backends::{BackendConfig, Choice, Exception, Exceptions, SESSIONS_MAX, TOKENS_MAX, TokenConfig, Waiver};
 use hallmark_policy::key::SpkiDigest;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -267,7 +265,8 @@ fn alone(token: TokenConfig) -> BackendConfig {
 fn read_exceptions(tables: &[ExceptionTable]) -> Result<Exceptions, ConfigError> {
     let exceptions = Exceptions::default();
     for ExceptionTable { spki_sha256, because } in tables {
-        let key = SpkiDigest::parse(spki_sha256).ok_or_else(|| ConfigError::Exception { spki_sha256: spki_sha256.clone() })?;
+        let key = SpkiDigest::parse(spki_sha256)
+            .ok_or_else(|| ConfigError::Exception { spki_sha256: spki_sha256.clone() })?;
         exceptions.add(key, because.meant());
     }
     Ok(exceptions)

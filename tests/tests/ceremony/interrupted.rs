@@ -29,7 +29,7 @@ pub(crate) fn kill_before(hall: &Hall, file: &str, step: usize) {
 
 /// Interrupts ceremonies of `kind` at each step, and has them go on. `prepare` lays out what they need and gives the name of the file;
 /// `check` looks at what is there in the end.
-pub(crate) fn at_each_step(steps: usize, prepare: impl Fn(&Hall) -> String, check: impl Fn(&Hall)) {
+fn at_each_step(steps: usize, prepare: impl Fn(&Hall) -> String, check: impl Fn(&Hall)) {
     for step in 1..=steps {
         let hall = Hall::new();
         let name = prepare(&hall);

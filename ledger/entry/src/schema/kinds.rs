@@ -93,8 +93,17 @@ const NUMBERED_ISSUER: &[Member] = &[needed("sequence", Count), needed("spki-sha
 const REASON: &[Member] =
     &[needed("code", Name), maybe("allowed", Text), maybe("field", Text), maybe("sentence", Text)];
 
-const STAGES: &[&str] =
-    &["crl", "cross-certificate", "intermediate", "leaf", "mesh-ca", "offline-intermediate", "possession", "request", "root"];
+const STAGES: &[&str] = &[
+    "crl",
+    "cross-certificate",
+    "intermediate",
+    "leaf",
+    "mesh-ca",
+    "offline-intermediate",
+    "possession",
+    "request",
+    "root",
+];
 
 const CERTIFICATE: &[Member] = &[
     needed("issuer", Object(NUMBERED_ISSUER)),
@@ -134,17 +143,8 @@ const VOID_RESULTS: &[&str] = &["forgotten", "tampered"];
 /// Which key something happened to.
 const ONE_KEY: &[Member] = &[needed("key-kind", Name), needed("spki-sha256", Digest)];
 
-const ACTIONS: &[&str] = &[
-    "backed-up",
-    "cleared",
-    "destroyed",
-    "generated",
-    "opened",
-    "refused",
-    "restored",
-    "taken-over",
-    "wrap-key",
-];
+const ACTIONS: &[&str] =
+    &["backed-up", "cleared", "destroyed", "generated", "opened", "refused", "restored", "taken-over", "wrap-key"];
 
 const STEPS: &[&str] = &[
     "epoch-aborted",
