@@ -103,13 +103,7 @@ fn a_root_whose_token_is_gone_signs_on_in_another() {
     hall.run(&crl(&hall, &hall.token, "first", "wrappable")).good();
     verifies(&hall, "first");
     let second = Token::make("second");
-    let file = hall.file_in(
-        &second,
-        "wrap-again",
-        "athenz",
-        "[task.wrap-key]\nlabel = \"wrap\"\nquorum = \"out/wrap.json\"\n",
-    );
-    run_with(&hall, &file, &shares(&hall, &["emmy", "ada"])).good();
+    run_with(&hall, &bring_in(&hall, &second, "wrap-again"), &shares(&hall, &["emmy", "ada"])).good();
     let file = hall.file_in(&second, "restore", "athenz", &restore(&hall, BY_TOKEN));
     let came = hall.run(&file).good();
     assert!(came.stderr.contains("asks for nothing"), "{}", came.stderr);
@@ -119,6 +113,9 @@ fn a_root_whose_token_is_gone_signs_on_in_another() {
     for name in ["athenz-root", "wrap", "backup", "wrap-again", "restore", "first", "second"] {
         hall.verify(name).good();
     }
+    let arguments = ["log", "verify", &hall.text("log/public"), "--key", &hall.text("log/log.vkey"), "--no-state"];
+    let output = hall.hallmark().args(arguments).args(["--silence", "1d"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(fs::metadata(hall.path("out/root.backup")).unwrap().permissions().mode() & 0o777, 0o400);
     assert_eq!(hall.fact("restore", "read-back", "CKA_EXTRACTABLE"), "false");
     assert_eq!(hall.fact("athenz-root", "read-back", "CKA_EXTRACTABLE"), "true");
