@@ -1,5 +1,6 @@
 //! What the file of a ceremony means: read once, with every mistake told at its line; afterwards nothing can be misspelt.
 
+mod shares;
 mod tasks;
 mod wraps;
 
@@ -22,9 +23,9 @@ use crate::{
 };
 
 pub use crate::file::DevicePlace;
+pub use shares::{Custodian, QuorumTask};
 pub use tasks::{
-    CrlTask, CrossCertificateTask, Custodian, DestroyTask, IntermediateTask, KeyTask, LogKeyTask, QuorumTask, Revoking,
-    RootTask, Task,
+    CrlTask, CrossCertificateTask, DestroyTask, IntermediateTask, KeyTask, LogKeyTask, Revoking, RootTask, Task,
 };
 pub use wraps::{BackupTask, RestoreTask, WrapKeyTask, WrapKeyValue, WrapSource};
 

@@ -10,6 +10,7 @@ mod html;
 pub(crate) mod paper;
 mod pdf;
 pub(crate) mod sealed;
+mod shared;
 
 use std::path::Path;
 
@@ -36,6 +37,8 @@ use crate::{
 
 use entropy::Entropy;
 
+pub use shared::Shared;
+
 /// Fewest and most custodians whose shares are wanted.
 pub const THRESHOLD_RANGE: std::ops::RangeInclusive<usize> = 2..=15;
 
@@ -60,39 +63,6 @@ const WORDS: usize = 24;
 type Field = IdentifierPrimeField<Scalar>;
 type FieldShare = DefaultShare<Field, Field>;
 type Commitment = ValueGroup<ProjectivePoint>;
-
-/// What custodians have together.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Shared {
-    /// The PIN of a token.
-    #[default]
-    Pin,
-    /// A key that wraps others.
-    WrapKey,
-}
-
-impl Shared {
-    /// What custodians do with it, as the end of a sentence about them.
-    pub(crate) fn use_of_it(self) -> &'static str {
-        match self {
-            Self::Pin => "open the token",
-            Self::WrapKey => "bring the wrap key",
-        }
-    }
-
-    fn record(self) -> &'static str {
-        match self {
-            Self::Pin => "record of a quorum",
-            Self::WrapKey => "record of a quorum that has a wrap key",
-        }
-    }
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives it so")]
-    fn is_pin(&self) -> bool {
-        *self == Self::Pin
-    }
-}
 
 /// What everybody may know of a quorum.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]

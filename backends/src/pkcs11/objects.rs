@@ -11,7 +11,7 @@ use super::{access::is_user, failure::failed, template};
 use crate::{
     backend::{Guard, KeyPurpose},
     config::Waiver,
-    encoding::{self, Parts},
+    encoding,
     error::BackendError,
     reference::{KeyLabel, KeyReference, KeyReferenceError},
 };
@@ -179,27 +179,9 @@ pub(crate) fn is_extractable(session: &Session, object: ObjectHandle) -> Result<
     Ok(read(session, object, AttributeType::Extractable)? == Some(Attribute::Extractable(true)))
 }
 
-/// Whether a private key can be the other half of a public key, as far as that is told without a signature: it has its curve, or its modulus.
-pub(crate) fn is_half_of(session: &Session, private: ObjectHandle, public: &PublicKey) -> Result<bool, BackendError> {
-    let of = |attribute| bytes(session, private, attribute);
-    Ok(match encoding::parts(public) {
-        None => false,
-        Some(Parts::Point(_)) => of(AttributeType::EcParams)?
-            .is_some_and(|curve| template::curves(public.kind()).contains(&curve.as_slice())),
-        Some(Parts::Rsa { modulus, .. }) => of(AttributeType::Modulus)?.is_some_and(|found| found == modulus),
-    })
-}
-
 /// Whether there is an object of that class and name.
 pub(crate) fn has_name(session: &Session, key: &KeyReference, class: ObjectClass) -> Result<bool, BackendError> {
     Ok(!named(session, key, class)?.is_empty())
-}
-
-/// The secret key objects of that label.
-pub(crate) fn secrets_labelled(session: &Session, label: &KeyLabel) -> Result<Vec<ObjectHandle>, BackendError> {
-    let template = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Label(label.as_str().as_bytes().to_vec())];
-    let found = search(session, &template, TWINS_MAX)?;
-    if found.is_empty() && !is_user(session)? { Err(BackendError::LoggedOut) } else { Ok(found) }
 }
 
 /// The labels of the objects that a session sees, logged in or not.
@@ -298,7 +280,11 @@ fn named(session: &Session, key: &KeyReference, class: ObjectClass) -> Result<Ve
     if found.len() > TWINS_MAX { Err(BackendError::KeyAmbiguous { key: key.clone() }) } else { Ok(found) }
 }
 
-fn search(session: &Session, template: &[Attribute], most: usize) -> Result<Vec<ObjectHandle>, BackendError> {
+pub(crate) fn search(
+    session: &Session,
+    template: &[Attribute],
+    most: usize,
+) -> Result<Vec<ObjectHandle>, BackendError> {
     session.iter_objects(template).map_err(failed)?.take(most).collect::<Result<_, _>>().map_err(failed)
 }
 
@@ -370,7 +356,11 @@ pub(crate) fn read(
     Ok(session.get_attributes(object, &[attribute]).map_err(failed)?.pop())
 }
 
-fn bytes(session: &Session, object: ObjectHandle, attribute: AttributeType) -> Result<Option<Vec<u8>>, BackendError> {
+pub(crate) fn bytes(
+    session: &Session,
+    object: ObjectHandle,
+    attribute: AttributeType,
+) -> Result<Option<Vec<u8>>, BackendError> {
     Ok(match read(session, object, attribute)? {
         Some(
             Attribute::Id(bytes)

@@ -10,6 +10,7 @@ use hallmark_policy::key::{PublicKey, SpkiDigest};
 
 use super::{
     Device, ID_BYTES,
+    access::is_user,
     failure::failed,
     objects,
     template::{self, Wanted},
@@ -17,10 +18,14 @@ use super::{
 use crate::{
     backend::{Guard, KeyPurpose, Wrapping},
     config::Exception,
+    encoding::{self, Parts},
     error::BackendError,
     reference::{KeyLabel, KeyReference},
     wrap_key::{CheckValue, WRAP_KEY_BYTES, WrapKey, WrapKeyFound, WrapValue},
 };
+
+/// Most secret keys of one label that are looked at: two are too many.
+const TWINS_MAX: usize = 2;
 
 /// The attribute by which a security officer marks wrap keys.
 const TRUSTED: &str = "CKA_TRUSTED";
@@ -66,7 +71,7 @@ impl Wrapping for Device {
                     };
                     // A key like a root's is not destroyed again: what is another is found out by one that does not last.
                     let object = bring(&trial)?;
-                    let fits = objects::is_half_of(session, object, public);
+                    let fits = is_half_of(session, object, public);
                     session.destroy_object(object).map_err(failed)?;
                     if !fits? {
                         return Err(BackendError::NotItsHalf { key: key.clone() });
@@ -161,7 +166,7 @@ fn lasting(id: &[u8], label: &KeyLabel) -> Vec<Attribute> {
 
 /// The secret key object of that label.
 fn object(session: &Session, label: &KeyLabel) -> Result<Option<ObjectHandle>, BackendError> {
-    match objects::secrets_labelled(session, label)?.as_slice() {
+    match secrets_labelled(session, label)?.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(*one)),
         [_, _, ..] => Err(BackendError::WrapKeyAmbiguous { label: label.to_string() }),
@@ -212,4 +217,22 @@ fn on_trial(key: &KeyReference, public: &PublicKey) -> Result<Vec<Attribute>, Ba
     template.retain(|attribute| !matches!(attribute, Attribute::Token(_) | Attribute::Destroyable(_)));
     template.insert(0, Attribute::Token(false));
     Ok(template)
+}
+
+/// Whether a private key can be the other half of a public key, as far as that is told without a signature: it has its curve, or its modulus.
+fn is_half_of(session: &Session, private: ObjectHandle, public: &PublicKey) -> Result<bool, BackendError> {
+    let of = |attribute| objects::bytes(session, private, attribute);
+    Ok(match encoding::parts(public) {
+        None => false,
+        Some(Parts::Point(_)) => of(AttributeType::EcParams)?
+            .is_some_and(|curve| template::curves(public.kind()).contains(&curve.as_slice())),
+        Some(Parts::Rsa { modulus, .. }) => of(AttributeType::Modulus)?.is_some_and(|found| found == modulus),
+    })
+}
+
+/// The secret key objects of that label.
+fn secrets_labelled(session: &Session, label: &KeyLabel) -> Result<Vec<ObjectHandle>, BackendError> {
+    let template = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Label(label.as_str().as_bytes().to_vec())];
+    let found = objects::search(session, &template, TWINS_MAX)?;
+    if found.is_empty() && !is_user(session)? { Err(BackendError::LoggedOut) } else { Ok(found) }
 }

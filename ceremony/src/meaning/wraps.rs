@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hallmark_backends::{KeyLabel, KeyReference, Wrappers};
 use hallmark_policy::key::SpkiDigest;
 
-use super::{Reader, tasks::Custodian};
+use super::{Reader, shares::Custodian};
 use crate::{
     digest,
     file::{BackupTable, RestoreTable, WrapKeyTable},

@@ -10,6 +10,7 @@ mod makes;
 mod page;
 mod people;
 mod refuses;
+mod restores;
 mod shares;
 mod suffers;
 mod verifies;
