@@ -30,10 +30,11 @@ pub(crate) fn make_trusted(
     let (slot, info) = access.token()?;
     may_try(&info, &token)?;
     let session = access.module.context.open_rw_session(slot).map_err(failed)?;
-    session.login(UserType::So, Some(so_pin)).map_err(|error| match error {
-        Error::Pkcs11(answer, _) if is_about_the_pin(answer) => BackendError::WrongPin { what },
-        error => failed(error),
-    })?;
+    match session.login(UserType::So, Some(so_pin)) {
+        Ok(()) => {}
+        Err(Error::Pkcs11(answer, _)) if is_about_the_pin(answer) => return Err(BackendError::WrongPin { what }),
+        Err(error) => return Err(failed(error)),
+    }
     let mut id = vec![0; ID_BYTES];
     session.generate_random_slice(&mut id).map_err(failed)?;
     let place = [

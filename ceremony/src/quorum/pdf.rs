@@ -146,11 +146,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::quorum::{QuorumRecord, Share, paper::Paper, split};
+    use crate::quorum::{QuorumRecord, Share, Shared, paper::Paper, split};
 
     fn one() -> (QuorumRecord, Share, Vec<u8>) {
         let custodians = ["Ada (Lovelace)", "Grace", "J\u{f8}rgen"].map(str::to_owned);
-        let (_, record, mut shares) = split(&custodians, 2).unwrap();
+        let (_, record, mut shares) = split(&custodians, 2, Shared::Pin).unwrap();
         let share = shares.pop().unwrap();
         let page = Paper::Pdf.page("pin-2026", &record, &share).unwrap().to_vec();
         (record, share, page)
