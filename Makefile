@@ -8,7 +8,7 @@ CARGO = cargo
 
 help:
 	@echo 'make demo    a certificate minted with a key in a SoftHSM token, from nothing to `demo: ok`'
-	@echo 'make ceremony-demo  roots with a quorum, an intermediate, a cross-certificate and CRLs, judged by openssl and pkilint'
+	@echo 'make ceremony-demo  roots with a quorum, a backup that is restored in another token, an intermediate, a cross-certificate and CRLs, judged by openssl and pkilint'
 	@echo 'make serve   the daemon in the foreground on 127.0.0.1:4443, with its files in run/'
 	@echo 'make test    every test, SoftHSM included'
 	@echo 'make crashes  200 rounds of kill -9 under 64 clients; make test does 20'

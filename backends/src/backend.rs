@@ -13,9 +13,11 @@ use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 use secrecy::SecretString;
 
 use crate::{
+    config::{Exception, Waiver},
     error::BackendError,
     reference::{KeyLabel, KeyReference},
     sign_error::SignError,
+    wrap_key::{WrapKey, WrapKeyFound, WrapValue},
 };
 
 /// A place where keys live. All calls block.
@@ -48,6 +50,8 @@ pub(crate) trait Backend: Send + Sync {
     fn close(&self);
     /// A signer for one thread. It asks the device for nothing yet.
     fn signer(&self) -> Box<dyn Signer>;
+    /// How keys are wrapped here; none where they are not.
+    fn wrapping(&self) -> Option<&dyn Wrapping>;
 }
 
 /// What one signing thread owns: a session of a token, or nothing but the way to the keys.
@@ -165,6 +169,17 @@ pub enum KeyPurpose {
     Root,
     /// The key of an epoch, or one for a ceremony's rehearsal: destroyed when its time is over.
     Epoch,
+    /// As a root's, but that it can be wrapped and leave the token: for ceremonies that back it up, and for tokens alone.
+    Wrappable(Wrappers),
+}
+
+/// Which keys may wrap a key that can be wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrappers {
+    /// Any key that wraps: whoever has the user PIN can make one.
+    Any,
+    /// Those that the token's security officer has marked, alone: CKA_WRAP_WITH_TRUSTED is true.
+    Trusted,
 }
 
 impl KeyPurpose {
@@ -172,8 +187,34 @@ impl KeyPurpose {
         match self {
             Self::Root => "root",
             Self::Epoch => "epoch",
+            Self::Wrappable(_) => "wrappable",
         }
     }
+
+    /// What need not hold of a key that was made for this.
+    pub(crate) fn waived(self) -> &'static [Waiver] {
+        match self {
+            Self::Root | Self::Epoch => &[],
+            Self::Wrappable(_) => Exception::Wrappable.waived(),
+        }
+    }
+}
+
+/// Wrapping keys, for backends that can. All calls block.
+///
+/// Contract: nothing is wrapped but a key that was found by its name and its public key and is guarded as it should be, and nothing but such a key
+/// comes out of a wrapping. A wrap key that is brought lives in a session, and ends with the call. Each call may be made again after it failed: what
+/// it had made by then is taken up.
+pub(crate) trait Wrapping {
+    /// Makes a wrap key under a label that no other has, of this value or of the token's own random numbers.
+    fn make_wrap_key(&self, label: &KeyLabel, value: Option<&WrapValue>) -> Result<WrapKeyFound, BackendError>;
+    /// The wrap key of that label, checked; none if there is none.
+    fn wrap_key(&self, label: &KeyLabel) -> Result<Option<WrapKeyFound>, BackendError>;
+    /// The private key as PKCS #8, wrapped.
+    fn wrap(&self, key: &KeyReference, expected: SpkiDigest, by: &WrapKey) -> Result<Vec<u8>, BackendError>;
+    /// Brings a private key out of its wrapping, not extractable, with its public half, read back and checked as far as that goes without a
+    /// signature.
+    fn unwrap(&self, key: &KeyReference, public: &PublicKey, wrapped: &[u8], by: &WrapKey) -> Result<(), BackendError>;
 }
 
 /// A key that was just made, read back and checked.

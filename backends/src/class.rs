@@ -87,12 +87,17 @@ impl BackendError {
             | Self::SoftwareNotAdmitted
             | Self::TokenAmbiguous { .. }
             | Self::LabelTaken { .. }
-            | Self::NotDestroyable { .. } => ErrorClass::Refused,
+            | Self::NotDestroyable { .. }
+            | Self::NotWrappable { .. }
+            | Self::NotItsHalf { .. }
+            | Self::WrapKeyNotFound { .. } => ErrorClass::Refused,
             Self::Broken { .. }
             | Self::Module { .. }
             | Self::KeyAmbiguous { .. }
             | Self::WrongKey { .. }
             | Self::WrongAttribute { .. }
+            | Self::WrapKeyAmbiguous { .. }
+            | Self::WrapKeyUnfit { .. }
             | Self::PublicKey { .. }
             | Self::File { .. }
             | Self::Unreadable { .. }
@@ -141,6 +146,11 @@ impl BackendError {
             | Self::WrongAttribute { .. }
             | Self::PublicKey { .. }
             | Self::NotDestroyable { .. }
+            | Self::NotWrappable { .. }
+            | Self::NotItsHalf { .. }
+            | Self::WrapKeyNotFound { .. }
+            | Self::WrapKeyAmbiguous { .. }
+            | Self::WrapKeyUnfit { .. }
             | Self::File { .. }
             | Self::Unreadable { .. }
             | Self::Library { .. }

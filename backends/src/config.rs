@@ -1,7 +1,12 @@
 //! Which backend, as somebody configured it.
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use hallmark_policy::key::SpkiDigest;
 use secrecy::SecretString;
 
 /// Most signing sessions that are opened; each has a thread. A YubiHSM 2 has 16 sessions, large devices thousands.
@@ -25,6 +30,8 @@ pub enum BackendConfig {
         pin: SecretString,
         /// Signing sessions, 1 to [`SESSIONS_MAX`]; two more are opened for everything else.
         sessions: usize,
+        /// Keys that are kept less strictly, each named.
+        exceptions: Exceptions,
     },
     /// Several tokens that hold copies of the same keys.
     Replicated {
@@ -42,6 +49,18 @@ pub enum BackendConfig {
     },
 }
 
+impl BackendConfig {
+    /// Keys that are kept less strictly than CA keys are; those of several tokens are named at each.
+    #[must_use]
+    pub fn exceptions(&self) -> Exceptions {
+        match self {
+            Self::Pkcs11 { exceptions, .. } => exceptions.clone(),
+            Self::Replicated { tokens, .. } => tokens.first().map(|token| token.exceptions.clone()).unwrap_or_default(),
+            Self::Software { .. } => Exceptions::default(),
+        }
+    }
+}
+
 /// One token, and the way into it.
 #[derive(Clone, Debug)]
 pub struct TokenConfig {
@@ -57,6 +76,8 @@ pub struct TokenConfig {
     pub sessions: usize,
     /// What need not hold of a key's history in this token.
     pub waived: Vec<Waiver>,
+    /// Keys that are kept less strictly, each named.
+    pub exceptions: Exceptions,
 }
 
 /// Which of several tokens signs.
@@ -71,7 +92,7 @@ pub enum Choice {
 }
 
 /// What a copy may lack that the key has where it was made: some devices write another history into what was copied into them. How a key is guarded
-/// now is never waived.
+/// now is waived for keys alone that are named one by one ([`Exceptions`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Waiver {
     /// CKA_LOCAL: it was generated in this token.
@@ -80,11 +101,13 @@ pub enum Waiver {
     AlwaysSensitive,
     /// CKA_NEVER_EXTRACTABLE: the same of CKA_EXTRACTABLE.
     NeverExtractable,
+    /// CKA_EXTRACTABLE: it can be wrapped and leave the token. For [`Exception::Wrappable`] alone.
+    Extractable,
 }
 
 impl Waiver {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Local, Self::AlwaysSensitive, Self::NeverExtractable];
+    /// Those that are about a key's history.
+    pub const HISTORY: [Self; 3] = [Self::Local, Self::AlwaysSensitive, Self::NeverExtractable];
 
     /// The attribute, as the specification names it.
     #[must_use]
@@ -93,7 +116,80 @@ impl Waiver {
             Self::Local => "CKA_LOCAL",
             Self::AlwaysSensitive => "CKA_ALWAYS_SENSITIVE",
             Self::NeverExtractable => "CKA_NEVER_EXTRACTABLE",
+            Self::Extractable => "CKA_EXTRACTABLE",
         }
+    }
+}
+
+/// Why a key is kept less strictly than a CA key is. Whoever wants it used names the key and says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exception {
+    /// A ceremony made it so that it can be wrapped and leave its token.
+    Wrappable,
+    /// A ceremony brought it back out of its wrapping: it was not made in this token, and was outside of every token in wrapped form.
+    Restored,
+}
+
+impl Exception {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Wrappable, Self::Restored];
+
+    /// The word for it in configurations.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wrappable => "wrappable",
+            Self::Restored => "restored",
+        }
+    }
+
+    /// What it means, as a sentence's end after the key.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Wrappable => {
+                "may leave its token in wrapped form: whoever has the PIN, and a key that may wrap it, can take it out"
+            }
+            Self::Restored => {
+                "came out of a backup: it was outside of every token in wrapped form, and its history here proves nothing"
+            }
+        }
+    }
+
+    /// What need not hold of such a key.
+    #[must_use]
+    pub fn waived(self) -> &'static [Waiver] {
+        match self {
+            Self::Wrappable => &[Waiver::Extractable, Waiver::NeverExtractable],
+            Self::Restored => &Waiver::HISTORY,
+        }
+    }
+}
+
+/// Keys that are kept less strictly than CA keys are, each named by its public key. There is none unless somebody names it; clones share what is
+/// added later.
+#[derive(Clone, Debug, Default)]
+pub struct Exceptions(Arc<Mutex<BTreeMap<SpkiDigest, BTreeSet<Exception>>>>);
+
+impl Exceptions {
+    /// Names a key.
+    pub fn add(&self, key: SpkiDigest, exception: Exception) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().insert(exception);
+    }
+
+    /// What need not hold of this key.
+    #[must_use]
+    pub fn waived(&self, key: SpkiDigest) -> Vec<Waiver> {
+        let named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let exceptions = named.get(&key).into_iter().flatten();
+        exceptions.flat_map(|exception| exception.waived()).copied().collect()
+    }
+
+    /// The keys that are named, each with why.
+    #[must_use]
+    pub fn all(&self) -> Vec<(SpkiDigest, Exception)> {
+        let named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        named.iter().flat_map(|(key, exceptions)| exceptions.iter().map(|exception| (*key, *exception))).collect()
     }
 }
 

@@ -1,6 +1,10 @@
 //! Encodings of keys and signatures: SubjectPublicKeyInfo and Ecdsa-Sig-Value. Nothing of certificates.
 
-use hallmark_policy::key::{PublicKey, PublicKeyError};
+use hallmark_policy::key::{KeyKind, PublicKey, PublicKeyError};
+use pkcs8::{
+    der::{Decode as _, Error, Reader as _, SliceReader, asn1::UintRef},
+    spki::SubjectPublicKeyInfoRef,
+};
 
 /// AlgorithmIdentifier of id-ecPublicKey with secp256r1 (RFC 5480, section 2.1.1), DER.
 const EC_P256: &[u8] =
@@ -62,6 +66,36 @@ pub(crate) fn point(attribute: &[u8], bytes: usize) -> Option<&[u8]> {
     }
     let length = u8::try_from(bytes).ok().filter(|length| *length < 0x80)?;
     attribute.strip_prefix(&[OCTET_STRING, length]).filter(|content| content.len() == bytes)
+}
+
+/// What a public key consists of.
+pub(crate) enum Parts {
+    /// An OCTET STRING with the point, DER: CKA_EC_POINT.
+    Point(Vec<u8>),
+    /// Big-endian numbers.
+    Rsa {
+        /// n.
+        modulus: Vec<u8>,
+        /// e.
+        exponent: Vec<u8>,
+    },
+}
+
+/// Takes a public key apart.
+pub(crate) fn parts(public: &PublicKey) -> Option<Parts> {
+    let info = SubjectPublicKeyInfoRef::from_der(public.spki()).ok()?;
+    let key = info.subject_public_key.as_bytes()?;
+    Some(match public.kind() {
+        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519 => {
+            Parts::Point(tlv(OCTET_STRING, &[key.to_vec()].concat()))
+        }
+        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
+            let mut reader = SliceReader::new(key).ok()?;
+            let next = |reader: &mut SliceReader<'_>| Ok::<_, Error>(UintRef::decode(reader)?.as_bytes().to_vec());
+            let (modulus, exponent) = reader.sequence(|reader| Ok::<_, Error>((next(reader)?, next(reader)?))).ok()?;
+            Parts::Rsa { modulus, exponent }
+        }
+    })
 }
 
 fn public_key(algorithm: &[u8], key: &[u8]) -> Result<PublicKey, PublicKeyError> {

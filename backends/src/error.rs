@@ -214,6 +214,44 @@ pub enum BackendError {
         /// The key.
         key: KeyReference,
     },
+    /// The private key was not made to be wrapped.
+    #[error("key `{key}` cannot leave its token: it was made with CKA_EXTRACTABLE = false, which nothing changes")]
+    NotWrappable {
+        /// The key.
+        key: KeyReference,
+    },
+    /// What comes out of a wrapping is another key.
+    #[error(
+        "what the backup has is not the private key of `{key}`: its curve or its modulus is another; nothing was restored"
+    )]
+    NotItsHalf {
+        /// The key.
+        key: KeyReference,
+    },
+    /// No wrap key of that label.
+    #[error("the token has no wrap key called `{label}`")]
+    WrapKeyNotFound {
+        /// The label.
+        label: String,
+    },
+    /// Several wrap keys of that label.
+    #[error("more than one secret key of the token is called `{label}`; remove those that no ceremony made")]
+    WrapKeyAmbiguous {
+        /// The label.
+        label: String,
+    },
+    /// The wrap key can do more or less than wrap, or can leave the token.
+    #[error("wrap key `{label}` has {attribute} = {found}, and a wrap key needs {wanted}; make another")]
+    WrapKeyUnfit {
+        /// Its label.
+        label: String,
+        /// The attribute.
+        attribute: &'static str,
+        /// What it is; `absent` where the device does not tell.
+        found: String,
+        /// What it must be.
+        wanted: String,
+    },
     /// A file of the software backend cannot be read or written.
     #[error("`{}` cannot be used: {source}", path.display())]
     File {

@@ -13,7 +13,7 @@ use hallmark_policy::key::{PublicKey, SpkiDigest};
 use secrecy::SecretString;
 
 use crate::{
-    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey},
+    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrapping},
     choosing::Holders,
     config::{BackendConfig, Choice, SoftwareKeys, TokenConfig},
     crew::Crew,
@@ -28,6 +28,7 @@ use crate::{
     signature::{Message, Signature},
     software,
     tried::Tried,
+    wrap_key::WrapValue,
 };
 
 /// Threads that sign with software keys.
@@ -85,8 +86,8 @@ impl Keyring {
                 let (crew, keepers) = several::open(tokens, choice, patience)?;
                 Self { crew, keepers: Some(Mutex::new(keepers)), patience, made: Mutex::default() }
             }
-            BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions } => {
-                let token = TokenConfig { module, label, serial, pin, sessions, waived: Vec::new() };
+            BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions, exceptions } => {
+                let token = TokenConfig { module, label, serial, pin, sessions, waived: Vec::new(), exceptions };
                 Self::over(name, move || pkcs11::open(token, false), patience)?
             }
             BackendConfig::Software { .. } if software_keys == SoftwareKeys::Refused => {
@@ -215,6 +216,22 @@ impl Keyring {
         };
         let new = new.clone();
         self.operate(only, "change the PIN", move |backend| backend.change_pin(&new))
+    }
+
+    /// Has the one token wrap, or keep a key that wraps.
+    pub(crate) fn wrapping<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&dyn Wrapping) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let refused = |detail: &str| BackendError::Configuration { detail: detail.to_owned() };
+        let [only] = self.holders().all.as_slice() else {
+            return Err(refused("keys of several tokens are wrapped in one of them, which is named alone"));
+        };
+        self.operate(only, operation, move |backend| match backend.wrapping() {
+            Some(wrapping) => work(wrapping),
+            None => Err(refused("keys in files are not wrapped; they are encrypted already, and copied as they are")),
+        })
     }
 
     /// Lets a key sign no longer: what waits for it is answered [`SignError::NotOpen`], also if it is opened again. One signature for each session may
@@ -408,6 +425,25 @@ pub fn make_throwaway_token(module: &Path, label: &str, pin: &SecretString) -> R
         move || pkcs11::throwaway::make(&module, &label, &pin),
         drop,
     )
+}
+
+/// Makes a wrap key that the token's security officer marks as trusted, under a label that no other has: of this value, or of the token's own random
+/// numbers. No keyring of the token is open in this process.
+///
+/// # Errors
+/// See [`BackendError`]; a wrong PIN is tried once.
+pub fn make_trusted_wrap_key(
+    module: &Path,
+    (token_label, token_serial): (&str, Option<&str>),
+    so_pin: &SecretString,
+    label: &KeyLabel,
+    value: Option<&WrapValue>,
+) -> Result<(), BackendError> {
+    let token = (token_label.to_owned(), token_serial.map(str::to_owned));
+    let (module, so_pin, label, value) = (module.to_owned(), so_pin.clone(), label.clone(), value.cloned());
+    let desk = Desk::open("officer")?;
+    let make = move || pkcs11::officer::make_trusted(&module, token, &so_pin, &label, value.as_ref());
+    desk.run("make a trusted wrap key", Patience::default().start, make, drop)
 }
 
 impl Drop for Keyring {

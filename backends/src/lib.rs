@@ -30,19 +30,23 @@ mod sign_error;
 mod signature;
 mod software;
 mod tried;
+mod wrap_key;
 
 #[cfg(test)]
 mod conformance;
 
-pub use backend::{Description, Guard, KeyPurpose, KeyRequest, NewKey};
+pub use backend::{Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrappers};
 pub use class::{ErrorClass, Failure};
-pub use config::{BackendConfig, Choice, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX, TokenConfig, Waiver};
+pub use config::{
+    BackendConfig, Choice, Exception, Exceptions, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX, TokenConfig, Waiver,
+};
 pub use error::BackendError;
-pub use keyring::{Done, Health, Keyring, make_throwaway_token, survey};
-pub use pkcs11::survey::{PinState, Survey};
+pub use keyring::{Done, Health, Keyring, make_throwaway_token, make_trusted_wrap_key, survey};
+pub use pkcs11::survey::{PinState, Survey, WrapAbility};
 pub use queue::QUEUE_JOBS_MAX;
 pub use reference::{ID_BYTES_MAX, KeyLabel, KeyReference, KeyReferenceError, LABEL_BYTES_MAX};
 pub use several::{Cleared, Everywhere, TokenStatus};
 pub use sign_error::SignError;
 pub use signature::{Signature, SignatureParts};
 pub use tried::Tried;
+pub use wrap_key::{CheckValue, WRAP_KEY_BYTES, WRAP_MECHANISM, WrapKey, WrapKeyFound, WrapValue};

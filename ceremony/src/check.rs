@@ -14,7 +14,7 @@ use hallmark_policy::{
     ceremony::{decide_cross_certificate, decide_offline_intermediate, read_certification_request},
     content::{EpochBinding, Serial},
     crl::CrlScope,
-    decide_crl,
+    decide_crl, decide_possession,
     key::{KeyKind, PublicKey},
     offline,
     profile::Authority,
@@ -22,12 +22,17 @@ use hallmark_policy::{
 };
 
 use crate::{
+    backup::{Backup, Reviewed},
     book, device,
     error::CeremonyError,
     facts::Fact,
     journal::Journal,
-    meaning::{Ceremony, CrossCertificateTask, IntermediateTask, Task},
+    meaning::{
+        BackupTask, Ceremony, CrossCertificateTask, IntermediateTask, RestoreTask, Task, WrapKeyTask, WrapKeyValue,
+        WrapSource,
+    },
     order, output,
+    quorum::{QuorumRecord, Shared},
     run::defect,
 };
 
@@ -51,6 +56,8 @@ pub(crate) struct Checked {
     pub(crate) request: Option<(EpochBinding, PublicKey)>,
     /// The root that is vouched for.
     pub(crate) subject: Option<Root>,
+    /// The backup that is restored.
+    pub(crate) backup: Option<Reviewed>,
     /// What would be signed, with a stand-in for a key that is not there yet.
     pub(crate) preview: Vec<Fact>,
 }
@@ -88,6 +95,7 @@ pub(crate) fn papers(ceremony: &Ceremony) -> Result<Checked, CeremonyError> {
         root_path: None,
         request: None,
         subject: None,
+        backup: None,
         preview: Vec::new(),
     };
     if let Some(place) = &ceremony.policy {
@@ -110,8 +118,14 @@ pub(crate) fn papers(ceremony: &Ceremony) -> Result<Checked, CeremonyError> {
             read_subject(&mut checked, ceremony, task)?;
         }
         Task::Crl(task) => read_root(&mut checked, &task.issuer)?,
-        Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) => {}
+        Task::Restore(task) => {
+            let backup = Backup::read(task)?;
+            checked.kind = Some(backup.public.kind());
+            checked.backup = Some(backup);
+        }
+        Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) | Task::WrapKey(_) | Task::Backup(_) => {}
     }
+    quorum_of(ceremony)?;
     let now = moment(ceremony, UnixTime::from_secs(book::now().0.div_euclid(1_000)));
     let stand_in = match (&ceremony.task, checked.kind) {
         (Task::Root(_), Some(kind)) => Some(stand_in(kind)?),
@@ -123,6 +137,27 @@ pub(crate) fn papers(ceremony: &Ceremony) -> Result<Checked, CeremonyError> {
         checked.preview = order::told(approved.content());
     }
     Ok(checked)
+}
+
+/// The record of the quorum that is to bring a wrap key.
+fn quorum_of(ceremony: &Ceremony) -> Result<(), CeremonyError> {
+    let record = match &ceremony.task {
+        Task::WrapKey(WrapKeyTask { value: WrapKeyValue::Quorum { record }, .. }) => record,
+        Task::Backup(BackupTask { by: WrapSource::Quorum(record), .. })
+        | Task::Restore(RestoreTask { by: WrapSource::Quorum(record), .. }) => record,
+        Task::Root(_)
+        | Task::Intermediate(_)
+        | Task::CrossCertificate(_)
+        | Task::Crl(_)
+        | Task::Key(_)
+        | Task::Destroy(_)
+        | Task::LogKey(_)
+        | Task::Quorum(_)
+        | Task::WrapKey(_)
+        | Task::Backup(_)
+        | Task::Restore(_) => return Ok(()),
+    };
+    QuorumRecord::read_of(record, Shared::WrapKey).map(drop)
 }
 
 /// Asks the device, without a log-in, and looks whether everything is free.
@@ -152,7 +187,10 @@ pub(crate) fn moment(ceremony: &Ceremony, now: UnixTime) -> UnixTime {
         | Task::Key(_)
         | Task::Destroy(_)
         | Task::LogKey(_)
-        | Task::Quorum(_) => now,
+        | Task::Quorum(_)
+        | Task::WrapKey(_)
+        | Task::Backup(_)
+        | Task::Restore(_) => now,
     }
 }
 
@@ -207,7 +245,14 @@ pub(crate) fn decide(
             };
             ("the CRL", decide_crl(checked.policy()?, checked.authority_name(), request, now))
         }
-        Task::Key(_) | Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) => return Ok(None),
+        Task::Restore(_) => {
+            let backup = checked.backup.as_ref().ok_or_else(|| defect("no backup was read"))?;
+            let (policy, name) = (checked.policy()?, checked.authority_name());
+            ("the proof of the restored key", decide_possession(policy, name, &backup.public, now))
+        }
+        Task::Key(_) | Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) | Task::WrapKey(_) | Task::Backup(_) => {
+            return Ok(None);
+        }
     };
     match decision {
         Decision::Approve(approved) => Ok(Some(*approved)),

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use hallmark_backends::{
-    BackendConfig, BackendError, Description, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey,
-    SoftwareKeys, Survey, survey,
+    BackendConfig, BackendError, Description, Exception, Exceptions, Guard, KeyLabel, KeyPurpose, KeyReference,
+    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, WRAP_MECHANISM, Waiver, WrapValue, make_trusted_wrap_key,
+    survey,
 };
 use hallmark_policy::{
     hex,
@@ -20,11 +21,14 @@ use crate::{
     meaning::{DevicePlace, Task},
     output,
     people::People,
-    quorum::{QuorumRecord, Share, ShareError},
+    quorum::{QuorumRecord, Secret, Share, ShareError},
 };
 
 /// What is said of a key for which no device vouches.
 pub(crate) const UNATTESTED: &str = "unattested";
+
+/// What says which keys may wrap a key.
+const WRAP_WITH_TRUSTED: &str = "CKA_WRAP_WITH_TRUSTED";
 
 /// How many shares may be mistyped, all together.
 const MISTYPED_MAX: usize = 10;
@@ -36,6 +40,12 @@ const PIN_BYTES_MAX: usize = 256;
 pub(crate) struct Device {
     pub(crate) keyring: Keyring,
     pub(crate) description: Description,
+    /// The way in, for whoever has to log in again.
+    pin: SecretString,
+    /// Keys that may be kept less strictly than CA keys are, as the file says.
+    named: Exceptions,
+    /// Those, and the key that the ceremony is about, where that is one.
+    exceptions: Exceptions,
 }
 
 /// Asks the token what it is, without a log-in, and compares that with the file.
@@ -71,10 +81,30 @@ pub(crate) fn is_able(found: &Survey, task: &Task, kind: Option<KeyKind>) -> Res
         let sentence = format!("it makes no keys of kind {kind}");
         return Err(CeremonyError::Incapable { sentence });
     }
-    if found.write_protected && (task.label().is_some() || matches!(task, Task::Destroy(_))) {
+    if found.write_protected && (task.label().is_some() || matches!(task, Task::Destroy(_) | Task::WrapKey(_))) {
         return Err(CeremonyError::Incapable { sentence: "it is write-protected".to_owned() });
     }
-    Ok(())
+    let wrapping = found.wrapping;
+    let lacks = match task {
+        Task::Restore(_) if !wrapping.unwraps => "brings no wrapped keys in",
+        Task::Backup(_) if !wrapping.wraps => "wraps no keys",
+        Task::WrapKey(_) if !wrapping.wraps && !wrapping.unwraps => "neither wraps keys nor brings wrapped ones in",
+        Task::Root(_) | Task::Key(_) if !wrapping.wraps && matches!(task.purpose(), KeyPurpose::Wrappable(_)) => {
+            "wraps no keys, so that none is made to be wrapped"
+        }
+        Task::Root(_)
+        | Task::Intermediate(_)
+        | Task::CrossCertificate(_)
+        | Task::Crl(_)
+        | Task::Key(_)
+        | Task::Destroy(_)
+        | Task::LogKey(_)
+        | Task::Quorum(_)
+        | Task::WrapKey(_)
+        | Task::Backup(_)
+        | Task::Restore(_) => return Ok(()),
+    };
+    Err(CeremonyError::Incapable { sentence: format!("it {lacks} ({WRAP_MECHANISM})") })
 }
 
 impl Device {
@@ -90,16 +120,38 @@ impl Device {
 
     /// Logs in with this PIN, once.
     pub(crate) fn open_with(place: &DevicePlace, pin: SecretString) -> Result<Self, CeremonyError> {
+        let (named, exceptions, again) = (place.exceptions(), place.exceptions(), pin.clone());
         let config = BackendConfig::Pkcs11 {
             module: place.module.clone(),
             token_label: place.token.clone(),
             token_serial: Some(place.serial.clone()),
             pin,
             sessions: 1,
+            exceptions: exceptions.clone(),
         };
         let keyring = Keyring::open_backend(config, SoftwareKeys::Refused)?;
         let description = keyring.describe();
-        Ok(Self { keyring, description })
+        Ok(Self { keyring, description, pin: again, named, exceptions })
+    }
+
+    /// Logs out, has the security officer make a trusted wrap key, and logs in again.
+    pub(crate) fn make_trusted_wrap_key(
+        self,
+        place: &DevicePlace,
+        so_pin: &SecretString,
+        label: &KeyLabel,
+        value: Option<&WrapValue>,
+    ) -> Result<Self, CeremonyError> {
+        let Self { keyring, pin, .. } = self;
+        // Nobody else may be logged in to the token.
+        drop(keyring);
+        make_trusted_wrap_key(&place.module, (&place.token, Some(&place.serial)), so_pin, label, value)?;
+        Self::open_with(place, pin)
+    }
+
+    /// The ceremony is about this key, which may be kept less strictly than others.
+    pub(crate) fn except(&self, key: SpkiDigest, exception: Exception) {
+        self.exceptions.add(key, exception);
     }
 
     /// Whether the token has a private key of that label.
@@ -126,12 +178,23 @@ impl Device {
         purpose: KeyPurpose,
     ) -> Result<(NewKey, bool), CeremonyError> {
         match self.labelled(label)?.as_slice() {
-            [] => Ok((self.keyring.generate(&KeyRequest { label: label.clone(), kind, purpose })?, true)),
+            [] => {
+                let made = self.keyring.generate(&KeyRequest { label: label.clone(), kind, purpose })?;
+                self.may_be_wrapped(&made.public, purpose);
+                Ok((made, true))
+            }
             [reference] => {
                 let public = self.keyring.inspect(reference, purpose)?;
+                self.may_be_wrapped(&public, purpose);
                 Ok((NewKey { reference: reference.clone(), public }, false))
             }
             [first, ..] => Err(BackendError::KeyAmbiguous { key: first.clone() }.into()),
+        }
+    }
+
+    fn may_be_wrapped(&self, public: &PublicKey, purpose: KeyPurpose) {
+        if let KeyPurpose::Wrappable(_) = purpose {
+            self.except(public.digest(), Exception::Wrappable);
         }
     }
 
@@ -158,10 +221,16 @@ impl Device {
         Ok(if digests.is_empty() { UNATTESTED.to_owned() } else { digests.join(" ") })
     }
 
-    /// What guards a key, as facts.
+    /// What guards a key, as facts. What the file says need not hold differs from the rehearsal's stand-in.
     pub(crate) fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Fact>, CeremonyError> {
         let guards = self.keyring.guards(reference, expected)?;
-        Ok(guards.into_iter().map(|guard| Fact::same(guard.attribute, guard.value)).collect())
+        let waived = self.named.waived(expected);
+        let differs = |attribute: &str| {
+            waived.iter().any(|waiver| waiver.attribute() == attribute)
+                || (attribute == WRAP_WITH_TRUSTED && waived.contains(&Waiver::Extractable))
+        };
+        let fact = |guard: Guard| Fact { varies: differs(guard.attribute), ..Fact::same(guard.attribute, guard.value) };
+        Ok(guards.into_iter().map(fact).collect())
     }
 
     /// What it is, as facts: each device says something else.
@@ -180,8 +249,13 @@ impl Device {
     }
 }
 
-/// Asks custodians for their shares until there are enough, and combines them. Each is checked as soon as it is given.
+/// The PIN that custodians have together.
 pub(crate) fn pin_of_quorum(record: &QuorumRecord, people: &mut dyn People) -> Result<SecretString, CeremonyError> {
+    Ok(secret_of_quorum(record, people)?.pin())
+}
+
+/// Asks custodians for their shares until there are enough, and combines them. Each is checked as soon as it is given.
+pub(crate) fn secret_of_quorum(record: &QuorumRecord, people: &mut dyn People) -> Result<Secret, CeremonyError> {
     let mut shares: Vec<Share> = Vec::new();
     let mut problem = None;
     let mut refused = 0;
@@ -203,7 +277,15 @@ pub(crate) fn pin_of_quorum(record: &QuorumRecord, people: &mut dyn People) -> R
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(record.combine(&shares)?.pin())
+    Ok(record.combine(&shares)?)
+}
+
+/// The security officer's PIN.
+pub(crate) fn so_pin(place: &DevicePlace, people: &mut dyn People) -> Result<SecretString, CeremonyError> {
+    match &place.so_pin_file {
+        Some(path) => pin_of(path),
+        None => people.so_pin(&place.token),
+    }
 }
 
 fn pin_of(path: &Path) -> Result<SecretString, CeremonyError> {

@@ -11,7 +11,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use hallmark_backends::{Survey, survey};
+use hallmark_backends::{Survey, WRAP_MECHANISM, survey};
 use hallmark_policy::{
     Policy,
     key::KeyKind,
@@ -154,6 +154,7 @@ fn one_device(place: &configured::Device, kinds: &[KeyKind], findings: &mut Vec<
     token(place, &found, findings);
     pin(&found, findings);
     sessions(place, &found, findings);
+    wrapping(place, &found, findings);
     let lacking: Vec<&str> = kinds.iter().filter(|kind| !found.kinds.contains(kind)).map(|kind| kind.name()).collect();
     findings.push(match lacking.as_slice() {
         [] => {
@@ -166,6 +167,30 @@ fn one_device(place: &configured::Device, kinds: &[KeyKind], findings: &mut Vec<
             "choose another kind in the policy, or another device",
         ),
     });
+}
+
+/// Whether it wraps keys, where somebody wants that; and which keys are kept less strictly than others.
+fn wrapping(place: &configured::Device, found: &Survey, findings: &mut Vec<Finding>) {
+    let can = [(found.wrapping.wraps, "wraps keys"), (found.wrapping.unwraps, "brings wrapped keys in")];
+    let can: Vec<&str> = can.into_iter().filter(|(can, _)| *can).map(|(_, what)| what).collect();
+    if place.wraps && can.len() == 2 {
+        findings.push(Finding::good("wrapping", format!("it {} ({WRAP_MECHANISM})", can.join(" and "))));
+    } else if place.wraps {
+        let sentence = format!(
+            "it {} ({WRAP_MECHANISM})",
+            can.first().copied().unwrap_or("neither wraps keys nor brings them in")
+        );
+        let hint = "`hallmark ceremony plan` says whether that is enough for this ceremony";
+        findings.push(Finding::look("wrapping", sentence, hint));
+    }
+    for (key, exception) in &place.exceptions {
+        let sentence = format!("the key with SPKI SHA-256 {key} {}", exception.meaning());
+        findings.push(Finding::look(
+            "exception",
+            sentence,
+            "take the exception away when nobody needs the key any more",
+        ));
+    }
 }
 
 fn token(place: &configured::Device, found: &Survey, findings: &mut Vec<Finding>) {

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use hallmark_backends::BackendError;
+use hallmark_backends::{BackendError, Exception};
 use hallmark_ledger::{LedgerError, OpenError};
 use hallmark_policy::{Reason, profile::Mistake};
 
@@ -135,6 +135,26 @@ pub enum CeremonyError {
         /// The certificate.
         path: PathBuf,
     },
+    /// The backup is not the one that was reviewed.
+    #[error("the backup `{}` is another than the file says: its {what} is {found}, not {wanted}", path.display())]
+    OtherBackup {
+        /// The backup.
+        path: PathBuf,
+        /// What is different.
+        what: &'static str,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        wanted: String,
+    },
+    /// The wrap key is another.
+    #[error("it is another wrap key: its check value is {found}, and {wanted} is wanted")]
+    OtherWrapKey {
+        /// Its check value.
+        found: String,
+        /// That of the right one.
+        wanted: String,
+    },
     /// The ceremony was done before.
     #[error("the ceremony `{ceremony}` is finished, with a transcript of SHA-256 {transcript_sha256}")]
     Finished {
@@ -252,6 +272,12 @@ impl CeremonyError {
             Self::NoRoot { .. } => "use the log, and the `directory`, of the ceremony that made the root",
             Self::RootExists { .. } => "a root is made once; name another authority in the policy",
             Self::OtherRoot { .. } => "give the certificate that the ceremony of this log has written",
+            Self::OtherBackup { .. } => {
+                "take the file that the ceremony of the backup wrote; its transcript has key and digests"
+            }
+            Self::OtherWrapKey { .. } => {
+                "name the wrap key, or the quorum, by which it was wrapped; nothing was unwrapped"
+            }
             Self::Finished { .. } => {
                 "give a new ceremony a new name; `hallmark ceremony verify` checks the one that is finished"
             }
@@ -273,6 +299,20 @@ impl CeremonyError {
 #[expect(clippy::wildcard_enum_match_arm, reason = "most of them say themselves what to do")]
 fn device_hint(error: &BackendError) -> String {
     match error {
+        BackendError::WrongAttribute { attribute, .. } if is_about_wrapping(attribute) => {
+            "if a ceremony made it to be wrapped, or restored it, name it in [[device.exception]]; otherwise do not use it"
+                .to_owned()
+        }
+        BackendError::Refused { failure } if failure.answer() == "CKR_KEY_NOT_WRAPPABLE" => {
+            "keys that are wrappable `by-trusted` ones alone want a `wrap-key` that a ceremony made `trusted`; others the device does not wrap"
+                .to_owned()
+        }
+        BackendError::NotWrappable { .. } => {
+            "keys are made to be wrapped with `wrappable` in their ceremony; a root that is not is given a successor".to_owned()
+        }
+        BackendError::WrapKeyNotFound { .. } => {
+            "correct `wrap-key`, or bring one into the token: `[task.wrap-key]`, or `quorum` in its place".to_owned()
+        }
         BackendError::WrongPin { .. } => {
             "give the right PIN; it is tried once each time, and tokens lock after a few".to_owned()
         }
@@ -281,6 +321,11 @@ fn device_hint(error: &BackendError) -> String {
         }
         _ => "see the device's own tool; nothing that follows was done".to_owned(),
     }
+}
+
+/// Whether an attribute is one in which keys differ that were made to be wrapped, or restored.
+fn is_about_wrapping(attribute: &str) -> bool {
+    Exception::ALL.iter().flat_map(|exception| exception.waived()).any(|waiver| waiver.attribute() == attribute)
 }
 
 #[cfg(test)]
@@ -317,7 +362,10 @@ mod tests {
             CeremonyError::LogKey { sentence: sentence.clone() },
             CeremonyError::NoRoot { log: "log".into(), authority: "mesh".to_owned() },
             CeremonyError::RootExists { log: "log".into(), authority: "mesh".to_owned() },
-            CeremonyError::OtherRoot { path },
+            CeremonyError::OtherRoot { path: path.clone() },
+            CeremonyError::OtherBackup { path, what: "SHA-256", found: "00".to_owned(), wanted: "ff".to_owned() },
+            CeremonyError::OtherWrapKey { found: "dc95c0".to_owned(), wanted: "00ff00".to_owned() },
+            BackendError::WrapKeyNotFound { label: "wrap".to_owned() }.into(),
             CeremonyError::Finished { ceremony: "mesh-root".to_owned(), transcript_sha256: "00ff".to_owned() },
             CeremonyError::OtherFile { ceremony: "mesh-root".to_owned(), sha256: "00ff".to_owned() },
             CeremonyError::Journal { path: "log/journals/mesh-root.journal".into(), sentence: sentence.clone() },

@@ -1,11 +1,15 @@
 //! What is done once everything is checked: the log, the device, the task, the transcript.
 
+mod backup;
 mod destroy;
 mod key;
 mod log_key;
 mod quorum;
+mod restore;
 mod root;
 mod signs;
+mod source;
+mod wrap_key;
 
 use std::path::PathBuf;
 
@@ -23,7 +27,7 @@ use crate::{
     error::CeremonyError,
     facts::{Done, Fact},
     journal::Journal,
-    meaning::{Ceremony, Task},
+    meaning::{BackupTask, Ceremony, RestoreTask, Task},
     order::Made,
     output,
     people::{Confirmation, People},
@@ -115,6 +119,9 @@ async fn task(run: &mut Run<'_>, open: &mut Open, checked: &Checked) -> Result<F
         Task::Destroy(task) => destroy::destroy(run, open, checked, task).await?,
         Task::LogKey(task) => log_key::draw(run, open, task).await?,
         Task::Quorum(task) => quorum::split(run, open, task).await?,
+        Task::WrapKey(task) => wrap_key::make(run, open, checked, task).await?,
+        Task::Backup(task) => backup::back_up(run, open, checked, task).await?,
+        Task::Restore(task) => restore::restore(run, open, checked, task).await?,
     };
     if !left.files.is_empty() {
         write(run, open, &left).await?;
@@ -164,6 +171,23 @@ async fn device(run: &mut Run<'_>, open: &mut Open) -> Result<(), CeremonyError>
         && device.has(label)?
     {
         return Err(CeremonyError::LabelTaken { label: label.to_string() });
+    }
+    match &run.ceremony.task {
+        Task::WrapKey(task) if !open.journal.is_touching() && device.keyring.wrap_key(&task.label)?.is_some() => {
+            return Err(CeremonyError::LabelTaken { label: task.label.to_string() });
+        }
+        Task::Backup(BackupTask { spki, .. }) | Task::Restore(RestoreTask { spki, .. }) => {
+            run.ceremony.task.exception().into_iter().for_each(|exception| device.except(*spki, exception));
+        }
+        Task::Root(_)
+        | Task::Intermediate(_)
+        | Task::CrossCertificate(_)
+        | Task::Crl(_)
+        | Task::Key(_)
+        | Task::Destroy(_)
+        | Task::LogKey(_)
+        | Task::Quorum(_)
+        | Task::WrapKey(_) => {}
     }
     let mut facts = device.facts();
     // No device that is reached through PKCS #11 vouches for what it says of its keys.

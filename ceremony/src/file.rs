@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use hallmark_backends::{Exception, Exceptions};
+use hallmark_policy::key::SpkiDigest;
 use serde::Deserialize;
 
 /// Largest file that is read, in bytes.
@@ -60,9 +62,57 @@ pub struct DevicePlace {
     pub pin_file: Option<PathBuf>,
     /// The record of the quorum that has the PIN: its custodians are asked for their shares. Not beside `pin-file`.
     pub pin_quorum: Option<PathBuf>,
+    /// A file with the security officer's PIN, for a trusted wrap key made without people; it is asked for if not set.
+    pub so_pin_file: Option<PathBuf>,
+    /// `[[device.exception]]`: keys that may be kept less strictly than CA keys are, each named.
+    #[serde(default)]
+    pub exception: Vec<ExceptionTable>,
+}
+
+/// `[[device.exception]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExceptionTable {
+    /// SHA-256 of the key's SubjectPublicKeyInfo, lower-case hexadecimal.
+    pub spki_sha256: String,
+    /// Why.
+    pub because: ExceptionWord,
+}
+
+/// `because`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExceptionWord {
+    /// A ceremony made it so that it can be wrapped.
+    Wrappable,
+    /// A ceremony restored it.
+    Restored,
+}
+
+impl ExceptionWord {
+    /// What it stands for.
+    #[must_use]
+    pub fn meant(self) -> Exception {
+        match self {
+            Self::Wrappable => Exception::Wrappable,
+            Self::Restored => Exception::Restored,
+        }
+    }
 }
 
 impl DevicePlace {
+    /// The keys that may be kept less strictly, as they are meant.
+    pub(crate) fn exceptions(&self) -> Exceptions {
+        let exceptions = Exceptions::default();
+        for ExceptionTable { spki_sha256, because } in &self.exception {
+            // Whatever does not read was told when the file was read.
+            if let Some(key) = SpkiDigest::parse(spki_sha256) {
+                exceptions.add(key, because.meant());
+            }
+        }
+        exceptions
+    }
+
     /// The same, with paths that begin at this directory.
     pub(crate) fn from(&self, directory: &Path) -> Self {
         let place = |path: &PathBuf| directory.join(path);
@@ -70,6 +120,7 @@ impl DevicePlace {
             module: place(&self.module),
             pin_file: self.pin_file.as_ref().map(place),
             pin_quorum: self.pin_quorum.as_ref().map(place),
+            so_pin_file: self.so_pin_file.as_ref().map(place),
             ..self.clone()
         }
     }
@@ -127,6 +178,12 @@ pub enum TaskTable {
     LogKey(LogKeyTable),
     /// A new PIN for the token, split among custodians.
     Quorum(QuorumTable),
+    /// A key that wraps others.
+    WrapKey(WrapKeyTable),
+    /// A key that leaves its token in wrapped form.
+    Backup(BackupTable),
+    /// A key that comes back out of its wrapping.
+    Restore(RestoreTable),
 }
 
 /// `[task.root]`.
@@ -135,6 +192,8 @@ pub enum TaskTable {
 pub struct RootTable {
     /// Label of the key, which no other object of the token has.
     pub label: String,
+    /// Whether the key may be wrapped and leave the token, `by-any` wrap key or `by-trusted` ones alone; it never can if not set.
+    pub wrappable: Option<String>,
     /// When the certificate begins, such as `2026-01-31T00:00:00Z`; when it is made if not set. It lives as long as the policy says.
     pub not_before: Option<String>,
     /// Where the certificate is written, PEM.
@@ -207,6 +266,8 @@ pub struct KeyTable {
     /// Whether it may be destroyed later. `false` if not set: then no ceremony destroys it.
     #[serde(default)]
     pub destroyable: bool,
+    /// Whether it may be wrapped and leave the token, `by-any` wrap key or `by-trusted` ones alone; it never can if not set.
+    pub wrappable: Option<String>,
     /// Where the public key is written, PEM.
     pub public_key: PathBuf,
 }
@@ -256,4 +317,59 @@ pub struct LogKeyTable {
     pub key: PathBuf,
     /// Where the public key is written.
     pub public_key: PathBuf,
+}
+
+/// `[task.wrap-key]`: the token draws its value; or it is drawn here and split (`threshold`, `record`, `custodian`); or custodians bring it
+/// (`quorum`).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WrapKeyTable {
+    /// Its label, which no other secret key of the token has.
+    pub label: String,
+    /// How many custodians have it together: 2 to 15.
+    pub threshold: Option<usize>,
+    /// Where the record is written, which everybody may read: `quorum` of later ceremonies.
+    pub record: Option<PathBuf>,
+    /// The custodians, at least as many as `threshold` and 15 at most.
+    #[serde(default)]
+    pub custodian: Vec<CustodianTable>,
+    /// The record of the quorum that has it from an earlier ceremony.
+    pub quorum: Option<PathBuf>,
+    /// Whether the security officer marks it as trusted, so that it wraps keys that are `wrappable` `by-trusted` ones alone. `false` if not set.
+    #[serde(default)]
+    pub trusted: bool,
+}
+
+/// `[task.backup]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BackupTable {
+    /// The key as the token knows it: `pkcs11:id=<hex>;object=<label>`.
+    pub key: String,
+    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal.
+    pub spki_sha256: String,
+    /// Label of the wrap key in the token. Not beside `quorum`.
+    pub wrap_key: Option<String>,
+    /// The record of the quorum that brings the wrap key, which the token then has for one call.
+    pub quorum: Option<PathBuf>,
+    /// Where the wrapped key is written.
+    pub backup: PathBuf,
+}
+
+/// `[task.restore]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RestoreTable {
+    /// The file that a backup wrote.
+    pub backup: PathBuf,
+    /// Its SHA-256, as the transcript of the backup has it.
+    pub backup_sha256: String,
+    /// The key as the token knew it: `pkcs11:id=<hex>;object=<label>`. Nothing in this token has that label.
+    pub key: String,
+    /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal.
+    pub spki_sha256: String,
+    /// Label of the wrap key in the token. Not beside `quorum`.
+    pub wrap_key: Option<String>,
+    /// The record of the quorum that brings the wrap key, which the token then has for one call.
+    pub quorum: Option<PathBuf>,
 }

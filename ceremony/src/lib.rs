@@ -8,6 +8,7 @@
 //! device signs what was committed (`order.rs`, held by types). This crate must never write over a file or a key, try a PIN twice, let a
 //! secret into the transcript, the log or a message, or touch the device before the file, the policy and the rehearsal are found to be good.
 
+mod backup;
 mod book;
 mod canonical;
 mod check;
@@ -34,7 +35,7 @@ mod witness;
 
 use std::path::Path;
 
-use hallmark_backends::{PinState, Survey};
+use hallmark_backends::{KeyPurpose, PinState, Survey, Wrappers};
 use hallmark_policy::hex;
 use tokio::runtime::Builder;
 
@@ -44,8 +45,9 @@ pub use error::CeremonyError;
 pub use execute::Finished;
 pub use facts::{Done, Fact};
 pub use meaning::{
-    Ceremony, CrlTask, CrossCertificateTask, Custodian, DestroyTask, DevicePlace, IntermediateTask, KeyTask,
-    LogKeyTask, LogPlace, PolicyPlace, QuorumTask, Revoking, RootTask, SOFTHSM_MODULE, Task, Witness, beside,
+    BackupTask, Ceremony, CrlTask, CrossCertificateTask, Custodian, DestroyTask, DevicePlace, IntermediateTask,
+    KeyTask, LogKeyTask, LogPlace, PolicyPlace, QuorumTask, RestoreTask, Revoking, RootTask, SOFTHSM_MODULE, Task,
+    Witness, WrapKeyTask, WrapKeyValue, WrapSource, beside,
 };
 pub use people::{Confirmation, Nobody, People};
 pub use rehearse::Foretold;
@@ -161,8 +163,23 @@ fn remarks(ceremony: &Ceremony, survey: Option<&Survey>) -> Vec<String> {
     if ceremony.witnesses.is_empty() {
         remarks.push("the file names no witness: it can be run with --unattended only".to_owned());
     }
+    if let KeyPurpose::Wrappable(by) = ceremony.task.purpose() {
+        remarks.push(wrappable(by).to_owned());
+    }
     if ceremony.device.as_ref().is_some_and(|device| device.firmware.is_none()) {
         remarks.push("the file does not say which firmware the token must have".to_owned());
     }
     remarks
+}
+
+/// What it means that a key can be wrapped.
+pub(crate) fn wrappable(by: Wrappers) -> &'static str {
+    match by {
+        Wrappers::Any => {
+            "any wrap key of the token can wrap this key, and whoever has the user PIN can make one: whoever logs in can take it out"
+        }
+        Wrappers::Trusted => {
+            "a wrap key that the token's security officer has marked as trusted can wrap this key, and no other"
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! What the file of a ceremony means: read once, with every mistake told at its line; afterwards nothing can be misspelt.
 
+mod shares;
 mod tasks;
+mod wraps;
 
 use std::{
     collections::BTreeSet,
@@ -21,10 +23,11 @@ use crate::{
 };
 
 pub use crate::file::DevicePlace;
+pub use shares::{Custodian, QuorumTask};
 pub use tasks::{
-    CrlTask, CrossCertificateTask, Custodian, DestroyTask, IntermediateTask, KeyTask, LogKeyTask, QuorumTask, Revoking,
-    RootTask, Task,
+    CrlTask, CrossCertificateTask, DestroyTask, IntermediateTask, KeyTask, LogKeyTask, Revoking, RootTask, Task,
 };
+pub use wraps::{BackupTask, RestoreTask, WrapKeyTask, WrapKeyValue, WrapSource};
 
 /// Where Debian's package `softhsm2` puts the module.
 pub const SOFTHSM_MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -187,6 +190,9 @@ impl Reader<'_> {
         }
         if file.device.as_ref().is_some_and(|table| table.pin_file.is_some() && table.pin_quorum.is_some()) {
             self.mistake("device", "`pin-quorum` stands beside `pin-file`; the PIN comes from one of them");
+        }
+        for exception in file.device.iter().flat_map(|table| &table.exception) {
+            self.sha256("device.exception", &exception.spki_sha256);
         }
         let witnesses = self.witnesses(&file.witness);
         let ceremony = Ceremony {

@@ -16,6 +16,7 @@ use hallmark_issuance::{assemble, draft, reassemble};
 use hallmark_ledger::{Answer, Committed, Event, Issued};
 use hallmark_policy::{
     Approved, RequestIdentity, Warrant,
+    certification_request::RequestContent,
     content::{CertificateContent, Content},
     crl::CrlContent,
     endorse,
@@ -147,7 +148,7 @@ pub(crate) fn told(content: &Content) -> Vec<Fact> {
     match content {
         Content::Certificate(content) => of_certificate(content),
         Content::Crl(content) => of_crl(content),
-        Content::Request(_) => Vec::new(),
+        Content::Request(content) => of_request(content),
     }
 }
 
@@ -172,6 +173,16 @@ fn of_certificate(content: &CertificateContent) -> Vec<Fact> {
         facts.push(Fact { name, value, varies });
     }
     facts
+}
+
+fn of_request(content: &RequestContent) -> Vec<Fact> {
+    vec![
+        Fact::same("certification-request", "asks for nothing: it proves that the token has the key"),
+        Fact::same("subject", &content.subject),
+        Fact::same("key", content.key.kind()),
+        Fact::varies("spki-sha256", content.key.digest()),
+        Fact::same("signature-algorithm", content.algorithm),
+    ]
 }
 
 fn of_crl(content: &CrlContent) -> Vec<Fact> {

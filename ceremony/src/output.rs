@@ -15,6 +15,9 @@ pub(crate) const PUBLIC: u32 = 0o644;
 /// Mode of a file with a secret.
 pub(crate) const SECRET: u32 = 0o600;
 
+/// Mode of a file with a secret in wrapped form, which nothing has to write again.
+pub(crate) const SEALED: u32 = 0o400;
+
 /// Largest file that is read, in bytes.
 const READ_BYTES_MAX: u64 = 4 * 1_048_576;
 

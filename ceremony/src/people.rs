@@ -32,6 +32,12 @@ pub trait People {
     /// If it cannot be asked for.
     fn pin(&mut self, token: &str) -> Result<SecretString, CeremonyError>;
 
+    /// The PIN of the token's security officer.
+    ///
+    /// # Errors
+    /// If it cannot be asked for.
+    fn so_pin(&mut self, token: &str) -> Result<SecretString, CeremonyError>;
+
     /// The share of one custodian more: `have` were given, and `problem` is what was wrong with the last one.
     ///
     /// # Errors
@@ -71,6 +77,10 @@ impl People for Nobody {
 
     fn pin(&mut self, _: &str) -> Result<SecretString, CeremonyError> {
         Err(CeremonyError::NoPin { sentence: "nobody can be asked for it".to_owned() })
+    }
+
+    fn so_pin(&mut self, token: &str) -> Result<SecretString, CeremonyError> {
+        self.pin(token)
     }
 
     fn share(

@@ -1,4 +1,4 @@
-//! A PIN that nobody has alone: it follows from a secret that is split, k of n (Feldman, "A practical scheme for non-interactive verifiable
+//! A PIN, or a wrap key, that nobody has alone: it follows from a secret that is split, k of n (Feldman, "A practical scheme for non-interactive verifiable
 //! secret sharing", 1987, on P-256).
 //!
 //! The record of a quorum is public: it has a commitment to each coefficient, by which every share is checked when it is made and when it is
@@ -10,6 +10,7 @@ mod html;
 pub(crate) mod paper;
 mod pdf;
 pub(crate) mod sealed;
+mod shared;
 
 use std::path::Path;
 
@@ -18,6 +19,7 @@ use elliptic_curve::{
     ff::{Field as _, PrimeField as _},
     group::GroupEncoding as _,
 };
+use hallmark_backends::WrapValue;
 use hallmark_policy::hex;
 use p256::{ProjectivePoint, Scalar};
 use secrecy::SecretString;
@@ -35,6 +37,8 @@ use crate::{
 
 use entropy::Entropy;
 
+pub use shared::Shared;
+
 /// Fewest and most custodians whose shares are wanted.
 pub const THRESHOLD_RANGE: std::ops::RangeInclusive<usize> = 2..=15;
 
@@ -46,6 +50,9 @@ const PIN_DIGITS: usize = 24;
 
 /// What a PIN is derived with.
 const PIN_CONTEXT: &[u8] = b"hallmark-pin-v1\n";
+
+/// What a wrap key is derived with.
+const WRAP_KEY_CONTEXT: &[u8] = b"hallmark-wrap-key-v1\n";
 
 /// First word of a share.
 const SHARE: &str = "hallmark-share-v1";
@@ -69,6 +76,12 @@ pub struct QuorumRecord {
     pub custodians: Vec<String>,
     /// Commitments to the coefficients, SEC 1 compressed, hexadecimal; the first is to the secret itself.
     pub commitments: Vec<String>,
+    /// What they have together.
+    #[serde(default, skip_serializing_if = "Shared::is_pin")]
+    pub shared: Shared,
+    /// What tells a wrap key from others; empty for a PIN.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub check_value: String,
 }
 
 /// One share. It is wiped when dropped.
@@ -109,12 +122,19 @@ impl Secret {
         digest.zeroize();
         SecretString::from(digits.get(..PIN_DIGITS).unwrap_or_default())
     }
+
+    /// The wrap key that follows from it.
+    pub(crate) fn wrap_value(&self) -> WrapValue {
+        let input = Zeroizing::new([WRAP_KEY_CONTEXT, self.0.as_slice()].concat());
+        WrapValue::new(Zeroizing::new(sha256(&input)))
+    }
 }
 
 /// Draws a secret and splits it. Every share is checked against the commitments, and combined again.
 pub(crate) fn split(
     custodians: &[String],
     threshold: usize,
+    shared: Shared,
 ) -> Result<(Secret, QuorumRecord, Vec<Share>), CeremonyError> {
     let failed = |_| defect("the secret could not be split");
     let mut entropy = Entropy::draw()?;
@@ -132,7 +152,12 @@ pub(crate) fn split(
     secret.zeroize();
     let points = FeldmanVerifierSet::<FieldShare, Commitment>::verifiers(&verifiers);
     let commitments = points.iter().map(|point| hex(&point.0.to_bytes())).collect();
-    let record = QuorumRecord { version: 1, threshold, custodians: custodians.to_vec(), commitments };
+    let check_value = match shared {
+        Shared::Pin => String::new(),
+        Shared::WrapKey => kept.wrap_value().check_value()?.to_string(),
+    };
+    let record =
+        QuorumRecord { version: 1, threshold, custodians: custodians.to_vec(), commitments, shared, check_value };
     let shares: Vec<Share> = shares
         .into_iter()
         .enumerate()
@@ -152,15 +177,25 @@ pub(crate) fn split(
 }
 
 impl QuorumRecord {
-    /// Reads the record of a quorum.
+    /// Reads the record of a quorum that has a PIN.
     ///
     /// # Errors
     /// If it cannot be read, or is something else.
     pub fn read(path: &Path) -> Result<Self, CeremonyError> {
-        let wanted = "record of a quorum";
+        Self::read_of(path, Shared::Pin)
+    }
+
+    /// Reads the record of a quorum that has this.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is something else.
+    pub fn read_of(path: &Path, shared: Shared) -> Result<Self, CeremonyError> {
+        let wanted = shared.record();
         let not_one = || CeremonyError::NotOne { path: path.to_owned(), wanted };
         let record: Self = serde_json::from_slice(&output::read(path)?).map_err(|_| not_one())?;
         let fits = record.version == 1
+            && record.shared == shared
+            && record.check_value.is_empty() == shared.is_pin()
             && record.commitments.len() == record.threshold
             && THRESHOLD_RANGE.contains(&record.threshold)
             && (record.threshold..=CUSTODIANS_MAX).contains(&record.custodians.len())
@@ -299,7 +334,7 @@ mod tests {
 
     #[test]
     fn any_two_of_three_custodians_have_the_pin_and_one_alone_has_not() {
-        let (secret, record, shares) = split(&custodians(3), 2).unwrap();
+        let (secret, record, shares) = split(&custodians(3), 2, Shared::Pin).unwrap();
         let pin = secret.pin().expose_secret().to_owned();
         assert_eq!(pin.len(), PIN_DIGITS);
         for pair in [[0, 1], [0, 2], [1, 2], [2, 0]] {
@@ -311,16 +346,32 @@ mod tests {
     }
 
     #[test]
+    fn a_wrap_key_comes_back_from_its_shares_and_a_record_says_which_of_the_two_it_is_of() {
+        let (secret, record, shares) = split(&custodians(3), 2, Shared::WrapKey).unwrap();
+        let again = record.combine(&entered(&record, &[&shares[2], &shares[0]])).unwrap();
+        let value = |secret: &Secret| secret.wrap_value().check_value().unwrap().to_string();
+        assert_eq!((value(&again), value(&secret)), (record.check_value.clone(), record.check_value.clone()));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("record.json");
+        std::fs::write(&path, record.to_json()).unwrap();
+        assert_eq!(QuorumRecord::read_of(&path, Shared::WrapKey).unwrap(), record);
+        assert!(QuorumRecord::read(&path).is_err(), "it has no PIN");
+        let (_, pin, _) = split(&custodians(3), 2, Shared::Pin).unwrap();
+        std::fs::write(&path, pin.to_json()).unwrap();
+        assert!(QuorumRecord::read_of(&path, Shared::WrapKey).is_err(), "it has no wrap key");
+    }
+
+    #[test]
     fn as_many_as_there_can_be_have_it_together() {
-        let (secret, record, shares) = split(&custodians(CUSTODIANS_MAX), *THRESHOLD_RANGE.end()).unwrap();
+        let (secret, record, shares) = split(&custodians(CUSTODIANS_MAX), *THRESHOLD_RANGE.end(), Shared::Pin).unwrap();
         let all = entered(&record, &shares.iter().collect::<Vec<_>>());
         assert_eq!(record.combine(&all).unwrap().pin().expose_secret(), secret.pin().expose_secret());
     }
 
     #[test]
     fn a_share_that_is_mistyped_or_from_another_set_is_told() {
-        let (_, record, shares) = split(&custodians(3), 2).unwrap();
-        let (_, other, others) = split(&custodians(3), 2).unwrap();
+        let (_, record, shares) = split(&custodians(3), 2, Shared::Pin).unwrap();
+        let (_, other, others) = split(&custodians(3), 2, Shared::Pin).unwrap();
         assert_ne!(record.set(), other.set());
         let text = shares[0].text(&record).to_string();
         assert!(matches!(record.parse(&others[0].text(&other)), Err(ShareError::Foreign { number: 1 })));
@@ -342,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written_and_nothing_else_is() {
-        let (_, record, _) = split(&custodians(3), 2).unwrap();
+        let (_, record, _) = split(&custodians(3), 2, Shared::Pin).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("record.json");
         std::fs::write(&path, record.to_json()).unwrap();

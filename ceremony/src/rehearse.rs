@@ -2,6 +2,8 @@
 //!
 //! What comes out is what the run is held to: the same steps, and the same facts but for those that differ each time.
 
+mod stand_in;
+
 use std::{
     io::{ErrorKind::BrokenPipe, Write as _},
     path::{Path, PathBuf},
@@ -19,17 +21,15 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    canonical,
-    check::{self, Checked},
-    device,
+    canonical, check, device,
     digest::sha256,
     error::CeremonyError,
     execute,
     facts::{Done, Fact},
-    meaning::{Ceremony, DevicePlace, LogPlace, RootTask, Task},
+    meaning::{Ceremony, DevicePlace, LogPlace, QuorumTask, Task, WrapKeyTask, WrapKeyValue},
     output,
-    people::Nobody,
 };
+use stand_in::stand_in;
 
 /// Label of the token that is thrown away.
 const TOKEN: &str = "hallmark-rehearsal";
@@ -159,7 +159,6 @@ fn answer(mut command: Command, text: &str, within: Duration) -> Result<Output, 
 /// # Errors
 /// What would stop the ceremony stops the rehearsal.
 pub async fn rehearse_here(ceremony: &Ceremony, scratch: &Path) -> Result<Foretold, CeremonyError> {
-    let mut people = Nobody;
     let mut own = aside(ceremony, scratch)?;
     let checked = check::papers(ceremony)?;
     if ceremony.device.is_some() {
@@ -173,11 +172,14 @@ pub async fn rehearse_here(ceremony: &Ceremony, scratch: &Path) -> Result<Foreto
             token: TOKEN.to_owned(),
             serial: survey.description.token_serial,
             firmware: None,
-            pin_file: Some(pin_file),
+            pin_file: Some(pin_file.clone()),
             pin_quorum: None,
+            // Such a token has one PIN for everybody.
+            so_pin_file: Some(pin_file),
+            exception: ceremony.device.iter().flat_map(|place| place.exception.clone()).collect(),
         });
     }
-    let checked = stand_in(&mut own, checked, scratch).await?;
+    let (checked, mut people) = stand_in(&mut own, checked, scratch).await?;
     if let Some(place) = &own.device {
         device::is_able(&device::look(place)?, &own.task, checked.kind())?;
     }
@@ -203,10 +205,14 @@ fn aside(ceremony: &Ceremony, scratch: &Path) -> Result<Ceremony, CeremonyError>
             task.revoke.clear();
         }
         Task::Key(task) => task.public_key = place("public-key"),
-        Task::Destroy(_) => {}
-        Task::Quorum(task) => {
-            task.record = place("record");
-            for (number, custodian) in task.custodians.iter_mut().enumerate() {
+        Task::Destroy(_)
+        | Task::Restore(_)
+        | Task::WrapKey(WrapKeyTask { value: WrapKeyValue::Token | WrapKeyValue::Quorum { .. }, .. }) => {}
+        Task::Backup(task) => task.backup = place("backup"),
+        Task::Quorum(QuorumTask { record, custodians, .. })
+        | Task::WrapKey(WrapKeyTask { value: WrapKeyValue::Split { record, custodians, .. }, .. }) => {
+            *record = place("record");
+            for (number, custodian) in custodians.iter_mut().enumerate() {
                 // The ending says as what it is written.
                 let ending = custodian.share.extension().unwrap_or_default().to_owned();
                 custodian.share = out.join(format!("share-{number}")).with_extension(ending);
@@ -215,34 +221,6 @@ fn aside(ceremony: &Ceremony, scratch: &Path) -> Result<Ceremony, CeremonyError>
         Task::LogKey(task) => (task.key, task.public_key) = (place("key"), place("public-key")),
     }
     Ok(own)
-}
-
-/// Makes what the task wants to find: a root that signs, or a key that is destroyed.
-async fn stand_in(own: &mut Ceremony, mut checked: Checked, scratch: &Path) -> Result<Checked, CeremonyError> {
-    let before = |task: Task, name: &str| {
-        let transcript = scratch.join(format!("{name}.json"));
-        Ceremony { name: name.to_owned(), sha256: sha256(name.as_bytes()), transcript, task, ..own.clone() }
-    };
-    let mut people = Nobody;
-    if checked.root.is_some() {
-        let certificate = scratch.join("stand-in.pem");
-        let label = check::label("stand-in")?;
-        let task = Task::Root(RootTask { label, not_before: None, certificate: certificate.clone() });
-        let root = before(task, "stand-in");
-        execute::execute(&root, &check::papers(&root)?, None, &mut people, (Vec::new(), Vec::new())).await?;
-        checked.root = Some(check::root_of(&certificate, checked.authority()?)?);
-        checked.root_path = Some(certificate);
-    }
-    if let Task::Destroy(task) = &own.task {
-        let public_key = scratch.join("stand-in.pem");
-        let kind = hallmark_policy::key::KeyKind::EcdsaP256;
-        let made = crate::meaning::KeyTask { label: task.key.label().clone(), kind, destroyable: true, public_key };
-        let key = before(Task::Key(made), "stand-in");
-        let done = execute::execute(&key, &checked, None, &mut people, (Vec::new(), Vec::new())).await?;
-        let Some((reference, public)) = done.key else { return Err(crate::run::defect("no stand-in was made")) };
-        own.task = Task::Destroy(crate::meaning::DestroyTask { key: reference, spki: public.digest() });
-    }
-    Ok(checked)
 }
 
 fn draw_pin() -> Result<SecretString, CeremonyError> {

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use hallmark_ceremony::{Ceremony, Task, Transcript, quorum::QuorumRecord};
+use hallmark_ceremony::{
+    Ceremony, Task, Transcript,
+    quorum::{QuorumRecord, Shared},
+};
 use proptest::prelude::*;
 
 /// A file with a task of each kind in turn.
@@ -13,7 +16,7 @@ fn file(task: &str) -> String {
     )
 }
 
-const TASKS: [(&str, &str); 8] = [
+const TASKS: [(&str, &str); 11] = [
     ("root", "root]\nlabel = \"k\"\ncertificate = \"c\""),
     ("intermediate", "intermediate]\nissuer = \"i\"\nrequest = \"r\"\ncertificate = \"c\""),
     (
@@ -30,6 +33,18 @@ const TASKS: [(&str, &str); 8] = [
     (
         "quorum",
         "quorum]\nthreshold = 2\nrecord = \"r\"\ncustodian = [{ name = \"a\", share = \"1\" }, { name = \"b\", share = \"2\" }]",
+    ),
+    (
+        "wrap-key",
+        "wrap-key]\nlabel = \"k\"\nthreshold = 2\nrecord = \"r\"\ncustodian = [{ name = \"a\", share = \"1\" }, { name = \"b\", share = \"2\" }]",
+    ),
+    (
+        "backup",
+        "backup]\nkey = \"pkcs11:id=00;object=k\"\nspki-sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\nwrap-key = \"w\"\nbackup = \"b\"",
+    ),
+    (
+        "restore",
+        "restore]\nbackup = \"b\"\nbackup-sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\nkey = \"pkcs11:id=00;object=k\"\nspki-sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\nquorum = \"q\"",
     ),
 ];
 
@@ -85,6 +100,8 @@ proptest! {
             threshold: 2,
             custodians: vec!["a".to_owned(), "b".to_owned()],
             commitments: vec!["02".repeat(33), text.clone()],
+            shared: Shared::Pin,
+            check_value: String::new(),
         };
         prop_assert!(record.parse(&text).is_err());
     }

@@ -66,6 +66,8 @@ pub(crate) fn exit(error: &CeremonyError) -> Exit {
         | CeremonyError::NoRoot { .. }
         | CeremonyError::RootExists { .. }
         | CeremonyError::OtherRoot { .. }
+        | CeremonyError::OtherBackup { .. }
+        | CeremonyError::OtherWrapKey { .. }
         | CeremonyError::Finished { .. }
         | CeremonyError::OtherFile { .. }
         | CeremonyError::Differs { .. }

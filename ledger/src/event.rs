@@ -65,6 +65,17 @@ pub enum Event {
         /// Description of the backend.
         backend: String,
     },
+    /// A token got a key that wraps others.
+    WrapKeyMade {
+        /// The authority whose ceremony it was.
+        authority: String,
+        /// What the backend calls the key.
+        reference: String,
+        /// What tells it from others, where that is known: bytes that say nothing of its value.
+        check_value: Option<[u8; 3]>,
+        /// Description of the backend.
+        backend: String,
+    },
     /// Keys were destroyed that an interrupted attempt had left under a label: nobody was ever told of them.
     KeysCleared {
         /// The authority whose label it is.
@@ -210,6 +221,10 @@ pub enum KeyAction {
     Destroyed,
     /// It was found and is not what it should be.
     Refused,
+    /// It is about to leave its token in wrapped form: the entry stands before that.
+    BackedUp,
+    /// It came out of its wrapping into this token, and was read back.
+    Restored,
 }
 
 /// A step of an authority's life: an entry and a change of rows in one transaction, by compare-and-set.

@@ -94,7 +94,7 @@ fn end(entry: &Summary, stage: Stage) -> Option<i64> {
         | Stage::OfflineIntermediate { .. }
         | Stage::Cross => entry.not_after,
         Stage::Crl { .. } => entry.next_update,
-        Stage::Request { .. } => Some(UnixTime::LAST.secs()),
+        Stage::Request { .. } | Stage::Possession => Some(UnixTime::LAST.secs()),
     }
 }
 

@@ -162,7 +162,9 @@ impl Batch<'_> {
                 issuer.latest_end.max(Some(end))
             }
             // Nobody looks for what is self-signed on a CRL.
-            Stage::Root | Stage::MeshCa { .. } | Stage::Crl { .. } | Stage::Request { .. } => issuer.latest_end,
+            Stage::Root | Stage::MeshCa { .. } | Stage::Crl { .. } | Stage::Request { .. } | Stage::Possession => {
+                issuer.latest_end
+            }
         };
         let id = issuer.id;
         let spki = conditions.instance.as_ref().map(|moved| *moved.key.as_bytes());

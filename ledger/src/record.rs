@@ -67,6 +67,7 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::PolicyRefused { .. }
         | Event::KeyEvent { .. }
         | Event::KeysCleared { .. }
+        | Event::WrapKeyMade { .. }
         | Event::SigningFailed { .. }
         | Event::OperatorCommand { .. }
         | Event::Aggregate { .. }
@@ -111,6 +112,15 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 .text("reference", reference)
                 .hex("spki-sha256", spki.as_bytes())
                 .text("key-kind", kind.name())
+                .text("backend", backend),
+        ),
+        Event::WrapKeyMade { authority, reference, check_value, backend } => (
+            "key-event",
+            object
+                .text("authority", authority)
+                .text("action", "wrap-key")
+                .text("reference", reference)
+                .maybe_hex("check-value", check_value.as_ref().map(<[u8; 3]>::as_slice))
                 .text("backend", backend),
         ),
         Event::KeysCleared { authority, label, count, backend } => (
@@ -206,6 +216,8 @@ impl KeyAction {
             Self::Opened => "opened",
             Self::Destroyed => "destroyed",
             Self::Refused => "refused",
+            Self::BackedUp => "backed-up",
+            Self::Restored => "restored",
         }
     }
 }

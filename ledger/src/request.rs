@@ -123,6 +123,7 @@ impl RequestRow {
             ("request", Some(epoch)) => Stage::Request { epoch },
             ("offline-intermediate", Some(epoch)) => Stage::OfflineIntermediate { epoch },
             ("cross-certificate", None) => Stage::Cross,
+            ("possession", None) => Stage::Possession,
             _ => return Err(unknown(2, "stage")),
         };
         Ok(Self {
@@ -164,7 +165,8 @@ pub(crate) fn set_place(
         | Stage::Crl { .. }
         | Stage::Request { .. }
         | Stage::OfflineIntermediate { .. }
-        | Stage::Cross => return Ok(()),
+        | Stage::Cross
+        | Stage::Possession => return Ok(()),
     };
     let (index, generation) = (signed(log_index), generation.map(signed));
     let mut values: Vec<&dyn ToSql> = vec![&index, &authority];

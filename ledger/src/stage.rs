@@ -26,6 +26,8 @@ pub(crate) fn objection(
         Stage::OfflineIntermediate { .. } | Stage::Cross | Stage::Crl { epoch: None } => {
             Ok(key_objection(root_key(connection, authority, "ready")?, issuer))
         }
+        // It says of a key that it is there, and nothing for the authority.
+        Stage::Possession => Ok(None),
         Stage::Crl { epoch: Some(epoch) } => crl_objection(connection, authority, epoch, issuer),
     }
 }

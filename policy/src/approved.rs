@@ -194,6 +194,8 @@ pub enum Stage {
     },
     /// Its root has its certificate: this is one of another root.
     Cross,
+    /// Whatever it has: this is the request by which a key that was restored proves itself.
+    Possession,
 }
 
 impl Stage {
@@ -215,6 +217,7 @@ impl Stage {
             Self::Request { .. } => "request",
             Self::OfflineIntermediate { .. } => "offline-intermediate",
             Self::Cross => "cross-certificate",
+            Self::Possession => "possession",
         }
     }
 
@@ -222,7 +225,7 @@ impl Stage {
     #[must_use]
     pub fn epoch(self) -> Option<EpochId> {
         match self {
-            Self::Root | Self::Cross => None,
+            Self::Root | Self::Cross | Self::Possession => None,
             Self::Crl { epoch } => epoch,
             Self::Intermediate { epoch }
             | Self::MeshCa { epoch }

@@ -148,6 +148,22 @@ impl SpkiDigest {
         Self(sha256(spki))
     }
 
+    /// Reads 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let digits: [u8; 64] = text.as_bytes().try_into().ok()?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair.iter().try_fold(0, |byte, letter| Some(byte << 4 | digit(*letter)?))?;
+        }
+        Some(Self(bytes))
+    }
+
     /// A digest that was stored.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -480,6 +496,13 @@ mod tests {
         let modulus = [0xc5; 256];
         let spki = rsa_public_key(&modulus, &[1, 0, 1]).unwrap();
         let key = PublicKey::parse(&spki).unwrap();
+        let digest = key.digest().to_string();
+        assert_eq!(SpkiDigest::parse(&digest), Some(key.digest()));
+        for bad in
+            [digest.to_uppercase(), digest[1..].to_owned(), format!("{digest}0"), digest.replacen(|_| true, "g", 1)]
+        {
+            assert_eq!(SpkiDigest::parse(&bad), None, "{bad}");
+        }
         assert_eq!(rsa_numbers(key.raw()), Some((modulus.to_vec(), vec![1, 0, 1])));
         assert_eq!(modulus_of(key.raw()).map(|modulus| modulus.bits()), Some(2_048));
         assert_eq!(

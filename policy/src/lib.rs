@@ -39,6 +39,7 @@ pub mod offline;
 pub mod oid;
 mod overlap;
 pub mod owner;
+mod possession;
 pub mod profile;
 mod readback;
 mod reading;
@@ -70,6 +71,7 @@ pub use endorse::{
     stored_serial, stored_subject_is, stored_validity,
 };
 pub use manifest::Manifest;
+pub use possession::decide_possession;
 pub use profile::{Method, Policy};
 pub use reason::{Reason, ReasonCode};
 pub use request::{LABEL_BYTES_MAX, NameInput, REQUEST_ID_BYTES_MAX, Request, RequestInput, SubjectInput};

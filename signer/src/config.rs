@@ -18,7 +18,7 @@ use hallmark_tlog::note::SignerKey;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-pub use self::backend::{BackendTable, ChoiceWord, ReplicaTable, WaiverWord};
+pub use self::backend::{BackendTable, ChoiceWord, ExceptionTable, ExceptionWord, ReplicaTable, WaiverWord};
 use crate::secret::{SecretSource, read_private};
 
 pub use ceremony::CeremonyTable;

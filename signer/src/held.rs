@@ -1,9 +1,12 @@
 //! Whether a token holds the keys of roots as the transcripts of their ceremonies tell them. Somebody logs in for it, once; nothing is
 //! written, and no key signs.
 
-use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys, TokenConfig};
+use hallmark_backends::{BackendConfig, BackendError, Exception, Exceptions, Keyring, SoftwareKeys, TokenConfig};
 
 use crate::{HandOver, StartError, handed_over::ToldKey};
+
+/// What only a key has that can be wrapped.
+const WRAP_WITH_TRUSTED: &str = "CKA_WRAP_WITH_TRUSTED";
 
 /// What was found of one root's key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,23 +22,25 @@ pub struct Held {
 /// # Errors
 /// [`StartError::Backend`] if the token cannot be opened; a wrong PIN is tried once.
 pub fn compare_held(backend: BackendConfig, hand_overs: &[&HandOver]) -> Result<Vec<Held>, StartError> {
+    let exceptions = backend.exceptions();
     let keyring = Keyring::open_backend(where_keys_are_made(backend), SoftwareKeys::Admitted).map_err(Box::new)?;
-    let held = hand_overs.iter().map(|hand_over| held(&keyring, hand_over)).collect();
+    let held = hand_overs.iter().map(|hand_over| held(&keyring, hand_over, &exceptions)).collect();
     keyring.stop();
     Ok(held)
 }
 
-fn held(keyring: &Keyring, hand_over: &HandOver) -> Held {
+fn held(keyring: &Keyring, hand_over: &HandOver, exceptions: &Exceptions) -> Held {
     let mut held = Held::default();
     let told = hand_over.told_key().map_err(|error| error.to_string());
-    let compared = told.and_then(|told| compare(keyring, &told, &mut held).map_err(|error| error.to_string()));
+    let compared =
+        told.and_then(|told| compare(keyring, &told, exceptions, &mut held).map_err(|error| error.to_string()));
     if let Err(sentence) = compared {
         held.broken.push(sentence);
     }
     held
 }
 
-fn compare(keyring: &Keyring, told: &ToldKey, held: &mut Held) -> Result<(), BackendError> {
+fn compare(keyring: &Keyring, told: &ToldKey, exceptions: &Exceptions, held: &mut Held) -> Result<(), BackendError> {
     let ToldKey { reference, spki, guards } = told;
     if keyring.list()?.iter().filter(|found| *found == reference).count() > 1 {
         return Err(BackendError::KeyAmbiguous { key: reference.clone() });
@@ -46,9 +51,18 @@ fn compare(keyring: &Keyring, told: &ToldKey, held: &mut Held) -> Result<(), Bac
     let now = keyring.guards(reference, *spki)?;
     let found =
         |name: &str| now.iter().find(|guard| guard.attribute == name).map_or("absent", |guard| guard.value.as_str());
-    let differ: Vec<_> = guards.iter().filter(|(name, value)| found(name) != value.as_str()).collect();
+    let restored = exceptions.all().contains(&(*spki, Exception::Restored));
+    // What was restored has another history in this token than where it was made, and cannot leave it any more.
+    let has_another_history = |name: &str| {
+        restored
+            && (name == WRAP_WITH_TRUSTED
+                || Exception::ALL.iter().flat_map(|one| one.waived()).any(|waiver| waiver.attribute() == name))
+    };
+    let compared: Vec<_> = guards.iter().filter(|(name, _)| !has_another_history(name)).collect();
+    let differ: Vec<_> = compared.iter().filter(|(name, value)| found(name) != value.as_str()).collect();
     if differ.is_empty() {
-        held.holds.push(format!("Its {} attributes are as the transcript says.", guards.len()));
+        let but = if restored { ", but for its history: it was restored here" } else { "" };
+        held.holds.push(format!("Its {} attributes are as the transcript says{but}.", compared.len()));
     }
     held.broken.extend(
         differ
@@ -61,12 +75,12 @@ fn compare(keyring: &Keyring, told: &ToldKey, held: &mut Held) -> Result<(), Bac
 /// The token in which keys are made: copies of them in others may lack their history. Beside a daemon that serves, sessions may be few.
 fn where_keys_are_made(backend: BackendConfig) -> BackendConfig {
     match backend {
-        BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions: _ } => {
-            BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions: 1 }
+        BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions: _, exceptions } => {
+            BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions: 1, exceptions }
         }
         BackendConfig::Replicated { tokens, choice } => match tokens.first().cloned() {
-            Some(TokenConfig { module, label, serial, pin, sessions: _, waived: _ }) => {
-                BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions: 1 }
+            Some(TokenConfig { module, label, serial, pin, sessions: _, waived: _, exceptions }) => {
+                BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions: 1, exceptions }
             }
             None => BackendConfig::Replicated { tokens, choice },
         },
@@ -97,7 +111,7 @@ mod tests {
         let good = ToldKey { reference: made.reference.clone(), spki: made.public.digest(), guards };
         let compared = |told: &ToldKey| {
             let mut held = Held::default();
-            compare(&keyring, told, &mut held).map(|()| held)
+            compare(&keyring, told, &Exceptions::default(), &mut held).map(|()| held)
         };
         let held = compared(&good).unwrap();
         assert!(held.broken.is_empty() && held.holds.len() == 2, "{held:?}");

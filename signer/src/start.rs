@@ -223,6 +223,7 @@ async fn start(
     report: &mut StartReport,
 ) -> Result<Core, StartError> {
     let software = matches!(backend, BackendConfig::Software { .. });
+    let exceptions = backend.exceptions().all();
     let keyring = Keyring::open_backend(backend, options.software_keys).map_err(Box::new)?;
     let clock = ClockGuard::new(options.clock, recovery.last_entry_at, recovery.clock_distrusted);
     let backends = keyring.describe_all();
@@ -231,6 +232,11 @@ async fn start(
         let why = token.away?;
         Some(format!("token {} is away: {why}; what it holds is signed with by the others", token.name))
     }));
+    for (key, exception) in exceptions {
+        let meaning = exception.meaning();
+        tracing::warn!(%key, because = exception.name(), "a key that is kept less strictly than CA keys are");
+        report.lines.push(format!("exception: the key with SPKI SHA-256 {key} {meaning}"));
+    }
     report.lines.push(format!("decision log: {} entries", recovery.entries));
     let policy = Arc::new(policy);
     let start = Event::Start {

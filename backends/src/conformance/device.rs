@@ -47,6 +47,7 @@ fn a_token_is_chosen_by_label_and_serial_and_never_guessed() {
             token_serial: serial.map(str::to_owned),
             pin: PIN.into(),
             sessions: 1,
+            exceptions: crate::Exceptions::default(),
         };
         Keyring::open_backend(config, SoftwareKeys::Refused)
     };

@@ -127,6 +127,7 @@ pub(super) fn open(
         token_serial: None,
         pin: PIN.into(),
         sessions,
+        exceptions: crate::Exceptions::default(),
     };
     Keyring::open_patiently(config, SoftwareKeys::Refused, patience)
 }

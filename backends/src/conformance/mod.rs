@@ -11,6 +11,7 @@ mod other;
 mod pair;
 mod signing;
 mod tokens;
+mod wrapping;
 
 use std::{
     sync::mpsc,
@@ -97,6 +98,7 @@ impl Place {
                 // What is right for SoftHSM stands for what is right.
                 pin: if secret == PIN { token.pin() } else { secret }.into(),
                 sessions,
+                exceptions: crate::Exceptions::default(),
             },
             Self::Directory(directory) => {
                 BackendConfig::Software { directory: directory.path().join("keys"), passphrase: secret.into() }

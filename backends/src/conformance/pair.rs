@@ -66,6 +66,7 @@ impl Unopened {
             pin: pins[at].into(),
             sessions: 2,
             waived: if at == 0 { Vec::new() } else { self.waived.clone() },
+            exceptions: crate::Exceptions::default(),
         };
         let (first, second) = &self.tokens;
         let tokens = vec![token(0, (first.label(), first.serial())), token(1, (second.label(), second.serial()))];

@@ -181,6 +181,9 @@ impl Backend for Liar {
     fn signer(&self) -> Box<dyn Signer> {
         Box::new(LyingSigner(Arc::clone(&self.distrusted)))
     }
+    fn wrapping(&self) -> Option<&dyn crate::backend::Wrapping> {
+        None
+    }
 }
 
 struct LyingSigner(Arc<AtomicUsize>);

@@ -13,10 +13,14 @@ use cryptoki::{
     session::{Session, SessionState, UserType},
     slot::{Slot, TokenInfo},
 };
+use hallmark_policy::key::SpkiDigest;
 use secrecy::SecretString;
 
 use super::{failure::failed, module::Module, session::TokenSession};
-use crate::{config::Waiver, error::BackendError};
+use crate::{
+    config::{Exceptions, Waiver},
+    error::BackendError,
+};
 
 /// A token, as the configuration names it, and the PIN to it.
 pub(crate) struct Access {
@@ -30,6 +34,8 @@ pub(crate) struct Access {
     pin_refused: AtomicBool,
     /// Where other tokens hold the same keys: what need not hold of a copy's history. None where it is the only one.
     beside: Option<Vec<Waiver>>,
+    /// Keys that are kept less strictly.
+    exceptions: Exceptions,
 }
 
 /// What is known from earlier openings.
@@ -61,6 +67,7 @@ impl Access {
             opening: Mutex::default(),
             pin_refused: AtomicBool::new(false),
             beside: None,
+            exceptions: Exceptions::default(),
         })
     }
 
@@ -70,9 +77,21 @@ impl Access {
         Self { beside: Some(waived), ..self }
     }
 
-    /// What need not hold of a key's history here.
-    pub(super) fn waived(&self) -> &[Waiver] {
-        self.beside.as_deref().unwrap_or_default()
+    /// Of these keys less is asked than of others.
+    pub(super) fn excepting(self, exceptions: Exceptions) -> Self {
+        Self { exceptions, ..self }
+    }
+
+    /// What somebody said need not hold of this key.
+    pub(super) fn excepted(&self, key: SpkiDigest) -> Vec<Waiver> {
+        self.exceptions.waived(key)
+    }
+
+    /// What need not hold of this key here.
+    pub(super) fn waived(&self, key: SpkiDigest) -> Vec<Waiver> {
+        let mut waived = self.exceptions.waived(key);
+        waived.extend(self.beside.iter().flatten());
+        waived
     }
 
     /// Whether both are ways to one token, as the configuration names it.
@@ -246,7 +265,7 @@ pub(crate) fn is_user(session: &Session) -> Result<bool, BackendError> {
 }
 
 /// Answers after which the same PIN must not be tried again.
-fn is_about_the_pin(answer: RvError) -> bool {
+pub(super) fn is_about_the_pin(answer: RvError) -> bool {
     matches!(
         answer,
         RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange | RvError::PinExpired | RvError::PinLocked

@@ -70,14 +70,24 @@ fn refused(answer: RvError) -> bool {
             | RvError::DomainParamsInvalid
             | RvError::FunctionNotSupported
             | RvError::KeyFunctionNotPermitted
+            | RvError::KeyNotWrappable
             | RvError::KeySizeRange
             | RvError::KeyTypeInconsistent
+            | RvError::KeyUnextractable
             | RvError::MechanismInvalid
             | RvError::MechanismParamInvalid
             | RvError::SessionReadOnly
             | RvError::TemplateIncomplete
             | RvError::TemplateInconsistent
             | RvError::TokenWriteProtected
+            | RvError::UnwrappingKeyHandleInvalid
+            | RvError::UnwrappingKeySizeRange
+            | RvError::UnwrappingKeyTypeInconsistent
+            | RvError::WrappedKeyInvalid
+            | RvError::WrappedKeyLenRange
+            | RvError::WrappingKeyHandleInvalid
+            | RvError::WrappingKeySizeRange
+            | RvError::WrappingKeyTypeInconsistent
     )
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod access;
 mod failure;
 mod module;
 pub(crate) mod objects;
+pub(crate) mod officer;
 #[expect(unsafe_code, reason = "C_Sign into our own buffer saves one of three calls; the file has nothing else")]
 mod raw;
 mod renewal;
@@ -12,6 +13,7 @@ mod signer;
 pub(crate) mod survey;
 pub(crate) mod template;
 pub(crate) mod throwaway;
+mod wrapping;
 
 use std::{
     cell::Cell,
@@ -34,7 +36,7 @@ use self::{
     signer::SessionSigner,
 };
 use crate::{
-    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer},
+    backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer, Wrapping},
     config::{SESSIONS_MAX, TokenConfig},
     error::BackendError,
     holder::Opened,
@@ -76,8 +78,8 @@ pub(crate) fn open(token: TokenConfig, beside: bool) -> Result<Opened, BackendEr
 
 impl Device {
     fn open(token: TokenConfig, beside: bool) -> Result<Self, BackendError> {
-        let TokenConfig { module, label, serial, pin, sessions: _, waived } = token;
-        let mut access = Access::new(&module, label, serial, pin)?;
+        let TokenConfig { module, label, serial, pin, sessions: _, waived, exceptions } = token;
+        let mut access = Access::new(&module, label, serial, pin)?.excepting(exceptions);
         if beside {
             access = access.beside_others(waived);
         }
@@ -146,9 +148,9 @@ impl Backend for Device {
 
     fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {
         self.anchored_twice(|session| {
-            let waived = self.access.waived();
-            match objects::find(session, reference, expected, waived)?.as_slice() {
-                [found] => objects::check(session, found, reference, waived).map(|()| found.public.clone()),
+            let waived = self.access.waived(expected);
+            match objects::find(session, reference, expected, &waived)?.as_slice() {
+                [found] => objects::check(session, found, reference, &waived).map(|()| found.public.clone()),
                 // Twins, each checked; the first signature tells them apart.
                 [found, ..] => Ok(found.public.clone()),
                 [] => Err(BackendError::KeyNotFound { key: reference.clone() }),
@@ -159,7 +161,8 @@ impl Backend for Device {
     fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError> {
         self.anchored_twice(|session| {
             let found = objects::find_unproven(session, reference)?;
-            objects::check_made(session, &found, reference, purpose)?;
+            let excepted = self.access.excepted(found.public.digest());
+            objects::check_made(session, &found, reference, purpose, &excepted)?;
             Ok(found.public)
         })
     }
@@ -167,7 +170,7 @@ impl Backend for Device {
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
         let begun = Cell::new(false);
         self.anchored_twice(|session| {
-            let found = match objects::find_one(session, reference, expected, self.access.waived()) {
+            let found = match objects::find_one(session, reference, expected, &self.access.waived(expected)) {
                 // By the first attempt, whose answer was lost; its public half may be left.
                 Err(BackendError::KeyNotFound { .. }) if begun.get() => return objects::remove(session, reference),
                 found => found?,
@@ -231,7 +234,7 @@ impl Backend for Device {
 
     fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
         self.anchored_twice(|session| {
-            let found = objects::find_one(session, reference, expected, self.access.waived())?;
+            let found = objects::find_one(session, reference, expected, &self.access.waived(expected))?;
             objects::guards(session, &found)
         })
     }
@@ -248,6 +251,10 @@ impl Backend for Device {
 
     fn signer(&self) -> Box<dyn Signer> {
         Box::new(SessionSigner::new(&self.access))
+    }
+
+    fn wrapping(&self) -> Option<&dyn Wrapping> {
+        Some(self)
     }
 }
 
@@ -320,7 +327,7 @@ fn generate_pair(
     begun.set(Some(reference.clone()));
     make(session, &id, request)?;
     let found = objects::find_unproven(session, &reference)?;
-    objects::check_made(session, &found, &reference, request.purpose)?;
+    objects::check_made(session, &found, &reference, request.purpose, &[])?;
     let public = found.public;
     if public.kind() != request.kind {
         return Err(BackendError::WrongAttribute {

@@ -132,14 +132,16 @@ pub(crate) fn check(
     same_key(session, found, key)
 }
 
-/// As [`check`], for a key that was made for a known purpose.
+/// As [`check`], for a key that was made for a known purpose. `excepted`: what need not hold of it, beside what follows from the purpose.
 pub(crate) fn check_made(
     session: &Session,
     found: &Found,
     key: &KeyReference,
     purpose: KeyPurpose,
+    excepted: &[Waiver],
 ) -> Result<(), BackendError> {
-    check(session, found, key, &[])?;
+    check(session, found, key, &[purpose.waived(), excepted].concat())?;
+    template::lets_wrap(purpose).into_iter().try_for_each(|wanted| check_one(session, found, key, wanted))?;
     check_one(session, found, key, template::needed_for(purpose))
 }
 
@@ -156,7 +158,7 @@ fn check_one(
     Err(wrong(key, name, &shown(value.as_ref()), &shown(Some(&wanted))))
 }
 
-/// Every guard of a private key as the device tells it.
+/// Every guard of a private key as the device tells it; of one that can be wrapped, which keys may do that, too.
 pub(crate) fn guards(session: &Session, found: &Found) -> Result<Vec<Guard>, BackendError> {
     let kind = found.public.kind();
     let names = template::asked_for(kind).into_iter().chain(template::told_by_the_device(kind));
@@ -164,7 +166,22 @@ pub(crate) fn guards(session: &Session, found: &Found) -> Result<Vec<Guard>, Bac
         let value = read(session, found.private_object, wanted.attribute_type())?;
         Ok(Guard { attribute, value: shown(value.as_ref()) })
     };
-    names.chain([template::needed_for(KeyPurpose::Root)]).map(one).collect()
+    let mut guards: Vec<Guard> =
+        names.chain([template::needed_for(KeyPurpose::Root)]).map(one).collect::<Result<_, BackendError>>()?;
+    if is_extractable(session, found.private_object)? {
+        guards.push(one((template::WRAP_WITH_TRUSTED, Attribute::WrapWithTrusted(false)))?);
+    }
+    Ok(guards)
+}
+
+/// Whether a private key can be wrapped.
+pub(crate) fn is_extractable(session: &Session, object: ObjectHandle) -> Result<bool, BackendError> {
+    Ok(read(session, object, AttributeType::Extractable)? == Some(Attribute::Extractable(true)))
+}
+
+/// Whether there is an object of that class and name.
+pub(crate) fn has_name(session: &Session, key: &KeyReference, class: ObjectClass) -> Result<bool, BackendError> {
+    Ok(!named(session, key, class)?.is_empty())
 }
 
 /// The labels of the objects that a session sees, logged in or not.
@@ -263,7 +280,11 @@ fn named(session: &Session, key: &KeyReference, class: ObjectClass) -> Result<Ve
     if found.len() > TWINS_MAX { Err(BackendError::KeyAmbiguous { key: key.clone() }) } else { Ok(found) }
 }
 
-fn search(session: &Session, template: &[Attribute], most: usize) -> Result<Vec<ObjectHandle>, BackendError> {
+pub(crate) fn search(
+    session: &Session,
+    template: &[Attribute],
+    most: usize,
+) -> Result<Vec<ObjectHandle>, BackendError> {
     session.iter_objects(template).map_err(failed)?.take(most).collect::<Result<_, _>>().map_err(failed)
 }
 
@@ -327,11 +348,19 @@ fn same_key(session: &Session, found: &Found, key: &KeyReference) -> Result<(), 
 }
 
 /// One attribute, alone: of several, absent ones would be dropped silently.
-fn read(session: &Session, object: ObjectHandle, attribute: AttributeType) -> Result<Option<Attribute>, BackendError> {
+pub(crate) fn read(
+    session: &Session,
+    object: ObjectHandle,
+    attribute: AttributeType,
+) -> Result<Option<Attribute>, BackendError> {
     Ok(session.get_attributes(object, &[attribute]).map_err(failed)?.pop())
 }
 
-fn bytes(session: &Session, object: ObjectHandle, attribute: AttributeType) -> Result<Option<Vec<u8>>, BackendError> {
+pub(crate) fn bytes(
+    session: &Session,
+    object: ObjectHandle,
+    attribute: AttributeType,
+) -> Result<Option<Vec<u8>>, BackendError> {
     Ok(match read(session, object, attribute)? {
         Some(
             Attribute::Id(bytes)
@@ -345,7 +374,7 @@ fn bytes(session: &Session, object: ObjectHandle, attribute: AttributeType) -> R
     })
 }
 
-fn same(value: &Attribute, wanted: &Attribute) -> bool {
+pub(crate) fn same(value: &Attribute, wanted: &Attribute) -> bool {
     match (value, wanted) {
         (Attribute::AllowedMechanisms(value), Attribute::AllowedMechanisms(wanted)) => sorted(value) == sorted(wanted),
         (value, wanted) => value == wanted,
@@ -359,7 +388,7 @@ fn sorted(mechanisms: &[MechanismType]) -> Vec<String> {
 }
 
 /// A value as people read it: `true`, or the mechanisms' names.
-fn shown(value: Option<&Attribute>) -> String {
+pub(crate) fn shown(value: Option<&Attribute>) -> String {
     match value {
         None => "absent".to_owned(),
         Some(Attribute::AllowedMechanisms(mechanisms)) => format!("[{}]", sorted(mechanisms).join(" ")),

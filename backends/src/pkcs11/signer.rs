@@ -56,8 +56,8 @@ impl SessionSigner {
         let handle = match self.handles.get(&digest).filter(|(opening, _)| *opening == key.opening) {
             Some((_, handle)) => *handle,
             None => {
-                let found =
-                    session.run(|session| objects::find(session, &key.reference, digest, self.access.waived()))?;
+                let found = session
+                    .run(|session| objects::find(session, &key.reference, digest, &self.access.waived(digest)))?;
                 match found.as_slice() {
                     [found] => {
                         self.handles.insert(digest, (key.opening, found.private_object));

@@ -25,6 +25,8 @@ pub struct Survey {
     pub description: Description,
     /// Kinds of keys that it can make, and sign with in the usual way.
     pub kinds: Vec<KeyKind>,
+    /// Whether it wraps keys, and takes wrapped keys in ([`WRAP_MECHANISM`](crate::WRAP_MECHANISM)).
+    pub wrapping: WrapAbility,
     /// The user PIN.
     pub pin: PinState,
     /// Whether nothing can be stored.
@@ -39,6 +41,15 @@ pub struct Survey {
     pub clock: Option<UnixTime>,
     /// Labels of the public keys that it shows without a log-in: every key that this signer makes has one.
     pub labels: Vec<String>,
+}
+
+/// Whether a token wraps keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WrapAbility {
+    /// Keys can leave it in wrapped form.
+    pub wraps: bool,
+    /// Wrapped keys can be brought into it.
+    pub unwraps: bool,
 }
 
 /// The flags of the user PIN. They are read; no PIN is tried to find them out.
@@ -66,6 +77,7 @@ pub(crate) fn survey(module: &Path, label: String, serial: Option<String>) -> Re
     Ok(Survey {
         description: describe(&access.module, Some(&token)),
         kinds: kinds(&access, slot)?,
+        wrapping: wrapping(&access, slot)?,
         pin: pin(&token),
         write_protected: token.write_protected(),
         sessions_open: token.session_count(),
@@ -110,6 +122,16 @@ fn kinds(access: &Access, slot: Slot) -> Result<Vec<KeyKind>, BackendError> {
         [makes.mechanism_type(), signs.mechanism_type()].into_iter().all(|mechanism| takes(mechanism, bits(*kind)))
     };
     Ok(KeyKind::ALL.into_iter().filter(fits).collect())
+}
+
+/// What the mechanism's flags say: some devices only take wrapped keys in.
+fn wrapping(access: &Access, slot: Slot) -> Result<WrapAbility, BackendError> {
+    let context = &access.module.context;
+    if !context.get_mechanism_list(slot).map_err(failed)?.contains(&MechanismType::AES_KEY_WRAP_PAD) {
+        return Ok(WrapAbility::default());
+    }
+    let told = context.get_mechanism_info(slot, MechanismType::AES_KEY_WRAP_PAD);
+    Ok(told.map_or_else(|_| WrapAbility::default(), |info| WrapAbility { wraps: info.wrap(), unwraps: info.unwrap() }))
 }
 
 fn bits(kind: KeyKind) -> usize {

@@ -6,12 +6,17 @@ use cryptoki::{
         eddsa::{EddsaParams, EddsaSignatureScheme},
         rsa::{PkcsMgfType, PkcsPssParams},
     },
-    object::{Attribute, KeyType},
+    object::{Attribute, KeyType, ObjectClass},
     types::Ulong,
 };
-use hallmark_policy::key::{KeyKind, SignatureAlgorithm};
+use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm};
 
-use crate::backend::KeyPurpose;
+use crate::{
+    backend::{KeyPurpose, Wrappers},
+    encoding::{self, Parts},
+    error::BackendError,
+    reference::{KeyReference, KeyReferenceError},
+};
 
 /// OBJECT IDENTIFIER secp256r1, DER.
 pub(crate) const SECP256R1: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
@@ -38,7 +43,7 @@ pub(crate) fn asked_for(kind: KeyKind) -> Vec<Wanted> {
         ("CKA_TOKEN", Attribute::Token(true)),
         ("CKA_PRIVATE", Attribute::Private(true)),
         ("CKA_SENSITIVE", Attribute::Sensitive(true)),
-        ("CKA_EXTRACTABLE", Attribute::Extractable(false)),
+        (EXTRACTABLE, Attribute::Extractable(false)),
         ("CKA_SIGN", Attribute::Sign(true)),
         ("CKA_SIGN_RECOVER", Attribute::SignRecover(false)),
         ("CKA_DECRYPT", Attribute::Decrypt(false)),
@@ -65,6 +70,23 @@ pub(crate) fn needed_for(purpose: KeyPurpose) -> Wanted {
     (DESTROYABLE, Attribute::Destroyable(purpose == KeyPurpose::Epoch))
 }
 
+/// What lets a key be wrapped, and by which keys; nothing for all others.
+pub(crate) fn lets_wrap(purpose: KeyPurpose) -> Vec<Wanted> {
+    match purpose {
+        KeyPurpose::Root | KeyPurpose::Epoch => Vec::new(),
+        KeyPurpose::Wrappable(by) => vec![
+            (EXTRACTABLE, Attribute::Extractable(true)),
+            (WRAP_WITH_TRUSTED, Attribute::WrapWithTrusted(by == Wrappers::Trusted)),
+        ],
+    }
+}
+
+/// The attribute that a key has which can leave its token in wrapped form.
+pub(crate) const EXTRACTABLE: &str = "CKA_EXTRACTABLE";
+
+/// The attribute of a key that only a trusted key may wrap.
+pub(crate) const WRAP_WITH_TRUSTED: &str = "CKA_WRAP_WITH_TRUSTED";
+
 /// The attribute that tells a root's key from an epoch's.
 pub(crate) const DESTROYABLE: &str = "CKA_DESTROYABLE";
 
@@ -72,7 +94,11 @@ pub(crate) const DESTROYABLE: &str = "CKA_DESTROYABLE";
 pub(crate) const ALLOWED_MECHANISMS: &str = "CKA_ALLOWED_MECHANISMS";
 
 pub(crate) fn private_key(kind: KeyKind, id: &[u8], label: &str, purpose: KeyPurpose) -> Vec<Attribute> {
-    let mut template: Vec<_> = asked_for(kind).into_iter().map(|(_, attribute)| attribute).collect();
+    let lets_wrap = lets_wrap(purpose);
+    let is_its_own = |(name, _): &Wanted| lets_wrap.iter().any(|(own, _)| own == name);
+    let mut template: Vec<_> =
+        asked_for(kind).into_iter().filter(|wanted| !is_its_own(wanted)).map(|(_, attribute)| attribute).collect();
+    template.extend(lets_wrap.into_iter().map(|(_, attribute)| attribute));
     template.extend(named(id, label, purpose));
     template
 }
@@ -99,6 +125,35 @@ pub(crate) fn public_key(kind: KeyKind, curve: &[u8], id: &[u8], label: &str, pu
     }
     template.extend(named(id, label, purpose));
     template
+}
+
+/// A public key that is known already, as an object.
+pub(crate) fn stored_public_key(key: &KeyReference, public: &PublicKey) -> Result<Vec<Attribute>, BackendError> {
+    let id = key.pkcs11_id().ok_or(KeyReferenceError::OtherBackend)?;
+    let kind = public.kind();
+    let mut template = vec![
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::KeyType(key_type(kind)),
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Verify(true),
+        Attribute::VerifyRecover(false),
+        Attribute::Encrypt(false),
+        Attribute::Wrap(false),
+        Attribute::Derive(false),
+        Attribute::Modifiable(false),
+    ];
+    match encoding::parts(public).ok_or(BackendError::Library { operation: "read a public key" })? {
+        Parts::Point(point) => {
+            let curve = curves(kind).first().copied().unwrap_or_default();
+            template.extend([Attribute::EcParams(curve.to_vec()), Attribute::EcPoint(point)]);
+        }
+        Parts::Rsa { modulus, exponent } => {
+            template.extend([Attribute::Modulus(modulus), Attribute::PublicExponent(exponent)]);
+        }
+    }
+    template.extend(named(id, key.label().as_str(), KeyPurpose::Root));
+    Ok(template)
 }
 
 /// The ways to name the curve in CKA_EC_PARAMS, to be tried in this order. RSA has one empty way.
@@ -143,7 +198,7 @@ fn mechanisms(kind: KeyKind) -> Vec<MechanismType> {
     }
 }
 
-fn key_type(kind: KeyKind) -> KeyType {
+pub(crate) fn key_type(kind: KeyKind) -> KeyType {
     match kind {
         KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => KeyType::EC,
         KeyKind::Ed25519 => KeyType::EC_EDWARDS,

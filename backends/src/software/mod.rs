@@ -15,7 +15,7 @@ use secrecy::SecretString;
 
 use self::{file::KeyFiles, pair::Pair};
 use crate::{
-    backend::{Backend, Description, Gate, Guard, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer},
+    backend::{Backend, Description, Gate, Guard, KeyPurpose, KeyRequest, NewKey, OpenKey, Signer, Wrapping},
     error::BackendError,
     reference::{KeyLabel, KeyReference, KeyReferenceError},
     sign_error::SignError,
@@ -52,6 +52,10 @@ impl Directory {
 
 impl Backend for Directory {
     fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
+        if let KeyPurpose::Wrappable(_) = request.purpose {
+            let detail = "keys in files are not wrapped; they are encrypted already, and copied as they are".to_owned();
+            return Err(BackendError::Configuration { detail });
+        }
         let reference = KeyReference::software(request.label.clone());
         let (pair, pkcs8) = Pair::generate(request.kind)?;
         self.files.write(&reference, request.purpose, &pkcs8)?;
@@ -136,6 +140,10 @@ impl Backend for Directory {
 
     fn signer(&self) -> Box<dyn Signer> {
         Box::new(SoftwareSigner { open: Arc::clone(&self.open) })
+    }
+
+    fn wrapping(&self) -> Option<&dyn Wrapping> {
+        None
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use hallmark_backends::{Exception, KeyPurpose};
 use serde::Deserialize;
 
 use crate::{
     book,
     error::CeremonyError,
+    file::ExceptionTable,
     meaning::{Ceremony, Task},
     output,
 };
@@ -35,6 +37,10 @@ pub(super) struct Device {
     pub(super) serial: Option<String>,
     pub(super) firmware: Option<String>,
     pub(super) sessions: u64,
+    /// Keys that are kept less strictly, each with why.
+    pub(super) exceptions: Vec<(String, Exception)>,
+    /// Whether keys are wrapped in it, or come out of their wrapping.
+    pub(super) wraps: bool,
 }
 
 /// The settings of `signer.toml` that are looked at; `hallmarkd check` reads all of them, and finds what is misspelt.
@@ -80,6 +86,8 @@ struct Pkcs11Table {
     sessions: Option<u64>,
     #[serde(default)]
     replica: Vec<ReplicaTable>,
+    #[serde(default)]
+    exception: Vec<ExceptionTable>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,6 +107,8 @@ impl Pkcs11Table {
             serial: self.serial,
             firmware: None,
             sessions: self.sessions.unwrap_or(SESSIONS_DEFAULT),
+            exceptions: told(&self.exception),
+            wraps: false,
         };
         let other = |table: ReplicaTable| Device {
             module: table.module.map_or_else(|| first.module.clone(), |module| directory.join(module)),
@@ -106,10 +116,21 @@ impl Pkcs11Table {
             serial: table.serial,
             firmware: None,
             sessions: table.sessions.unwrap_or(first.sessions),
+            exceptions: Vec::new(),
+            wraps: false,
         };
         let others = self.replica.into_iter().map(other).collect();
         (first, others)
     }
+}
+
+fn told(tables: &[ExceptionTable]) -> Vec<(String, Exception)> {
+    tables.iter().map(|table| (table.spki_sha256.clone(), table.because.meant())).collect()
+}
+
+fn wraps(task: &Task) -> bool {
+    matches!(task.purpose(), KeyPurpose::Wrappable(_))
+        || matches!(task, Task::WrapKey(_) | Task::Backup(_) | Task::Restore(_))
 }
 
 impl Subject {
@@ -136,7 +157,14 @@ impl Subject {
             Task::Intermediate(task) => vec![task.issuer.clone()],
             Task::CrossCertificate(task) => vec![task.issuer.clone(), task.subject.clone()],
             Task::Crl(task) => vec![task.issuer.clone()],
-            Task::Root(_) | Task::Key(_) | Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) => Vec::new(),
+            Task::Root(_)
+            | Task::Key(_)
+            | Task::Destroy(_)
+            | Task::LogKey(_)
+            | Task::Quorum(_)
+            | Task::WrapKey(_)
+            | Task::Backup(_)
+            | Task::Restore(_) => Vec::new(),
         };
         let device = ceremony.device.as_ref().map(|place| Device {
             module: place.module.clone(),
@@ -144,6 +172,8 @@ impl Subject {
             serial: Some(place.serial.clone()),
             firmware: place.firmware.clone(),
             sessions: 1,
+            exceptions: told(&place.exception),
+            wraps: wraps(&ceremony.task),
         });
         let log = &ceremony.log.directory;
         Self {

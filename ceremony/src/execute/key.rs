@@ -22,7 +22,7 @@ pub(super) async fn make(
 ) -> Result<Left, CeremonyError> {
     run.begin("generate", Some(open)).await?;
     open.journal.touch()?;
-    let purpose = if task.destroyable { KeyPurpose::Epoch } else { KeyPurpose::Root };
+    let purpose = run.ceremony.task.purpose();
     let key = generate(run, open, checked, (&task.label, task.kind, purpose)).await?;
     generated(run, open, &key).await?;
     read_back(run, open, &key).await?;
@@ -58,11 +58,14 @@ pub(super) async fn generated(
     open: &Open,
     (reference, public): &(KeyReference, PublicKey),
 ) -> Result<(), CeremonyError> {
-    let facts = vec![
+    let mut facts = vec![
         Fact::same("kind", public.kind()),
         Fact::varies("key", reference),
         Fact::varies("spki-sha256", public.digest()),
     ];
+    if let KeyPurpose::Wrappable(by) = run.ceremony.task.purpose() {
+        facts.push(Fact::same("wrappable", crate::wrappable(by)));
+    }
     run.done(facts, Some(open)).await
 }
 

@@ -7,9 +7,9 @@ use crate::{
     device::{self, Device},
     error::CeremonyError,
     facts::Fact,
-    meaning::{DevicePlace, QuorumTask, Task},
+    meaning::{Custodian, DevicePlace, QuorumTask, Task},
     output,
-    quorum::{self, QuorumRecord, Secret, Share, paper::Paper},
+    quorum::{self, QuorumRecord, Secret, Share, Shared, paper::Paper},
     run::{Open, Run, defect, digest_fact},
 };
 
@@ -30,7 +30,7 @@ pub(super) async fn split(run: &mut Run<'_>, open: &mut Open, task: &QuorumTask)
     let names: Vec<String> = task.custodians.iter().map(|custodian| custodian.name.clone()).collect();
     let fresh = match open.pin_is_changed {
         true => None,
-        false => Some(quorum::split(&names, task.threshold)?),
+        false => Some(quorum::split(&names, task.threshold, Shared::Pin)?),
     };
     let record = match &fresh {
         Some((_, record, _)) => record.clone(),
@@ -43,13 +43,9 @@ pub(super) async fn split(run: &mut Run<'_>, open: &mut Open, task: &QuorumTask)
     ];
     run.done(facts, Some(open)).await?;
     if !open.pin_is_changed {
-        if open.journal.is_sharing() {
-            // Shares of a PIN that the token never had, where nothing was before.
-            forget(run)?;
-        }
-        open.journal.share()?;
+        begin_sharing(run, open)?;
     }
-    let files = files(run, task, &record, fresh.as_ref().map(|(_, _, shares)| shares.as_slice()))?;
+    let files = files(run, &task.custodians, &record, fresh.as_ref().map(|(_, _, shares)| shares.as_slice()))?;
     let digest = digest_fact("quorum-record-sha256", &crate::digest::sha256(&record.to_json()));
     super::write(run, open, &Left { files, ..Left::default() }).await?;
 
@@ -73,6 +69,15 @@ fn change(run: &Run<'_>, open: &mut Open, secret: &Secret) -> Result<(), Ceremon
     Ok(())
 }
 
+/// Remembers that shares are about to be written, where nothing was or what an interrupted run wrote.
+pub(super) fn begin_sharing(run: &Run<'_>, open: &mut Open) -> Result<(), CeremonyError> {
+    if open.journal.is_sharing() {
+        // Shares of what the token never had, where nothing was before.
+        forget(run)?;
+    }
+    open.journal.share()
+}
+
 fn forget(run: &Run<'_>) -> Result<(), CeremonyError> {
     for (_, path) in run.ceremony.task.outputs() {
         match fs::remove_file(&path) {
@@ -86,14 +91,14 @@ fn forget(run: &Run<'_>) -> Result<(), CeremonyError> {
 }
 
 /// The record, and each share for its custodian. Where they were written before, nothing is written but the record, once more.
-fn files(
+pub(super) fn files(
     run: &Run<'_>,
-    task: &QuorumTask,
+    custodians: &[Custodian],
     record: &QuorumRecord,
     shares: Option<&[Share]>,
 ) -> Result<Vec<OutFile>, CeremonyError> {
     let mut files = vec![OutFile::plain("quorum-record", record.to_json(), output::PUBLIC)];
-    for (at, custodian) in task.custodians.iter().enumerate() {
+    for (at, custodian) in custodians.iter().enumerate() {
         let content = match (shares, &custodian.sealer) {
             (None, _) => output::read(&custodian.share)?.into(),
             (Some(shares), sealer) => {

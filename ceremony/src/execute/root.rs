@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 
-use hallmark_backends::{KeyPurpose, KeyReference};
+use hallmark_backends::KeyReference;
 use hallmark_ledger::{AuthorityRecord, AuthorityState, Step};
 use hallmark_policy::{
     key::{PublicKey, SpkiDigest},
@@ -83,7 +83,7 @@ async fn announced_key(
     if record.state != AuthorityState::Intent {
         return known(&record);
     }
-    let wanted = (&task.label, checked.authority()?.root.key, KeyPurpose::Root);
+    let wanted = (&task.label, checked.authority()?.root.key, run.ceremony.task.purpose());
     let (reference, public) = key::generate(run, open, checked, wanted).await?;
     let step = Step::RootKey { authority: name, reference: reference.to_string(), spki: public.spki().to_vec() };
     run.entries.push(open.book.ledger.advance(step, open.book.at()).await?.index);

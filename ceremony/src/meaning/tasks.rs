@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hallmark_backends::{KeyLabel, KeyReference};
+use hallmark_backends::{Exception, KeyLabel, KeyPurpose, KeyReference, Wrappers};
 use hallmark_policy::{
     content::Serial,
     crl::RevocationReason,
@@ -11,14 +11,16 @@ use hallmark_policy::{
 };
 use hallmark_tlog::note::SignerKey;
 
-use super::Reader;
+use super::{
+    Reader,
+    shares::QuorumTask,
+    wraps::{BackupTask, RestoreTask, WrapKeyTask, WrapKeyValue},
+};
 use crate::{
     digest,
     file::{
-        CrlTable, CrossCertificateTable, CustodianTable, DestroyTable, IntermediateTable, KeyTable, LogKeyTable,
-        QuorumTable, RootTable, TaskTable,
+        CrlTable, CrossCertificateTable, DestroyTable, IntermediateTable, KeyTable, LogKeyTable, RootTable, TaskTable,
     },
-    quorum::{CUSTODIANS_MAX, THRESHOLD_RANGE, paper::Paper, sealed::Sealer},
 };
 
 /// What is done.
@@ -40,28 +42,12 @@ pub enum Task {
     LogKey(LogKeyTask),
     /// A PIN that is split.
     Quorum(QuorumTask),
-}
-
-/// A PIN that is split.
-#[derive(Clone, Debug)]
-pub struct QuorumTask {
-    /// How many custodians have it together.
-    pub threshold: usize,
-    /// Where the record is written.
-    pub record: PathBuf,
-    /// The custodians.
-    pub custodians: Vec<Custodian>,
-}
-
-/// Who keeps a share.
-#[derive(Clone, Debug)]
-pub struct Custodian {
-    /// Name.
-    pub name: String,
-    /// Where the share is written.
-    pub share: PathBuf,
-    /// To whom it is sealed; it is for paper if there is none.
-    pub(crate) sealer: Option<Sealer>,
+    /// A key that wraps others.
+    WrapKey(WrapKeyTask),
+    /// A key that leaves its token in wrapped form.
+    Backup(BackupTask),
+    /// A key that comes back out of its wrapping.
+    Restore(RestoreTask),
 }
 
 /// A root.
@@ -69,6 +55,8 @@ pub struct Custodian {
 pub struct RootTask {
     /// Label of its key.
     pub label: KeyLabel,
+    /// Which keys may wrap it; none if not set.
+    pub wrappable: Option<Wrappers>,
     /// When its certificate begins; when it is made if not set.
     pub not_before: Option<UnixTime>,
     /// Where the certificate is written.
@@ -134,6 +122,8 @@ pub struct KeyTask {
     pub kind: KeyKind,
     /// Whether it may be destroyed later.
     pub destroyable: bool,
+    /// Which keys may wrap it; none if not set.
+    pub wrappable: Option<Wrappers>,
     /// Where the public key is written.
     pub public_key: PathBuf,
 }
@@ -171,6 +161,50 @@ impl Task {
             Self::Destroy(_) => "destroy",
             Self::LogKey(_) => "log-key",
             Self::Quorum(_) => "quorum",
+            Self::WrapKey(_) => "wrap-key",
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
+        }
+    }
+
+    /// For what a key is made, where one is.
+    #[must_use]
+    pub fn purpose(&self) -> KeyPurpose {
+        match self {
+            Self::Root(RootTask { wrappable: Some(by), .. }) | Self::Key(KeyTask { wrappable: Some(by), .. }) => {
+                KeyPurpose::Wrappable(*by)
+            }
+            Self::Key(KeyTask { destroyable: true, .. }) => KeyPurpose::Epoch,
+            Self::Root(_)
+            | Self::Key(_)
+            | Self::Intermediate(_)
+            | Self::CrossCertificate(_)
+            | Self::Crl(_)
+            | Self::Destroy(_)
+            | Self::LogKey(_)
+            | Self::Quorum(_)
+            | Self::WrapKey(_)
+            | Self::Backup(_)
+            | Self::Restore(_) => KeyPurpose::Root,
+        }
+    }
+
+    /// In what the key that this is about may differ from others: whoever reviewed the file knows.
+    pub(crate) fn exception(&self) -> Option<Exception> {
+        match self {
+            Self::Root(RootTask { wrappable: Some(_), .. })
+            | Self::Key(KeyTask { wrappable: Some(_), .. })
+            | Self::Backup(_) => Some(Exception::Wrappable),
+            Self::Restore(_) => Some(Exception::Restored),
+            Self::Root(_)
+            | Self::Key(_)
+            | Self::Intermediate(_)
+            | Self::CrossCertificate(_)
+            | Self::Crl(_)
+            | Self::Destroy(_)
+            | Self::LogKey(_)
+            | Self::Quorum(_)
+            | Self::WrapKey(_) => None,
         }
     }
 
@@ -180,12 +214,15 @@ impl Task {
         match self {
             Self::Root(task) => Some(&task.label),
             Self::Key(task) => Some(&task.label),
+            Self::Restore(task) => Some(task.key.label()),
             Self::Intermediate(_)
             | Self::CrossCertificate(_)
             | Self::Crl(_)
             | Self::Destroy(_)
             | Self::LogKey(_)
-            | Self::Quorum(_) => None,
+            | Self::Quorum(_)
+            | Self::WrapKey(_)
+            | Self::Backup(_) => None,
         }
     }
 
@@ -200,8 +237,12 @@ impl Task {
             }
             Self::Crl(CrlTask { crl, .. }) => vec![("crl", crl.clone())],
             Self::Key(KeyTask { public_key, .. }) => vec![("public-key", public_key.clone())],
-            Self::Destroy(_) => Vec::new(),
-            Self::Quorum(QuorumTask { record, custodians, .. }) => {
+            Self::Destroy(_)
+            | Self::Restore(_)
+            | Self::WrapKey(WrapKeyTask { value: WrapKeyValue::Token | WrapKeyValue::Quorum { .. }, .. }) => Vec::new(),
+            Self::Backup(BackupTask { backup, .. }) => vec![("backup", backup.clone())],
+            Self::Quorum(QuorumTask { record, custodians, .. })
+            | Self::WrapKey(WrapKeyTask { value: WrapKeyValue::Split { record, custodians, .. }, .. }) => {
                 let shares = custodians.iter().map(|custodian| ("share", custodian.share.clone()));
                 std::iter::once(("quorum-record", record.clone())).chain(shares).collect()
             }
@@ -223,6 +264,9 @@ impl Reader<'_> {
             TaskTable::Destroy(table) => Task::Destroy(self.destroy(table)?),
             TaskTable::LogKey(table) => Task::LogKey(self.log_key(table)),
             TaskTable::Quorum(table) => Task::Quorum(self.quorum(table)),
+            TaskTable::WrapKey(table) => Task::WrapKey(self.wrap_key(table)?),
+            TaskTable::Backup(table) => Task::Backup(self.backup(table)?),
+            TaskTable::Restore(table) => Task::Restore(self.restore(table)?),
         })
     }
 
@@ -230,7 +274,8 @@ impl Reader<'_> {
         const PLACE: &str = "task.root";
         let not_before = self.time(PLACE, table.not_before.as_deref());
         let certificate = self.path(&table.certificate);
-        Some(RootTask { label: self.label(PLACE, &table.label)?, not_before, certificate })
+        let wrappable = self.wrappable(PLACE, table.wrappable.as_deref());
+        Some(RootTask { label: self.label(PLACE, &table.label)?, wrappable, not_before, certificate })
     }
 
     fn intermediate(&mut self, table: &IntermediateTable) -> IntermediateTask {
@@ -282,48 +327,18 @@ impl Reader<'_> {
         }
         let label = self.label(PLACE, &table.label);
         let public_key = self.path(&table.public_key);
-        Some(KeyTask { label: label?, kind: kind?, destroyable: table.destroyable, public_key })
+        let (wrappable, destroyable) = (self.wrappable(PLACE, table.wrappable.as_deref()), table.destroyable);
+        if wrappable.is_some() && destroyable {
+            self.mistake(PLACE, "a key that is `wrappable` cannot be `destroyable`: a copy of it would be left");
+        }
+        Some(KeyTask { label: label?, kind: kind?, destroyable, wrappable, public_key })
     }
 
     fn destroy(&mut self, table: &DestroyTable) -> Option<DestroyTask> {
         const PLACE: &str = "task.destroy";
         let key = table.key.parse::<KeyReference>().map_err(|error| self.mistake(PLACE, error));
-        let spki = digest::from_hex(&table.spki_sha256).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        if spki.is_none() {
-            let sentence = format!("`{}` is no SHA-256: write its 64 lower-case hexadecimal digits", table.spki_sha256);
-            self.mistake(PLACE, sentence);
-        }
+        let spki = self.sha256(PLACE, &table.spki_sha256);
         Some(DestroyTask { key: key.ok()?, spki: SpkiDigest::from_bytes(spki?) })
-    }
-
-    fn quorum(&mut self, table: &QuorumTable) -> QuorumTask {
-        const PLACE: &str = "task.quorum";
-        let (threshold, count) = (table.threshold, table.custodian.len());
-        if !THRESHOLD_RANGE.contains(&threshold) {
-            let (least, most) = (THRESHOLD_RANGE.start(), THRESHOLD_RANGE.end());
-            self.mistake(PLACE, format!("`threshold` is {threshold}; it lies between {least} and {most}"));
-        }
-        if !(threshold..=CUSTODIANS_MAX).contains(&count) {
-            let sentence = format!("there are {count} custodians; there must be {threshold} to {CUSTODIANS_MAX}");
-            self.mistake(PLACE, sentence);
-        }
-        let mut custodians = Vec::new();
-        for CustodianTable { name, share, recipient } in &table.custodian {
-            if name.trim() != name || name.is_empty() || name.contains(char::is_control) {
-                self.mistake(PLACE, format!("the name `{name}` is empty, or has control characters"));
-            }
-            let sealer = recipient.as_deref().map(Sealer::parse);
-            if let Some(None) = &sealer {
-                let hint = "give `age1..` or a whole line `ssh-ed25519 ..`";
-                self.mistake(PLACE, format!("the recipient of `{name}` is none; {hint}"));
-            }
-            if sealer.is_none() && !Paper::of(share).has_letters_of(name) {
-                let hint = "write it in Latin letters, or name a share that ends in `.html`";
-                self.mistake(PLACE, format!("the fonts of a PDF lack letters of `{name}`; {hint}"));
-            }
-            custodians.push(Custodian { name: name.clone(), share: self.path(share), sealer: sealer.flatten() });
-        }
-        QuorumTask { threshold, record: self.path(&table.record), custodians }
     }
 
     fn log_key(&mut self, table: &LogKeyTable) -> LogKeyTask {
@@ -337,7 +352,7 @@ impl Reader<'_> {
         }
     }
 
-    fn label(&mut self, place: &str, text: &str) -> Option<KeyLabel> {
+    pub(super) fn label(&mut self, place: &str, text: &str) -> Option<KeyLabel> {
         KeyLabel::parse(text).map_err(|error| self.mistake(place, format!("`{text}`: {error}"))).ok()
     }
 }

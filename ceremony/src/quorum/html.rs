@@ -28,12 +28,12 @@ pub(super) fn page(page: &Page<'_>) -> Zeroizing<String> {
         rows.push_str("</tr>\n");
     }
     let (custodian, ceremony) = (escaped(page.custodian), escaped(page.ceremony));
-    let Page { set, number, of, threshold, .. } = page;
+    let Page { set, number, of, threshold, use_of_it, .. } = page;
     Zeroizing::new(format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Share {number} of {of}</title>\n\
          <style>body{{font:14pt serif;margin:2cm}}td{{font:16pt monospace;padding:.3em 1em .3em 0}}small{{color:#666}}\
          svg{{width:8cm;height:8cm}}</style></head>\n<body>\n<h1>Share {number} of {of}, set {set}</h1>\n\
-         <p>Ceremony <b>{ceremony}</b>. Custodian: <b>{custodian}</b>. Any {threshold} of {of} open the token.\n\
+         <p>Ceremony <b>{ceremony}</b>. Custodian: <b>{custodian}</b>. Any {threshold} of {of} {use_of_it}.\n\
          Keep it sealed, apart from the others, and show it to nobody.</p>\n{picture}\n\
          <p>To enter it, type the number {number} and the {WORDS} words:</p>\n<table>\n{}</table>\n\
          <p>Sealed by ______________________ on ______________</p>\n</body></html>\n",

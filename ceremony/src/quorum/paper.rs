@@ -25,6 +25,8 @@ pub(super) struct Page<'a> {
     pub(super) number: usize,
     pub(super) of: usize,
     pub(super) threshold: usize,
+    /// What custodians do with it.
+    pub(super) use_of_it: &'static str,
     /// The line that the QR code has.
     pub(super) text: Zeroizing<String>,
     pub(super) code: QrCode,
@@ -68,6 +70,7 @@ impl Paper {
             number: share.number(),
             of: record.custodians.len(),
             threshold: record.threshold,
+            use_of_it: record.shared.use_of_it(),
             text,
             code,
         };

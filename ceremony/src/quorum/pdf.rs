@@ -67,7 +67,7 @@ pub(super) fn page(page: &Page<'_>) -> Result<Zeroizing<Vec<u8>>, CeremonyError>
 
 fn content(page: &Page<'_>) -> Result<Zeroizing<Vec<u8>>, CeremonyError> {
     let mut content = Content::with_capacity(PAGE_BYTES_MAX);
-    let Page { ceremony, custodian, set, number, of, threshold, .. } = page;
+    let Page { ceremony, custodian, set, number, of, threshold, use_of_it, .. } = page;
     let mut height = TITLE_HEIGHT;
     let mut line = |content: &mut Content, font: Name<'_>, size: f32, text: &str| {
         show(content, font, size, (LEFT, height), text)?;
@@ -76,7 +76,7 @@ fn content(page: &Page<'_>) -> Result<Zeroizing<Vec<u8>>, CeremonyError> {
     };
     line(&mut content, BOLD, 20.0, &format!("Share {number} of {of}, set {set}"))?;
     line(&mut content, PLAIN, 12.0, &format!("Ceremony {ceremony}. Custodian: {custodian}."))?;
-    line(&mut content, PLAIN, 12.0, &format!("Any {threshold} of {of} open the token."))?;
+    line(&mut content, PLAIN, 12.0, &format!("Any {threshold} of {of} {use_of_it}."))?;
     line(&mut content, PLAIN, 12.0, "Keep it sealed, apart from the others, and show it to nobody.")?;
     draw(&mut content, page);
     let told = format!("To enter it, type the number {number} and the {WORDS} words:");
@@ -146,11 +146,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::quorum::{QuorumRecord, Share, paper::Paper, split};
+    use crate::quorum::{QuorumRecord, Share, Shared, paper::Paper, split};
 
     fn one() -> (QuorumRecord, Share, Vec<u8>) {
         let custodians = ["Ada (Lovelace)", "Grace", "J\u{f8}rgen"].map(str::to_owned);
-        let (_, record, mut shares) = split(&custodians, 2).unwrap();
+        let (_, record, mut shares) = split(&custodians, 2, Shared::Pin).unwrap();
         let share = shares.pop().unwrap();
         let page = Paper::Pdf.page("pin-2026", &record, &share).unwrap().to_vec();
         (record, share, page)

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Steps whose facts name a key and what guards it.
-const MADE: [&str; 2] = ["generate", "open-key"];
+const MADE: [&str; 4] = ["generate", "open-key", "restore", "read-back"];
 const GUARDED: [&str; 2] = ["read-back", "open-key"];
 
 /// What the attributes of PKCS #11 begin with.
@@ -55,6 +55,7 @@ pub fn verify_device(
         }
         None => Device::open(place, people)?,
     };
+    ceremony.task.exception().into_iter().for_each(|exception| device.except(spki, exception));
     let mut verdict = Verdict::default();
     device.is_alone(&reference)?;
     match device.open_key(&reference, spki) {

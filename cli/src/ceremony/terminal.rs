@@ -11,7 +11,7 @@ use std::{
 
 use hallmark_ceremony::{
     CeremonyError, Confirmation, Fact, People, Step, Witness,
-    quorum::{QuorumRecord, ShareError},
+    quorum::{QuorumRecord, ShareError, Shared},
 };
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 use secrecy::SecretString;
@@ -97,16 +97,11 @@ impl People for Terminal<'_> {
     }
 
     fn pin(&mut self, token: &str) -> Result<SecretString, CeremonyError> {
-        // Before the prompt: what somebody typed ahead was seen, and is thrown away.
-        let silence = Silence::begin()?;
-        prompt(&format!("User PIN of token `{}` (nothing is shown): ", printable(token)));
-        let pin = line();
-        drop(silence);
-        say("");
-        match pin?.as_str().trim_end_matches(['\r', '\n']) {
-            "" => Err(CeremonyError::NoPin { sentence: "nothing was typed".to_owned() }),
-            pin => Ok(SecretString::from(pin)),
-        }
+        secret(&format!("User PIN of token `{}` (nothing is shown): ", printable(token)))
+    }
+
+    fn so_pin(&mut self, token: &str) -> Result<SecretString, CeremonyError> {
+        secret(&format!("PIN of the security officer of token `{}` (nothing is shown): ", printable(token)))
     }
 
     fn share(
@@ -120,11 +115,29 @@ impl People for Terminal<'_> {
         }
         let (next, of, set) = (have + 1, record.threshold, record.set());
         let silence = Silence::begin()?;
-        prompt(&format!("Share {next} of {of}, set {set}: number and words (nothing is shown): "));
+        let what = match record.shared {
+            Shared::Pin => "",
+            Shared::WrapKey => " of the wrap key",
+        };
+        prompt(&format!("Share {next} of {of}{what}, set {set}: number and words (nothing is shown): "));
         let typed = line();
         drop(silence);
         say("");
         typed
+    }
+}
+
+/// Asks for a PIN.
+fn secret(question: &str) -> Result<SecretString, CeremonyError> {
+    // Before the prompt: what somebody typed ahead was seen, and is thrown away.
+    let silence = Silence::begin()?;
+    prompt(question);
+    let pin = line();
+    drop(silence);
+    say("");
+    match pin?.as_str().trim_end_matches(['\r', '\n']) {
+        "" => Err(CeremonyError::NoPin { sentence: "nothing was typed".to_owned() }),
+        pin => Ok(SecretString::from(pin)),
     }
 }
 

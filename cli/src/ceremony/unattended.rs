@@ -40,6 +40,13 @@ impl People for Unattended<'_> {
         Err(CeremonyError::NoPin { sentence })
     }
 
+    fn so_pin(&mut self, token: &str) -> Result<SecretString, CeremonyError> {
+        let sentence = format!(
+            "that of the security officer of token `{token}` is asked for nowhere with --unattended; name a `so-pin-file`"
+        );
+        Err(CeremonyError::NoPin { sentence })
+    }
+
     fn share(
         &mut self,
         record: &QuorumRecord,

@@ -173,7 +173,7 @@ fn what(entry: &Value<'_>) -> What {
         (Some("decision"), Some("issued")) => match text("stage") {
             Some("crl") => crl(entry).map_or(What::Incomplete, What::Crl),
             // It is signed by the key that it is about, and numbered by nobody.
-            Some("request") => What::Other,
+            Some("request" | "possession") => What::Other,
             Some(_) | None => issued(entry).map_or(What::Incomplete, What::Issued),
         },
         (Some("revocation"), _) => revoked(entry).unwrap_or(What::Incomplete),

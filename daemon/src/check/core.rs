@@ -4,7 +4,9 @@ use std::path::Path;
 
 use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
-    config::{BackendTable, ChoiceWord, ConfigError, LedgerTable, LogTable, ReplicaTable, RotationTable},
+    config::{
+        BackendTable, ChoiceWord, ConfigError, ExceptionTable, LedgerTable, LogTable, ReplicaTable, RotationTable,
+    },
     secret::{SecretError, SecretSource},
 };
 
@@ -24,7 +26,7 @@ pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut 
 
 fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Findings) {
     match backend {
-        BackendTable::Pkcs11 { module, token, serial, pin, sessions, choice, replica } => {
+        BackendTable::Pkcs11 { module, token, serial, pin, sessions, choice, replica, exception } => {
             findings.say(format!("live in the token {}.", place(token, serial.as_deref(), &directory.join(module))));
             if let Some(sessions) = sessions {
                 findings.say(format!("{sessions} sessions sign."));
@@ -32,6 +34,10 @@ fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Finding
             tell_secret("PIN", "backend.pkcs11.pin", pin, directory, findings);
             tell_module("backend.pkcs11.module", &directory.join(module), findings);
             tell_replicas(replica, module, *choice, directory, findings);
+            for ExceptionTable { spki_sha256, because } in exception {
+                let meaning = because.meant().meaning();
+                findings.say(format!("An exception: the key with SPKI SHA-256 {spki_sha256} {meaning}."));
+            }
             match backend.check(directory) {
                 // Told above, with its place.
                 Ok(()) | Err(ConfigError::Secret { .. }) => {}

@@ -9,7 +9,7 @@ use hallmark_policy::{
     ceremony::{decide_cross_certificate, decide_offline_intermediate, read_certification_request},
     certification_request::RequestContent,
     content::{Content, EpochBinding, Extension, Serial},
-    decide_request,
+    decide_possession, decide_request,
     key::{PublicKey, SignatureAlgorithm},
     offline::leaves_room_for,
     time::{Interval, Span, UnixTime},
@@ -181,4 +181,21 @@ fn room_below_a_certificate_is_read_from_its_path_length() {
         assert_eq!(leaves_room_for(&made(authority), below), room, "{authority} {below}");
     }
     assert!(!leaves_room_for(&[], 0) && !leaves_room_for(&[0x30, 0], 0));
+}
+
+#[test]
+fn a_restored_key_proves_itself_by_a_request_that_asks_for_nothing() {
+    let key = public(&OTHER_KEY);
+    let Decision::Approve(approved) = decide_possession(&POLICY, "a", &key, now()) else { panic!("refused") };
+    let Content::Request(content) = approved.content() else { panic!("no request") };
+    assert_eq!(content.key, key);
+    assert_eq!(content.extensions, [Extension::SubjectKeyIdentifier(key.key_identifier())]);
+    let conditions = approved.conditions();
+    assert_eq!((conditions.stage, conditions.issuer), (Stage::Possession, key.digest()));
+    // Another restoration of the same key is another request.
+    let Decision::Approve(later) = decide_possession(&POLICY, "a", &key, now().after(Span::from_days(1))) else {
+        panic!("refused")
+    };
+    assert_ne!(later.conditions().request, conditions.request);
+    assert!(refused(decide_possession(&POLICY, "nobody", &key, now()))[0].contains("no authority `nobody`"));
 }

@@ -17,6 +17,7 @@ fn a_stage_has_a_name_and_most_have_an_epoch() {
         (Stage::Request { epoch }, "request", Some(epoch)),
         (Stage::OfflineIntermediate { epoch }, "offline-intermediate", Some(epoch)),
         (Stage::Cross, "cross-certificate", None),
+        (Stage::Possession, "possession", None),
     ] {
         assert_eq!((stage.name(), stage.epoch()), (name, of));
     }

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{BackendConfig, Choice, SESSIONS_MAX, TOKENS_MAX, TokenConfig, Waiver};
+use hallmark_backends::{BackendConfig, Choice, Exception, Exceptions, SESSIONS_MAX, TOKENS_MAX, TokenConfig, Waiver};
+use hallmark_policy::key::SpkiDigest;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -33,6 +34,9 @@ pub enum BackendTable {
         /// `[[backend.pkcs11.replica]]`: further tokens, which hold copies of the same keys.
         #[serde(default)]
         replica: Vec<ReplicaTable>,
+        /// `[[backend.pkcs11.exception]]`: keys that may be kept less strictly than CA keys are, each named.
+        #[serde(default)]
+        exception: Vec<ExceptionTable>,
     },
     /// Encrypted files: laboratories only, and only with `--allow-software-keys`.
     Software {
@@ -60,6 +64,37 @@ pub struct ReplicaTable {
     /// What a copy's history may lack here.
     #[serde(default)]
     pub waive: Vec<WaiverWord>,
+}
+
+/// `[[backend.pkcs11.exception]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExceptionTable {
+    /// SHA-256 of the key's SubjectPublicKeyInfo, lower-case hexadecimal, as the transcript of its ceremony has it.
+    pub spki_sha256: String,
+    /// Why.
+    pub because: ExceptionWord,
+}
+
+/// `because`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExceptionWord {
+    /// A ceremony made it so that it can be wrapped.
+    Wrappable,
+    /// A ceremony restored it.
+    Restored,
+}
+
+impl ExceptionWord {
+    /// What it stands for.
+    #[must_use]
+    pub fn meant(self) -> Exception {
+        match self {
+            Self::Wrappable => Exception::Wrappable,
+            Self::Restored => Exception::Restored,
+        }
+    }
 }
 
 /// `choice`.
@@ -141,7 +176,8 @@ impl BackendTable {
     /// See [`ConfigError`].
     pub fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
         match self {
-            Self::Pkcs11 { module, token, serial, pin, sessions, choice, replica } => {
+            Self::Pkcs11 { module, token, serial, pin, sessions, choice, replica, exception } => {
+                let exceptions = read_exceptions(exception)?;
                 let first = TokenConfig {
                     module: directory.join(module),
                     label: token.clone(),
@@ -149,6 +185,7 @@ impl BackendTable {
                     pin: read_pin(pin, "backend.pkcs11.pin", directory)?,
                     sessions: read_sessions(sessions.unwrap_or(SESSIONS_DEFAULT), "backend.pkcs11.sessions")?,
                     waived: Vec::new(),
+                    exceptions,
                 };
                 if replica.is_empty() {
                     return if choice.is_some() { Err(ConfigError::ChoiceOfOne) } else { Ok(alone(first)) };
@@ -213,14 +250,26 @@ impl ReplicaTable {
             pin: read_pin(&self.pin, "backend.pkcs11.replica.pin", directory)?,
             sessions: read_sessions(sessions, "backend.pkcs11.replica.sessions")?,
             waived: self.waive.iter().map(|word| word.meant()).collect(),
+            exceptions: first.map(|first| first.exceptions.clone()).unwrap_or_default(),
             module,
         })
     }
 }
 
 fn alone(token: TokenConfig) -> BackendConfig {
-    let TokenConfig { module, label, serial, pin, sessions, waived: _ } = token;
-    BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions }
+    let TokenConfig { module, label, serial, pin, sessions, waived: _, exceptions } = token;
+    BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions, exceptions }
+}
+
+/// The keys that somebody named, one by one.
+fn read_exceptions(tables: &[ExceptionTable]) -> Result<Exceptions, ConfigError> {
+    let exceptions = Exceptions::default();
+    for ExceptionTable { spki_sha256, because } in tables {
+        let key = SpkiDigest::parse(spki_sha256)
+            .ok_or_else(|| ConfigError::Exception { spki_sha256: spki_sha256.clone() })?;
+        exceptions.add(key, because.meant());
+    }
+    Ok(exceptions)
 }
 
 fn read_pin(pin: &SecretSource, field: &'static str, directory: &Path) -> Result<SecretString, ConfigError> {

@@ -106,6 +106,15 @@ impl Hall {
         )
     }
 
+    /// Writes the file of a ceremony over another token.
+    pub(crate) fn file_in(&self, token: &Token, name: &str, authority: &str, rest: &str) -> String {
+        let file = self.file(name, authority, rest);
+        let text = self.read(&format!("{name}.toml"));
+        let text = text.replacen(self.token.label(), token.label(), 1).replacen(self.token.serial(), token.serial(), 1);
+        self.write(&format!("{name}.toml"), &text);
+        file
+    }
+
     /// Writes the file of a ceremony, and gives its path.
     pub(crate) fn file(&self, name: &str, authority: &str, rest: &str) -> String {
         let text = self.file_over(Path::new(MODULE), name, authority, rest);
@@ -173,6 +182,15 @@ impl Hall {
 
     pub(crate) fn transcript(&self, name: &str) -> serde_json::Value {
         serde_json::from_str(&self.read(&format!("{name}.transcript.json"))).unwrap()
+    }
+
+    /// What a fact of a step came to in a ceremony.
+    pub(crate) fn fact(&self, ceremony: &str, step: &str, name: &str) -> String {
+        let transcript = self.transcript(ceremony);
+        let steps = transcript["steps"].as_array().unwrap();
+        let facts = steps.iter().find(|done| done["step"] == step).unwrap()["facts"].as_array().unwrap();
+        let fact = facts.iter().find(|fact| fact["name"] == name).unwrap_or_else(|| panic!("{name} of {step}"));
+        fact["value"].as_str().unwrap().to_owned()
     }
 
     pub(crate) fn write_pem(&self, name: &str, label: &str, der: &[u8]) {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Kills a ceremony while its witnesses are asked about the `step`-th of its steps.
-fn kill_before(hall: &Hall, file: &str, step: usize) {
+pub(crate) fn kill_before(hall: &Hall, file: &str, step: usize) {
     let mut child = hall.begin(&["run", "--countdown", "0", file]);
     let (mut stdin, mut stderr) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
     stdin.write_all("AL\nGH\n".repeat(step - 1).as_bytes()).unwrap();

@@ -1,6 +1,7 @@
 //! Ceremonies, by the real program, with a SoftHSM token: what is made, what is refused, and what an interruption leaves behind.
 
 #[cfg(test)]
+mod backs_up;
 mod hall;
 mod hands_over;
 mod interrupted;
@@ -9,6 +10,7 @@ mod makes;
 mod page;
 mod people;
 mod refuses;
+mod restores;
 mod shares;
 mod suffers;
 mod verifies;

@@ -9,8 +9,9 @@ use std::{
 use hallmark_test_token::{PIN, Token};
 use hallmark_tests::daemon::program;
 
-/// What stands for the serial number of the token.
+/// What stands for the serial number of the token, and of another one.
 const SERIAL: &str = "0d1e4f2a9b3c5d77";
+const OTHER_SERIAL: &str = "5e2a71c09d44b8f6";
 
 /// The policy that the page speaks of.
 const POLICY: &str = "version = 1\n[authority.mesh]\ncrl = { lifetime = \"90d\", refresh = \"30d\" }\n[authority.mesh.root]\n\
@@ -23,6 +24,7 @@ fn every_file_and_command_of_the_page_does_what_the_page_says() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ceremony.md")).unwrap();
     let directory = tempfile::TempDir::new().unwrap();
     let token = Token::make_labelled("hallmark-roots");
+    let other = Token::make_labelled("hallmark-roots-2");
     let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
     write("policy.toml", POLICY);
     write("pin", PIN);
@@ -32,8 +34,8 @@ fn every_file_and_command_of_the_page_does_what_the_page_says() {
         match kind {
             "toml" => {
                 let name = text.lines().next().unwrap().strip_prefix("# ").unwrap();
-                assert!(text.contains(SERIAL));
-                write(name, &text.replace(SERIAL, token.serial()));
+                assert!(text.contains(SERIAL) || text.contains(OTHER_SERIAL));
+                write(name, &text.replace(SERIAL, token.serial()).replace(OTHER_SERIAL, other.serial()));
                 files += 1;
             }
             "console" => {

@@ -93,8 +93,17 @@ const NUMBERED_ISSUER: &[Member] = &[needed("sequence", Count), needed("spki-sha
 const REASON: &[Member] =
     &[needed("code", Name), maybe("allowed", Text), maybe("field", Text), maybe("sentence", Text)];
 
-const STAGES: &[&str] =
-    &["crl", "cross-certificate", "intermediate", "leaf", "mesh-ca", "offline-intermediate", "request", "root"];
+const STAGES: &[&str] = &[
+    "crl",
+    "cross-certificate",
+    "intermediate",
+    "leaf",
+    "mesh-ca",
+    "offline-intermediate",
+    "possession",
+    "request",
+    "root",
+];
 
 const CERTIFICATE: &[Member] = &[
     needed("issuer", Object(NUMBERED_ISSUER)),
@@ -134,7 +143,8 @@ const VOID_RESULTS: &[&str] = &["forgotten", "tampered"];
 /// Which key something happened to.
 const ONE_KEY: &[Member] = &[needed("key-kind", Name), needed("spki-sha256", Digest)];
 
-const ACTIONS: &[&str] = &["cleared", "destroyed", "generated", "opened", "refused", "taken-over"];
+const ACTIONS: &[&str] =
+    &["backed-up", "cleared", "destroyed", "generated", "opened", "refused", "restored", "taken-over", "wrap-key"];
 
 const STEPS: &[&str] = &[
     "epoch-aborted",
@@ -275,6 +285,7 @@ pub const KINDS: &[Kind] = &[
                             Variant::new("leaf", CERTIFICATE),
                             Variant::new("mesh-ca", CERTIFICATE),
                             Variant::new("offline-intermediate", CERTIFICATE),
+                            Variant::new("possession", &[needed("spki-sha256", Digest), needed("subject", Text)]),
                             Variant::new("request", &[needed("spki-sha256", Digest), needed("subject", Text)]),
                             Variant::new("root", CERTIFICATE),
                         ],
@@ -322,12 +333,15 @@ pub const KINDS: &[Kind] = &[
         variants: Some((
             "action",
             &[
+                Variant::new("backed-up", ONE_KEY),
                 Variant::new("cleared", &[needed("count", Count)]),
                 Variant::new("destroyed", ONE_KEY),
                 Variant::new("generated", ONE_KEY),
                 Variant::new("opened", ONE_KEY),
                 Variant::new("refused", ONE_KEY),
+                Variant::new("restored", ONE_KEY),
                 Variant::new("taken-over", ONE_KEY),
+                Variant::new("wrap-key", &[maybe("check-value", Bytes)]),
             ],
         )),
     },
