@@ -203,18 +203,25 @@ impl KeyPurpose {
 /// Wrapping keys, for backends that can. All calls block.
 ///
 /// Contract: nothing is wrapped but a key that was found by its name and its public key and is guarded as it should be, and nothing but such a key
-/// comes out of a wrapping. A wrap key that is brought lives in a session, and ends with the call. Each call may be made again after it failed: what
+/// comes out of a wrapping. A wrap key has one direction, and what lasts in a token never unwraps. One that is brought lives in a session, and ends
+/// with the call. Each call may be made again after it failed: what
 /// it had made by then is taken up.
 pub(crate) trait Wrapping {
-    /// Makes a wrap key under a label that no other has, of this value or of the token's own random numbers.
-    fn make_wrap_key(&self, label: &KeyLabel, value: Option<&WrapValue>) -> Result<WrapKeyFound, BackendError>;
+    /// Makes a wrap key of this value under a label that no other has. It wraps, and unwraps nothing.
+    fn make_wrap_key(&self, label: &KeyLabel, value: &WrapValue) -> Result<WrapKeyFound, BackendError>;
     /// The wrap key of that label, checked; none if there is none.
     fn wrap_key(&self, label: &KeyLabel) -> Result<Option<WrapKeyFound>, BackendError>;
     /// The private key as PKCS #8, wrapped.
     fn wrap(&self, key: &KeyReference, expected: SpkiDigest, by: &WrapKey) -> Result<Vec<u8>, BackendError>;
     /// Brings a private key out of its wrapping, not extractable, with its public half, read back and checked as far as that goes without a
     /// signature.
-    fn unwrap(&self, key: &KeyReference, public: &PublicKey, wrapped: &[u8], by: &WrapKey) -> Result<(), BackendError>;
+    fn unwrap(
+        &self,
+        key: &KeyReference,
+        public: &PublicKey,
+        wrapped: &[u8],
+        by: &WrapValue,
+    ) -> Result<(), BackendError>;
 }
 
 /// A key that was just made, read back and checked.

@@ -427,8 +427,8 @@ pub fn make_throwaway_token(module: &Path, label: &str, pin: &SecretString) -> R
     )
 }
 
-/// Makes a wrap key that the token's security officer marks as trusted, under a label that no other has: of this value, or of the token's own random
-/// numbers. No keyring of the token is open in this process.
+/// Makes a wrap key that the token's security officer marks as trusted, of this value and under a label that no other has. It wraps, and unwraps nothing.
+/// No keyring of the token is open in this process.
 ///
 /// # Errors
 /// See [`BackendError`]; a wrong PIN is tried once.
@@ -437,12 +437,12 @@ pub fn make_trusted_wrap_key(
     (token_label, token_serial): (&str, Option<&str>),
     so_pin: &SecretString,
     label: &KeyLabel,
-    value: Option<&WrapValue>,
+    value: &WrapValue,
 ) -> Result<(), BackendError> {
     let token = (token_label.to_owned(), token_serial.map(str::to_owned));
-    let (module, so_pin, label, value) = (module.to_owned(), so_pin.clone(), label.clone(), value.cloned());
+    let (module, so_pin, label, value) = (module.to_owned(), so_pin.clone(), label.clone(), value.clone());
     let desk = Desk::open("officer")?;
-    let make = move || pkcs11::officer::make_trusted(&module, token, &so_pin, &label, value.as_ref());
+    let make = move || pkcs11::officer::make_trusted(&module, token, &so_pin, &label, &value);
     desk.run("make a trusted wrap key", Patience::default().start, make, drop)
 }
 

@@ -1,7 +1,8 @@
 //! Wrap keys: AES-256 keys that wrap private keys (RFC 5649), so that a token that breaks is not the end of what it held.
 //!
-//! A wrap key lives in a token, or its value is brought by those who have it together; then it is in the token for one call and no longer. A
-//! value is wiped when it is dropped, and is never shown.
+//! A wrap key has a direction. One that lives in a token wraps, and never unwraps: whoever may use it could have what it wrapped come out
+//! readable otherwise. What unwraps is in the token for one call and no longer, and its value is brought by those who have it together. A value is
+//! wiped when it is dropped, and is never shown.
 
 use std::sync::Arc;
 
@@ -58,10 +59,15 @@ pub struct WrapKeyFound {
 }
 
 impl WrapValue {
-    /// A value that was drawn.
+    /// A value that `fill` writes where it stays: no copy of it is left elsewhere.
     #[must_use]
-    pub fn new(value: Zeroizing<[u8; WRAP_KEY_BYTES]>) -> Self {
-        Self(Arc::new(value))
+    pub fn filled(fill: impl FnOnce(&mut [u8; WRAP_KEY_BYTES])) -> Self {
+        let mut value = Arc::new(Zeroizing::new([0; WRAP_KEY_BYTES]));
+        // Nobody else has it yet.
+        if let Some(bytes) = Arc::get_mut(&mut value) {
+            fill(bytes);
+        }
+        Self(value)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -95,13 +101,13 @@ impl std::fmt::Display for CheckValue {
 }
 
 impl Keyring {
-    /// Makes a wrap key under a label that no other has: of this value, or of the token's own random numbers.
+    /// Makes a wrap key of this value under a label that no other has. It wraps, and unwraps nothing.
     ///
     /// # Errors
     /// See [`BackendError`]; keys in files are not wrapped.
-    pub fn make_wrap_key(&self, label: &KeyLabel, value: Option<&WrapValue>) -> Result<WrapKeyFound, BackendError> {
-        let (label, value) = (label.clone(), value.cloned());
-        self.wrapping("make a wrap key", move |wrapping| wrapping.make_wrap_key(&label, value.as_ref()))
+    pub fn make_wrap_key(&self, label: &KeyLabel, value: &WrapValue) -> Result<WrapKeyFound, BackendError> {
+        let (label, value) = (label.clone(), value.clone());
+        self.wrapping("make a wrap key", move |wrapping| wrapping.make_wrap_key(&label, &value))
     }
 
     /// The wrap key of that label, checked; none if there is none.
@@ -123,7 +129,8 @@ impl Keyring {
     }
 
     /// Brings a private key out of its wrapping, under its old name, as a root's key that is not extractable any more, with its public half. What
-    /// an earlier attempt brought is taken up. That the two belong together is proven by the first signature alone.
+    /// an earlier attempt brought is taken up. The wrap key is in the token for this call alone. That the two belong together is proven by the
+    /// first signature alone.
     ///
     /// # Errors
     /// See [`BackendError`].
@@ -132,7 +139,7 @@ impl Keyring {
         key: &KeyReference,
         public: &PublicKey,
         wrapped: &[u8],
-        by: &WrapKey,
+        by: &WrapValue,
     ) -> Result<(), BackendError> {
         let (key, public, wrapped, by) = (key.clone(), public.clone(), wrapped.to_vec(), by.clone());
         self.wrapping("unwrap a key", move |wrapping| wrapping.unwrap(&key, &public, &wrapped, &by))
@@ -145,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_check_value_is_what_pkcs_11_says_it_is() {
-        let value = WrapValue::new(Zeroizing::new([0; WRAP_KEY_BYTES]));
+        let value = WrapValue::filled(|bytes| bytes.fill(0));
         // FIPS 197 in ECB: AES-256 of the zero key over zeros begins dc95c0.
         assert_eq!(value.check_value().unwrap().to_string(), "dc95c0");
         assert_eq!(CheckValue::read(&[1, 2]), None);

@@ -144,7 +144,7 @@ fn quorum_of(ceremony: &Ceremony) -> Result<(), CeremonyError> {
     let record = match &ceremony.task {
         Task::WrapKey(WrapKeyTask { value: WrapKeyValue::Quorum { record }, .. }) => record,
         Task::Backup(BackupTask { by: WrapSource::Quorum(record), .. })
-        | Task::Restore(RestoreTask { by: WrapSource::Quorum(record), .. }) => record,
+        | Task::Restore(RestoreTask { quorum: record, .. }) => record,
         Task::Root(_)
         | Task::Intermediate(_)
         | Task::CrossCertificate(_)
@@ -154,8 +154,7 @@ fn quorum_of(ceremony: &Ceremony) -> Result<(), CeremonyError> {
         | Task::LogKey(_)
         | Task::Quorum(_)
         | Task::WrapKey(_)
-        | Task::Backup(_)
-        | Task::Restore(_) => return Ok(()),
+        | Task::Backup(_) => return Ok(()),
     };
     QuorumRecord::read_of(record, Shared::WrapKey).map(drop)
 }
@@ -248,7 +247,7 @@ pub(crate) fn decide(
         Task::Restore(_) => {
             let backup = checked.backup.as_ref().ok_or_else(|| defect("no backup was read"))?;
             let (policy, name) = (checked.policy()?, checked.authority_name());
-            ("the proof of the restored key", decide_possession(policy, name, &backup.public, now))
+            ("the proof of the restored key", decide_possession(policy, name, &backup.public, &serial))
         }
         Task::Key(_) | Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) | Task::WrapKey(_) | Task::Backup(_) => {
             return Ok(None);

@@ -140,7 +140,7 @@ impl Device {
         place: &DevicePlace,
         so_pin: &SecretString,
         label: &KeyLabel,
-        value: Option<&WrapValue>,
+        value: &WrapValue,
     ) -> Result<Self, CeremonyError> {
         let Self { keyring, pin, .. } = self;
         // Nobody else may be logged in to the token.

@@ -1,6 +1,7 @@
 //! Digests, as machines compare them and as people read them aloud.
 
 use aws_lc_rs::digest;
+use sha2::{Digest as _, Sha256};
 
 /// Bytes of a row of hexadecimal digits, as people compare them.
 const ROW_BYTES: usize = 4;
@@ -13,6 +14,13 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
+}
+
+/// SHA-256 of a secret, written where it stays: what the library has of it in between is wiped.
+pub(crate) fn sha256_into(bytes: &[u8], out: &mut [u8; 32]) {
+    let mut hasher = Sha256::new();
+    hasher.update(bytes);
+    hasher.finalize_into(out.into());
 }
 
 /// Reads lower-case hexadecimal.

@@ -319,8 +319,7 @@ pub struct LogKeyTable {
     pub public_key: PathBuf,
 }
 
-/// `[task.wrap-key]`: the token draws its value; or it is drawn here and split (`threshold`, `record`, `custodian`); or custodians bring it
-/// (`quorum`).
+/// `[task.wrap-key]`: its value is drawn here and split (`threshold`, `record`, `custodian`), or custodians bring it (`quorum`).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct WrapKeyTable {
@@ -368,8 +367,6 @@ pub struct RestoreTable {
     pub key: String,
     /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal.
     pub spki_sha256: String,
-    /// Label of the wrap key in the token. Not beside `quorum`.
-    pub wrap_key: Option<String>,
-    /// The record of the quorum that brings the wrap key, which the token then has for one call.
-    pub quorum: Option<PathBuf>,
+    /// The record of the quorum that brings the wrap key, which the token has for one call: no wrap key that lasts in a token unwraps.
+    pub quorum: PathBuf,
 }

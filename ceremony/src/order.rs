@@ -74,8 +74,13 @@ pub(crate) async fn certify(
     run.done(vec![Fact::varies("log-index", log_index)], Some(open)).await?;
 
     run.begin("sign", Some(open)).await?;
+    let asked = match &decided {
+        Decided::Unsigned(_) => "this run",
+        Decided::Signed(_) => "an interrupted run; the token was not asked again",
+    };
     let made = sign(open, decided, issuer).await?;
-    run.done(vec![digest_fact("signed-sha256", &sha256(&made.der))], Some(open)).await?;
+    let facts = vec![digest_fact("signed-sha256", &sha256(&made.der)), Fact::varies("signed-in", asked)];
+    run.done(facts, Some(open)).await?;
     Ok(made)
 }
 

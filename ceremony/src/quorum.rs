@@ -117,16 +117,16 @@ impl Secret {
     /// The PIN that follows from it.
     pub(crate) fn pin(&self) -> SecretString {
         let input = Zeroizing::new([PIN_CONTEXT, self.0.as_slice()].concat());
-        let mut digest = sha256(&input);
-        let digits = Zeroizing::new(hex(&digest));
-        digest.zeroize();
+        let mut digest = Zeroizing::new([0; 32]);
+        digest::sha256_into(&input, &mut digest);
+        let digits = Zeroizing::new(hex(digest.as_slice()));
         SecretString::from(digits.get(..PIN_DIGITS).unwrap_or_default())
     }
 
     /// The wrap key that follows from it.
     pub(crate) fn wrap_value(&self) -> WrapValue {
         let input = Zeroizing::new([WRAP_KEY_CONTEXT, self.0.as_slice()].concat());
-        WrapValue::new(Zeroizing::new(sha256(&input)))
+        WrapValue::filled(|value| digest::sha256_into(&input, value))
     }
 }
 

@@ -205,9 +205,8 @@ fn aside(ceremony: &Ceremony, scratch: &Path) -> Result<Ceremony, CeremonyError>
             task.revoke.clear();
         }
         Task::Key(task) => task.public_key = place("public-key"),
-        Task::Destroy(_)
-        | Task::Restore(_)
-        | Task::WrapKey(WrapKeyTask { value: WrapKeyValue::Token | WrapKeyValue::Quorum { .. }, .. }) => {}
+        Task::Destroy(_) | Task::Restore(_) | Task::WrapKey(WrapKeyTask { value: WrapKeyValue::Quorum { .. }, .. }) => {
+        }
         Task::Backup(task) => task.backup = place("backup"),
         Task::Quorum(QuorumTask { record, custodians, .. })
         | Task::WrapKey(WrapKeyTask { value: WrapKeyValue::Split { record, custodians, .. }, .. }) => {

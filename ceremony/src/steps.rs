@@ -43,10 +43,9 @@ known! {
     CHANGE_PIN: "change-pin", "give the token the new PIN, and log in with it", true;
     SPLIT_WRAP_KEY: "split", "draw a wrap key, split it, and check every share", false;
     BRING_IN: "bring-in", "bring the wrap key into the token", false;
-    GENERATE_WRAP_KEY: "generate", "make the wrap key in the token", false;
     READ_BACK_WRAPPABLE: "read-back", "find the key in the token, and check that it was made to be wrapped", false;
     WRAP: "wrap", "write into the log that the key leaves the token in wrapped form, and wrap it", true;
-    RESTORE: "restore", "bring the key out of its wrapping into the token", true;
+    RESTORE: "restore", "write into the log that the key is about to come out of its wrapping, and bring it into the token", true;
     PROVE: "sign", "have the restored key prove itself: sign a request that asks for nothing", false;
     VERIFY_PROOF: "verify", "verify the proof under the public key of the backup", false;
     DRAW: "draw", "draw the key from the system's random numbers", false;
@@ -75,9 +74,6 @@ pub fn steps(task: &Task) -> &'static [Step] {
         }
         Task::Destroy(_) => &[VALIDATE, REHEARSE, LOG, DEVICE, READ_BACK, DESTROY, DIGESTS, TRANSCRIPT],
         Task::Quorum(_) => &[VALIDATE, REHEARSE, LOG, DEVICE, SPLIT, WRITE, CHANGE_PIN, DIGESTS, TRANSCRIPT],
-        Task::WrapKey(WrapKeyTask { value: WrapKeyValue::Token, .. }) => {
-            &[VALIDATE, REHEARSE, LOG, DEVICE, GENERATE_WRAP_KEY, READ_BACK, DIGESTS, TRANSCRIPT]
-        }
         Task::WrapKey(WrapKeyTask { value: WrapKeyValue::Quorum { .. }, .. }) => {
             &[VALIDATE, REHEARSE, LOG, DEVICE, BRING_IN, READ_BACK, DIGESTS, TRANSCRIPT]
         }

@@ -223,6 +223,8 @@ pub enum KeyAction {
     Refused,
     /// It is about to leave its token in wrapped form: the entry stands before that.
     BackedUp,
+    /// It is about to come out of its wrapping into this token: the entry stands before that.
+    Restoring,
     /// It came out of its wrapping into this token, and was read back.
     Restored,
 }

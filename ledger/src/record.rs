@@ -217,6 +217,7 @@ impl KeyAction {
             Self::Destroyed => "destroyed",
             Self::Refused => "refused",
             Self::BackedUp => "backed-up",
+            Self::Restoring => "restoring",
             Self::Restored => "restored",
         }
     }

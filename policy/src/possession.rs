@@ -7,7 +7,7 @@ use crate::{
     approved::{Approved, Conditions, Decision, Facts, Numbering, RequestIdentity, Stage},
     authority::OPERATOR,
     certification_request::RequestContent,
-    content::{Content, Extension},
+    content::{Content, Extension, Serial},
     decide::check_weak_key,
     key::{PublicKey, SignatureAlgorithm, sha256},
     limits::Limits,
@@ -16,9 +16,12 @@ use crate::{
     time::UnixTime,
 };
 
-/// Decides about the request by which a key that was restored at `now` proves that it is the one of this public key.
+/// Decides about the request by which a key that was restored proves that it is the one of this public key.
+///
+/// `mark` was drawn for this restoration alone: a request with the mark of another would be answered with that one's signature, and prove nothing of
+/// the token that has the key now.
 #[must_use]
-pub fn decide_possession(policy: &Policy, authority: &str, key: &PublicKey, now: UnixTime) -> Decision {
+pub fn decide_possession(policy: &Policy, authority: &str, key: &PublicKey, mark: &Serial) -> Decision {
     let Some(authority) = policy.authority(authority) else {
         let sentence = format!("the policy has no authority `{authority}`");
         return Decision::Refuse(vec![Reason::new(ReasonCode::AuthorityUnknown, "authority", sentence)]);
@@ -32,7 +35,7 @@ pub fn decide_possession(policy: &Policy, authority: &str, key: &PublicKey, now:
     let is_of_the_root = key.kind() == root.key;
     let algorithm = if is_of_the_root { root.algorithm } else { SignatureAlgorithm::default_for(key.kind()) };
     let stage = Stage::Possession;
-    let id = format!("{}-{}-{}", stage.name(), now.secs(), crate::hex(&key.key_identifier()));
+    let id = format!("{}-{}", stage.name(), crate::hex(mark.as_bytes()));
     let content = RequestContent {
         algorithm,
         subject: root.subject.clone(),

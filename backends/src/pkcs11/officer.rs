@@ -9,20 +9,20 @@ use super::{
     ID_BYTES,
     access::{Access, is_about_the_pin},
     failure::failed,
-    wrapping,
+    wrapping::{self, Direction},
 };
 use crate::{error::BackendError, reference::KeyLabel, wrap_key::WrapValue};
 
-/// Makes a trusted wrap key: of this value, or of the token's own random numbers. The PIN is tried once, and not at all where that could lock it.
+/// Makes a trusted wrap key of this value. The PIN is tried once, and not at all where that could lock it.
 ///
-/// An officer sees and makes public objects alone (PKCS #11 v2.40, section 2.4), so that CKA_PRIVATE of the key is false: the device guards its
-/// value, and not the user's PIN.
+/// An officer sees and makes public objects alone (PKCS #11 v2.40, section 2.4), so that CKA_PRIVATE of the key is false: whoever reaches the device
+/// can use it without a PIN. The device guards its value; and what it wrapped is guarded by its direction, since it unwraps nothing.
 pub(crate) fn make_trusted(
     module: &Path,
     (token, serial): (String, Option<String>),
     so_pin: &SecretString,
     label: &KeyLabel,
-    value: Option<&WrapValue>,
+    value: &WrapValue,
 ) -> Result<(), BackendError> {
     let what = format!("the security officer's PIN of token `{token}`");
     let access = Access::new(module, token.clone(), serial, SecretString::default())?;
@@ -44,7 +44,7 @@ pub(crate) fn make_trusted(
         Attribute::Id(id),
         Attribute::Label(label.as_str().as_bytes().to_vec()),
     ];
-    wrapping::make(&session, &place, value)?;
+    wrapping::make(&session, &place, value, Direction::Wraps)?;
     session.close().map_err(failed)
 }
 

@@ -4,7 +4,6 @@ use cryptoki::{
     mechanism::{Mechanism, MechanismType},
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
-    types::Ulong,
 };
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 
@@ -21,7 +20,7 @@ use crate::{
     encoding::{self, Parts},
     error::BackendError,
     reference::{KeyLabel, KeyReference},
-    wrap_key::{CheckValue, WRAP_KEY_BYTES, WrapKey, WrapKeyFound, WrapValue},
+    wrap_key::{CheckValue, WrapKey, WrapKeyFound, WrapValue},
 };
 
 /// Most secret keys of one label that are looked at: two are too many.
@@ -30,15 +29,24 @@ const TWINS_MAX: usize = 2;
 /// The attribute by which a security officer marks wrap keys.
 const TRUSTED: &str = "CKA_TRUSTED";
 
+/// What a wrap key does. None does both: whoever may use such a one wraps a key with it, and has it come out again as a readable one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// It wraps. All that last in a token are of this kind.
+    Wraps,
+    /// It unwraps, for the one call in which its value is brought.
+    Unwraps,
+}
+
 impl Wrapping for Device {
-    fn make_wrap_key(&self, label: &KeyLabel, value: Option<&WrapValue>) -> Result<WrapKeyFound, BackendError> {
+    fn make_wrap_key(&self, label: &KeyLabel, value: &WrapValue) -> Result<WrapKeyFound, BackendError> {
         self.anchored(|session| {
             if object(session, label)?.is_some() {
                 return Err(BackendError::LabelTaken { label: label.to_string() });
             }
             let mut id = vec![0; ID_BYTES];
             session.generate_random_slice(&mut id).map_err(failed)?;
-            make(session, &lasting(&id, label), value)?;
+            make(session, &lasting(&id, label), value, Direction::Wraps)?;
             found(session, label)?.ok_or_else(|| BackendError::WrapKeyNotFound { label: label.to_string() })
         })
     }
@@ -55,17 +63,31 @@ impl Wrapping for Device {
             if !objects::is_extractable(session, found.private_object)? {
                 return Err(BackendError::NotWrappable { key: key.clone() });
             }
-            with(session, by, |session, wrapper| {
-                session.wrap_key(&Mechanism::AesKeyWrapPad, wrapper, found.private_object).map_err(failed)
-            })
+            let wrap =
+                |wrapper| session.wrap_key(&Mechanism::AesKeyWrapPad, wrapper, found.private_object).map_err(failed);
+            match by {
+                WrapKey::InToken(label) => {
+                    let missing = || BackendError::WrapKeyNotFound { label: label.to_string() };
+                    let wrapper = object(session, label)?.ok_or_else(missing)?;
+                    checked(session, wrapper, label)?;
+                    wrap(wrapper)
+                }
+                WrapKey::Brought(value) => brought(session, value, Direction::Wraps, wrap),
+            }
         })
     }
 
-    fn unwrap(&self, key: &KeyReference, public: &PublicKey, wrapped: &[u8], by: &WrapKey) -> Result<(), BackendError> {
+    fn unwrap(
+        &self,
+        key: &KeyReference,
+        public: &PublicKey,
+        wrapped: &[u8],
+        by: &WrapValue,
+    ) -> Result<(), BackendError> {
         self.anchored_twice(|session| {
             if !objects::has_name(session, key, ObjectClass::PRIVATE_KEY)? {
                 let (trial, lasting) = (on_trial(key, public)?, private_key(key, public)?);
-                with(session, by, |session, wrapper| {
+                brought(session, by, Direction::Unwraps, |wrapper| {
                     let bring = |template: &[Attribute]| {
                         session.unwrap_key(&Mechanism::AesKeyWrapPad, wrapper, wrapped, template).map_err(failed)
                     };
@@ -89,60 +111,45 @@ impl Wrapping for Device {
     }
 }
 
-/// Runs `work` with a wrap key. One that was brought is gone afterwards, whatever came of it.
-fn with<T>(
+/// Runs `work` with a wrap key of the session alone, which is gone afterwards, whatever came of it.
+fn brought<T>(
     session: &Session,
-    by: &WrapKey,
-    work: impl FnOnce(&Session, ObjectHandle) -> Result<T, BackendError>,
+    value: &WrapValue,
+    direction: Direction,
+    work: impl FnOnce(ObjectHandle) -> Result<T, BackendError>,
 ) -> Result<T, BackendError> {
-    match by {
-        WrapKey::InToken(label) => {
-            let missing = || BackendError::WrapKeyNotFound { label: label.to_string() };
-            let wrapper = object(session, label)?.ok_or_else(missing)?;
-            checked(session, wrapper, label)?;
-            work(session, wrapper)
-        }
-        WrapKey::Brought(value) => {
-            let wrapper = make(session, &[Attribute::Token(false), Attribute::Private(true)], Some(value))?;
-            let done = work(session, wrapper);
-            let ended = session.destroy_object(wrapper).map_err(failed);
-            done.and_then(|done| ended.map(|()| done))
-        }
-    }
+    let wrapper = make(session, &[Attribute::Token(false), Attribute::Private(true)], value, direction)?;
+    let done = work(wrapper);
+    let ended = session.destroy_object(wrapper).map_err(failed);
+    done.and_then(|done| ended.map(|()| done))
 }
 
-/// Makes a wrap key in the token. Our copy of a value is wiped; the module's is its own to wipe.
+/// Makes a wrap key in the token. Our copy of the value is wiped; the module's is its own to wipe.
 pub(super) fn make(
     session: &Session,
     place: &[Attribute],
-    value: Option<&WrapValue>,
+    value: &WrapValue,
+    direction: Direction,
 ) -> Result<ObjectHandle, BackendError> {
     let mut template = place.to_vec();
-    template.extend(guards().into_iter().map(|(_, attribute)| attribute));
-    match value {
-        None => {
-            template.push(Attribute::ValueLen(Ulong::new(WRAP_KEY_BYTES as u64)));
-            session.generate_key(&Mechanism::AesKeyGen, &template).map_err(failed)
-        }
-        Some(value) => {
-            template.extend([Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)]);
-            template.push(Attribute::Value(value.bytes().to_vec()));
-            let made = session.create_object(&template).map_err(failed);
-            if let Some(Attribute::Value(bytes)) = template.last_mut() {
-                zeroize::Zeroize::zeroize(bytes);
-            }
-            made
-        }
+    template.extend(guards(direction).into_iter().map(|(_, attribute)| attribute));
+    template.extend([Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)]);
+    template.push(Attribute::Value(value.bytes().to_vec()));
+    let made = session.create_object(&template).map_err(failed);
+    if let Some(Attribute::Value(bytes)) = template.last_mut() {
+        zeroize::Zeroize::zeroize(bytes);
     }
+    made
 }
 
-/// What guards a wrap key: it wraps and unwraps, and nobody can have it decrypt what it wrapped.
-fn guards() -> Vec<Wanted> {
+/// What guards a wrap key: it does its one thing and no other, so that nobody gets with it what it wrapped, neither decrypted nor as a key that
+/// can be read.
+fn guards(direction: Direction) -> Vec<Wanted> {
     vec![
         ("CKA_SENSITIVE", Attribute::Sensitive(true)),
         (template::EXTRACTABLE, Attribute::Extractable(false)),
-        ("CKA_WRAP", Attribute::Wrap(true)),
-        ("CKA_UNWRAP", Attribute::Unwrap(true)),
+        ("CKA_WRAP", Attribute::Wrap(direction == Direction::Wraps)),
+        ("CKA_UNWRAP", Attribute::Unwrap(direction == Direction::Unwraps)),
         ("CKA_ENCRYPT", Attribute::Encrypt(false)),
         ("CKA_DECRYPT", Attribute::Decrypt(false)),
         ("CKA_SIGN", Attribute::Sign(false)),
@@ -177,10 +184,12 @@ fn found(session: &Session, label: &KeyLabel) -> Result<Option<WrapKeyFound>, Ba
     object(session, label)?.map(|object| checked(session, object, label)).transpose()
 }
 
-/// Reads back what a wrap key is; one that could do anything else is none.
+/// Reads back what a lasting wrap key is; one that could do anything but wrap is none.
 fn checked(session: &Session, object: ObjectHandle, label: &KeyLabel) -> Result<WrapKeyFound, BackendError> {
     let mut told = Vec::new();
-    for (attribute, wanted) in [("CKA_KEY_TYPE", Attribute::KeyType(KeyType::AES))].into_iter().chain(guards()) {
+    for (attribute, wanted) in
+        [("CKA_KEY_TYPE", Attribute::KeyType(KeyType::AES))].into_iter().chain(guards(Direction::Wraps))
+    {
         let value = objects::read(session, object, wanted.attribute_type())?;
         let (found, needed) = (objects::shown(value.as_ref()), objects::shown(Some(&wanted)));
         if !value.as_ref().is_some_and(|value| objects::same(value, &wanted)) {

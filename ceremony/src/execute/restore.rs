@@ -1,4 +1,4 @@
-//! A key comes back out of its wrapping, and proves that it is the one that it should be.
+//! A key comes back out of its wrapping, and proves that it is the one that it should be. The log says so before it does, and after.
 
 use hallmark_ledger::{Event, KeyAction};
 
@@ -21,23 +21,24 @@ pub(super) async fn restore(
     run.begin("restore", Some(open)).await?;
     let backup = checked.backup.as_ref().ok_or_else(|| defect("no backup was read"))?;
     let public = backup.public.clone();
-    let (by, found) = source::wrap_key(open.device()?, &task.by, run.people)?;
-    if !found.is_empty() && !backup.check_value.is_empty() && found != backup.check_value {
+    let (by, found) = source::unwrapping(&task.quorum, run.people)?;
+    if !backup.check_value.is_empty() && found != backup.check_value {
         return Err(CeremonyError::OtherWrapKey { found, wanted: backup.check_value.clone() });
     }
     open.journal.touch()?;
     let device = open.device()?;
-    device.keyring.unwrap(&task.key, &public, &backup.wrapped, &by)?;
-    drop(by);
-    let event = Event::KeyEvent {
+    let event = |action| Event::KeyEvent {
         authority: checked.authority_name().to_owned(),
-        action: KeyAction::Restored,
+        action,
         reference: task.key.to_string(),
         spki: task.spki,
         kind: public.kind(),
         backend: device.description.to_string(),
     };
-    run.entries.push(open.book.record(event).await?.index);
+    run.entries.push(open.book.record(event(KeyAction::Restoring)).await?.index);
+    device.keyring.unwrap(&task.key, &public, &backup.wrapped, &by)?;
+    drop(by);
+    run.entries.push(open.book.record(event(KeyAction::Restored)).await?.index);
     let restored = (task.key.clone(), public.clone());
     key::generated(run, open, &restored).await?;
     key::read_back(run, open, &restored).await?;

@@ -1,4 +1,6 @@
-//! The wrap key of a backup or a restoration: in the token, or brought by its custodians for the one call.
+//! The wrap key of a backup, in the token or brought by its custodians for the one call; and that of a restoration, which is always brought.
+
+use std::path::Path;
 
 use hallmark_backends::{BackendError, WrapKey, WrapKeyFound, WrapValue};
 
@@ -10,7 +12,7 @@ use crate::{
     quorum::{QuorumRecord, Shared},
 };
 
-/// Finds the wrap key, or has it brought; with what tells it from others, which is empty where the token does not say.
+/// Finds what wraps, or has it brought; with what tells it from others, which is empty where the token does not say.
 pub(super) fn wrap_key(
     device: &Device,
     source: &WrapSource,
@@ -23,11 +25,17 @@ pub(super) fn wrap_key(
             Ok((WrapKey::InToken(label.clone()), told(&found)))
         }
         WrapSource::Quorum(record) => {
-            let value = brought(&QuorumRecord::read_of(record, Shared::WrapKey)?, people)?;
-            let check_value = value.check_value()?.to_string();
+            let (value, check_value) = unwrapping(record, people)?;
             Ok((WrapKey::Brought(value), check_value))
         }
     }
+}
+
+/// Has the wrap key of this record brought; with what tells it from others.
+pub(super) fn unwrapping(record: &Path, people: &mut dyn People) -> Result<(WrapValue, String), CeremonyError> {
+    let value = brought(&QuorumRecord::read_of(record, Shared::WrapKey)?, people)?;
+    let check_value = value.check_value()?.to_string();
+    Ok((value, check_value))
 }
 
 /// The value that custodians have together.

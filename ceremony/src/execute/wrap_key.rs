@@ -1,4 +1,4 @@
-//! A key that wraps others: drawn by the token, or here and split, or brought by those who have it together.
+//! A key that wraps others: drawn here and split, or brought by those who have it together.
 
 use hallmark_backends::{BackendError, WrapKeyFound, WrapValue};
 use hallmark_ledger::Event;
@@ -25,10 +25,6 @@ pub(super) async fn make(
     let there = open.device()?.keyring.wrap_key(&task.label)?;
     let mut left = Left::default();
     let found = match &task.value {
-        WrapKeyValue::Token => {
-            run.begin("generate", Some(open)).await?;
-            bring_in(run, open, checked, task, (there, None)).await?
-        }
         WrapKeyValue::Quorum { record } => {
             run.begin("bring-in", Some(open)).await?;
             let record = QuorumRecord::read_of(record, Shared::WrapKey)?;
@@ -101,8 +97,13 @@ async fn bring_in(
     open.journal.touch()?;
     let found = match there {
         Some(found) => found,
-        None if task.trusted => trusted(run, open, task, value.as_ref())?,
-        None => open.device()?.keyring.make_wrap_key(&task.label, value.as_ref())?,
+        None => {
+            let value = value.as_ref().ok_or_else(|| defect("the wrap key has no value"))?;
+            match task.trusted {
+                true => trusted(run, open, task, value)?,
+                false => open.device()?.keyring.make_wrap_key(&task.label, value)?,
+            }
+        }
     };
     let told = source::told(&found);
     if let Some(value) = &value {
@@ -136,7 +137,7 @@ fn trusted(
     run: &mut Run<'_>,
     open: &mut Open,
     task: &WrapKeyTask,
-    value: Option<&WrapValue>,
+    value: &WrapValue,
 ) -> Result<WrapKeyFound, CeremonyError> {
     let Some(place) = &run.ceremony.device else { return Err(defect("the file names no device")) };
     let so_pin = device::so_pin(place, run.people)?;

@@ -239,7 +239,7 @@ impl Task {
             Self::Key(KeyTask { public_key, .. }) => vec![("public-key", public_key.clone())],
             Self::Destroy(_)
             | Self::Restore(_)
-            | Self::WrapKey(WrapKeyTask { value: WrapKeyValue::Token | WrapKeyValue::Quorum { .. }, .. }) => Vec::new(),
+            | Self::WrapKey(WrapKeyTask { value: WrapKeyValue::Quorum { .. }, .. }) => Vec::new(),
             Self::Backup(BackupTask { backup, .. }) => vec![("backup", backup.clone())],
             Self::Quorum(QuorumTask { record, custodians, .. })
             | Self::WrapKey(WrapKeyTask { value: WrapKeyValue::Split { record, custodians, .. }, .. }) => {

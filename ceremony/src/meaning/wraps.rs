@@ -11,7 +11,7 @@ use crate::{
     file::{BackupTable, RestoreTable, WrapKeyTable},
 };
 
-/// A key that wraps others.
+/// A key that wraps others, and unwraps nothing.
 #[derive(Clone, Debug)]
 pub struct WrapKeyTask {
     /// Its label.
@@ -22,11 +22,9 @@ pub struct WrapKeyTask {
     pub trusted: bool,
 }
 
-/// Where the value of a wrap key comes from.
+/// Where the value of a wrap key comes from. The token draws none: what such a key wrapped would come out of its wrapping nowhere.
 #[derive(Clone, Debug)]
 pub enum WrapKeyValue {
-    /// The token draws it, and nobody ever has it.
-    Token,
     /// It is drawn here, and split.
     Split {
         /// How many custodians have it together.
@@ -43,7 +41,7 @@ pub enum WrapKeyValue {
     },
 }
 
-/// What wraps and unwraps.
+/// What wraps.
 #[derive(Clone, Debug)]
 pub enum WrapSource {
     /// A wrap key of the token.
@@ -76,8 +74,8 @@ pub struct RestoreTask {
     pub key: KeyReference,
     /// Its public key.
     pub spki: SpkiDigest,
-    /// What unwraps it.
-    pub by: WrapSource,
+    /// The record of the quorum that brings what unwraps it, for the one call alone.
+    pub quorum: PathBuf,
 }
 
 impl Reader<'_> {
@@ -93,7 +91,12 @@ impl Reader<'_> {
                 return None;
             }
             (Some(record), false) => WrapKeyValue::Quorum { record: self.path(record) },
-            (None, false) => WrapKeyValue::Token,
+            (None, false) => {
+                let sentence = "nobody would have its value, and a key of a token restores nothing: \
+                                write `threshold`, `record` and `custodian`, or `quorum`";
+                self.mistake(PLACE, sentence);
+                return None;
+            }
             (None, true) => {
                 let Some((threshold, record)) = table.threshold.zip(table.record.as_ref()) else {
                     self.mistake(PLACE, "a value that is split needs `threshold`, `record` and `custodian`");
@@ -117,10 +120,9 @@ impl Reader<'_> {
     pub(super) fn restore(&mut self, table: &RestoreTable) -> Option<RestoreTask> {
         const PLACE: &str = "task.restore";
         let (key, spki) = (self.reference(PLACE, &table.key), self.sha256(PLACE, &table.spki_sha256));
-        let by = self.source(PLACE, table.wrap_key.as_deref(), table.quorum.as_ref());
         let sha256 = self.sha256(PLACE, &table.backup_sha256);
-        let backup = self.path(&table.backup);
-        Some(RestoreTask { backup, sha256: sha256?, key: key?, spki: SpkiDigest::from_bytes(spki?), by: by? })
+        let (backup, quorum) = (self.path(&table.backup), self.path(&table.quorum));
+        Some(RestoreTask { backup, sha256: sha256?, key: key?, spki: SpkiDigest::from_bytes(spki?), quorum })
     }
 
     /// `wrappable`: whether a key may be wrapped, and by which keys.

@@ -44,7 +44,7 @@ pub(super) async fn stand_in(
         let label = check::label("stand-in")?;
         let wrappable = exceptions.contains(&ExceptionWord::Wrappable).then_some(Wrappers::Any);
         let task = RootTask { label, wrappable, not_before: None, certificate: certificate.clone() };
-        before(own, Task::Root(task), "stand-in", scratch).await?;
+        before(own, Task::Root(task), "stand-in", &mut Nobody, scratch).await?;
         let root = check::root_of(&certificate, checked.authority()?)?;
         except(own, root.key.digest(), &exceptions);
         checked.root = Some(root);
@@ -69,15 +69,16 @@ pub(super) async fn stand_in(
         Task::Restore(task) => {
             let kind = checked.kind().ok_or_else(|| defect("no backup was read"))?;
             let (reference, public) = key(own, &check::label("stand-in")?, kind, Some(Wrappers::Any), scratch).await?;
-            let by = source(own, &task.by, scratch, &mut custodians).await?;
+            let quorum = quorum(&task.quorum, scratch, &mut custodians)?;
             let path = scratch.join("stand-in.backup");
-            let made = BackupTask { key: reference, spki: public.digest(), by: by.clone(), backup: path.clone() };
+            let by = WrapSource::Quorum(quorum.clone());
+            let made = BackupTask { key: reference, spki: public.digest(), by, backup: path.clone() };
             let asked = custodians.0.clone();
             let backup = ceremony(own, Task::Backup(made), "stand-in-backup", scratch);
             let checked_backup = check::papers(&backup)?;
             let mut people = Custodians(asked);
             execute::execute(&backup, &checked_backup, None, &mut people, (Vec::new(), Vec::new())).await?;
-            own.task = Task::Restore(renamed(&path, RestoreTask { by, ..task }, scratch)?);
+            own.task = Task::Restore(renamed(&path, RestoreTask { quorum, ..task }, scratch)?);
             let Task::Restore(task) = &own.task else { return Err(defect("the task changed")) };
             checked.backup = Some(Backup::read(task)?);
         }
@@ -113,11 +114,12 @@ async fn before(
     own: &Ceremony,
     task: Task,
     name: &str,
+    people: &mut dyn People,
     scratch: &Path,
 ) -> Result<Option<(KeyReference, PublicKey)>, CeremonyError> {
     let ceremony = ceremony(own, task, name, scratch);
     let checked = check::papers(&ceremony)?;
-    Ok(execute::execute(&ceremony, &checked, None, &mut Nobody, (Vec::new(), Vec::new())).await?.key)
+    Ok(execute::execute(&ceremony, &checked, None, people, (Vec::new(), Vec::new())).await?.key)
 }
 
 /// A key that can be destroyed, or one that can be wrapped.
@@ -130,7 +132,7 @@ async fn key(
 ) -> Result<(KeyReference, PublicKey), CeremonyError> {
     let public_key = scratch.join("stand-in.pem");
     let task = KeyTask { label: label.clone(), kind, destroyable: wrappable.is_none(), wrappable, public_key };
-    let made = before(own, Task::Key(task), "stand-in", scratch).await?;
+    let made = before(own, Task::Key(task), "stand-in", &mut Nobody, scratch).await?;
     made.ok_or_else(|| defect("no stand-in was made"))
 }
 
@@ -143,8 +145,12 @@ async fn source(
 ) -> Result<WrapSource, CeremonyError> {
     Ok(match source {
         WrapSource::Token(label) => {
-            let task = WrapKeyTask { label: label.clone(), value: WrapKeyValue::Token, trusted: false };
-            before(own, Task::WrapKey(task), "stand-in-wrap-key", scratch).await?;
+            let mut custodians = Custodians(Vec::new());
+            let names = ["one".to_owned(), "another".to_owned()];
+            let record = quorum_of(&names, names.len(), scratch, &mut custodians)?;
+            let value = WrapKeyValue::Quorum { record };
+            let task = WrapKeyTask { label: label.clone(), value, trusted: false };
+            before(own, Task::WrapKey(task), "stand-in-wrap-key", &mut custodians, scratch).await?;
             WrapSource::Token(label.clone())
         }
         WrapSource::Quorum(record) => WrapSource::Quorum(quorum(record, scratch, custodians)?),
@@ -154,8 +160,18 @@ async fn source(
 /// A quorum like that of a record, and the shares of enough of its custodians.
 fn quorum(record: &Path, scratch: &Path, custodians: &mut Custodians) -> Result<PathBuf, CeremonyError> {
     let known = QuorumRecord::read_of(record, Shared::WrapKey)?;
-    let (_, record, shares) = split(&known.custodians, known.threshold, Shared::WrapKey)?;
-    custodians.0 = shares.iter().take(known.threshold).map(|share| share.text(&record)).collect();
+    quorum_of(&known.custodians, known.threshold, scratch, custodians)
+}
+
+/// A quorum of these, and the shares of enough of them.
+fn quorum_of(
+    names: &[String],
+    threshold: usize,
+    scratch: &Path,
+    custodians: &mut Custodians,
+) -> Result<PathBuf, CeremonyError> {
+    let (_, record, shares) = split(names, threshold, Shared::WrapKey)?;
+    custodians.0 = shares.iter().take(threshold).map(|share| share.text(&record)).collect();
     let path = scratch.join("stand-in.quorum");
     output::create(&path, &record.to_json(), output::PUBLIC)?;
     Ok(path)

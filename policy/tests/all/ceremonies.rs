@@ -183,19 +183,28 @@ fn room_below_a_certificate_is_read_from_its_path_length() {
     assert!(!leaves_room_for(&[], 0) && !leaves_room_for(&[0x30, 0], 0));
 }
 
+/// What is drawn for one restoration.
+fn mark(number: u8) -> Serial {
+    Serial::from_random([number; 16])
+}
+
 #[test]
 fn a_restored_key_proves_itself_by_a_request_that_asks_for_nothing() {
     let key = public(&OTHER_KEY);
-    let Decision::Approve(approved) = decide_possession(&POLICY, "a", &key, now()) else { panic!("refused") };
+    let Decision::Approve(approved) = decide_possession(&POLICY, "a", &key, &mark(1)) else { panic!("refused") };
     let Content::Request(content) = approved.content() else { panic!("no request") };
     assert_eq!(content.key, key);
     assert_eq!(content.extensions, [Extension::SubjectKeyIdentifier(key.key_identifier())]);
     let conditions = approved.conditions();
     assert_eq!((conditions.stage, conditions.issuer), (Stage::Possession, key.digest()));
-    // Another restoration of the same key is another request.
-    let Decision::Approve(later) = decide_possession(&POLICY, "a", &key, now().after(Span::from_days(1))) else {
-        panic!("refused")
+    // Another restoration of the same key is another request, also in the same second; the same one, gone on with, is the same.
+    let requested = |number| {
+        let Decision::Approve(approved) = decide_possession(&POLICY, "a", &key, &mark(number)) else {
+            panic!("refused")
+        };
+        approved.conditions().request.clone()
     };
-    assert_ne!(later.conditions().request, conditions.request);
-    assert!(refused(decide_possession(&POLICY, "nobody", &key, now()))[0].contains("no authority `nobody`"));
+    assert_ne!(requested(2).id, conditions.request.id);
+    assert_eq!(requested(1), conditions.request);
+    assert!(refused(decide_possession(&POLICY, "nobody", &key, &mark(1)))[0].contains("no authority `nobody`"));
 }

@@ -17,10 +17,15 @@ use crate::{
 };
 
 /// Kills a ceremony while its witnesses are asked about the `step`-th of its steps.
-pub(crate) fn kill_before(hall: &Hall, file: &str, step: usize) {
+fn kill_before(hall: &Hall, file: &str, step: usize) {
+    kill_before_typing(hall, file, step, &"AL\nGH\n".repeat(step - 1));
+}
+
+/// The same where this is typed until then.
+pub(crate) fn kill_before_typing(hall: &Hall, file: &str, step: usize, typed: &str) {
     let mut child = hall.begin(&["run", "--countdown", "0", file]);
     let (mut stdin, mut stderr) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
-    stdin.write_all("AL\nGH\n".repeat(step - 1).as_bytes()).unwrap();
+    stdin.write_all(typed.as_bytes()).unwrap();
     await_words(&mut stderr, &format!("Step {step} of "));
     await_words(&mut stderr, "Ada Lovelace, type AL");
     child.kill().unwrap();

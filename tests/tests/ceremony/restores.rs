@@ -7,11 +7,9 @@ use hallmark_test_token::Token;
 use hallmark_tests::tools::{attempt, der, from_hex, sha256};
 
 use crate::{
-    backs_up::{
-        BY_QUORUM, BY_TOKEN, ROOT, SPLIT, backed_up, backup, bring_in, crl, restore, run_with, shares, verifies,
-    },
+    backs_up::{BY_TOKEN, ROOT, SPLIT, backed_up, backup, crl, log_says, restore, run_with, shares, verifies},
     hall::{Hall, WITNESSES},
-    interrupted::kill_before,
+    interrupted::kill_before_typing,
 };
 
 #[test]
@@ -19,7 +17,7 @@ fn a_backup_that_was_altered_restores_nothing() {
     let hall = backed_up();
     let second = Token::make("second");
     let good = hall.read("out/root.backup");
-    let task = restore(&hall, BY_QUORUM);
+    let task = restore(&hall);
     fs::set_permissions(hall.path("out/root.backup"), fs::Permissions::from_mode(0o600)).unwrap();
     let shares = shares(&hall, &["ada", "grace"]);
     let file = hall.file_in(&second, "restore", "athenz", &task);
@@ -44,7 +42,7 @@ fn a_backup_that_was_altered_restores_nothing() {
     for (number, (text, code, sentence)) in cases.into_iter().enumerate() {
         hall.write("out/root.backup", &text);
         let name = format!("restore-{number}");
-        let file = hall.file_in(&second, &name, "athenz", &restore(&hall, BY_QUORUM));
+        let file = hall.file_in(&second, &name, "athenz", &restore(&hall));
         run_with(&hall, &file, &shares).refused(code, sentence);
         assert!(second.labels().is_empty(), "{sentence}");
     }
@@ -68,7 +66,7 @@ fn a_public_key_that_is_not_the_wrapped_key_s_is_found_out_by_the_proof() {
     hall.write("out/root.backup", &text);
     let (own, others) =
         (hall.fact("athenz-root", "generate", "spki-sha256"), hall.fact("other", "generate", "spki-sha256"));
-    let task = restore(&hall, BY_QUORUM).replace(&own, &others);
+    let task = restore(&hall).replace(&own, &others);
     let file = hall.file_in(&second, "restore", "athenz", &task);
     run_with(&hall, &file, &shares(&hall, &["ada", "grace"])).refused(3, "the key did not sign");
     assert!(!hall.path("restore.transcript.json").exists());
@@ -78,17 +76,16 @@ fn a_public_key_that_is_not_the_wrapped_key_s_is_found_out_by_the_proof() {
 fn another_wrap_key_and_shares_of_another_set_are_told_before_anything_is_unwrapped() {
     let hall = backed_up();
     let second = Token::make("second");
-    hall.run(&hall.file_in(&second, "own", "athenz", "[task.wrap-key]\nlabel = \"wrap\"\n")).good();
-    let file = hall.file_in(&second, "restore", "athenz", &restore(&hall, BY_TOKEN));
-    hall.run(&file).refused(1, "it is another wrap key: its check value is");
     let others = SPLIT.replace("\"wrap\"", "\"wrap-2\"").replace("out/", "out/2-");
     hall.run(&hall.file("wrap-2", "athenz", &others)).good();
-    let file = hall.file_in(&second, "restore-2", "athenz", &restore(&hall, BY_QUORUM));
+    let file = hall.file_in(&second, "restore-2", "athenz", &restore(&hall));
     let foreign = [shares(&hall, &["ada"]), shares(&hall, &["2-grace"])].concat();
     run_with(&hall, &file, &foreign).refused(1, "share 2 is not one of this set");
-    let wrong = restore(&hall, "quorum = \"out/2-wrap.json\"");
+    let wrong = restore(&hall).replace("out/wrap.json", "out/2-wrap.json");
     let file = hall.file_in(&second, "restore-3", "athenz", &wrong);
-    run_with(&hall, &file, &shares(&hall, &["2-ada", "2-grace"])).refused(1, "it is another wrap key");
+    run_with(&hall, &file, &shares(&hall, &["2-ada", "2-grace"]))
+        .refused(1, "it is another wrap key: its check value is");
+    assert!(!log_says(&hall, "restoring"), "nothing was about to be unwrapped");
     assert!(second.labels().is_empty());
     // A record of a PIN has no wrap key, and the other way round.
     let text = hall.read("wrap.toml").replace("pin-file = \"pin\"", "pin-quorum = \"out/wrap.json\"");
@@ -109,24 +106,28 @@ fn what_the_device_did_before_the_program_died_is_taken_up_by_a_restoration() {
         (Function::UnwrapKey, 1, Effect::CrashAfter),
         (Function::UnwrapKey, 2, Effect::Crash),
         (Function::UnwrapKey, 2, Effect::CrashAfter),
-        (Function::CreateObject, 1, Effect::Crash),
+        // The wrap key, and then the public key.
         (Function::CreateObject, 1, Effect::CrashAfter),
+        (Function::CreateObject, 2, Effect::Crash),
+        (Function::CreateObject, 2, Effect::CrashAfter),
         (Function::Sign, 1, Effect::CrashAfter),
     ] {
         let hall = backed_up();
         let second = Token::make("second");
         // The device that fails sees the tokens that there were when it was first used.
         let device = hallmark_faulty::Device::new();
-        let file = hall.file_in(&second, "restore", "athenz", &restore(&hall, BY_TOKEN));
-        run_with(&hall, &bring_in(&hall, &second, "wrap-again"), &shares(&hall, &["ada", "grace"])).good();
+        let file = hall.file_in(&second, "restore", "athenz", &restore(&hall));
+        let given = shares(&hall, &["ada", "grace"]);
         let text =
             hall.read("restore.toml").replacen(hallmark_test_token::MODULE, device.module().to_str().unwrap(), 1);
         hall.write("restore.toml", &text);
         device.fault(function, When::Nth(nth), effect.clone());
-        let came = hall.run(&file);
+        let came = run_with(&hall, &file, &given);
         assert_eq!(came.code, -1, "{function:?} {effect:?} kills it: {}", came.stderr);
+        assert!(log_says(&hall, "restoring"), "the log says what was begun");
         device.mend();
-        hall.run(&file).good();
+        run_with(&hall, &file, &given).good();
+        assert_eq!(hall.fact("restore", "sign", "signed-in"), "this run");
         hall.verify("restore").good();
         assert_eq!(second.labels(), ["athenz-root"]);
         hall.run(&crl(&hall, &second, "after", "restored")).good();
@@ -136,11 +137,20 @@ fn what_the_device_did_before_the_program_died_is_taken_up_by_a_restoration() {
 
 /// Kills a ceremony while its witnesses are asked about the `step`-th of its steps, and has it go on.
 fn killed(hall: &Hall, name: &str, step: usize) {
+    killed_typing(hall, name, step, (0, ""));
+}
+
+/// The same where something else is typed in the `at`-th step.
+fn killed_typing(hall: &Hall, name: &str, step: usize, (at, words): (usize, &str)) {
     let file = hall.text(&format!("{name}.toml"));
     let text = hall.read(&format!("{name}.toml"));
     hall.write(&format!("{name}.toml"), &text.replacen("[task", &format!("{WITNESSES}[task"), 1));
-    kill_before(hall, &file, step);
-    hall.attended(&file).good();
+    let typed = |steps: usize| {
+        let said = |step| format!("AL\nGH\n{}", if step == at { words } else { "" });
+        (1..=steps).map(said).collect::<String>()
+    };
+    kill_before_typing(hall, &file, step, &typed(step - 1));
+    hall.answering(&typed(20), &["run", "--countdown", "0", &file]).good();
     hall.verify(name).good();
     assert_eq!(hall.transcript(name)["runs"], if step > 3 { 2 } else { 1 }, "killed before step {step}");
 }
@@ -174,13 +184,17 @@ fn a_backup_and_a_restoration_go_on_whichever_step_they_are_killed_at() {
         killed(&hall, &name, step);
         assert_eq!(hall.read(&at), whole, "killed before step {step}");
     }
-    let shares = shares(&hall, &["ada", "grace"]);
+    shares(&hall, &["ada", "grace"]);
     for step in 1..=13 {
         let token = Token::make("second");
-        run_with(&hall, &bring_in(&hall, &token, &format!("wrap-{step}")), &shares).good();
         let name = format!("restore-{step}");
-        hall.file_in(&token, &name, "athenz", &restore(&hall, BY_TOKEN));
-        killed(&hall, &name, step);
+        hall.file_in(&token, &name, "athenz", &restore(&hall));
+        // Custodians type their shares in the fifth step.
+        let words = format!("{}\n{}\n", hall.read("ada.txt").trim(), hall.read("grace.txt").trim());
+        killed_typing(&hall, &name, step, (5, &words));
         assert_eq!(token.labels(), ["athenz-root"], "killed before step {step}");
+        // The signature of an earlier restoration in another token proves nothing of this one.
+        let signed_in = hall.fact(&name, "sign", "signed-in");
+        assert_eq!(signed_in.contains("an interrupted run"), step > 10, "killed before step {step}: {signed_in}");
     }
 }

@@ -143,8 +143,18 @@ const VOID_RESULTS: &[&str] = &["forgotten", "tampered"];
 /// Which key something happened to.
 const ONE_KEY: &[Member] = &[needed("key-kind", Name), needed("spki-sha256", Digest)];
 
-const ACTIONS: &[&str] =
-    &["backed-up", "cleared", "destroyed", "generated", "opened", "refused", "restored", "taken-over", "wrap-key"];
+const ACTIONS: &[&str] = &[
+    "backed-up",
+    "cleared",
+    "destroyed",
+    "generated",
+    "opened",
+    "refused",
+    "restored",
+    "restoring",
+    "taken-over",
+    "wrap-key",
+];
 
 const STEPS: &[&str] = &[
     "epoch-aborted",
@@ -340,6 +350,7 @@ pub const KINDS: &[Kind] = &[
                 Variant::new("opened", ONE_KEY),
                 Variant::new("refused", ONE_KEY),
                 Variant::new("restored", ONE_KEY),
+                Variant::new("restoring", ONE_KEY),
                 Variant::new("taken-over", ONE_KEY),
                 Variant::new("wrap-key", &[maybe("check-value", Bytes)]),
             ],
