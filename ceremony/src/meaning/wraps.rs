@@ -92,7 +92,7 @@ impl Reader<'_> {
             }
             (Some(record), false) => WrapKeyValue::Quorum { record: self.path(record) },
             (None, false) => {
-                let sentence = "nobody would have its value, and a key of a token restores nothing: \
+                let sentence = "nobody would have its value, by which alone a backup is restored: \
                                 write `threshold`, `record` and `custodian`, or `quorum`";
                 self.mistake(PLACE, sentence);
                 return None;
