@@ -50,7 +50,7 @@ pub(crate) struct Checked {
 pub(crate) fn open(config: &LedgerConfig, keys: &LogKeys) -> Result<Checked, OpenError> {
     let database = lock(&config.database)?;
     let sql = |source| OpenError::Sql { database: config.database.clone(), source };
-    let connection = connect(config)?;
+    let mut connection = connect(config)?;
     let lock = Locks { _database: database, _publish: lock_directory(&config.publish)? };
     let head = nodes::head(&connection).map_err(sql)?;
     let frontier = check_tree(config, &connection, &head)?;
@@ -59,6 +59,8 @@ pub(crate) fn open(config: &LedgerConfig, keys: &LogKeys) -> Result<Checked, Ope
     let row = found.map_or_else(|| OriginRow::begin(&connection, keys), Ok).map_err(sql)?;
     let key_change = row.key_change(keys);
     let recovery = recovery(&connection, &head).map_err(sql)?;
+    // Last: what is refused stays as it is, for the program that wrote it.
+    upgrade(config, &mut connection)?;
     let id = connection.query_row("SELECT ledger_id FROM head", [], |row| row.get(0)).map_err(sql)?;
     let origin = row.origin();
     Ok(Checked { lock, connection, frontier, head, published, id, recovery, origin, key_change })
@@ -155,18 +157,28 @@ pub(crate) fn connect(config: &LedgerConfig) -> Result<Connection, OpenError> {
         0 => schema::create(&mut connection).map_err(sql)?,
         SCHEMA_VERSION => {}
         found if found < SCHEMA_VERSION => {
-            if !schema::upgrade(&mut connection, found).map_err(sql)? {
+            if !schema::can_upgrade(found) {
                 return Err(OpenError::Older { database: database.clone(), found, known: SCHEMA_VERSION });
             }
-            tracing::warn!(
-                from = found,
-                to = SCHEMA_VERSION,
-                "the tables of the database were brought up to date: programs before this one do not open it any more"
-            );
         }
         found => return Err(OpenError::Newer { database: database.clone(), found, known: SCHEMA_VERSION }),
     }
     Ok(connection)
+}
+
+/// Brings the tables up to date, where an older program made them.
+fn upgrade(config: &LedgerConfig, connection: &mut Connection) -> Result<(), OpenError> {
+    let sql = |source| OpenError::Sql { database: config.database.clone(), source };
+    let found = schema::version(connection).map_err(sql)?;
+    if found < SCHEMA_VERSION {
+        schema::upgrade(connection, found).map_err(sql)?;
+        tracing::warn!(
+            from = found,
+            to = SCHEMA_VERSION,
+            "the tables of the database were brought up to date: programs before this one do not open it any more"
+        );
+    }
+    Ok(())
 }
 
 /// The frontier, from O(log n) stored nodes; its root must be the one that the last batch stored.

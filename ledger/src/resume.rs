@@ -36,13 +36,14 @@ impl Batch<'_> {
                 Found::New | Found::Unsigned | Found::Void | Found::OtherContent => Ok(Issued::InFlight),
             };
         }
-        // Frozen is not for ever, and voids nothing.
-        if let Stage::Leaf { .. } = row.stage
+        let over = self.is_over(request, &row, at)?;
+        // Frozen is not for ever, and voids nothing that is not over.
+        if let (None, Stage::Leaf { .. }) = (&over, row.stage)
             && let Some(reason) = freeze::frozen(self.connection, &request.authority)?
         {
             return self.refuse_identity(request, reason, at);
         }
-        match self.resume_objection(request, &row, at)? {
+        match over.map_or_else(|| self.resume_objection(request, &row), |over| Ok(Some(over)))? {
             None => self.sign_again(row, at),
             Some(objection) => {
                 let logged = self.make_void(&row, "", &objection, at)?;
@@ -51,19 +52,16 @@ impl Batch<'_> {
         }
     }
 
-    fn resume_objection(
-        &self,
-        request: &RequestIdentity,
-        row: &RequestRow,
-        at: UnixMillis,
-    ) -> rusqlite::Result<Option<Reason>> {
+    /// Whether its time or its epoch is over.
+    fn is_over(&self, request: &RequestIdentity, row: &RequestRow, at: UnixMillis) -> rusqlite::Result<Option<Reason>> {
         if has_passed(row.not_after, at) {
             let sentence = format!("the certificate would have ended at {}", row.not_after);
             return Ok(Some(Reason::new(ReasonCode::DeadlinePassed, "lifetime_seconds", sentence)));
         }
-        if let Some(reason) = stage::objection(self.connection, &request.authority, row.stage, row.issuer)? {
-            return Ok(Some(reason));
-        }
+        stage::objection(self.connection, &request.authority, row.stage, row.issuer)
+    }
+
+    fn resume_objection(&self, request: &RequestIdentity, row: &RequestRow) -> rusqlite::Result<Option<Reason>> {
         let Stage::Leaf { .. } = row.stage else { return Ok(None) };
         if let Some(reason) = instance::stopped(self.connection, &request.authority)? {
             return Ok(Some(reason));

@@ -350,19 +350,19 @@ pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Brings the tables of an older version up to date, all in one transaction: where it fails, they are what they were. Whether there is a way.
-pub(crate) fn upgrade(connection: &mut Connection, found: i64) -> rusqlite::Result<bool> {
-    let steps = || UPGRADES.iter().filter(|(from, _)| *from >= found);
-    if steps().next().is_none_or(|(from, _)| *from != found) {
-        return Ok(false);
-    }
+/// Whether the tables of an older version can be brought up to date.
+pub(crate) fn can_upgrade(found: i64) -> bool {
+    UPGRADES.iter().any(|(from, _)| *from == found)
+}
+
+/// Brings the tables of an older version up to date, all in one transaction: where it fails, they are what they were.
+pub(crate) fn upgrade(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    for (_, step) in steps() {
+    for (_, step) in UPGRADES.iter().filter(|(from, _)| *from >= found) {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    transaction.commit()?;
-    Ok(true)
+    transaction.commit()
 }
 
 /// Keeps how much was published, at least.

@@ -281,7 +281,7 @@ pub(crate) async fn activate(
 
     let mut drained = Drained::Whole;
     if let Some(old_key) = old_key {
-        drained = core.fences.drain(old_key, core.drain_time_max).await;
+        drained = core.fences.retire(old_key, core.drain_time_max).await;
         core.keyring.close(old_key);
     }
     if let Drained::Barred(left) = drained {

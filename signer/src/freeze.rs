@@ -48,11 +48,9 @@ impl Inner {
 
     /// Waits for what was committed before, and bars what does not come in time: how much that is.
     async fn drain(&self, authority: &str) -> u64 {
-        let key = self.all_serving().get(authority).map(|serving| serving.issuer.key.digest());
-        let Some(key) = key else { return 0 };
         // Whoever decides or signs again has passed the ledger, and is in the drain, or comes after it and is refused.
         drop(self.in_force.alone().await);
-        match self.fences.drain(key, self.drain_time_max).await {
+        match self.fences.freeze(authority, self.drain_time_max).await {
             Drained::Whole => 0,
             Drained::Barred(left) => {
                 tracing::error!(

@@ -139,7 +139,7 @@ pub(crate) async fn certify(
     };
     let identity = warrant.conditions().request.clone();
     let validity = warrant.content().certificate().map(|content| content.validity);
-    let passage = core.fences.enter(issuer.digest());
+    let passage = core.fences.enter(issuer.digest(), leaves_of(&identity));
     let issued = core.ledger.issue_before(warrant, now.millis, deadline).await;
     drop(deciding);
     match issued.map_err(|error| core.ledger_failed(&error))? {
@@ -208,7 +208,7 @@ pub(crate) async fn resume(
     let deciding = core.in_force.deciding().await;
     match core.ledger.resume(identity, now.millis).await.map_err(|error| core.ledger_failed(&error))? {
         Issued::Committed { committed, .. } => {
-            let passage = core.fences.enter(committed.issuer());
+            let passage = core.fences.enter(committed.issuer(), leaves_of(identity));
             drop(deciding);
             let issuer = core.issuer_key(&identity.authority, committed.issuer())?;
             let way = Way { identity, issuer: &issuer, deadline, keep: Keep::BeforeReply, passage };
@@ -259,8 +259,9 @@ async fn finish(
     };
     let signature = match signature {
         Ok(signature) if passage.signed() => signature,
-        Ok(_) => return Err(core.barred(index, identity).await),
-        Err(failure) if passage.is_fenced() => return Err(core.never_signed(failure, identity).await),
+        Ok(_) if passage.is_retired() => return Err(core.barred(index, identity).await),
+        Ok(_) => return Err(core.frozen_out(index, identity).await),
+        Err(failure) if passage.is_retired() => return Err(core.never_signed(failure, identity).await),
         Err(failure) => return Err(failure),
     };
     let certificate = assemble(&signature, issuer).map_err(|error| defect(&error))?;
@@ -370,8 +371,13 @@ fn too_late() -> Failure {
     Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline passed before anything was decided").into()
 }
 
+/// The authority, where it is a leaf that is asked for: what is signed for the authority itself is asked for by its operators or its signer.
+fn leaves_of(asked: &RequestIdentity) -> Option<&str> {
+    (![OPERATOR, SIGNER].contains(&asked.caller.as_str())).then_some(asked.authority.as_str())
+}
+
 /// What to do after a failure: callers named their requests, and what is signed for an authority belongs to a call that has no name.
-fn again(asked: &RequestIdentity) -> &'static str {
+pub(crate) fn again(asked: &RequestIdentity) -> &'static str {
     match asked.caller.as_str() {
         OPERATOR | SIGNER => "; the same call goes on where it stopped",
         _ => "; ask again with the same request id for this decision's certificate",

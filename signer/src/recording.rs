@@ -109,18 +109,26 @@ impl Inner {
 
     /// The signature came after a rotation had stopped waiting for it. It is thrown away.
     pub(crate) async fn barred(&self, index: u64, request: &RequestIdentity) -> Failure {
-        let sentence = "the signature came after the epoch was replaced, or its authority frozen, and was thrown away";
+        let sentence = "the signature came after the epoch was replaced, and was thrown away";
         tracing::warn!(index, sentence);
         let code = "BARRED".to_owned();
         self.log(Event::SigningFailed { log_index: index, code, sentence: sentence.to_owned() }).await;
-        if let Ok(Some(frozen)) = self.ledger.frozen(&request.authority) {
-            return self.not_signed(index, frozen).await;
-        }
         let mut reason = Reason::new(ReasonCode::TransitionStale, "transition", sentence);
         if let Some(serving) = self.all_serving().get(&request.authority) {
             reason = reason.allowing(hex(&serving.issuer.epoch.transition));
         }
         self.never_signed(reason.into(), request).await
+    }
+
+    /// The signature came after an operator had frozen the authority and stopped waiting for it. It is thrown away, and the request is not void.
+    pub(crate) async fn frozen_out(&self, index: u64, request: &RequestIdentity) -> Failure {
+        let sentence = "the signature came after its authority was frozen, and was thrown away";
+        tracing::warn!(index, sentence);
+        let code = "BARRED".to_owned();
+        self.log(Event::SigningFailed { log_index: index, code, sentence: sentence.to_owned() }).await;
+        let reason =
+            Reason::new(ReasonCode::AuthorityFrozen, "authority", format!("{sentence}{}", order::again(request)));
+        self.not_signed(index, reason).await
     }
 
     /// What was committed under an epoch that was replaced, and not signed, never will be: the log says so now and not when somebody
@@ -131,8 +139,6 @@ impl Inner {
             return failure;
         }
         match self.ledger.resume(request, self.clock.wall().millis).await {
-            // Nothing is void of an authority that is frozen: the same request is answered when it is thawed.
-            Ok(Issued::Refused { reasons, logged: _ }) if reasons.iter().any(is_frozen) => failure,
             Ok(Issued::Refused { reasons, logged }) => {
                 // The request is void for ever: nobody is to ask for it again.
                 let failed = failure.reasons.into_iter().map(|reason| order::without_advice(reason, request));
@@ -225,8 +231,4 @@ impl Inner {
             }
         }
     }
-}
-
-fn is_frozen(reason: &Reason) -> bool {
-    reason.code == ReasonCode::AuthorityFrozen
 }

@@ -130,6 +130,47 @@ fn a_cross_certificate_keeps_name_and_key_of_the_other_root_and_leaves_it_room()
     assert!(told[0].contains("which is too short"), "{told:?}");
 }
 
+#[test]
+fn a_key_that_comes_back_proves_itself_by_a_request_that_asks_for_nothing() {
+    let key = public(&OTHER_KEY);
+    let Decision::Approve(approved) = decide_possession(&POLICY, "b", &key, now()) else { panic!() };
+    let Content::Request(content) = approved.content() else { panic!("{:?}", approved.content()) };
+    let subject = POLICY.authority("b").unwrap().root.subject.clone();
+    assert_eq!((&content.key, &content.subject), (&key, &subject));
+    assert_eq!(content.algorithm, SignatureAlgorithm::EcdsaSha256);
+    assert_eq!(content.extensions, [Extension::SubjectKeyIdentifier(key.key_identifier())]);
+    let (conditions, facts) = (approved.conditions(), approved.facts());
+    assert_eq!((conditions.stage, conditions.issuer), (Stage::Possession, key.digest()));
+    assert_eq!((facts.method.as_str(), facts.authority.as_str()), ("Ceremony", "b"));
+    assert_eq!((facts.caller.as_str(), facts.profile.as_str()), (conditions.request.caller.as_str(), "possession"));
+    assert_eq!((&facts.request_id, facts.spki), (&conditions.request.id, Some(key.digest())));
+    assert_eq!(facts.names, [subject.to_string()]);
+    assert!(refused(decide_possession(&POLICY, "c", &key, now()))[0].contains("no authority `c`"));
+}
+
+#[test]
+fn a_key_that_comes_back_signs_as_its_root_does_or_as_its_kind_does_and_never_where_it_is_denied() {
+    let key = public(&OTHER_KEY);
+    let policy = |kind: &str, signature: &str, denied: &str| {
+        Policy::parse(&format!(
+            "version = 1\n{denied}\n[authority.a]\n\
+             root = {{ common-name = \"Root\", lifetime = \"3650d\", key = \"{kind}\"{signature} }}\n\
+             epoch = {{ common-name = \"CA\", lifetime = \"30d\", key = \"ecdsa-p256\" }}\n"
+        ))
+        .unwrap()
+    };
+    let algorithm = |policy: &Policy, key: &PublicKey| match decide_possession(policy, "a", key, now()) {
+        Decision::Approve(approved) => approved.content().algorithm(),
+        Decision::Refuse(reasons) => panic!("{reasons:?}"),
+    };
+    let rsa = PublicKey::parse(&crate::weak_keys::rsa_generated(aws_lc_rs::rsa::KeySize::Rsa2048)).unwrap();
+    let pss = policy("rsa-2048", ", signature = \"rsa-pss-sha256\"", "");
+    assert_eq!(algorithm(&pss, &rsa), SignatureAlgorithm::RsaPssSha256, "as the root");
+    assert_eq!(algorithm(&pss, &key), SignatureAlgorithm::EcdsaSha256, "as its kind");
+    let denied = policy("ecdsa-p256", "", &format!("[keys]\ndenied = [\"{}\"]", key.digest()));
+    assert!(refused(decide_possession(&denied, "a", &key, now()))[0].contains("is denied"));
+}
+
 /// The request of a signer, signed with its key.
 fn request(change: impl Fn(&mut RequestContent), key: &rcgen::KeyPair) -> Vec<u8> {
     let Decision::Approve(approved) = decide_request(&POLICY, "a", EPOCH, &public(&EPOCH_KEY)) else { panic!() };

@@ -74,7 +74,7 @@ fn of(algorithm: &'static rcgen::SignatureAlgorithm) -> Vec<u8> {
     rcgen::KeyPair::generate_for(algorithm).unwrap().subject_public_key_info()
 }
 
-fn rsa_generated(size: rsa::KeySize) -> Vec<u8> {
+pub(crate) fn rsa_generated(size: rsa::KeySize) -> Vec<u8> {
     rsa::KeyPair::generate(size).unwrap().public_key().as_der().unwrap().as_ref().to_vec()
 }
 

@@ -118,6 +118,62 @@ async fn what_hangs_in_the_device_while_its_authority_is_frozen_reaches_nobody_a
     assert_eq!(outcomes[1].0, "signing-again");
 }
 
+/// A mint that hangs in the device, while its authority is frozen and its epoch then replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_while_its_epoch_is_replaced_under_a_freeze_is_void_and_no_crl_is_lost() {
+    let mut world = World::faulty_unmade(&weekly());
+    world.write("drain-time-max", "1s");
+    world.start(true).await.unwrap();
+    let prepared = world.prepare_epoch(0).await.unwrap();
+    let world = Arc::new(world);
+    world.device().fault(Function::Sign, When::First(1), Effect::Hang);
+    let request = Asked::sports_api().request();
+    let minting = {
+        let (world, request) = (Arc::clone(&world), request.clone());
+        tokio::spawn(async move { world.mint(request).await })
+    };
+    world.device().await_hanging(1, AMPLE);
+    assert_eq!(freeze(&world).await.unwrap().thrown_away, 1);
+    world.core().sign_crl(AUTHORITY, EPOCH, None).await.expect("a freeze throws no CRL away");
+    let generation = prepared.epoch.unwrap().epoch.unwrap().generation;
+    world.activate_epoch(generation, true).await.unwrap();
+    assert!(!minting.is_finished(), "it is still in the device");
+    world.device().release();
+    minting.await.unwrap().expect_err("nothing of a key that is retired is released");
+    assert_eq!(world.mint(request.clone()).await.unwrap_err().reasons, ["REQUEST_VOID"]);
+    thaw(&world).await.unwrap();
+    assert_eq!(world.mint(request).await.unwrap_err().reasons, ["REQUEST_VOID"]);
+    let mut world = Arc::into_inner(world).unwrap();
+    let log = world.log_after_stop().await;
+    assert_eq!(log.of_type("void").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_out_of_the_device_after_the_thaw_is_thrown_away_too_and_asked_for_again() {
+    let mut world = World::faulty_unmade(&weekly());
+    world.write("drain-time-max", "1s");
+    world.start(true).await.unwrap();
+    let world = Arc::new(world);
+    world.device().fault(Function::Sign, When::First(1), Effect::Hang);
+    let request = Asked::sports_api().request();
+    let minting = {
+        let (world, request) = (Arc::clone(&world), request.clone());
+        tokio::spawn(async move { world.mint(request).await })
+    };
+    world.device().await_hanging(1, AMPLE);
+    assert_eq!(freeze(&world).await.unwrap().thrown_away, 1);
+    thaw(&world).await.unwrap();
+    world.device().release();
+    let refused = minting.await.unwrap().unwrap_err();
+    assert_eq!(refused.reasons, ["AUTHORITY_FROZEN"]);
+    assert!(refused.message.contains("ask again with the same request id"), "{}", refused.message);
+    world.mint(request).await.expect("it is not void");
+    let mut world = Arc::into_inner(world).unwrap();
+    let log = world.log_after_stop().await;
+    let again = log.of_type("outcome").filter(|entry| entry["result"] == "signing-again");
+    assert_eq!(again.count(), 1, "nothing is said to be signed again that is not");
+}
+
 #[tokio::test]
 async fn only_operators_freeze_and_only_what_there_is() {
     let world = World::with_policy(hallmark_tests::Where::Software, &weekly()).await;
