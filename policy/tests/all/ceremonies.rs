@@ -133,7 +133,7 @@ fn a_cross_certificate_keeps_name_and_key_of_the_other_root_and_leaves_it_room()
 #[test]
 fn a_key_that_comes_back_proves_itself_by_a_request_that_asks_for_nothing() {
     let key = public(&OTHER_KEY);
-    let Decision::Approve(approved) = decide_possession(&POLICY, "b", &key, now()) else { panic!() };
+    let Decision::Approve(approved) = decide_possession(&POLICY, "b", &key, &mark(1)) else { panic!() };
     let Content::Request(content) = approved.content() else { panic!("{:?}", approved.content()) };
     let subject = POLICY.authority("b").unwrap().root.subject.clone();
     assert_eq!((&content.key, &content.subject), (&key, &subject));
@@ -145,7 +145,7 @@ fn a_key_that_comes_back_proves_itself_by_a_request_that_asks_for_nothing() {
     assert_eq!((facts.caller.as_str(), facts.profile.as_str()), (conditions.request.caller.as_str(), "possession"));
     assert_eq!((&facts.request_id, facts.spki), (&conditions.request.id, Some(key.digest())));
     assert_eq!(facts.names, [subject.to_string()]);
-    assert!(refused(decide_possession(&POLICY, "c", &key, now()))[0].contains("no authority `c`"));
+    assert!(refused(decide_possession(&POLICY, "c", &key, &mark(1)))[0].contains("no authority `c`"));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_key_that_comes_back_signs_as_its_root_does_or_as_its_kind_does_and_never_wh
         ))
         .unwrap()
     };
-    let algorithm = |policy: &Policy, key: &PublicKey| match decide_possession(policy, "a", key, now()) {
+    let algorithm = |policy: &Policy, key: &PublicKey| match decide_possession(policy, "a", key, &mark(1)) {
         Decision::Approve(approved) => approved.content().algorithm(),
         Decision::Refuse(reasons) => panic!("{reasons:?}"),
     };
@@ -168,7 +168,7 @@ fn a_key_that_comes_back_signs_as_its_root_does_or_as_its_kind_does_and_never_wh
     assert_eq!(algorithm(&pss, &rsa), SignatureAlgorithm::RsaPssSha256, "as the root");
     assert_eq!(algorithm(&pss, &key), SignatureAlgorithm::EcdsaSha256, "as its kind");
     let denied = policy("ecdsa-p256", "", &format!("[keys]\ndenied = [\"{}\"]", key.digest()));
-    assert!(refused(decide_possession(&denied, "a", &key, now()))[0].contains("is denied"));
+    assert!(refused(decide_possession(&denied, "a", &key, &mark(1)))[0].contains("is denied"));
 }
 
 /// The request of a signer, signed with its key.
