@@ -5,6 +5,7 @@
 
 use crate::{
     approved::{Approved, Conditions, Decision, EpochId, Facts, Numbering, RequestIdentity, Stage},
+    certification_request::RequestContent,
     content::{CertificateContent, Content, EpochBinding, Extension, Serial},
     crl::CrlScope,
     decide::check_weak_key,
@@ -230,9 +231,41 @@ pub(crate) fn approved(
     authority: &Authority,
     content: CertificateContent,
     issuer: &PublicKey,
-    (stage, request_id): (Stage, String),
+    stage: (Stage, String),
 ) -> Approved {
-    let CertificateContent { serial, validity, key, .. } = &content;
+    let CertificateContent { serial, validity, key, subject, .. } = &content;
+    let (conditions, facts) = beside(policy, authority, (key, subject), stage);
+    let conditions = Conditions {
+        issuer: issuer.digest(),
+        numbering: Numbering::Serial { serial: *serial, scope: CrlScope::Complete },
+        not_after: validity.not_after,
+        ..conditions
+    };
+    let facts = Facts { request: key.spki().to_vec(), ..facts };
+    let content = Content::Certificate(content);
+    Approved { content, issuer: issuer.clone(), conditions, facts, instance_rate: None }
+}
+
+/// What a decision about a certification request has beside its content: the key signs for itself.
+pub(crate) fn approved_request(
+    policy: &Policy,
+    authority: &Authority,
+    content: RequestContent,
+    stage: (Stage, String),
+) -> Approved {
+    let (conditions, facts) = beside(policy, authority, (&content.key, &content.subject), stage);
+    let issuer = content.key.clone();
+    Approved { content: Content::Request(content), issuer, conditions, facts, instance_rate: None }
+}
+
+/// Conditions and facts of what an authority's operators have signed, with this key and subject in it: signed by the key itself, and numbered by
+/// nobody.
+fn beside(
+    policy: &Policy,
+    authority: &Authority,
+    (key, subject): (&PublicKey, &DistinguishedName),
+    (stage, request_id): (Stage, String),
+) -> (Conditions, Facts) {
     let conditions = Conditions {
         authority: authority.name.clone(),
         policy: policy.digest(),
@@ -243,9 +276,9 @@ pub(crate) fn approved(
             id: request_id.clone(),
             content_sha256: sha256(&[request_id.as_bytes(), key.spki()].concat()),
         },
-        issuer: issuer.digest(),
-        numbering: Numbering::Serial { serial: *serial, scope: CrlScope::Complete },
-        not_after: validity.not_after,
+        issuer: key.digest(),
+        numbering: Numbering::Unnumbered,
+        not_after: UnixTime::LAST,
         limits: Limits::default(),
         validate_only: false,
         claims: Vec::new(),
@@ -257,13 +290,11 @@ pub(crate) fn approved(
         caller: OPERATOR.to_owned(),
         profile: stage.name().to_owned(),
         request_id,
-        names: vec![content.subject.to_string()],
+        names: vec![subject.to_string()],
         spki: Some(key.digest()),
-        request: key.spki().to_vec(),
         ..Facts::default()
     };
-    let content = Content::Certificate(content);
-    Approved { content, issuer: issuer.clone(), conditions, facts, instance_rate: None }
+    (conditions, facts)
 }
 
 fn id(binding: &EpochBinding) -> EpochId {

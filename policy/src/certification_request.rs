@@ -1,16 +1,14 @@
 //! Deciding about the certification request of an epoch's own key (RFC 2986): for a root that is not on this device.
 
 use crate::{
-    approved::{Approved, Conditions, Decision, EpochId, Facts, Numbering, RequestIdentity, Stage},
-    authority::{OPERATOR, check_kind, epoch_extensions},
-    content::{Content, EpochBinding, Extension},
+    approved::{Decision, EpochId, Stage},
+    authority::{approved_request, check_kind, epoch_extensions},
+    content::{EpochBinding, Extension},
     decide::check_weak_key,
-    key::{PublicKey, SignatureAlgorithm, sha256},
-    limits::Limits,
+    key::{PublicKey, SignatureAlgorithm},
     name::DistinguishedName,
     profile::Policy,
     reason::{Reason, ReasonCode},
-    time::UnixTime,
 };
 
 /// Everything that a CertificationRequestInfo says.
@@ -52,34 +50,5 @@ pub fn decide_request(policy: &Policy, authority: &str, epoch: EpochBinding, key
     extensions.extend(epoch_extensions(authority, epoch));
     let content =
         RequestContent { algorithm: profile.algorithm, subject: profile.subject.clone(), key: key.clone(), extensions };
-    let conditions = Conditions {
-        authority: authority.name.clone(),
-        policy: policy.digest(),
-        stage,
-        request: RequestIdentity {
-            authority: authority.name.clone(),
-            caller: OPERATOR.to_owned(),
-            id: request_id.clone(),
-            content_sha256: sha256(&[request_id.as_bytes(), key.spki()].concat()),
-        },
-        issuer: key.digest(),
-        numbering: Numbering::Unnumbered,
-        not_after: UnixTime::LAST,
-        limits: Limits::default(),
-        validate_only: false,
-        claims: Vec::new(),
-        instance: None,
-    };
-    let facts = Facts {
-        method: "Ceremony".to_owned(),
-        authority: authority.name.clone(),
-        caller: OPERATOR.to_owned(),
-        profile: stage.name().to_owned(),
-        request_id,
-        names: vec![profile.subject.to_string()],
-        spki: Some(key.digest()),
-        ..Facts::default()
-    };
-    let content = Content::Request(content);
-    Decision::Approve(Box::new(Approved { content, issuer: key.clone(), conditions, facts, instance_rate: None }))
+    Decision::Approve(Box::new(approved_request(policy, authority, content, (stage, request_id))))
 }

@@ -4,16 +4,14 @@
 //! X.509 has for that: a request, which is no certificate, no CRL, and asks for no certificate's extensions.
 
 use crate::{
-    approved::{Approved, Conditions, Decision, Facts, Numbering, RequestIdentity, Stage},
-    authority::OPERATOR,
+    approved::{Decision, Stage},
+    authority::approved_request,
     certification_request::RequestContent,
-    content::{Content, Extension, Serial},
+    content::{Extension, Serial},
     decide::check_weak_key,
-    key::{PublicKey, SignatureAlgorithm, sha256},
-    limits::Limits,
+    key::{PublicKey, SignatureAlgorithm},
     profile::Policy,
     reason::{Reason, ReasonCode},
-    time::UnixTime,
 };
 
 /// Decides about the request by which a key that was restored proves that it is the one of this public key.
@@ -42,34 +40,5 @@ pub fn decide_possession(policy: &Policy, authority: &str, key: &PublicKey, mark
         key: key.clone(),
         extensions: vec![Extension::SubjectKeyIdentifier(key.key_identifier())],
     };
-    let conditions = Conditions {
-        authority: authority.name.clone(),
-        policy: policy.digest(),
-        stage,
-        request: RequestIdentity {
-            authority: authority.name.clone(),
-            caller: OPERATOR.to_owned(),
-            id: id.clone(),
-            content_sha256: sha256(&[id.as_bytes(), key.spki()].concat()),
-        },
-        issuer: key.digest(),
-        numbering: Numbering::Unnumbered,
-        not_after: UnixTime::LAST,
-        limits: Limits::default(),
-        validate_only: false,
-        claims: Vec::new(),
-        instance: None,
-    };
-    let facts = Facts {
-        method: "Ceremony".to_owned(),
-        authority: authority.name.clone(),
-        caller: OPERATOR.to_owned(),
-        profile: stage.name().to_owned(),
-        request_id: id,
-        names: vec![root.subject.to_string()],
-        spki: Some(key.digest()),
-        ..Facts::default()
-    };
-    let content = Content::Request(content);
-    Decision::Approve(Box::new(Approved { content, issuer: key.clone(), conditions, facts, instance_rate: None }))
+    Decision::Approve(Box::new(approved_request(policy, authority, content, (stage, id))))
 }

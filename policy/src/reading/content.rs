@@ -8,7 +8,7 @@ use crate::{
     constraint::{CONSTRAINTS_MAX, NO_HOST, NameConstraints, Subtree, is_host, passes_for_host},
     file::{ClaimTable, KeysTable, NameConstraintsTable, ProfileTable, SubtreesTable, WindowTable},
     ip::IpBlock,
-    key::{SpkiDigest, digest_from_hex},
+    key::SpkiDigest,
     name::NameKind,
     oid::{Oid, dotted},
     profile::{Authority, KeyPurpose, LEAF_LIFETIME_MIN, Pattern, Profile},
@@ -29,7 +29,7 @@ impl Reader {
     pub(super) fn denied(&mut self, table: &KeysTable) -> BTreeSet<SpkiDigest> {
         let mut denied = BTreeSet::new();
         for text in &table.denied {
-            match digest_from_hex(text).map(SpkiDigest::from_bytes) {
+            match SpkiDigest::parse(text) {
                 Some(digest) if denied.insert(digest) => {}
                 Some(_) => self.mistake("keys", format!("`denied` has `{text}` twice")),
                 None => self.mistake(

@@ -9,7 +9,7 @@ use crate::{
         AuthorityTable, CaseWord, DashesWord, NamesFromWord, OwnerSignatureWord, PerKindTable, ProfileTable,
         RetiredKeyWord, RotatesWord,
     },
-    key::{SpkiDigest, digest_from_hex},
+    key::SpkiDigest,
     manifest::OWNERS_MAX,
     oid::dotted,
     owner,
@@ -86,7 +86,7 @@ impl Reader {
         }
         let mut owners = Vec::new();
         for text in texts {
-            match digest_from_hex(text).map(SpkiDigest::from_bytes) {
+            match SpkiDigest::parse(text) {
                 Some(owner) if owners.contains(&owner) => {
                     self.mistake(place, format!("`owner-keys` has `{text}` twice"));
                 }
