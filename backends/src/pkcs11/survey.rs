@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use cryptoki::{
+    error::{Error, RvError},
     mechanism::MechanismType,
     object::{Attribute, ObjectClass},
     session::Session,
@@ -130,8 +131,12 @@ fn wrapping(access: &Access, slot: Slot) -> Result<WrapAbility, BackendError> {
     if !context.get_mechanism_list(slot).map_err(failed)?.contains(&MechanismType::AES_KEY_WRAP_PAD) {
         return Ok(WrapAbility::default());
     }
-    let told = context.get_mechanism_info(slot, MechanismType::AES_KEY_WRAP_PAD);
-    Ok(told.map_or_else(|_| WrapAbility::default(), |info| WrapAbility { wraps: info.wrap(), unwraps: info.unwrap() }))
+    match context.get_mechanism_info(slot, MechanismType::AES_KEY_WRAP_PAD) {
+        Ok(info) => Ok(WrapAbility { wraps: info.wrap(), unwraps: info.unwrap() }),
+        // It has it for something else.
+        Err(Error::Pkcs11(RvError::MechanismInvalid, _)) => Ok(WrapAbility::default()),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 fn bits(kind: KeyKind) -> usize {
