@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use hallmark_faulty::{Effect, Function, When};
-use hallmark_proto::operator::{
-    FreezeAuthorityRequest, FreezeAuthorityResponse, ThawAuthorityRequest, ThawAuthorityResponse,
+use hallmark_proto::{
+    operator::{FreezeAuthorityRequest, FreezeAuthorityResponse, ThawAuthorityRequest, ThawAuthorityResponse},
+    signer::{MintCertificateRequest, MintCertificateResponse},
 };
 use hallmark_signer::Standing;
 use hallmark_tests::{
@@ -12,6 +13,7 @@ use hallmark_tests::{
     asking::{Asked, Refused, caller_certificate, decoded},
 };
 use prost::Message;
+use tokio::task::JoinHandle;
 
 use crate::{AUTHORITY, EPOCH, weekly};
 
@@ -26,6 +28,26 @@ async fn freeze(world: &World) -> Result<FreezeAuthorityResponse, Refused> {
 async fn thaw(world: &World) -> Result<ThawAuthorityResponse, Refused> {
     let request = ThawAuthorityRequest { authority: AUTHORITY.to_owned(), why: "it was found".to_owned() };
     decoded(world.operate("ThawAuthority", &caller_certificate(OPERATOR), request.encode_to_vec()).await)
+}
+
+/// A world whose drains wait a second for what is in the device.
+async fn impatient() -> World {
+    let mut world = World::faulty_unmade(&weekly());
+    world.write("drain-time-max", "1s");
+    world.start(true).await.unwrap();
+    world
+}
+
+/// A request whose certificate the device does not let go.
+fn hanging(world: &Arc<World>) -> (MintCertificateRequest, JoinHandle<Result<MintCertificateResponse, Refused>>) {
+    world.device().fault(Function::Sign, When::First(1), Effect::Hang);
+    let request = Asked::sports_api().request();
+    let minting = tokio::spawn({
+        let (world, request) = (Arc::clone(world), request.clone());
+        async move { world.mint(request).await }
+    });
+    world.device().await_hanging(1, AMPLE);
+    (request, minting)
 }
 
 fn standing(world: &World) -> Standing {
@@ -91,17 +113,9 @@ async fn an_epoch_is_replaced_while_its_authority_is_frozen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_hangs_in_the_device_while_its_authority_is_frozen_reaches_nobody_and_is_certified_after_the_thaw() {
-    let mut world = World::faulty_unmade(&weekly());
-    world.write("drain-time-max", "1s");
-    world.start(true).await.unwrap();
+    let world = impatient().await;
     let world = Arc::new(world);
-    world.device().fault(Function::Sign, When::First(1), Effect::Hang);
-    let request = Asked::sports_api().request();
-    let minting = {
-        let (world, request) = (Arc::clone(&world), request.clone());
-        tokio::spawn(async move { world.mint(request).await })
-    };
-    world.device().await_hanging(1, AMPLE);
+    let (request, minting) = hanging(&world);
     let frozen = tokio::time::timeout(AMPLE, freeze(&world)).await.unwrap().unwrap();
     assert_eq!(frozen.thrown_away, 1);
     world.device().release();
@@ -121,18 +135,10 @@ async fn what_hangs_in_the_device_while_its_authority_is_frozen_reaches_nobody_a
 /// A mint that hangs in the device, while its authority is frozen and its epoch then replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_hangs_while_its_epoch_is_replaced_under_a_freeze_is_void_and_no_crl_is_lost() {
-    let mut world = World::faulty_unmade(&weekly());
-    world.write("drain-time-max", "1s");
-    world.start(true).await.unwrap();
+    let world = impatient().await;
     let prepared = world.prepare_epoch(0).await.unwrap();
     let world = Arc::new(world);
-    world.device().fault(Function::Sign, When::First(1), Effect::Hang);
-    let request = Asked::sports_api().request();
-    let minting = {
-        let (world, request) = (Arc::clone(&world), request.clone());
-        tokio::spawn(async move { world.mint(request).await })
-    };
-    world.device().await_hanging(1, AMPLE);
+    let (request, minting) = hanging(&world);
     assert_eq!(freeze(&world).await.unwrap().thrown_away, 1);
     world.core().sign_crl(AUTHORITY, EPOCH, None).await.expect("a freeze throws no CRL away");
     let generation = prepared.epoch.unwrap().epoch.unwrap().generation;
@@ -150,17 +156,9 @@ async fn what_hangs_while_its_epoch_is_replaced_under_a_freeze_is_void_and_no_cr
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_out_of_the_device_after_the_thaw_is_thrown_away_too_and_asked_for_again() {
-    let mut world = World::faulty_unmade(&weekly());
-    world.write("drain-time-max", "1s");
-    world.start(true).await.unwrap();
+    let world = impatient().await;
     let world = Arc::new(world);
-    world.device().fault(Function::Sign, When::First(1), Effect::Hang);
-    let request = Asked::sports_api().request();
-    let minting = {
-        let (world, request) = (Arc::clone(&world), request.clone());
-        tokio::spawn(async move { world.mint(request).await })
-    };
-    world.device().await_hanging(1, AMPLE);
+    let (request, minting) = hanging(&world);
     assert_eq!(freeze(&world).await.unwrap().thrown_away, 1);
     thaw(&world).await.unwrap();
     world.device().release();
