@@ -13,8 +13,9 @@ use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 use secrecy::SecretString;
 
 use crate::{
-    config::{Exception, Waiver},
+    config::Waiver,
     error::BackendError,
+    exception::Exception,
     reference::{KeyLabel, KeyReference},
     sign_error::SignError,
     wrap_key::{WrapKey, WrapKeyFound, WrapValue},

@@ -1,13 +1,10 @@
 //! Which backend, as somebody configured it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::path::PathBuf;
 
-use hallmark_policy::key::SpkiDigest;
 use secrecy::SecretString;
+
+use crate::Exceptions;
 
 /// Most signing sessions that are opened; each has a thread. A YubiHSM 2 has 16 sessions, large devices thousands.
 pub const SESSIONS_MAX: usize = 64;
@@ -118,78 +115,6 @@ impl Waiver {
             Self::NeverExtractable => "CKA_NEVER_EXTRACTABLE",
             Self::Extractable => "CKA_EXTRACTABLE",
         }
-    }
-}
-
-/// Why a key is kept less strictly than a CA key is. Whoever wants it used names the key and says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Exception {
-    /// A ceremony made it so that it can be wrapped and leave its token.
-    Wrappable,
-    /// A ceremony brought it back out of its wrapping: it was not made in this token, and was outside of every token in wrapped form.
-    Restored,
-}
-
-impl Exception {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Wrappable, Self::Restored];
-
-    /// The word for it in configurations.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Wrappable => "wrappable",
-            Self::Restored => "restored",
-        }
-    }
-
-    /// What it means, as a sentence's end after the key.
-    #[must_use]
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Wrappable => {
-                "may leave its token in wrapped form: whoever has the PIN, and a key that may wrap it, can take it out"
-            }
-            Self::Restored => {
-                "came out of a backup: it was outside of every token in wrapped form, and its history here proves nothing"
-            }
-        }
-    }
-
-    /// What need not hold of such a key.
-    #[must_use]
-    pub fn waived(self) -> &'static [Waiver] {
-        match self {
-            Self::Wrappable => &[Waiver::Extractable, Waiver::NeverExtractable],
-            Self::Restored => &Waiver::HISTORY,
-        }
-    }
-}
-
-/// Keys that are kept less strictly than CA keys are, each named by its public key. There is none unless somebody names it; clones share what is
-/// added later.
-#[derive(Clone, Debug, Default)]
-pub struct Exceptions(Arc<Mutex<BTreeMap<SpkiDigest, BTreeSet<Exception>>>>);
-
-impl Exceptions {
-    /// Names a key.
-    pub fn add(&self, key: SpkiDigest, exception: Exception) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().insert(exception);
-    }
-
-    /// What need not hold of this key.
-    #[must_use]
-    pub fn waived(&self, key: SpkiDigest) -> Vec<Waiver> {
-        let named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let exceptions = named.get(&key).into_iter().flatten();
-        exceptions.flat_map(|exception| exception.waived()).copied().collect()
-    }
-
-    /// The keys that are named, each with why.
-    #[must_use]
-    pub fn all(&self) -> Vec<(SpkiDigest, Exception)> {
-        let named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        named.iter().flat_map(|(key, exceptions)| exceptions.iter().map(|exception| (*key, *exception))).collect()
     }
 }
 

@@ -17,6 +17,7 @@ mod crew;
 mod desk;
 mod encoding;
 mod error;
+mod exception;
 mod holder;
 mod keeper;
 mod keyring;
@@ -37,10 +38,9 @@ mod conformance;
 
 pub use backend::{Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrappers};
 pub use class::{ErrorClass, Failure};
-pub use config::{
-    BackendConfig, Choice, Exception, Exceptions, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX, TokenConfig, Waiver,
-};
+pub use config::{BackendConfig, Choice, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX, TokenConfig, Waiver};
 pub use error::BackendError;
+pub use exception::{Exception, Exceptions, NamedException};
 pub use keyring::{Done, Health, Keyring, make_throwaway_token, make_trusted_wrap_key, survey};
 pub use pkcs11::survey::{PinState, Survey, WrapAbility};
 pub use queue::QUEUE_JOBS_MAX;

@@ -120,7 +120,8 @@ impl Device {
 
     /// Logs in with this PIN, once.
     pub(crate) fn open_with(place: &DevicePlace, pin: SecretString) -> Result<Self, CeremonyError> {
-        let (named, exceptions, again) = (place.exceptions(), place.exceptions(), pin.clone());
+        let named = || place.exception.iter().copied().collect::<Exceptions>();
+        let (named, exceptions, again) = (named(), named(), pin.clone());
         let config = BackendConfig::Pkcs11 {
             module: place.module.clone(),
             token_label: place.token.clone(),

@@ -11,7 +11,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use hallmark_backends::{Survey, WRAP_MECHANISM, survey};
+use hallmark_backends::{NamedException, Survey, WRAP_MECHANISM, survey};
 use hallmark_policy::{
     Policy,
     key::KeyKind,
@@ -183,8 +183,8 @@ fn wrapping(place: &configured::Device, found: &Survey, findings: &mut Vec<Findi
         let hint = "`hallmark ceremony plan` says whether that is enough for this ceremony";
         findings.push(Finding::look("wrapping", sentence, hint));
     }
-    for (key, exception) in &place.exceptions {
-        let sentence = format!("the key with SPKI SHA-256 {key} {}", exception.meaning());
+    for NamedException { spki_sha256, because } in &place.exceptions {
+        let sentence = format!("the key with SPKI SHA-256 {spki_sha256} {}", because.meaning());
         findings.push(Finding::look(
             "exception",
             sentence,

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{Exception, Exceptions};
-use hallmark_policy::key::SpkiDigest;
+use hallmark_backends::NamedException;
 use serde::Deserialize;
 
 /// Largest file that is read, in bytes.
@@ -66,53 +65,10 @@ pub struct DevicePlace {
     pub so_pin_file: Option<PathBuf>,
     /// `[[device.exception]]`: keys that may be kept less strictly than CA keys are, each named.
     #[serde(default)]
-    pub exception: Vec<ExceptionTable>,
-}
-
-/// `[[device.exception]]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ExceptionTable {
-    /// SHA-256 of the key's SubjectPublicKeyInfo, lower-case hexadecimal.
-    pub spki_sha256: String,
-    /// Why.
-    pub because: ExceptionWord,
-}
-
-/// `because`.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExceptionWord {
-    /// A ceremony made it so that it can be wrapped.
-    Wrappable,
-    /// A ceremony restored it.
-    Restored,
-}
-
-impl ExceptionWord {
-    /// What it stands for.
-    #[must_use]
-    pub fn meant(self) -> Exception {
-        match self {
-            Self::Wrappable => Exception::Wrappable,
-            Self::Restored => Exception::Restored,
-        }
-    }
+    pub exception: Vec<NamedException>,
 }
 
 impl DevicePlace {
-    /// The keys that may be kept less strictly, as they are meant.
-    pub(crate) fn exceptions(&self) -> Exceptions {
-        let exceptions = Exceptions::default();
-        for ExceptionTable { spki_sha256, because } in &self.exception {
-            // Whatever does not read was told when the file was read.
-            if let Some(key) = SpkiDigest::parse(spki_sha256) {
-                exceptions.add(key, because.meant());
-            }
-        }
-        exceptions
-    }
-
     /// The same, with paths that begin at this directory.
     pub(crate) fn from(&self, directory: &Path) -> Self {
         let place = |path: &PathBuf| directory.join(path);

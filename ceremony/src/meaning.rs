@@ -191,9 +191,6 @@ impl Reader<'_> {
         if file.device.as_ref().is_some_and(|table| table.pin_file.is_some() && table.pin_quorum.is_some()) {
             self.mistake("device", "`pin-quorum` stands beside `pin-file`; the PIN comes from one of them");
         }
-        for exception in file.device.iter().flat_map(|table| &table.exception) {
-            self.sha256("device.exception", &exception.spki_sha256);
-        }
         let witnesses = self.witnesses(&file.witness);
         let ceremony = Ceremony {
             name: file.ceremony.clone(),

@@ -17,10 +17,7 @@ use hallmark_policy::key::SpkiDigest;
 use secrecy::SecretString;
 
 use super::{failure::failed, module::Module, session::TokenSession};
-use crate::{
-    config::{Exceptions, Waiver},
-    error::BackendError,
-};
+use crate::{config::Waiver, error::BackendError, exception::Exceptions};
 
 /// A token, as the configuration names it, and the PIN to it.
 pub(crate) struct Access {

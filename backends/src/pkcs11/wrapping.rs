@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     backend::{Guard, KeyPurpose, Wrapping},
-    config::Exception,
     encoding::{self, Parts},
     error::BackendError,
+    exception::Exception,
     reference::{KeyLabel, KeyReference},
     wrap_key::{CheckValue, WrapKey, WrapKeyFound, WrapValue},
 };

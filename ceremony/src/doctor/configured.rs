@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{Exception, KeyPurpose};
+use hallmark_backends::{KeyPurpose, NamedException};
 use serde::Deserialize;
 
 use crate::{
     book,
     error::CeremonyError,
-    file::ExceptionTable,
     meaning::{Ceremony, Task},
     output,
 };
@@ -38,7 +37,7 @@ pub(super) struct Device {
     pub(super) firmware: Option<String>,
     pub(super) sessions: u64,
     /// Keys that are kept less strictly, each with why.
-    pub(super) exceptions: Vec<(String, Exception)>,
+    pub(super) exceptions: Vec<NamedException>,
     /// Whether keys are wrapped in it, or come out of their wrapping.
     pub(super) wraps: bool,
 }
@@ -87,7 +86,7 @@ struct Pkcs11Table {
     #[serde(default)]
     replica: Vec<ReplicaTable>,
     #[serde(default)]
-    exception: Vec<ExceptionTable>,
+    exception: Vec<NamedException>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,7 +106,7 @@ impl Pkcs11Table {
             serial: self.serial,
             firmware: None,
             sessions: self.sessions.unwrap_or(SESSIONS_DEFAULT),
-            exceptions: told(&self.exception),
+            exceptions: self.exception.clone(),
             wraps: false,
         };
         let other = |table: ReplicaTable| Device {
@@ -122,10 +121,6 @@ impl Pkcs11Table {
         let others = self.replica.into_iter().map(other).collect();
         (first, others)
     }
-}
-
-fn told(tables: &[ExceptionTable]) -> Vec<(String, Exception)> {
-    tables.iter().map(|table| (table.spki_sha256.clone(), table.because.meant())).collect()
 }
 
 fn wraps(task: &Task) -> bool {
@@ -172,7 +167,7 @@ impl Subject {
             serial: Some(place.serial.clone()),
             firmware: place.firmware.clone(),
             sessions: 1,
-            exceptions: told(&place.exception),
+            exceptions: place.exception.clone(),
             wraps: wraps(&ceremony.task),
         });
         let log = &ceremony.log.directory;

@@ -2,11 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{KeyLabel, KeyReference, Wrappers};
-use hallmark_policy::{
-    hex,
-    key::{KeyKind, PublicKey, SpkiDigest},
-};
+use hallmark_backends::{Exception, KeyLabel, KeyReference, NamedException, Wrappers};
+use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -17,7 +14,6 @@ use crate::{
     error::CeremonyError,
     execute,
     facts::Fact,
-    file::{ExceptionTable, ExceptionWord},
     meaning::{
         BackupTask, Ceremony, DestroyTask, KeyTask, RestoreTask, RootTask, Task, WrapKeyTask, WrapKeyValue, WrapSource,
     },
@@ -42,7 +38,7 @@ pub(super) async fn stand_in(
         let exceptions = exceptions_of(own, root.key.digest());
         let certificate = scratch.join("stand-in.pem");
         let label = check::label("stand-in")?;
-        let wrappable = exceptions.contains(&ExceptionWord::Wrappable).then_some(Wrappers::Any);
+        let wrappable = exceptions.contains(&Exception::Wrappable).then_some(Wrappers::Any);
         let task = RootTask { label, wrappable, not_before: None, certificate: certificate.clone() };
         before(own, Task::Root(task), "stand-in", &mut Nobody, scratch).await?;
         let root = check::root_of(&certificate, checked.authority()?)?;
@@ -178,15 +174,14 @@ fn quorum_of(
 }
 
 /// Why the file lets a key be kept less strictly.
-fn exceptions_of(own: &Ceremony, key: SpkiDigest) -> Vec<ExceptionWord> {
+fn exceptions_of(own: &Ceremony, key: SpkiDigest) -> Vec<Exception> {
     let named = own.device.iter().flat_map(|place| &place.exception);
-    named.filter(|exception| exception.spki_sha256 == key.to_string()).map(|exception| exception.because).collect()
+    named.filter(|exception| exception.spki_sha256 == key).map(|exception| exception.because).collect()
 }
 
 /// The same for another key.
-fn except(own: &mut Ceremony, key: SpkiDigest, exceptions: &[ExceptionWord]) {
-    let spki_sha256 = hex(key.as_bytes());
-    let table = |because: &ExceptionWord| ExceptionTable { spki_sha256: spki_sha256.clone(), because: *because };
+fn except(own: &mut Ceremony, key: SpkiDigest, exceptions: &[Exception]) {
+    let table = |because: &Exception| NamedException { spki_sha256: key, because: *because };
     own.device.iter_mut().for_each(|place| place.exception.extend(exceptions.iter().map(table)));
 }
 

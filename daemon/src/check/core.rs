@@ -5,7 +5,7 @@ use std::path::Path;
 use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
     config::{
-        BackendTable, ChoiceWord, ConfigError, ExceptionTable, LedgerTable, LogTable, ReplicaTable, RotationTable,
+        BackendTable, ChoiceWord, ConfigError, LedgerTable, LogTable, NamedException, ReplicaTable, RotationTable,
     },
     secret::{SecretError, SecretSource},
 };
@@ -34,8 +34,8 @@ fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Finding
             tell_secret("PIN", "backend.pkcs11.pin", pin, directory, findings);
             tell_module("backend.pkcs11.module", &directory.join(module), findings);
             tell_replicas(replica, module, *choice, directory, findings);
-            for ExceptionTable { spki_sha256, because } in exception {
-                let meaning = because.meant().meaning();
+            for NamedException { spki_sha256, because } in exception {
+                let meaning = because.meaning();
                 findings.say(format!("An exception: the key with SPKI SHA-256 {spki_sha256} {meaning}."));
             }
             match backend.check(directory) {

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{BackendConfig, Choice, Exception, Exceptions, SESSIONS_MAX, TOKENS_MAX, TokenConfig, Waiver};
-use hallmark_policy::key::SpkiDigest;
+use hallmark_backends::{BackendConfig, Choice, NamedException, SESSIONS_MAX, TOKENS_MAX, TokenConfig, Waiver};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -36,7 +35,7 @@ pub enum BackendTable {
         replica: Vec<ReplicaTable>,
         /// `[[backend.pkcs11.exception]]`: keys that may be kept less strictly than CA keys are, each named.
         #[serde(default)]
-        exception: Vec<ExceptionTable>,
+        exception: Vec<NamedException>,
     },
     /// Encrypted files: laboratories only, and only with `--allow-software-keys`.
     Software {
@@ -64,37 +63,6 @@ pub struct ReplicaTable {
     /// What a copy's history may lack here.
     #[serde(default)]
     pub waive: Vec<WaiverWord>,
-}
-
-/// `[[backend.pkcs11.exception]]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ExceptionTable {
-    /// SHA-256 of the key's SubjectPublicKeyInfo, lower-case hexadecimal, as the transcript of its ceremony has it.
-    pub spki_sha256: String,
-    /// Why.
-    pub because: ExceptionWord,
-}
-
-/// `because`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExceptionWord {
-    /// A ceremony made it so that it can be wrapped.
-    Wrappable,
-    /// A ceremony restored it.
-    Restored,
-}
-
-impl ExceptionWord {
-    /// What it stands for.
-    #[must_use]
-    pub fn meant(self) -> Exception {
-        match self {
-            Self::Wrappable => Exception::Wrappable,
-            Self::Restored => Exception::Restored,
-        }
-    }
 }
 
 /// `choice`.
@@ -177,7 +145,7 @@ impl BackendTable {
     pub fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
         match self {
             Self::Pkcs11 { module, token, serial, pin, sessions, choice, replica, exception } => {
-                let exceptions = read_exceptions(exception)?;
+                let exceptions = exception.iter().copied().collect();
                 let first = TokenConfig {
                     module: directory.join(module),
                     label: token.clone(),
@@ -259,17 +227,6 @@ impl ReplicaTable {
 fn alone(token: TokenConfig) -> BackendConfig {
     let TokenConfig { module, label, serial, pin, sessions, waived: _, exceptions } = token;
     BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions, exceptions }
-}
-
-/// The keys that somebody named, one by one.
-fn read_exceptions(tables: &[ExceptionTable]) -> Result<Exceptions, ConfigError> {
-    let exceptions = Exceptions::default();
-    for ExceptionTable { spki_sha256, because } in tables {
-        let key = SpkiDigest::parse(spki_sha256)
-            .ok_or_else(|| ConfigError::Exception { spki_sha256: spki_sha256.clone() })?;
-        exceptions.add(key, because.meant());
-    }
-    Ok(exceptions)
 }
 
 fn read_pin(pin: &SecretSource, field: &'static str, directory: &Path) -> Result<SecretString, ConfigError> {

@@ -92,14 +92,6 @@ pub enum ConfigError {
         "`backend.pkcs11.choice` is for several tokens; name the others in `[[backend.pkcs11.replica]]`, or leave it out"
     )]
     ChoiceOfOne,
-    /// An exception names no key.
-    #[error(
-        "`spki-sha256` in `[[backend.pkcs11.exception]]` is `{spki_sha256}`, which is no SHA-256: write the 64 lower-case hexadecimal digits of the key's transcript"
-    )]
-    Exception {
-        /// What it names.
-        spki_sha256: String,
-    },
     /// The PIN of a replica cannot be typed.
     #[error(
         "the PIN of the replica `{token}` is to be typed, and only that of the first token can be; hint: name a file or a credential"
