@@ -45,8 +45,10 @@ pub(crate) enum EntryFinding {
     SerialTwice { index: u64, earlier: u64 },
     #[error("entry {index} says that something was issued, but not with which number and by whom")]
     IssuedIncomplete { index: u64 },
-    #[error("entry {index} issues a leaf of an authority that entry {frozen} froze, and that nobody has thawed since")]
-    IssuedWhileFrozen { index: u64, frozen: u64 },
+    #[error(
+        "entry {index} has a leaf signed of an authority that entry {frozen} froze, and that nobody has thawed since"
+    )]
+    SignedWhileFrozen { index: u64, frozen: u64 },
     #[error("entry {index} {what}")]
     Revocation { index: u64, what: RevocationFinding },
     #[error("entry {index} {what}")]
@@ -218,6 +220,7 @@ impl Entries {
                     self.frozen.entry(authority).or_insert(index);
                 }
             }
+            What::LeafAgain(authority) => self.look_at_frozen(index, authority),
             What::Thawed(authority) => drop(self.frozen.remove(&authority)),
             What::ClockAccepted | What::Start | What::Stop | What::Other => {}
         }
@@ -298,8 +301,8 @@ impl Entries {
 
     fn look_at_issued(&mut self, index: u64, issued: Issued) -> io::Result<()> {
         let Issued { issuer, sequence: found, serial, leaf_of } = issued;
-        if let Some(frozen) = leaf_of.and_then(|authority| self.frozen.get(&authority)).copied() {
-            self.find(EntryFinding::IssuedWhileFrozen { index, frozen });
+        if let Some(authority) = leaf_of {
+            self.look_at_frozen(index, authority);
         }
         if self.issuers.len() >= ISSUERS_MAX && !self.issuers.contains_key(&issuer) {
             self.unnumbered += 1;
@@ -311,6 +314,12 @@ impl Entries {
             self.find(EntryFinding::SequenceGap { index, issuer: short(&issuer), wanted, found });
         }
         self.serials.add(serial, index)
+    }
+
+    fn look_at_frozen(&mut self, index: u64, authority: AuthorityMark) {
+        if let Some(frozen) = self.frozen.get(&authority).copied() {
+            self.find(EntryFinding::SignedWhileFrozen { index, frozen });
+        }
     }
 
     fn find(&mut self, finding: EntryFinding) {

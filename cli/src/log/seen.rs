@@ -12,6 +12,10 @@ use super::{names::Statement, show};
 /// The operator's word that the clock is right, as the command of an `operator-command` entry.
 const ACCEPT_CLOCK: &str = "accept-clock";
 
+/// The stage of leaves, and the outcome after which something that was committed is signed.
+const LEAF: &str = "leaf";
+const SIGNING_AGAIN: &str = "signing-again";
+
 /// The commands after which an authority issues no leaf, and after which it does again.
 const FREEZE: &str = "freeze-authority";
 const THAW: &str = "thaw-authority";
@@ -79,6 +83,8 @@ pub(crate) enum What {
     Validated,
     /// An operator confirmed the clock: time runs from here.
     ClockAccepted,
+    /// A leaf of this authority that was committed before may be signed again.
+    LeafAgain(AuthorityMark),
     /// An operator froze this authority: it issues no leaf from here on.
     Frozen(AuthorityMark),
     /// An operator thawed it.
@@ -169,6 +175,7 @@ fn policy(entry: &Value<'_>) -> Option<[u8; 32]> {
 
 fn what(entry: &Value<'_>) -> What {
     let text = |key| entry.member(key).and_then(Value::text);
+    let authority = || text("authority").map(AuthorityMark::of);
     match (text("type"), text("decision")) {
         (Some("decision"), Some("issued")) => match text("stage") {
             Some("crl") => crl(entry).map_or(What::Incomplete, What::Crl),
@@ -186,14 +193,14 @@ fn what(entry: &Value<'_>) -> What {
         (Some("origin"), _) if text("action") == Some("closed") => What::Start,
         (Some("stop"), _) => What::Stop,
         (Some("operator-command"), _) if text("command") == Some(ACCEPT_CLOCK) => What::ClockAccepted,
-        (Some("operator-command"), _) => {
-            let authority = || text("authority").map(AuthorityMark::of);
-            match text("command") {
-                Some(FREEZE) => authority().map_or(What::Other, What::Frozen),
-                Some(THAW) => authority().map_or(What::Other, What::Thawed),
-                Some(_) | None => What::Other,
-            }
+        (Some("outcome"), _) if text("result") == Some(SIGNING_AGAIN) && text("stage") == Some(LEAF) => {
+            authority().map_or(What::Incomplete, What::LeafAgain)
         }
+        (Some("operator-command"), _) => match text("command") {
+            Some(FREEZE) => authority().map_or(What::Other, What::Frozen),
+            Some(THAW) => authority().map_or(What::Other, What::Thawed),
+            Some(_) | None => What::Other,
+        },
         (_, _) => What::Other,
     }
 }
@@ -203,7 +210,7 @@ fn issued(entry: &Value<'_>) -> Option<Issued> {
     let name = issuer.member("spki-sha256").and_then(Value::text)?;
     let sequence = issuer.member("sequence").and_then(Value::integer)?;
     let serial = entry.member("serial").and_then(Value::text)?;
-    let is_leaf = entry.member("stage").and_then(Value::text) == Some("leaf");
+    let is_leaf = entry.member("stage").and_then(Value::text) == Some(LEAF);
     let authority = entry.member("authority").and_then(Value::text).filter(|_| is_leaf);
     Some(Issued {
         issuer: crate::hex::digest(name).ok()?,

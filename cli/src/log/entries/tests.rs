@@ -156,7 +156,17 @@ fn a_leaf_of_an_authority_that_is_frozen_is_found() {
     assert_eq!(findings(&[&issued("01", 1, 5), &freeze(6), &thaw(7), &issued("02", 2, 8)]), [""; 0]);
     assert_eq!(
         findings(&[&issued("01", 1, 5), &freeze(6), &issued("02", 2, 7)]),
-        ["entry 2 issues a leaf of an authority that entry 1 froze, and that nobody has thawed since"]
+        ["entry 2 has a leaf signed of an authority that entry 1 froze, and that nobody has thawed since"]
+    );
+    let again = |time: i64| {
+        format!(
+            r#"{{"authority":"mesh","caller":"c","decision-index":0,"request-id":"r","result":"signing-again","serial":"01","stage":"leaf","time":{time},"type":"outcome","version":1}}"#
+        )
+    };
+    assert_eq!(findings(&[&issued("01", 1, 5), &freeze(6), &thaw(7), &again(8)]), [""; 0]);
+    assert_eq!(
+        findings(&[&issued("01", 1, 5), &freeze(6), &again(7)]),
+        ["entry 2 has a leaf signed of an authority that entry 1 froze, and that nobody has thawed since"]
     );
     let ca = issued("02", 2, 7).replace(r#""stage":"leaf""#, r#""stage":"intermediate""#);
     assert_eq!(findings(&[&issued("01", 1, 5), &freeze(6), &ca]), [""; 0], "its epochs are replaced meanwhile");
