@@ -4,11 +4,12 @@
 use std::sync::LazyLock;
 
 use hallmark_policy::{
-    Decision, EpochId, Policy, Stage,
+    Decision, EpochId, Numbering, Policy, Stage,
     authority::{CaRequest, Root, decide_ca},
     ceremony::{decide_cross_certificate, decide_offline_intermediate, read_certification_request},
     certification_request::RequestContent,
     content::{Content, EpochBinding, Extension, Serial},
+    crl::CrlScope,
     decide_possession, decide_request,
     key::{PublicKey, SignatureAlgorithm},
     offline::leaves_room_for,
@@ -108,7 +109,10 @@ fn a_cross_certificate_keeps_name_and_key_of_the_other_root_and_leaves_it_room()
     assert_eq!((&content.key, approved.issuer()), (&subject_key, &issuer_key));
     assert_eq!(content.extensions[0], Extension::CertificateAuthority { path_len: 1 });
     assert_eq!(content.validity.not_after, now().after(days(700)));
-    assert_eq!(approved.conditions().stage, Stage::Cross);
+    let conditions = approved.conditions();
+    let numbering = Numbering::Serial { serial: serial(), scope: CrlScope::Complete };
+    assert_eq!((conditions.stage, conditions.numbering), (Stage::Cross, numbering));
+    assert_eq!((conditions.issuer, conditions.not_after), (issuer_key.digest(), content.validity.not_after));
     let same_name = Root { subject: issuer.subject.clone(), ..subject.clone() };
     let same_key = Root { key: issuer_key.clone(), ..subject.clone() };
     for (authority, issuer, subject, lifetime, said) in [
