@@ -11,6 +11,7 @@ pub mod log;
 pub mod mesh;
 pub mod minters;
 pub mod replay;
+pub mod terminal;
 pub mod tools;
 mod world;
 

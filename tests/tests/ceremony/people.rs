@@ -1,63 +1,38 @@
 //! The people: asked one after another in a terminal, as over a serial console.
 
-use std::{
-    fs::File,
-    io::{Read as _, Write as _},
-    os::fd::OwnedFd,
-    process::{Child, Stdio},
-};
+use std::process::Child;
 
 use hallmark_test_token::PIN;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use hallmark_tests::terminal::Terminal;
 
 use crate::hall::{Hall, WITNESSES, root_task};
 
 /// A terminal with a ceremony in it.
 struct Console {
-    terminal: File,
+    terminal: Terminal,
     child: Child,
-    said: String,
 }
 
 impl Console {
     fn open(hall: &Hall, arguments: &[&str]) -> Self {
-        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&terminal).unwrap();
-        unlockpt(&terminal).unwrap();
-        let name = ptsname(&terminal, Vec::new()).unwrap();
-        let side = || -> Stdio {
-            let file = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-            OwnedFd::from(file).into()
-        };
+        let (terminal, side) = Terminal::open();
         let mut command = hall.hallmark();
-        command.arg("ceremony").args(arguments).stdin(side()).stdout(side()).stderr(side());
-        let child = command.spawn().unwrap();
-        drop(command);
-        Self { terminal: File::from(terminal), child, said: String::new() }
+        command.arg("ceremony").args(arguments).stdin(side.stdio()).stdout(side.stdio()).stderr(side.stdio());
+        Self { terminal, child: command.spawn().unwrap() }
     }
 
-    /// Reads until these words stand after what was read before.
     fn expect(&mut self, words: &str) {
-        let from = self.said.len();
-        let mut byte = [0];
-        while !self.said[from..].contains(words) {
-            let read = self.terminal.read(&mut byte);
-            assert!(matches!(read, Ok(1)), "{words}\nis not in\n{}", &self.said[from..]);
-            self.said.push(char::from(byte[0]));
-        }
+        self.terminal.expect(words);
     }
 
     fn type_line(&mut self, line: &str) {
-        self.terminal.write_all(format!("{line}\n").as_bytes()).unwrap();
+        self.terminal.type_line(line);
     }
 
-    /// The rest of what is said, and the exit code.
+    /// All that was said, and the exit code.
     fn end(mut self) -> (i32, String) {
-        let mut rest = Vec::new();
-        // The other side closes, which reads as an error.
-        let _ = self.terminal.read_to_end(&mut rest);
-        self.said.push_str(&String::from_utf8_lossy(&rest));
-        (self.child.wait().unwrap().code().unwrap_or(-1), self.said)
+        let said = self.terminal.end();
+        (self.child.wait().unwrap().code().unwrap_or(-1), said)
     }
 }
 

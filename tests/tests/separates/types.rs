@@ -2,8 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
-    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Command, Output, Stdio},
     thread,
@@ -17,57 +16,13 @@ use hallmark_tests::{
     client::connect,
     daemon::{Daemon, Laboratory, succeed},
     example_policy,
+    terminal::{SECRET_PROMPT, Terminal},
 };
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::recovers::{logged, signal};
 
-/// The end of what a terminal shows before something is typed.
-const PROMPT: &str = "(nothing is shown): ";
-
 /// How long anything here may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A terminal, and somebody before it.
-struct Terminal(File);
-
-impl Terminal {
-    /// The terminal, and its other side.
-    fn open() -> (Self, File) {
-        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&terminal).unwrap();
-        unlockpt(&terminal).unwrap();
-        let name = ptsname(&terminal, Vec::new()).unwrap();
-        let side = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        (Self(terminal.into()), side)
-    }
-
-    fn type_line(&mut self, line: &str) {
-        self.0.write_all(format!("{line}\n").as_bytes()).unwrap();
-    }
-
-    /// What it shows until there is a prompt.
-    fn until_prompt(&mut self) -> String {
-        let (mut shown, mut byte) = (String::new(), [0]);
-        while !shown.ends_with(PROMPT) {
-            self.0.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error}: {shown}"));
-            shown.push(char::from(byte[0]));
-        }
-        shown
-    }
-
-    /// What it showed since then, when nobody has its other side any more.
-    fn rest(mut self) -> String {
-        let mut rest = Vec::new();
-        // The end of the other side reads as an error.
-        let _ = self.0.read_to_end(&mut rest);
-        String::from_utf8(rest).unwrap()
-    }
-}
-
-fn stdio(side: &File) -> Stdio {
-    OwnedFd::from(side.try_clone().unwrap()).into()
-}
 
 /// A laboratory whose PIN is at another place than in a file.
 fn with_pin(device: &Device, token: &Token, place: &str) -> Laboratory {
@@ -124,28 +79,28 @@ async fn a_pin_is_typed_once_without_an_echo_and_every_core_has_it() {
     let (token, device) = (Token::make("typed"), Device::new());
     let laboratory = with_pin(&device, &token, "{ typed = true }");
     let (mut terminal, side) = Terminal::open();
-    let mut init = laboratory.init().stdin(stdio(&side)).stdout(Stdio::null()).stderr(stdio(&side)).spawn().unwrap();
+    let mut init = laboratory.init().stdin(side.stdio()).stdout(Stdio::null()).stderr(side.stdio()).spawn().unwrap();
     drop(side);
-    assert!(terminal.until_prompt().contains(&format!("PIN of token `{}` ", token.label())));
+    assert!(terminal.expect(SECRET_PROMPT).contains(&format!("PIN of token `{}` ", token.label())));
     terminal.type_line(PIN);
     assert!(init.wait().unwrap().success());
-    assert!(!terminal.rest().contains(PIN), "it is shown to nobody");
+    assert!(!terminal.end().contains(PIN), "it is shown to nobody");
 
     let (mut terminal, side) = Terminal::open();
-    let child = laboratory.run(&[], stdio(&side));
+    let child = laboratory.run(&[], side.stdio());
     let began = Instant::now();
-    while !logged(&laboratory).contains(PROMPT) {
+    while !logged(&laboratory).contains(SECRET_PROMPT) {
         assert!(began.elapsed() < PATIENCE, "{}", logged(&laboratory));
         thread::sleep(Duration::from_millis(10));
     }
     terminal.type_line(PIN);
     let daemon = laboratory.ready(child);
     serves_over_the_end_of_a_core(&laboratory, &daemon).await;
-    assert_eq!(logged(&laboratory).matches(PROMPT).count(), 1, "it is asked for once");
+    assert_eq!(logged(&laboratory).matches(SECRET_PROMPT).count(), 1, "it is asked for once");
     is_told_nowhere(&laboratory, &daemon);
     assert!(daemon.terminate());
     drop(side);
-    assert!(!terminal.rest().contains(PIN), "it is shown to nobody");
+    assert!(!terminal.end().contains(PIN), "it is shown to nobody");
 }
 
 #[test]

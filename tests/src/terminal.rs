@@ -1,0 +1,83 @@
+//! A pseudo-terminal with somebody before it, for programs that ask.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::fd::OwnedFd,
+    process::Stdio,
+};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// What stands before something is typed that is not shown.
+pub const SECRET_PROMPT: &str = "(nothing is shown): ";
+
+/// The side of whoever types.
+#[derive(Debug)]
+pub struct Terminal {
+    file: File,
+    /// What it showed so far.
+    said: String,
+}
+
+/// The side of programs.
+#[derive(Debug)]
+pub struct Side(File);
+
+impl Side {
+    /// For one stream of a program.
+    ///
+    /// # Panics
+    /// If the system gives no file handle.
+    #[must_use]
+    pub fn stdio(&self) -> Stdio {
+        OwnedFd::from(self.0.try_clone().expect("a file handle")).into()
+    }
+}
+
+impl Terminal {
+    /// A terminal, and its other side.
+    ///
+    /// # Panics
+    /// If the system gives none.
+    #[must_use]
+    pub fn open() -> (Self, Side) {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("its other side");
+        let name = ptsname(&terminal, Vec::new()).expect("its name");
+        let side = File::options().read(true).write(true).open(name.to_string_lossy().as_ref()).expect("it opens");
+        (Self { file: terminal.into(), said: String::new() }, Side(side))
+    }
+
+    /// Types a line.
+    ///
+    /// # Panics
+    /// If nobody has the other side any more.
+    pub fn type_line(&mut self, line: &str) {
+        self.file.write_all(format!("{line}\n").as_bytes()).expect("somebody reads");
+    }
+
+    /// Reads until these words stand after what was read before, and gives all that was read.
+    ///
+    /// # Panics
+    /// If the other side closes before.
+    pub fn expect(&mut self, words: &str) -> &str {
+        let from = self.said.len();
+        let mut byte = [0];
+        while !self.said[from..].contains(words) {
+            let read = self.file.read(&mut byte);
+            assert!(matches!(read, Ok(1)), "{words}\nis not in\n{}", &self.said[from..]);
+            self.said.push(char::from(byte[0]));
+        }
+        &self.said
+    }
+
+    /// All that it showed, when nobody has its other side any more.
+    #[must_use]
+    pub fn end(mut self) -> String {
+        let mut rest = Vec::new();
+        // The end of the other side reads as an error.
+        let _ = self.file.read_to_end(&mut rest);
+        self.said + &String::from_utf8_lossy(&rest)
+    }
+}
