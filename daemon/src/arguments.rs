@@ -33,6 +33,9 @@ pub enum Command {
     Check {
         /// The configuration, `signer.toml`
         file: PathBuf,
+        /// Type the PIN, so that the token is compared although its PIN is given to the daemon alone (`typed` or `credential`)
+        #[arg(long)]
+        type_pin: bool,
     },
     /// Make the log key and the CA certificates that are missing; what is there stays as it is
     Init(InitArguments),

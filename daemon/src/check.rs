@@ -13,9 +13,10 @@ use hallmark_signer::{
     config::{ConfigError, read_policy},
     secret::SecretError,
 };
+use secrecy::SecretString;
 
 use crate::{
-    hardening,
+    hardening, secrets,
     settings::Settings,
     stdout,
     trouble::{Trouble, sentence},
@@ -45,11 +46,12 @@ impl Findings {
 /// Prints the sentences to standard output and the problems to standard error.
 ///
 /// # Errors
-/// [`Trouble::Problems`] if there is one, [`Trouble::Hardening`], a PIN that is not right, and what [`Settings::read`] says.
-pub(crate) fn check(path: &Path) -> Result<(), Trouble> {
+/// [`Trouble::Problems`] if there is one, [`Trouble::Hardening`], [`Trouble::NoTerminal`], a PIN that is not right, and what [`Settings::read`] says.
+pub(crate) fn check(path: &Path, type_pin: bool) -> Result<(), Trouble> {
     hardening::close_to_others()?;
     let settings = Settings::read(path)?;
-    let findings = findings(&settings)?;
+    let pin = if type_pin { secrets::typed_for_check(&settings)? } else { None };
+    let findings = findings(&settings, pin)?;
     for sentence in &findings.sentences {
         stdout::line(sentence);
     }
@@ -65,7 +67,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Trouble> {
     }
 }
 
-fn findings(settings: &Settings) -> Result<Findings, Trouble> {
+fn findings(settings: &Settings, pin: Option<SecretString>) -> Result<Findings, Trouble> {
     let mut findings = Findings::default();
     front::tell(&settings.listen, &settings.directory, &mut findings);
     if let Some(operators) = &settings.operators {
@@ -90,7 +92,7 @@ fn findings(settings: &Settings) -> Result<Findings, Trouble> {
         }
     }
     if let Ok(policy) = &policy {
-        ceremonies::tell(settings, policy, &mut findings)?;
+        ceremonies::tell(settings, policy, pin, &mut findings)?;
     }
     Ok(findings)
 }

@@ -53,7 +53,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Run(run) => run::run(&run),
         Command::Core(core) => core_process::core(&core),
         Command::Front(front) => front_process::front(&front),
-        Command::Check { file } => check::check(&file),
+        Command::Check { file, type_pin } => check::check(&file, type_pin),
         Command::Init(init) => init::init(init),
         Command::Log(command) => published::log(command),
         Command::Lab(lab) => lab::lab(lab),

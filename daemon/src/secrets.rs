@@ -36,6 +36,21 @@ pub(crate) fn asked(settings: &Settings) -> Result<Option<SecretString>, Trouble
     Ok(Some(secret))
 }
 
+/// Asks for the secret where no file and no variable has it, for one look at the token.
+///
+/// # Errors
+/// As [`asked`].
+pub(crate) fn typed_for_check(settings: &Settings) -> Result<Option<SecretString>, Trouble> {
+    let backend = &settings.core.backend;
+    match backend.secret() {
+        SecretSource::Typed | SecretSource::Credential(_) => {
+            let secret = typed(&terminal::ask(backend)?);
+            secret.map(Some).map_err(|source| ConfigError::Secret { field: field(backend), source }.into())
+        }
+        SecretSource::File(_) | SecretSource::Env(_) | SecretSource::Given(_) => Ok(None),
+    }
+}
+
 fn field(backend: &BackendTable) -> &'static str {
     match backend {
         BackendTable::Pkcs11 { .. } => "backend.pkcs11.pin",

@@ -3,6 +3,7 @@
 
 use hallmark_policy::Policy;
 use hallmark_signer::{HandOver, Held, compare_held, config::ConfigError, secret::SecretError};
+use secrecy::SecretString;
 
 use super::Findings;
 use crate::{
@@ -20,7 +21,12 @@ struct Papers {
 ///
 /// # Errors
 /// If the PIN is not right: that is no problem among others, since another attempt could lock the token.
-pub(super) fn tell(settings: &Settings, policy: &Policy, findings: &mut Findings) -> Result<(), Trouble> {
+pub(super) fn tell(
+    settings: &Settings,
+    policy: &Policy,
+    pin: Option<SecretString>,
+    findings: &mut Findings,
+) -> Result<(), Trouble> {
     findings.heading("Roots");
     let without = &settings.core.policy.roots_without_ceremony;
     let mut here = Vec::new();
@@ -51,7 +57,7 @@ pub(super) fn tell(settings: &Settings, policy: &Policy, findings: &mut Findings
     for name in without.iter().filter(|name| settings.core.ceremony.contains_key(*name)) {
         findings.problem(sentence(&ConfigError::WithAndWithoutCeremony(name.clone())));
     }
-    if here.is_empty() || !findings.problems.is_empty() { Ok(()) } else { compare(settings, &here, findings) }
+    if here.is_empty() || !findings.problems.is_empty() { Ok(()) } else { compare(settings, &here, pin, findings) }
 }
 
 /// The papers, if the log of ceremonies has them.
@@ -65,12 +71,19 @@ fn said(name: &str, left: HandOver, findings: &mut Findings) -> Result<HandOver,
     Ok(left)
 }
 
-fn compare(settings: &Settings, here: &[Papers], findings: &mut Findings) -> Result<(), Trouble> {
+fn compare(
+    settings: &Settings,
+    here: &[Papers],
+    pin: Option<SecretString>,
+    findings: &mut Findings,
+) -> Result<(), Trouble> {
     let left: Vec<_> = here.iter().map(|papers| &papers.left).collect();
-    let backend = match settings.core.backend.read(&settings.directory) {
+    let backend = match settings.core.clone().given(pin).backend.read(&settings.directory) {
         Ok(backend) => backend,
         Err(ConfigError::Secret { source: SecretError::NotTyped | SecretError::NoCredentials(_), .. }) => {
-            findings.say("The token is not compared with the transcripts, since its PIN is given to the daemon alone.");
+            findings.say(
+                "The token is not compared with the transcripts, since its PIN is given to the daemon alone: `--type-pin` asks for it.",
+            );
             return Ok(());
         }
         Err(error) => return Err(error.into()),

@@ -13,6 +13,7 @@ use hallmark_tests::{
     Where, World,
     daemon::Laboratory,
     example_policy,
+    terminal::{SECRET_PROMPT, Terminal},
     tools::{attempt, der, sha256},
 };
 use hallmark_tlog::note::VerifierKey;
@@ -226,6 +227,30 @@ fn check_proves_that_the_token_holds_what_the_transcript_says_and_nothing_signs_
     assert!(code == Some(1) && said.contains("problem: [ceremony.athenz]: more than one object is called"), "{said}");
     let (code, said) = check(&over(&Hall::new(), &hall));
     assert!(code == Some(1) && said.contains("problem: [ceremony.athenz]: there is no key `pkcs11:id="), "{said}");
+}
+
+#[test]
+fn check_compares_a_token_whose_pin_is_given_to_the_daemon_alone_once_it_is_typed() {
+    let (_hall, laboratory) = made_here();
+    for source in ["{ typed = true }", "{ credential = \"hallmark.pin\" }"] {
+        let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
+        let given = settings.lines().map(|line| if line.starts_with("pin = ") { "pin = @" } else { line });
+        let given = given.collect::<Vec<_>>().join("\n").replacen('@', source, 1);
+        assert_ne!(given, settings);
+        fs::write(laboratory.path("signer.toml"), given).unwrap();
+        let (code, said) = check(&laboratory);
+        assert!(code == Some(0) && said.contains("`--type-pin` asks for it."), "{said}");
+        let (mut terminal, side) = Terminal::open();
+        let mut command = laboratory.hallmarkd();
+        command.args(["check", "--type-pin"]).arg(laboratory.path("signer.toml"));
+        let mut checking = command.stdin(side.stdio()).stdout(side.stdio()).stderr(side.stdio()).spawn().unwrap();
+        drop((command, side));
+        terminal.expect(SECRET_PROMPT);
+        terminal.type_line(PIN);
+        let said = terminal.end();
+        assert!(checking.wait().unwrap().success(), "{said}");
+        assert!(said.contains("attributes are as the transcript says.") && !said.contains(PIN), "{said}");
+    }
 }
 
 #[test]
