@@ -93,6 +93,15 @@ impl Ledger {
         self.read(|connection| crate::instance::is_alarming(connection, authority, moved, at))
     }
 
+    /// Digest of what was signed with that key under that serial number, where it is kept: of instances' certificates
+    /// ([`signed_sha256`](hallmark_policy::instance::signed_sha256)).
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub fn signed_before(&self, issuer: SpkiDigest, serial: Serial) -> Result<Option<[u8; 32]>, LedgerError> {
+        self.read(|connection| instance::signed_before(connection, issuer, serial))
+    }
+
     /// When a request was committed, or the one whose certificate answers it, too.
     ///
     /// # Errors

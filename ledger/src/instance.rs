@@ -12,7 +12,7 @@ mod withheld;
 use hallmark_policy::{
     Reason, ReasonCode,
     content::Serial,
-    instance::{InstanceMove, InstanceName, InstanceStep},
+    instance::{InstanceMove, InstanceName, InstanceStep, signed_sha256},
     key::SpkiDigest,
     time::UnixTime,
 };
@@ -131,19 +131,52 @@ struct SerialRow {
     group: u64,
     /// Whether a retry with another key took its place.
     displaced: bool,
+    /// Digest of its key; none where it has no registration.
+    spki_sha256: Option<[u8; 32]>,
+    /// Digest of what was signed.
+    signed_sha256: Option<[u8; 32]>,
 }
 
 impl SerialRow {
     fn find(connection: &Connection, issuer: SpkiDigest, serial: Serial) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT s.issuer, s.instance, coalesce(s.same_as, s.log_index), s.displaced FROM serial s JOIN issuer i ON i.id = s.issuer \
+        let sql = "SELECT s.issuer, s.instance, coalesce(s.same_as, s.log_index), s.displaced, s.spki_sha256, s.signed_sha256 \
+                   FROM serial s JOIN issuer i ON i.id = s.issuer \
                    WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
         let mut statement = connection.prepare_cached(sql)?;
         let read = |row: &Row<'_>| {
             let instance = row.get::<_, Option<i64>>(1)?.map(unsigned);
-            Ok(Self { issuer: row.get(0)?, instance, group: unsigned(row.get(2)?), displaced: row.get(3)? })
+            Ok(Self {
+                issuer: row.get(0)?,
+                instance,
+                group: unsigned(row.get(2)?),
+                displaced: row.get(3)?,
+                spki_sha256: row.get(4)?,
+                signed_sha256: row.get(5)?,
+            })
         };
         statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], read).optional()
     }
+}
+
+/// Digest of what was signed with that key under that serial number, where it is kept: of instances' certificates.
+pub(crate) fn signed_before(
+    connection: &Connection,
+    issuer: SpkiDigest,
+    serial: Serial,
+) -> rusqlite::Result<Option<[u8; 32]>> {
+    Ok(SerialRow::find(connection, issuer, serial)?.and_then(|row| row.signed_sha256))
+}
+
+/// Keeps the digest of what was signed.
+pub(crate) fn keep_signed(
+    connection: &Connection,
+    (issuer, serial): (i64, &[u8]),
+    to_be_signed: &[u8],
+    signature: &[u8],
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE serial SET signed_sha256 = ?3 WHERE issuer = ?1 AND serial = ?2";
+    let digest = signed_sha256(to_be_signed, signature);
+    connection.prepare_cached(sql)?.execute(params![issuer, serial, digest]).map(drop)
 }
 
 /// Whether a registration was given a certificate with this key.

@@ -5,18 +5,21 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 10;
+pub(crate) const SCHEMA_VERSION: i64 = 11;
 
 /// What makes the tables of the version after it out of those of a version, from the oldest that can be brought up to date.
-const UPGRADES: [(i64, &str); 1] = [(
-    9,
-    "ALTER TABLE authority ADD COLUMN frozen_index INTEGER;
+const UPGRADES: [(i64, &str); 2] = [
+    (
+        9,
+        "ALTER TABLE authority ADD COLUMN frozen_index INTEGER;
      CREATE TABLE later_key (
          authority TEXT NOT NULL REFERENCES authority (name),
          label TEXT NOT NULL,
          PRIMARY KEY (authority, label)
      ) STRICT, WITHOUT ROWID;",
-)];
+    ),
+    (10, "ALTER TABLE serial ADD COLUMN signed_sha256 BLOB"),
+];
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -49,7 +52,7 @@ const STATEMENTS_MAX: usize = 64;
 /// of what lives longest among its certificates, `retried` whether the retry with another key was used, `withheld` whether the current
 /// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void). `serial.instance` says
 /// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
-/// key of a certificate with a registration, `serial.same_as` the decision of the first of those with the same key that were given in each other's place: their
+/// key of a certificate with a registration, `serial.signed_sha256` the digest of what was signed then (none where nothing is kept), `serial.same_as` the decision of the first of those with the same key that were given in each other's place: their
 /// group, which is its own decision where there is none, and which `instance` has of its current and its previous certificate;
 /// `serial.displaced` whether a retry with another key took its place.
 /// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it, newest first, those `before` a decision next. Their records may be gone.
@@ -127,6 +130,7 @@ CREATE TABLE serial (
     same_as INTEGER,
     displaced INTEGER NOT NULL DEFAULT 0,
     crl_partition INTEGER NOT NULL DEFAULT 0,
+    signed_sha256 BLOB,
     PRIMARY KEY (issuer, serial)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX serial_end ON serial (not_after);

@@ -6,7 +6,7 @@ mod presented;
 use crate::{
     content::Serial,
     file::IntentWord,
-    key::{PublicKey, SpkiDigest},
+    key::{PublicKey, SpkiDigest, sha256},
     profile::Profile,
     reason::{Reason, ReasonCode, quote},
     request::Request,
@@ -115,7 +115,7 @@ pub enum InstanceStep {
     Refresh(PresentedCertificate),
 }
 
-/// A certificate of ours that is presented to be replaced: its signature verified, and it has not ended.
+/// A certificate of ours that is presented to be replaced: it is one that we signed, to the byte, or its signature verified; and it has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresentedCertificate {
     /// The key that signed it.
@@ -221,6 +221,12 @@ pub fn proof_message(
 ) -> String {
     let InstanceName { provider, id, service: _ } = name;
     format!("{PROOF_CONTEXT}\n{authority}\n{request_id}\n{provider}\n{id}\n{presented}\n{new_key}\n")
+}
+
+/// A digest of a certificate that was signed: of its TBSCertificate and its signature, which is the content of the BIT STRING.
+#[must_use]
+pub fn signed_sha256(to_be_signed: &[u8], signature: &[u8]) -> [u8; 32] {
+    sha256(&[to_be_signed, signature].concat())
 }
 
 /// What the log says about a request's instance.

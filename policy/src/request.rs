@@ -3,6 +3,7 @@
 use crate::{
     caller::Caller,
     claim::{self, Claim, ClaimInput},
+    content::Serial,
     csr::Csr,
     evidence::Jwt,
     instance::{self, Intent, IntentInput},
@@ -239,21 +240,22 @@ impl Request {
         fields.sha256()
     }
 
-    /// Key identifier of the CA key that is said to have signed the certificate that is to be replaced.
+    /// Key identifier of the CA key that is said to have signed the certificate that is to be replaced, and its serial number.
     #[must_use]
-    pub fn presented_issuer(&self) -> Option<[u8; 20]> {
+    pub fn presented(&self) -> Option<([u8; 20], Serial)> {
         match &self.intent {
-            Intent::Refresh(presented) => presented.issuer_key_identifier,
+            Intent::Refresh(presented) => presented.issuer_key_identifier.map(|issuer| (issuer, presented.serial)),
             Intent::None | Intent::Register => None,
         }
     }
 
-    /// The same, with the authority's key that may have signed the certificate that is to be replaced. Without one that verifies, it
-    /// is a stranger's.
+    /// The same, with the authority's key that may have signed the certificate that is to be replaced, and the digest of what was signed with that key
+    /// under that serial number, where it is kept ([`signed_sha256`](crate::instance::signed_sha256)). If it is neither that nor does its signature
+    /// verify, it is a stranger's.
     #[must_use]
-    pub fn with_presented_issuer(mut self, key: &PublicKey) -> Self {
+    pub fn with_presented_issuer(mut self, key: &PublicKey, signed_sha256: Option<&[u8; 32]>) -> Self {
         if let Intent::Refresh(presented) = &mut self.intent {
-            presented.verify_under(key);
+            presented.verify_under(key, signed_sha256);
         }
         self
     }

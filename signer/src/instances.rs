@@ -1,5 +1,7 @@
 //! What follows from refused and displaced certificates of instances, beside what the ledger wrote in its transaction.
 
+use std::borrow::Cow;
+
 use hallmark_ledger::UnixMillis;
 use hallmark_policy::{
     Approved, Issuer, Policy, Reason, ReasonCode, Request,
@@ -19,21 +21,20 @@ pub(crate) struct Charge {
 impl Inner {
     /// The request with the key that may have signed the certificate that it presents. Where the policy lets its caller refresh nothing, it is not looked for:
     /// who may not ask learns nothing, and makes no work.
-    pub(crate) fn with_presented_issuer(
+    pub(crate) fn with_presented_issuer<'a>(
         &self,
         policy: &Policy,
-        request: &Request,
+        request: &'a Request,
         now: UnixTime,
-    ) -> Result<Request, Failure> {
-        let request = request.clone();
-        let Some(identifier) = request.presented_issuer().filter(|_| may_refresh(policy, &request, now)) else {
-            return Ok(request);
+    ) -> Result<Cow<'a, Request>, Failure> {
+        let Some((identifier, serial)) = request.presented().filter(|_| may_refresh(policy, request, now)) else {
+            return Ok(Cow::Borrowed(request));
         };
-        let key = self.key_by_identifier(request.authority(), &identifier)?;
-        Ok(match key {
-            Some(key) => request.with_presented_issuer(&key),
-            None => request,
-        })
+        let Some(key) = self.key_by_identifier(request.authority(), &identifier)? else {
+            return Ok(Cow::Borrowed(request));
+        };
+        let signed = self.ledger.signed_before(key.digest(), serial).map_err(|error| self.ledger_failed(&error))?;
+        Ok(Cow::Owned(request.clone().with_presented_issuer(&key, signed.as_ref())))
     }
 
     /// Takes one certificate of the instance's rate. Where none is left, what raises an alarm goes on to the ledger nevertheless: a thief is

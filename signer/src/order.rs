@@ -101,7 +101,7 @@ pub(crate) async fn mint(
         }
     };
     let issuer = core.since_resumed(serving.issuer)?;
-    let request = &core.with_presented_issuer(&policy, request, now.time)?;
+    let request = &*core.with_presented_issuer(&policy, request, now.time)?;
     match decide(&policy, request, &issuer, now.time, core.serial()?) {
         Decision::Approve(approved) => {
             let mut charge = None;

@@ -209,7 +209,10 @@ impl History {
         };
         let certificate = newest(&mut self.chance).filter(|_| self.chance.below(5) > 0);
         let wish = match certificate {
-            Some(certificate) => Wish::Refresh { certificate, proven: self.chance.below(2) == 0 },
+            Some(certificate) => {
+                let (proven, forged) = (self.chance.below(2) == 0, self.chance.below(30) == 0);
+                Wish::Refresh { certificate, proven, forged }
+            }
             None => Wish::Register { replace: self.chance.below(3) == 0 },
         };
         let current = self.model.records[instance as usize].as_ref().map(|record| self.world[record.current].key);
@@ -225,12 +228,12 @@ impl History {
         let serial = Serial::from_random(random);
         let step = match wish {
             Wish::Register { replace } => InstanceStep::Register { replace, alive_max: None },
-            Wish::Refresh { certificate, proven } => {
+            Wish::Refresh { certificate, proven, forged } => {
                 let presented = &self.world[certificate];
                 InstanceStep::Refresh(PresentedCertificate {
                     issuer: ISSUER,
                     serial: presented.serial,
-                    key: digest(presented.key),
+                    key: digest(if forged { u64::MAX } else { presented.key }),
                     not_before: UnixTime::from_secs(presented.begins),
                     not_after: UnixTime::from_secs(presented.begins + LIFETIME_SECS),
                     proven,
@@ -290,6 +293,7 @@ fn the_rule_does_what_a_short_model_says_over_random_histories() {
     }
     let expected = [
         "AUTHORITY_STOPPED",
+        "INSTANCE_CERTIFICATE_FOREIGN",
         "INSTANCE_CERTIFICATE_REPLACED",
         "INSTANCE_CERTIFICATE_REVOKED",
         "INSTANCE_DIFFERS",

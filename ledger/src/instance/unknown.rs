@@ -9,7 +9,10 @@
 //! [`forgotten_ahead`].
 
 use hallmark_policy::{
-    Reason, ReasonCode, content::CertificateContent, instance::PresentedCertificate, profile::BACKDATE_MAX,
+    Reason, ReasonCode,
+    content::{CertificateContent, Serial},
+    instance::PresentedCertificate,
+    profile::BACKDATE_MAX,
     time::UnixTime,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -39,10 +42,7 @@ pub(super) fn certificate(
         return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
     }
     if let Some(why) = Epoch::find(connection, authority, presented)?.forged(presented, at) {
-        let sentence = format!("the certificate {serial} is signed with our key, and is forged: {why}");
-        let reason = Reason::new(ReasonCode::InstanceCertificateForeign, FIELD, sentence);
-        let allowed = "an operator finds out who has the key, and runs `hallmark epoch revoke`";
-        return Ok(refuse(reason.allowing(allowed), Consequence::Forged));
+        return Ok(forged(*serial, why));
     }
     let sentence = format!(
         "the certificate {serial} is signed with our key, and this database does not know it: an older database was restored"
@@ -50,6 +50,14 @@ pub(super) fn certificate(
     // Once is enough: whoever asks again finds it stopped.
     let consequence = if stopped(connection, authority)?.is_some() { Consequence::Nothing } else { Consequence::Stop };
     Ok(refuse(Reason::new(ReasonCode::AuthorityStopped, "authority", sentence).allowing(WAY_OUT), consequence))
+}
+
+/// Somebody else signs with our key.
+pub(super) fn forged(serial: Serial, why: &str) -> Verdict {
+    let sentence = format!("the certificate {serial} is signed with our key, and is forged: {why}");
+    let reason = Reason::new(ReasonCode::InstanceCertificateForeign, FIELD, sentence);
+    let allowed = "an operator finds out who has the key, and runs `hallmark epoch revoke`";
+    refuse(reason.allowing(allowed), Consequence::Forged)
 }
 
 /// What the database knows of the epoch whose key it is. One that is not active yet may have been, if the database was restored.

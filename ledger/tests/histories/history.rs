@@ -8,7 +8,7 @@ use hallmark_policy::{content::Serial, crl::RevocationReason};
 use crate::{
     INSTANCES, LIFETIME_SECS,
     chance::Chance,
-    real::{Asked, Founded, Real, name, signed},
+    real::{Asked, Founded, Real, THIEF, forged, name, signed},
     reference::{Certificate, Model, Outcome, Wish},
     world::{AUTHORITY, NOW_SECS, serial},
 };
@@ -173,7 +173,10 @@ impl History {
         let back = self.chance.below(3).min(self.chance.below(6)) as usize;
         let presented = from.iter().rev().nth(back).or_else(|| from.last()).copied();
         let wish = match presented.filter(|_| self.chance.below(6) > 0) {
-            Some(certificate) => Wish::Refresh { certificate, proven: self.chance.below(2) == 0 },
+            Some(certificate) => {
+                let (proven, forged) = (self.chance.below(2) == 0, self.chance.below(30) == 0);
+                Wish::Refresh { certificate, proven, forged }
+            }
             None => Wish::Register { replace: self.chance.below(3) == 0 },
         };
         let current = self.model.records[instance as usize].as_ref().map(|record| self.world[record.current].key);
@@ -184,19 +187,22 @@ impl History {
         Drawn { instance, key, lifetime: u8::from(self.chance.below(4) == 0), wish }
     }
 
+    /// The certificate that a wish presents, and whose key proves its possession.
+    fn presents(&self, wish: Wish) -> Option<(Vec<u8>, Serial, Option<u64>)> {
+        let Wish::Refresh { certificate, proven, forged: is_forged } = wish else { return None };
+        let (it, der) = (&self.world[certificate], &self.certificates[certificate]);
+        let (key, der) = if is_forged { (THIEF, forged(der, it.key, THIEF)) } else { (it.key, der.clone()) };
+        Some((der, it.serial, proven.then_some(key)))
+    }
+
     /// Asks for all of them at once.
     async fn wish(&mut self, drawn: &[Drawn], seen: &mut BTreeSet<String>) {
         let mut asked = Vec::new();
-        for Drawn { instance, key, lifetime, wish } in drawn.iter().copied() {
+        let presented: Vec<_> = drawn.iter().map(|drawn| self.presents(drawn.wish)).collect();
+        for (Drawn { instance, key, lifetime, wish }, presented) in drawn.iter().copied().zip(&presented) {
             self.requests += 1;
-            let (replace, presented) = match wish {
-                Wish::Register { replace } => (replace, None),
-                Wish::Refresh { certificate, proven } => {
-                    let it = &self.world[certificate];
-                    let proves = proven.then_some(it.key);
-                    (false, Some((self.certificates[certificate].as_slice(), it.serial, proves)))
-                }
-            };
+            let replace = matches!(wish, Wish::Register { replace: true });
+            let presented = presented.as_ref().map(|(der, serial, proves)| (der.as_slice(), *serial, *proves));
             let asks = Asked { instance, key, replace, lifetime, presented };
             asked.push((format!("r-{}", self.requests), asks, serial(1_000_000 + self.requests)));
         }

@@ -51,6 +51,7 @@ async fn the_ledger_does_what_a_short_model_says_over_random_histories() {
     let seen: BTreeSet<String> = workers.join_all().await.into_iter().flatten().collect();
     let expected = [
         "AUTHORITY_STOPPED",
+        "INSTANCE_CERTIFICATE_FOREIGN",
         "INSTANCE_CERTIFICATE_REPLACED",
         "INSTANCE_DIFFERS",
         "INSTANCE_EXISTS",

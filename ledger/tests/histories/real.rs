@@ -78,8 +78,12 @@ fn public(pair: &Ed25519KeyPair) -> PublicKey {
     PublicKey::parse(&[&PREFIX[..], pair.public_key().as_ref()].concat()).expect("a key")
 }
 
-/// The epoch's key.
+/// The epoch's key, and that of somebody who stole it.
 const EPOCH: u64 = 0;
+pub(crate) const THIEF: u64 = u64::MAX;
+
+/// Bytes of AlgorithmIdentifier and signature at a certificate's end.
+const ALGORITHM_AND_SIGNATURE: usize = 7 + 3 + 64;
 
 pub(crate) fn name(instance: u64) -> InstanceName {
     InstanceName { provider: "p".to_owned(), id: format!("i-{instance}"), service: "sports.api".to_owned() }
@@ -258,8 +262,21 @@ impl Real {
             ..RequestInput::default()
         };
         let request = Request::parse(self.world.caller.clone(), input).expect("the request is well-formed");
-        request.with_presented_issuer(&self.issuer.key)
+        let signed = request.presented().and_then(|(_, serial)| {
+            self.ledger().signed_before(self.issuer.key.digest(), serial).expect("the ledger reads")
+        });
+        request.with_presented_issuer(&self.issuer.key, signed.as_ref())
     }
+}
+
+/// The same certificate for another key, by whoever stole the epoch's.
+pub(crate) fn forged(certificate: &[u8], of: u64, other: u64) -> Vec<u8> {
+    let (of, other) = (pair(of), pair(other));
+    let mut to_be_signed = certificate[4..certificate.len() - ALGORITHM_AND_SIGNATURE].to_vec();
+    let key = of.public_key().as_ref();
+    let at = to_be_signed.windows(key.len()).position(|window| window == key).expect("it has its key");
+    to_be_signed[at..at + key.len()].copy_from_slice(other.public_key().as_ref());
+    signed(&to_be_signed).1
 }
 
 /// Signs as the epoch's key does; gives the signature and the certificate.

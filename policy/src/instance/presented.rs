@@ -89,9 +89,10 @@ impl Presented {
         self.issuer.as_ref()
     }
 
-    /// Takes `key` for its issuer's, if the signature says so.
-    pub(crate) fn verify_under(&mut self, key: &PublicKey) {
-        if key.verifies(self.algorithm, &self.to_be_signed, &self.signature) {
+    /// Takes `key` for its issuer's, if it is what was signed with that key under its serial number, to the byte, or the signature says so.
+    pub(crate) fn verify_under(&mut self, key: &PublicKey, signed_sha256: Option<&[u8; 32]>) {
+        let is_known = signed_sha256 == Some(&super::signed_sha256(&self.to_be_signed, &self.signature));
+        if is_known || key.verifies(self.algorithm, &self.to_be_signed, &self.signature) {
             self.issuer = Some(key.clone());
         }
     }

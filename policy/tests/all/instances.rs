@@ -8,7 +8,7 @@ use hallmark_policy::{
     SubjectInput,
     content::Serial,
     decide,
-    instance::{InstanceName, InstanceStep, IntentInput, proof_message},
+    instance::{InstanceName, InstanceStep, IntentInput, proof_message, signed_sha256},
     key::{PublicKey, SignatureAlgorithm},
     may_refresh, meaning,
     name::DistinguishedName,
@@ -252,9 +252,19 @@ fn ask_at(
     intent: IntentInput,
     now: UnixTime,
 ) -> Result<Approved, Vec<Reason>> {
+    ask_knowing(instances, instance, intent, now, None)
+}
+
+fn ask_knowing(
+    instances: &str,
+    instance: Option<&str>,
+    intent: IntentInput,
+    now: UnixTime,
+    signed: Option<&[u8; 32]>,
+) -> Result<Approved, Vec<Reason>> {
     let policy = Policy::parse(&policy(instances, "")).unwrap();
     let issuer = issuer(&policy);
-    let request = Request::parse(CALLER.clone(), input(instance, intent))?.with_presented_issuer(&issuer.key);
+    let request = Request::parse(CALLER.clone(), input(instance, intent))?.with_presented_issuer(&issuer.key, signed);
     match decide(&policy, &request, &issuer, now, Serial::from_random([0xab; 16])) {
         Decision::Approve(approved) => Ok(*approved),
         Decision::Refuse(reasons) => Err(reasons),
@@ -329,6 +339,30 @@ fn a_certificate_that_is_not_ours_or_has_ended_or_does_not_read_is_not_replaced(
     assert_eq!(codes(ask(BOTH, Some("i-1"), refresh(longer, Vec::new()))), ["INSTANCE_CERTIFICATE_MALFORMED"]);
     assert_eq!(codes(ask(BOTH, Some("i-1"), refresh(Vec::new(), Vec::new()))), ["FIELD_MISSING"]);
     assert!(ask(BOTH, Some("i-1"), refresh(ours, Vec::new())).is_ok());
+}
+
+#[test]
+fn what_was_signed_is_known_to_the_byte_and_all_else_has_a_signature_that_verifies() {
+    let ours = certificate(&ISSUER, &KEY, 2030);
+    let read: rasn_pkix::Certificate = rasn::der::decode(&ours).unwrap();
+    let (tbs, signature) = (rasn::der::encode(&read.tbs_certificate).unwrap(), read.signature_value.clone().into_vec());
+    let kept = signed_sha256(&tbs, &signature);
+    let mut scrawled = ours.clone();
+    *scrawled.last_mut().unwrap() ^= 1;
+    let scrawled_kept = signed_sha256(&tbs, &scrawled[ours.len() - signature.len()..]);
+    let foreign = || vec!["INSTANCE_CERTIFICATE_FOREIGN"];
+    for (presented, kept, told) in [
+        (&ours, None, vec![]),
+        (&ours, Some(kept), vec![]),
+        (&ours, Some([0; 32]), vec![]),
+        (&scrawled, None, foreign()),
+        (&scrawled, Some(kept), foreign()),
+        // The ledger keeps what verified: it is not looked at again.
+        (&scrawled, Some(scrawled_kept), vec![]),
+    ] {
+        let intent = refresh(presented.clone(), Vec::new());
+        assert_eq!(codes(ask_knowing(BOTH, Some("i-1"), intent, now(), kept.as_ref())), told, "{kept:?}");
+    }
 }
 
 #[test]
@@ -461,7 +495,8 @@ fn whose_a_presented_certificate_is_its_authority_key_identifier_says() {
         instance,
         ..RequestInput::default()
     };
-    let said = |instance| Request::parse(CALLER.clone(), input(instance)).unwrap().presented_issuer();
+    let said =
+        |instance| Request::parse(CALLER.clone(), input(instance)).unwrap().presented().map(|(issuer, _)| issuer);
     let mut parameters = rcgen::CertificateParams::new(vec!["any.example".to_owned()]).unwrap();
     parameters.use_authority_key_identifier_extension = true;
     let mut ca = rcgen::CertificateParams::default();

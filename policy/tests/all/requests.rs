@@ -103,7 +103,7 @@ fn a_request_says_what_it_was_given() {
     assert_eq!((request.authority(), request.request_id(), request.has_own_id()), ("a", "r-1", true));
     assert_eq!(request.caller().certificate_sha256(), WORLD.caller.certificate_sha256());
     assert!(request.validate_only() && !parse(input()).validate_only());
-    assert_eq!(request.presented_issuer(), None);
+    assert_eq!(request.presented(), None);
 }
 
 #[test]

@@ -33,6 +33,9 @@ const FOUND_BY: u64 = 5;
 /// The key that all certificates are said to be signed with.
 const ISSUER: [u8; 32] = [7; 32];
 
+/// The key that all certificates are said to be of.
+const KEY: [u8; 32] = [1; 32];
+
 const NOW_MILLIS: i64 = 1_797_500_000_000;
 
 /// Fills a ledger with records, each with that many certificates, and measures it. `place` is where, the directory for temporary files if not said.
@@ -113,7 +116,7 @@ fn refresh(number: u64, certificates: u64) -> Result<InstanceMove> {
     let presented = PresentedCertificate {
         issuer: SpkiDigest::from_bytes(ISSUER),
         serial: Serial::from_stored(&serial).context("a serial number")?,
-        key: SpkiDigest::from_bytes([1; 32]),
+        key: SpkiDigest::from_bytes(KEY),
         not_before: UnixTime::from_secs(NOW_MILLIS / 1_000 - 86_400),
         not_after: UnixTime::from_secs(NOW_MILLIS / 1_000 + 86_400),
         proven: true,
@@ -186,8 +189,8 @@ fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
     transaction.execute("INSERT INTO issuer (id, spki_sha256, issued) VALUES (1, ?1, 0)", [ISSUER])?;
     {
         let mut rows = transaction.prepare(
-            "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) \
-             VALUES (1, ?1, ?2, ?3, ?4, randomblob(32))",
+            "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256, signed_sha256) \
+             VALUES (1, ?1, ?2, ?3, ?4, ?5, randomblob(32))",
         )?;
         let mut instance = transaction.prepare(
             "INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, moves, not_after, issuer, \
@@ -202,7 +205,7 @@ fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
                 last = index;
                 number_of_last = serial(u64::try_from(index)?);
                 let end = 1_800_000_000 + i64::try_from(certificate)? * 86_400 + index % 86_400;
-                rows.execute(params![number_of_last, end, index, id])?;
+                rows.execute(params![number_of_last, end, index, id, KEY])?;
             }
             let service = format!("sports.service-{}", number % 1_000);
             let values = params![

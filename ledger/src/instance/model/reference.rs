@@ -59,7 +59,7 @@ pub(super) enum Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wish {
     Register { replace: bool },
-    Refresh { certificate: usize, proven: bool },
+    Refresh { certificate: usize, proven: bool, forged: bool },
 }
 
 impl Model {
@@ -88,6 +88,7 @@ impl Model {
                 assert!(was_stopped || self.stopped);
                 return Outcome::Refused("AUTHORITY_STOPPED");
             }
+            (Wish::Refresh { forged: true, .. }, _) => return Outcome::Refused("INSTANCE_CERTIFICATE_FOREIGN"),
             (Wish::Refresh { .. }, None) => return Outcome::Refused("INSTANCE_UNKNOWN"),
             (_, Some(record)) if record.revoked => return Outcome::Refused("INSTANCE_REVOKED"),
             (Wish::Register { replace }, Some(record)) if record.ends > now => {
@@ -101,7 +102,7 @@ impl Model {
                 Outcome::Issued(if was_never_given { "registered" } else { "replaced" })
             }
             (Wish::Register { .. }, _) => Outcome::Issued("registered"),
-            (Wish::Refresh { certificate, proven }, Some(record)) => {
+            (Wish::Refresh { certificate, proven, forged: _ }, Some(record)) => {
                 let presented = &world[certificate];
                 if (presented.instance, presented.registration) != (instance, record.registration) {
                     return Outcome::Refused("INSTANCE_DIFFERS");
