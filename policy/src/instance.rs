@@ -115,6 +115,17 @@ pub enum InstanceStep {
     Refresh(PresentedCertificate),
 }
 
+/// What a certificate that is presented to be replaced says of itself, before any of it is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresentedClaim {
+    /// Key identifier of the CA key that is said to have signed it.
+    pub issuer_key_identifier: [u8; 20],
+    /// Its serial number.
+    pub serial: Serial,
+    /// See [`signed_sha256`].
+    pub signed_sha256: [u8; 32],
+}
+
 /// A certificate of ours that is presented to be replaced: it is one that we signed, to the byte, or its signature verified; and it has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresentedCertificate {

@@ -3,10 +3,9 @@
 use crate::{
     caller::Caller,
     claim::{self, Claim, ClaimInput},
-    content::Serial,
     csr::Csr,
     evidence::Jwt,
-    instance::{self, Intent, IntentInput},
+    instance::{self, Intent, IntentInput, PresentedClaim},
     ip::IpName,
     key::{PublicKey, SPKI_BYTES_MAX, sha256},
     name::NAMES_MAX,
@@ -240,11 +239,11 @@ impl Request {
         fields.sha256()
     }
 
-    /// Key identifier of the CA key that is said to have signed the certificate that is to be replaced, and its serial number.
+    /// What the certificate that is to be replaced says of itself; nothing where it does not say who signed it.
     #[must_use]
-    pub fn presented(&self) -> Option<([u8; 20], Serial)> {
+    pub fn presented(&self) -> Option<PresentedClaim> {
         match &self.intent {
-            Intent::Refresh(presented) => presented.issuer_key_identifier.map(|issuer| (issuer, presented.serial)),
+            Intent::Refresh(presented) => presented.claim(),
             Intent::None | Intent::Register => None,
         }
     }

@@ -1,7 +1,5 @@
 //! What follows from refused and displaced certificates of instances, beside what the ledger wrote in its transaction.
 
-use std::borrow::Cow;
-
 use hallmark_ledger::UnixMillis;
 use hallmark_policy::{
     Approved, Issuer, Policy, Reason, ReasonCode, Request,
@@ -21,20 +19,24 @@ pub(crate) struct Charge {
 impl Inner {
     /// The request with the key that may have signed the certificate that it presents. Where the policy lets its caller refresh nothing, it is not looked for:
     /// who may not ask learns nothing, and makes no work.
-    pub(crate) fn with_presented_issuer<'a>(
+    pub(crate) fn with_presented_issuer(
         &self,
         policy: &Policy,
-        request: &'a Request,
+        request: Request,
         now: UnixTime,
-    ) -> Result<Cow<'a, Request>, Failure> {
-        let Some((identifier, serial)) = request.presented().filter(|_| may_refresh(policy, request, now)) else {
-            return Ok(Cow::Borrowed(request));
+    ) -> Result<Request, Failure> {
+        let Some(claim) = request.presented().filter(|_| may_refresh(policy, &request, now)) else {
+            return Ok(request);
         };
-        let Some(key) = self.key_by_identifier(request.authority(), &identifier)? else {
-            return Ok(Cow::Borrowed(request));
+        let Some(key) = self.key_by_identifier(request.authority(), &claim.issuer_key_identifier)? else {
+            return Ok(request);
         };
-        let signed = self.ledger.signed_before(key.digest(), serial).map_err(|error| self.ledger_failed(&error))?;
-        Ok(Cow::Owned(request.clone().with_presented_issuer(&key, signed.as_ref())))
+        if self.being_kept.contains(key.digest(), claim.signed_sha256) {
+            return Ok(request.with_presented_issuer(&key, Some(&claim.signed_sha256)));
+        }
+        let signed = self.ledger.signed_before(key.digest(), claim.serial);
+        let signed = signed.map_err(|error| self.ledger_failed(&error))?;
+        Ok(request.with_presented_issuer(&key, signed.as_ref()))
     }
 
     /// Takes one certificate of the instance's rate. Where none is left, what raises an alarm goes on to the ledger nevertheless: a thief is

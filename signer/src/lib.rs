@@ -10,6 +10,7 @@ mod aggregate;
 mod answer;
 mod apply;
 mod authorities;
+mod being_kept;
 mod bring;
 mod ca;
 mod certificates;

@@ -58,7 +58,7 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
     };
     let request = core.within_a_minute(request, &caller)?;
     let identity = self::identity(&request, &caller);
-    match order::mint(core, &request, &identity, call.deadline, turn).await? {
+    match order::mint(core, request, &identity, call.deadline, turn).await? {
         Outcome::Certified(mut certified) => {
             let passage = certified.passage.take();
             let chain = core.chain_by_key(&identity.authority, certified.issuer)?;

@@ -20,6 +20,7 @@ use hallmark_policy::{
     authority::OPERATOR,
     content::Content,
     decide, endorse, facts,
+    instance::signed_sha256,
     key::{PublicKey, SpkiDigest},
     time::Interval,
 };
@@ -71,14 +72,14 @@ pub(crate) struct Certified {
 pub(crate) enum Keep {
     /// Before anybody sees it: CA certificates, and what is signed again.
     BeforeReply,
-    /// Soon: leaves. The turn ends when it is.
-    InBackground(Turn),
+    /// Soon: leaves. The turn ends when it is. Those of instances may be presented before that.
+    InBackground { turn: Turn, of_instance: bool },
 }
 
 /// Answers a request for a leaf: as before if it was decided before, else by its profile.
 pub(crate) async fn mint(
     core: &Arc<Inner>,
-    request: &Request,
+    request: Request,
     identity: &RequestIdentity,
     deadline: Instant,
     turn: Turn,
@@ -97,25 +98,26 @@ pub(crate) async fn mint(
         Ok(ready) => ready,
         Err(reason) => {
             drop(deciding);
-            return Err(core.refuse_under(&policy, vec![reason], facts(&policy, request)).await);
+            return Err(core.refuse_under(&policy, vec![reason], facts(&policy, &request)).await);
         }
     };
     let issuer = core.since_resumed(serving.issuer)?;
-    let request = &*core.with_presented_issuer(&policy, request, now.time)?;
-    match decide(&policy, request, &issuer, now.time, core.serial()?) {
+    let request = core.with_presented_issuer(&policy, request, now.time)?;
+    match decide(&policy, &request, &issuer, now.time, core.serial()?) {
         Decision::Approve(approved) => {
             let mut charge = None;
             if !request.validate_only() {
                 core.check_device(approved.issuer().digest())?;
                 charge = core.charge_instance(&approved, now.millis)?;
             }
-            let outcome = certify(core, *approved, now, deadline, Keep::InBackground(turn), Some(deciding)).await;
+            let keep = Keep::InBackground { turn, of_instance: approved.conditions().instance.is_some() };
+            let outcome = certify(core, *approved, now, deadline, keep, Some(deciding)).await;
             core.settle(charge, &outcome);
             outcome
         }
         Decision::Refuse(reasons) => {
             drop(deciding);
-            Err(core.refuse_under(&policy, reasons, facts(&policy, request)).await)
+            Err(core.refuse_under(&policy, reasons, facts(&policy, &request)).await)
         }
     }
 }
@@ -268,7 +270,11 @@ async fn finish(
     let parts = signature.into_parts();
     let mut certificate = certificate.into_der();
     match keep {
-        Keep::InBackground(turn) => core.keep_in_background(index, parts.bytes, turn),
+        Keep::InBackground { turn, of_instance } => {
+            let digest = || signed_sha256(&parts.to_be_signed, &parts.bytes);
+            let keeping = of_instance.then(|| core.being_kept.add(issuer.digest(), digest()));
+            core.keep_in_background(index, parts.bytes, (turn, keeping));
+        }
         Keep::BeforeReply => {
             let kept = core.ledger.keep_signature(index, parts.bytes).await;
             let kept = kept.map_err(|error| core.ledger_failed(&error))?;

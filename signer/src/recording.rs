@@ -8,6 +8,7 @@ use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal, RequestIdentit
 
 use crate::{
     answer::{Failure, Receipt},
+    being_kept::Keeping,
     core::Inner,
     in_flight::Turn,
     order,
@@ -75,7 +76,12 @@ impl Inner {
     }
 
     /// Makes a signature durable without the caller waiting; its request id has its turn until then, and a stop waits.
-    pub(crate) fn keep_in_background(self: &Arc<Self>, index: u64, signature: Vec<u8>, turn: Turn) {
+    pub(crate) fn keep_in_background(
+        self: &Arc<Self>,
+        index: u64,
+        signature: Vec<u8>,
+        until_kept: (Turn, Option<Keeping>),
+    ) {
         let inner = Arc::clone(self);
         let work = self.begin();
         tokio::spawn(async move {
@@ -83,7 +89,7 @@ impl Inner {
                 tracing::error!(index, "a signature could not be kept; a retry will sign again");
                 inner.notice(&error);
             }
-            drop(turn);
+            drop(until_kept);
             drop(work);
         });
     }

@@ -262,8 +262,8 @@ impl Real {
             ..RequestInput::default()
         };
         let request = Request::parse(self.world.caller.clone(), input).expect("the request is well-formed");
-        let signed = request.presented().and_then(|(_, serial)| {
-            self.ledger().signed_before(self.issuer.key.digest(), serial).expect("the ledger reads")
+        let signed = request.presented().and_then(|claim| {
+            self.ledger().signed_before(self.issuer.key.digest(), claim.serial).expect("the ledger reads")
         });
         request.with_presented_issuer(&self.issuer.key, signed.as_ref())
     }

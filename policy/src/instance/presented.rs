@@ -3,7 +3,7 @@
 use num_bigint::BigInt;
 use rasn_pkix::{AuthorityKeyIdentifier, Certificate};
 
-use super::FIELD;
+use super::{FIELD, PresentedClaim};
 use crate::{
     content::Serial,
     key::{PublicKey, SignatureAlgorithm, arcs},
@@ -28,7 +28,7 @@ pub(crate) struct Presented {
     pub(crate) not_before: UnixTime,
     pub(crate) not_after: UnixTime,
     pub(crate) proof: Vec<u8>,
-    pub(crate) issuer_key_identifier: Option<[u8; 20]>,
+    issuer_key_identifier: Option<[u8; 20]>,
     to_be_signed: Vec<u8>,
     algorithm: SignatureAlgorithm,
     signature: Vec<u8>,
@@ -84,6 +84,16 @@ impl Presented {
         })
     }
 
+    fn signed_sha256(&self) -> [u8; 32] {
+        super::signed_sha256(&self.to_be_signed, &self.signature)
+    }
+
+    /// What it says of itself; nothing where it does not say who signed it.
+    pub(crate) fn claim(&self) -> Option<PresentedClaim> {
+        let issuer_key_identifier = self.issuer_key_identifier?;
+        Some(PresentedClaim { issuer_key_identifier, serial: self.serial, signed_sha256: self.signed_sha256() })
+    }
+
     /// The key that signed it, if it is known and the signature verifies under it.
     pub(crate) fn issuer(&self) -> Option<&PublicKey> {
         self.issuer.as_ref()
@@ -91,7 +101,7 @@ impl Presented {
 
     /// Takes `key` for its issuer's, if it is what was signed with that key under its serial number, to the byte, or the signature says so.
     pub(crate) fn verify_under(&mut self, key: &PublicKey, signed_sha256: Option<&[u8; 32]>) {
-        let is_known = signed_sha256 == Some(&super::signed_sha256(&self.to_be_signed, &self.signature));
+        let is_known = signed_sha256 == Some(&self.signed_sha256());
         if is_known || key.verifies(self.algorithm, &self.to_be_signed, &self.signature) {
             self.issuer = Some(key.clone());
         }

@@ -495,8 +495,9 @@ fn whose_a_presented_certificate_is_its_authority_key_identifier_says() {
         instance,
         ..RequestInput::default()
     };
-    let said =
-        |instance| Request::parse(CALLER.clone(), input(instance)).unwrap().presented().map(|(issuer, _)| issuer);
+    let said = |instance| {
+        Request::parse(CALLER.clone(), input(instance)).unwrap().presented().map(|claim| claim.issuer_key_identifier)
+    };
     let mut parameters = rcgen::CertificateParams::new(vec!["any.example".to_owned()]).unwrap();
     parameters.use_authority_key_identifier_extension = true;
     let mut ca = rcgen::CertificateParams::default();
