@@ -56,7 +56,7 @@ const PARTS: [(Part, u64); 9] = [
     (Part::Ledger, 2),
     (Part::P256, 7),
     (Part::OneProcess, 2),
-    (Part::Instances, 2),
+    (Part::Instances, 5),
     (Part::LongLog, 2),
     (Part::SlowDevice, 2),
     (Part::Overload, 3),
@@ -167,26 +167,29 @@ impl Bench {
         daemon.stop()
     }
 
+    /// A refresh is compared with mints right before and right after it, so that what the machine does meanwhile counts for both.
     fn instances(&mut self) -> Result<()> {
         let ceiling = self.ceiling(Key::EcdsaP256)?;
         let laboratory = self.laboratory("plain", Settings::of(Key::EcdsaP256))?;
-        let daemon = self.start(&laboratory, false)?;
-        let row = Row::new("mint beside instances", Some(Key::EcdsaP256), Some(64));
-        let plain = self.mint(row, &daemon, &Load::of(64), Some(ceiling), &[])?;
-        daemon.stop()?;
+        let plain = self.start(&laboratory, false)?;
         let settings = Settings { instances: true, ..Settings::of(Key::EcdsaP256) };
         let laboratory = self.laboratory("instances", settings)?;
         let daemon = self.start(&laboratory, false)?;
+        let row = |name: &str| Row::new(name, Some(Key::EcdsaP256), Some(64));
         let csrs = (self.arguments.seconds * REGISTERED_PER_SECOND).min(CSRS_MAX).to_string();
-        let ways: [(&str, &[&str], &[_]); 3] = [
-            ("register instances", &["--register", "--csrs", &csrs], &[Calls(2.0)]),
-            ("refresh", &["--refresh", "--without-proof"], &[Calls(2.0), Rate(plain * 0.85)]),
-            ("refresh, with proof", &["--refresh"], &[Calls(2.0)]),
-        ];
-        for (name, options, wanted) in ways {
-            let row = Row::new(name, Some(Key::EcdsaP256), Some(64));
-            self.mint(row, &daemon, &Load::of(64).with(options), Some(ceiling), wanted)?;
-        }
+        let register = Load::of(64).with(&["--register", "--csrs", &csrs]);
+        self.mint(row("register instances"), &daemon, &register, Some(ceiling), &[Calls(2.0)])?;
+        let refresh = Load::of(64).with(&["--refresh", "--without-proof"]);
+        let before = self.measured(row("mint before a refresh"), &plain, &Load::of(64), Some(ceiling))?;
+        let refreshed = self.measured(row("refresh"), &daemon, &refresh, Some(ceiling))?;
+        let after = self.measured(row("mint after a refresh"), &plain, &Load::of(64), Some(ceiling))?;
+        let rate = (before.per_s.unwrap_or(0.0) + after.per_s.unwrap_or(0.0)) / 2.0;
+        self.add(before);
+        self.add(refreshed.judged(&[Calls(2.0), Rate(rate * 0.85)]));
+        self.add(after);
+        let proof = Load::of(64).with(&["--refresh"]);
+        self.mint(row("refresh, with proof"), &daemon, &proof, Some(ceiling), &[Calls(2.0)])?;
+        plain.stop()?;
         daemon.stop()
     }
 
@@ -284,12 +287,17 @@ impl Bench {
         ceiling: Option<f64>,
         wanted: &[Wanted],
     ) -> Result<f64> {
-        self.tell(&row.title());
-        let row = load.measure(&self.load_program(), daemon, self.arguments.seconds, row)?;
+        let row = self.measured(row, daemon, load, ceiling)?;
         let rate = row.per_s.unwrap_or(0.0);
-        let row = ceiling.map_or_else(|| row.clone(), |ceiling| row.clone().against(ceiling));
         self.add(row.judged(wanted));
         Ok(rate)
+    }
+
+    /// Has certificates minted, and adds no row yet.
+    fn measured(&self, row: Row, daemon: &Daemon<'_>, load: &Load, ceiling: Option<f64>) -> Result<Row> {
+        self.tell(&row.title());
+        let row = load.measure(&self.load_program(), daemon, self.arguments.seconds, row)?;
+        Ok(ceiling.map_or_else(|| row.clone(), |ceiling| row.clone().against(ceiling)))
     }
 
     /// What the token does for this key by two threads, measured once in a run; the heading of what follows comes with it.
