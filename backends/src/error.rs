@@ -6,6 +6,7 @@ use hallmark_policy::key::{PublicKeyError, SpkiDigest};
 
 use crate::{
     class::Failure,
+    exception::Exception,
     reference::{KeyReference, KeyReferenceError},
 };
 
@@ -189,7 +190,7 @@ pub enum BackendError {
         found: SpkiDigest,
     },
     /// The key is not guarded as a CA key must be.
-    #[error("key `{key}` has {attribute} = {found}, but a CA key needs {wanted}; generate a new key")]
+    #[error("key `{key}` has {attribute} = {found}, but a CA key needs {wanted}; {}", remedy(attribute))]
     WrongAttribute {
         /// The key.
         key: KeyReference,
@@ -319,5 +320,14 @@ impl BackendError {
     /// were read, looking again is no attempt.
     pub(crate) fn forbids_another_log_in(&self) -> bool {
         matches!(self, Self::WrongPin { .. } | Self::PinLocked { .. } | Self::PinNotProven { .. })
+    }
+}
+
+/// What to do about a key that is not guarded as it should be: one that a ceremony had wrapped lacks what its exception lets it lack.
+fn remedy(attribute: &str) -> &'static str {
+    if Exception::is_about(attribute) {
+        "generate a new key, or name it in an `exception` if a ceremony made it to be wrapped, or restored it"
+    } else {
+        "generate a new key"
     }
 }

@@ -46,6 +46,12 @@ impl Exception {
         }
     }
 
+    /// Whether some exception is about this attribute.
+    #[must_use]
+    pub fn is_about(attribute: &str) -> bool {
+        Self::ALL.iter().flat_map(|exception| exception.waived()).any(|waiver| waiver.attribute() == attribute)
+    }
+
     /// What need not hold of such a key.
     #[must_use]
     pub fn waived(self) -> &'static [Waiver] {

@@ -299,7 +299,7 @@ impl CeremonyError {
 #[expect(clippy::wildcard_enum_match_arm, reason = "most of them say themselves what to do")]
 fn device_hint(error: &BackendError) -> String {
     match error {
-        BackendError::WrongAttribute { attribute, .. } if is_about_wrapping(attribute) => {
+        BackendError::WrongAttribute { attribute, .. } if Exception::is_about(attribute) => {
             "if a ceremony made it to be wrapped, or restored it, name it in [[device.exception]]; otherwise do not use it"
                 .to_owned()
         }
@@ -321,11 +321,6 @@ fn device_hint(error: &BackendError) -> String {
         }
         _ => "see the device's own tool; nothing that follows was done".to_owned(),
     }
-}
-
-/// Whether an attribute is one in which keys differ that were made to be wrapped, or restored.
-fn is_about_wrapping(attribute: &str) -> bool {
-    Exception::ALL.iter().flat_map(|exception| exception.waived()).any(|waiver| waiver.attribute() == attribute)
 }
 
 #[cfg(test)]

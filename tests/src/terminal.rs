@@ -63,13 +63,23 @@ impl Terminal {
     /// If the other side closes before.
     pub fn expect(&mut self, words: &str) -> &str {
         let from = self.said.len();
+        let found = self.expect_one(&[words]);
+        assert!(found.is_some(), "{words}\nis not in\n{}", &self.said[from..]);
+        &self.said
+    }
+
+    /// Reads until one of these stands after what was read before, and gives which; nothing if the other side closes before.
+    pub fn expect_one(&mut self, words: &[&str]) -> Option<usize> {
+        let from = self.said.len();
         let mut byte = [0];
-        while !self.said[from..].contains(words) {
-            let read = self.file.read(&mut byte);
-            assert!(matches!(read, Ok(1)), "{words}\nis not in\n{}", &self.said[from..]);
+        loop {
+            if let Some(found) = words.iter().position(|words| self.said[from..].contains(words)) {
+                return Some(found);
+            }
+            // The end of the other side reads as an error.
+            let Ok(1) = self.file.read(&mut byte) else { return None };
             self.said.push(char::from(byte[0]));
         }
-        &self.said
     }
 
     /// All that it showed, when nobody has its other side any more.

@@ -57,7 +57,10 @@ pub(crate) fn run_with(hall: &Hall, file: &str, shares: &[String]) -> Came {
 
 /// A root that can be wrapped, and a wrap key.
 pub(crate) fn prepared() -> Hall {
-    let hall = Hall::new();
+    prepared_in(Hall::new())
+}
+
+fn prepared_in(hall: Hall) -> Hall {
     hall.run(&hall.file("athenz-root", "athenz", ROOT)).good();
     hall.run(&hall.file("wrap", "athenz", SPLIT)).good();
     hall
@@ -65,7 +68,11 @@ pub(crate) fn prepared() -> Hall {
 
 /// The same, with a backup.
 pub(crate) fn backed_up() -> Hall {
-    let hall = prepared();
+    backed_up_in(Hall::new())
+}
+
+pub(crate) fn backed_up_in(hall: Hall) -> Hall {
+    let hall = prepared_in(hall);
     let file = hall.file("backup", "athenz", &backup(&hall, BY_TOKEN));
     hall.run(&file).good();
     hall

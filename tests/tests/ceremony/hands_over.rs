@@ -6,9 +6,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use hallmark_faulty::Function;
+use hallmark_faulty::{Device, Function};
 use hallmark_signer::{BroughtRoot, HandOver};
-use hallmark_test_token::PIN;
+use hallmark_test_token::{PIN, Token};
 use hallmark_tests::{
     Where, World,
     daemon::Laboratory,
@@ -18,7 +18,10 @@ use hallmark_tests::{
 };
 use hallmark_tlog::note::VerifierKey;
 
-use crate::hall::{Hall, ORIGIN, policy};
+use crate::{
+    backs_up::{backed_up_in, restore, run_with, shares},
+    hall::{Hall, ORIGIN, policy},
+};
 
 fn world() -> World {
     let world = World::unmade(Where::SoftHsm, &policy());
@@ -137,7 +140,11 @@ fn made_here() -> (Hall, Laboratory) {
 
 /// A laboratory over the token of one hall, with what the ceremony of another has left.
 fn over(hall: &Hall, left: &Hall) -> Laboratory {
-    let laboratory = Laboratory::behind(&hall.device, &hall.token, &example_policy());
+    over_token(&hall.device, &hall.token, left)
+}
+
+fn over_token(device: &Device, token: &Token, left: &Hall) -> Laboratory {
+    let laboratory = Laboratory::behind(device, token, &example_policy());
     let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
     let strict = settings.replacen("\nroots-without-ceremony", "\n# roots-without-ceremony", 1);
     assert_ne!(strict, settings, "a laboratory does without ceremonies");
@@ -227,6 +234,53 @@ fn check_proves_that_the_token_holds_what_the_transcript_says_and_nothing_signs_
     assert!(code == Some(1) && said.contains("problem: [ceremony.athenz]: more than one object is called"), "{said}");
     let (code, said) = check(&over(&Hall::new(), &hall));
     assert!(code == Some(1) && said.contains("problem: [ceremony.athenz]: there is no key `pkcs11:id="), "{said}");
+}
+
+/// The daemon mints under this hall's root, and stops.
+async fn mints(laboratory: &Laboratory, hall: &Hall) {
+    let daemon = laboratory.start();
+    let leaf = laboratory.mint(&daemon, "api", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let (root, intermediate) = (hall.text("out/athenz.pem"), laboratory.text("intermediate.pem"));
+    let leaf = leaf.to_str().unwrap();
+    let (good, said) =
+        attempt("openssl", &["verify", "-x509_strict", "-CAfile", &root, "-untrusted", &intermediate, leaf]);
+    assert!(good, "{said}");
+    assert!(daemon.terminate());
+}
+
+#[test]
+fn a_restored_root_serves_where_the_configuration_names_it_and_its_history_alone_is_not_compared() {
+    let hall = Hall::new();
+    hall.write("policy.toml", &example_policy());
+    let hall = backed_up_in(hall);
+    let second = Token::make("second");
+    let file = hall.file_in(&second, "restore", "athenz", &restore(&hall));
+    run_with(&hall, &file, &shares(&hall, &["grace", "emmy"])).good();
+    let device = Device::new();
+    let laboratory = over_token(&device, &second, &hall);
+    let strict = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
+    let spki = hall.fact("athenz-root", "generate", "spki-sha256");
+    let named = |because: &str| {
+        let table = format!("\n[[backend.pkcs11.exception]]\nspki-sha256 = \"{spki}\"\nbecause = \"{because}\"\n");
+        fs::write(laboratory.path("signer.toml"), strict.clone() + &table).unwrap();
+    };
+    let not_so =
+        |said: &str| said.contains("CKA_LOCAL = false") && said.contains("name it in an `exception` if a ceremony");
+    let (code, said) = check(&laboratory);
+    assert!(code == Some(1) && not_so(&said), "{said}");
+    let (code, said) = init(&laboratory, &hall);
+    assert!(code == Some(1) && not_so(&said), "{said}");
+    assert_eq!(second.labels(), ["athenz-root"], "no other key is made");
+    named("restored");
+    let (code, said) = check(&laboratory);
+    assert!(
+        code == Some(0)
+            && said.contains("attributes are as the transcript says, but for its history: it was restored here."),
+        "{said}"
+    );
+    assert!(said.contains(&format!("An exception: the key with SPKI SHA-256 {spki}")), "{said}");
+    assert_eq!(init(&laboratory, &hall).0, Some(0));
+    tokio::runtime::Runtime::new().unwrap().block_on(mints(&laboratory, &hall));
 }
 
 #[test]

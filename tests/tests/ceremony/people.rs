@@ -2,10 +2,13 @@
 
 use std::process::Child;
 
-use hallmark_test_token::PIN;
-use hallmark_tests::terminal::Terminal;
+use hallmark_test_token::{PIN, SO_PIN};
+use hallmark_tests::terminal::{SECRET_PROMPT, Terminal};
 
-use crate::hall::{Hall, WITNESSES, root_task};
+use crate::{
+    backs_up::{SPLIT, shares},
+    hall::{Hall, WITNESSES, root_task},
+};
 
 /// A terminal with a ceremony in it.
 struct Console {
@@ -78,6 +81,40 @@ fn each_step_is_announced_and_confirmed_by_everybody_and_the_pin_is_shown_nowher
     assert_eq!(confirmations, 28);
     for name in ["athenz-root.transcript.json", "log/journals/athenz-root.journal"] {
         assert!(!hall.read(name).contains(PIN), "{name}");
+    }
+}
+
+#[test]
+fn the_security_officer_types_a_pin_too_and_it_is_shown_nowhere() {
+    let hall = Hall::new();
+    hall.run(&hall.file("wrap", "athenz", SPLIT)).good();
+    let task = "[task.wrap-key]\nlabel = \"trusted\"\nquorum = \"out/wrap.json\"\ntrusted = true\n";
+    let file = hall.file("trusted", "athenz", &format!("{WITNESSES}{task}"));
+    shares(&hall, &["ada", "emmy"]);
+    let mut words = ["ada.txt", "emmy.txt"].into_iter().map(|name| hall.read(name));
+    let mut console = Console::open(&hall, &["run", "--countdown", "0", &file]);
+    let officer = format!("PIN of the security officer of token `{}` {SECRET_PROMPT}", hall.token.label());
+    let share = format!("number and words {SECRET_PROMPT}");
+    let mut asked = 0;
+    loop {
+        // What comes next: a witness, the officer, or the end.
+        match console.terminal.expect_one(&["type AL", "type GH", &share, &officer]) {
+            Some(0) => console.type_line("AL"),
+            Some(1) => console.type_line("GH"),
+            Some(2) => console.type_line(&words.next().expect("two shares")),
+            Some(_) => {
+                console.type_line(SO_PIN);
+                asked += 1;
+            }
+            None => break,
+        }
+    }
+    let (code, said) = console.end();
+    assert_eq!((code, asked), (0, 1), "{said}");
+    assert!(!said.contains(SO_PIN), "the PIN is shown");
+    assert_eq!(hall.fact("trusted", "read-back", "CKA_TRUSTED"), "true");
+    for name in ["trusted.transcript.json", "log/journals/trusted.journal"] {
+        assert!(!hall.read(name).contains(SO_PIN), "{name}");
     }
 }
 
