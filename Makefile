@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help deps build demo ceremony-demo serve test crashes test-faults test-instances bench bench-instances deb test-package lint fuzz mutants clean
+.PHONY: help deps build demo ceremony-demo serve test crashes test-faults test-devices test-instances bench bench-instances deb test-package lint fuzz mutants clean
 
 CARGO = cargo
 
@@ -13,6 +13,7 @@ help:
 	@echo 'make test    every test, SoftHSM included'
 	@echo 'make crashes  200 rounds of kill -9 under 64 clients; make test does 20'
 	@echo 'make test-faults  every fault of a key device in every use of it, under load, as a table (ten minutes); FAULTS=write puts it into docs/faults.md; make test tries each kind once'
+	@echo 'make test-devices  what each PKCS #11 module can do that this machine can have, as a table, compared with docs/devices/README.md (root; minutes); DEVICES=write puts it there'
 	@echo 'make test-rotation  a minute of minting and rotating at once, with its numbers, on a machine that does nothing else'
 	@echo 'make test-instances  the serial rule of instances, and the whole ledger, against a model, over 10,000 random histories each (minutes); make test does some hundred'
 	@echo 'make bench   the daemon against what its token can do: a table, and run/bench.json (five minutes, after a release build), on a machine that does nothing else'
@@ -52,6 +53,13 @@ FAULTS = all
 
 test-faults: build
 	HALLMARK_FAULTS=$(FAULTS) $(CARGO) test --locked -p hallmark-tests --test faults -- --nocapture --test-threads 1
+
+DEVICES = all
+
+test-devices: build
+	@scripts/deps devices
+	HALLMARK_DEVICES=$(DEVICES) $(CARGO) test --locked -p hallmark-backends --lib -- --nocapture conformance::devices
+	HALLMARK_DEVICES=$(DEVICES) $(CARGO) test --locked -p hallmark-tests --test devices
 
 test-rotation: deps
 	HALLMARK_ROTATION_SECONDS=60 $(CARGO) test --locked -p hallmark-tests --test fences -- --nocapture

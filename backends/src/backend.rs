@@ -13,11 +13,11 @@ use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 use secrecy::SecretString;
 
 use crate::{
-    config::Waiver,
     error::BackendError,
     exception::Exception,
     reference::{KeyLabel, KeyReference},
     sign_error::SignError,
+    waiver::Waiver,
     wrap_key::{WrapKey, WrapKeyFound, WrapValue},
 };
 
@@ -260,6 +260,8 @@ pub struct Description {
     pub manufacturer: String,
     /// CK_TOKEN_INFO: firmwareVersion.
     pub firmware: String,
+    /// Attributes of a key's history that need not hold in this module, as the configuration says.
+    pub waived: Vec<&'static str>,
 }
 
 impl Description {
@@ -280,6 +282,10 @@ impl fmt::Display for Description {
             ("manufacturer", &self.manufacturer),
             ("firmware", &self.firmware),
         ];
-        fields.iter().filter(|(_, value)| !value.is_empty()).try_for_each(|(name, value)| write!(f, ", {name} {value}"))
+        fields
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .try_for_each(|(name, value)| write!(f, ", {name} {value}"))?;
+        if self.waived.is_empty() { Ok(()) } else { write!(f, ", waived {}", self.waived.join(" ")) }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use crate::Exceptions;
+use crate::{Exceptions, HistoryWaiver, Waiver};
 
 /// Most signing sessions that are opened; each has a thread. A YubiHSM 2 has 16 sessions, large devices thousands.
 pub const SESSIONS_MAX: usize = 64;
@@ -16,20 +16,7 @@ pub const TOKENS_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub enum BackendConfig {
     /// A token behind a PKCS#11 module.
-    Pkcs11 {
-        /// Path of the module (a shared library), which is loaded into this process.
-        module: PathBuf,
-        /// The token's label, without the padding.
-        token_label: String,
-        /// The token's serial, for when labels are not unique.
-        token_serial: Option<String>,
-        /// The user PIN.
-        pin: SecretString,
-        /// Signing sessions, 1 to [`SESSIONS_MAX`]; two more are opened for everything else.
-        sessions: usize,
-        /// Keys that are kept less strictly, each named.
-        exceptions: Exceptions,
-    },
+    Pkcs11(TokenConfig),
     /// Several tokens that hold copies of the same keys.
     Replicated {
         /// The tokens, 2 to [`TOKENS_MAX`], in the order in which keys are made on them.
@@ -51,18 +38,56 @@ impl BackendConfig {
     #[must_use]
     pub fn exceptions(&self) -> Exceptions {
         match self {
-            Self::Pkcs11 { exceptions, .. } => exceptions.clone(),
+            Self::Pkcs11(token) => token.exceptions.clone(),
             Self::Replicated { tokens, .. } => tokens.first().map(|token| token.exceptions.clone()).unwrap_or_default(),
             Self::Software { .. } => Exceptions::default(),
         }
     }
 }
 
+impl BackendConfig {
+    /// Modules of which less is believed, by their paths, each with the attributes of a key's history that need not be true.
+    #[must_use]
+    pub fn module_waivers(&self) -> Vec<(String, String)> {
+        let tokens = match self {
+            Self::Pkcs11(token) => std::slice::from_ref(token),
+            Self::Replicated { tokens, .. } => tokens.as_slice(),
+            Self::Software { .. } => &[],
+        };
+        let of = |module: &ModuleConfig| {
+            let attributes: Vec<_> = module.waived.iter().map(|word| word.attribute()).collect();
+            (module.path.display().to_string(), attributes.join(" "))
+        };
+        let mut waivers: Vec<_> =
+            tokens.iter().map(|token| of(&token.module)).filter(|(_, it)| !it.is_empty()).collect();
+        waivers.dedup();
+        waivers
+    }
+}
+
+/// A module, and what it needs. A process loads it once, so that all of its tokens are reached with the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleConfig {
+    /// Path of the module (a shared library), which is loaded into this process.
+    pub path: PathBuf,
+    /// What C_Initialize is given through its reserved pointer, for modules that read their configuration there, as NSS does.
+    pub arguments: Option<String>,
+    /// What this module says otherwise of the history of keys that were made in it.
+    pub waived: Vec<HistoryWaiver>,
+}
+
+impl<T: Into<PathBuf>> From<T> for ModuleConfig {
+    /// A module that needs nothing more than to be loaded.
+    fn from(path: T) -> Self {
+        Self { path: path.into(), arguments: None, waived: Vec::new() }
+    }
+}
+
 /// One token, and the way into it.
 #[derive(Clone, Debug)]
 pub struct TokenConfig {
-    /// Path of the module (a shared library), which is loaded into this process.
-    pub module: PathBuf,
+    /// The module that it is reached through.
+    pub module: ModuleConfig,
     /// The token's label, without the padding.
     pub label: String,
     /// The token's serial, for when labels are not unique.
@@ -71,7 +96,7 @@ pub struct TokenConfig {
     pub pin: SecretString,
     /// Signing sessions, 1 to [`SESSIONS_MAX`]; two more are opened for everything else.
     pub sessions: usize,
-    /// What need not hold of a key's history in this token.
+    /// What need not hold of the history of a key that was copied into this token, where others hold it, too.
     pub waived: Vec<Waiver>,
     /// Keys that are kept less strictly, each named.
     pub exceptions: Exceptions,
@@ -86,36 +111,6 @@ pub enum Choice {
     LeastLoaded,
     /// The first that serves, in the order of the configuration; the others when it does not.
     Ordered,
-}
-
-/// What a copy may lack that the key has where it was made: some devices write another history into what was copied into them. How a key is guarded
-/// now is waived for keys alone that are named one by one ([`Exceptions`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Waiver {
-    /// CKA_LOCAL: it was generated in this token.
-    Local,
-    /// CKA_ALWAYS_SENSITIVE: it was sensitive since it came to be in this token.
-    AlwaysSensitive,
-    /// CKA_NEVER_EXTRACTABLE: the same of CKA_EXTRACTABLE.
-    NeverExtractable,
-    /// CKA_EXTRACTABLE: it can be wrapped and leave the token. For [`Exception::Wrappable`] alone.
-    Extractable,
-}
-
-impl Waiver {
-    /// Those that are about a key's history.
-    pub const HISTORY: [Self; 3] = [Self::Local, Self::AlwaysSensitive, Self::NeverExtractable];
-
-    /// The attribute, as the specification names it.
-    #[must_use]
-    pub fn attribute(self) -> &'static str {
-        match self {
-            Self::Local => "CKA_LOCAL",
-            Self::AlwaysSensitive => "CKA_ALWAYS_SENSITIVE",
-            Self::NeverExtractable => "CKA_NEVER_EXTRACTABLE",
-            Self::Extractable => "CKA_EXTRACTABLE",
-        }
-    }
 }
 
 /// Whether the caller lets keys live in files. A configuration file alone cannot choose that.

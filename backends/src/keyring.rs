@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use crate::{
     backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrapping},
     choosing::Holders,
-    config::{BackendConfig, Choice, SoftwareKeys, TokenConfig},
+    config::{BackendConfig, Choice, SoftwareKeys},
     crew::Crew,
     error::BackendError,
     holder::{Holder, Opened, Stage},
@@ -83,10 +83,7 @@ impl Keyring {
                 let (crew, keepers) = several::open(tokens, choice, patience)?;
                 Self { crew, keepers: Some(Mutex::new(keepers)), patience, made: Mutex::default() }
             }
-            BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions, exceptions } => {
-                let token = TokenConfig { module, label, serial, pin, sessions, waived: Vec::new(), exceptions };
-                Self::over(name, move || pkcs11::open(token, false), patience)?
-            }
+            BackendConfig::Pkcs11(token) => Self::over(name, move || pkcs11::open(token, false), patience)?,
             BackendConfig::Software { .. } if software_keys == SoftwareKeys::Refused => {
                 return Err(BackendError::SoftwareNotAdmitted);
             }

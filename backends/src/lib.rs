@@ -32,6 +32,7 @@ mod signature;
 mod software;
 mod token;
 mod tried;
+mod waiver;
 mod wrap_key;
 
 #[cfg(test)]
@@ -39,7 +40,7 @@ mod conformance;
 
 pub use backend::{Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrappers};
 pub use class::{ErrorClass, Failure};
-pub use config::{BackendConfig, Choice, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX, TokenConfig, Waiver};
+pub use config::{BackendConfig, Choice, ModuleConfig, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX, TokenConfig};
 pub use error::BackendError;
 pub use exception::{Exception, Exceptions, NamedException};
 pub use keyring::{Done, Health, Keyring};
@@ -51,4 +52,5 @@ pub use sign_error::SignError;
 pub use signature::{Signature, SignatureParts};
 pub use token::{make_throwaway_token, make_trusted_wrap_key, survey};
 pub use tried::Tried;
+pub use waiver::{HistoryWaiver, Waiver};
 pub use wrap_key::{CheckValue, WRAP_KEY_BYTES, WRAP_MECHANISM, WrapKey, WrapKeyFound, WrapValue};

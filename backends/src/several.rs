@@ -402,7 +402,7 @@ impl BackendConfig {
     /// What the one place is called, where there is one.
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Pkcs11 { token_label, .. } => token_label.clone(),
+            Self::Pkcs11(token) => token.label.clone(),
             Self::Software { .. } => "files".to_owned(),
             Self::Replicated { .. } => String::new(),
         }

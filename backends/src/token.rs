@@ -5,6 +5,7 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use crate::{
+    config::ModuleConfig,
     desk::Desk,
     error::BackendError,
     patience::Patience,
@@ -17,8 +18,8 @@ use crate::{
 ///
 /// # Errors
 /// See [`BackendError`].
-pub fn survey(module: &Path, token_label: &str, token_serial: Option<&str>) -> Result<Survey, BackendError> {
-    let (module, label, serial) = (module.to_owned(), token_label.to_owned(), token_serial.map(str::to_owned));
+pub fn survey(module: &ModuleConfig, token_label: &str, token_serial: Option<&str>) -> Result<Survey, BackendError> {
+    let (module, label, serial) = (module.clone(), token_label.to_owned(), token_serial.map(str::to_owned));
     let desk = Desk::open("survey")?;
     desk.run("say what it is", Patience::default().start, move || pkcs11::survey::survey(&module, label, serial), drop)
 }
@@ -44,14 +45,14 @@ pub fn make_throwaway_token(module: &Path, label: &str, pin: &SecretString) -> R
 /// # Errors
 /// See [`BackendError`]; a wrong PIN is tried once.
 pub fn make_trusted_wrap_key(
-    module: &Path,
+    module: &ModuleConfig,
     (token_label, token_serial): (&str, Option<&str>),
     so_pin: &SecretString,
     label: &KeyLabel,
     value: &WrapValue,
 ) -> Result<(), BackendError> {
     let token = (token_label.to_owned(), token_serial.map(str::to_owned));
-    let (module, so_pin, label, value) = (module.to_owned(), so_pin.clone(), label.clone(), value.clone());
+    let (module, so_pin, label, value) = (module.clone(), so_pin.clone(), label.clone(), value.clone());
     let desk = Desk::open("officer")?;
     let make = move || pkcs11::officer::make_trusted(&module, token, &so_pin, &label, &value);
     desk.run("make a trusted wrap key", Patience::default().start, make, drop)

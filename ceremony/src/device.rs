@@ -4,8 +4,8 @@ use std::path::Path;
 
 use hallmark_backends::{
     BackendConfig, BackendError, Description, Exception, Exceptions, Guard, KeyLabel, KeyPurpose, KeyReference,
-    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, WRAP_MECHANISM, Waiver, WrapValue, make_trusted_wrap_key,
-    survey,
+    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapValue,
+    make_trusted_wrap_key, survey,
 };
 use hallmark_policy::{
     hex,
@@ -50,7 +50,7 @@ pub(crate) struct Device {
 
 /// Asks the token what it is, without a log-in, and compares that with the file.
 pub(crate) fn look(place: &DevicePlace) -> Result<Survey, CeremonyError> {
-    let found = survey(&place.module, &place.token, Some(&place.serial))?;
+    let found = survey(&place.module(), &place.token, Some(&place.serial))?;
     if let Some(wanted) = &place.firmware
         && found.description.firmware != *wanted
     {
@@ -122,14 +122,15 @@ impl Device {
     pub(crate) fn open_with(place: &DevicePlace, pin: SecretString) -> Result<Self, CeremonyError> {
         let named = || place.exception.iter().copied().collect::<Exceptions>();
         let (named, exceptions, again) = (named(), named(), pin.clone());
-        let config = BackendConfig::Pkcs11 {
-            module: place.module.clone(),
-            token_label: place.token.clone(),
-            token_serial: Some(place.serial.clone()),
+        let config = BackendConfig::Pkcs11(TokenConfig {
+            module: place.module(),
+            label: place.token.clone(),
+            serial: Some(place.serial.clone()),
             pin,
             sessions: 1,
+            waived: Vec::new(),
             exceptions: exceptions.clone(),
-        };
+        });
         let keyring = Keyring::open_backend(config, SoftwareKeys::Refused)?;
         let description = keyring.describe();
         Ok(Self { keyring, description, pin: again, named, exceptions })
@@ -146,7 +147,7 @@ impl Device {
         let Self { keyring, pin, .. } = self;
         // Nobody else may be logged in to the token.
         drop(keyring);
-        make_trusted_wrap_key(&place.module, (&place.token, Some(&place.serial)), so_pin, label, value)?;
+        make_trusted_wrap_key(&place.module(), (&place.token, Some(&place.serial)), so_pin, label, value)?;
         Self::open_with(place, pin)
     }
 
@@ -228,26 +229,30 @@ impl Device {
         let waived = self.named.waived(expected);
         let differs = |attribute: &str| {
             waived.iter().any(|waiver| waiver.attribute() == attribute)
+                || self.description.waived.contains(&attribute)
                 || (attribute == WRAP_WITH_TRUSTED && waived.contains(&Waiver::Extractable))
         };
         let fact = |guard: Guard| Fact { varies: differs(guard.attribute), ..Fact::same(guard.attribute, guard.value) };
         Ok(guards.into_iter().map(fact).collect())
     }
+}
 
-    /// What it is, as facts: each device says something else.
-    pub(crate) fn facts(&self) -> Vec<Fact> {
-        let Description { kind: _, path, library, token_label, token_serial, manufacturer, firmware } =
-            &self.description;
-        let named = [
-            ("module", path),
-            ("library", library),
-            ("token", token_label),
-            ("serial", token_serial),
-            ("manufacturer", manufacturer),
-            ("firmware", firmware),
-        ];
-        named.into_iter().map(|(name, value)| Fact::varies(name, value)).collect()
+/// What a device is, as facts: each says something else. What of a key's history need not hold in it is what the file says.
+pub(crate) fn facts(description: &Description) -> Vec<Fact> {
+    let Description { kind: _, path, library, token_label, token_serial, manufacturer, firmware, waived } = description;
+    let named = [
+        ("module", path),
+        ("library", library),
+        ("token", token_label),
+        ("serial", token_serial),
+        ("manufacturer", manufacturer),
+        ("firmware", firmware),
+    ];
+    let mut facts: Vec<_> = named.into_iter().map(|(name, value)| Fact::varies(name, value)).collect();
+    if !waived.is_empty() {
+        facts.push(Fact::same("waived", waived.join(" ")));
     }
+    facts
 }
 
 /// The PIN that custodians have together.

@@ -183,6 +183,10 @@ fn wrapping(place: &configured::Device, found: &Survey, findings: &mut Vec<Findi
         let hint = "`hallmark ceremony plan` says whether that is enough for this ceremony";
         findings.push(Finding::look("wrapping", sentence, hint));
     }
+    if !found.description.waived.is_empty() {
+        let sentence = format!("of keys in this module, {} need not hold", found.description.waived.join(" "));
+        findings.push(Finding::look("waive", sentence, "take out of `waive` what the module says as others do"));
+    }
     for NamedException { spki_sha256, because } in &place.exceptions {
         let sentence = format!("the key with SPKI SHA-256 {spki_sha256} {}", because.meaning());
         findings.push(Finding::look(

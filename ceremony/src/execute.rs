@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::{
     book::Book,
     check::{self, Checked},
-    device::{Device, UNATTESTED},
+    device::{self, Device, UNATTESTED},
     digest::{aloud, sha256},
     error::CeremonyError,
     facts::{Done, Fact},
@@ -189,7 +189,7 @@ async fn device(run: &mut Run<'_>, open: &mut Open) -> Result<(), CeremonyError>
         | Task::Quorum(_)
         | Task::WrapKey(_) => {}
     }
-    let mut facts = device.facts();
+    let mut facts = device::facts(&device.description);
     // No device that is reached through PKCS #11 vouches for what it says of its keys.
     facts.push(Fact::same("attestation", UNATTESTED));
     open.device = Some(device);
@@ -259,7 +259,7 @@ async fn transcript(
         policy_sha256: checked.policy().map(|policy| policy.digest().to_string()).unwrap_or_default(),
         rehearsal_sha256: run.foretold.map(|foretold| hex(&foretold.sha256())).unwrap_or_default(),
         attestation,
-        device: open.device.as_ref().map(Device::facts).unwrap_or_default(),
+        device: open.device.as_ref().map(|device| device::facts(&device.description)).unwrap_or_default(),
         witnesses: Transcript::present(ceremony),
         confirmations: run.confirmations.clone(),
         steps: run.done.clone(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::NamedException;
+use hallmark_backends::{HistoryWaiver, ModuleConfig, NamedException};
 use serde::Deserialize;
 
 /// Largest file that is read, in bytes.
@@ -51,6 +51,11 @@ pub struct PolicyTable {
 pub struct DevicePlace {
     /// Path of the PKCS#11 module.
     pub module: PathBuf,
+    /// What the module is given when it is initialised, where it reads its configuration there.
+    pub module_arguments: Option<String>,
+    /// What this module says otherwise of the history of keys that were made in it.
+    #[serde(default)]
+    pub waive: Vec<HistoryWaiver>,
     /// Label of the token.
     pub token: String,
     /// Its serial number.
@@ -69,6 +74,12 @@ pub struct DevicePlace {
 }
 
 impl DevicePlace {
+    /// The module, and what it needs.
+    pub(crate) fn module(&self) -> ModuleConfig {
+        let waived = self.waive.clone();
+        ModuleConfig { path: self.module.clone(), arguments: self.module_arguments.clone(), waived }
+    }
+
     /// The same, with paths that begin at this directory.
     pub(crate) fn from(&self, directory: &Path) -> Self {
         let place = |path: &PathBuf| directory.join(path);

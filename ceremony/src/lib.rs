@@ -101,7 +101,7 @@ pub fn plan(ceremony: &Ceremony) -> Result<Plan, CeremonyError> {
     Ok(Plan {
         steps: steps(&ceremony.task),
         content: checked.preview.clone(),
-        device: survey.as_ref().map(device_facts).unwrap_or_default(),
+        device: survey.as_ref().map(|survey| device::facts(&survey.description)).unwrap_or_default(),
         outputs: outputs.map(|(what, path)| (what, output::shown(&path, &ceremony.directory))).collect(),
         remarks: remarks(ceremony, survey.as_ref()),
     })
@@ -128,7 +128,7 @@ pub fn run(
         if let Ok(policy) = checked.policy() {
             facts.push(Fact::varies("policy-sha256", policy.digest()));
         }
-        facts.extend(survey.as_ref().map(device_facts).unwrap_or_default());
+        facts.extend(survey.as_ref().map(|survey| device::facts(&survey.description)).unwrap_or_default());
         before.done(facts, None).await?;
         before.begin("rehearse", None).await?;
         let foretold = rehearse::rehearse(ceremony, program)?;
@@ -142,19 +142,6 @@ pub fn run(
     })
 }
 
-fn device_facts(survey: &Survey) -> Vec<Fact> {
-    let description = &survey.description;
-    let named = [
-        ("module", &description.path),
-        ("library", &description.library),
-        ("token", &description.token_label),
-        ("serial", &description.token_serial),
-        ("manufacturer", &description.manufacturer),
-        ("firmware", &description.firmware),
-    ];
-    named.into_iter().map(|(name, value)| Fact::varies(name, value)).collect()
-}
-
 fn remarks(ceremony: &Ceremony, survey: Option<&Survey>) -> Vec<String> {
     let mut remarks = Vec::new();
     if let Some(Survey { pin: PinState { count_low: true, .. }, .. }) = survey {
@@ -162,6 +149,9 @@ fn remarks(ceremony: &Ceremony, survey: Option<&Survey>) -> Vec<String> {
     }
     if ceremony.witnesses.is_empty() {
         remarks.push("the file names no witness: it can be run with --unattended only".to_owned());
+    }
+    if let Some(waived) = survey.map(|survey| &survey.description.waived).filter(|waived| !waived.is_empty()) {
+        remarks.push(format!("the file waives {} of every key in this module", waived.join(" ")));
     }
     if let KeyPurpose::Wrappable(by) = ceremony.task.purpose() {
         remarks.push(wrappable(by).to_owned());

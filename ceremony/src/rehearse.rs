@@ -166,9 +166,11 @@ pub async fn rehearse_here(ceremony: &Ceremony, scratch: &Path) -> Result<Foreto
         make_throwaway_token(&ceremony.rehearsal_module, TOKEN, &pin)?;
         let pin_file = scratch.join("pin");
         output::create(&pin_file, pin.expose_secret().as_bytes(), output::SECRET)?;
-        let survey = hallmark_backends::survey(&ceremony.rehearsal_module, TOKEN, None)?;
+        let survey = hallmark_backends::survey(&ceremony.rehearsal_module.as_path().into(), TOKEN, None)?;
         own.device = Some(DevicePlace {
             module: ceremony.rehearsal_module.clone(),
+            module_arguments: None,
+            waive: ceremony.device.iter().flat_map(|place| place.waive.clone()).collect(),
             token: TOKEN.to_owned(),
             serial: survey.description.token_serial,
             firmware: None,

@@ -18,12 +18,12 @@ use hallmark_tlog::note::SignerKey;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-pub use self::backend::{BackendTable, ChoiceWord, ReplicaTable, WaiverWord};
+pub use self::backend::{BackendTable, ChoiceWord, ReplicaTable};
 use crate::secret::{SecretSource, read_private};
 
 pub use ceremony::CeremonyTable;
 pub use error::ConfigError;
-pub use hallmark_backends::NamedException;
+pub use hallmark_backends::{HistoryWaiver, NamedException};
 
 /// How long request ids are kept if the configuration does not say.
 const RETENTION_DEFAULT: Span = Span::from_secs(86_400);

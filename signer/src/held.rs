@@ -75,13 +75,9 @@ fn compare(keyring: &Keyring, told: &ToldKey, exceptions: &Exceptions, held: &mu
 /// The token in which keys are made: copies of them in others may lack their history. Beside a daemon that serves, sessions may be few.
 fn where_keys_are_made(backend: BackendConfig) -> BackendConfig {
     match backend {
-        BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions: _, exceptions } => {
-            BackendConfig::Pkcs11 { module, token_label, token_serial, pin, sessions: 1, exceptions }
-        }
+        BackendConfig::Pkcs11(token) => BackendConfig::Pkcs11(TokenConfig { sessions: 1, ..token }),
         BackendConfig::Replicated { tokens, choice } => match tokens.first().cloned() {
-            Some(TokenConfig { module, label, serial, pin, sessions: _, waived: _, exceptions }) => {
-                BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions: 1, exceptions }
-            }
+            Some(token) => BackendConfig::Pkcs11(TokenConfig { sessions: 1, ..token }),
             None => BackendConfig::Replicated { tokens, choice },
         },
         software @ BackendConfig::Software { .. } => software,

@@ -223,7 +223,7 @@ async fn start(
     report: &mut StartReport,
 ) -> Result<Core, StartError> {
     let software = matches!(backend, BackendConfig::Software { .. });
-    let exceptions = backend.exceptions().all();
+    let (exceptions, waivers) = (backend.exceptions().all(), backend.module_waivers());
     let keyring = Keyring::open_backend(backend, options.software_keys).map_err(Box::new)?;
     let clock = ClockGuard::new(options.clock, recovery.last_entry_at, recovery.clock_distrusted);
     let backends = keyring.describe_all();
@@ -232,6 +232,10 @@ async fn start(
         let why = token.away?;
         Some(format!("token {} is away: {why}; what it holds is signed with by the others", token.name))
     }));
+    for (module, waived) in waivers {
+        tracing::warn!(module, waived, "less is believed about the history of keys that are made in this module");
+        report.lines.push(format!("waived: of a key that is made in the module {module}, {waived} need not be true"));
+    }
     for (key, exception) in exceptions {
         let meaning = exception.meaning();
         tracing::warn!(%key, because = exception.name(), "a key that is kept less strictly than CA keys are");

@@ -1,10 +1,12 @@
+use std::fs;
+
 use cryptoki::session::UserType;
 use hallmark_policy::key::{KeyKind, SignatureAlgorithm};
 use hallmark_test_token::{MODULE, PIN, SO_PIN, Token};
 
 use super::{Place, World, request};
 use crate::{
-    BackendConfig, BackendError, Keyring, PinState, SESSIONS_MAX, SoftwareKeys,
+    BackendConfig, BackendError, Keyring, ModuleConfig, PinState, SESSIONS_MAX, SoftwareKeys, TokenConfig,
     pkcs11::access::{Access, Mode},
     survey,
 };
@@ -13,7 +15,7 @@ use crate::{
 fn a_wrong_pin_is_refused_and_never_tried_again() {
     let token = Token::make("pin");
     let wrong = "00000000";
-    let access = Access::new(MODULE.as_ref(), token.label().to_owned(), None, wrong.into()).unwrap();
+    let access = Access::new(&MODULE.into(), token.label().to_owned(), None, wrong.into()).unwrap();
     let refused = access.session(Mode::Read).unwrap_err();
     assert!(matches!(refused, BackendError::WrongPin { .. }), "{refused}");
     assert!(!refused.to_string().contains(wrong));
@@ -41,14 +43,15 @@ fn a_token_is_chosen_by_label_and_serial_and_never_guessed() {
     let first = Token::make("twins");
     let second = Token::make_labelled(first.label());
     let open = |label: &str, serial: Option<&str>| {
-        let config = BackendConfig::Pkcs11 {
+        let config = BackendConfig::Pkcs11(TokenConfig {
             module: MODULE.into(),
-            token_label: label.to_owned(),
-            token_serial: serial.map(str::to_owned),
+            label: label.to_owned(),
+            serial: serial.map(str::to_owned),
             pin: PIN.into(),
             sessions: 1,
+            waived: Vec::new(),
             exceptions: crate::Exceptions::default(),
-        };
+        });
         Keyring::open_backend(config, SoftwareKeys::Refused)
     };
     let error = open(first.label(), None).unwrap_err();
@@ -64,7 +67,7 @@ fn a_token_is_chosen_by_label_and_serial_and_never_guessed() {
 #[test]
 fn a_token_says_what_it_is_and_can_to_whoever_asks_without_a_log_in() {
     let token = Token::make("survey");
-    let ask = || survey(MODULE.as_ref(), token.label(), Some(token.serial())).unwrap();
+    let ask = || survey(&MODULE.into(), token.label(), Some(token.serial())).unwrap();
     let before = ask();
     assert_eq!((before.description.token_serial.as_str(), before.description.kind), (token.serial(), "pkcs11"));
     assert_eq!(before.kinds, KeyKind::ALL);
@@ -74,8 +77,8 @@ fn a_token_says_what_it_is_and_can_to_whoever_asks_without_a_log_in() {
     let place = Place::Token(token);
     place.open(PIN).unwrap().generate(&request("seen", KeyKind::EcdsaP384)).unwrap();
     let Place::Token(token) = &place else { unreachable!() };
-    assert_eq!(survey(MODULE.as_ref(), token.label(), None).unwrap().labels, ["seen"]);
-    let error = survey(MODULE.as_ref(), "no such token", None).unwrap_err();
+    assert_eq!(survey(&MODULE.into(), token.label(), None).unwrap().labels, ["seen"]);
+    let error = survey(&MODULE.into(), "no such token", None).unwrap_err();
     assert!(matches!(error, BackendError::TokenNotFound { .. }), "{error}");
 }
 
@@ -87,7 +90,7 @@ fn a_configuration_that_cannot_work_is_refused_in_words() {
         assert!(matches!(error, BackendError::Configuration { .. }), "{error}");
     }
     for module in ["/nowhere/module.so", "/etc/hostname"] {
-        let error = Access::new(module.as_ref(), "token".to_owned(), None, PIN.into()).map(drop).unwrap_err();
+        let error = Access::new(&module.into(), "token".to_owned(), None, PIN.into()).map(drop).unwrap_err();
         assert!(matches!(&error, BackendError::Module { .. }) && error.to_string().contains(module), "{error}");
     }
 }
@@ -160,4 +163,23 @@ fn a_pin_is_changed_once_and_the_one_before_opens_nothing_any_more() {
     assert!(matches!(error, BackendError::WrongPin { .. }), "{error}");
     let keyring = place.open("fresh-74629184").unwrap();
     keyring.open(&key.reference, key.public.digest()).unwrap();
+}
+
+#[test]
+fn a_module_is_started_once_with_the_arguments_that_are_configured() {
+    let directory = tempfile::tempdir().unwrap();
+    let module = directory.path().join("module.so");
+    fs::copy(MODULE, &module).unwrap();
+    let with = |arguments: Option<&str>| {
+        let module = ModuleConfig { arguments: arguments.map(str::to_owned), ..module.as_path().into() };
+        Access::new(&module, "token".to_owned(), None, PIN.into()).map(drop)
+    };
+    // SoftHSM takes none, and says so when it is given some.
+    let error = with(Some("configdir='/nowhere'")).unwrap_err();
+    assert!(matches!(&error, BackendError::Module { detail, .. } if detail.contains("arguments")), "{error}");
+    let error = with(Some("a\0b")).unwrap_err();
+    assert!(matches!(&error, BackendError::Configuration { detail } if detail.contains("zero byte")), "{error}");
+    with(None).unwrap();
+    let error = with(Some("configdir='/nowhere'")).unwrap_err();
+    assert!(matches!(&error, BackendError::Configuration { detail } if detail.contains("other arguments")), "{error}");
 }

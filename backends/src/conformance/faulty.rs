@@ -11,8 +11,8 @@ use hallmark_test_token::{PIN, Token};
 
 use super::{message, request};
 use crate::{
-    BackendConfig, BackendError, ErrorClass, Keyring, NewKey, SignError, Signature, SoftwareKeys, patience::Patience,
-    tried::Tried,
+    BackendConfig, BackendError, ErrorClass, Keyring, NewKey, SignError, Signature, SoftwareKeys, TokenConfig,
+    patience::Patience, tried::Tried,
 };
 
 /// How long a test waits for what should happen.
@@ -121,14 +121,15 @@ pub(super) fn open(
     sessions: usize,
     patience: Patience,
 ) -> Result<Keyring, BackendError> {
-    let config = BackendConfig::Pkcs11 {
-        module: device.module(),
-        token_label: token.label().to_owned(),
-        token_serial: None,
+    let config = BackendConfig::Pkcs11(TokenConfig {
+        module: device.module().into(),
+        label: token.label().to_owned(),
+        serial: None,
         pin: PIN.into(),
         sessions,
+        waived: Vec::new(),
         exceptions: crate::Exceptions::default(),
-    };
+    });
     Keyring::open_patiently(config, SoftwareKeys::Refused, patience)
 }
 

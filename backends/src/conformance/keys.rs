@@ -148,7 +148,7 @@ fn a_twin_without_the_key_itself_signs_nothing() {
 fn a_label_is_given_once() {
     for world in World::all("label") {
         world.key("issuer", KeyKind::EcdsaP256);
-        let error = world.keyring.generate(&request("issuer", KeyKind::Ed25519)).unwrap_err();
+        let error = world.keyring.generate(&request("issuer", KeyKind::EcdsaP384)).unwrap_err();
         assert!(matches!(error, BackendError::LabelTaken { .. }), "{error}");
         assert_eq!(world.keyring.list().unwrap().len(), 1);
     }

@@ -423,5 +423,5 @@ fn a_device_is_asked_by_as_many_sessions_as_it_has_at_its_own_pace() {
 }
 
 fn access(world: &Faulty, token: &str, pin: &str) -> Access {
-    Access::new(&world.device.module(), token.to_owned(), None, pin.into()).unwrap()
+    Access::new(&world.device.module().into(), token.to_owned(), None, pin.into()).unwrap()
 }

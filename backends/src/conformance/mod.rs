@@ -3,7 +3,9 @@
 //!
 //! Where the environment names another module (`HALLMARK_TEST_MODULE`, see [`Token::other`]), what holds over every backend is shown over that one, too.
 
+mod abilities;
 mod device;
+mod devices;
 mod faulty;
 mod keys;
 mod ladder;
@@ -14,17 +16,18 @@ mod tokens;
 mod wrapping;
 
 use std::{
+    env,
     sync::mpsc,
     time::{Duration, Instant},
 };
 
 use hallmark_policy::key::{KeyKind, SignatureAlgorithm, SpkiDigest};
-use hallmark_test_token::{PIN, Token};
+use hallmark_test_token::{OTHER_IS_FRESH, PIN, Token};
 use tempfile::TempDir;
 
 use crate::{
-    BackendConfig, BackendError, KeyLabel, KeyPurpose, KeyRequest, Keyring, NewKey, SignError, Signature, SoftwareKeys,
-    signature::Message,
+    BackendConfig, BackendError, KeyLabel, KeyPurpose, KeyRequest, Keyring, ModuleConfig, NewKey, SignError, Signature,
+    SoftwareKeys, Survey, TokenConfig, signature::Message, survey,
 };
 
 /// Longer than any signature takes, so that a deadline that is not meant to pass does not.
@@ -45,7 +48,11 @@ impl World {
     /// Every backend: keys in files, SoftHSM, and the other module if there is one.
     fn all(name: &str) -> Vec<Self> {
         let other = Token::other().map(|token| Self::at(Place::Token(token)));
-        [Self::software(), Self::softhsm(name)].into_iter().chain(other).collect()
+        match other {
+            // It is tried for its own sake.
+            Some(other) if env::var_os(OTHER_IS_FRESH).is_some() => vec![other],
+            other => [Self::software(), Self::softhsm(name)].into_iter().chain(other).collect(),
+        }
     }
 
     fn software() -> Self {
@@ -79,6 +86,11 @@ impl World {
         sign(&self.keyring, message(key.public.digest(), algorithm), AMPLE)
     }
 
+    /// The kinds of keys that it makes.
+    fn kinds(&self) -> Vec<KeyKind> {
+        self.place.survey().map_or_else(|| KeyKind::ALL.to_vec(), |survey| survey.kinds)
+    }
+
     fn key_uses(&self) -> u64 {
         self.keyring.health().unwrap().key_uses
     }
@@ -89,22 +101,36 @@ impl Place {
         Keyring::open_backend(self.config(secret, 1), SoftwareKeys::Admitted)
     }
 
+    /// What the token says of itself; files say nothing.
+    fn survey(&self) -> Option<Survey> {
+        match self {
+            Self::Token(token) => Some(survey(&module(token), token.label(), None).unwrap()),
+            Self::Directory(_) => None,
+        }
+    }
+
     fn config(&self, secret: &str, sessions: usize) -> BackendConfig {
         match self {
-            Self::Token(token) => BackendConfig::Pkcs11 {
-                module: token.module().into(),
-                token_label: token.label().to_owned(),
-                token_serial: None,
+            Self::Token(token) => BackendConfig::Pkcs11(TokenConfig {
+                module: module(token),
+                label: token.label().to_owned(),
+                serial: None,
                 // What is right for SoftHSM stands for what is right.
                 pin: if secret == PIN { token.pin() } else { secret }.into(),
                 sessions,
+                waived: Vec::new(),
                 exceptions: crate::Exceptions::default(),
-            },
+            }),
             Self::Directory(directory) => {
                 BackendConfig::Software { directory: directory.path().join("keys"), passphrase: secret.into() }
             }
         }
     }
+}
+
+/// The module of a token, with what it is given.
+fn module(token: &Token) -> ModuleConfig {
+    ModuleConfig { arguments: token.arguments().map(str::to_owned), ..token.module().into() }
 }
 
 fn request(label: &str, kind: KeyKind) -> KeyRequest {

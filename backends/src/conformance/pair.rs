@@ -60,7 +60,7 @@ impl Unopened {
 
     pub(super) fn config(&self, pins: [&str; 2]) -> BackendConfig {
         let token = |at: usize, (label, serial): (&str, &str)| TokenConfig {
-            module: self.devices[if self.one_module { 0 } else { at }].module(),
+            module: self.devices[if self.one_module { 0 } else { at }].module().into(),
             label: label.to_owned(),
             serial: Some(serial.to_owned()),
             pin: pins[at].into(),

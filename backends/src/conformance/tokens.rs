@@ -18,7 +18,10 @@ use super::{
     pair::{Pair, Unopened},
     request, sign,
 };
-use crate::{BackendError, Choice, Everywhere, SignError, Tried, Waiver};
+use crate::{
+    BackendConfig, BackendError, Choice, Everywhere, HistoryWaiver, KeyPurpose, Keyring, ModuleConfig, SignError,
+    SoftwareKeys, TokenConfig, Tried, Waiver,
+};
 
 /// CKA_EXTRACTABLE, CKA_LOCAL.
 const EXTRACTABLE: u64 = 0x162;
@@ -255,6 +258,42 @@ fn a_copy_that_is_less_strictly_kept_signs_nothing_and_only_its_history_can_be_w
         assert_eq!(pair.keys(), [1, usize::from(signs)], "{changed:?} {waived:?}");
         pair.under_load(|more| more());
         assert_eq!(pair.signed()[1] > 0, signs);
+    }
+}
+
+#[test]
+fn of_a_key_in_a_module_its_history_alone_is_waived_and_only_what_is_named() {
+    for (changed, waived, found) in [
+        ((LOCAL, false), Vec::new(), Some("CKA_LOCAL")),
+        ((LOCAL, false), vec![HistoryWaiver::NeverExtractable], Some("CKA_LOCAL")),
+        ((LOCAL, false), vec![HistoryWaiver::Local], None),
+        ((EXTRACTABLE, true), vec![HistoryWaiver::Local, HistoryWaiver::NeverExtractable], Some("CKA_EXTRACTABLE")),
+    ] {
+        let pair = Unopened::new("module-waiver").with_one_copy();
+        let copies = &pair.tokens.1;
+        assert_eq!(copies.replicate_with(&[changed]), 2);
+        let module = ModuleConfig { waived: waived.clone(), ..pair.devices[1].module().into() };
+        let token = TokenConfig {
+            module,
+            label: copies.label().to_owned(),
+            serial: Some(copies.serial().to_owned()),
+            pin: PIN.into(),
+            sessions: 1,
+            waived: Vec::new(),
+            exceptions: crate::Exceptions::default(),
+        };
+        let keyring = Keyring::open_backend(BackendConfig::Pkcs11(token), SoftwareKeys::Refused).unwrap();
+        let told = keyring.describe().to_string();
+        assert_eq!(told.contains("waived CKA_LOCAL"), waived.contains(&HistoryWaiver::Local), "{told}");
+        let opened = keyring.open(&pair.key.reference, pair.key.public.digest());
+        let inspected = keyring.inspect(&pair.key.reference, KeyPurpose::Epoch);
+        for answer in [opened, inspected] {
+            match (answer, found) {
+                (Ok(public), None) => assert_eq!(public, pair.key.public),
+                (Err(BackendError::WrongAttribute { attribute, .. }), Some(wrong)) => assert_eq!(attribute, wrong),
+                (answer, _) => panic!("{changed:?} {waived:?}: {answer:?}"),
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use hallmark_test_token::{MODULE, PIN, SO_PIN, Token};
 
 use crate::{
     BackendConfig, BackendError, Exception, Exceptions, KeyLabel, KeyPurpose, KeyRequest, Keyring, NewKey,
-    SoftwareKeys, WrapKey, WrapValue, Wrappers, make_trusted_wrap_key, survey,
+    SoftwareKeys, TokenConfig, WrapKey, WrapValue, Wrappers, make_trusted_wrap_key, survey,
 };
 
 /// A token with its keyring, and the exceptions that are made of its keys.
@@ -28,14 +28,15 @@ impl Held {
 
     fn open(token: Token) -> Self {
         let exceptions = Exceptions::default();
-        let config = BackendConfig::Pkcs11 {
+        let config = BackendConfig::Pkcs11(TokenConfig {
             module: MODULE.into(),
-            token_label: token.label().to_owned(),
-            token_serial: None,
+            label: token.label().to_owned(),
+            serial: None,
             pin: PIN.into(),
             sessions: 1,
+            waived: Vec::new(),
             exceptions: exceptions.clone(),
-        };
+        });
         let keyring = Keyring::open_backend(config, SoftwareKeys::Refused).unwrap();
         Self { token, keyring, exceptions }
     }
@@ -201,7 +202,7 @@ fn whoever_is_logged_in_and_has_a_backup_brings_nothing_out_of_it_with_the_wrap_
             let Held { token, keyring, .. } = held;
             drop(keyring);
             let place = (token.label(), Some(token.serial()));
-            make_trusted_wrap_key(MODULE.as_ref(), place, &SO_PIN.into(), &wrap, &value(5)).unwrap();
+            make_trusted_wrap_key(&MODULE.into(), place, &SO_PIN.into(), &wrap, &value(5)).unwrap();
             held = Held::open(token);
         } else {
             held.keyring.make_wrap_key(&wrap, &value(5)).unwrap();
@@ -304,6 +305,6 @@ fn keys_in_files_are_not_wrapped() {
 #[test]
 fn a_token_says_whether_it_wraps() {
     let token = Token::make("able");
-    let found = survey(token.module(), token.label(), None).unwrap();
+    let found = survey(&token.module().into(), token.label(), None).unwrap();
     assert!(found.wrapping.wraps && found.wrapping.unwraps);
 }

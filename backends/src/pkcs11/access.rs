@@ -1,11 +1,8 @@
 //! The way into a token: which one it is, and sessions that are logged in.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use cryptoki::{
@@ -17,7 +14,7 @@ use hallmark_policy::key::SpkiDigest;
 use secrecy::SecretString;
 
 use super::{failure::failed, module::Module, session::TokenSession};
-use crate::{config::Waiver, error::BackendError, exception::Exceptions};
+use crate::{config::ModuleConfig, error::BackendError, exception::Exceptions, waiver::Waiver};
 
 /// A token, as the configuration names it, and the PIN to it.
 pub(crate) struct Access {
@@ -29,6 +26,8 @@ pub(crate) struct Access {
     opening: Mutex<Opening>,
     /// The PIN was refused: nobody tries again.
     pin_refused: AtomicBool,
+    /// What the module says otherwise of the history of keys that were made in it.
+    waived: Vec<Waiver>,
     /// Where other tokens hold the same keys: what need not hold of a copy's history. None where it is the only one.
     beside: Option<Vec<Waiver>>,
     /// Keys that are kept less strictly.
@@ -51,7 +50,7 @@ pub(crate) enum Mode {
 
 impl Access {
     pub(crate) fn new(
-        module: &Path,
+        module: &ModuleConfig,
         label: String,
         serial: Option<String>,
         pin: SecretString,
@@ -63,6 +62,7 @@ impl Access {
             pin,
             opening: Mutex::default(),
             pin_refused: AtomicBool::new(false),
+            waived: module.waived.iter().map(|word| Waiver::from(*word)).collect(),
             beside: None,
             exceptions: Exceptions::default(),
         })
@@ -79,14 +79,19 @@ impl Access {
         Self { exceptions, ..self }
     }
 
-    /// What somebody said need not hold of this key.
+    /// What need not hold of any key that is made here.
+    pub(super) fn waived_of_all(&self) -> &[Waiver] {
+        &self.waived
+    }
+
+    /// What need not hold of this key where it was made.
     pub(super) fn excepted(&self, key: SpkiDigest) -> Vec<Waiver> {
-        self.exceptions.waived(key)
+        [self.exceptions.waived(key), self.waived.clone()].concat()
     }
 
     /// What need not hold of this key here.
     pub(super) fn waived(&self, key: SpkiDigest) -> Vec<Waiver> {
-        let mut waived = self.exceptions.waived(key);
+        let mut waived = self.excepted(key);
         waived.extend(self.beside.iter().flatten());
         waived
     }
@@ -117,7 +122,7 @@ impl Access {
             && opening.succeeded
             && self.module.life.is_over(error)
             && !self.module.serves_others(self)
-            && self.module.life.renew(&self.module.context, life)
+            && self.module.life.renew(&self.module.context, self.module.arguments.as_ref(), life)
         {
             session = self.open_session(mode);
         }
@@ -172,13 +177,12 @@ impl Access {
 
     /// The slot of the one token that has the configured label and serial. Slots renumber, so it is looked up each time.
     pub(super) fn token(&self) -> Result<(Slot, TokenInfo), BackendError> {
-        let context = &self.module.context;
-        let slots = self.module.calls.slots_with_token().map_err(failed)?;
+        let slots = self.module.slots_with_token().map_err(failed)?;
         let mut present = Vec::new();
         let mut fitting = Vec::new();
         let mut silent = None;
         for slot in slots {
-            let token = match context.get_token_info(slot) {
+            let token = match self.module.token_info(slot) {
                 Ok(token) => token,
                 // What is in this slot is no token of ours.
                 Err(Error::Pkcs11(RvError::TokenNotPresent | RvError::TokenNotRecognized, _)) => continue,

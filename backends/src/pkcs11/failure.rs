@@ -5,7 +5,7 @@ use cryptoki::error::{Error, RvError};
 use crate::{class::Failure, error::BackendError};
 
 /// Sorts an error of a module. What is not known is a device that is broken.
-pub(super) fn failed(error: Error) -> BackendError {
+pub(crate) fn failed(error: Error) -> BackendError {
     let Error::Pkcs11(answer, function) = error else {
         let answer = error.to_string();
         return BackendError::Broken { failure: Failure { call: "the module".to_owned(), answer } };

@@ -1,7 +1,7 @@
 //! Keys in a token behind a PKCS #11 module.
 
 pub(crate) mod access;
-mod failure;
+pub(crate) mod failure;
 mod module;
 pub(crate) mod objects;
 pub(crate) mod officer;
@@ -31,7 +31,6 @@ use secrecy::SecretString;
 use self::{
     access::{Access, Mode},
     failure::failed,
-    module::Module,
     session::TokenSession,
     signer::SessionSigner,
 };
@@ -41,6 +40,7 @@ use crate::{
     error::BackendError,
     holder::Opened,
     reference::{KeyLabel, KeyReference},
+    waiver::Waiver,
 };
 
 /// Random bytes of a new key's CKA_ID.
@@ -103,7 +103,8 @@ impl Device {
     fn generate_once(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
         self.sweep();
         let begun = Cell::new(None);
-        let made = self.anchored(|session| generate_pair(session, request, &begun));
+        let waived = self.access.waived_of_all();
+        let made = self.anchored(|session| generate_pair(session, request, waived, &begun));
         if made.is_err()
             && let Some(reference) = begun.take()
         {
@@ -226,10 +227,9 @@ impl Backend for Device {
     }
 
     fn describe(&self) -> Description {
-        let module = &self.access.module;
-        let _inside = module.life.enter();
+        let _inside = self.access.module.life.enter();
         let token = self.access.token().ok().map(|(_, token)| token);
-        describe(module, token.as_ref())
+        describe(&self.access, token.as_ref())
     }
 
     fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
@@ -259,7 +259,8 @@ impl Backend for Device {
 }
 
 /// What module and token say they are; of a token that does not answer, nothing.
-fn describe(module: &Module, token: Option<&TokenInfo>) -> Description {
+fn describe(access: &Access, token: Option<&TokenInfo>) -> Description {
+    let module = &access.module;
     let library = module.context.get_library_info();
     let of_token = |value: fn(&TokenInfo) -> String| token.map(value).unwrap_or_default();
     Description {
@@ -272,6 +273,7 @@ fn describe(module: &Module, token: Option<&TokenInfo>) -> Description {
         token_serial: of_token(|token| token.serial_number().to_owned()),
         manufacturer: of_token(|token| format!("{} {}", token.manufacturer_id(), token.model())),
         firmware: of_token(|token| token.firmware_version().to_string()),
+        waived: access.waived_of_all().iter().map(|waiver| waiver.attribute()).collect(),
     }
 }
 
@@ -316,6 +318,7 @@ fn in_session<T>(
 fn generate_pair(
     session: &Session,
     request: &KeyRequest,
+    waived: &[Waiver],
     begun: &Cell<Option<KeyReference>>,
 ) -> Result<NewKey, BackendError> {
     if objects::has_label(session, &request.label)? {
@@ -327,7 +330,7 @@ fn generate_pair(
     begun.set(Some(reference.clone()));
     make(session, &id, request)?;
     let found = objects::find_unproven(session, &reference)?;
-    objects::check_made(session, &found, &reference, request.purpose, &[])?;
+    objects::check_made(session, &found, &reference, request.purpose, waived)?;
     let public = found.public;
     if public.kind() != request.kind {
         return Err(BackendError::WrongAttribute {

@@ -2,20 +2,27 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
-use cryptoki::context::Pkcs11;
+use cryptoki::{
+    context::Pkcs11,
+    error::Error,
+    mechanism::Mechanism,
+    object::ObjectHandle,
+    session::Session,
+    slot::{Slot, TokenInfo},
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     access::Access,
-    raw::RawCalls,
+    raw::{Arguments, RawCalls},
     renewal::{Life, initialize},
 };
-use crate::error::BackendError;
+use crate::{config::ModuleConfig, error::BackendError};
 
 /// Modules by canonical path. PKCS #11 has one state per process: who finalises it, ends everybody's sessions. So nobody
 /// does but [`Life::renew`], when they are dead anyway; the end of the process closes them.
@@ -25,7 +32,10 @@ static MODULES: Mutex<BTreeMap<PathBuf, Arc<Module>>> = Mutex::new(BTreeMap::new
 pub(super) struct Module {
     pub(super) path: PathBuf,
     pub(super) context: Pkcs11,
-    pub(super) calls: RawCalls,
+    /// None where the module gives no second way to the instance that is initialised.
+    calls: Option<RawCalls>,
+    /// What it is initialised with, each time.
+    pub(super) arguments: Option<Arguments>,
     pub(super) life: Life,
     proof: hmac::Key,
     proven: Mutex<BTreeMap<String, hmac::Tag>>,
@@ -35,22 +45,30 @@ pub(super) struct Module {
 
 impl Module {
     /// Loads and initialises a module, or gives the one that is loaded already.
-    pub(super) fn load(path: &Path) -> Result<Arc<Self>, BackendError> {
-        let refused = |detail: String| BackendError::Module { module: path.to_owned(), detail };
+    pub(super) fn load(config: &ModuleConfig) -> Result<Arc<Self>, BackendError> {
+        let path = &config.path;
+        let refused = |detail: String| BackendError::Module { module: path.clone(), detail };
+        let arguments = config.arguments.as_deref().map(Arguments::new).transpose()?;
         let path = path.canonicalize().map_err(|error| refused(error.to_string()))?;
         let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = modules.get(&path) {
-            return Ok(Arc::clone(module));
+            if module.arguments == arguments {
+                return Ok(Arc::clone(module));
+            }
+            let detail = format!("the module `{}` is loaded already, with other arguments", path.display());
+            return Err(BackendError::Configuration { detail });
         }
         let context = Pkcs11::new(&path).map_err(|error| refused(error.to_string()))?;
-        initialize(&context).map_err(|error| refused(error.to_string()))?;
+        initialize(&context, arguments.as_ref()).map_err(|error| refused(error.to_string()))?;
         let calls = RawCalls::load(&path).map_err(|error| refused(error.to_string()))?;
+        let calls = Some(calls).filter(|calls| !calls.are_of_another_instance());
         let proof = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map_err(|_| BackendError::Library { operation: "draw a random key" })?;
         let module = Arc::new(Self {
             path: path.clone(),
             context,
             calls,
+            arguments,
             life: Life::new(),
             proof,
             proven: Mutex::default(),
@@ -58,6 +76,30 @@ impl Module {
         });
         modules.insert(path, Arc::clone(&module));
         Ok(module)
+    }
+
+    /// The slots that hold a token.
+    pub(super) fn slots_with_token(&self) -> Result<Vec<Slot>, Error> {
+        self.calls.as_ref().map_or_else(|| self.context.get_slots_with_token(), RawCalls::slots_with_token)
+    }
+
+    /// What the token in a slot says of itself.
+    pub(super) fn token_info(&self, slot: Slot) -> Result<TokenInfo, Error> {
+        self.calls.as_ref().map_or_else(|| self.context.get_token_info(slot), |calls| calls.token_info(slot))
+    }
+
+    /// Signs `data`. After an error the session may be in the middle of an operation: drop it.
+    pub(super) fn sign(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        data: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        match &self.calls {
+            Some(calls) => calls.sign(session, mechanism, key, data),
+            None => session.sign(mechanism, key, data),
+        }
     }
 
     /// A token is used through it.

@@ -10,10 +10,10 @@ use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
 use super::{access::is_user, failure::failed, template};
 use crate::{
     backend::{Guard, KeyPurpose},
-    config::Waiver,
     encoding,
     error::BackendError,
     reference::{KeyLabel, KeyReference, KeyReferenceError},
+    waiver::Waiver,
 };
 
 /// Most private keys that are listed.

@@ -1,7 +1,5 @@
 //! What only a token's security officer can do: mark a wrap key as trusted. Whoever asks has nobody logged in to the token in this process.
 
-use std::path::Path;
-
 use cryptoki::{error::Error, object::Attribute, session::UserType, slot::TokenInfo};
 use secrecy::SecretString;
 
@@ -11,14 +9,14 @@ use super::{
     failure::failed,
     wrapping::{self, Direction},
 };
-use crate::{error::BackendError, reference::KeyLabel, wrap_key::WrapValue};
+use crate::{config::ModuleConfig, error::BackendError, reference::KeyLabel, wrap_key::WrapValue};
 
 /// Makes a trusted wrap key of this value. The PIN is tried once, and not at all where that could lock it.
 ///
 /// An officer sees and makes public objects alone (PKCS #11 v2.40, section 2.4), so that CKA_PRIVATE of the key is false: whoever reaches the device
 /// can use it without a PIN. The device guards its value; and what it wrapped is guarded by its direction, since it unwraps nothing.
 pub(crate) fn make_trusted(
-    module: &Path,
+    module: &ModuleConfig,
     (token, serial): (String, Option<String>),
     so_pin: &SecretString,
     label: &KeyLabel,

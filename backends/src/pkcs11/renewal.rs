@@ -18,7 +18,7 @@ use cryptoki::{
     error::{Error, RvError},
 };
 
-use super::failure::failed;
+use super::{failure::failed, raw::Arguments};
 use crate::{backoff::Backoff, error::BackendError};
 
 /// How soon a module that was renewed in vain is renewed again, at first and at most.
@@ -77,7 +77,7 @@ impl Life {
 
     /// Ends this life of the module and begins another, unless somebody did so since `seen`, or it was tried in vain a
     /// moment ago. Whether it is worth asking again.
-    pub(super) fn renew(&self, context: &Pkcs11, seen: u64) -> bool {
+    pub(super) fn renew(&self, context: &Pkcs11, arguments: Option<&Arguments>, seen: u64) -> bool {
         let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
         if *self.enter() != seen {
             return true;
@@ -93,7 +93,7 @@ impl Life {
             return false;
         };
         let finalized = context.clone().finalize();
-        let initialized = initialize(context);
+        let initialized = initialize(context, arguments);
         if finalized.is_ok() || matches!(initialized, Ok(Initialized::Now)) {
             *number += 1;
             tracing::warn!("the PKCS#11 module was finalised, because its sessions were dead");
@@ -129,8 +129,9 @@ pub(super) enum Initialized {
 }
 
 /// Initialises a module for use by several threads.
-pub(super) fn initialize(context: &Pkcs11) -> Result<Initialized, Error> {
-    match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+pub(super) fn initialize(context: &Pkcs11, arguments: Option<&Arguments>) -> Result<Initialized, Error> {
+    let flags = CInitializeFlags::OS_LOCKING_OK;
+    match context.initialize(arguments.map_or_else(|| CInitializeArgs::new(flags), |own| own.with(flags))) {
         Ok(()) => Ok(Initialized::Now),
         Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => Ok(Initialized::Before),
         Err(error) => Err(error),

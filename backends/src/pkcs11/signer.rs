@@ -70,11 +70,11 @@ impl SessionSigner {
                 }
             }
         };
-        let calls = &self.access.module.calls;
+        let module = &self.access.module;
         let mechanism = template::signing(algorithm);
         // Inside, because it may have been waited for the module, and the key closed meanwhile.
         let signed = session.run(|session| match gate.pass() {
-            Ok(()) => calls.sign(session, &mechanism, handle, data).map_err(failed).map(Ok),
+            Ok(()) => module.sign(session, &mechanism, handle, data).map_err(failed).map(Ok),
             Err(error) => Ok(Err(error)),
         });
         if signed.as_ref().is_err_and(BackendError::began_nothing) {
@@ -94,12 +94,12 @@ impl SessionSigner {
         gate: &Gate<'_>,
     ) -> Result<Vec<u8>, SignError> {
         let session = self.session()?;
-        let calls = &self.access.module.calls;
+        let module = &self.access.module;
         let mechanism = template::signing(algorithm);
         let mut good = Vec::new();
         for handle in twins {
             let signed = session.run(|session| match gate.pass() {
-                Ok(()) => calls.sign(session, &mechanism, handle, data).map_err(failed).map(Ok),
+                Ok(()) => module.sign(session, &mechanism, handle, data).map_err(failed).map(Ok),
                 Err(error) => Ok(Err(error)),
             })??;
             let signed = encoded(algorithm, signed);

@@ -1,7 +1,5 @@
 //! What a token says of itself to whoever asks. Nobody logs in for it, and nothing is written.
 
-use std::path::Path;
-
 use cryptoki::{
     error::{Error, RvError},
     mechanism::MechanismType,
@@ -17,7 +15,10 @@ use hallmark_policy::{
 use secrecy::SecretString;
 
 use super::{access::Access, describe, failure::failed, objects, template};
-use crate::{backend::Description, error::BackendError};
+use crate::{backend::Description, config::ModuleConfig, error::BackendError};
+
+/// Whoever says that it gives more sessions than this says that it gives as many as are wanted: openCryptoki writes a number near the largest.
+const SESSIONS_COUNTED_MAX: u64 = 1 << 32;
 
 /// What a token says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,21 +70,21 @@ pub struct PinState {
 }
 
 /// Asks the token of that label and serial.
-pub(crate) fn survey(module: &Path, label: String, serial: Option<String>) -> Result<Survey, BackendError> {
+pub(crate) fn survey(module: &ModuleConfig, label: String, serial: Option<String>) -> Result<Survey, BackendError> {
     // The PIN is not used: no session is logged in.
     let access = Access::new(module, label, serial, SecretString::default())?;
     let _inside = access.module.life.enter();
     let (slot, token) = access.token()?;
     let session = access.module.context.open_ro_session(slot).map_err(failed)?;
     Ok(Survey {
-        description: describe(&access.module, Some(&token)),
+        description: describe(&access, Some(&token)),
         kinds: kinds(&access, slot)?,
         wrapping: wrapping(&access, slot)?,
         pin: pin(&token),
         write_protected: token.write_protected(),
         sessions_open: token.session_count(),
         sessions_max: match token.max_session_count() {
-            Limit::Max(most) => Some(most),
+            Limit::Max(most) => Some(most).filter(|most| *most <= SESSIONS_COUNTED_MAX),
             Limit::Unavailable | Limit::Infinite => None,
         },
         free_private_bytes: token.free_private_memory().and_then(|bytes| u64::try_from(bytes).ok()),

@@ -14,7 +14,7 @@ const SOFTHSM: &str = "SoftHSM";
 /// Initialises a token of that label, with one PIN for everybody, in a slot whose token was never initialised. A token that is somebody's
 /// is never touched.
 pub(crate) fn make(module: &Path, label: &str, pin: &SecretString) -> Result<(), BackendError> {
-    let module = Module::load(module)?;
+    let module = Module::load(&module.into())?;
     let _inside = module.life.enter();
     let maker = module.context.get_library_info().map_err(failed)?;
     if !maker.manufacturer_id().starts_with(SOFTHSM) {
@@ -22,7 +22,7 @@ pub(crate) fn make(module: &Path, label: &str, pin: &SecretString) -> Result<(),
             format!("rehearsals make tokens in SoftHSM only, and the module is of `{}`", maker.manufacturer_id());
         return Err(BackendError::Configuration { detail });
     }
-    let slots = module.calls.slots_with_token().map_err(failed)?;
+    let slots = module.slots_with_token().map_err(failed)?;
     let is_free = |slot: &cryptoki::slot::Slot| {
         module.context.get_token_info(*slot).is_ok_and(|token| !token.token_initialized())
     };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{KeyPurpose, NamedException};
+use hallmark_backends::{HistoryWaiver, KeyPurpose, ModuleConfig, NamedException};
 use serde::Deserialize;
 
 use crate::{
@@ -31,7 +31,7 @@ pub struct Subject {
 /// A device, as it is configured.
 #[derive(Clone, Debug)]
 pub(super) struct Device {
-    pub(super) module: PathBuf,
+    pub(super) module: ModuleConfig,
     pub(super) token: String,
     pub(super) serial: Option<String>,
     pub(super) firmware: Option<String>,
@@ -78,8 +78,12 @@ struct BackendTable {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Pkcs11Table {
     module: PathBuf,
+    module_arguments: Option<String>,
+    #[serde(default)]
+    waive: Vec<HistoryWaiver>,
     token: String,
     serial: Option<String>,
     sessions: Option<u64>,
@@ -90,8 +94,10 @@ struct Pkcs11Table {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct ReplicaTable {
     module: Option<PathBuf>,
+    module_arguments: Option<String>,
     token: String,
     serial: Option<String>,
     sessions: Option<u64>,
@@ -101,7 +107,11 @@ impl Pkcs11Table {
     /// The first token, and the others.
     fn devices(self, directory: &Path) -> (Device, Vec<Device>) {
         let first = Device {
-            module: directory.join(self.module),
+            module: ModuleConfig {
+                path: directory.join(self.module),
+                arguments: self.module_arguments,
+                waived: self.waive,
+            },
             token: self.token,
             serial: self.serial,
             firmware: None,
@@ -110,7 +120,12 @@ impl Pkcs11Table {
             wraps: false,
         };
         let other = |table: ReplicaTable| Device {
-            module: table.module.map_or_else(|| first.module.clone(), |module| directory.join(module)),
+            module: match table.module {
+                None => first.module.clone(),
+                Some(path) => {
+                    ModuleConfig { path: directory.join(path), arguments: table.module_arguments, waived: Vec::new() }
+                }
+            },
             token: table.token,
             serial: table.serial,
             firmware: None,
@@ -162,7 +177,7 @@ impl Subject {
             | Task::Restore(_) => Vec::new(),
         };
         let device = ceremony.device.as_ref().map(|place| Device {
-            module: place.module.clone(),
+            module: place.module(),
             token: place.token.clone(),
             serial: Some(place.serial.clone()),
             firmware: place.firmware.clone(),

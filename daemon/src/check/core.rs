@@ -5,7 +5,8 @@ use std::path::Path;
 use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
     config::{
-        BackendTable, ChoiceWord, ConfigError, LedgerTable, LogTable, NamedException, ReplicaTable, RotationTable,
+        BackendTable, ChoiceWord, ConfigError, HistoryWaiver, LedgerTable, LogTable, NamedException, ReplicaTable,
+        RotationTable,
     },
     secret::{SecretError, SecretSource},
 };
@@ -26,13 +27,33 @@ pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut 
 
 fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Findings) {
     match backend {
-        BackendTable::Pkcs11 { module, token, serial, pin, sessions, choice, replica, exception } => {
+        BackendTable::Pkcs11 {
+            module,
+            module_arguments,
+            waive,
+            token,
+            serial,
+            pin,
+            sessions,
+            choice,
+            replica,
+            exception,
+        } => {
             findings.say(format!("live in the token {}.", place(token, serial.as_deref(), &directory.join(module))));
             if let Some(sessions) = sessions {
                 findings.say(format!("{sessions} sessions sign."));
             }
             tell_secret("PIN", "backend.pkcs11.pin", pin, directory, findings);
             tell_module("backend.pkcs11.module", &directory.join(module), findings);
+            if let Some(arguments) = module_arguments {
+                findings.say(format!("The module is started with `{arguments}`."));
+            }
+            if !waive.is_empty() {
+                findings.say(format!(
+                    "Of a key that is made in this module, {} need not be true: it is believed less about the key's history, and about nothing else.",
+                    attributes(waive)
+                ));
+            }
             tell_replicas(replica, module, *choice, directory, findings);
             for NamedException { spki_sha256, because } in exception {
                 let meaning = because.meaning();
@@ -52,6 +73,10 @@ fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Finding
             tell_secret("passphrase", "backend.software.passphrase", passphrase, directory, findings);
         }
     }
+}
+
+fn attributes(waived: &[HistoryWaiver]) -> String {
+    quoted(waived.iter().map(|word| word.attribute().to_owned()).collect::<Vec<_>>())
 }
 
 fn place(token: &str, serial: Option<&str>, module: &Path) -> String {
@@ -84,8 +109,7 @@ fn tell_replicas(
             findings.say(format!("{sessions} sessions sign in it."));
         }
         if !replica.waive.is_empty() {
-            let waived = replica.waive.iter().map(|word| word.attribute().to_owned()).collect::<Vec<_>>();
-            findings.say(format!("Of a copy in it, {} need not be true.", quoted(&waived)));
+            findings.say(format!("Of a copy in it, {} need not be true.", attributes(&replica.waive)));
         }
         tell_secret("PIN", "backend.pkcs11.replica.pin", &replica.pin, directory, findings);
         if replica.module.is_some() {

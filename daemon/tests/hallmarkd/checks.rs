@@ -1,6 +1,6 @@
 //! `hallmarkd check`.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
@@ -61,6 +61,64 @@ fn check_touches_neither_device_nor_database() {
     let before = world.files("");
     world.check().done().says(&["the token `daemon", "The PIN comes from the file"]);
     assert_eq!(world.files(""), before);
+}
+
+#[test]
+fn check_says_what_a_module_is_given_and_what_it_is_not_believed_about() {
+    let world = World::with_token();
+    let place = "module = \"/usr/lib/softhsm/libsofthsm2.so\"\n";
+    world.edit(
+        "signer.toml",
+        place,
+        &format!("{place}module-arguments = \"configdir='sql:/nss'\"\nwaive = [\"CKA_LOCAL\"]\n"),
+    );
+    world.check().done().says(&[
+        "The module is started with `configdir='sql:/nss'`.",
+        "Of a key that is made in this module, `CKA_LOCAL` need not be true: it is believed less about the key's history, and about nothing else.",
+    ]);
+    world.edit("signer.toml", "[\"CKA_LOCAL\"]", "[\"CKA_SENSITIVE\"]");
+    world.check().failed_with(&["unknown variant `CKA_SENSITIVE`", "`CKA_LOCAL`", "`CKA_NEVER_EXTRACTABLE`"]);
+}
+
+#[test]
+fn a_start_says_what_a_module_is_not_believed_about() {
+    let world = World::with_token();
+    let place = "module = \"/usr/lib/softhsm/libsofthsm2.so\"\n";
+    world.edit("signer.toml", place, &format!("{place}waive = [\"CKA_LOCAL\"]\n"));
+    world.init().done().says(&[
+        "waived: of a key that is made in the module /usr/lib/softhsm/libsofthsm2.so, CKA_LOCAL need not be true",
+    ]);
+}
+
+#[test]
+fn every_configuration_in_the_pages_of_devices_is_good_up_to_the_module_that_is_not_here() {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/devices");
+    let mut tried = 0;
+    for page in fs::read_dir(pages).unwrap() {
+        let path = page.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for table in text.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0) {
+            if !table.contains("[backend.pkcs11]") {
+                continue;
+            }
+            tried += 1;
+            let world = World::with_token();
+            let own = world.read("signer.toml");
+            let (before, rest) = own.split_once("[backend.pkcs11]").unwrap();
+            let (_, after) = rest.split_once("\n\n").unwrap_or((rest, ""));
+            world.write("signer.toml", &format!("{before}{table}\n{after}"));
+            let module = table.split_once("module = \"").unwrap().1.split_once('"').unwrap().0;
+            let checked = world.check();
+            if Path::new(module).is_file() {
+                checked.done().says(&["live in the token", module]);
+                continue;
+            }
+            // All else is as it should be: the one problem is that the module is not installed.
+            let sentence = format!("`backend.pkcs11.module`: there is no file `{module}`");
+            checked.failed_with(&[&sentence, "1 problem(s)"]);
+        }
+    }
+    assert!(tried >= 6, "{tried}");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{BackendConfig, Choice, NamedException, SESSIONS_MAX, TOKENS_MAX, TokenConfig, Waiver};
+use hallmark_backends::{
+    BackendConfig, Choice, HistoryWaiver, ModuleConfig, NamedException, SESSIONS_MAX, TOKENS_MAX, TokenConfig,
+};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -14,12 +16,17 @@ const SESSIONS_DEFAULT: usize = 4;
 
 /// `[backend.*]`: exactly one.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum BackendTable {
     /// A token behind a PKCS#11 module.
     Pkcs11 {
         /// Path of the module.
         module: PathBuf,
+        /// What the module is given when it is initialised, where it reads its configuration there.
+        module_arguments: Option<String>,
+        /// What this module says otherwise of the history of keys that were made in it.
+        #[serde(default)]
+        waive: Vec<HistoryWaiver>,
         /// Label of the token.
         token: String,
         /// Serial of the token, where labels are not unique.
@@ -50,8 +57,10 @@ pub enum BackendTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ReplicaTable {
-    /// Path of the module; that of the first token if not set.
+    /// Path of the module; that of the first token, with its arguments and waivers, if not set.
     pub module: Option<PathBuf>,
+    /// What a module of its own is given when it is initialised.
+    pub module_arguments: Option<String>,
     /// Label of the token.
     pub token: String,
     /// Serial of the token, where labels are not unique.
@@ -62,7 +71,7 @@ pub struct ReplicaTable {
     pub sessions: Option<usize>,
     /// What a copy's history may lack here.
     #[serde(default)]
-    pub waive: Vec<WaiverWord>,
+    pub waive: Vec<HistoryWaiver>,
 }
 
 /// `choice`.
@@ -73,36 +82,6 @@ pub enum ChoiceWord {
     LeastLoaded,
     /// The first that serves.
     Ordered,
-}
-
-/// `waive`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum WaiverWord {
-    /// CKA_LOCAL.
-    #[serde(rename = "CKA_LOCAL")]
-    Local,
-    /// CKA_ALWAYS_SENSITIVE.
-    #[serde(rename = "CKA_ALWAYS_SENSITIVE")]
-    AlwaysSensitive,
-    /// CKA_NEVER_EXTRACTABLE.
-    #[serde(rename = "CKA_NEVER_EXTRACTABLE")]
-    NeverExtractable,
-}
-
-impl WaiverWord {
-    /// The attribute, as the specification names it.
-    #[must_use]
-    pub fn attribute(self) -> &'static str {
-        self.meant().attribute()
-    }
-
-    fn meant(self) -> Waiver {
-        match self {
-            Self::Local => Waiver::Local,
-            Self::AlwaysSensitive => Waiver::AlwaysSensitive,
-            Self::NeverExtractable => Waiver::NeverExtractable,
-        }
-    }
 }
 
 impl BackendTable {
@@ -144,10 +123,25 @@ impl BackendTable {
     /// See [`ConfigError`].
     pub fn read(&self, directory: &Path) -> Result<BackendConfig, ConfigError> {
         match self {
-            Self::Pkcs11 { module, token, serial, pin, sessions, choice, replica, exception } => {
+            Self::Pkcs11 {
+                module,
+                module_arguments,
+                waive,
+                token,
+                serial,
+                pin,
+                sessions,
+                choice,
+                replica,
+                exception,
+            } => {
                 let exceptions = exception.iter().copied().collect();
                 let first = TokenConfig {
-                    module: directory.join(module),
+                    module: ModuleConfig {
+                        path: directory.join(module),
+                        arguments: read_arguments(module_arguments.as_deref())?,
+                        waived: waive.clone(),
+                    },
                     label: token.clone(),
                     serial: serial.clone(),
                     pin: read_pin(pin, "backend.pkcs11.pin", directory)?,
@@ -156,7 +150,11 @@ impl BackendTable {
                     exceptions,
                 };
                 if replica.is_empty() {
-                    return if choice.is_some() { Err(ConfigError::ChoiceOfOne) } else { Ok(alone(first)) };
+                    return if choice.is_some() {
+                        Err(ConfigError::ChoiceOfOne)
+                    } else {
+                        Ok(BackendConfig::Pkcs11(first))
+                    };
                 }
                 let mut tokens = vec![first];
                 for table in replica {
@@ -202,8 +200,12 @@ impl ReplicaTable {
     /// Beside those before it.
     fn read(&self, before: &[TokenConfig], directory: &Path) -> Result<TokenConfig, ConfigError> {
         let first = before.first();
-        let own = self.module.as_ref().map(|module| directory.join(module));
-        let module = own.or_else(|| first.map(|first| first.module.clone())).unwrap_or_default();
+        let arguments = read_arguments(self.module_arguments.as_deref())?;
+        let module = match (&self.module, first) {
+            (Some(path), _) => ModuleConfig { path: directory.join(path), arguments, waived: Vec::new() },
+            (None, Some(first)) if arguments.is_none() => first.module.clone(),
+            (None, _) => return Err(ConfigError::ArgumentsOfNone { token: self.token.clone() }),
+        };
         let named = (&module, &self.token, &self.serial);
         if before.iter().any(|token| (&token.module, &token.label, &token.serial) == named) {
             return Err(ConfigError::SameToken { token: self.token.clone() });
@@ -217,16 +219,19 @@ impl ReplicaTable {
             serial: self.serial.clone(),
             pin: read_pin(&self.pin, "backend.pkcs11.replica.pin", directory)?,
             sessions: read_sessions(sessions, "backend.pkcs11.replica.sessions")?,
-            waived: self.waive.iter().map(|word| word.meant()).collect(),
+            waived: self.waive.iter().map(|word| (*word).into()).collect(),
             exceptions: first.map(|first| first.exceptions.clone()).unwrap_or_default(),
             module,
         })
     }
 }
 
-fn alone(token: TokenConfig) -> BackendConfig {
-    let TokenConfig { module, label, serial, pin, sessions, waived: _, exceptions } = token;
-    BackendConfig::Pkcs11 { module, token_label: label, token_serial: serial, pin, sessions, exceptions }
+/// Text without a zero byte, which would end it, and not empty.
+fn read_arguments(arguments: Option<&str>) -> Result<Option<String>, ConfigError> {
+    match arguments {
+        Some(text) if text.is_empty() || text.contains('\0') => Err(ConfigError::Arguments),
+        text => Ok(text.map(str::to_owned)),
+    }
 }
 
 fn read_pin(pin: &SecretSource, field: &'static str, directory: &Path) -> Result<SecretString, ConfigError> {
@@ -240,6 +245,8 @@ fn read_sessions(sessions: usize, field: &'static str) -> Result<usize, ConfigEr
 
 #[cfg(test)]
 mod tests {
+    use hallmark_backends::Waiver;
+
     use super::*;
 
     const FIRST: &str = "module = '/m.so'\ntoken = 'a'\npin = { env = 'PATH' }\nsessions = 3\n";
@@ -251,16 +258,52 @@ mod tests {
 
     #[test]
     fn one_token_is_no_choice_and_several_are_the_least_loaded_first() {
-        assert!(matches!(read(""), Ok(BackendConfig::Pkcs11 { sessions: 3, .. })));
+        assert!(matches!(read(""), Ok(BackendConfig::Pkcs11(TokenConfig { sessions: 3, .. }))));
         assert!(read("choice = 'ordered'").unwrap_err().contains("is for several tokens"));
         let replica = "replica = [{ token = 'b', pin = { env = 'PATH' }, waive = ['CKA_LOCAL'] }]";
         let Ok(BackendConfig::Replicated { tokens, choice }) = read(replica) else { panic!() };
         assert_eq!(choice, Choice::LeastLoaded);
         let [_, second] = tokens.as_slice() else { panic!() };
-        assert_eq!((second.module.as_path(), second.sessions), (Path::new("/m.so"), 3));
+        assert_eq!((second.module.path.as_path(), second.sessions), (Path::new("/m.so"), 3));
         assert_eq!(second.waived, [Waiver::Local]);
         let ordered = read(&format!("choice = 'ordered'\n{replica}"));
         assert!(matches!(ordered, Ok(BackendConfig::Replicated { choice: Choice::Ordered, .. })));
+    }
+
+    #[test]
+    fn what_a_module_needs_is_that_of_its_tokens_and_a_replica_of_another_module_has_its_own() {
+        let pin = "pin = { env = 'PATH' }";
+        let first = "module-arguments = \"configdir='sql:/nss'\"\nwaive = ['CKA_LOCAL', 'CKA_NEVER_EXTRACTABLE']\n";
+        let others = format!(
+            "replica = [{{ token = 'b', {pin} }}, {{ token = 'c', {pin}, module = '/other.so', module-arguments = 'x' }}]"
+        );
+        let Ok(BackendConfig::Replicated { tokens, .. }) = read(&format!("{first}{others}")) else { panic!() };
+        let [first, same, other] = tokens.as_slice() else { panic!() };
+        assert_eq!(first.module.arguments.as_deref(), Some("configdir='sql:/nss'"));
+        assert_eq!(first.module.waived, [HistoryWaiver::Local, HistoryWaiver::NeverExtractable]);
+        assert_eq!((&first.module, first.waived.len()), (&same.module, 0));
+        assert_eq!((other.module.arguments.as_deref(), other.module.waived.len()), (Some("x"), 0));
+
+        let told = [
+            ("module-arguments = ''".to_owned(), "`module-arguments` is empty"),
+            ("module-arguments = \"a\\u0000b\"".to_owned(), "`module-arguments` is empty or has a zero byte"),
+            (format!("replica = [{{ token = 'b', {pin}, module-arguments = 'x' }}]"), "and no `module`"),
+        ];
+        for (more, sentence) in told {
+            let error = read(&more).unwrap_err();
+            assert!(error.contains(sentence), "{error}");
+        }
+        for misspelt in [
+            "waive = ['CKA_SENSITIVE']",
+            "waive = ['CKA_EXTRACTABLE']",
+            "waive = ['LOCAL']",
+            "waive = 'CKA_LOCAL'",
+            "waives = []",
+            "module-argument = 'x'",
+        ] {
+            let text = format!("[pkcs11]\n{FIRST}{misspelt}");
+            assert!(toml::from_str::<BackendTable>(&text).is_err(), "{misspelt}");
+        }
     }
 
     #[test]

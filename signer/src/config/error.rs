@@ -92,6 +92,19 @@ pub enum ConfigError {
         "`backend.pkcs11.choice` is for several tokens; name the others in `[[backend.pkcs11.replica]]`, or leave it out"
     )]
     ChoiceOfOne,
+    /// Arguments that no module can be given.
+    #[error(
+        "`module-arguments` is empty or has a zero byte; write what the module's documentation says, or leave it out"
+    )]
+    Arguments,
+    /// Arguments without a module of their own.
+    #[error(
+        "the replica `{token}` has `module-arguments` and no `module`: one module is started once, with what stands in `[backend.pkcs11]`"
+    )]
+    ArgumentsOfNone {
+        /// The replica.
+        token: String,
+    },
     /// The PIN of a replica cannot be typed.
     #[error(
         "the PIN of the replica `{token}` is to be typed, and only that of the first token can be; hint: name a file or a credential"

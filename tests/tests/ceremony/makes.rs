@@ -63,6 +63,24 @@ fn a_root_is_made_on_the_token_in_under_three_seconds_and_verifies_years_later()
 }
 
 #[test]
+fn what_a_file_waives_of_a_module_is_remarked_on_and_stands_in_the_transcript() {
+    let hall = Hall::new();
+    let file = hall.file("athenz-root", "athenz", &root_task("athenz"));
+    let text = hall.read("athenz-root.toml");
+    hall.write("athenz-root.toml", &text.replacen("pin-file = ", "waive = [\"CKA_LOCAL\"]\npin-file = ", 1));
+    let planned = hall.ceremony(&["plan", &file]).good();
+    let told = [planned.stdout, planned.stderr].concat();
+    assert!(told.contains("the file waives CKA_LOCAL of every key in this module"), "{told}");
+    hall.run(&file).good();
+    let transcript = hall.transcript("athenz-root").to_string();
+    assert!(transcript.contains(r#""name":"waived","value":"CKA_LOCAL""#), "{transcript}");
+    hall.verify("athenz-root").good();
+
+    hall.write("athenz-root.toml", &text.replacen("pin-file = ", "waive = [\"CKA_DECRYPT\"]\npin-file = ", 1));
+    hall.ceremony(&["plan", &file]).refused(2, "CKA_DECRYPT");
+}
+
+#[test]
 fn pkilint_finds_nothing_above_notice_in_roots_and_cross_certificates() {
     let hall = Hall::new();
     hall.root("athenz");

@@ -14,8 +14,11 @@ mod replica;
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    ffi::CString,
+    fs,
     path::{Path, PathBuf},
+    ptr,
     sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
@@ -52,6 +55,12 @@ pub const OTHER_PIN: &str = "HALLMARK_TEST_PIN";
 
 /// Its security officer's PIN.
 pub const OTHER_SO_PIN: &str = "HALLMARK_TEST_SO_PIN";
+
+/// What its C_Initialize is given, where it wants that.
+pub const OTHER_ARGUMENTS: &str = "HALLMARK_TEST_ARGUMENTS";
+
+/// Set where a test has made a device for itself: its token may never have been initialised, and then has no label.
+pub const OTHER_IS_FRESH: &str = "HALLMARK_TEST_FRESH";
 
 /// How the label of a token begins in which everything may be destroyed.
 pub const OTHER_TOKEN_BEGINS: &str = "hallmark-test";
@@ -101,17 +110,23 @@ impl Token {
     pub fn other() -> Option<Self> {
         let (module, label) = OTHER.as_ref()?;
         let turn = Turn::taken();
-        let slots = module.context.get_slots_with_token().expect("slots");
-        let is_it =
-            |slot: &Slot| module.context.get_token_info(*slot).is_ok_and(|token| token.label() == label.as_str());
-        let slot = slots.into_iter().find(is_it).unwrap_or_else(|| panic!("the other module has no token `{label}`"));
-        module.context.init_token(slot, &AuthPin::from(module.so_pin.as_str()), label).expect("C_InitToken");
-        Some(Self::with_pin(label, slot, module, Some(turn)))
+        let slot = module.slot(label).unwrap_or_else(|| panic!("the other module has no token `{label}`"));
+        if module.cleared(slot).is_none() {
+            module.context.init_token(slot, &AuthPin::from(module.so_pin.as_str()), label).expect("C_InitToken");
+            module.set_pin(slot);
+        }
+        Some(Self::of(label, slot, module, Some(turn)))
     }
 
     fn with_pin(label: &str, slot: Slot, module: &'static Module, turn: Option<Turn>) -> Self {
         module.set_pin(slot);
-        let serial = module.context.get_token_info(slot).expect("C_GetTokenInfo").serial_number().to_owned();
+        Self::of(label, slot, module, turn)
+    }
+
+    fn of(label: &str, slot: Slot, module: &'static Module, turn: Option<Turn>) -> Self {
+        // A token whose clock says no time is not read.
+        let serial =
+            module.context.get_token_info(slot).map(|token| token.serial_number().to_owned()).unwrap_or_default();
         Self { label: label.to_owned(), serial, slot, module, turn }
     }
 
@@ -125,6 +140,17 @@ impl Token {
     #[must_use]
     pub fn pin(&self) -> &str {
         &self.module.pin
+    }
+
+    /// What C_Initialize of its module is given.
+    #[must_use]
+    pub fn arguments(&self) -> Option<&str> {
+        self.module.arguments.as_deref()
+    }
+
+    /// Ends the state of the module in this process, as if its library had lost it.
+    pub fn finalize(&self) {
+        self.module.context.clone().finalize().expect("C_Finalize");
     }
 
     /// Its label.
@@ -155,6 +181,12 @@ impl Token {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => session,
             Err(error) => panic!("log-in to the token: {error}"),
         }
+    }
+
+    /// A session of this test in which nobody has logged in.
+    #[must_use]
+    pub fn bare_session(&self) -> Session {
+        self.module.context.open_rw_session(self.slot).expect("a session")
     }
 
     /// Destroys every object whose label begins so, behind the signer's back.
@@ -308,18 +340,37 @@ fn make_pair(session: &Session, label: &str, id: Vec<u8>) {
 struct Module {
     path: PathBuf,
     context: Pkcs11,
+    arguments: Option<String>,
     pin: String,
     so_pin: String,
 }
 
 impl Module {
-    fn initialised(path: PathBuf, pin: String, so_pin: String) -> Self {
+    fn initialised(path: PathBuf, arguments: Option<String>, pin: String, so_pin: String) -> Self {
         let context = Pkcs11::new(&path).unwrap_or_else(|error| panic!("the module `{}`: {error}", path.display()));
-        match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        match context.initialize(initial(arguments.as_deref())) {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => {}
             Err(error) => panic!("C_Initialize: {error}"),
         }
-        Self { path, context, pin, so_pin }
+        Self { path, context, arguments, pin, so_pin }
+    }
+
+    /// The slot of the token of that label; of a device that is new, the first whose token is not initialised or is not read.
+    fn slot(&self, label: &str) -> Option<Slot> {
+        let slots = self.context.get_slots_with_token().expect("slots");
+        let is_it = |slot: &&Slot| self.context.get_token_info(**slot).is_ok_and(|token| token.label() == label);
+        let is_new =
+            |slot: &&Slot| self.context.get_token_info(**slot).map_or(true, |token| !token.token_initialized());
+        let fresh = || slots.iter().find(is_new).filter(|_| env::var_os(OTHER_IS_FRESH).is_some());
+        slots.iter().find(is_it).or_else(fresh).copied()
+    }
+
+    /// Destroys everything in a token, where its user can; nothing where it has no user yet or where something stays.
+    fn cleared(&self, slot: Slot) -> Option<()> {
+        let session = self.context.open_rw_session(slot).ok()?;
+        session.login(UserType::User, Some(&AuthPin::from(self.pin.as_str()))).ok()?;
+        let objects = session.find_objects(&[]).ok()?;
+        objects.into_iter().try_for_each(|object| session.destroy_object(object)).ok()
     }
 
     fn set_pin(&self, slot: Slot) {
@@ -332,10 +383,21 @@ impl Module {
     }
 }
 
+/// What a module is initialised with; its text stays as long as the process.
+#[expect(unsafe_code, reason = "cryptoki takes a pointer for the arguments")]
+fn initial(arguments: Option<&str>) -> CInitializeArgs {
+    let flags = CInitializeFlags::OS_LOCKING_OK;
+    let Some(arguments) = arguments else { return CInitializeArgs::new(flags) };
+    let text = CString::new(arguments).expect("no zero byte").into_raw();
+    let text = ptr::NonNull::new(text).expect("a text").cast();
+    // SAFETY: the text ends with a zero byte, and is never freed.
+    unsafe { CInitializeArgs::new_with_reserved(flags, text) }
+}
+
 /// SoftHSM; install the package softhsm2.
 static SOFTHSM: LazyLock<Module> = LazyLock::new(|| {
     fs::create_dir_all(token_directory()).expect("the directory of the tokens");
-    Module::initialised(MODULE.into(), PIN.to_owned(), SO_PIN.to_owned())
+    Module::initialised(MODULE.into(), None, PIN.to_owned(), SO_PIN.to_owned())
 });
 
 /// The other module and the label of its token, if the environment names one.
@@ -347,7 +409,8 @@ static OTHER: LazyLock<Option<(Module, String)>> = LazyLock::new(|| {
         label.starts_with(OTHER_TOKEN_BEGINS),
         "{OTHER_TOKEN} is `{label}`: everything in it would be destroyed, so that it begins with `{OTHER_TOKEN_BEGINS}`"
     );
-    Some((Module::initialised(path.into(), variable(OTHER_PIN), variable(OTHER_SO_PIN)), label))
+    let arguments = env::var(OTHER_ARGUMENTS).ok();
+    Some((Module::initialised(path.into(), arguments, variable(OTHER_PIN), variable(OTHER_SO_PIN)), label))
 });
 
 /// The turn of whoever has the other module's token.
