@@ -110,7 +110,7 @@ pub enum OpenError {
     /// A roll-over was interrupted.
     #[error(
         "the log in `{}` was being carried over to the origin `{origin}`, and not all of it is on the disk; hint: give the same \
-         `hallmarkd log roll` again, with the configuration from before", .database.display()
+         command again (`hallmarkd log roll`, or `hallmarkd restore`), with the configuration from before", .database.display()
     )]
     Rolling {
         /// The database.

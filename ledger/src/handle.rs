@@ -506,6 +506,12 @@ impl Ledger {
         self.inner.shared.read(read)
     }
 
+    /// Gives the thread that signs something to do.
+    pub(crate) fn sign_by_job(&self, job: Job) -> Result<(), LedgerError> {
+        self.check()?;
+        self.inner.jobs.send(job).map_err(|_| LedgerError::Stopped)
+    }
+
     fn check(&self) -> Result<(), LedgerError> {
         if let Some(poisoned) = self.inner.shared.poisoned() {
             return Err(poisoned);

@@ -5,6 +5,7 @@
 
 mod acceptance;
 mod authority;
+mod backup;
 mod batch;
 mod certificate;
 mod claim;
@@ -30,6 +31,7 @@ mod publish;
 mod rebuild;
 mod record;
 mod request;
+mod restore;
 mod resume;
 mod revocation;
 mod roll;
@@ -48,6 +50,7 @@ pub use hallmark_entry::privacy::{NotPrivate, Private};
 
 pub use acceptance::{Acceptance, Unlogged};
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
+pub use backup::{BackedUp, BackupFault, BackupProgress, BackupWish};
 pub use certificate::{CertificateFilter, CertificatePage, CertificateRecord};
 pub use claim::{ClaimedName, NameRelease, Released};
 pub use committed::Committed;
@@ -64,6 +67,7 @@ pub use origin::KeyChange;
 pub use outcome::{Answer, Found, Issued, Logged, ReceiptHandle};
 pub use publish::files::PublishError;
 pub use rebuild::{RebuildError, Rebuilt};
+pub use restore::{RestoreError, RestoreWish, Restored};
 pub use revocation::{REVOCATIONS_MAX, Revoke, RevokeAt, Revoked};
 pub use roll::{NextLog, RollError, Rolled};
 pub use room::Room;

@@ -98,6 +98,13 @@ pub(crate) fn lock_existing(database: &Path) -> Result<File, OpenError> {
     lock(database)
 }
 
+/// Takes both locks, where there may be nothing yet.
+pub(crate) fn lock_both(config: &LedgerConfig) -> Result<Locks, OpenError> {
+    let database = lock(&config.database)?;
+    fs::create_dir_all(&config.publish).map_err(failed(&config.publish))?;
+    Ok(Locks { _database: database, _publish: lock_directory(&config.publish)? })
+}
+
 fn is_there(database: &Path) -> Result<(), OpenError> {
     fs::metadata(database).map(drop).map_err(failed(database))
 }

@@ -28,6 +28,8 @@ pub(crate) enum Job {
     Batch { before: Frontier, leaves: Vec<Hash>, waiting: Vec<Waiting> },
     /// A receipt for an older entry is wanted.
     Old(Waiting),
+    /// A checkpoint of what is durable is wanted for a backup, with that line in it.
+    Backup { size: u64, root: Hash, line: Option<String>, sender: mpsc::Sender<Result<Signed, String>> },
     /// Nothing more comes.
     Stop,
 }
@@ -55,6 +57,10 @@ impl Signing {
             match job {
                 Job::Batch { before, leaves, waiting } => self.batch(&before, &leaves, waiting),
                 Job::Old(waiting) => self.old(waiting),
+                Job::Backup { size, root, line, sender } => {
+                    // Nobody waits any more where this fails: the backup was given up.
+                    drop(sender.send(sign_with(&self.keys, size, root, line.as_deref())));
+                }
                 Job::Stop => return,
             }
         }
@@ -89,9 +95,16 @@ impl Signing {
 
 /// Signs, and verifies what was signed as everybody else will.
 pub(crate) fn sign(keys: &LogKeys, size: u64, root: Hash) -> Result<Signed, String> {
+    sign_with(keys, size, root, None)
+}
+
+/// The same with one more line in the checkpoint.
+fn sign_with(keys: &LogKeys, size: u64, root: Hash, line: Option<&str>) -> Result<Signed, String> {
     let words = |error: &dyn std::error::Error| error.to_string();
     let LogKeys { current, previous } = keys;
     let checkpoint = Checkpoint::new(current.verifier().name(), size, root).map_err(|error| words(&error))?;
+    let checkpoint = line.map_or(Ok(checkpoint.clone()), |line| checkpoint.with_extension(line));
+    let checkpoint = checkpoint.map_err(|error| words(&error))?;
     let keys: Vec<&SignerKey> = std::iter::once(current).chain(previous).collect();
     let note = checkpoint.sign_by(&keys).map_err(|error| words(&error))?;
     for key in keys {

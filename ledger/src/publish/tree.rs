@@ -64,7 +64,7 @@ impl Tree<'_> {
     }
 
     /// Nothing is written from a database that is not what was signed: what is published may be the last good copy.
-    fn check(&self, signed: &Signed) -> Result<(), PublishError> {
+    pub(crate) fn check(&self, signed: &Signed) -> Result<(), PublishError> {
         let stored = StoredNodes(self.connection);
         let node = |level, index| -> rusqlite::Result<Option<Hash>> {
             Ok(stored.nodes(level, index..index + 1)?.first().copied())
