@@ -117,6 +117,8 @@ pub enum Command {
     /// As an operator, freeze an authority and thaw it, or let it issue again that was stopped.
     #[command(subcommand)]
     Authority(AuthorityCommand),
+    /// As an operator, have a backup of the ledger made while the signer serves, and wait until it is whole.
+    Backup(BackupArguments),
     /// Have roots sign in front of witnesses, from one reviewed file: plan, rehearse, run and verify.
     #[command(subcommand)]
     Ceremony(CeremonyCommand),
@@ -314,6 +316,21 @@ pub struct HealthArguments {
     /// How to reach the signer.
     #[command(flatten)]
     pub connection: ConnectionArguments,
+}
+
+/// `hallmark backup`.
+#[derive(Clone, Debug, Args)]
+pub struct BackupArguments {
+    /// How to reach the signer.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// Name of the backup, a new directory below `ledger.backups` of signer.toml on the signer's machine; the time, unless it is given. The same
+    /// name again waits for a backup that is under way.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Why, for the decision log.
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
 }
 
 /// Which log, and who speaks for it.

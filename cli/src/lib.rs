@@ -12,6 +12,7 @@
 
 pub mod arguments;
 mod authority;
+mod backup;
 mod bundle;
 mod ceremony;
 mod certificate;
@@ -98,6 +99,7 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Instance(command) => instance::instance(command, config, screen),
         Command::Certificate(command) => certificates::certificate(command, config, screen),
         Command::Authority(command) => authority::authority(command, config, screen),
+        Command::Backup(arguments) => backup::backup(arguments, config, screen),
         Command::Metrics(arguments) => metrics::metrics(arguments, config, screen),
         Command::Ceremony(command) => ceremony::ceremony(command, screen),
         Command::Doctor(arguments) => doctor::doctor(arguments, screen),

@@ -39,6 +39,9 @@ pub enum Command {
     },
     /// Make the log key and the CA certificates that are missing; what is there stays as it is
     Init(InitArguments),
+    /// Put a backup in the place of a database that is lost, while no daemon runs; one that is older than its log is refused, or goes on as
+    /// another log
+    Restore(RestoreArguments),
     /// Work on the published decision log while no daemon runs
     #[command(subcommand)]
     Log(LogCommand),
@@ -195,6 +198,37 @@ pub struct RollArguments {
     /// The next directory to publish in
     #[arg(long, value_name = "DIR")]
     pub publish: PathBuf,
+}
+
+/// `hallmarkd restore`.
+#[derive(Args, Debug)]
+pub struct RestoreArguments {
+    /// The configuration, `signer.toml`
+    pub file: PathBuf,
+    /// The backup: a directory with `backup.json`
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// Put the database that is there aside, under a name that is told
+    #[arg(long)]
+    pub replace: bool,
+    /// What else is known of the log: a file with its newest checkpoint, or a copy of the published log, whose CRLs are looked at, too
+    #[arg(long, value_name = "PATH")]
+    pub seen: Vec<PathBuf>,
+    /// Confirm that the backup is the newest, although no checkpoint tells
+    #[arg(long)]
+    pub accept_missing_checkpoint: bool,
+    /// Go on as another log of this origin, with every authority stopped until an operator resumes it
+    #[arg(long, value_name = "ORIGIN", requires_all = ["key", "publish"])]
+    pub continue_as: Option<String>,
+    /// The next log key's file; it is made if it is missing. A relative path begins at the directory of the configuration
+    #[arg(long, value_name = "FILE", requires = "continue_as")]
+    pub key: Option<PathBuf>,
+    /// The next directory to publish in
+    #[arg(long, value_name = "DIR", requires = "continue_as")]
+    pub publish: Option<PathBuf>,
+    /// Say what was done as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `hallmarkd init`.

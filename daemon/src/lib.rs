@@ -27,6 +27,7 @@ mod own_files;
 mod probe;
 mod process;
 mod published;
+mod restore;
 mod run;
 mod secrets;
 mod service_manager;
@@ -55,6 +56,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Front(front) => front_process::front(&front),
         Command::Check { file, type_pin } => check::check(&file, type_pin),
         Command::Init(init) => init::init(init),
+        Command::Restore(arguments) => restore::restore(&arguments),
         Command::Log(command) => published::log(command),
         Command::Lab(lab) => lab::lab(lab),
         Command::Completions { shell } => manuals::completions(shell),

@@ -21,13 +21,14 @@ const SOFTHSM_FILE: &str = "/etc/softhsm/softhsm2.conf";
 const SOFTHSM_TOKENS: &str = "directories.tokendir";
 
 /// What the core keeps: it reads what its user may read, since nobody knows what a vendor's module reads, and writes where database,
-/// published log, anchor, keys in files and a SoftHSM token are, and where the configuration says.
+/// published log, anchor, backups, keys in files and a SoftHSM token are, and where the configuration says.
 pub(crate) fn of_core(settings: &Settings) -> Kept {
     let own = |path: &Path| settings.directory.join(path);
     let beside = |path: &Path| directory_of(&own(path)).to_owned();
     let core = &settings.core;
     let mut writes = vec![beside(&core.ledger.database), nearest(&own(&core.log.publish))];
     writes.extend(core.log.anchor.as_deref().map(beside));
+    writes.extend(core.ledger.backups.as_deref().map(|path| nearest(&own(path))));
     match &core.backend {
         BackendTable::Software { directory, .. } => writes.push(nearest(&own(directory))),
         BackendTable::Pkcs11 { .. } => writes.extend(softhsm_tokens()),

@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) core: CoreFile,
     /// The directory of the file, where relative paths begin.
     pub(crate) directory: PathBuf,
+    /// The file.
+    pub(crate) file: PathBuf,
     /// SHA-256 of the file.
     pub(crate) sha256: [u8; 32],
 }
@@ -82,7 +84,7 @@ impl Settings {
         sha256.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let core = CoreFile { policy, ledger, log, backend, rotation, ceremony };
-        Ok(Self { listen, operators, process, core, directory, sha256 })
+        Ok(Self { listen, operators, process, core, directory, file: path.to_owned(), sha256 })
     }
 }
 

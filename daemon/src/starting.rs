@@ -22,6 +22,8 @@ impl Starting {
     ) -> Result<Self, Trouble> {
         let software_keys = software_keys(&settings.core.backend, arguments.allow_software_keys)?;
         let config = settings.core.clone().given(secret).read(&settings.directory)?;
+        // It names the places of secrets, and has none.
+        let config = config.with_public_files(vec![("signer.toml".to_owned(), settings.file.clone())]);
         let config = match &settings.operators {
             Some(table) => config.with_operators(table.identities()?).with_monitors(table.monitor_identities()?),
             None => config,

@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::PathBuf};
 
 use hallmark_front::FrontError;
-use hallmark_signer::{RebuildError, RollError, StartError, config::ConfigError};
+use hallmark_signer::{RebuildError, RestoreError, RollError, StartError, config::ConfigError};
 use hallmark_tlog::note::KeyError;
 
 /// Why the daemon does not start, or a command is not done.
@@ -42,6 +42,12 @@ pub(crate) enum Trouble {
     /// The log is not carried on under another origin.
     #[error(transparent)]
     Roll(#[from] RollError),
+    /// A backup is not restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// There is neither the log's key nor its public half.
+    #[error("neither the log key `{}` nor its public half `{}` is there, and a backup is believed under them alone; hint: bring one of the two from where you keep them", key.display(), verifier.display())]
+    NoVerifierKey { key: PathBuf, verifier: PathBuf },
     /// The front does not start.
     #[error(transparent)]
     Front(#[from] FrontError),

@@ -21,6 +21,8 @@ use rusqlite::Connection;
 
 pub use copy::BackupProgress;
 
+pub use description::is_name as is_backup_name;
+
 use self::description::{DATABASE, DESCRIPTION, Description, Of, Part, SIGNED, is_name};
 use crate::{
     Ledger, LedgerError, UnixMillis, nodes,
@@ -238,7 +240,7 @@ impl Ledger {
         at: UnixMillis,
     ) -> Result<(Signed, u64), BackupFault> {
         let database = directory.join(DATABASE);
-        copy::copy(source, &database, progress)?;
+        copy::copy(source, &database, progress, &|| self.check())?;
         let verifier = format!("{}\n", self.verifier_key());
         let files = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
         let files: Vec<_> = files.chain([(VERIFIER, verifier.as_bytes())]).collect();

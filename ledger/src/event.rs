@@ -108,6 +108,15 @@ pub enum Event {
         /// What.
         command: String,
     },
+    /// An operator has a backup made: the entry stands before anything is copied.
+    BackUp {
+        /// Its name.
+        name: String,
+        /// The operator.
+        by: String,
+        /// Why, in words.
+        why: String,
+    },
     /// An operator revokes certificates: their revocations follow.
     RevokeCertificates {
         /// The authority.

@@ -512,7 +512,8 @@ impl Ledger {
         self.inner.jobs.send(job).map_err(|_| LedgerError::Stopped)
     }
 
-    fn check(&self) -> Result<(), LedgerError> {
+    /// Whether it still takes operations.
+    pub(crate) fn check(&self) -> Result<(), LedgerError> {
         if let Some(poisoned) = self.inner.shared.poisoned() {
             return Err(poisoned);
         }

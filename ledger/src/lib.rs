@@ -50,7 +50,7 @@ pub use hallmark_entry::privacy::{NotPrivate, Private};
 
 pub use acceptance::{Acceptance, Unlogged};
 pub use authority::{AuthorityRecord, AuthorityState, CaKey, EpochRecord, EpochState, Epochs, Fetch, StoredKey};
-pub use backup::{BackedUp, BackupFault, BackupProgress, BackupWish};
+pub use backup::{BackedUp, BackupFault, BackupProgress, BackupWish, is_backup_name};
 pub use certificate::{CertificateFilter, CertificatePage, CertificateRecord};
 pub use claim::{ClaimedName, NameRelease, Released};
 pub use committed::Committed;

@@ -70,6 +70,7 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::WrapKeyMade { .. }
         | Event::SigningFailed { .. }
         | Event::OperatorCommand { .. }
+        | Event::BackUp { .. }
         | Event::Aggregate { .. }
         | Event::RevokeCertificates { .. }
         | Event::LogKeys { .. }
@@ -171,6 +172,10 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 "removed-omitted",
                 removed,
             ),
+        ),
+        Event::BackUp { name, by, why } => (
+            "operator-command",
+            object.text("command", "back-up").text("backup", name).text("by", by).text("reason", why),
         ),
         Event::Ceremony(event) => (CEREMONY, ceremony(event)),
         Event::Heartbeat => ("heartbeat", object),

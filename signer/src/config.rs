@@ -94,6 +94,8 @@ pub struct LedgerTable {
     /// How long serial numbers and records of instances that have ended stay in the database; `30d` if not set. The log keeps
     /// them in any case, and instances that are revoked stay. At least `1h`.
     pub ended_retention: Option<String>,
+    /// Directory in which backups are made; none are made if not set.
+    pub backups: Option<PathBuf>,
     /// Most pages (of 4 KiB) that the database may take; unbounded if not set.
     pub pages_max: Option<u32>,
 }
@@ -130,9 +132,18 @@ pub struct CoreConfig {
     pub(crate) operators: Vec<Identity>,
     pub(crate) monitors: Vec<Identity>,
     pub(crate) drain_time_max: Duration,
+    pub(crate) backups: Option<PathBuf>,
+    pub(crate) public_files: Vec<(String, PathBuf)>,
 }
 
 impl CoreConfig {
+    /// The same, with these files, by name, in every backup: none of them has a secret.
+    #[must_use]
+    pub fn with_public_files(mut self, files: Vec<(String, PathBuf)>) -> Self {
+        self.public_files = files;
+        self
+    }
+
     /// The same, with these operators; without it there are none.
     #[must_use]
     pub fn with_operators(mut self, operators: Vec<Identity>) -> Self {
@@ -183,6 +194,8 @@ impl CoreFile {
             operators: Vec::new(),
             monitors: Vec::new(),
             drain_time_max: Duration::from_secs(self.rotation.drain_time_max()?.secs()),
+            backups: self.ledger.backups.as_ref().map(|path| directory.join(path)),
+            public_files: Vec::new(),
         })
     }
 
@@ -293,7 +306,13 @@ mod tests {
     fn what_has_ended_stays_in_the_database_for_an_hour_at_least() {
         let read = |typed: Option<&str>| {
             let ended_retention = typed.map(str::to_owned);
-            let table = LedgerTable { database: PathBuf::new(), retention: None, ended_retention, pages_max: None };
+            let table = LedgerTable {
+                database: PathBuf::new(),
+                retention: None,
+                ended_retention,
+                backups: None,
+                pages_max: None,
+            };
             table.ended_retention().map_err(|error| error.to_string())
         };
         assert_eq!(read(None), Ok(ENDED_RETENTION_DEFAULT));

@@ -32,6 +32,7 @@ use crate::{
     aggregate::Aggregates,
     answer::{self, Failure},
     authorities::Serving,
+    backups::Backups,
     being_kept::BeingKept,
     chain,
     clock::{self, ClockGuard, Moment},
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     pub(crate) roots_without_ceremony: Vec<String>,
     pub(crate) aggregates: Aggregates,
     pub(crate) crls: Crls,
+    pub(crate) backups: Backups,
     /// Answers that reached no front.
     pub(crate) unsent: AtomicU64,
     stopping: AtomicBool,
@@ -114,6 +116,8 @@ pub(crate) struct Setting {
     pub(crate) drain_time_max: Duration,
     /// Directory of the published log, and of the CRLs below it.
     pub(crate) publish: PathBuf,
+    /// Backups of the ledger.
+    pub(crate) backups: Backups,
 }
 
 /// What a method needs to know about its call.
@@ -134,6 +138,7 @@ impl Core {
             roots_without_ceremony,
             drain_time_max,
             publish,
+            backups,
         } = setting;
         let inner = Inner {
             ledger,
@@ -160,6 +165,7 @@ impl Core {
             roots_without_ceremony,
             aggregates: Aggregates::default(),
             crls: Crls::published_below(&publish),
+            backups,
             unsent: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             working: AtomicU64::new(0),

@@ -10,6 +10,7 @@ mod aggregate;
 mod answer;
 mod apply;
 mod authorities;
+mod backups;
 mod being_kept;
 mod bring;
 mod ca;
@@ -65,11 +66,13 @@ pub use ca::{Ca, CrlList};
 pub use clock::{Clock, SystemClock};
 pub use crl::{Crl, NotDone};
 pub use hallmark_backends::{Health, SoftwareKeys, TokenStatus};
-pub use hallmark_ledger::{LedgerConfig, NextLog, RebuildError, Rebuilt, RollError, Rolled};
+pub use hallmark_ledger::{
+    LedgerConfig, NextLog, RebuildError, Rebuilt, RestoreError, RestoreWish, Restored, RollError, Rolled, UnixMillis,
+};
 pub use handed_over::{HandOver, HandOverError};
 pub use held::{Held, compare_held};
 pub use making::MakingError;
-pub use published::{rebuild_closed_log, rebuild_log, roll_log};
+pub use published::{rebuild_closed_log, rebuild_log, restore_ledger, roll_log};
 pub use revoke::RevokedCertificate;
 pub use standing::Standing;
 pub use start::{CaCertificate, StartError, StartOptions, StartReport};

@@ -43,6 +43,7 @@ enum OperatorMethod {
     ResumeAuthority,
     FreezeAuthority,
     ThawAuthority,
+    BackUp,
     Metrics,
 }
 
@@ -68,6 +69,7 @@ impl OperatorMethod {
             "ResumeAuthority" => Some(Self::ResumeAuthority),
             "FreezeAuthority" => Some(Self::FreezeAuthority),
             "ThawAuthority" => Some(Self::ThawAuthority),
+            "BackUp" => Some(Self::BackUp),
             "Metrics" => Some(Self::Metrics),
             _ => None,
         }
@@ -203,6 +205,10 @@ impl Inner {
             }
             Some(OperatorMethod::ThawAuthority) => {
                 let answered = self.thaw_authority(&operator, unary.body).await;
+                self.logged_if_refused(answered, facts).await
+            }
+            Some(OperatorMethod::BackUp) => {
+                let answered = self.back_up(&operator, unary.body).await;
                 self.logged_if_refused(answered, facts).await
             }
             Some(OperatorMethod::Metrics) => self.metrics_text(unary.body),

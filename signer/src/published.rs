@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use hallmark_ledger::{Ledger, LedgerConfig, LogKeys, NextLog, RebuildError, Rebuilt, RollError, Rolled, UnixMillis};
+use hallmark_ledger::{
+    Ledger, LedgerConfig, LogKeys, NextLog, RebuildError, Rebuilt, RestoreError, RestoreWish, Restored, RollError,
+    Rolled, UnixMillis,
+};
 
 /// Makes the published directory what the database says.
 ///
@@ -31,4 +34,12 @@ pub fn rebuild_closed_log(
 /// See [`RollError`].
 pub fn roll_log(config: &LedgerConfig, keys: LogKeys, next: NextLog, at_millis: i64) -> Result<Rolled, RollError> {
     Ledger::roll(config, keys, next, UnixMillis(at_millis))
+}
+
+/// Puts a backup in the place of the database, or finishes that.
+///
+/// # Errors
+/// See [`RestoreError`].
+pub fn restore_ledger(config: &LedgerConfig, wish: RestoreWish) -> Result<Restored, RestoreError> {
+    Ledger::restore(config, wish)
 }

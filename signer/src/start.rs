@@ -12,6 +12,7 @@ use hallmark_policy::{Policy, key::PublicKey, profile::Authority};
 use crate::{
     apply::BY_START,
     authorities::{self, AuthorityError, Keys},
+    backups::Backups,
     bring::Roots,
     clock::{Clock, ClockGuard},
     config::CoreConfig,
@@ -143,6 +144,7 @@ impl Core {
                 roots_without_ceremony: config.roots_without_ceremony,
                 drain_time_max: config.drain_time_max,
                 publish,
+                backups: Backups::new(config.backups, config.public_files),
             },
             options,
             &mut report,

@@ -6,6 +6,7 @@ use super::{
     entries_of,
     names::{Names, Opened as OpenedEntry},
     opened::Opened,
+    source::Source,
 };
 use crate::{problem::Problem, screen::printable, table::Table, when};
 
@@ -25,9 +26,12 @@ pub(super) fn findings(
     for (index, entry) in names.opened() {
         findings.extend(root_differs(opened, *index, entry));
     }
-    for (named, last) in &opened.previous {
+    for (place, (named, last)) in opened.previous.iter().enumerate() {
         let fits = |(_, entry): &&(u64, OpenedEntry)| is_last(entry, last);
-        if !names.opened().iter().any(|entry| fits(&entry)) {
+        let left = names.opened().iter().find(|(_, entry)| is_left(entry, last));
+        if let Some((index, entry)) = left {
+            findings.extend(is_other_before(opened, place, (*index, entry)));
+        } else if !names.opened().iter().any(|entry| fits(&entry)) {
             let (size, origin) = (entries_of(last.size()), last.origin());
             findings.push(format!("`{named}` ends with {size} of `{origin}`, and no entry of this log continues that"));
         }
@@ -39,6 +43,13 @@ pub(super) fn findings(
             None => findings.push(format!(
                 "the anchor is a checkpoint of `{origin}`, which is another log than `{}` and none that it continues",
                 opened.head.origin()
+            )),
+            // It was known when the backup was restored, and what it has beyond that is not in this log.
+            Some((_, entry)) if entry.is_restored && Some(anchor.size()) <= entry.seen_size => {}
+            Some((_, entry)) if entry.is_restored && anchor.size() > entry.previous_size => findings.push(format!(
+                "`{origin}` had {}, and whoever restored a backup of {} did not know that",
+                entries_of(anchor.size()),
+                entries_of(entry.previous_size)
             )),
             Some((_, entry)) if anchor.size() > entry.previous_size => findings.push(format!(
                 "`{origin}` had {}, and this log says that it was closed with {}",
@@ -56,6 +67,25 @@ fn is_last(entry: &OpenedEntry, last: &Checkpoint) -> bool {
     entry.previous_origin == last.origin()
         && entry.previous_size == last.size()
         && entry.previous_root == hallmark_policy::hex(last.root().as_bytes())
+}
+
+/// Whether the log before was left for a backup, and went on for itself.
+fn is_left(entry: &OpenedEntry, last: &Checkpoint) -> bool {
+    entry.is_restored && entry.previous_origin == last.origin() && last.size() >= entry.previous_size
+}
+
+/// Whether the log before has others in the place of the entries that this one says it has of it.
+fn is_other_before(opened: &Opened, place: usize, (index, entry): (u64, &OpenedEntry)) -> Option<String> {
+    let Source::Continued(_, earlier) = &opened.source else { return None };
+    let (source, (named, last)) = (earlier.get(place)?, opened.previous.get(place)?);
+    let nodes = PublishedNodes::new(source, last.size());
+    let what = match Frontier::rebuild(entry.previous_size, &nodes) {
+        Ok(then) if hallmark_policy::hex(then.root().as_bytes()) == entry.previous_root => return None,
+        Ok(then) => format!("there they have the root {}", then.root()),
+        Err(error) => format!("their root cannot be had there: {error}"),
+    };
+    let size = entries_of(entry.previous_size);
+    Some(format!("entry {index} says that this log begins with {size} of `{named}`, and {what}"))
 }
 
 /// Whether the hashes of this log give another root for the log before than the entry says.
@@ -81,8 +111,15 @@ pub(super) fn not_given(opened: &Opened, names: &Names) -> Vec<String> {
         sentences.push(format!("Signatures of `{key}`, by which the log says it is signed, too: give it with --key."));
     }
     for (_, entry) in names.opened() {
-        if !opened.previous.iter().any(|(_, last)| is_last(entry, last)) {
-            let origin = printable(&entry.previous_origin);
+        let origin = printable(&entry.previous_origin);
+        if entry.is_restored {
+            let size = entries_of(entry.previous_size);
+            sentences.push(format!(
+                "What `{origin}` has after its first {size}, when a backup was restored: it is in that log alone."
+            ));
+        }
+        let is_given = |last| is_last(entry, last) || is_left(entry, last);
+        if !opened.previous.iter().any(|(_, last)| is_given(last)) {
             sentences.push(format!("Whether `{origin}` ends where this log begins: give it with --previous."));
         }
     }
@@ -97,7 +134,16 @@ pub(super) fn not_given(opened: &Opened, names: &Names) -> Vec<String> {
 pub(super) fn tell(names: &Names, table: &mut Table) {
     for (index, entry) in names.opened() {
         let (origin, size) = (printable(&entry.previous_origin), when::number(entry.previous_size));
-        table.row(["continues", &format!("`{origin}` with its {size} entries, by entry {index}")]);
+        if entry.is_restored {
+            let known = entry.seen_size.map_or_else(
+                || "nobody knew how many it had".to_owned(),
+                |seen| format!("it had {} at least", when::number(seen)),
+            );
+            let what = format!("a backup of `{origin}` with its first {size} entries, by entry {index}; {known}");
+            table.row(["restored", &what]);
+        } else {
+            table.row(["continues", &format!("`{origin}` with its {size} entries, by entry {index}")]);
+        }
     }
     if let Some((since, keys)) = names.keys() {
         let keys: Vec<_> = keys.iter().map(|key| printable(key)).collect();

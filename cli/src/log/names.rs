@@ -41,6 +41,8 @@ pub(crate) struct Keys {
 pub(crate) enum Turn {
     Closed(Closed),
     Opened(Opened),
+    /// As [`Opened`](Self::Opened), with no entry before it that closes the log: a backup was restored that is older than that.
+    Restored(Opened),
 }
 
 /// The last entry under a name.
@@ -62,6 +64,12 @@ pub(crate) struct Opened {
     pub(crate) previous_origin: String,
     pub(crate) previous_size: u64,
     pub(crate) previous_root: String,
+    /// Where a backup was restored: how many entries the log before was known to have.
+    #[serde(default)]
+    pub(crate) seen_size: Option<u64>,
+    /// Whether a backup was restored, so that the log before has entries of its own after `previous_size`.
+    #[serde(skip)]
+    pub(crate) is_restored: bool,
 }
 
 impl Statement {
@@ -89,6 +97,8 @@ pub(crate) enum NameFinding {
     AfterTheLast { origin: String },
     #[error("opens a log that no entry right before it closes")]
     NotClosed,
+    #[error("goes on from a backup of another log than the one that it stands in, or of another size")]
+    RestoredOther,
     #[error("opens another log than the entry before it announces")]
     OpenedOther,
     #[error("gives the log another name after {NAMES_MAX} others; it and those after it are not compared")]
@@ -114,6 +124,7 @@ impl Names {
         let closed = self.closed.take();
         match (statement, closed) {
             (Some(Statement::Origin(Turn::Opened(opened))), closed) => self.open(index, opened, closed, is_first),
+            (Some(Statement::Origin(Turn::Restored(opened))), None) => self.restore(index, opened),
             (_, Some((_, closed))) => Some(NameFinding::AfterTheLast { origin: closed.origin }),
             (Some(Statement::Origin(Turn::Closed(closed))), None) => self.close(index, closed),
             (Some(Statement::LogKey(keys)), None) => self.change(index, keys),
@@ -146,6 +157,13 @@ impl Names {
         finding
     }
 
+    /// The log goes on from a backup: what it has of the one before ends right before this entry.
+    fn restore(&mut self, index: u64, opened: Opened) -> Option<NameFinding> {
+        let named = self.origin.as_ref().is_none_or(|name| *name == opened.previous_origin);
+        let finding = (opened.previous_size != index || !named).then_some(NameFinding::RestoredOther);
+        self.begin(index, Opened { is_restored: true, ..opened }).or(finding)
+    }
+
     fn open(
         &mut self,
         index: u64,
@@ -165,13 +183,18 @@ impl Names {
                 if fits { None } else { Some(NameFinding::OpenedOther) }
             }
         };
+        self.begin(index, opened).or(finding)
+    }
+
+    /// It has this name and key from here on.
+    fn begin(&mut self, index: u64, opened: Opened) -> Option<NameFinding> {
         self.keys = Some((index, vec![opened.key.clone()]));
         self.origin = Some(opened.origin.clone());
         if self.opened.len() == NAMES_MAX {
             return Some(NameFinding::TooMany);
         }
         self.opened.push((index, opened));
-        finding
+        None
     }
 
     /// The last entry, if the log is closed with it.
@@ -244,7 +267,14 @@ mod tests {
             previous_origin: previous.to_owned(),
             previous_size: size,
             previous_root: String::new(),
+            seen_size: None,
+            is_restored: false,
         })))
+    }
+
+    fn restored(origin: &str, previous: &str, size: u64) -> Option<Statement> {
+        let Some(Statement::Origin(Turn::Opened(opened))) = opened(origin, previous, size) else { return None };
+        Some(Statement::Origin(Turn::Restored(opened)))
     }
 
     fn found(statements: Vec<Option<Statement>>) -> Vec<(u64, NameFinding)> {
@@ -279,6 +309,15 @@ mod tests {
         assert_eq!(found(vec![None, closed("a", 7, "b")]), [(1, elsewhere)]);
         let other = NameFinding::ClosedOther { said: "a".to_owned(), name: "b".to_owned() };
         assert_eq!(found(vec![closed("a", 1, "b"), opened("b", "a", 1), closed("a", 3, "c")]), [(2, other)]);
+    }
+
+    #[test]
+    fn a_log_that_goes_on_from_a_backup_says_so_where_the_backup_ends() {
+        assert_eq!(found(vec![None, restored("b", "a", 1), restored("c", "b", 2), closed("c", 4, "d")]), []);
+        assert_eq!(found(vec![None, restored("b", "a", 2)]), [(1, NameFinding::RestoredOther)]);
+        assert_eq!(found(vec![restored("b", "a", 0), restored("c", "a", 1)]), [(1, NameFinding::RestoredOther)]);
+        let after = NameFinding::AfterTheLast { origin: "a".to_owned() };
+        assert_eq!(found(vec![closed("a", 1, "b"), restored("b", "a", 1)]), [(1, after)]);
     }
 
     #[test]

@@ -106,6 +106,18 @@ fn operators_list_epochs_as_callers_do_and_have_json() {
 }
 
 #[test]
+fn a_backup_is_waited_for_until_it_is_whole() {
+    let (world, signer) = world(Vec::new());
+    let words = "backup --name monday --why weekly";
+    assert_snapshot!(world.run(signer.command(words)).told());
+    assert_eq!(operated(&signer), ["back up monday: weekly"; 2]);
+    let json = world.run(signer.command(&format!("{words} --json"))).json();
+    assert_eq!((&json["result"], &json["size"], &json["removed"]), (&"backed-up".into(), &1_204.into(), &1.into()));
+    assert_eq!(json["root"], "07".repeat(32));
+    assert_eq!(world.run(signer.command("backup --name monday")).code, 2, "why is for the log");
+}
+
+#[test]
 fn forms_of_names_are_listed_page_by_page() {
     let (world, signer) = world(Vec::new());
     let list = |more: &str| world.run(signer.command(&format!("name list --authority athenz{more}")));

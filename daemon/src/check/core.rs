@@ -161,6 +161,9 @@ fn tell_ledger(ledger: &LedgerTable, directory: &Path, findings: &mut Findings) 
     if !holder.is_dir() {
         findings.problem(format!("`ledger.database`: there is no directory `{}`; hint: make it", holder.display()));
     }
+    if let Some(backups) = &ledger.backups {
+        findings.say(format!("Backups that operators ask for are made in `{}`.", directory.join(backups).display()));
+    }
     let Some(retention) = &ledger.retention else { return };
     match Span::parse(retention) {
         Ok(retention) => findings.say(format!("The same request id gives the same certificate for {retention}.")),

@@ -15,6 +15,7 @@ use rusqlite::{
 };
 
 use super::BackupFault;
+use crate::LedgerError;
 
 /// Pages that are copied at once: 1 MiB.
 const PAGES_EACH: i32 = 256;
@@ -51,8 +52,14 @@ impl BackupProgress {
     }
 }
 
-/// Copies what `source` sees now to a new file. Writers go on meanwhile: the moment is held by a transaction that reads.
-pub(super) fn copy(source: &Connection, to: &Path, progress: &BackupProgress) -> Result<(), BackupFault> {
+/// Copies what `source` sees now to a new file. Writers go on meanwhile: the moment is held by a transaction that reads, and that is let go
+/// where `goes_on` says that the ledger stops.
+pub(super) fn copy(
+    source: &Connection,
+    to: &Path,
+    progress: &BackupProgress,
+    goes_on: &dyn Fn() -> Result<(), LedgerError>,
+) -> Result<(), BackupFault> {
     let failed = |source| BackupFault::Io { path: to.to_owned(), source };
     let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(to).map_err(failed)?;
     let held = source.unchecked_transaction()?;
@@ -62,7 +69,7 @@ pub(super) fn copy(source: &Connection, to: &Path, progress: &BackupProgress) ->
     // It is nobody's until it is whole: a crash throws it away.
     target.pragma_update(None, "journal_mode", "off")?;
     target.pragma_update(None, "synchronous", "off")?;
-    pages(&held, &mut target, &file, progress)?;
+    pages(&held, &mut target, &file, progress, goes_on)?;
     // One file, that needs none beside it.
     target.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get::<_, String>(0))?;
     target.close().map_err(|(_, error)| error)?;
@@ -74,10 +81,12 @@ fn pages(
     target: &mut Connection,
     file: &File,
     progress: &BackupProgress,
+    goes_on: &dyn Fn() -> Result<(), LedgerError>,
 ) -> Result<(), BackupFault> {
     let backup = Backup::new(source, target)?;
     let mut synced = 0;
     loop {
+        goes_on()?;
         let began = Instant::now();
         let step = backup.step(PAGES_EACH)?;
         let now = backup.progress();

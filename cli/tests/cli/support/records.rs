@@ -1,9 +1,9 @@
 //! Records of instances and certificates that a signer of tests has.
 
 use hallmark_proto::operator::{
-    AllowInstanceRequest, AllowInstanceResponse, Certificate, FindCertificatesRequest, FindCertificatesResponse,
-    FreezeAuthorityRequest, FreezeAuthorityResponse, Instance, InstanceCertificate, InstanceState,
-    ListInstancesRequest, ListInstancesResponse, ResumeAuthorityRequest, ResumeAuthorityResponse,
+    AllowInstanceRequest, AllowInstanceResponse, BackUpRequest, BackUpResponse, Certificate, FindCertificatesRequest,
+    FindCertificatesResponse, FreezeAuthorityRequest, FreezeAuthorityResponse, Instance, InstanceCertificate,
+    InstanceState, ListInstancesRequest, ListInstancesResponse, ResumeAuthorityRequest, ResumeAuthorityResponse,
     RevokeCertificatesRequest, RevokeCertificatesResponse, RevokeEpochRequest, RevokeEpochResponse,
     RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse, ThawAuthorityRequest,
     ThawAuthorityResponse,
@@ -170,6 +170,28 @@ impl State {
         self.asked(format!("freeze {}: {}", request.authority, request.why));
         let answer = FreezeAuthorityResponse { log_index: 45, thrown_away: 2, ..FreezeAuthorityResponse::default() };
         Response::new(answer)
+    }
+
+    /// The first call begins it, and the next finds it whole.
+    pub(super) fn back_up(&self, request: &BackUpRequest) -> Response<BackUpResponse> {
+        self.asked(format!("back up {}: {}", request.name, request.why));
+        let begun = BackUpResponse { log_index: 47, pages_done: 3, pages_total: 12, ..BackUpResponse::default() };
+        let asked = format!("back up {}: {}", request.name, request.why);
+        let is_again = self.operated.lock().unwrap().iter().filter(|before| **before == asked).count() > 1;
+        Response::new(if is_again {
+            BackUpResponse {
+                done: true,
+                pages_done: 12,
+                directory: format!("/var/lib/hallmark/backups/{}", request.name),
+                log_size: 1_204,
+                log_root: vec![7; 32].into(),
+                database_bytes: 49_152,
+                removed: 1,
+                ..begun
+            }
+        } else {
+            begun
+        })
     }
 
     pub(super) fn thaw_authority(&self, request: &ThawAuthorityRequest) -> Response<ThawAuthorityResponse> {

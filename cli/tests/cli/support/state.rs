@@ -11,14 +11,14 @@ use std::{
 use hallmark_proto::{
     operator::{
         AbortEpochRequest, ActivateEpochRequest, AllowInstanceRequest, AllowInstanceResponse, ApplyPolicyRequest,
-        ApplyPolicyResponse, BringIntermediateRequest, EpochResponse, FindCertificatesRequest,
-        FindCertificatesResponse, FreezeAuthorityRequest, FreezeAuthorityResponse, ListInstancesRequest,
-        ListInstancesResponse, ListNameClaimsRequest, ListNameClaimsResponse, MetricsRequest, MetricsResponse,
-        NameClaim, PolicyStatusRequest, PolicyStatusResponse, PrepareEpochRequest, ReleaseNameClaimRequest,
-        ReleaseNameClaimResponse, ResumeAuthorityRequest, ResumeAuthorityResponse, RevokeCertificatesRequest,
-        RevokeCertificatesResponse, RevokeEpochRequest, RevokeEpochResponse, RevokeInstanceRequest,
-        RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse, ThawAuthorityRequest, ThawAuthorityResponse,
-        operator_server::Operator,
+        ApplyPolicyResponse, BackUpRequest, BackUpResponse, BringIntermediateRequest, EpochResponse,
+        FindCertificatesRequest, FindCertificatesResponse, FreezeAuthorityRequest, FreezeAuthorityResponse,
+        ListInstancesRequest, ListInstancesResponse, ListNameClaimsRequest, ListNameClaimsResponse, MetricsRequest,
+        MetricsResponse, NameClaim, PolicyStatusRequest, PolicyStatusResponse, PrepareEpochRequest,
+        ReleaseNameClaimRequest, ReleaseNameClaimResponse, ResumeAuthorityRequest, ResumeAuthorityResponse,
+        RevokeCertificatesRequest, RevokeCertificatesResponse, RevokeEpochRequest, RevokeEpochResponse,
+        RevokeInstanceRequest, RevokeInstanceResponse, ShowInstanceRequest, ShowInstanceResponse, ThawAuthorityRequest,
+        ThawAuthorityResponse, operator_server::Operator,
     },
     signer::{
         Epoch, EpochState, EpochStatus, GetChainRequest, GetChainResponse, ListEpochsRequest, ListEpochsResponse,
@@ -263,6 +263,10 @@ impl Operator for Told {
         request: Request<ThawAuthorityRequest>,
     ) -> Result<Response<ThawAuthorityResponse>, Status> {
         Ok(self.0.thaw_authority(request.get_ref()))
+    }
+
+    async fn back_up(&self, request: Request<BackUpRequest>) -> Result<Response<BackUpResponse>, Status> {
+        Ok(self.0.back_up(request.get_ref()))
     }
 
     async fn metrics(&self, _: Request<MetricsRequest>) -> Result<Response<MetricsResponse>, Status> {

@@ -377,6 +377,7 @@ pub const KINDS: &[Kind] = &[
         variants: Some((
             "command",
             &[
+                Variant::new("back-up", &[needed("backup", Text), needed("by", Text), needed("reason", Text)]),
                 Variant::new(
                     "freeze-authority",
                     &[needed("authority", Text), needed("by", Text), needed("reason", Text)],
@@ -429,7 +430,11 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "origin",
         about: "the log goes over from one name to another",
-        members: &[needed("action", Word(&["closed", "opened"])), needed("by", Text), needed("origin", Text)],
+        members: &[
+            needed("action", Word(&["closed", "opened", "restored"])),
+            needed("by", Text),
+            needed("origin", Text),
+        ],
         variants: Some((
             "action",
             &[
@@ -441,6 +446,17 @@ pub const KINDS: &[Kind] = &[
                         needed("previous-origin", Text),
                         needed("previous-root", Digest),
                         needed("previous-size", Count),
+                    ],
+                ),
+                Variant::new(
+                    "restored",
+                    &[
+                        needed("key", Text),
+                        needed("previous-origin", Text),
+                        needed("previous-root", Digest),
+                        needed("previous-size", Count),
+                        maybe("seen-root", Digest),
+                        maybe("seen-size", Count),
                     ],
                 ),
             ],
