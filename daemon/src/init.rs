@@ -94,6 +94,14 @@ fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
 
 /// Makes the log key unless it is there, and its public half beside it. Gives the public half.
 pub(crate) fn make_log_key(log: &LogTable, directory: &Path) -> Result<String, Trouble> {
+    let (verifier, made) = ensure_log_key(log, directory)?;
+    let path = directory.join(&log.key);
+    stdout::line(format!("The log key `{}` {made}; its public half is `{verifier}`.", path.display()));
+    Ok(verifier)
+}
+
+/// The same without a word. Gives the public half, and whether the key was made.
+pub(crate) fn ensure_log_key(log: &LogTable, directory: &Path) -> Result<(String, &'static str), Trouble> {
     let path = directory.join(&log.key);
     let made = if files::exists(&path)? {
         "is there"
@@ -108,8 +116,7 @@ pub(crate) fn make_log_key(log: &LogTable, directory: &Path) -> Result<String, T
     };
     let verifier = log.read_key(directory)?.verifier().to_string();
     write_verifier(&verifier_path(&path), &verifier)?;
-    stdout::line(format!("The log key `{}` {made}; its public half is `{verifier}`.", path.display()));
-    Ok(verifier)
+    Ok((verifier, made))
 }
 
 /// Where the public half of a log key stands: `log.vkey` beside `log.key`.

@@ -14,7 +14,7 @@ use crate::{
     arguments::{LogArguments, RestoreArguments},
     files::directory_of,
     hardening,
-    init::make_log_key,
+    init::{ensure_log_key, make_log_key},
     logging,
     settings::Settings,
     stdout,
@@ -77,7 +77,13 @@ fn next(arguments: &RestoreArguments, log: &LogTable, directory: &Path) -> Resul
         return Ok(None);
     };
     let next = LogTable { origin: origin.clone(), key: key.clone(), previous_key: None, ..log.clone() };
-    make_log_key(&next, directory)?;
+    // What is read by a machine is one object.
+    let made = if arguments.json {
+        ensure_log_key(&next, directory).map(drop)
+    } else {
+        make_log_key(&next, directory).map(drop)
+    };
+    made?;
     Ok(Some(NextLog { key: next.read_key(directory)?, publish: directory.join(publish) }))
 }
 

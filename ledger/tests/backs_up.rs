@@ -138,7 +138,9 @@ async fn a_backup_that_is_as_new_as_what_was_published_is_restored_without_a_wor
     let other = elsewhere(&world);
     let seen = RestoreWish { seen: vec![world.config.publish.clone()], ..wish(&other, "one") };
     assert_eq!(restore(&other, seen).unwrap().seen, Some(made.size));
-    assert_eq!(contents(&other.config.publish), contents(&world.config.publish), "the directory is what it was");
+    let (published, there) = (contents(&world.config.publish), contents(&other.config.publish));
+    let is_there = |(name, content): (&String, &Vec<u8>)| published.get(name) == Some(content);
+    assert!(there.contains_key("checkpoint") && there.iter().all(is_there), "the directory is what it was");
     let error = restore(&other, wish(&other, "one")).unwrap_err();
     assert!(matches!(error, RestoreError::Exists { .. }), "{error}");
     let replacing = RestoreWish { replace: true, ..wish(&other, "one") };
@@ -329,4 +331,35 @@ async fn what_a_run_has_not_finished_is_removed_by_the_next_backup() {
     let error = tokio::task::block_in_place(|| back_up(&world, &ledger, "two")).unwrap_err();
     assert!(matches!(error, BackupFault::Ledger(_)), "{error}");
     assert!(!world.directory.path().join("backups/two").exists());
+}
+
+/// Makes a ledger's tables those of another version, as far as this program looks.
+#[cfg(test)]
+fn with_schema(world: &World, change: &str) {
+    rusqlite::Connection::open(&world.config.database).unwrap().execute_batch(change).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_older_tables_is_brought_up_to_date_and_one_of_newer_tables_is_refused() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    with_schema(
+        &world,
+        "ALTER TABLE authority DROP COLUMN frozen_index; DROP TABLE later_key; PRAGMA user_version = 9",
+    );
+    tokio::task::block_in_place(|| back_up(&world, &ledger, "older")).unwrap();
+    with_schema(&world, "PRAGMA user_version = 99");
+    let error = tokio::task::block_in_place(|| back_up(&world, &ledger, "newer")).unwrap_err();
+    assert!(matches!(error, BackupFault::Newer { found: 99, .. }), "{error}");
+    assert!(
+        !world.directory.path().join("backups/newer").exists()
+            && !world.directory.path().join("backups/.newer.unfinished").exists()
+    );
+    ledger.stop();
+    let mut other = elsewhere(&world);
+    other.config.accept_missing_checkpoint = true;
+    restore(&other, wish(&other, "older")).unwrap();
+    let ledger = other.open();
+    assert_eq!(ledger.frozen(AUTHORITY).unwrap(), None, "its tables are there");
+    ledger.stop();
 }

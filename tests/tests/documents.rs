@@ -1,8 +1,9 @@
-//! docs/epochs.md, docs/instances.md and docs/compromise.md, with every command in them executed in laboratories.
+//! docs/epochs.md, docs/instances.md, docs/compromise.md and docs/backup.md, with every command in them executed in laboratories.
 
 use std::{
     fmt::Write as _,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
 };
@@ -66,6 +67,46 @@ fn every_command_of_the_page_about_compromise_does_what_the_page_says() {
     hold(&blocks, &laboratory, &daemon);
 }
 
+/// A service manager with one unit, for the page about backups, where the daemon ends and starts again.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+set -eu
+cd "$LABORATORY"
+client() { printf 'signer = "https://%s"\nca = "server-ca.pem"\ncert = "%s.pem"\nkey = "%s.key"\n' "$1" "$2" "$2"; }
+gone() { while kill -0 "$(cat daemon.pid)" 2>/dev/null; do sleep 0.02; done; }
+case "$1" in
+start)
+    rm -f address
+    hallmarkd run signer.toml --ready-file address >/dev/null 2>hallmarkd.log </dev/null &
+    echo $! >daemon.pid
+    until [ -e address ] && [ "$(wc -l <address)" = 2 ]; do
+        kill -0 "$(cat daemon.pid)" || { cat hallmarkd.log; exit 1; }
+        sleep 0.02
+    done
+    client "$(sed -n 1p address)" coordinator >client.toml
+    client "$(sed -n 2p address)" operator >operator.toml ;;
+stop) kill -TERM "$(cat daemon.pid)"; gone ;;
+kill) kill -KILL "$(cat daemon.pid)"; gone ;;
+esac
+"#;
+
+#[test]
+fn every_command_of_the_page_about_backups_does_what_the_page_says() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/backup.md")).unwrap();
+    let (blocks, _) = blocks(&page);
+    assert!(blocks.len() > 7, "the page has lost its examples");
+    let laboratory = Laboratory::new();
+    fs::create_dir(laboratory.path("bin")).unwrap();
+    let systemctl = laboratory.path("bin/systemctl");
+    fs::write(&systemctl, SYSTEMCTL).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let begin = Block { commands: "systemctl start hallmarkd\n".to_owned(), ..Block::default() };
+    // Whatever fails, no daemon stays.
+    let trap = "trap 'kill -KILL $(cat daemon.pid) 2>/dev/null || true' EXIT\n".to_owned();
+    let begin = Block { commands: trap + &begin.commands, ..begin };
+    let blocks: Vec<_> = [begin].into_iter().chain(blocks).collect();
+    compare(&blocks, &execute(&blocks, &laboratory));
+}
+
 /// The blocks of the page: of an authority that rotates by manifest, and of one that rotates by age.
 fn blocks(page: &str) -> (Vec<Block>, Vec<Block>) {
     let (mut by_manifest, mut by_age) = (Vec::new(), Vec::new());
@@ -89,7 +130,11 @@ fn blocks(page: &str) -> (Vec<Block>, Vec<Block>) {
 
 /// Runs the blocks one after the other in one shell, and holds what they say against the page.
 fn hold(blocks: &[Block], laboratory: &Laboratory, daemon: &Daemon) {
-    let said = run(blocks, laboratory, daemon);
+    compare(blocks, &run(blocks, laboratory, daemon));
+}
+
+/// Holds what was said against the page.
+fn compare(blocks: &[Block], said: &str) {
     let mut parts = said.split(BETWEEN);
     for block in blocks {
         let said = parts.next().unwrap_or_else(|| panic!("the commands end before line {}", block.line));
@@ -106,20 +151,31 @@ fn hold(blocks: &[Block], laboratory: &Laboratory, daemon: &Daemon) {
 }
 
 fn run(blocks: &[Block], laboratory: &Laboratory, daemon: &Daemon) -> String {
-    let mut script = "set -eu\nexec 2>&1\n".to_owned();
-    for block in blocks {
-        writeln!(script, "{}echo '{BETWEEN}'", block.commands).unwrap();
-    }
     let client = |signer: &str, who: &str| {
         format!("signer = \"https://{signer}\"\nca = \"server-ca.pem\"\ncert = \"{who}.pem\"\nkey = \"{who}.key\"\n")
     };
     fs::write(laboratory.path("client.toml"), client(daemon.address(), "coordinator")).unwrap();
     fs::write(laboratory.path("operator.toml"), client(daemon.operators(), "operator")).unwrap();
+    execute(blocks, laboratory)
+}
+
+/// Runs the blocks in one shell. What is in `bin` of the laboratory stands for the machine's own.
+fn execute(blocks: &[Block], laboratory: &Laboratory) -> String {
+    let mut script = "set -eu\nexec 2>&1\n".to_owned();
+    for block in blocks {
+        writeln!(script, "{}echo '{BETWEEN}'", block.commands).unwrap();
+    }
     let programs = program("hallmark").parent().unwrap().to_owned();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let (own, path) = (laboratory.path("bin"), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}:{path}", own.display(), programs.display());
+    // As for the programs that the laboratory starts itself: its token, and where doors are.
+    let hallmarkd = laboratory.hallmarkd();
+    let own = hallmarkd.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
     let output = Command::new("sh")
         .args(["-c", &script])
         .current_dir(laboratory.path("."))
+        .envs(own)
+        .env("LABORATORY", laboratory.path("."))
         .env("PATH", path)
         .env("HALLMARK_CONFIG", "client.toml")
         .stdin(Stdio::null())
