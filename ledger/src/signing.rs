@@ -103,8 +103,10 @@ fn sign_with(keys: &LogKeys, size: u64, root: Hash, line: Option<&str>) -> Resul
     let words = |error: &dyn std::error::Error| error.to_string();
     let LogKeys { current, previous } = keys;
     let checkpoint = Checkpoint::new(current.verifier().name(), size, root).map_err(|error| words(&error))?;
-    let checkpoint = line.map_or(Ok(checkpoint.clone()), |line| checkpoint.with_extension(line));
-    let checkpoint = checkpoint.map_err(|error| words(&error))?;
+    let checkpoint = match line {
+        Some(line) => checkpoint.with_extension(line).map_err(|error| words(&error))?,
+        None => checkpoint,
+    };
     let keys: Vec<&SignerKey> = std::iter::once(current).chain(previous).collect();
     let note = checkpoint.sign_by(&keys).map_err(|error| words(&error))?;
     for key in keys {

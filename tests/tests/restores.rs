@@ -132,7 +132,7 @@ async fn what_cannot_be_backed_up_or_restored_is_refused_with_what_to_do() {
     by_caller.env("HALLMARK_CERT", laboratory.path("coordinator.pem"));
     refused(
         by_caller.env("HALLMARK_KEY", laboratory.path("coordinator.key")),
-        &["names nobody of `[operators] allow`"],
+        &["does not trust the CA that issued it"],
     );
     refused(&mut backup(&laboratory, &daemon, "../one"), &["is no name", "100 bytes at most"]);
     fs::create_dir_all(laboratory.path("backups/one")).unwrap();
