@@ -82,7 +82,7 @@ bench-instances: deps
 
 deb: deps
 	@scripts/deps package
-	$(CARGO) build --locked --release --bin hallmarkd --bin hallmark --bin hallmark-publish
+	$(CARGO) build --locked --release -p hallmark-daemon -p hallmark-cli -p hallmark-publish
 	@scripts/deb
 
 PROGRAMS = debug

@@ -237,7 +237,7 @@ pub struct NewKey {
 /// One thing that guards a private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
-    /// The attribute, as PKCS #11 or the file system names it.
+    /// The attribute, as PKCS #11, the manual of a YubiHSM or the file system names it.
     pub attribute: &'static str,
     /// What it is; `absent` where the device does not tell.
     pub value: String,
@@ -246,9 +246,9 @@ pub struct Guard {
 /// What the backend is, for logs and for people. Fields that a backend does not know are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
-    /// `pkcs11` or `software`.
+    /// `pkcs11`, `yubihsm` or `software`.
     pub kind: &'static str,
-    /// The module's path, or the directory.
+    /// The module's path, where a YubiHSM is, or the directory.
     pub path: String,
     /// CK_INFO: libraryDescription and libraryVersion.
     pub library: String,

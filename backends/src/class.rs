@@ -23,7 +23,7 @@ pub enum ErrorClass {
     Broken,
 }
 
-/// A PKCS#11 call and what it answered, for people.
+/// A PKCS#11 call, or a command of another device, and what it answered, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub(crate) call: String,
@@ -31,13 +31,13 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The function, such as `C_SignInit`.
+    /// The function, such as `C_SignInit`, or the command, such as `SIGN ECDSA`.
     #[must_use]
     pub fn call(&self) -> &str {
         &self.call
     }
 
-    /// The CKR code, such as `CKR_DEVICE_ERROR`.
+    /// The CKR code, such as `CKR_DEVICE_ERROR`; of another device what it or the way to it said.
     #[must_use]
     pub fn answer(&self) -> &str {
         &self.answer
@@ -77,11 +77,14 @@ impl BackendError {
             | Self::PinLocked { .. }
             | Self::PinNotProven { .. }
             | Self::PinDoubted { .. } => ErrorClass::Locked,
-            Self::SessionsExhausted { .. } | Self::Busy { .. } => ErrorClass::Busy,
-            Self::Gone { .. } | Self::TokenNotFound { .. } | Self::TokensAway { .. } | Self::Hung { .. } => {
-                ErrorClass::Gone
-            }
+            Self::SessionsExhausted { .. } | Self::Busy { .. } | Self::LogFull { .. } => ErrorClass::Busy,
+            Self::Gone { .. }
+            | Self::ConnectorGone { .. }
+            | Self::TokenNotFound { .. }
+            | Self::TokensAway { .. }
+            | Self::Hung { .. } => ErrorClass::Gone,
             Self::Refused { .. }
+            | Self::Incapable { .. }
             | Self::Configuration { .. }
             | Self::Reference(_)
             | Self::SoftwareNotAdmitted
@@ -96,6 +99,7 @@ impl BackendError {
             | Self::KeyAmbiguous { .. }
             | Self::WrongKey { .. }
             | Self::WrongAttribute { .. }
+            | Self::OtherAttested { .. }
             | Self::WrapKeyAmbiguous { .. }
             | Self::WrapKeyUnfit { .. }
             | Self::PublicKey { .. }
@@ -117,6 +121,8 @@ impl BackendError {
         match self {
             Self::SessionsExhausted { failure }
             | Self::Gone { failure }
+            | Self::ConnectorGone { failure, .. }
+            | Self::LogFull { failure }
             | Self::Busy { failure }
             | Self::HandleLost { failure }
             | Self::Refused { failure }
@@ -126,6 +132,8 @@ impl BackendError {
                 [..] => self.decisive().failure(),
             },
             Self::Configuration { .. }
+            | Self::Incapable { .. }
+            | Self::OtherAttested { .. }
             | Self::Reference(_)
             | Self::SoftwareNotAdmitted
             | Self::Module { .. }

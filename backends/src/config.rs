@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hallmark_yubihsm::Place;
 use secrecy::SecretString;
 
 use crate::{Exceptions, HistoryWaiver, Waiver};
@@ -24,6 +25,8 @@ pub enum BackendConfig {
         /// Which of those that serve signs.
         choice: Choice,
     },
+    /// A YubiHSM 2.
+    YubiHsm(YubiHsmConfig),
     /// Encrypted PKCS#8 files: for laboratories. Needs [`SoftwareKeys::Admitted`] beside it.
     Software {
         /// The directory of the files; it is made, with mode 0700, if it does not exist.
@@ -40,7 +43,7 @@ impl BackendConfig {
         match self {
             Self::Pkcs11(token) => token.exceptions.clone(),
             Self::Replicated { tokens, .. } => tokens.first().map(|token| token.exceptions.clone()).unwrap_or_default(),
-            Self::Software { .. } => Exceptions::default(),
+            Self::YubiHsm(_) | Self::Software { .. } => Exceptions::default(),
         }
     }
 }
@@ -52,7 +55,7 @@ impl BackendConfig {
         let tokens = match self {
             Self::Pkcs11(token) => std::slice::from_ref(token),
             Self::Replicated { tokens, .. } => tokens.as_slice(),
-            Self::Software { .. } => &[],
+            Self::YubiHsm(_) | Self::Software { .. } => &[],
         };
         let of = |module: &ModuleConfig| {
             let attributes: Vec<_> = module.waived.iter().map(|word| word.attribute()).collect();
@@ -81,6 +84,38 @@ impl<T: Into<PathBuf>> From<T> for ModuleConfig {
     fn from(path: T) -> Self {
         Self { path: path.into(), arguments: None, waived: Vec::new() }
     }
+}
+
+/// A YubiHSM 2, and the way into it.
+#[derive(Clone, Debug)]
+pub struct YubiHsmConfig {
+    /// Where it is.
+    pub connector: Place,
+    /// The number of the authentication key.
+    pub authentication_key: u16,
+    /// Its password.
+    pub password: SecretString,
+    /// Signing sessions, 1 to [`YUBIHSM_SESSIONS_MAX`](crate::YUBIHSM_SESSIONS_MAX); [`SESSIONS_BESIDE`](crate::SESSIONS_BESIDE) more are opened for
+    /// everything else.
+    pub sessions: usize,
+    /// The domains that keys are in, 1 to 16.
+    pub domains: Vec<u8>,
+    /// Capabilities that the authentication key may have although they are not needed, by their names in the manual.
+    pub accepted: Vec<String>,
+    /// What is done with the device's own command log.
+    pub command_log: CommandLogUse,
+}
+
+/// What is done with a device's own command log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommandLogUse {
+    /// It is read, and held against what this signer asked for.
+    #[default]
+    Read,
+    /// The same, and the device is told what was read, so that it has room for more: where it logs everything or does nothing (force-audit).
+    Consume,
+    /// It is left to others.
+    Off,
 }
 
 /// One token, and the way into it.

@@ -116,6 +116,33 @@ pub enum BackendError {
         /// The call and its answer.
         failure: Failure,
     },
+    /// The connector of a YubiHSM, or its USB, does not answer.
+    #[error(
+        "no YubiHSM is reached at `{place}` ({failure}); start its connector or check its plug, it is found again at the next use"
+    )]
+    ConnectorGone {
+        /// Where it was looked for.
+        place: String,
+        /// The command and what became of it.
+        failure: Failure,
+    },
+    /// The device does nothing that is logged until its command log is read.
+    #[error(
+        "the device's command log is full ({failure}), and it does nothing until that is read: set `command-log = \"consume\"`, or read it with \
+         yubihsm-shell (audit get, audit set)"
+    )]
+    LogFull {
+        /// The command and its answer.
+        failure: Failure,
+    },
+    /// Nothing of this kind is done with this kind of device.
+    #[error(
+        "this kind of device, or the way to it, does not do this: {what}; choose another kind of key, or another device"
+    )]
+    Incapable {
+        /// What.
+        what: String,
+    },
     /// The device has no room or no time now.
     #[error("the key device is busy ({failure}); it is asked again at the next use")]
     Busy {
@@ -218,6 +245,14 @@ pub enum BackendError {
     /// The private key was not made to be wrapped.
     #[error("key `{key}` cannot leave its token: it was made with CKA_EXTRACTABLE = false, which nothing changes")]
     NotWrappable {
+        /// The key.
+        key: KeyReference,
+    },
+    /// The device's certificate is about another key.
+    #[error(
+        "the certificate that the device made over key `{key}` has another public key in it; have the device examined"
+    )]
+    OtherAttested {
         /// The key.
         key: KeyReference,
     },

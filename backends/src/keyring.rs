@@ -26,6 +26,7 @@ use crate::{
     signature::{Message, Signature},
     software,
     tried::Tried,
+    yubihsm,
 };
 
 /// Threads that sign with software keys.
@@ -84,6 +85,7 @@ impl Keyring {
                 Self { crew, keepers: Some(Mutex::new(keepers)), patience, made: Mutex::default() }
             }
             BackendConfig::Pkcs11(token) => Self::over(name, move || pkcs11::open(token, false), patience)?,
+            BackendConfig::YubiHsm(config) => Self::over(name, move || yubihsm::open(config), patience)?,
             BackendConfig::Software { .. } if software_keys == SoftwareKeys::Refused => {
                 return Err(BackendError::SoftwareNotAdmitted);
             }

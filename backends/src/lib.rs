@@ -1,4 +1,4 @@
-//! Where CA keys live: tokens behind PKCS#11 modules and, for laboratories, encrypted files.
+//! Where CA keys live: tokens behind PKCS#11 modules, YubiHSMs and, for laboratories, encrypted files.
 //!
 //! A [`Keyring`] makes keys, opens them by reference and expected public key, and signs what the ledger committed. This
 //! crate knows messages and keys and nothing of X.509. It must never sign bytes that are not in a `Committed`, release a
@@ -34,15 +34,20 @@ mod token;
 mod tried;
 mod waiver;
 mod wrap_key;
+mod yubihsm;
 
 #[cfg(test)]
 mod conformance;
 
 pub use backend::{Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrappers};
 pub use class::{ErrorClass, Failure};
-pub use config::{BackendConfig, Choice, ModuleConfig, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX, TokenConfig};
+pub use config::{
+    BackendConfig, Choice, CommandLogUse, ModuleConfig, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX, TokenConfig,
+    YubiHsmConfig,
+};
 pub use error::BackendError;
 pub use exception::{Exception, Exceptions, NamedException};
+pub use hallmark_yubihsm::{Place as YubiHsmPlace, PlaceError as YubiHsmPlaceError};
 pub use keyring::{Done, Health, Keyring};
 pub use pkcs11::survey::{PinState, Survey, WrapAbility};
 pub use queue::QUEUE_JOBS_MAX;
@@ -54,3 +59,4 @@ pub use token::{make_throwaway_token, make_trusted_wrap_key, survey};
 pub use tried::Tried;
 pub use waiver::{HistoryWaiver, Waiver};
 pub use wrap_key::{CheckValue, WRAP_KEY_BYTES, WRAP_MECHANISM, WrapKey, WrapKeyFound, WrapValue};
+pub use yubihsm::{SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX};

@@ -41,7 +41,7 @@ impl fmt::Display for KeyLabel {
     }
 }
 
-/// Where a key is found again: `pkcs11:id=<hex>;object=<label>` or `software:<label>`.
+/// Where a key is found again: `pkcs11:id=<hex>;object=<label>`, `yubihsm:id=<4 hex digits>;object=<label>` or `software:<label>`.
 ///
 /// A reference names, it does not prove: whoever opens a key also says which public key is expected.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,7 @@ pub struct KeyReference {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Place {
     Pkcs11 { id: Vec<u8> },
+    YubiHsm { id: u16 },
     Software,
 }
 
@@ -62,6 +63,10 @@ impl KeyReference {
             return Err(KeyReferenceError::Id);
         }
         Ok(Self { place: Place::Pkcs11 { id }, label })
+    }
+
+    pub(crate) fn yubihsm(id: u16, label: KeyLabel) -> Self {
+        Self { place: Place::YubiHsm { id }, label }
     }
 
     pub(crate) fn software(label: KeyLabel) -> Self {
@@ -79,8 +84,22 @@ impl KeyReference {
     pub fn pkcs11_id(&self) -> Option<&[u8]> {
         match &self.place {
             Place::Pkcs11 { id } => Some(id),
-            Place::Software => None,
+            Place::YubiHsm { .. } | Place::Software => None,
         }
+    }
+
+    /// The object's number, if the key lives in a YubiHSM.
+    #[must_use]
+    pub fn yubihsm_id(&self) -> Option<u16> {
+        match &self.place {
+            Place::YubiHsm { id } => Some(*id),
+            Place::Pkcs11 { .. } | Place::Software => None,
+        }
+    }
+
+    /// Whether the key lives in a file.
+    pub(crate) fn is_software(&self) -> bool {
+        self.place == Place::Software
     }
 }
 
@@ -88,6 +107,7 @@ impl fmt::Display for KeyReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Pkcs11 { id } => write!(f, "pkcs11:id={};object={}", hallmark_policy::hex(id), self.label),
+            Place::YubiHsm { id } => write!(f, "yubihsm:id={id:04x};object={}", self.label),
             Place::Software => write!(f, "software:{}", self.label),
         }
     }
@@ -100,6 +120,11 @@ impl FromStr for KeyReference {
         if let Some(label) = text.strip_prefix("software:") {
             return Ok(Self::software(KeyLabel::parse(label)?));
         }
+        if let Some(rest) = text.strip_prefix("yubihsm:id=") {
+            let (id, label) = rest.split_once(";object=").ok_or(KeyReferenceError::Form)?;
+            let id = from_hex(id).and_then(|bytes| bytes.try_into().ok()).ok_or(KeyReferenceError::Number)?;
+            return Ok(Self::yubihsm(u16::from_be_bytes(id), KeyLabel::parse(label)?));
+        }
         let rest = text.strip_prefix("pkcs11:id=").ok_or(KeyReferenceError::Form)?;
         let (id, label) = rest.split_once(";object=").ok_or(KeyReferenceError::Form)?;
         Self::pkcs11(from_hex(id).ok_or(KeyReferenceError::Id)?, KeyLabel::parse(label)?)
@@ -109,8 +134,10 @@ impl FromStr for KeyReference {
 /// Why a text names no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyReferenceError {
-    /// Neither of the two forms.
-    #[error("a key is named `pkcs11:id=<hex>;object=<label>` or `software:<label>`")]
+    /// None of the three forms.
+    #[error(
+        "a key is named `pkcs11:id=<hex>;object=<label>`, `yubihsm:id=<4 hex digits>;object=<label>` or `software:<label>`"
+    )]
     Form,
     /// The label is too long or has other characters.
     #[error("a key's label has 1 to {LABEL_BYTES_MAX} of a-z A-Z 0-9 . _ - and starts with a letter or digit")]
@@ -118,6 +145,9 @@ pub enum KeyReferenceError {
     /// CKA_ID is no lower-case hex or has another length.
     #[error("a key's id is 1 to {ID_BYTES_MAX} bytes in lower-case hex")]
     Id,
+    /// The number of an object is no two bytes of lower-case hex.
+    #[error("the number of a YubiHSM's object is four digits of lower-case hex")]
+    Number,
     /// The reference belongs to another backend.
     #[error("the key reference belongs to another key backend than the configured one")]
     OtherBackend,
@@ -145,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_reference_is_read_as_it_was_written() {
-        for text in ["pkcs11:id=00ff7a;object=root-2026.a", "software:epoch_7"] {
+        for text in ["pkcs11:id=00ff7a;object=root-2026.a", "yubihsm:id=40ff;object=root", "software:epoch_7"] {
             assert_eq!(text.parse::<KeyReference>().unwrap().to_string(), text);
         }
         let read: KeyReference = "pkcs11:id=00ff7a;object=root".parse().unwrap();
@@ -165,6 +195,10 @@ mod tests {
             ("pkcs11:id=AA;object=a", KeyReferenceError::Id),
             ("pkcs11:id=aa", KeyReferenceError::Form),
             ("pkcs11:id=aa;object=a;type=private", KeyReferenceError::Label),
+            ("yubihsm:id=40ff", KeyReferenceError::Form),
+            ("yubihsm:id=40f;object=a", KeyReferenceError::Number),
+            ("yubihsm:id=40FF;object=a", KeyReferenceError::Number),
+            ("yubihsm:id=40ff;object=", KeyReferenceError::Label),
         ];
         for (text, error) in bad {
             assert_eq!(text.parse::<KeyReference>(), Err(error), "{text}");
@@ -173,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic(text in "(pkcs11:id=|software:)?.{0,200}") {
+        fn no_text_makes_the_parser_panic(text in "(pkcs11:id=|yubihsm:id=|software:)?.{0,200}") {
             if let Ok(reference) = text.parse::<KeyReference>() {
                 prop_assert_eq!(reference.to_string(), text);
             }

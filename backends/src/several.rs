@@ -403,6 +403,7 @@ impl BackendConfig {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Pkcs11(token) => token.label.clone(),
+            Self::YubiHsm(config) => config.connector.to_string(),
             Self::Software { .. } => "files".to_owned(),
             Self::Replicated { .. } => String::new(),
         }

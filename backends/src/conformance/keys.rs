@@ -13,7 +13,8 @@ use crate::{BackendConfig, BackendError, KeyPurpose, KeyRequest, Keyring, NewKey
 #[test]
 fn a_key_is_found_again_by_its_stored_name_and_digest() {
     for World { keyring, place } in World::all("again") {
-        let key = keyring.generate(&request("issuer-1", KeyKind::EcdsaP384)).unwrap();
+        let kind = *place.kinds().get(1).unwrap();
+        let key = keyring.generate(&request("issuer-1", kind)).unwrap();
         let stored = key.reference.to_string();
         drop(keyring);
         let keyring = place.open(PIN).unwrap();
@@ -54,8 +55,13 @@ fn a_key_that_others_could_read_is_refused_by_the_attribute_s_name() {
                 make_pair(token, b"\x01", b"loose", Attribute::Extractable(true));
                 ("pkcs11:id=01;object=loose".parse().unwrap(), None, "CKA_EXTRACTABLE")
             }
+            Place::YubiHsm(_) | Place::Manual(_) => {
+                let capabilities = ["sign-ecdsa", "exportable-under-wrap"];
+                make_object(&world.place, 0x6001, b"loose", &capabilities);
+                ("yubihsm:id=6001;object=loose".parse().unwrap(), None, "capabilities")
+            }
         };
-        let expected = public.unwrap_or_else(|| public_key_of(&world, &reference)).digest();
+        let expected = public.map_or_else(|| digest_of(&world, &reference), |public| public.digest());
         let error = world.keyring.open(&reference, expected).unwrap_err();
         assert!(
             matches!(&error, BackendError::WrongAttribute { attribute: found, .. } if *found == attribute),
@@ -84,7 +90,7 @@ fn a_key_that_can_do_more_than_sign_is_refused() {
     for (number, (attribute, name)) in (1..).zip(cases) {
         make_pair(world.token(), &[number], b"wide", attribute);
         let reference = format!("pkcs11:id={number:02x};object=wide").parse().unwrap();
-        let expected = public_key_of(&world, &reference).digest();
+        let expected = digest_of(&world, &reference);
         let error = world.keyring.open(&reference, expected).unwrap_err();
         assert!(
             matches!(&error, BackendError::WrongAttribute { attribute, .. } if *attribute == name),
@@ -103,6 +109,12 @@ fn a_twin_of_a_token_s_key_is_told_from_it_by_the_public_key_and_two_files_of_on
                 fs::copy(keys.join("issuer.epoch.pem"), keys.join("issuer.root.pem")).unwrap();
                 let error = world.keyring.open(&key.reference, key.public.digest()).unwrap_err();
                 assert!(matches!(error, BackendError::KeyAmbiguous { .. }), "{error}");
+            }
+            Place::YubiHsm(_) | Place::Manual(_) => {
+                // A number is given once; a label may stand at several.
+                make_object(&world.place, 0x6001, b"issuer", &["sign-ecdsa"]);
+                assert_eq!(world.keyring.open(&key.reference, key.public.digest()).unwrap(), key.public);
+                world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
             }
             Place::Token(token) => {
                 let id = key.reference.pkcs11_id().unwrap();
@@ -193,6 +205,7 @@ fn a_key_made_for_one_purpose_is_not_taken_over_for_another() {
                 let attribute = match &world.place {
                     Place::Token(_) => "CKA_DESTROYABLE",
                     Place::Directory(_) => "purpose",
+                    Place::YubiHsm(_) | Place::Manual(_) => "object-id",
                 };
                 let error = inspected.unwrap_err();
                 assert!(
@@ -227,8 +240,8 @@ fn a_key_deleted_behind_our_back_is_missed_by_name() {
         world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
         match &world.place {
             Place::Directory(directory) => fs::remove_file(directory.path().join("keys/issuer.epoch.pem")).unwrap(),
-            Place::Token(token) => {
-                delete(token, &key);
+            Place::Token(_) | Place::YubiHsm(_) | Place::Manual(_) => {
+                delete(&world.place, &key);
                 let error = world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap_err();
                 assert!(matches!(error, SignError::Backend(BackendError::KeyNotFound { .. })), "{error}");
             }
@@ -240,12 +253,16 @@ fn a_key_deleted_behind_our_back_is_missed_by_name() {
 
 #[test]
 fn a_name_of_another_backend_is_refused() {
-    let [software, token] = [World::software(), World::softhsm("other")];
-    let in_token = token.key("issuer", KeyKind::EcdsaP256);
-    let in_file = software.key("issuer", KeyKind::EcdsaP256);
-    for (keyring, key) in [(&software.keyring, in_token), (&token.keyring, in_file)] {
-        let error = keyring.open(&key.reference, key.public.digest()).unwrap_err();
-        assert!(matches!(error, BackendError::Reference(_)), "{error}");
+    let worlds = [World::software(), World::softhsm("other"), World::yubihsm()];
+    let keys: Vec<_> = worlds.iter().map(|world| world.key("issuer", KeyKind::EcdsaP256)).collect();
+    for (at, world) in worlds.iter().enumerate() {
+        for (of, key) in keys.iter().enumerate() {
+            let opened = world.keyring.open(&key.reference, key.public.digest());
+            assert!(
+                if at == of { opened.is_ok() } else { matches!(opened, Err(BackendError::Reference(_))) },
+                "{at} {of}"
+            );
+        }
     }
 }
 
@@ -285,10 +302,26 @@ fn make_pair(token: &Token, id: &[u8], label: &[u8], different: Attribute) {
     token.session().generate_key_pair(&generation, &public, &private).unwrap();
 }
 
-/// The public key that is there, as the error about another one tells it.
-fn public_key_of(world: &World, reference: &crate::KeyReference) -> hallmark_policy::key::PublicKey {
+/// Makes a P-256 key of a YubiHSM behind the keyring's back.
+fn make_object(place: &Place, id: u16, label: &[u8], capabilities: &[&str]) {
+    match place {
+        Place::YubiHsm(device) => device.generate(id, label, capabilities, hallmark_test_yubihsm::DOMAIN),
+        Place::Manual(device) => device.make(id, label, capabilities),
+        Place::Token(_) | Place::Directory(_) => panic!("this place has no objects of a YubiHSM"),
+    }
+}
+
+/// The digest of the public key that is there.
+fn digest_of(world: &World, reference: &crate::KeyReference) -> hallmark_policy::key::SpkiDigest {
+    if reference.yubihsm_id().is_some() {
+        let none = hallmark_policy::key::SpkiDigest::from_bytes([7; 32]);
+        let Err(BackendError::WrongKey { found, .. }) = world.keyring.open(reference, none) else {
+            panic!("no key is there")
+        };
+        return found;
+    }
     let session = world.token().session();
-    crate::pkcs11::objects::find_unproven(&session, reference).unwrap().public
+    crate::pkcs11::objects::find_unproven(&session, reference).unwrap().public.digest()
 }
 
 /// Puts another key where `old` is.
@@ -300,14 +333,24 @@ fn replace(world: &World, old: &NewKey) {
             fs::rename(keys.join("other.epoch.pem"), keys.join("issuer.epoch.pem")).unwrap();
         }
         Place::Token(token) => {
-            delete(token, old);
+            delete(&world.place, old);
             let id = old.reference.pkcs11_id().unwrap();
             make_pair(token, id, b"issuer", Attribute::Extractable(false));
+        }
+        Place::YubiHsm(_) | Place::Manual(_) => {
+            delete(&world.place, old);
+            make_object(&world.place, old.reference.yubihsm_id().unwrap(), b"issuer", &["sign-ecdsa"]);
         }
     }
 }
 
-fn delete(token: &Token, key: &NewKey) {
+fn delete(place: &Place, key: &NewKey) {
+    let token = match place {
+        Place::Token(token) => token,
+        Place::YubiHsm(device) => return device.delete(key.reference.yubihsm_id().unwrap()),
+        Place::Manual(device) => return device.remove(key.reference.yubihsm_id().unwrap()),
+        Place::Directory(_) => panic!("files are removed otherwise"),
+    };
     let session = token.session();
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
         let id = key.reference.pkcs11_id().unwrap().to_vec();
@@ -337,6 +380,12 @@ fn every_key_of_a_label_is_cleared_and_no_other() {
         let mut twins = 1;
         match &world.place {
             Place::Directory(_) => drop(world.key("issuer", KeyKind::EcdsaP256)),
+            Place::YubiHsm(_) | Place::Manual(_) => {
+                for id in [0x6001, 0x6002] {
+                    make_object(&world.place, id, b"issuer", &["sign-ecdsa"]);
+                }
+                twins = 2;
+            }
             Place::Token(token) => {
                 for id in [b"\x01", b"\x01", b"\x02"] {
                     make_pair(token, id, b"issuer", Attribute::Extractable(false));

@@ -23,11 +23,13 @@ use std::{
 
 use hallmark_policy::key::{KeyKind, SignatureAlgorithm, SpkiDigest};
 use hallmark_test_token::{OTHER_IS_FRESH, PIN, Token};
+use hallmark_test_yubihsm::{AUTHENTICATION_KEY, DOMAIN, PASSWORD};
 use tempfile::TempDir;
 
 use crate::{
-    BackendConfig, BackendError, KeyLabel, KeyPurpose, KeyRequest, Keyring, ModuleConfig, NewKey, SignError, Signature,
-    SoftwareKeys, Survey, TokenConfig, signature::Message, survey,
+    BackendConfig, BackendError, CommandLogUse, KeyLabel, KeyPurpose, KeyRequest, Keyring, ModuleConfig, NewKey,
+    SignError, Signature, SoftwareKeys, Survey, TokenConfig, YubiHsmConfig, patience::Patience, signature::Message,
+    survey, yubihsm::manual::Manual,
 };
 
 /// Longer than any signature takes, so that a deadline that is not meant to pass does not.
@@ -42,17 +44,32 @@ struct World {
 enum Place {
     Token(Token),
     Directory(TempDir),
+    /// A mock YubiHSM, over HTTP. What it does not show ([`hallmark_test_yubihsm::LIMITS`]), the next one does.
+    YubiHsm(hallmark_test_yubihsm::Device),
+    /// A YubiHSM as its manual has it, without the way to it.
+    Manual(Manual),
 }
 
 impl World {
-    /// Every backend: keys in files, SoftHSM, and the other module if there is one.
+    /// Every backend: keys in files, SoftHSM, a YubiHSM, and the other module if there is one.
     fn all(name: &str) -> Vec<Self> {
         let other = Token::other().map(|token| Self::at(Place::Token(token)));
         match other {
             // It is tried for its own sake.
             Some(other) if env::var_os(OTHER_IS_FRESH).is_some() => vec![other],
-            other => [Self::software(), Self::softhsm(name)].into_iter().chain(other).collect(),
+            other => [Self::software(), Self::softhsm(name), Self::yubihsm(), Self::manual()]
+                .into_iter()
+                .chain(other)
+                .collect(),
         }
+    }
+
+    fn yubihsm() -> Self {
+        Self::at(Place::YubiHsm(hallmark_test_yubihsm::Device::new()))
+    }
+
+    fn manual() -> Self {
+        Self::at(Place::Manual(Manual::new()))
     }
 
     fn software() -> Self {
@@ -71,7 +88,7 @@ impl World {
     fn token(&self) -> &Token {
         match &self.place {
             Place::Token(token) => token,
-            Place::Directory(_) => panic!("this world has no token"),
+            Place::Directory(_) | Place::YubiHsm(_) | Place::Manual(_) => panic!("this world has no token"),
         }
     }
 
@@ -88,7 +105,7 @@ impl World {
 
     /// The kinds of keys that it makes.
     fn kinds(&self) -> Vec<KeyKind> {
-        self.place.survey().map_or_else(|| KeyKind::ALL.to_vec(), |survey| survey.kinds)
+        self.place.kinds()
     }
 
     fn key_uses(&self) -> u64 {
@@ -97,15 +114,38 @@ impl World {
 }
 
 impl Place {
-    fn open(&self, secret: &str) -> Result<Keyring, BackendError> {
-        Keyring::open_backend(self.config(secret, 1), SoftwareKeys::Admitted)
+    /// The kinds of keys that can be made here.
+    fn kinds(&self) -> Vec<KeyKind> {
+        match self {
+            // `Limit::P384` and `Limit::Rsa` of the mock.
+            Self::YubiHsm(_) => vec![KeyKind::EcdsaP256, KeyKind::Ed25519],
+            Self::Token(_) | Self::Directory(_) | Self::Manual(_) => {
+                self.survey().map_or_else(|| KeyKind::ALL.to_vec(), |survey| survey.kinds)
+            }
+        }
     }
 
-    /// What the token says of itself; files say nothing.
+    /// Whether keys of this kind sign with it here.
+    fn signs(&self, algorithm: SignatureAlgorithm) -> bool {
+        // The client library of a YubiHSM does RSASSA-PSS wrongly.
+        let is_yubihsm = matches!(self, Self::YubiHsm(_) | Self::Manual(_));
+        !(is_yubihsm && algorithm == SignatureAlgorithm::RsaPssSha256)
+    }
+
+    fn open(&self, secret: &str) -> Result<Keyring, BackendError> {
+        match self {
+            Self::Manual(device) => device.open(1, CommandLogUse::Read, Patience::default()),
+            Self::Token(_) | Self::Directory(_) | Self::YubiHsm(_) => {
+                Keyring::open_backend(self.config(secret, 1), SoftwareKeys::Admitted)
+            }
+        }
+    }
+
+    /// What the token says of itself; where there is none, nothing does.
     fn survey(&self) -> Option<Survey> {
         match self {
             Self::Token(token) => Some(survey(&module(token), token.label(), None).unwrap()),
-            Self::Directory(_) => None,
+            Self::Directory(_) | Self::YubiHsm(_) | Self::Manual(_) => None,
         }
     }
 
@@ -121,6 +161,16 @@ impl Place {
                 waived: Vec::new(),
                 exceptions: crate::Exceptions::default(),
             }),
+            Self::YubiHsm(device) => BackendConfig::YubiHsm(YubiHsmConfig {
+                connector: device.place().parse().unwrap(),
+                authentication_key: AUTHENTICATION_KEY,
+                password: if secret == PIN { PASSWORD } else { secret }.into(),
+                sessions,
+                domains: vec![DOMAIN],
+                accepted: Vec::new(),
+                command_log: CommandLogUse::Read,
+            }),
+            Self::Manual(_) => panic!("nothing is configured of this device"),
             Self::Directory(directory) => {
                 BackendConfig::Software { directory: directory.path().join("keys"), passphrase: secret.into() }
             }

@@ -9,7 +9,7 @@ use std::{
 
 use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 
-use super::{AMPLE, World, message, request, sign};
+use super::{AMPLE, Place, World, message, request, sign};
 use crate::{
     BackendError, Description, ErrorClass, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey,
     QUEUE_JOBS_MAX, SignError,
@@ -21,7 +21,9 @@ use crate::{
 fn every_kind_of_key_is_generated_and_signs_with_each_of_its_algorithms() {
     for world in World::all("kinds") {
         let kinds = world.kinds();
-        for kind in KeyKind::ALL.into_iter().filter(|kind| !kinds.contains(kind)) {
+        // The mock of a YubiHSM panics on what it does not make.
+        let is_token = matches!(world.place, Place::Token(_));
+        for kind in KeyKind::ALL.into_iter().filter(|kind| is_token && !kinds.contains(kind)) {
             let error = world.keyring.generate(&request(kind.name(), kind)).unwrap_err();
             assert_eq!(error.class(), ErrorClass::Refused, "{kind}: {error}");
         }
@@ -29,6 +31,11 @@ fn every_kind_of_key_is_generated_and_signs_with_each_of_its_algorithms() {
             let key = world.key(kind.name(), kind);
             assert_eq!(key.public.kind(), kind);
             for algorithm in SignatureAlgorithm::ALL.into_iter().filter(|algorithm| kind.signs_with(*algorithm)) {
+                if !world.place.signs(algorithm) {
+                    let error = world.sign(&key, algorithm).unwrap_err();
+                    assert!(matches!(error, SignError::Backend(BackendError::Incapable { .. })), "{error}");
+                    continue;
+                }
                 let signature = world.sign(&key, algorithm).unwrap();
                 assert!(key.public.verifies(algorithm, signature.to_be_signed(), signature.bytes()), "{algorithm}");
                 let parts = signature.into_parts();

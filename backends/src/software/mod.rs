@@ -33,7 +33,7 @@ impl Directory {
     }
 
     fn read_unproven(&self, reference: &KeyReference) -> Result<(Pair, KeyPurpose), BackendError> {
-        if reference.pkcs11_id().is_some() {
+        if !reference.is_software() {
             return Err(KeyReferenceError::OtherBackend.into());
         }
         self.files.read(reference)

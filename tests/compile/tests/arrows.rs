@@ -114,6 +114,25 @@ fn only_backends_reach_for_a_pkcs11_module() {
 }
 
 #[test]
+fn only_one_crate_knows_the_yubihsm_s_library_and_no_program_has_its_mock() {
+    for path in members() {
+        let crate_ = Crate::read(&path);
+        let knows = crate_.dependencies("dependencies").iter().any(|name| name == "yubihsm" || name == "rusb");
+        assert_eq!(knows, matches!(crate_.name.as_str(), "yubihsm" | "test-yubihsm"), "{}", crate_.name);
+        let text = fs::read_to_string(root().join(&path).join("Cargo.toml")).unwrap();
+        let names_mock = ["mockhsm", "http-server"].iter().any(|feature| text.contains(feature));
+        assert_eq!(names_mock, is_of_tests(&path) && crate_.name == "test-yubihsm", "{}", crate_.name);
+    }
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(!workspace.contains("mockhsm"), "the workspace would give the mock to every crate");
+    // Features are those of all packages that are built together.
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    for line in makefile.lines().filter(|line| line.contains("--release")) {
+        assert!(line.contains(" -p hallmark-") && !line.contains("test-yubihsm"), "{line}");
+    }
+}
+
+#[test]
 fn only_the_ledger_opens_a_database() {
     for path in members().iter().filter(|path| !is_of_tests(path)) {
         let crate_ = Crate::read(path);

@@ -1,0 +1,154 @@
+//! The way into a device: the authentication key, whether it may be tried again, and sessions.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use hallmark_yubihsm::{Capabilities, DeviceInfo, Domains, Error, Session, Way};
+
+use super::{
+    failure::failed,
+    held::Held,
+    least::{self, Found},
+    tally::Tally,
+};
+use crate::{alarm::Alarm, config::CommandLogUse, error::BackendError};
+
+/// A device, as the configuration names it.
+pub(super) struct Access {
+    way: Box<dyn Way>,
+    /// The authentication key.
+    pub(super) key: u16,
+    /// Where keys are, all of them.
+    pub(super) domains: Domains,
+    accepted: Capabilities,
+    pub(super) log_use: CommandLogUse,
+    /// Held while a session is opened, so that sessions are opened one after another.
+    opening: Mutex<()>,
+    /// The password was refused: nobody tries again.
+    refused: AtomicBool,
+    pub(super) tally: Tally,
+    /// When the command log is read.
+    pub(super) read_log: Alarm,
+}
+
+impl Access {
+    pub(super) fn new(
+        way: Box<dyn Way>,
+        key: u16,
+        domains: Domains,
+        accepted: Capabilities,
+        log_use: CommandLogUse,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            way,
+            key,
+            domains,
+            accepted,
+            log_use,
+            opening: Mutex::default(),
+            refused: AtomicBool::new(false),
+            tally: Tally::new(key),
+            read_log: Alarm::default(),
+        })
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.way.place()
+    }
+
+    pub(super) fn password_is_refused(&self) -> bool {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Opens a session, unless the password was refused before.
+    pub(super) fn session(&self) -> Result<Box<dyn Session>, BackendError> {
+        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.password_is_refused() {
+            return Err(failed(Error::PasswordRefused { key: self.key }));
+        }
+        self.way.open().map_err(|error| {
+            if let Error::PasswordRefused { .. } = error {
+                self.refused.store(true, Ordering::SeqCst);
+                tracing::error!(%error, "no session is opened any more");
+            }
+            failed(error)
+        })
+    }
+
+    /// Looks at the authentication key, and at what the device is.
+    pub(super) fn look(&self, held: &mut Held<'_>) -> Result<(DeviceInfo, Found), BackendError> {
+        let key = held.call(|session| session.authentication_key(self.key)).map_err(|error| match error {
+            BackendError::HandleLost { .. } => {
+                let detail = format!("the device tells nothing of authentication key {:#06x}", self.key);
+                BackendError::Configuration { detail }
+            }
+            error => error,
+        })?;
+        let found = least::check(&key, self.domains, self.accepted)?;
+        Ok((held.call(|session| session.device())?, found))
+    }
+
+    /// A key is about to be used.
+    pub(super) fn sends(&self, key: u16) {
+        if self.tally.sends(key) && self.log_use != CommandLogUse::Off {
+            self.read_log.set(Instant::now());
+        }
+    }
+}
+
+/// A session that is opened when it is needed, and kept.
+#[derive(Default)]
+pub(super) struct Place(Mutex<Option<Box<dyn Session>>>);
+
+impl Place {
+    /// Runs `work` in the session. One that was idle for too long is replaced before; one that is in doubt is dropped after.
+    pub(super) fn run<T>(
+        &self,
+        access: &Access,
+        work: impl FnOnce(&mut Held<'_>) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        in_session(access, &mut place, work)
+    }
+
+    /// The same, once more in a new session if the device failed: for work that may be done twice.
+    pub(super) fn run_twice<T>(
+        &self,
+        access: &Access,
+        work: impl Fn(&mut Held<'_>) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        match self.run(access, &work) {
+            Err(error) if error.may_pass() => {
+                tracing::warn!(%error, "the key device failed; once more");
+                self.run(access, &work)
+            }
+            result => result,
+        }
+    }
+
+    pub(super) fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+pub(super) fn in_session<T>(
+    access: &Access,
+    place: &mut Option<Box<dyn Session>>,
+    work: impl FnOnce(&mut Held<'_>) -> Result<T, BackendError>,
+) -> Result<T, BackendError> {
+    let session = match place.take().filter(|session| session.is_open()) {
+        Some(session) => session,
+        None => access.session()?,
+    };
+    let mut held = Held::new(place.insert(session).as_mut());
+    let result = work(&mut held);
+    if held.is_spoiled() {
+        *place = None;
+    }
+    result
+}

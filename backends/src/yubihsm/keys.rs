@@ -1,0 +1,194 @@
+//! Keys in a device: how they are made, found, and guarded.
+
+use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
+use hallmark_yubihsm::{Algorithm, Capabilities, Domains, NewKey, Object, Origin, PublicPart};
+
+use super::{held::Held, label};
+use crate::{
+    backend::{Guard, KeyPurpose},
+    encoding,
+    error::BackendError,
+    reference::{KeyLabel, KeyReference, KeyReferenceError},
+};
+
+/// The numbers of roots' keys, and of epochs'. A device has no key that cannot be deleted by who may delete any, so that it is the number that says
+/// which are never deleted from here.
+pub(super) const ROOTS: std::ops::RangeInclusive<u16> = 0x4000..=0x5fff;
+pub(super) const EPOCHS: std::ops::RangeInclusive<u16> = 0x6000..=0x7fff;
+
+/// Attributes, as the manual names them.
+const CAPABILITIES: &str = "capabilities";
+const DELEGATED: &str = "delegated-capabilities";
+const ORIGIN: &str = "origin";
+const DOMAINS: &str = "domains";
+const ALGORITHM: &str = "algorithm";
+const OBJECT_ID: &str = "object-id";
+const SEQUENCE: &str = "sequence";
+
+/// A key that was found, and what the device tells of it.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) public: PublicKey,
+    object: Object,
+}
+
+/// The algorithm of a kind, and the one thing that its key may do.
+pub(super) fn algorithm(kind: KeyKind) -> (Algorithm, Capabilities) {
+    match kind {
+        KeyKind::EcdsaP256 => (Algorithm::EcP256, Capabilities::SIGN_ECDSA),
+        KeyKind::EcdsaP384 => (Algorithm::EcP384, Capabilities::SIGN_ECDSA),
+        KeyKind::Ed25519 => (Algorithm::Ed25519, Capabilities::SIGN_EDDSA),
+        KeyKind::Rsa2048 => (Algorithm::Rsa2048, Capabilities::SIGN_PKCS),
+        KeyKind::Rsa3072 => (Algorithm::Rsa3072, Capabilities::SIGN_PKCS),
+        KeyKind::Rsa4096 => (Algorithm::Rsa4096, Capabilities::SIGN_PKCS),
+    }
+}
+
+/// The numbers of keys of a purpose; none of keys that can be wrapped, which a device is not asked for.
+pub(super) fn numbers(purpose: KeyPurpose) -> Option<std::ops::RangeInclusive<u16>> {
+    match purpose {
+        KeyPurpose::Root => Some(ROOTS),
+        KeyPurpose::Epoch => Some(EPOCHS),
+        KeyPurpose::Wrappable(_) => None,
+    }
+}
+
+/// Generates the key: nothing of it ever leaves the device, and it does nothing but sign.
+pub(super) fn generate(
+    held: &mut Held<'_>,
+    id: u16,
+    (label, kind): (&KeyLabel, KeyKind),
+    domains: Domains,
+) -> Result<(), BackendError> {
+    let (algorithm, capabilities) = algorithm(kind);
+    let key = NewKey { id, label: label::stored(label)?, algorithm, capabilities, domains };
+    held.call(|session| session.generate(&key))
+}
+
+/// Finds a key, and compares its public key with the expected one.
+pub(super) fn find(held: &mut Held<'_>, reference: &KeyReference, expected: SpkiDigest) -> Result<Found, BackendError> {
+    let found = find_unproven(held, reference)?;
+    let digest = found.public.digest();
+    if digest == expected {
+        return Ok(found);
+    }
+    Err(BackendError::WrongKey { key: reference.clone(), expected, found: digest })
+}
+
+/// The same, where its public key is not on record yet.
+pub(super) fn find_unproven(held: &mut Held<'_>, reference: &KeyReference) -> Result<Found, BackendError> {
+    let id = reference.yubihsm_id().ok_or(KeyReferenceError::OtherBackend)?;
+    let missing = |error| match error {
+        BackendError::HandleLost { .. } => BackendError::KeyNotFound { key: reference.clone() },
+        error => error,
+    };
+    let object = held.call(|session| session.key(id)).map_err(missing)?;
+    if label::read(&object.label).as_ref() != Some(reference.label()) {
+        return Err(BackendError::KeyNotFound { key: reference.clone() });
+    }
+    let part = held.call(|session| session.public_key(id)).map_err(missing)?;
+    Ok(Found { public: public_key(reference, &part)?, object })
+}
+
+/// Whether it is guarded as a CA key must be.
+pub(super) fn check(found: &Found, reference: &KeyReference, domains: Domains) -> Result<(), BackendError> {
+    let Found { public, object } = found;
+    let (algorithm, capabilities) = algorithm(public.kind());
+    let wrong = |attribute, found: String, wanted: String| {
+        Err(BackendError::WrongAttribute { key: reference.clone(), attribute, found, wanted })
+    };
+    if object.algorithm != algorithm {
+        return wrong(ALGORITHM, object.algorithm.to_string(), algorithm.to_string());
+    }
+    if object.capabilities != capabilities {
+        return wrong(CAPABILITIES, object.capabilities.to_string(), capabilities.to_string());
+    }
+    if !object.delegated.is_empty() {
+        return wrong(DELEGATED, object.delegated.to_string(), Capabilities::NONE.to_string());
+    }
+    if object.origin != Origin::Generated {
+        return wrong(ORIGIN, object.origin.to_string(), Origin::Generated.to_string());
+    }
+    if !domains.has(object.domains) {
+        return wrong(DOMAINS, object.domains.to_string(), format!("none but {domains}"));
+    }
+    Ok(())
+}
+
+/// Whether it was made for this.
+pub(super) fn check_purpose(reference: &KeyReference, purpose: KeyPurpose) -> Result<(), BackendError> {
+    let id = reference.yubihsm_id().ok_or(KeyReferenceError::OtherBackend)?;
+    let Some(wanted) = numbers(purpose) else { return Err(not_wrapped()) };
+    if wanted.contains(&id) {
+        return Ok(());
+    }
+    Err(BackendError::WrongAttribute {
+        key: reference.clone(),
+        attribute: OBJECT_ID,
+        found: format!("{id:#06x}"),
+        wanted: format!("one from {:#06x} to {:#06x} (purpose: {})", wanted.start(), wanted.end(), purpose.name()),
+    })
+}
+
+/// Whether a key is one of those that are deleted from here.
+pub(super) fn is_destroyable(id: u16) -> bool {
+    EPOCHS.contains(&id)
+}
+
+/// What guards a key, as evidence.
+pub(super) fn guards(found: &Found) -> Vec<Guard> {
+    let Object { id, label: _, algorithm, capabilities, delegated, domains, origin, sequence } = &found.object;
+    let guard = |attribute, value: String| Guard { attribute, value };
+    vec![
+        guard(OBJECT_ID, format!("{id:#06x}")),
+        guard(ALGORITHM, algorithm.to_string()),
+        guard(CAPABILITIES, capabilities.to_string()),
+        guard(DELEGATED, delegated.to_string()),
+        guard(DOMAINS, domains.to_string()),
+        guard(ORIGIN, origin.to_string()),
+        guard(SEQUENCE, sequence.to_string()),
+    ]
+}
+
+/// The names of the keys of these numbers that this signer could have made.
+pub(super) fn names(held: &mut Held<'_>, label: Option<&[u8]>) -> Result<Vec<KeyReference>, BackendError> {
+    let mut keys = Vec::new();
+    for id in held.call(|session| session.keys(label))? {
+        match held.call(|session| session.key(id)) {
+            Ok(object) => keys.extend(label::read(&object.label).map(|label| KeyReference::yubihsm(id, label))),
+            // It was deleted meanwhile.
+            Err(BackendError::HandleLost { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(keys)
+}
+
+pub(super) fn not_wrapped() -> BackendError {
+    let detail = "keys of a YubiHSM are made so that none leaves it, and are not wrapped; those that are backed up are made in a token".to_owned();
+    BackendError::Configuration { detail }
+}
+
+/// The exponent of every RSA key of a device, F4.
+const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
+/// What an uncompressed point begins with (SEC 1, section 2.3.3).
+const UNCOMPRESSED: u8 = 4;
+
+fn public_key(reference: &KeyReference, part: &PublicPart) -> Result<PublicKey, BackendError> {
+    let point = || [&[UNCOMPRESSED], &part.bytes[..]].concat();
+    let public = match part.algorithm {
+        Algorithm::EcP256 => encoding::p256(&point()),
+        Algorithm::EcP384 => encoding::p384(&point()),
+        Algorithm::Ed25519 => encoding::ed25519(&part.bytes),
+        Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096 => encoding::rsa(&part.bytes, &RSA_EXPONENT),
+        Algorithm::Other(_) => {
+            return Err(BackendError::WrongAttribute {
+                key: reference.clone(),
+                attribute: ALGORITHM,
+                found: part.algorithm.to_string(),
+                wanted: "one of ecp256, ecp384, ed25519, rsa2048, rsa3072 and rsa4096".to_owned(),
+            });
+        }
+    };
+    public.map_err(|source| BackendError::PublicKey { key: reference.clone(), source })
+}

@@ -1,0 +1,128 @@
+//! One session that signs, owned by one thread.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aws_lc_rs::digest;
+use hallmark_policy::key::{SignatureAlgorithm, SpkiDigest};
+use hallmark_yubihsm::{Error, Session, Signing};
+
+use super::{
+    access::{Access, in_session},
+    failure::was_not_done,
+    keys, log,
+};
+use crate::{
+    backend::{Gate, OpenKey, Signer, in_time},
+    error::BackendError,
+    reference::KeyReferenceError,
+    sign_error::SignError,
+};
+
+pub(super) struct SessionSigner {
+    access: Arc<Access>,
+    session: Option<Box<dyn Session>>,
+    /// Keys that this session has compared, with the opening that they belong to.
+    compared: BTreeMap<SpkiDigest, u64>,
+}
+
+impl SessionSigner {
+    pub(super) fn new(access: &Arc<Access>) -> Self {
+        Self { access: Arc::clone(access), session: None, compared: BTreeMap::new() }
+    }
+
+    fn attempt(&mut self, key: &OpenKey, signing: Signing<'_>, gate: &Gate<'_>) -> Result<Vec<u8>, SignError> {
+        in_time(gate.deadline)?;
+        if self.session.as_ref().is_none_or(|session| !session.is_open()) {
+            self.compared.clear();
+        }
+        let Self { access, session, compared } = self;
+        let digest = key.public.digest();
+        let id = key.reference.yubihsm_id().ok_or(BackendError::from(KeyReferenceError::OtherBackend))?;
+        let signed = in_session(access, session, |held| {
+            if compared.get(&digest) != Some(&key.opening) {
+                let found = keys::find(held, &key.reference, digest)?;
+                keys::check(&found, &key.reference, access.domains)?;
+                compared.insert(digest, key.opening);
+            }
+            if let Err(error) = gate.pass() {
+                return Ok(Err(error));
+            }
+            access.sends(id);
+            let signed = held.call(|session| {
+                let signed = session.sign(id, signing);
+                match &signed {
+                    Ok(_) => access.tally.was_answered(id),
+                    Err(error) if is_undone(error) => {
+                        access.tally.was_not_done(id);
+                        gate.was_not_touched();
+                    }
+                    Err(_) => {}
+                }
+                signed
+            });
+            if let Err(BackendError::LogFull { .. }) = &signed {
+                // It signs again when its log was read.
+                log::read(access, held);
+            }
+            signed.map(Ok)
+        });
+        if matches!(&signed, Err(error) if error.is_about_the_key() || matches!(error, BackendError::HandleLost { .. }))
+        {
+            self.compared.remove(&digest);
+        }
+        signed?
+    }
+}
+
+/// Whether the device said that there is no signature.
+fn is_undone(error: &Error) -> bool {
+    was_not_done(error)
+}
+
+impl Signer for SessionSigner {
+    /// Tries once, and once more, in a new session where the first is lost; not where there may be a signature that nobody got.
+    fn sign(
+        &mut self,
+        key: &OpenKey,
+        algorithm: SignatureAlgorithm,
+        message: &[u8],
+        gate: &Gate<'_>,
+    ) -> Result<Vec<u8>, SignError> {
+        let digest;
+        let signing = match algorithm {
+            SignatureAlgorithm::EcdsaSha256 => {
+                digest = digest::digest(&digest::SHA256, message);
+                Signing::EcdsaDigest(digest.as_ref())
+            }
+            SignatureAlgorithm::EcdsaSha384 => {
+                digest = digest::digest(&digest::SHA384, message);
+                Signing::EcdsaDigest(digest.as_ref())
+            }
+            SignatureAlgorithm::Ed25519 => Signing::EddsaMessage(message),
+            SignatureAlgorithm::RsaPkcs1Sha256 => Signing::Pkcs1Sha256Message(message),
+            SignatureAlgorithm::RsaPssSha256 => {
+                return Err(BackendError::Incapable { what: "a signature by RSASSA-PSS".to_owned() }.into());
+            }
+        };
+        match self.attempt(key, signing, gate) {
+            Err(SignError::Backend(error)) if error.may_pass() && !gate.was_touched() => {
+                tracing::warn!(key = %key.reference, %error, "a signature failed; once more");
+                match self.attempt(key, signing, gate) {
+                    // The device took the time.
+                    Err(SignError::DeadlinePassed) => Err(error.into()),
+                    result => result,
+                }
+            }
+            result => result,
+        }
+    }
+
+    fn connect(&mut self) -> Result<(), BackendError> {
+        in_session(&self.access, &mut self.session, |_| Ok(()))
+    }
+
+    fn distrust(&mut self) {
+        self.compared.clear();
+        self.session = None;
+    }
+}

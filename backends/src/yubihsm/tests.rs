@@ -1,0 +1,5 @@
+//! What is particular to a YubiHSM; what holds over every backend is in `conformance/`.
+
+mod audited;
+mod connected;
+mod guarded;

@@ -1,0 +1,204 @@
+//! The device's command log, held against what was asked for.
+
+use std::{
+    collections::BTreeSet,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use hallmark_policy::key::SignatureAlgorithm;
+use hallmark_yubihsm::{CommandLog, LogEntry};
+
+use super::{
+    super::{
+        manual::{LOG_ENTRIES, Manual, OWN},
+        tally::{Finding, Tally},
+    },
+    guarded::key,
+};
+use crate::{CommandLogUse, Keyring, NewKey, SignError, patience::Patience, signature::Message};
+
+const KEY: u16 = 0x6001;
+const STRANGER: u16 = 9;
+
+fn sign(keyring: &Keyring, key: &NewKey) -> Result<(), SignError> {
+    let (send, receive) = mpsc::channel();
+    let message = Message {
+        to_be_signed: b"what the ledger committed".to_vec(),
+        issuer: key.public.digest(),
+        algorithm: SignatureAlgorithm::EcdsaSha256,
+        log_index: 7,
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    keyring.sign_message(message, deadline, Box::new(move |answer| send.send(answer.map(drop)).unwrap()));
+    receive.recv().unwrap()
+}
+
+/// A device whose log is compared without a keyring: what it says, and what was sent and answered.
+struct Audit {
+    device: Manual,
+    tally: Tally,
+}
+
+impl Audit {
+    fn new() -> Self {
+        let audit = Self { device: Manual::new(), tally: Tally::new(OWN) };
+        assert_eq!(audit.compare(), []);
+        audit
+    }
+
+    /// The signer has the device sign.
+    fn signs(&self) {
+        self.tally.sends(KEY);
+        self.device.signs_for(OWN, KEY);
+        self.tally.was_answered(KEY);
+    }
+
+    fn log(&self) -> CommandLog {
+        let state = self.device.state();
+        CommandLog { entries: state.log.clone(), unread: state.unread, ..CommandLog::default() }
+    }
+
+    fn compare(&self) -> Vec<Finding> {
+        let before = self.tally.asks();
+        self.tally.compare(&self.log(), &before, &BTreeSet::from([KEY]))
+    }
+}
+
+#[test]
+fn a_log_that_has_what_was_asked_for_says_nothing() {
+    let audit = Audit::new();
+    for _ in 0..10 {
+        (0..7).for_each(|_| audit.signs());
+        assert_eq!(audit.compare(), []);
+    }
+    // One is under way: it was sent, and may be logged.
+    audit.tally.sends(KEY);
+    assert_eq!(audit.compare(), []);
+    audit.device.signs_for(OWN, KEY);
+    assert_eq!(audit.compare(), []);
+}
+
+#[test]
+fn a_signature_that_nobody_here_asked_for_is_told_once() {
+    let audit = Audit::new();
+    audit.signs();
+    audit.device.signs_for(STRANGER, KEY);
+    let [finding] = audit.compare().try_into().unwrap();
+    assert!(matches!(finding, Finding::ByAnother { key: KEY, authentication_key: STRANGER, .. }), "{finding}");
+    assert!(finding.is_alarming());
+    assert_eq!(audit.compare(), []);
+    // With this signer's own authentication key: there is one more than was sent.
+    audit.device.signs_for(OWN, KEY);
+    assert_eq!(audit.compare(), [Finding::Unasked { key: KEY, logged: 2, sent: 1 }]);
+    // What others do with others' keys is theirs.
+    audit.device.signs_for(STRANGER, 0x0007);
+    assert_eq!(audit.compare(), []);
+}
+
+#[test]
+fn a_signature_that_the_device_said_it_did_not_make_must_not_be_in_its_log() {
+    let audit = Audit::new();
+    audit.tally.sends(KEY);
+    audit.tally.was_not_done(KEY);
+    audit.device.signs_for(OWN, KEY);
+    assert_eq!(audit.compare(), [Finding::Unasked { key: KEY, logged: 1, sent: 0 }]);
+}
+
+#[test]
+fn signatures_that_the_log_lacks_are_told_apart_from_a_log_that_has_none() {
+    let audit = Audit::new();
+    audit.device.state().keeps_log = false;
+    audit.signs();
+    assert_eq!(audit.compare(), [Finding::NotKept]);
+    audit.signs();
+    assert_eq!(audit.compare(), []);
+    let audit = Audit::new();
+    audit.signs();
+    audit.tally.sends(KEY);
+    audit.tally.was_answered(KEY);
+    assert_eq!(audit.compare(), [Finding::Missing { key: KEY, logged: 1, answered: 2 }]);
+}
+
+#[test]
+fn a_log_that_was_changed_or_has_lost_entries_is_found_out() {
+    let audit = Audit::new();
+    audit.signs();
+    let change = |change: fn(&mut LogEntry)| {
+        let mut state = audit.device.state();
+        change(state.log.last_mut().unwrap());
+    };
+    change(|entry| entry.tick += 1);
+    let number = audit.log().entries.last().unwrap().number;
+    assert!(audit.compare().contains(&Finding::Broken { entry: number }));
+
+    let audit = Audit::new();
+    (0..LOG_ENTRIES + 20).for_each(|_| audit.signs());
+    let [finding] = audit.compare().try_into().unwrap();
+    assert_eq!(finding, Finding::Overwritten { entries: 20 });
+    assert!(!finding.is_alarming());
+}
+
+#[test]
+fn what_was_logged_before_the_start_is_told_and_not_counted() {
+    let audit = Audit { device: Manual::new(), tally: Tally::new(OWN) };
+    (0..3).for_each(|_| audit.device.signs_for(OWN, KEY));
+    audit.device.signs_for(STRANGER, KEY);
+    let findings = audit.compare();
+    assert!(findings.contains(&Finding::Before { signatures: 3 }), "{findings:?}");
+    assert!(findings.iter().any(|finding| matches!(finding, Finding::ByAnother { .. })), "{findings:?}");
+    audit.signs();
+    assert_eq!(audit.compare(), []);
+}
+
+#[test]
+fn entries_that_the_library_does_not_read_are_told_and_nothing_is_missed_because_of_them() {
+    let audit = Audit::new();
+    audit.signs();
+    audit.device.state().unread = 2;
+    audit.tally.sends(KEY);
+    audit.tally.was_answered(KEY);
+    let last = audit.log().entries.last().unwrap().number;
+    assert_eq!(audit.compare(), [Finding::Unread { after: Some(last), entries: 2 }]);
+}
+
+#[test]
+fn every_finding_is_a_sentence_that_says_what_to_do() {
+    let findings = [
+        Finding::ByAnother { key: KEY, authentication_key: STRANGER, entry: 17 },
+        Finding::Unasked { key: KEY, logged: 2, sent: 1 },
+        Finding::Missing { key: KEY, logged: 1, answered: 2 },
+        Finding::NotKept,
+        Finding::Broken { entry: 17 },
+        Finding::Overwritten { entries: 20 },
+        Finding::Unread { after: Some(65_535), entries: 2 },
+        Finding::Unread { after: None, entries: 3 },
+        Finding::NoRoom { boots: 1, authentications: 2 },
+        Finding::Before { signatures: 3 },
+    ];
+    insta::assert_snapshot!(findings.map(|finding| finding.to_string()).join("\n"));
+}
+
+#[test]
+fn a_device_that_logs_everything_or_does_nothing_signs_on_while_its_log_is_read() {
+    let device = Manual::new();
+    device.state().force_audit = true;
+    let keyring = device.open(2, CommandLogUse::Consume, Patience::default()).unwrap();
+    let issuer = key(&keyring, "issuer");
+    (0..3 * LOG_ENTRIES).for_each(|_| sign(&keyring, &issuer).unwrap());
+    assert!(device.state().log.len() <= LOG_ENTRIES);
+}
+
+#[test]
+fn a_log_that_nobody_may_free_ends_the_signing_with_a_sentence() {
+    let device = Manual::new();
+    device.state().force_audit = true;
+    let keyring = device.open(1, CommandLogUse::Read, Patience::default()).unwrap();
+    let issuer = key(&keyring, "issuer");
+    let error = loop {
+        if let Err(error) = sign(&keyring, &issuer) {
+            break error;
+        }
+    };
+    insta::assert_snapshot!(error.to_string());
+}

@@ -1,0 +1,222 @@
+//! The way to a device: where it is, and who opens sessions with it.
+
+use std::{
+    fmt, io,
+    net::{TcpStream, ToSocketAddrs as _},
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use yubihsm::{Client, Credentials, HttpConfig, UsbConfig, client, device::SerialNumber};
+
+use crate::{
+    error::Error,
+    session::{Opened, Session, Way, guarded},
+};
+
+/// How long is waited for a connector to take a connection. The library would wait for 20 s, whatever it is told.
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// The port of a connector, where none is named.
+const PORT: u16 = 12_345;
+
+const OPEN: &str = "CREATE SESSION";
+
+/// Where a device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Behind a `yubihsm-connector` that speaks HTTP: `http://127.0.0.1:12345`.
+    Http {
+        /// Its address or name.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// At this machine's USB, this process's own: `usb`, or `usb:0123456789` for the one of that serial number.
+    Usb {
+        /// Ten digits.
+        serial: Option<String>,
+    },
+}
+
+/// Why a text is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// Neither of the forms.
+    #[error(
+        "a device is at `http://HOST:PORT`, where its connector is, or at `usb` or `usb:SERIAL`, with the ten digits of its serial number"
+    )]
+    Form,
+    /// TLS, which the library does not speak.
+    #[error(
+        "the connector is spoken to in HTTP only: what goes through it is encrypted and authenticated from here to the device"
+    )]
+    Tls,
+}
+
+impl FromStr for Place {
+    type Err = PlaceError;
+
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        if text.starts_with("https:") {
+            return Err(PlaceError::Tls);
+        }
+        if text == "usb" {
+            return Ok(Self::Usb { serial: None });
+        }
+        if let Some(serial) = text.strip_prefix("usb:") {
+            let fits = serial.bytes().all(|byte| byte.is_ascii_digit()) && serial.parse::<SerialNumber>().is_ok();
+            return if fits { Ok(Self::Usb { serial: Some(serial.to_owned()) }) } else { Err(PlaceError::Form) };
+        }
+        let rest = text.strip_prefix("http://").ok_or(PlaceError::Form)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0).ok_or(PlaceError::Form)?),
+            None => (rest, PORT),
+        };
+        // The library takes no IPv6 address in brackets.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        if host.is_empty() || !host.bytes().all(plain) {
+            return Err(PlaceError::Form);
+        }
+        Ok(Self::Http { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Usb { serial: None } => f.write_str("usb"),
+            Self::Usb { serial: Some(serial) } => write!(f, "usb:{serial}"),
+        }
+    }
+}
+
+/// The way to a device, and the authentication key that opens sessions.
+pub struct Connector {
+    place: Place,
+    /// Derived from the password once; it wipes itself.
+    credentials: Credentials,
+    /// Over USB, one connection has all sessions, since a second would take the device away from the first.
+    shared: Mutex<Option<yubihsm::Connector>>,
+}
+
+impl Connector {
+    /// The way to the device at this place, with the authentication key of that number. Nothing is asked yet.
+    #[must_use]
+    pub fn new(place: Place, authentication_key: u16, password: &SecretString) -> Self {
+        let credentials = Credentials::from_password(authentication_key, password.expose_secret().as_bytes());
+        Self { place, credentials, shared: Mutex::default() }
+    }
+
+    fn connection(&self) -> Result<yubihsm::Connector, Error> {
+        match &self.place {
+            Place::Http { host, port } => {
+                self.probe(host, *port)?;
+                let config = HttpConfig { addr: host.clone(), port: *port, ..HttpConfig::default() };
+                Ok(yubihsm::Connector::http(&config))
+            }
+            Place::Usb { serial } => {
+                let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let connect = || {
+                    let serial = serial.as_ref().and_then(|serial| serial.parse().ok());
+                    yubihsm::Connector::usb(&UsbConfig { serial, ..UsbConfig::default() })
+                };
+                Ok(shared.get_or_insert_with(connect).clone())
+            }
+        }
+    }
+
+    /// Whether somebody takes connections there, found out in a time of our own.
+    fn probe(&self, host: &str, port: u16) -> Result<(), Error> {
+        let gone =
+            |error: io::Error| Error::Gone { command: OPEN, place: self.place.to_string(), detail: error.to_string() };
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        // The library takes the first address, too.
+        for address in (host, port).to_socket_addrs().map_err(gone)?.take(1) {
+            match TcpStream::connect_timeout(&address, CONNECT_TIME_MAX) {
+                Ok(_) => return Ok(()),
+                Err(error) => last = error,
+            }
+        }
+        Err(gone(last))
+    }
+}
+
+impl Way for Connector {
+    fn open(&self) -> Result<Box<dyn Session>, Error> {
+        let connection = self.connection()?;
+        let place = self.place.to_string();
+        let credentials = self.credentials.clone();
+        let key = credentials.authentication_key_id;
+        // It shall not open another session by itself: whether a password is tried again is decided above.
+        let opened = guarded(OPEN, &place, || match Client::open(connection, credentials, false) {
+            Err(error) if *error.kind() == client::ErrorKind::AuthenticationError => Ok(None),
+            opened => opened.map(Some),
+        });
+        if opened.is_err() {
+            *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        match opened? {
+            Some(client) => Ok(Box::new(Opened::new(client, place))),
+            None => Err(Error::PasswordRefused { key }),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.place.to_string()
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connector({}, authentication key {:#06x})", self.place, self.credentials.authentication_key_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        for text in ["http://127.0.0.1:12345", "http://hsm-1.example:8", "usb", "usb:0123456789"] {
+            assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
+        }
+        let default = "http://localhost/".parse::<Place>().unwrap();
+        assert_eq!(default, Place::Http { host: "localhost".to_owned(), port: PORT });
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused_in_words() {
+        let wrong = [
+            "",
+            "http://",
+            "http://:1",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:b",
+            "http://a/b",
+            "http://[::1]:1",
+            "http://u@a:1",
+            "usb:",
+            "usb:1",
+            "usb:+123456789",
+            "USB",
+            "127.0.0.1:12345",
+        ];
+        for text in wrong {
+            assert_eq!(text.parse::<Place>(), Err(PlaceError::Form), "{text}");
+        }
+        assert_eq!("https://127.0.0.1:12345".parse::<Place>(), Err(PlaceError::Tls));
+    }
+
+    #[test]
+    fn the_password_is_not_in_what_is_printed_of_the_way() {
+        let way = Connector::new("usb".parse().unwrap(), 2, &"correct horse".into());
+        assert_eq!(format!("{way:?}"), "Connector(usb, authentication key 0x0002)");
+    }
+}
