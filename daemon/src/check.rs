@@ -5,6 +5,7 @@ mod ceremonies;
 mod core;
 mod front;
 mod process;
+mod yubihsm;
 
 use std::path::Path;
 

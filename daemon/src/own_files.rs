@@ -20,6 +20,9 @@ const SOFTHSM_FILE: &str = "/etc/softhsm/softhsm2.conf";
 /// What names the directory of its tokens.
 const SOFTHSM_TOKENS: &str = "directories.tokendir";
 
+/// Where USB devices are, for libusb.
+const USB_DEVICES: &str = "/dev/bus/usb";
+
 /// What the core keeps: it reads what its user may read, since nobody knows what a vendor's module reads, and writes where database,
 /// published log, anchor, backups, keys in files and a SoftHSM token are, and where the configuration says.
 pub(crate) fn of_core(settings: &Settings) -> Kept {
@@ -32,6 +35,9 @@ pub(crate) fn of_core(settings: &Settings) -> Kept {
     match &core.backend {
         BackendTable::Software { directory, .. } => writes.push(nearest(&own(directory))),
         BackendTable::Pkcs11 { .. } => writes.extend(softhsm_tokens()),
+        // Its own devices, where it is reached by USB; what is behind a connector has no files here.
+        BackendTable::YubiHsm(table) if table.is_usb() => writes.push(USB_DEVICES.into()),
+        BackendTable::YubiHsm(_) => {}
     }
     writes.extend(settings.process.core_paths.iter().map(|path| own(path)));
     Kept { reads: vec![PathBuf::from("/")], writes, half: Half::Core { network: settings.process.core_network } }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use hallmark_signer::{
-    config::{BackendTable, ConfigError},
+    config::ConfigError,
     secret::{SECRET_BYTES_MAX, SecretSource, typed},
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -32,7 +32,7 @@ pub(crate) fn asked(settings: &Settings) -> Result<Option<SecretString>, Trouble
         credential @ SecretSource::Credential(_) => credential.read(&settings.directory),
         SecretSource::File(_) | SecretSource::Env(_) | SecretSource::Given(_) => return Ok(None),
     };
-    let secret = secret.map_err(|source| ConfigError::Secret { field: field(backend), source })?;
+    let secret = secret.map_err(|source| ConfigError::Secret { field: backend.secret_field(), source })?;
     Ok(Some(secret))
 }
 
@@ -45,16 +45,9 @@ pub(crate) fn typed_for_check(settings: &Settings) -> Result<Option<SecretString
     match backend.secret() {
         SecretSource::Typed | SecretSource::Credential(_) => {
             let secret = typed(&terminal::ask(backend)?);
-            secret.map(Some).map_err(|source| ConfigError::Secret { field: field(backend), source }.into())
+            secret.map(Some).map_err(|source| ConfigError::Secret { field: backend.secret_field(), source }.into())
         }
         SecretSource::File(_) | SecretSource::Env(_) | SecretSource::Given(_) => Ok(None),
-    }
-}
-
-fn field(backend: &BackendTable) -> &'static str {
-    match backend {
-        BackendTable::Pkcs11 { .. } => "backend.pkcs11.pin",
-        BackendTable::Software { .. } => "backend.software.passphrase",
     }
 }
 

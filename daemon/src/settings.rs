@@ -204,15 +204,20 @@ mod tests {
 
     /// The example with every setting that a daemon with a token can have.
     fn with_every_setting() -> String {
-        let (with_token, _) = EXAMPLE.split_once("# [backend.software]").unwrap();
+        let (with_token, _) = EXAMPLE.split_once("# [backend.yubihsm]").unwrap();
         uncommented(with_token)
     }
 
-    /// The example with the other backend.
-    fn with_software_keys() -> String {
+    /// The example with another backend.
+    fn with_backend(table: &str) -> String {
         let (before, token) = EXAMPLE.split_once("[backend.pkcs11]").unwrap();
-        let (_, software) = token.split_once("# [backend.software]").unwrap();
-        format!("{before}[backend.software]{}", uncommented(software))
+        let (_, own) = token.split_once(&format!("# [backend.{table}]")).unwrap();
+        let own = own.split("# [backend.").next().unwrap();
+        format!("{before}[backend.{table}]{}", uncommented(own))
+    }
+
+    fn with_each_backend() -> [String; 3] {
+        [with_every_setting(), with_backend("yubihsm"), with_backend("software")]
     }
 
     fn uncommented(text: &str) -> String {
@@ -231,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_example_is_a_configuration() {
-        for text in [EXAMPLE.to_owned(), with_every_setting(), with_software_keys()] {
+        for text in [EXAMPLE.to_owned()].into_iter().chain(with_each_backend()) {
             let read = SignerFile::parse(&text);
             assert!(read.is_ok(), "{}", read.unwrap_err().join("\n"));
         }
@@ -240,7 +245,7 @@ mod tests {
     #[test]
     fn every_misspelt_key_of_the_example_is_refused() {
         let mut tried = 0;
-        for text in [with_every_setting(), with_software_keys()] {
+        for text in with_each_backend() {
             for (at, line) in text.lines().enumerate() {
                 let Some(name) = key_of(line).or_else(|| line.strip_prefix('[')) else { continue };
                 // Authorities are called as they are.
@@ -338,6 +343,7 @@ mod tests {
             "ledger",
             "log",
             "backend.pkcs11",
+            "backend.yubihsm",
             "backend.software",
         ] {
             let top = table.split('.').next().unwrap();

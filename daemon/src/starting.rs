@@ -57,8 +57,10 @@ impl Starting {
 pub(crate) fn software_keys(backend: &BackendTable, allowed: bool) -> Result<SoftwareKeys, Trouble> {
     match (backend, allowed) {
         (BackendTable::Software { .. }, false) => Err(Trouble::SoftwareKeys),
-        (BackendTable::Software { .. } | BackendTable::Pkcs11 { .. }, true) => Ok(SoftwareKeys::Admitted),
-        (BackendTable::Pkcs11 { .. }, false) => Ok(SoftwareKeys::Refused),
+        (BackendTable::Software { .. } | BackendTable::YubiHsm(_) | BackendTable::Pkcs11 { .. }, true) => {
+            Ok(SoftwareKeys::Admitted)
+        }
+        (BackendTable::YubiHsm(_) | BackendTable::Pkcs11 { .. }, false) => Ok(SoftwareKeys::Refused),
     }
 }
 

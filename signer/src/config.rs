@@ -18,7 +18,7 @@ use hallmark_tlog::note::SignerKey;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-pub use self::backend::{BackendTable, ChoiceWord, ReplicaTable};
+pub use self::backend::{BackendTable, ChoiceWord, CommandLogWord, ReplicaTable, YubiHsmTable};
 use crate::secret::{SecretSource, read_private};
 
 pub use ceremony::CeremonyTable;
@@ -50,7 +50,7 @@ pub struct CoreFile {
     pub ledger: LedgerTable,
     /// `[log]`.
     pub log: LogTable,
-    /// `[backend.pkcs11]` or `[backend.software]`.
+    /// `[backend.pkcs11]`, `[backend.yubihsm]` or `[backend.software]`.
     pub backend: BackendTable,
     /// `[rotation]`.
     #[serde(default)]

@@ -1,7 +1,10 @@
 //! Whether a token holds the keys of roots as the transcripts of their ceremonies tell them. Somebody logs in for it, once; nothing is
 //! written, and no key signs.
 
-use hallmark_backends::{BackendConfig, BackendError, Exception, Exceptions, Keyring, SoftwareKeys, TokenConfig};
+use hallmark_backends::{
+    BackendConfig, BackendError, CommandLogUse, Exception, Exceptions, Keyring, SoftwareKeys, TokenConfig,
+    YubiHsmConfig,
+};
 
 use crate::{HandOver, StartError, handed_over::ToldKey};
 
@@ -80,6 +83,9 @@ fn where_keys_are_made(backend: BackendConfig) -> BackendConfig {
             Some(token) => BackendConfig::Pkcs11(TokenConfig { sessions: 1, ..token }),
             None => BackendConfig::Replicated { tokens, choice },
         },
+        BackendConfig::YubiHsm(config) => {
+            BackendConfig::YubiHsm(YubiHsmConfig { sessions: 1, command_log: CommandLogUse::Off, ..config })
+        }
         software @ BackendConfig::Software { .. } => software,
     }
 }

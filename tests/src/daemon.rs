@@ -95,6 +95,20 @@ impl Laboratory {
         laboratory
     }
 
+    /// Lays one out with this table in the place of the token's, and the rest of its settings changed. No authority is made.
+    ///
+    /// # Panics
+    /// If it cannot be laid out.
+    #[must_use]
+    pub fn with_backend(table: &str, change: impl FnOnce(String) -> String) -> Self {
+        let laboratory = Self { directory: TempDir::new().expect("a directory"), softhsm: None };
+        laboratory.lay_out(&[], |policy| policy);
+        let settings = fs::read_to_string(laboratory.path("signer.toml")).expect("settings");
+        let (before, _) = settings.split_once("[backend.pkcs11]").expect("the example has a token");
+        fs::write(laboratory.path("signer.toml"), change(format!("{before}{table}"))).expect("settings are written");
+        laboratory
+    }
+
     fn lay_out(&self, options: &[&str], change: impl FnOnce(String) -> String) {
         succeed(self.hallmarkd().arg("lab").arg(self.path(".")).args(["--listen", "127.0.0.1:0"]).args(options));
         let policy = fs::read_to_string(self.path("policy.toml")).expect("a policy");

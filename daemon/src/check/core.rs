@@ -11,13 +11,13 @@ use hallmark_signer::{
     secret::{SecretError, SecretSource},
 };
 
-use super::Findings;
+use super::{Findings, yubihsm};
 use crate::{files::directory_of, settings::Settings, trouble::sentence};
 
 pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut Findings) {
     let (core, directory) = (&settings.core, settings.directory.as_path());
     findings.heading("CA keys");
-    tell_backend(&core.backend, directory, findings);
+    tell_backend(&core.backend, settings, findings);
     tell_rotation(&core.rotation, findings);
     findings.heading("Ledger and decision log");
     tell_ledger(&core.ledger, directory, findings);
@@ -25,7 +25,8 @@ pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut 
     tell_callers_signed_here(&core.policy.callers_signed_here, policy, findings);
 }
 
-fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Findings) {
+fn tell_backend(backend: &BackendTable, settings: &Settings, findings: &mut Findings) {
+    let directory = settings.directory.as_path();
     match backend {
         BackendTable::Pkcs11 {
             module,
@@ -65,6 +66,7 @@ fn tell_backend(backend: &BackendTable, directory: &Path, findings: &mut Finding
                 Err(error) => findings.problem(sentence(&error)),
             }
         }
+        BackendTable::YubiHsm(table) => yubihsm::tell(table, backend, settings, findings),
         BackendTable::Software { directory: keys, passphrase } => {
             findings.say(format!(
                 "live in encrypted files in `{}`: for laboratories only, and `hallmarkd run` also wants --allow-software-keys.",
@@ -133,7 +135,7 @@ fn tell_rotation(rotation: &RotationTable, findings: &mut Findings) {
 }
 
 /// Where a secret comes from. It is read to see that it can be, and forgotten.
-fn tell_secret(what: &str, field: &str, source: &SecretSource, directory: &Path, findings: &mut Findings) {
+pub(super) fn tell_secret(what: &str, field: &str, source: &SecretSource, directory: &Path, findings: &mut Findings) {
     let place = match source {
         SecretSource::File(path) => format!("the file `{}`", directory.join(path).display()),
         SecretSource::Env(name) => format!("the variable `{name}` of the environment"),

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use hallmark_backends::{
-    BackendConfig, Choice, HistoryWaiver, ModuleConfig, NamedException, SESSIONS_MAX, TOKENS_MAX, TokenConfig,
+    BackendConfig, Choice, CommandLogUse, HistoryWaiver, ModuleConfig, NamedException, SESSIONS_MAX, TOKENS_MAX,
+    TokenConfig, YubiHsmConfig, YubiHsmPlace,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -13,6 +14,14 @@ use crate::secret::SecretSource;
 
 /// Sessions if the configuration does not say.
 const SESSIONS_DEFAULT: usize = 4;
+
+/// Where keys of a YubiHSM are if the configuration does not say.
+const DOMAIN_DEFAULT: u8 = 1;
+
+/// Fields of secrets, for people.
+const PKCS11_PIN: &str = "backend.pkcs11.pin";
+const YUBIHSM_PASSWORD: &str = "backend.yubihsm.password";
+const SOFTWARE_PASSPHRASE: &str = "backend.software.passphrase";
 
 /// `[backend.*]`: exactly one.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +53,9 @@ pub enum BackendTable {
         #[serde(default)]
         exception: Vec<NamedException>,
     },
+    /// A YubiHSM 2.
+    #[serde(rename = "yubihsm")]
+    YubiHsm(YubiHsmTable),
     /// Encrypted files: laboratories only, and only with `--allow-software-keys`.
     Software {
         /// Directory of the keys.
@@ -51,6 +63,84 @@ pub enum BackendTable {
         /// What they are encrypted with.
         passphrase: SecretSource,
     },
+}
+
+/// `[backend.yubihsm]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct YubiHsmTable {
+    /// Where it is: `http://127.0.0.1:12345`, `usb`, or `usb:` and its serial number.
+    pub connector: String,
+    /// The number of the authentication key.
+    pub authentication_key: u16,
+    /// Its password.
+    pub password: SecretSource,
+    /// Signing sessions; 4 if not set.
+    pub sessions: Option<usize>,
+    /// The domains that keys are in; the first alone if not set.
+    pub domains: Option<Vec<u8>>,
+    /// Capabilities that the authentication key may have although they are not needed, each named.
+    #[serde(default)]
+    pub accept_capabilities: Vec<String>,
+    /// What is done with the device's own command log; `read` if not set.
+    pub command_log: Option<CommandLogWord>,
+}
+
+/// `command-log`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CommandLogWord {
+    /// It is read, and compared with what this signer asked for.
+    Read,
+    /// The same, and its room is freed.
+    Consume,
+    /// It is left to others.
+    Off,
+}
+
+impl YubiHsmTable {
+    /// Whether this machine's USB leads to it.
+    #[must_use]
+    pub fn is_usb(&self) -> bool {
+        matches!(self.connector.parse(), Ok(YubiHsmPlace::Usb { .. }))
+    }
+
+    /// Signing sessions.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.unwrap_or(SESSIONS_DEFAULT)
+    }
+
+    /// The domains that keys are in.
+    #[must_use]
+    pub fn domains(&self) -> &[u8] {
+        self.domains.as_deref().unwrap_or(&[DOMAIN_DEFAULT])
+    }
+
+    /// What is done with the device's command log.
+    #[must_use]
+    pub fn command_log(&self) -> CommandLogWord {
+        self.command_log.unwrap_or(CommandLogWord::Read)
+    }
+
+    fn read(&self, directory: &Path) -> Result<YubiHsmConfig, ConfigError> {
+        let connector = self.connector.parse().map_err(|source| ConfigError::Connector { source })?;
+        let config = YubiHsmConfig {
+            connector,
+            authentication_key: self.authentication_key,
+            password: read_pin(&self.password, YUBIHSM_PASSWORD, directory)?,
+            sessions: self.sessions(),
+            domains: self.domains().to_vec(),
+            accepted: self.accept_capabilities.clone(),
+            command_log: match self.command_log() {
+                CommandLogWord::Read => CommandLogUse::Read,
+                CommandLogWord::Consume => CommandLogUse::Consume,
+                CommandLogWord::Off => CommandLogUse::Off,
+            },
+        };
+        config.check().map_err(|source| ConfigError::YubiHsm { source: Box::new(source) })?;
+        Ok(config)
+    }
 }
 
 /// `[[backend.pkcs11.replica]]`.
@@ -90,12 +180,14 @@ impl BackendTable {
     pub fn secret(&self) -> &SecretSource {
         match self {
             Self::Pkcs11 { pin: secret, .. } | Self::Software { passphrase: secret, .. } => secret,
+            Self::YubiHsm(table) => &table.password,
         }
     }
 
     pub(super) fn secret_mut(&mut self) -> &mut SecretSource {
         match self {
             Self::Pkcs11 { pin: secret, .. } | Self::Software { passphrase: secret, .. } => secret,
+            Self::YubiHsm(table) => &mut table.password,
         }
     }
 
@@ -104,7 +196,18 @@ impl BackendTable {
     pub fn secret_name(&self) -> &'static str {
         match self {
             Self::Pkcs11 { .. } => "PIN",
+            Self::YubiHsm(_) => "password",
             Self::Software { .. } => "passphrase",
+        }
+    }
+
+    /// The field that says where this secret is.
+    #[must_use]
+    pub fn secret_field(&self) -> &'static str {
+        match self {
+            Self::Pkcs11 { .. } => PKCS11_PIN,
+            Self::YubiHsm(_) => YUBIHSM_PASSWORD,
+            Self::Software { .. } => SOFTWARE_PASSPHRASE,
         }
     }
 
@@ -113,6 +216,9 @@ impl BackendTable {
     pub fn place(&self) -> String {
         match self {
             Self::Pkcs11 { token, .. } => format!("token `{token}`"),
+            Self::YubiHsm(YubiHsmTable { connector, authentication_key, .. }) => {
+                format!("authentication key {authentication_key:#06x} of the YubiHSM at `{connector}`")
+            }
             Self::Software { directory, .. } => format!("keys in `{}`", directory.display()),
         }
     }
@@ -144,7 +250,7 @@ impl BackendTable {
                     },
                     label: token.clone(),
                     serial: serial.clone(),
-                    pin: read_pin(pin, "backend.pkcs11.pin", directory)?,
+                    pin: read_pin(pin, PKCS11_PIN, directory)?,
                     sessions: read_sessions(sessions.unwrap_or(SESSIONS_DEFAULT), "backend.pkcs11.sessions")?,
                     waived: Vec::new(),
                     exceptions,
@@ -172,16 +278,17 @@ impl BackendTable {
                     Err(ConfigError::Tokens { tokens: tokens.len() })
                 }
             }
+            Self::YubiHsm(table) => Ok(BackendConfig::YubiHsm(table.read(directory)?)),
             Self::Software { directory: keys, passphrase } => {
                 let passphrase = passphrase
                     .read(directory)
-                    .map_err(|source| ConfigError::Secret { field: "backend.software.passphrase", source })?;
+                    .map_err(|source| ConfigError::Secret { field: SOFTWARE_PASSPHRASE, source })?;
                 Ok(BackendConfig::Software { directory: directory.join(keys), passphrase })
             }
         }
     }
 
-    /// What is wrong with the replicas, as far as that can be told without their PINs.
+    /// What is wrong with it, as far as that can be told without asking a device.
     ///
     /// # Errors
     /// See [`ConfigError`].
@@ -303,6 +410,29 @@ mod tests {
         ] {
             let text = format!("[pkcs11]\n{FIRST}{misspelt}");
             assert!(toml::from_str::<BackendTable>(&text).is_err(), "{misspelt}");
+        }
+    }
+
+    #[test]
+    fn a_yubihsm_is_read_with_what_is_not_said_and_what_cannot_work_is_told() {
+        let read = |text: &str| {
+            let table: BackendTable = toml::from_str(&format!("[yubihsm]\n{text}")).unwrap();
+            table.read(Path::new("/etc")).map_err(|error| error.to_string())
+        };
+        let least = "connector = 'http://127.0.0.1:12345'\nauthentication-key = 2\npassword = { env = 'PATH' }\n";
+        let Ok(BackendConfig::YubiHsm(config)) = read(least) else { panic!() };
+        assert_eq!((config.sessions, config.domains, config.command_log), (4, vec![1], CommandLogUse::Read));
+        let told = [
+            (least.replace("http:", "https:"), "HTTP only"),
+            (least.replace("http://127.0.0.1:12345", "usb:1"), "a device is at"),
+            (format!("{least}sessions = 13"), "`sessions` is 13"),
+            (format!("{least}domains = [17]"), "`domains`"),
+            (format!("{least}accept-capabilities = ['reset']"), "`reset`"),
+            (least.replace("PATH", "NO_SUCH"), "`backend.yubihsm.password`"),
+        ];
+        for (text, sentence) in told {
+            let error = read(&text).unwrap_err();
+            assert!(error.contains(sentence), "{error}");
         }
     }
 

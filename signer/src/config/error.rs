@@ -73,6 +73,18 @@ pub enum ConfigError {
         /// What was typed.
         sessions: usize,
     },
+    /// A YubiHSM's place that is none.
+    #[error("`backend.yubihsm.connector`: {source}")]
+    Connector {
+        /// What it is instead.
+        source: hallmark_backends::YubiHsmPlaceError,
+    },
+    /// Something of a YubiHSM that cannot work.
+    #[error("[backend.yubihsm]: {source}")]
+    YubiHsm {
+        /// What.
+        source: Box<hallmark_backends::BackendError>,
+    },
     /// More tokens than are looked after.
     #[error("`backend.pkcs11` has {tokens} tokens with its replicas; {} work at most", hallmark_backends::TOKENS_MAX)]
     Tokens {

@@ -1,0 +1,126 @@
+//! The whole daemon with its keys in a YubiHSM: the mock of the client library, behind an HTTP connector that stops and starts.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
+
+use hallmark_test_yubihsm::{AUTHENTICATION_KEY, Device, FACTORY_KEY, FACTORY_PASSWORD, PASSWORD};
+use hallmark_tests::daemon::{Daemon, Laboratory, succeed};
+
+/// How long a caller tries.
+const AMPLE: Duration = Duration::from_secs(60);
+
+const P256: [&str; 4] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+
+/// A laboratory whose keys are in this device. The mock opens 17 sessions in all, so that few are configured.
+fn laboratory(device: &Device, authentication_key: u16, password: &str) -> Laboratory {
+    let table = format!(
+        "[backend.yubihsm]\nconnector = \"{}\"\nauthentication-key = {authentication_key}\npassword = {{ file = \"pin\" }}\n\
+         sessions = 1\ncommand-log = \"off\"\n",
+        device.place()
+    );
+    let laboratory = Laboratory::with_backend(&table, |settings| {
+        settings.replacen("[process]", "[process]\ncore-network = true", 1)
+    });
+    fs::write(laboratory.path("pin"), password).unwrap();
+    fs::set_permissions(laboratory.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
+    laboratory
+}
+
+fn check(laboratory: &Laboratory) -> (bool, String) {
+    let output = laboratory.hallmarkd().arg("check").arg(laboratory.path("signer.toml")).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), told)
+}
+
+/// Tries to have one minted, as often as it takes; how often it was refused.
+fn mints_at_last(laboratory: &Laboratory, daemon: &Daemon, csr: &str, between: impl Fn(usize)) -> usize {
+    let began = Instant::now();
+    for refused in 0.. {
+        let mut mint = laboratory.hallmark(daemon);
+        mint.args(["mint", "--profile", "athenz-service", "--csr"]).arg(laboratory.path(csr));
+        if mint.arg("--out").arg(laboratory.path(&format!("{csr}.pem"))).output().unwrap().status.success() {
+            return refused;
+        }
+        assert!(began.elapsed() < AMPLE, "nothing is minted");
+        between(refused);
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_daemon_makes_its_authority_in_a_yubihsm_and_mints_and_finds_its_keys_again() {
+    let device = Device::new();
+    let laboratory = laboratory(&device, AUTHENTICATION_KEY, PASSWORD);
+    let (fine, told) = check(&laboratory);
+    assert!(fine, "{told}");
+    for sentence in [
+        format!("live in the YubiHSM 2 at `{}`, which authentication key 0x0002 opens.", device.place()),
+        "They are in the domains 1; 1 sessions sign.".to_owned(),
+        "The core may connect to the internet".to_owned(),
+    ] {
+        assert!(told.contains(&sentence), "`{sentence}` in {told}");
+    }
+    succeed(&mut laboratory.init());
+    let daemon = laboratory.start();
+    let certificate = laboratory.mint(&daemon, "api", &P256);
+    let chain = fs::read_to_string(&certificate).unwrap();
+    assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2, "{chain}");
+
+    // The connector goes, and comes again: callers who come again are served, and nobody has to do anything.
+    device.stop();
+    let refused = mints_at_last(&laboratory, &daemon, "api.csr", |refused| {
+        if refused == 0 {
+            device.start();
+        }
+    });
+    assert!(refused > 0, "something was signed without a connector");
+    assert!(daemon.terminate(), "it ended well");
+
+    let daemon = laboratory.start();
+    laboratory.mint(&daemon, "web", &P256);
+    let log = fs::read_to_string(laboratory.path("hallmarkd.log")).unwrap();
+    assert!(log.contains("yubihsm http://127.0.0.1:"), "{log}");
+    assert!(!log.contains(PASSWORD), "the password is in the daemon's log");
+}
+
+#[test]
+fn an_authentication_key_that_may_do_everything_and_a_wrong_password_make_no_authority() {
+    let device = Device::new();
+    for (key, password, sentence, code) in [
+        (FACTORY_KEY, FACTORY_PASSWORD, "can do more than it needs to", 1),
+        (AUTHENTICATION_KEY, "another password", "the password of authentication key 0x0002", 3),
+    ] {
+        let output = laboratory(&device, key, password).init().output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(sentence) && !told.contains("another password"), "{told}");
+        assert_eq!(output.status.code(), Some(code), "{told}");
+    }
+}
+
+#[test]
+fn a_core_without_the_network_is_told_of_before_it_starts() {
+    let device = Device::new();
+    let laboratory = laboratory(&device, AUTHENTICATION_KEY, PASSWORD);
+    let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
+    fs::write(laboratory.path("signer.toml"), settings.replacen("core-network = true\n", "", 1)).unwrap();
+    let (fine, told) = check(&laboratory);
+    assert!(!fine && told.contains("write `core-network = true` in [process]"), "{told}");
+}
+
+#[test]
+fn the_configuration_on_the_page_is_one() {
+    let page = fs::read_to_string(format!("{}/../docs/devices/yubihsm2.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let block = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let (process, backend) = block.split_once("[backend.yubihsm]").unwrap();
+    let process = process.trim().to_owned();
+    let laboratory = Laboratory::with_backend(&format!("[backend.yubihsm]{backend}"), |settings| {
+        settings.replacen("[process]", &process, 1)
+    });
+    fs::write(laboratory.path("pin"), PASSWORD).unwrap();
+    fs::set_permissions(laboratory.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
+    let (fine, told) = check(&laboratory);
+    assert!(fine, "{told}");
+}
