@@ -47,7 +47,9 @@ pub use config::{
 };
 pub use error::BackendError;
 pub use exception::{Exception, Exceptions, NamedException};
-pub use hallmark_yubihsm::{Place as YubiHsmPlace, PlaceError as YubiHsmPlaceError};
+pub use hallmark_yubihsm::{
+    Place as YubiHsmPlace, PlaceError as YubiHsmPlaceError, SESSIONS_OF_A_DEVICE as SESSIONS_OF_A_YUBIHSM,
+};
 pub use keyring::{Done, Health, Keyring};
 pub use pkcs11::survey::{PinState, Survey, WrapAbility};
 pub use queue::QUEUE_JOBS_MAX;
@@ -59,4 +61,4 @@ pub use token::{make_throwaway_token, make_trusted_wrap_key, survey};
 pub use tried::Tried;
 pub use waiver::{HistoryWaiver, Waiver};
 pub use wrap_key::{CheckValue, WRAP_KEY_BYTES, WRAP_MECHANISM, WrapKey, WrapKeyFound, WrapValue};
-pub use yubihsm::{SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX};
+pub use yubihsm::{SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX, look_for_connector, yubihsm_guards};

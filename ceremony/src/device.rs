@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hallmark_backends::{
     BackendConfig, BackendError, Description, Exception, Exceptions, Guard, KeyLabel, KeyPurpose, KeyReference,
-    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapValue,
-    make_trusted_wrap_key, survey,
+    KeyRequest, Keyring, NewKey, PinState, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapAbility,
+    WrapValue, look_for_connector, make_trusted_wrap_key, survey, yubihsm_guards,
 };
 use hallmark_policy::{
     hex,
@@ -18,6 +19,7 @@ use crate::{
     digest::sha256,
     error::CeremonyError,
     facts::Fact,
+    file::YubiHsmPlace,
     meaning::{DevicePlace, Task},
     output,
     people::People,
@@ -46,10 +48,35 @@ pub(crate) struct Device {
     named: Exceptions,
     /// Those, and the key that the ceremony is about, where that is one.
     exceptions: Exceptions,
+    /// It is a rehearsal's, and says what a YubiHSM would say of its keys.
+    foretells: bool,
+}
+
+/// What a YubiHSM is called in a description.
+const YUBIHSM: &str = "yubihsm";
+
+/// What of its guards is another for each key, or as the file says.
+const OF_EACH_KEY: [&str; 3] = ["yubihsm.object-id", "yubihsm.sequence", "yubihsm.domains"];
+
+/// Whether it is the device that the file describes.
+fn is_the_one(found: &Description, place: &DevicePlace) -> Result<(), CeremonyError> {
+    let compared = [
+        ("serial number", &found.token_serial, Some(&place.serial)),
+        ("firmware version", &found.firmware, place.firmware.as_ref()),
+    ];
+    for (what, found, wanted) in compared {
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            return Err(CeremonyError::OtherDevice { what, found: found.clone(), wanted: wanted.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// Asks the token what it is, without a log-in, and compares that with the file.
 pub(crate) fn look(place: &DevicePlace) -> Result<Survey, CeremonyError> {
+    if let Some(yubihsm) = &place.yubihsm {
+        return look_at_yubihsm(yubihsm, place);
+    }
     let found = survey(&place.module(), &place.token, Some(&place.serial))?;
     if let Some(wanted) = &place.firmware
         && found.description.firmware != *wanted
@@ -73,6 +100,30 @@ pub(crate) fn look(place: &DevicePlace) -> Result<Survey, CeremonyError> {
     Ok(found)
 }
 
+/// A YubiHSM tells nothing without a log-in: whether somebody is where it should be is all that can be seen. The rest is compared after the log-in.
+fn look_at_yubihsm(yubihsm: &YubiHsmPlace, place: &DevicePlace) -> Result<Survey, CeremonyError> {
+    let connector = yubihsm.config(SecretString::default()).map(|config| config.connector);
+    let connector = connector.map_err(|sentence| CeremonyError::Incapable { sentence })?;
+    look_for_connector(&connector)?;
+    Ok(Survey {
+        description: Description {
+            kind: YUBIHSM,
+            path: connector.to_string(),
+            token_serial: place.serial.clone(),
+            ..Description::default()
+        },
+        kinds: KeyKind::ALL.to_vec(),
+        wrapping: WrapAbility::default(),
+        pin: PinState { is_set: true, count_low: false, final_try: false, locked: false, to_be_changed: false },
+        write_protected: false,
+        sessions_open: None,
+        sessions_max: None,
+        free_private_bytes: None,
+        clock: None,
+        labels: Vec::new(),
+    })
+}
+
 /// Whether the token can do what the task wants.
 pub(crate) fn is_able(found: &Survey, task: &Task, kind: Option<KeyKind>) -> Result<(), CeremonyError> {
     if let Some(kind) = kind
@@ -88,6 +139,10 @@ pub(crate) fn is_able(found: &Survey, task: &Task, kind: Option<KeyKind>) -> Res
     let lacks = match task {
         Task::Restore(_) if !wrapping.unwraps => "brings no wrapped keys in",
         Task::Backup(_) if !wrapping.wraps => "wraps no keys",
+        Task::Quorum(_) if found.description.kind == YUBIHSM => {
+            let sentence = "the password of a YubiHSM's authentication key is changed with yubihsm-shell alone";
+            return Err(CeremonyError::Incapable { sentence: sentence.to_owned() });
+        }
         Task::WrapKey(_) if !wrapping.wraps && !wrapping.unwraps => "neither wraps keys nor brings wrapped ones in",
         Task::Root(_) | Task::Key(_) if !wrapping.wraps && matches!(task.purpose(), KeyPurpose::Wrappable(_)) => {
             "wraps no keys, so that none is made to be wrapped"
@@ -113,7 +168,7 @@ impl Device {
         let pin = match (&place.pin_file, &place.pin_quorum) {
             (Some(path), _) => pin_of(path)?,
             (None, Some(record)) => pin_of_quorum(&QuorumRecord::read(record)?, people)?,
-            (None, None) => people.pin(&place.token)?,
+            (None, None) => people.pin(&place.name())?,
         };
         Self::open_with(place, pin)
     }
@@ -122,18 +177,32 @@ impl Device {
     pub(crate) fn open_with(place: &DevicePlace, pin: SecretString) -> Result<Self, CeremonyError> {
         let named = || place.exception.iter().copied().collect::<Exceptions>();
         let (named, exceptions, again) = (named(), named(), pin.clone());
-        let config = BackendConfig::Pkcs11(TokenConfig {
-            module: place.module(),
-            label: place.token.clone(),
-            serial: Some(place.serial.clone()),
-            pin,
-            sessions: 1,
-            waived: Vec::new(),
-            exceptions: exceptions.clone(),
-        });
+        let config = match &place.yubihsm {
+            Some(yubihsm) => {
+                let config = yubihsm.config(pin).map_err(|sentence| CeremonyError::Incapable { sentence })?;
+                BackendConfig::YubiHsm(config)
+            }
+            None => BackendConfig::Pkcs11(TokenConfig {
+                module: place.module(),
+                label: place.token.clone(),
+                serial: Some(place.serial.clone()),
+                pin,
+                sessions: 1,
+                waived: Vec::new(),
+                exceptions: exceptions.clone(),
+            }),
+        };
         let keyring = Keyring::open_backend(config, SoftwareKeys::Refused)?;
         let description = keyring.describe();
-        Ok(Self { keyring, description, pin: again, named, exceptions })
+        if place.yubihsm.is_some() {
+            is_the_one(&description, place)?;
+        }
+        Ok(Self { keyring, description, pin: again, named, exceptions, foretells: place.stands_for_yubihsm })
+    }
+
+    /// Who is to vouch for keys: a YubiHSM is asked for certificates over each.
+    pub(crate) fn vouches(&self) -> &'static str {
+        if self.foretells || self.description.kind == YUBIHSM { "asked of the device" } else { UNATTESTED }
     }
 
     /// Logs out, has the security officer make a trusted wrap key, and logs in again.
@@ -216,19 +285,33 @@ impl Device {
         Ok((public, self.guards(reference, expected)?))
     }
 
-    /// Who vouches for a key: SHA-256 of the certificates that the device made over it, or nobody.
-    pub(crate) fn attestation(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<String, CeremonyError> {
+    /// Who vouches for a key: SHA-256 of the certificates that the device made over it, or nobody; and these certificates.
+    pub(crate) fn attestation(
+        &self,
+        reference: &KeyReference,
+        expected: SpkiDigest,
+    ) -> Result<(String, Vec<String>), CeremonyError> {
         let certificates = self.keyring.attest(reference, expected)?;
         let digests: Vec<_> = certificates.iter().map(|der| hex(&sha256(der))).collect();
-        Ok(if digests.is_empty() { UNATTESTED.to_owned() } else { digests.join(" ") })
+        let said = if digests.is_empty() { UNATTESTED.to_owned() } else { digests.join(" ") };
+        Ok((said, certificates.iter().map(|der| STANDARD.encode(der)).collect()))
     }
 
     /// What guards a key, as facts. What the file says need not hold differs from the rehearsal's stand-in.
     pub(crate) fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Fact>, CeremonyError> {
         let guards = self.keyring.guards(reference, expected)?;
+        if self.foretells {
+            let kind = self.keyring.open(reference, expected)?.kind();
+            let fact = |(name, value): (&str, Option<String>)| match value {
+                Some(value) => Fact::same(name, value),
+                None => Fact::varies(name, ""),
+            };
+            return Ok(yubihsm_guards(kind).into_iter().map(fact).collect());
+        }
         let waived = self.named.waived(expected);
         let differs = |attribute: &str| {
-            waived.iter().any(|waiver| waiver.attribute() == attribute)
+            OF_EACH_KEY.contains(&attribute)
+                || waived.iter().any(|waiver| waiver.attribute() == attribute)
                 || self.description.waived.contains(&attribute)
                 || (attribute == WRAP_WITH_TRUSTED && waived.contains(&Waiver::Extractable))
         };

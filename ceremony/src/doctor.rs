@@ -11,7 +11,10 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use hallmark_backends::{NamedException, Survey, WRAP_MECHANISM, survey};
+use hallmark_backends::{
+    NamedException, SESSIONS_BESIDE as YUBIHSM_SESSIONS_BESIDE, SESSIONS_OF_A_YUBIHSM, Survey, WRAP_MECHANISM,
+    YubiHsmPlaceError, look_for_connector, survey,
+};
 use hallmark_policy::{
     Policy,
     key::KeyKind,
@@ -125,6 +128,9 @@ fn policy(subject: &Subject, findings: &mut Vec<Finding>) -> Vec<KeyKind> {
 }
 
 fn device(subject: &Subject, kinds: &[KeyKind], findings: &mut Vec<Finding>) {
+    if let Some(yubihsm) = &subject.yubihsm {
+        return one_yubihsm(yubihsm, findings);
+    }
     let Some(place) = &subject.device else {
         findings.push(Finding::look(
             "device",
@@ -138,6 +144,44 @@ fn device(subject: &Subject, kinds: &[KeyKind], findings: &mut Vec<Finding>) {
         let heading = "what follows is of the replica";
         findings.push(Finding::good("device", format!("{heading} `{}`", replica.token)));
         one_device(replica, kinds, findings);
+    }
+}
+
+/// Nobody logs in, so that a YubiHSM says nothing: whether somebody is where it should be, and whether the sessions are enough.
+fn one_yubihsm(place: &configured::YubiHsm, findings: &mut Vec<Finding>) {
+    match place.connector.parse().map_err(|error: YubiHsmPlaceError| error.to_string()) {
+        Err(sentence) => findings.push(Finding::bad("device", sentence, "`hallmarkd check` says what can be written")),
+        Ok(connector) => findings.push(match look_for_connector(&connector) {
+            Ok(()) => {
+                let sentence = format!(
+                    "a YubiHSM is looked for at `{connector}`; what it is, and what its authentication key may do, is looked at after a log-in, by \
+                     `hallmarkd init` and each start"
+                );
+                Finding::good("device", sentence)
+            }
+            Err(error) => Finding::bad("device", error.to_string(), "start yubihsm-connector, or check the plug"),
+        }),
+    }
+    let most = u64::try_from(SESSIONS_OF_A_YUBIHSM).unwrap_or(u64::MAX);
+    let wanted = place.sessions.saturating_add(u64::try_from(YUBIHSM_SESSIONS_BESIDE).unwrap_or(u64::MAX));
+    findings.push(if wanted > most {
+        let sentence = format!("the configuration wants {wanted}, and a YubiHSM gives {most}");
+        Finding::bad("sessions", sentence, "configure fewer `sessions`")
+    } else if wanted.saturating_mul(2) > most {
+        let sentence = format!(
+            "a YubiHSM gives {most}, {wanted} are wanted, and those of a daemon that was stopped are taken for 30 s more"
+        );
+        Finding::look("sessions", sentence, "configure fewer `sessions`, or let 30 s pass between a stop and a start")
+    } else {
+        Finding::good("sessions", format!("a YubiHSM gives {most}, {wanted} are wanted"))
+    });
+    for name in &place.accepted {
+        let sentence = format!("the authentication key may have `{name}`, which the signer does not need");
+        findings.push(Finding::look(
+            "exception",
+            sentence,
+            "put an authentication key that cannot, and take this away",
+        ));
     }
 }
 

@@ -139,7 +139,10 @@ async fn log(run: &mut Run<'_>, checked: &Checked) -> Result<Open, CeremonyError
     let journal = Journal::begin(ceremony, check::moment(ceremony, now), serial)?;
     let rehearsal_sha256 = run.foretold.map(Foretold::sha256).unwrap_or_default();
     let kind = ceremony.task.name().to_owned();
-    let device = ceremony.device.as_ref().map(|place| format!("token `{}` with serial {}", place.token, place.serial));
+    let device = ceremony.device.as_ref().map(|place| {
+        let what = if place.yubihsm.is_some() { "YubiHSM" } else { "token" };
+        format!("{what} `{}` with serial {}", place.name(), place.serial)
+    });
     let begun = book.say(CeremonyAction::Begun { kind, device, rehearsal_sha256 }).await?;
     run.entries.push(begun.index);
     if let Ok(policy) = checked.policy() {
@@ -191,7 +194,7 @@ async fn device(run: &mut Run<'_>, open: &mut Open) -> Result<(), CeremonyError>
     }
     let mut facts = device::facts(&device.description);
     // No device that is reached through PKCS #11 vouches for what it says of its keys.
-    facts.push(Fact::same("attestation", UNATTESTED));
+    facts.push(Fact::same("attestation", device.vouches()));
     open.device = Some(device);
     run.done(facts, Some(open)).await
 }
@@ -246,9 +249,9 @@ async fn transcript(
 ) -> Result<Finished, CeremonyError> {
     run.begin("transcript", Some(open)).await?;
     let ceremony = run.ceremony;
-    let attestation = match (&key, &open.device) {
+    let (attestation, attestation_certificates) = match (&key, &open.device) {
         (Some((reference, public)), Some(device)) => device.attestation(reference, public.digest())?,
-        (None, _) | (_, None) => UNATTESTED.to_owned(),
+        (None, _) | (_, None) => (UNATTESTED.to_owned(), Vec::new()),
     };
     let transcript = Transcript {
         version: TRANSCRIPT_VERSION,
@@ -259,6 +262,7 @@ async fn transcript(
         policy_sha256: checked.policy().map(|policy| policy.digest().to_string()).unwrap_or_default(),
         rehearsal_sha256: run.foretold.map(|foretold| hex(&foretold.sha256())).unwrap_or_default(),
         attestation,
+        attestation_certificates,
         device: open.device.as_ref().map(|device| device::facts(&device.description)).unwrap_or_default(),
         witnesses: Transcript::present(ceremony),
         confirmations: run.confirmations.clone(),

@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{HistoryWaiver, ModuleConfig, NamedException};
+use hallmark_backends::{CommandLogUse, HistoryWaiver, ModuleConfig, NamedException, YubiHsmConfig, YubiHsmPlaceError};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 /// Largest file that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 262_144;
+
+/// Where keys of a YubiHSM are if the file does not say.
+const DOMAIN_DEFAULT: u8 = 1;
 
 /// The whole file: the only input of a ceremony but for PINs. Paths are relative to its directory.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,15 +53,22 @@ pub struct PolicyTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DevicePlace {
-    /// Path of the PKCS#11 module.
+    /// Path of the PKCS#11 module; empty for a YubiHSM.
+    #[serde(default)]
     pub module: PathBuf,
     /// What the module is given when it is initialised, where it reads its configuration there.
     pub module_arguments: Option<String>,
     /// What this module says otherwise of the history of keys that were made in it.
     #[serde(default)]
     pub waive: Vec<HistoryWaiver>,
-    /// Label of the token.
+    /// Label of the token; empty for a YubiHSM.
+    #[serde(default)]
     pub token: String,
+    /// `[device.yubihsm]`: a YubiHSM, and no token behind a module.
+    pub yubihsm: Option<YubiHsmPlace>,
+    /// A rehearsal's token stands for a YubiHSM. No file says this.
+    #[serde(skip)]
+    pub stands_for_yubihsm: bool,
     /// Its serial number.
     pub serial: String,
     /// Its firmware version, as it tells it; any if not set.
@@ -73,11 +84,53 @@ pub struct DevicePlace {
     pub exception: Vec<NamedException>,
 }
 
+/// `[device.yubihsm]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct YubiHsmPlace {
+    /// Where it is: `http://127.0.0.1:12345`, `usb`, or `usb:` and its serial number.
+    pub connector: String,
+    /// The number of the authentication key, whose password is the PIN of this file.
+    pub authentication_key: u16,
+    /// The domains that keys are in; the first alone if not set.
+    pub domains: Option<Vec<u8>>,
+    /// Capabilities that the authentication key may have although they are not needed, each named.
+    #[serde(default)]
+    pub accept_capabilities: Vec<String>,
+}
+
+impl YubiHsmPlace {
+    /// How it is opened, with this password.
+    pub(crate) fn config(&self, password: SecretString) -> Result<YubiHsmConfig, String> {
+        let config = YubiHsmConfig {
+            connector: self.connector.parse().map_err(|error: YubiHsmPlaceError| format!("`connector`: {error}"))?,
+            authentication_key: self.authentication_key,
+            password,
+            sessions: 1,
+            domains: self.domains.clone().unwrap_or_else(|| vec![DOMAIN_DEFAULT]),
+            accepted: self.accept_capabilities.clone(),
+            command_log: CommandLogUse::Off,
+        };
+        config.check().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+}
+
 impl DevicePlace {
     /// The module, and what it needs.
     pub(crate) fn module(&self) -> ModuleConfig {
         let waived = self.waive.clone();
         ModuleConfig { path: self.module.clone(), arguments: self.module_arguments.clone(), waived }
+    }
+
+    /// What it is called, for people.
+    pub(crate) fn name(&self) -> String {
+        match &self.yubihsm {
+            None => self.token.clone(),
+            Some(YubiHsmPlace { connector, authentication_key, .. }) => {
+                format!("authentication key {authentication_key:#06x} at {connector}")
+            }
+        }
     }
 
     /// The same, with paths that begin at this directory.

@@ -15,6 +15,7 @@ use hallmark_policy::{
     time::{Span, SpanError, TimeError, UnixTime},
 };
 use hallmark_tlog::note::SignerKey;
+use secrecy::SecretString;
 
 use crate::{
     digest::sha256,
@@ -191,6 +192,9 @@ impl Reader<'_> {
         if file.device.as_ref().is_some_and(|table| table.pin_file.is_some() && table.pin_quorum.is_some()) {
             self.mistake("device", "`pin-quorum` stands beside `pin-file`; the PIN comes from one of them");
         }
+        if let Some(table) = &file.device {
+            self.device(table);
+        }
         let witnesses = self.witnesses(&file.witness);
         let ceremony = Ceremony {
             name: file.ceremony.clone(),
@@ -224,6 +228,29 @@ impl Reader<'_> {
                     "task",
                     format!("the {what} would be written over another file; name another than `{}`", path.display()),
                 );
+            }
+        }
+    }
+
+    /// A token behind a module, or a YubiHSM.
+    fn device(&mut self, table: &DevicePlace) {
+        let of_token = [("module", table.module.as_os_str().is_empty()), ("token", table.token.is_empty())];
+        match &table.yubihsm {
+            None => {
+                for (field, _) in of_token.into_iter().filter(|(_, is_empty)| *is_empty) {
+                    self.mistake("device", format!("missing field `{field}`; a YubiHSM has [device.yubihsm] instead"));
+                }
+            }
+            Some(yubihsm) => {
+                for (field, _) in of_token.into_iter().filter(|(_, is_empty)| !*is_empty) {
+                    self.mistake(
+                        "device",
+                        format!("`{field}` stands beside [device.yubihsm]; the key is in one of them"),
+                    );
+                }
+                if let Err(sentence) = yubihsm.config(SecretString::default()) {
+                    self.mistake("device.yubihsm", sentence);
+                }
             }
         }
     }

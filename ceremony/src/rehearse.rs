@@ -172,6 +172,8 @@ pub async fn rehearse_here(ceremony: &Ceremony, scratch: &Path) -> Result<Foreto
             module_arguments: None,
             waive: ceremony.device.iter().flat_map(|place| place.waive.clone()).collect(),
             token: TOKEN.to_owned(),
+            yubihsm: None,
+            stands_for_yubihsm: ceremony.device.as_ref().is_some_and(|place| place.yubihsm.is_some()),
             serial: survey.description.token_serial,
             firmware: None,
             pin_file: Some(pin_file.clone()),

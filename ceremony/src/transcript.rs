@@ -35,8 +35,11 @@ pub struct Transcript {
     pub policy_sha256: String,
     /// SHA-256 of what was rehearsed.
     pub rehearsal_sha256: String,
-    /// `unattested` where no device vouches for what it says of its keys.
+    /// `unattested` where no device vouches for what it says of its keys; otherwise SHA-256 of each of its certificates over the key.
     pub attestation: String,
+    /// These certificates, DER in base64: the key's own first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attestation_certificates: Vec<String>,
     /// The device; nothing where none took part.
     pub device: Vec<Fact>,
     /// The witnesses.

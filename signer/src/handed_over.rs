@@ -15,8 +15,8 @@ use hallmark_tlog::{
 const MADE: &str = "generate";
 const GUARDED: &str = "read-back";
 
-/// What the attributes of PKCS #11 begin with.
-const ATTRIBUTE: &str = "CKA_";
+/// What the attributes of PKCS #11 and of a YubiHSM begin with.
+const ATTRIBUTES: [&str; 2] = ["CKA_", "yubihsm."];
 
 /// What a ceremony has left: the transcript, what stands beside it, and the key of its log.
 #[derive(Clone, Debug)]
@@ -108,7 +108,8 @@ impl HandOver {
         let fact = |step, name| facts(&transcript, step).find(|(found, _)| *found == name).map(|(_, value)| value);
         let reference = fact(MADE, "key").and_then(|text| text.parse().ok());
         let spki = fact(MADE, "spki-sha256").and_then(digest).map(SpkiDigest::from_bytes);
-        let guards = facts(&transcript, GUARDED).filter(|(name, _)| name.starts_with(ATTRIBUTE));
+        let guards =
+            facts(&transcript, GUARDED).filter(|(name, _)| ATTRIBUTES.iter().any(|begins| name.starts_with(begins)));
         let guards: Vec<_> = guards.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         match (reference, spki) {
             (Some(reference), Some(spki)) if !guards.is_empty() => Ok(ToldKey { reference, spki, guards }),

@@ -23,7 +23,15 @@ const ORIGIN: &str = "origin";
 const DOMAINS: &str = "domains";
 const ALGORITHM: &str = "algorithm";
 const OBJECT_ID: &str = "object-id";
-const SEQUENCE: &str = "sequence";
+
+/// The same, as evidence.
+const GUARD_CAPABILITIES: &str = "yubihsm.capabilities";
+const GUARD_DELEGATED: &str = "yubihsm.delegated-capabilities";
+const GUARD_ORIGIN: &str = "yubihsm.origin";
+const GUARD_DOMAINS: &str = "yubihsm.domains";
+const GUARD_ALGORITHM: &str = "yubihsm.algorithm";
+const GUARD_OBJECT_ID: &str = "yubihsm.object-id";
+const GUARD_SEQUENCE: &str = "yubihsm.sequence";
 
 /// A key that was found, and what the device tells of it.
 #[derive(Debug)]
@@ -135,18 +143,33 @@ pub(super) fn is_destroyable(id: u16) -> bool {
     EPOCHS.contains(&id)
 }
 
-/// What guards a key, as evidence.
+/// What guards a key, as evidence. The names have a word before them, so that they are no others' in a record.
 pub(super) fn guards(found: &Found) -> Vec<Guard> {
     let Object { id, label: _, algorithm, capabilities, delegated, domains, origin, sequence } = &found.object;
     let guard = |attribute, value: String| Guard { attribute, value };
     vec![
-        guard(OBJECT_ID, format!("{id:#06x}")),
-        guard(ALGORITHM, algorithm.to_string()),
-        guard(CAPABILITIES, capabilities.to_string()),
-        guard(DELEGATED, delegated.to_string()),
-        guard(DOMAINS, domains.to_string()),
-        guard(ORIGIN, origin.to_string()),
-        guard(SEQUENCE, sequence.to_string()),
+        guard(GUARD_OBJECT_ID, format!("{id:#06x}")),
+        guard(GUARD_ALGORITHM, algorithm.to_string()),
+        guard(GUARD_CAPABILITIES, capabilities.to_string()),
+        guard(GUARD_DELEGATED, delegated.to_string()),
+        guard(GUARD_DOMAINS, domains.to_string()),
+        guard(GUARD_ORIGIN, origin.to_string()),
+        guard(GUARD_SEQUENCE, sequence.to_string()),
+    ]
+}
+
+/// What guards a key of this kind in every YubiHSM: its guards, with a value where that is always the same. For whoever foretells what a device will say.
+#[must_use]
+pub fn yubihsm_guards(kind: KeyKind) -> Vec<(&'static str, Option<String>)> {
+    let (algorithm, capabilities) = algorithm(kind);
+    vec![
+        (GUARD_OBJECT_ID, None),
+        (GUARD_ALGORITHM, Some(algorithm.to_string())),
+        (GUARD_CAPABILITIES, Some(capabilities.to_string())),
+        (GUARD_DELEGATED, Some(Capabilities::NONE.to_string())),
+        (GUARD_DOMAINS, None),
+        (GUARD_ORIGIN, Some(Origin::Generated.to_string())),
+        (GUARD_SEQUENCE, None),
     ]
 }
 

@@ -27,6 +27,7 @@ use hallmark_policy::key::{PublicKey, SpkiDigest};
 use hallmark_yubihsm::{Capabilities, Connector, DeviceInfo, Domains, RANDOM_BYTES_MAX, SESSIONS_OF_A_DEVICE, Way};
 use secrecy::SecretString;
 
+pub use self::keys::yubihsm_guards;
 use self::{
     access::{Access, Place},
     held::Held,
@@ -112,6 +113,14 @@ impl YubiHsmConfig {
         });
         Ok((domains, accepted?))
     }
+}
+
+/// Whether somebody takes connections where a YubiHSM's connector should be. Nothing is said to it; of USB nothing is asked.
+///
+/// # Errors
+/// [`BackendError::ConnectorGone`].
+pub fn look_for_connector(place: &hallmark_yubihsm::Place) -> Result<(), BackendError> {
+    hallmark_yubihsm::probe(place).map_err(failure::failed)
 }
 
 impl Device {

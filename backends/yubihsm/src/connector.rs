@@ -115,7 +115,7 @@ impl Connector {
     fn connection(&self) -> Result<yubihsm::Connector, Error> {
         match &self.place {
             Place::Http { host, port } => {
-                self.probe(host, *port)?;
+                probe(&self.place)?;
                 let config = HttpConfig { addr: host.clone(), port: *port, ..HttpConfig::default() };
                 Ok(yubihsm::Connector::http(&config))
             }
@@ -129,21 +129,19 @@ impl Connector {
             }
         }
     }
+}
 
-    /// Whether somebody takes connections there, found out in a time of our own.
-    fn probe(&self, host: &str, port: u16) -> Result<(), Error> {
-        let gone =
-            |error: io::Error| Error::Gone { command: OPEN, place: self.place.to_string(), detail: error.to_string() };
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        // The library takes the first address, too.
-        for address in (host, port).to_socket_addrs().map_err(gone)?.take(1) {
-            match TcpStream::connect_timeout(&address, CONNECT_TIME_MAX) {
-                Ok(_) => return Ok(()),
-                Err(error) => last = error,
-            }
-        }
-        Err(gone(last))
-    }
+/// Whether somebody takes connections there, found out in a time of our own. Nothing is said; of USB nothing is asked.
+///
+/// # Errors
+/// [`Error::Gone`].
+pub fn probe(place: &Place) -> Result<(), Error> {
+    let Place::Http { host, port } = place else { return Ok(()) };
+    let gone = |error: io::Error| Error::Gone { command: OPEN, place: place.to_string(), detail: error.to_string() };
+    // The library takes the first address, too.
+    let address = (host.as_str(), *port).to_socket_addrs().map_err(gone)?.next();
+    let address = address.ok_or_else(|| gone(io::ErrorKind::NotFound.into()))?;
+    TcpStream::connect_timeout(&address, CONNECT_TIME_MAX).map(drop).map_err(gone)
 }
 
 impl Way for Connector {

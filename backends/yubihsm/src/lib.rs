@@ -13,7 +13,7 @@ mod session;
 
 pub use capability::Capabilities;
 pub use chain::{ChainEnd, CommandLog, LogEntry, SIGNING_COMMANDS};
-pub use connector::{CONNECT_TIME_MAX, Connector, Place, PlaceError};
+pub use connector::{CONNECT_TIME_MAX, Connector, Place, PlaceError, probe};
 pub use error::{DeviceCode, Error};
 pub use object::{Algorithm, DeviceInfo, Domains, LABEL_BYTES, NewKey, Object, Origin, PublicPart};
 pub use session::{EDDSA_MESSAGE_BYTES_MAX, IDLE_TIME_MAX, RANDOM_BYTES_MAX, Session, Signing, Way};

@@ -22,6 +22,8 @@ pub struct Subject {
     pub(super) policy: Option<PathBuf>,
     pub(super) authority: Option<String>,
     pub(super) device: Option<Device>,
+    /// A YubiHSM in its place.
+    pub(super) yubihsm: Option<YubiHsm>,
     /// Further tokens that hold the same keys.
     pub(super) replicas: Vec<Device>,
     pub(super) directories: Vec<(&'static str, PathBuf)>,
@@ -40,6 +42,15 @@ pub(super) struct Device {
     pub(super) exceptions: Vec<NamedException>,
     /// Whether keys are wrapped in it, or come out of their wrapping.
     pub(super) wraps: bool,
+}
+
+/// A YubiHSM, as it is configured.
+#[derive(Clone, Debug)]
+pub(super) struct YubiHsm {
+    pub(super) connector: String,
+    pub(super) sessions: u64,
+    /// What its authentication key may have beyond its needs.
+    pub(super) accepted: Vec<String>,
 }
 
 /// The settings of `signer.toml` that are looked at; `hallmarkd check` reads all of them, and finds what is misspelt.
@@ -75,6 +86,16 @@ struct LogTable {
 #[derive(Debug, Deserialize)]
 struct BackendTable {
     pkcs11: Option<Pkcs11Table>,
+    yubihsm: Option<YubiHsmTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct YubiHsmTable {
+    connector: String,
+    sessions: Option<u64>,
+    #[serde(default)]
+    accept_capabilities: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -176,7 +197,12 @@ impl Subject {
             | Task::Backup(_)
             | Task::Restore(_) => Vec::new(),
         };
-        let device = ceremony.device.as_ref().map(|place| Device {
+        let yubihsm = ceremony.device.as_ref().and_then(|place| place.yubihsm.as_ref()).map(|place| YubiHsm {
+            connector: place.connector.clone(),
+            sessions: 1,
+            accepted: place.accept_capabilities.clone(),
+        });
+        let device = ceremony.device.as_ref().filter(|place| place.yubihsm.is_none()).map(|place| Device {
             module: place.module(),
             token: place.token.clone(),
             serial: Some(place.serial.clone()),
@@ -191,6 +217,7 @@ impl Subject {
             policy: ceremony.policy.as_ref().map(|place| place.file.clone()),
             authority: ceremony.policy.as_ref().map(|place| place.authority.clone()),
             device,
+            yubihsm,
             replicas: Vec::new(),
             directories: vec![
                 ("the ceremony's directory", ceremony.directory.clone()),
@@ -202,6 +229,11 @@ impl Subject {
 
     fn of_signer(signer: SignerFile, directory: &Path) -> Self {
         let database = directory.join(signer.ledger.database);
+        let yubihsm = signer.backend.yubihsm.map(|table| YubiHsm {
+            connector: table.connector,
+            sessions: table.sessions.unwrap_or(SESSIONS_DEFAULT),
+            accepted: table.accept_capabilities,
+        });
         let devices = signer.backend.pkcs11.map(|table| table.devices(directory));
         let (device, replicas) = devices.map_or_else(Default::default, |(first, others)| (Some(first), others));
         let holder = database.parent().map_or_else(|| directory.to_owned(), Path::to_owned);
@@ -210,6 +242,7 @@ impl Subject {
             policy: Some(directory.join(signer.policy.file)),
             authority: None,
             device,
+            yubihsm,
             replicas,
             directories: vec![("the ledger", holder), ("the published log", directory.join(signer.log.publish))],
             certificates: signer

@@ -22,8 +22,8 @@ use crate::{
 const MADE: [&str; 4] = ["generate", "open-key", "restore", "read-back"];
 const GUARDED: [&str; 2] = ["read-back", "open-key"];
 
-/// What the attributes of PKCS #11 begin with.
-const ATTRIBUTE: &str = "CKA_";
+/// What the attributes of PKCS #11 and of a YubiHSM begin with.
+const ATTRIBUTES: [&str; 2] = ["CKA_", "yubihsm."];
 
 /// Compares the token that the transcript names with what it says. `files`: where the paths in it go from. `quorum`: the record of the
 /// quorum that has the PIN now, where the ceremony's file names another way.
@@ -70,7 +70,7 @@ pub fn verify_device(
         }
     }
     let now = device.guards(&reference, spki)?;
-    for said in facts(&read, &GUARDED).filter(|fact| fact.name.starts_with(ATTRIBUTE)) {
+    for said in facts(&read, &GUARDED).filter(|fact| ATTRIBUTES.iter().any(|begins| fact.name.starts_with(begins))) {
         let found = now.iter().find(|fact| fact.name == said.name).map_or("absent", |fact| fact.value.as_str());
         verdict.look(
             found == said.value,

@@ -70,15 +70,20 @@ fn what_guards_a_key_is_told_by_the_names_of_the_manual() {
     assert_eq!(
         told,
         [
-            "algorithm = ecp384",
-            "capabilities = sign-ecdsa",
-            "delegated-capabilities = none",
-            "domains = 1",
-            "origin = generated",
-            "sequence = 0"
+            "yubihsm.algorithm = ecp384",
+            "yubihsm.capabilities = sign-ecdsa",
+            "yubihsm.delegated-capabilities = none",
+            "yubihsm.domains = 1",
+            "yubihsm.origin = generated",
+            "yubihsm.sequence = 0"
         ]
     );
-    assert_eq!((guards[0].attribute, guards[0].value.len()), ("object-id", 6));
+    // What a ceremony foretells.
+    for ((attribute, value), guard) in crate::yubihsm_guards(KeyKind::EcdsaP384).into_iter().zip(&guards) {
+        assert_eq!(attribute, guard.attribute);
+        assert!(value.is_none_or(|value| value == guard.value), "{attribute}");
+    }
+    assert_eq!((guards[0].attribute, guards[0].value.len()), ("yubihsm.object-id", 6));
 }
 
 #[test]
