@@ -3,11 +3,12 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use hallmark_test_yubihsm::{AUTHENTICATION_KEY, Device, FACTORY_KEY, FACTORY_PASSWORD, PASSWORD};
-use hallmark_tests::daemon::{Daemon, Laboratory, succeed};
+use hallmark_tests::daemon::{Daemon, Laboratory, program, succeed};
 
 /// How long a caller tries.
 const AMPLE: Duration = Duration::from_secs(60);
@@ -98,6 +99,25 @@ fn an_authentication_key_that_may_do_everything_and_a_wrong_password_make_no_aut
         assert!(told.contains(sentence) && !told.contains("another password"), "{told}");
         assert_eq!(output.status.code(), Some(code), "{told}");
     }
+}
+
+#[test]
+fn doctor_looks_whether_a_connector_is_there_and_logs_in_to_nothing() {
+    let device = Device::new();
+    let laboratory = laboratory(&device, AUTHENTICATION_KEY, "another password");
+    let doctor = || {
+        let mut doctor = Command::new(program("hallmark"));
+        let output = doctor.arg("doctor").arg(laboratory.path("signer.toml")).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let told = doctor();
+    for sentence in ["a YubiHSM is looked for at `http://127.0.0.1:", "a YubiHSM gives 16, 4 are wanted"] {
+        assert!(told.contains(sentence), "`{sentence}` in {told}");
+    }
+    assert_eq!(device.connections(), 1, "somebody tried the password");
+    device.stop();
+    let told = doctor();
+    assert!(told.contains("no YubiHSM is reached at `http://127.0.0.1:"), "{told}");
 }
 
 #[test]

@@ -82,12 +82,12 @@ impl Access {
 
     /// Looks at the authentication key, and at what the device is.
     pub(super) fn look(&self, held: &mut Held<'_>) -> Result<(DeviceInfo, Found), BackendError> {
-        let key = held.call(|session| session.authentication_key(self.key)).map_err(|error| match error {
-            BackendError::HandleLost { .. } => {
-                let detail = format!("the device tells nothing of authentication key {:#06x}", self.key);
-                BackendError::Configuration { detail }
+        let key = held.call(|session| session.authentication_key(self.key)).map_err(|error| {
+            if !matches!(error, BackendError::HandleLost { .. }) {
+                return error;
             }
-            error => error,
+            let detail = format!("the device tells nothing of authentication key {:#06x}", self.key);
+            BackendError::Configuration { detail }
         })?;
         let found = least::check(&key, self.domains, self.accepted)?;
         Ok((held.call(|session| session.device())?, found))

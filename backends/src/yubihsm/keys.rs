@@ -86,9 +86,9 @@ pub(super) fn find(held: &mut Held<'_>, reference: &KeyReference, expected: Spki
 /// The same, where its public key is not on record yet.
 pub(super) fn find_unproven(held: &mut Held<'_>, reference: &KeyReference) -> Result<Found, BackendError> {
     let id = reference.yubihsm_id().ok_or(KeyReferenceError::OtherBackend)?;
-    let missing = |error| match error {
-        BackendError::HandleLost { .. } => BackendError::KeyNotFound { key: reference.clone() },
-        error => error,
+    let missing = |error| {
+        let is_missing = matches!(error, BackendError::HandleLost { .. });
+        if is_missing { BackendError::KeyNotFound { key: reference.clone() } } else { error }
     };
     let object = held.call(|session| session.key(id)).map_err(missing)?;
     if label::read(&object.label).as_ref() != Some(reference.label()) {

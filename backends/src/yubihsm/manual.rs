@@ -2,13 +2,6 @@
 //! to, sixteen sessions that end when they are idle, a command log with its chain, room that ends, and a device that restarts.
 //!
 //! It is our reading of the manual and no device: what only hardware can try stays untried.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test that cannot go on ends by panicking"
-)]
 
 use std::{
     collections::BTreeMap,

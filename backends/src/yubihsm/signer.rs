@@ -37,7 +37,7 @@ impl SessionSigner {
         }
         let Self { access, session, compared } = self;
         let digest = key.public.digest();
-        let id = key.reference.yubihsm_id().ok_or(BackendError::from(KeyReferenceError::OtherBackend))?;
+        let id = key.reference.yubihsm_id().ok_or_else(|| BackendError::from(KeyReferenceError::OtherBackend))?;
         let signed = in_session(access, session, |held| {
             if compared.get(&digest) != Some(&key.opening) {
                 let found = keys::find(held, &key.reference, digest)?;

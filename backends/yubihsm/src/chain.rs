@@ -101,8 +101,11 @@ pub struct CommandLog {
 mod tests {
     use super::*;
 
+    /// The fields of an entry, in their order.
+    type Row = (u16, u8, u16, u16, u16, u16, u8, u32, u128);
+
     /// What a device wrote, as its maker's manual prints it (GET LOG ENTRIES, shell example).
-    const RECORDED: [(u16, u8, u16, u16, u16, u16, u8, u32, u128); 6] = [
+    const RECORDED: [Row; 6] = [
         (46, 0x4b, 234, 0x0001, 0xcf94, 0x997e, 0xcb, 335_725, 0x415f_51f1_f035_a1b7_13e7_30e4_464e_4033),
         (47, 0x4c, 77, 0x0001, 0xaff7, 0xffff, 0xcc, 351_714, 0x5496_a60d_478c_2b9c_801d_8d32_ca66_b554),
         (48, 0x00, 0, 0xffff, 0x0000, 0x0000, 0x00, 0, 0x14ac_7747_ba9b_bb24_3cfc_70be_feb5_349b),

@@ -54,5 +54,5 @@ fn another_device_than_the_file_s_makes_no_key() {
     hall.run(&file).refused(1, "serial number");
     assert!(!hall.path("out/athenz.pem").exists());
     device.stop();
-    hall.run(&file).refused(1, "start its connector");
+    hall.run(&file).refused(3, "start its connector");
 }
