@@ -81,7 +81,7 @@ fn a_daemon_makes_its_authority_in_a_yubihsm_and_mints_and_finds_its_keys_again(
     assert!(daemon.terminate(), "it ended well");
 
     let daemon = laboratory.start();
-    laboratory.mint(&daemon, "web", &P256);
+    assert!(laboratory.mint(&daemon, "web", &P256).is_file());
     let log = fs::read_to_string(laboratory.path("hallmarkd.log")).unwrap();
     assert!(log.contains("yubihsm http://127.0.0.1:"), "{log}");
     assert!(!log.contains(PASSWORD), "the password is in the daemon's log");

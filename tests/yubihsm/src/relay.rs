@@ -115,15 +115,15 @@ impl Relay {
                 }
                 shared.connections.fetch_add(1, Ordering::SeqCst);
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || pass(&shared, life, client, server));
+                thread::spawn(move || connect(&shared, life, client, server));
             }
         };
         *self.accepting.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::spawn(accept));
     }
 }
 
-/// Passes one request after another on, until somebody has gone.
-fn pass(shared: &Shared, life: u64, mut client: TcpStream, server: SocketAddr) -> Option<()> {
+/// Connects a client with the server. Where one has gone, the other is told: the server has few threads, and one for each connection.
+fn connect(shared: &Shared, life: u64, mut client: TcpStream, server: SocketAddr) -> Option<()> {
     let mut server = TcpStream::connect(server).ok()?;
     let mut state = shared.lock();
     if !state.runs || state.life != life {
@@ -131,10 +131,19 @@ fn pass(shared: &Shared, life: u64, mut client: TcpStream, server: SocketAddr) -
     }
     state.open.extend([client.try_clone().ok()?, server.try_clone().ok()?]);
     drop(state);
+    pass(shared, life, &mut client, &mut server);
+    for stream in [client, server] {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    Some(())
+}
+
+/// Passes one request after another on, until somebody has gone.
+fn pass(shared: &Shared, life: u64, client: &mut TcpStream, server: &mut TcpStream) -> Option<()> {
     loop {
-        let request = whole(&mut client)?;
+        let request = whole(client)?;
         server.write_all(&request).ok()?;
-        let answer = whole(&mut server)?;
+        let answer = whole(server)?;
         let state = shared.lock();
         let hangs = |state: &mut State| state.hangs && state.runs && state.life == life;
         let state = shared.changed.wait_while(state, hangs).unwrap_or_else(PoisonError::into_inner);
