@@ -47,6 +47,9 @@ pub enum HistoryWaiver {
 }
 
 impl HistoryWaiver {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Local, Self::AlwaysSensitive, Self::NeverExtractable];
+
     /// The attribute, as the specification names it.
     #[must_use]
     pub fn attribute(self) -> &'static str {

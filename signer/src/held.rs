@@ -2,8 +2,8 @@
 //! written, and no key signs.
 
 use hallmark_backends::{
-    BackendConfig, BackendError, CommandLogUse, Exception, Exceptions, Keyring, SoftwareKeys, TokenConfig,
-    YubiHsmConfig,
+    BackendConfig, BackendError, CommandLogUse, Exception, Exceptions, HistoryWaiver, Keyring, SoftwareKeys,
+    TokenConfig, Waiver, YubiHsmConfig,
 };
 
 use crate::{HandOver, StartError, handed_over::ToldKey};
@@ -20,46 +20,78 @@ pub struct Held {
     pub broken: Vec<String>,
 }
 
-/// Compares the keys in this backend with what these transcripts, which were verified, say of them: in their order.
+/// Compares the keys in this backend, in each token that is to hold them, with what these transcripts, which were verified, say of them: in their
+/// order.
 ///
 /// # Errors
-/// [`StartError::Backend`] if the token cannot be opened; a wrong PIN is tried once.
+/// [`StartError::Backend`] if a token cannot be opened; a wrong PIN is tried once.
 pub fn compare_held(backend: BackendConfig, hand_overs: &[&HandOver]) -> Result<Vec<Held>, StartError> {
     let exceptions = backend.exceptions();
-    let keyring = Keyring::open_backend(where_keys_are_made(backend), SoftwareKeys::Admitted).map_err(Box::new)?;
-    let held = hand_overs.iter().map(|hand_over| held(&keyring, hand_over, &exceptions)).collect();
-    keyring.stop();
-    Ok(held)
-}
-
-fn held(keyring: &Keyring, hand_over: &HandOver, exceptions: &Exceptions) -> Held {
-    let mut held = Held::default();
-    let told = hand_over.told_key().map_err(|error| error.to_string());
-    let compared =
-        told.and_then(|told| compare(keyring, &told, exceptions, &mut held).map_err(|error| error.to_string()));
-    if let Err(sentence) = compared {
-        held.broken.push(sentence);
+    let mut found = vec![Held::default(); hand_overs.len()];
+    let places = places(backend);
+    let is_one_of_several = places.len() > 1;
+    for place in places {
+        let keyring = Keyring::open_backend(place.backend, SoftwareKeys::Admitted).map_err(Box::new)?;
+        let there = There { name: &place.name, is_one_of_several, lacks: &place.lacks, exceptions: &exceptions };
+        hand_overs.iter().zip(&mut found).for_each(|(hand_over, held)| look(&keyring, &there, hand_over, held));
+        keyring.stop();
     }
-    held
+    Ok(found)
 }
 
-fn compare(keyring: &Keyring, told: &ToldKey, exceptions: &Exceptions, held: &mut Held) -> Result<(), BackendError> {
+/// A place with keys, opened for itself.
+struct Place {
+    name: String,
+    backend: BackendConfig,
+    /// What a copy's history may lack here.
+    lacks: Vec<HistoryWaiver>,
+}
+
+/// What a key is compared with, beside the transcript.
+struct There<'a> {
+    name: &'a str,
+    is_one_of_several: bool,
+    lacks: &'a [HistoryWaiver],
+    exceptions: &'a Exceptions,
+}
+
+impl There<'_> {
+    /// What is wrong here, with the place's name where there are several.
+    fn of_it(&self, sentence: String) -> String {
+        if self.is_one_of_several { format!("{}: {sentence}", self.name) } else { sentence }
+    }
+}
+
+fn look(keyring: &Keyring, there: &There<'_>, hand_over: &HandOver, held: &mut Held) {
+    let told = hand_over.told_key().map_err(|error| error.to_string());
+    let compared = told.and_then(|told| compare(keyring, there, &told, held).map_err(|error| error.to_string()));
+    if let Err(sentence) = compared {
+        held.broken.push(there.of_it(sentence));
+    }
+}
+
+fn compare(keyring: &Keyring, there: &There<'_>, told: &ToldKey, held: &mut Held) -> Result<(), BackendError> {
     let ToldKey { reference, spki, guards } = told;
     if keyring.list()?.iter().filter(|found| *found == reference).count() > 1 {
         return Err(BackendError::KeyAmbiguous { key: reference.clone() });
     }
     let public = keyring.open(reference, *spki)?;
-    held.holds
-        .push(format!("The token holds `{reference}`, {}, with the public key of SHA-256 {spki}.", public.kind()));
+    held.holds.push(format!(
+        "{} holds `{reference}`, {}, with the public key of SHA-256 {spki}.",
+        there.name,
+        public.kind()
+    ));
     let now = keyring.guards(reference, *spki)?;
     let found =
         |name: &str| now.iter().find(|guard| guard.attribute == name).map_or("absent", |guard| guard.value.as_str());
-    let restored = exceptions.all().contains(&(*spki, Exception::Restored));
+    let restored = there.exceptions.all().contains(&(*spki, Exception::Restored));
     // What was restored has another history in this token than where it was made, and cannot leave it any more.
     let has_another_history = |name: &str| {
-        restored
-            && (name == WRAP_WITH_TRUSTED
-                || Exception::ALL.iter().flat_map(|one| one.waived()).any(|waiver| waiver.attribute() == name))
+        let is_waived = there.lacks.iter().any(|waiver| waiver.attribute() == name);
+        is_waived
+            || restored
+                && (name == WRAP_WITH_TRUSTED
+                    || Exception::ALL.iter().flat_map(|one| one.waived()).any(|waiver| waiver.attribute() == name))
     };
     let compared: Vec<_> = guards.iter().filter(|(name, _)| !has_another_history(name)).collect();
     let differ: Vec<_> = compared.iter().filter(|(name, value)| found(name) != value.as_str()).collect();
@@ -67,27 +99,35 @@ fn compare(keyring: &Keyring, told: &ToldKey, exceptions: &Exceptions, held: &mu
         let but = if restored { ", but for its history: it was restored here" } else { "" };
         held.holds.push(format!("Its {} attributes are as the transcript says{but}.", compared.len()));
     }
-    held.broken.extend(
-        differ
-            .iter()
-            .map(|(name, value)| format!("`{reference}`: {name} is {}, and the transcript says {value}", found(name))),
-    );
+    held.broken.extend(differ.iter().map(|(name, value)| {
+        there.of_it(format!("`{reference}`: {name} is {}, and the transcript says {value}", found(name)))
+    }));
     Ok(())
 }
 
-/// The token in which keys are made: copies of them in others may lack their history. Beside a daemon that serves, sessions may be few.
-fn where_keys_are_made(backend: BackendConfig) -> BackendConfig {
+/// Where keys are, each place by itself. Beside a daemon that serves, sessions may be few.
+fn places(backend: BackendConfig) -> Vec<Place> {
+    let alone = |name: &str, backend| vec![Place { name: name.to_owned(), backend, lacks: Vec::new() }];
     match backend {
-        BackendConfig::Pkcs11(token) => BackendConfig::Pkcs11(TokenConfig { sessions: 1, ..token }),
-        BackendConfig::Replicated { tokens, choice } => match tokens.first().cloned() {
-            Some(token) => BackendConfig::Pkcs11(TokenConfig { sessions: 1, ..token }),
-            None => BackendConfig::Replicated { tokens, choice },
-        },
+        BackendConfig::Pkcs11(token) => alone("The token", BackendConfig::Pkcs11(TokenConfig { sessions: 1, ..token })),
+        BackendConfig::Replicated { tokens, choice: _ } => tokens.into_iter().map(copy).collect(),
         BackendConfig::YubiHsm(config) => {
-            BackendConfig::YubiHsm(YubiHsmConfig { sessions: 1, command_log: CommandLogUse::Off, ..config })
+            let config = YubiHsmConfig { sessions: 1, command_log: CommandLogUse::Off, ..config };
+            alone("The token", BackendConfig::YubiHsm(config))
         }
-        software @ BackendConfig::Software { .. } => software,
+        software @ BackendConfig::Software { .. } => alone("The directory", software),
     }
+}
+
+/// A token that holds the keys, or copies of them, opened as if it were the only one: what a copy may lack is waived for all that is looked at.
+fn copy(token: TokenConfig) -> Place {
+    let name = format!("The token `{}`", token.label);
+    let lacks: Vec<_> =
+        HistoryWaiver::ALL.into_iter().filter(|word| token.waived.contains(&Waiver::from(*word))).collect();
+    let mut module = token.module;
+    module.waived.extend(&lacks);
+    let backend = BackendConfig::Pkcs11(TokenConfig { module, sessions: 1, waived: Vec::new(), ..token });
+    Place { name, backend, lacks }
 }
 
 #[cfg(test)]
@@ -113,7 +153,13 @@ mod tests {
         let good = ToldKey { reference: made.reference.clone(), spki: made.public.digest(), guards };
         let compared = |told: &ToldKey| {
             let mut held = Held::default();
-            compare(&keyring, told, &Exceptions::default(), &mut held).map(|()| held)
+            let there = There {
+                name: "The directory",
+                is_one_of_several: false,
+                lacks: &[],
+                exceptions: &Exceptions::default(),
+            };
+            compare(&keyring, &there, told, &mut held).map(|()| held)
         };
         let held = compared(&good).unwrap();
         assert!(held.broken.is_empty() && held.holds.len() == 2, "{held:?}");

@@ -8,7 +8,7 @@ use std::{
 
 use hallmark_faulty::{Device, Function};
 use hallmark_signer::{BroughtRoot, HandOver};
-use hallmark_test_token::{PIN, Token};
+use hallmark_test_token::{PIN, Replica, Token};
 use hallmark_tests::{
     Where, World,
     daemon::Laboratory,
@@ -305,6 +305,37 @@ fn check_compares_a_token_whose_pin_is_given_to_the_daemon_alone_once_it_is_type
         assert!(checking.wait().unwrap().success(), "{said}");
         assert!(said.contains("attributes are as the transcript says.") && !said.contains(PIN), "{said}");
     }
+}
+
+#[test]
+fn check_compares_every_token_that_is_to_hold_the_key() {
+    const CKA_LOCAL: u64 = 0x163;
+    let hall = Hall::new();
+    hall.write("policy.toml", &example_policy());
+    let [good, other] = ["good", "other"].map(|name| Token::make(name).takes_keys_of(&hall.token));
+    hall.root("athenz");
+    good.replicate();
+    other.replicate_with(&[(CKA_LOCAL, false)]);
+    let laboratory = over(&hall, &hall);
+    let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
+    let with = |replica: &Replica, more: &str| {
+        let (label, serial) = (replica.label(), replica.serial());
+        let table = format!(
+            "\n[[backend.pkcs11.replica]]\ntoken = \"{label}\"\nserial = \"{serial}\"\npin = {{ file = \"pin\" }}\n{more}\n"
+        );
+        fs::write(laboratory.path("signer.toml"), settings.clone() + &table).unwrap();
+        check(&laboratory)
+    };
+    let is_compared = |said: &str, label: &str| said.contains(&format!("The token `{label}` holds `pkcs11:id="));
+    let (code, said) = with(&good, "");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(is_compared(&said, hall.token.label()) && is_compared(&said, good.label()), "{said}");
+    assert_eq!(said.matches("attributes are as the transcript says.").count(), 2, "{said}");
+    let (code, said) = with(&other, "");
+    let problem = format!("problem: [ceremony.athenz]: The token `{}`: key `pkcs11:id=", other.label());
+    assert!(code == Some(1) && said.contains(&problem) && said.contains("CKA_LOCAL = false"), "{said}");
+    let (code, said) = with(&other, "waive = [\"CKA_LOCAL\"]");
+    assert!(code == Some(0) && is_compared(&said, other.label()), "{said}");
 }
 
 #[test]
