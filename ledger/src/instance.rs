@@ -133,13 +133,15 @@ struct SerialRow {
     displaced: bool,
     /// Digest of its key; none where it has no registration.
     spki_sha256: Option<[u8; 32]>,
+    /// Its end, in seconds.
+    not_after: i64,
     /// Digest of what was signed.
     signed_sha256: Option<[u8; 32]>,
 }
 
 impl SerialRow {
     fn find(connection: &Connection, issuer: SpkiDigest, serial: Serial) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT s.issuer, s.instance, coalesce(s.same_as, s.log_index), s.displaced, s.spki_sha256, s.signed_sha256 \
+        let sql = "SELECT s.issuer, s.instance, coalesce(s.same_as, s.log_index), s.displaced, s.spki_sha256, s.signed_sha256, s.not_after \
                    FROM serial s JOIN issuer i ON i.id = s.issuer \
                    WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
         let mut statement = connection.prepare_cached(sql)?;
@@ -152,6 +154,7 @@ impl SerialRow {
                 displaced: row.get(3)?,
                 spki_sha256: row.get(4)?,
                 signed_sha256: row.get(5)?,
+                not_after: row.get(6)?,
             })
         };
         statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], read).optional()

@@ -90,6 +90,7 @@ impl Inner {
 fn is_of_the_rule(code: ReasonCode) -> bool {
     [
         ReasonCode::AuthorityStopped,
+        ReasonCode::InstanceCertificateForeign,
         ReasonCode::InstanceCertificateReplaced,
         ReasonCode::InstanceCertificateRevoked,
         ReasonCode::InstanceDiffers,

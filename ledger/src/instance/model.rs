@@ -230,12 +230,18 @@ impl History {
             Wish::Register { replace } => InstanceStep::Register { replace, alive_max: None },
             Wish::Refresh { certificate, proven, forged } => {
                 let presented = &self.world[certificate];
+                // A forger signs for a key of his own, or for longer.
+                let (key, longer) = match (forged, certificate % 2) {
+                    (false, _) => (presented.key, 0),
+                    (true, 0) => (u64::MAX, 0),
+                    (true, _) => (presented.key, 1),
+                };
                 InstanceStep::Refresh(PresentedCertificate {
                     issuer: ISSUER,
                     serial: presented.serial,
-                    key: digest(if forged { u64::MAX } else { presented.key }),
+                    key: digest(key),
                     not_before: UnixTime::from_secs(presented.begins),
-                    not_after: UnixTime::from_secs(presented.begins + LIFETIME_SECS),
+                    not_after: UnixTime::from_secs(presented.begins + LIFETIME_SECS + longer),
                     proven,
                 })
             }

@@ -5,7 +5,7 @@
 //! | it is | then |
 //! |---|---|
 //! | not in the ledger | the authority stops: a database was restored; refused, alarm, if its epoch cannot have issued it |
-//! | one whose serial number was given to another key | refused, alarm: somebody else signs with our key |
+//! | one whose serial number was given to another key, or with another end | refused, alarm: somebody else signs with our key |
 //! | of no record, or of another registration or service | refused, alarm |
 //! | of a revoked instance | refused |
 //! | the current one | the record moves |
@@ -157,12 +157,12 @@ fn refresh(
     at: UnixMillis,
 ) -> rusqlite::Result<Verdict> {
     let InstanceMove { name, key, .. } = moved;
-    let PresentedCertificate { issuer, serial, key: presented_key, proven, .. } = presented;
+    let PresentedCertificate { issuer, serial, key: presented_key, not_after, proven, .. } = presented;
     let Some(row) = SerialRow::find(connection, *issuer, *serial)? else {
         return unknown::certificate(connection, authority, presented, at);
     };
-    if row.spki_sha256.is_some_and(|given| given != *presented_key.as_bytes()) {
-        return Ok(unknown::forged(*serial, "its serial number was given to another key"));
+    if row.spki_sha256.is_some_and(|given| given != *presented_key.as_bytes()) || row.not_after != not_after.secs() {
+        return Ok(unknown::forged(*serial, "its serial number was given to another key, or with another end"));
     }
     let Some(record) = Record::find(connection, authority, name)? else {
         let reason = Reason::new(ReasonCode::InstanceUnknown, FIELD, format!("{name} is not registered"));

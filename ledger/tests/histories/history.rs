@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hallmark_ledger::{Allowed, Event, InstanceRevocation, InstanceRevoked, Issued, UnixMillis};
-use hallmark_policy::{content::Serial, crl::RevocationReason};
+use hallmark_policy::{content::Serial, crl::RevocationReason, instance::signed_sha256};
 
 use crate::{
     INSTANCES, LIFETIME_SECS,
@@ -235,8 +235,12 @@ impl History {
             Issued::Committed { committed, logged, .. } => {
                 let index = self.world.len();
                 let (signature, certificate) = signed(committed.to_be_signed());
+                assert_eq!(self.real.signed_before(serial), None, "nothing was signed yet");
                 if self.chance.below(3) > 0 {
+                    let digest = signed_sha256(committed.to_be_signed(), &signature);
                     self.real.ledger().keep_signature(committed.log_index(), signature).await.unwrap();
+                    self.real.ledger().keep_signature(committed.log_index(), vec![7; 64]).await.unwrap();
+                    assert_eq!(self.real.signed_before(serial), Some(digest), "what was kept first");
                     self.signed.insert(index);
                 }
                 let Drawn { instance, key, .. } = drawn;

@@ -180,6 +180,11 @@ impl Real {
         real
     }
 
+    /// What the ledger knows of what was signed under that serial number.
+    pub(crate) fn signed_before(&self, serial: Serial) -> Option<[u8; 32]> {
+        self.ledger().signed_before(self.issuer.key.digest(), serial).expect("the ledger reads")
+    }
+
     pub(crate) fn ledger(&self) -> &Ledger {
         self.ledger.as_ref().expect("it is open")
     }
@@ -262,9 +267,7 @@ impl Real {
             ..RequestInput::default()
         };
         let request = Request::parse(self.world.caller.clone(), input).expect("the request is well-formed");
-        let signed = request.presented().and_then(|claim| {
-            self.ledger().signed_before(self.issuer.key.digest(), claim.serial).expect("the ledger reads")
-        });
+        let signed = request.presented().and_then(|claim| self.signed_before(claim.serial));
         request.with_presented_issuer(&self.issuer.key, signed.as_ref())
     }
 }

@@ -111,14 +111,15 @@ fn timed(what: &str, look_up: impl Fn(u64) -> Result<()>) -> Result<()> {
 
 /// A refresh that presents the current certificate of an instance.
 fn refresh(number: u64, certificates: u64) -> Result<InstanceMove> {
-    let serial = serial(number * certificates + certificates.saturating_sub(1));
+    let last = certificates.saturating_sub(1);
+    let (serial, end) = (serial(number * certificates + last), end(last, number * certificates + last));
     let service = format!("sports.service-{}", number % 1_000);
     let presented = PresentedCertificate {
         issuer: SpkiDigest::from_bytes(ISSUER),
         serial: Serial::from_stored(&serial).context("a serial number")?,
         key: SpkiDigest::from_bytes(KEY),
         not_before: UnixTime::from_secs(NOW_MILLIS / 1_000 - 86_400),
-        not_after: UnixTime::from_secs(NOW_MILLIS / 1_000 + 86_400),
+        not_after: UnixTime::from_secs(i64::try_from(end)?),
         proven: true,
     };
     Ok(InstanceMove {
@@ -127,6 +128,11 @@ fn refresh(number: u64, certificates: u64) -> Result<InstanceMove> {
         wish_sha256: [0; 32],
         step: InstanceStep::Refresh(presented),
     })
+}
+
+/// When a certificate ends, in seconds: the `certificate`-th of its instance, and the `index`-th of all.
+fn end(certificate: u64, index: u64) -> u64 {
+    1_800_000_000 + certificate * 86_400 + index % 86_400
 }
 
 /// 16 bytes that are spread as random ones are.
@@ -204,8 +210,8 @@ fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
                 let index = id + i64::try_from(certificate)?;
                 last = index;
                 number_of_last = serial(u64::try_from(index)?);
-                let end = 1_800_000_000 + i64::try_from(certificate)? * 86_400 + index % 86_400;
-                rows.execute(params![number_of_last, end, index, id, KEY])?;
+                let end = end(certificate, u64::try_from(index)?);
+                rows.execute(params![number_of_last, i64::try_from(end)?, index, id, KEY])?;
             }
             let service = format!("sports.service-{}", number % 1_000);
             let values = params![
