@@ -78,8 +78,17 @@ fn compare(
     findings: &mut Findings,
 ) -> Result<(), Trouble> {
     let left: Vec<_> = here.iter().map(|papers| &papers.left).collect();
+    let is_typed = pin.is_some();
     let backend = match settings.core.clone().given(pin).backend.read(&settings.directory) {
         Ok(backend) => backend,
+        // Only the first token's PIN can be typed.
+        Err(ConfigError::Secret { field, source: SecretError::NoCredentials(name) }) if is_typed => {
+            findings.problem(format!(
+                "the tokens are not compared with the transcripts: `{field}` is the credential `{name}`; hint: run this with \
+                 `systemd-run --pty --property=LoadCredential={name}:FILE`"
+            ));
+            return Ok(());
+        }
         Err(ConfigError::Secret { source: SecretError::NotTyped | SecretError::NoCredentials(_), .. }) => {
             findings.say(
                 "The token is not compared with the transcripts, since its PIN is given to the daemon alone: `--type-pin` asks for it.",

@@ -313,9 +313,12 @@ impl ReplicaTable {
             (None, Some(first)) if arguments.is_none() => first.module.clone(),
             (None, _) => return Err(ConfigError::ArgumentsOfNone { token: self.token.clone() }),
         };
-        let named = (&module, &self.token, &self.serial);
-        if before.iter().any(|token| (&token.module, &token.label, &token.serial) == named) {
+        let named = (&module.path, &self.token, &self.serial);
+        if before.iter().any(|token| (&token.module.path, &token.label, &token.serial) == named) {
             return Err(ConfigError::SameToken { token: self.token.clone() });
+        }
+        if before.iter().any(|token| token.module.path == module.path && token.module.arguments != module.arguments) {
+            return Err(ConfigError::OtherArguments { token: self.token.clone() });
         }
         if matches!(self.pin, SecretSource::Typed) {
             return Err(ConfigError::TypedReplica { token: self.token.clone() });
@@ -395,6 +398,16 @@ mod tests {
             ("module-arguments = ''".to_owned(), "`module-arguments` is empty"),
             ("module-arguments = \"a\\u0000b\"".to_owned(), "`module-arguments` is empty or has a zero byte"),
             (format!("replica = [{{ token = 'b', {pin}, module-arguments = 'x' }}]"), "and no `module`"),
+            (
+                format!(
+                    "module-arguments = 'y'\nreplica = [{{ token = 'b', {pin}, module = '/m.so', module-arguments = 'x' }}]"
+                ),
+                "with other `module-arguments`",
+            ),
+            (
+                format!("waive = ['CKA_LOCAL']\nreplica = [{{ token = 'a', {pin}, module = '/m.so' }}]"),
+                "names the token `a` once more",
+            ),
         ];
         for (more, sentence) in told {
             let error = read(&more).unwrap_err();

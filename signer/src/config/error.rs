@@ -117,6 +117,14 @@ pub enum ConfigError {
         /// The replica.
         token: String,
     },
+    /// A module that is to be started in two ways.
+    #[error(
+        "the replica `{token}` has the module of a token before it, with other `module-arguments`: one process starts a module once; hint: give both the same"
+    )]
+    OtherArguments {
+        /// The replica.
+        token: String,
+    },
     /// The PIN of a replica cannot be typed.
     #[error(
         "the PIN of the replica `{token}` is to be typed, and only that of the first token can be; hint: name a file or a credential"

@@ -308,6 +308,32 @@ fn check_compares_a_token_whose_pin_is_given_to_the_daemon_alone_once_it_is_type
 }
 
 #[test]
+fn check_says_that_a_replica_whose_pin_is_a_credential_is_not_compared() {
+    let (hall, laboratory) = made_here();
+    let copy = Token::make("copy").takes_keys_of(&hall.token);
+    let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
+    let settings = settings.replacen("pin = { file = \"pin\" }", "pin = { typed = true }", 1);
+    let table = format!(
+        "\n[[backend.pkcs11.replica]]\ntoken = \"{}\"\npin = {{ credential = \"hallmark.copy\" }}\n",
+        copy.label()
+    );
+    fs::write(laboratory.path("signer.toml"), settings + &table).unwrap();
+    let (mut terminal, side) = Terminal::open();
+    let mut command = laboratory.hallmarkd();
+    command.args(["check", "--type-pin"]).arg(laboratory.path("signer.toml"));
+    let mut checking = command.stdin(side.stdio()).stdout(side.stdio()).stderr(side.stdio()).spawn().unwrap();
+    drop((command, side));
+    terminal.expect(SECRET_PROMPT);
+    terminal.type_line(PIN);
+    let said = terminal.end();
+    assert_eq!(checking.wait().unwrap().code(), Some(1), "{said}");
+    assert!(
+        said.contains("`backend.pkcs11.replica.pin` is the credential `hallmark.copy`; hint: run this with"),
+        "{said}"
+    );
+}
+
+#[test]
 fn check_compares_every_token_that_is_to_hold_the_key() {
     const CKA_LOCAL: u64 = 0x163;
     let hall = Hall::new();
