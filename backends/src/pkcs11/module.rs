@@ -88,7 +88,7 @@ impl Module {
         self.calls.as_ref().map_or_else(|| self.context.get_token_info(slot), |calls| calls.token_info(slot))
     }
 
-    /// Signs `data`. After an error the session may be in the middle of an operation: drop it.
+    /// Signs `data`. Where only cryptoki's own calls reach the module, a signature is as long as the module says, without a bound of ours. After an error the session may be in the middle of an operation: drop it.
     pub(super) fn sign(
         &self,
         session: &Session,

@@ -63,6 +63,7 @@ impl Stand {
         };
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("HALLMARK_TEST_MODULE", &self.module);
+        command.env_remove("HALLMARK_TEST_ARGUMENTS");
         if let Some(arguments) = &self.arguments {
             command.env("HALLMARK_TEST_ARGUMENTS", arguments);
         }
