@@ -5,6 +5,8 @@
 
 mod copy;
 pub(crate) mod description;
+mod fault;
+mod growth;
 pub(crate) mod sound;
 
 use std::{
@@ -14,16 +16,17 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
+    time::{Duration, Instant},
 };
 
 use hallmark_tlog::hash::Hash;
 use rusqlite::Connection;
 
-pub use copy::BackupProgress;
-
-pub use description::is_name as is_backup_name;
-
-use self::description::{DATABASE, DESCRIPTION, Description, Of, Part, SIGNED, is_name};
+pub use self::{copy::BackupProgress, description::is_name as is_backup_name, fault::BackupFault};
+use self::{
+    description::{DATABASE, DESCRIPTION, Description, Of, Part, SIGNED, is_name},
+    growth::Growth,
+};
 use crate::{
     Ledger, LedgerError, UnixMillis, nodes,
     origin::OriginRow,
@@ -43,6 +46,10 @@ const FREE_BYTES: u64 = 256 << 20;
 
 /// How nice the thread is: others go first (nice(2)). At 19 it would starve beside them, and the write-ahead log grows for as long as it takes.
 const NICE: i32 = 10;
+
+/// How long the writer may take to tell of what it has committed, and how often it is looked at.
+const TOLD_WAIT_MAX: Duration = Duration::from_secs(10);
+const TOLD_EVERY: Duration = Duration::from_millis(5);
 
 /// Name of the file with the log's verifier key.
 const VERIFIER: &str = "log.vkey";
@@ -71,109 +78,6 @@ pub struct BackedUp {
     pub bytes: u64,
     /// How many that an earlier run had not finished were removed.
     pub removed: u64,
-}
-
-/// Why there is no backup; or why one is not believed.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupFault {
-    /// The ledger is stopped, or died.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// A file or directory cannot be used.
-    #[error("`{}` cannot be used: {source}; hint: check that it is there, its owner and its free space", .path.display())]
-    Io {
-        /// Which one.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The name is none.
-    #[error(
-        "`{name}` is no name for a backup; hint: letters, digits, `.`, `-` and `_`, 100 at most, and no `.` at the beginning"
-    )]
-    Name {
-        /// What was given.
-        name: String,
-    },
-    /// There is one of that name.
-    #[error("`{}` is there already; hint: give the backup another name", .path.display())]
-    Exists {
-        /// Its directory.
-        path: PathBuf,
-    },
-    /// There is too little room.
-    #[error(
-        "`{}` has {free} bytes free, and a backup wants {wanted}; hint: make room, or name another file system in `ledger.backups`", .path.display()
-    )]
-    Room {
-        /// Where backups are kept.
-        path: PathBuf,
-        /// Bytes that are free.
-        free: u64,
-        /// Bytes that are wanted.
-        wanted: u64,
-    },
-    /// No checkpoint can be signed.
-    #[error("no checkpoint can be signed: {0}")]
-    Unsignable(String),
-    /// A defect.
-    #[error("the thread that makes the backup ended in a panic, which is a defect to be reported")]
-    Panicked,
-    /// SQLite failed.
-    #[error("the copy of the database failed: {0}; hint: check the disk and its free space")]
-    Sql(#[from] rusqlite::Error),
-    /// The description does not agree with itself or with what was signed.
-    #[error("`{}` is not what the signer wrote: {what}; hint: take another backup", .path.display())]
-    Description {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// The log's key did not sign it.
-    #[error("`{}` is not signed by the key of this log; hint: it is another log's, or was changed: take another backup, or give the right log key", .path.display())]
-    Unsigned {
-        /// Which file.
-        path: PathBuf,
-        /// What does not hold.
-        source: hallmark_tlog::checkpoint::CheckpointError,
-    },
-    /// A file is not what it was.
-    #[error("`{}` is not the file that was backed up: {what}; hint: take another copy of this backup, or another backup", .path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What differs.
-        what: &'static str,
-    },
-    /// The database in it is not what it says.
-    #[error("the database `{}` is not sound: {what}; hint: take another backup", .path.display())]
-    Unsound {
-        /// Which file.
-        path: PathBuf,
-        /// What does not agree.
-        what: String,
-    },
-    /// A newer program wrote it.
-    #[error(
-        "the backup has schema version {found}, and this program knows {known}; hint: restore it with the newer program that wrote it"
-    )]
-    Newer {
-        /// Its schema version.
-        found: i64,
-        /// The newest version known here.
-        known: i64,
-    },
-    /// An older program wrote it, before schemas were carried over.
-    #[error(
-        "the backup has schema version {found}, and this program begins at {known}; hint: restore it with the older program that wrote it"
-    )]
-    Older {
-        /// Its schema version.
-        found: i64,
-        /// The newest version known here.
-        known: i64,
-    },
 }
 
 impl Ledger {
@@ -240,7 +144,10 @@ impl Ledger {
         at: UnixMillis,
     ) -> Result<(Signed, u64), BackupFault> {
         let database = directory.join(DATABASE);
-        copy::copy(source, &database, progress, &|| self.check())?;
+        let growth = source.path().map(|path| Growth::of(Path::new(path)));
+        let goes_on =
+            || self.check().map_err(BackupFault::from).and_then(|()| growth.as_ref().map_or(Ok(()), Growth::check));
+        copy::copy(source, &database, progress, &goes_on)?;
         let verifier = format!("{}\n", self.verifier_key());
         let files = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
         let files: Vec<_> = files.chain([(VERIFIER, verifier.as_bytes())]).collect();
@@ -255,11 +162,14 @@ impl Ledger {
         let origin = row.map(|row| row.name).unwrap_or_default();
         let schema = schema::version(&copied)?;
         drop(copied);
+        self.await_told(head.size)?;
         let signed = self.sign_backup(head.size, head.root, None)?;
         let of = Of { ledger: self.id(), origin: &origin, schema, at_millis: at.0 };
         let description = Description::new(&of, &signed, parts);
         let bytes = description.database().map_or(0, |part| part.bytes);
         let unencodable = |error: serde_json::Error| BackupFault::Unsignable(error.to_string());
+        // Nobody vouches for a database that is not sound.
+        sound::check(&database, &description, &signed)?;
         let (text, line) = description.encode().map_err(unencodable)?;
         write(&directory.join(DESCRIPTION), &text)?;
         let note = self.sign_backup(head.size, head.root, Some(line))?.note;
@@ -268,7 +178,6 @@ impl Ledger {
         // As whoever restores it will.
         let (read, signed) = Description::read(directory, &[self.verifier_key()])?;
         read.check_files(directory)?;
-        sound::check(&database, &read, &signed)?;
         Ok((signed, bytes))
     }
 
@@ -282,8 +191,17 @@ impl Ledger {
     fn sign_backup(&self, size: u64, root: Hash, line: Option<String>) -> Result<Signed, BackupFault> {
         let (sender, receiver) = mpsc::channel();
         self.sign_by_job(Job::Backup { size, root, line, sender })?;
-        let answered = receiver.recv().map_err(|_| BackupFault::Ledger(LedgerError::Stopped))?;
-        answered.map_err(BackupFault::Unsignable)
+        receiver.recv().map_err(|_| BackupFault::Ledger(LedgerError::Stopped))?
+    }
+
+    /// The writer tells of a batch right after its COMMIT, and the copy may have come in between.
+    fn await_told(&self, size: u64) -> Result<(), BackupFault> {
+        let began = Instant::now();
+        while self.head().size < size && began.elapsed() < TOLD_WAIT_MAX {
+            self.check()?;
+            thread::sleep(TOLD_EVERY);
+        }
+        Ok(())
     }
 }
 

@@ -7,13 +7,13 @@ use hallmark_tlog::{
     frontier::Frontier,
     hash::Hash,
     note::{Note, SignerKey},
-    proof::{BatchProver, prove_inclusion, verify_inclusion},
+    proof::{BatchProver, prove_consistency, prove_inclusion, verify_consistency, verify_inclusion},
     receipt::Receipt,
 };
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::{LedgerError, LogKeys, nodes::StoredNodes, publish::Newest};
+use crate::{BackupFault, LedgerError, LogKeys, nodes::StoredNodes, publish::Newest};
 
 /// Somebody who may be waiting for the receipt of an entry.
 pub(crate) struct Waiting {
@@ -28,8 +28,8 @@ pub(crate) enum Job {
     Batch { before: Frontier, leaves: Vec<Hash>, waiting: Vec<Waiting> },
     /// A receipt for an older entry is wanted.
     Old(Waiting),
-    /// A checkpoint of what is durable is wanted for a backup, with that line in it.
-    Backup { size: u64, root: Hash, line: Option<String>, sender: mpsc::Sender<Result<Signed, String>> },
+    /// A checkpoint is wanted for a backup, with that line in it. Size and root are what a copied file says, and are not believed.
+    Backup { size: u64, root: Hash, line: Option<String>, sender: mpsc::Sender<Result<Signed, BackupFault>> },
     /// Nothing more comes.
     Stop,
 }
@@ -59,7 +59,7 @@ impl Signing {
                 Job::Old(waiting) => self.old(waiting),
                 Job::Backup { size, root, line, sender } => {
                     // Nobody waits any more where this fails: the backup was given up.
-                    drop(sender.send(sign_with(&self.keys, size, root, line.as_deref())));
+                    drop(sender.send(self.backup(size, root, line.as_deref())));
                 }
                 Job::Stop => return,
             }
@@ -82,6 +82,19 @@ impl Signing {
                 waiting.into_iter().for_each(|waiting| waiting.fail(cause.clone()));
             }
         }
+    }
+
+    /// Signs for a copy only what this thread has signed as a part of the log already: a file that was exchanged meanwhile would give a fork.
+    fn backup(&self, size: u64, root: Hash, line: Option<&str>) -> Result<Signed, BackupFault> {
+        let unsigned = || BackupFault::Unsignable("nothing is signed yet".to_owned());
+        let last = self.last.as_ref().ok_or_else(unsigned)?;
+        // The proof's hashes come from the database, which is not believed either: others prove nothing.
+        let path = prove_consistency(&StoredNodes(&self.connection), size, last.size);
+        let proven = path.is_ok_and(|path| verify_consistency(size, &root, last.size, &last.root, &path).is_ok());
+        if !proven {
+            return Err(BackupFault::Foreign { size });
+        }
+        sign_with(&self.keys, size, root, line).map_err(BackupFault::Unsignable)
     }
 
     fn old(&self, waiting: Waiting) {

@@ -363,3 +363,24 @@ async fn a_backup_of_older_tables_is_brought_up_to_date_and_one_of_newer_tables_
     assert_eq!(ledger.frozen(AUTHORITY).unwrap(), None, "its tables are there");
     ledger.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_signed_for_a_copy_that_is_not_a_beginning_of_the_log_in_memory() {
+    for (change, how) in [
+        ("UPDATE head SET root = zeroblob(32)", "another root"),
+        ("UPDATE head SET size = size - 1", "the root of another size"),
+        ("UPDATE head SET size = size + 1", "more entries than there are"),
+        ("UPDATE head SET size = 0", "none"),
+    ] {
+        let world = World::new();
+        let ledger = world.begin().await;
+        world.found(&ledger).await;
+        tokio::task::block_in_place(|| back_up(&world, &ledger, "good")).unwrap();
+        with_schema(&world, change);
+        let error = tokio::task::block_in_place(|| back_up(&world, &ledger, "forked")).unwrap_err();
+        assert!(matches!(error, BackupFault::Foreign { .. }), "{how}: {error}");
+        let left = contents(&world.directory.path().join("backups"));
+        assert!(left.keys().all(|name| name.starts_with("good/")), "{how}: {left:?}");
+        ledger.stop();
+    }
+}

@@ -15,7 +15,6 @@ use rusqlite::{
 };
 
 use super::BackupFault;
-use crate::LedgerError;
 
 /// Pages that are copied at once: 1 MiB.
 const PAGES_EACH: i32 = 256;
@@ -56,12 +55,12 @@ impl BackupProgress {
 }
 
 /// Copies what `source` sees now to a new file. Writers go on meanwhile: the moment is held by a transaction that reads, and that is let go
-/// where `goes_on` says that the ledger stops.
+/// as soon as every page is there, and where `goes_on` says that the ledger stops or has no room for more.
 pub(super) fn copy(
     source: &Connection,
     to: &Path,
     progress: &BackupProgress,
-    goes_on: &dyn Fn() -> Result<(), LedgerError>,
+    goes_on: &dyn Fn() -> Result<(), BackupFault>,
 ) -> Result<(), BackupFault> {
     let failed = |source| BackupFault::Io { path: to.to_owned(), source };
     let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(to).map_err(failed)?;
@@ -73,6 +72,8 @@ pub(super) fn copy(
     target.pragma_update(None, "journal_mode", "off")?;
     target.pragma_update(None, "synchronous", "off")?;
     pages(&held, &mut target, &file, progress, goes_on)?;
+    // The write-ahead log grows no more, however long the disk takes for the rest.
+    drop(held);
     // One file, that needs none beside it.
     target.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get::<_, String>(0))?;
     target.close().map_err(|(_, error)| error)?;
@@ -84,7 +85,7 @@ fn pages(
     target: &mut Connection,
     file: &File,
     progress: &BackupProgress,
-    goes_on: &dyn Fn() -> Result<(), LedgerError>,
+    goes_on: &dyn Fn() -> Result<(), BackupFault>,
 ) -> Result<(), BackupFault> {
     let backup = Backup::new(source, target)?;
     let mut synced = 0;
