@@ -1,6 +1,6 @@
 //! Whether a log is what its own entries say of its name, its keys and what it continues.
 
-use hallmark_tlog::{checkpoint::Checkpoint, frontier::Frontier, published::PublishedNodes};
+use hallmark_tlog::{audit::Finding, checkpoint::Checkpoint, frontier::Frontier, published::PublishedNodes};
 
 use super::{
     entries_of,
@@ -9,11 +9,6 @@ use super::{
     source::Source,
 };
 use crate::{problem::Problem, screen::printable, table::Table, when};
-
-/// A checkpoint of the same tree under its present name: roots are compared, whatever the name was.
-pub(super) fn of_this_name(anchor: &Checkpoint, head: &Checkpoint) -> Checkpoint {
-    Checkpoint::new(head.origin(), anchor.size(), anchor.root()).unwrap_or_else(|_| anchor.clone())
-}
 
 /// What is wrong with names, keys and what came before. `whole`: all entries were there.
 pub(super) fn findings(
@@ -44,22 +39,47 @@ pub(super) fn findings(
                 "the anchor is a checkpoint of `{origin}`, which is another log than `{}` and none that it continues",
                 opened.head.origin()
             )),
-            // It was known when the backup was restored, and what it has beyond that is not in this log.
-            Some((_, entry)) if entry.is_restored && Some(anchor.size()) <= entry.seen_size => {}
-            Some((_, entry)) if entry.is_restored && anchor.size() > entry.previous_size => findings.push(format!(
-                "`{origin}` had {}, and whoever restored a backup of {} did not know that",
-                entries_of(anchor.size()),
-                entries_of(entry.previous_size)
-            )),
-            Some((_, entry)) if anchor.size() > entry.previous_size => findings.push(format!(
+            Some((_, entry)) if anchor.size() <= entry.previous_size => {
+                findings.extend(is_no_beginning(&opened.source, &opened.head, anchor));
+            }
+            Some((_, entry)) if entry.is_restored => findings.extend(differs_from_left(opened, entry, anchor)),
+            Some((_, entry)) => findings.push(format!(
                 "`{origin}` had {}, and this log says that it was closed with {}",
                 entries_of(anchor.size()),
                 entries_of(entry.previous_size)
             )),
-            Some(_) => {}
         }
     }
     Ok(findings)
+}
+
+/// Whether a log does not begin with the entries of a checkpoint, under whatever name that was signed.
+fn is_no_beginning(source: &Source, head: &Checkpoint, anchor: &Checkpoint) -> Option<String> {
+    let then = Frontier::rebuild(anchor.size(), &PublishedNodes::new(source, head.size()));
+    let agrees = then.is_ok_and(|then| then.root() == anchor.root());
+    (!agrees).then(|| Finding::AnchorDiffers { anchor_size: anchor.size() }.to_string())
+}
+
+/// What speaks against a checkpoint of the log that was left, beyond the backup. What it has there is not in this log, but in that one alone.
+fn differs_from_left(opened: &Opened, entry: &OpenedEntry, anchor: &Checkpoint) -> Option<String> {
+    let (origin, size) = (&entry.previous_origin, entries_of(anchor.size()));
+    if Some(anchor.size()) > entry.seen_size {
+        let known = entries_of(entry.previous_size);
+        return Some(format!("`{origin}` had {size}, and whoever restored a backup of {known} did not know that"));
+    }
+    let root = hallmark_policy::hex(anchor.root().as_bytes());
+    if Some(anchor.size()) == entry.seen_size && entry.seen_root.as_ref().is_some_and(|seen| *seen != root) {
+        return Some(format!("`{origin}` had {size}, and others than whoever restored a backup of it has seen"));
+    }
+    let Source::Continued(_, earlier) = &opened.source else { return None };
+    let (source, (named, last)) =
+        earlier.iter().zip(&opened.previous).find(|(_, (_, last))| last.origin() == origin)?;
+    if last.size() < anchor.size() {
+        let ends = entries_of(last.size());
+        return Some(format!("`{named}` ends with {ends} of `{origin}`, which had {size} before"));
+    }
+    let finding = is_no_beginning(source, last, anchor)?;
+    Some(format!("in `{named}`: {finding}"))
 }
 
 /// Whether the entry says what the last checkpoint of the log before says.

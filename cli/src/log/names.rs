@@ -67,6 +67,9 @@ pub(crate) struct Opened {
     /// Where a backup was restored: how many entries the log before was known to have.
     #[serde(default)]
     pub(crate) seen_size: Option<u64>,
+    /// The root that they were known to have, hexadecimal.
+    #[serde(default)]
+    pub(crate) seen_root: Option<String>,
     /// Whether a backup was restored, so that the log before has entries of its own after `previous_size`.
     #[serde(skip)]
     pub(crate) is_restored: bool,
@@ -268,6 +271,7 @@ mod tests {
             previous_size: size,
             previous_root: String::new(),
             seen_size: None,
+            seen_root: None,
             is_restored: false,
         })))
     }

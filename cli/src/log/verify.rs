@@ -51,7 +51,12 @@ pub(crate) fn verify(arguments: &VerifyArguments, config: Option<&Path>, screen:
     let scan = Scan {
         source,
         head,
-        anchors: anchors.iter().map(|anchor| continuity::of_this_name(anchor, head)).collect(),
+        // Those of logs before it are compared once its entries have said how far it goes on from them.
+        anchors: anchors
+            .iter()
+            .filter(|anchor| anchor.origin() == head.origin())
+            .map(|anchor| (*anchor).clone())
+            .collect(),
         pruned_before: opened.pruned_before,
         bar: bar(screen),
     };

@@ -236,3 +236,70 @@ fn what_was_seen_of_the_log_before_binds_the_one_that_continues_it() {
         run.told()
     );
 }
+
+/// A log of 300 entries that was left for a backup of its first 250, and the one that goes on from there, in `old` and `new`.
+#[cfg(test)]
+fn restored(seen: &[Vec<u8>]) -> Continued {
+    let mut old = vec![start(THEN_MILLIS)];
+    old.extend((1..300).map(|_| heartbeat()));
+    let world = World::new();
+    publish_under(&world, "old", &[&log_key(OLD)], &old);
+    let turn = Object::new()
+        .text("action", "restored")
+        .text("by", "operator")
+        .text("origin", NEXT_ORIGIN)
+        .text("key", &next_key().verifier().to_string())
+        .text("previous-origin", log_key(OLD).verifier().name())
+        .count("previous-size", 250)
+        .hex("previous-root", root(&old[..250]).as_bytes())
+        .count("seen-size", seen.len() as u64)
+        .hex("seen-root", root(seen).as_bytes());
+    let new = [&old[..250], &[turn.into_entry("origin", THEN_MILLIS), start(THEN_MILLIS)]].concat();
+    publish_under(&world, "new", &[&next_key()], &new);
+    world.write("old.vkey", vkey(OLD));
+    world.write("new.vkey", next_key().verifier().to_string());
+    Continued { world, entries: old }
+}
+
+#[test]
+fn what_was_seen_of_a_log_that_was_left_is_compared_with_that_log() {
+    let mut old = vec![start(THEN_MILLIS)];
+    old.extend((1..300).map(|_| heartbeat()));
+    let restored = restored(&old[..290]);
+    let world = &restored.world;
+    let see = |name: &str, entries: &[Vec<u8>]| {
+        publish_under(world, name, &[&log_key(OLD)], entries);
+        fs::copy(world.path(&format!("{name}/checkpoint")), world.path("seen")).unwrap();
+    };
+    // An auditor who has seen the log that was left, beyond the backup, remembers that; and remembers this one, too.
+    publish_under(world, "old", &[&log_key(OLD)], &old[..280]);
+    assert_eq!(world.run(["log", "verify", "old", "--key", "old.vkey", NEVER_STALE]).code, 0);
+    publish_under(world, "old", &[&log_key(OLD)], &old);
+    for _ in 0..2 {
+        let run = restored.verify_both(&[]);
+        assert_eq!(run.code, 0, "{}", run.told());
+    }
+    let remembered = restored.verify_both(&[]).told();
+    assert!(remembered.contains("last run") && remembered.contains("252 entries"), "{remembered}");
+    for size in [100, 250, 270, 290] {
+        see("good", &old[..size]);
+        let run = restored.verify_both(&["--no-state", "--anchor", "seen"]);
+        assert_eq!(run.code, 0, "{size}: {}", run.told());
+    }
+    let mut fork = old.clone();
+    fork[9] = Object::new().into_entry("heartbeat", THEN_MILLIS + 1);
+    for (size, finding) in [
+        (100, "the log was rewritten before that"),
+        (270, "in `old`: "),
+        (290, "and others than whoever restored a backup of it has seen"),
+        (295, "did not know that"),
+    ] {
+        see("forked", &fork[..size]);
+        let run = restored.verify_both(&["--no-state", "--anchor", "seen"]);
+        assert!(run.code == 1 && run.stderr.contains(finding), "{size}: {}", run.told());
+    }
+    see("good", &old[..290]);
+    publish_under(world, "old", &[&log_key(OLD)], &old[..280]);
+    let run = restored.verify_both(&["--no-state", "--anchor", "seen"]);
+    assert!(run.code == 1 && run.stderr.contains("`old` ends with 280 entries"), "{}", run.told());
+}
