@@ -47,7 +47,7 @@ pub(crate) fn restore(arguments: &RestoreArguments) -> Result<(), Trouble> {
     if arguments.json {
         tell_json(arguments, &config, &restored)
     } else {
-        tell(arguments, &config, &restored)
+        tell(arguments, (&config, &log.origin), &restored)
     }
     Ok(())
 }
@@ -87,7 +87,7 @@ fn next(arguments: &RestoreArguments, log: &LogTable, directory: &Path) -> Resul
     Ok(Some(NextLog { key: next.read_key(directory)?, publish: directory.join(publish) }))
 }
 
-fn tell(arguments: &RestoreArguments, config: &LedgerConfig, restored: &Restored) {
+fn tell(arguments: &RestoreArguments, (config, left): (&LedgerConfig, &str), restored: &Restored) {
     let Restored { size, seen, set_aside, stopped, .. } = restored;
     let database = config.database.display();
     stdout::line(format!("`{database}` is the backup now, whose log has {size} entries."));
@@ -108,6 +108,13 @@ fn tell(arguments: &RestoreArguments, config: &LedgerConfig, restored: &Restored
         arguments.file.display()
     ));
     stdout::line(format!("  origin = {origin:?}\n  key = {key:?}\n  publish = {publish:?}"));
+    if restored.is_ahead {
+        stdout::line(format!(
+            "The log that was left has {size} entries here, and fewer where it is published. Afterwards, make it whole for auditors:"
+        ));
+        let (file, published) = (arguments.file.display(), config.publish.display());
+        stdout::line(format!("  hallmarkd log rebuild {file} --origin {left} --into {published}"));
+    }
     stdout::line(format!(
         "Stopped until `hallmark authority resume`, since what they issued after the backup is not known: {}.",
         stopped.join(", ")
@@ -121,6 +128,7 @@ fn tell_json(arguments: &RestoreArguments, config: &LedgerConfig, restored: &Res
         "size": restored.size,
         "backup-time-millis": restored.backup_at.0,
         "seen-size": restored.seen,
+        "ahead-of-published": restored.is_ahead,
         "set-aside": restored.set_aside,
         "continues-as": arguments.continue_as,
         "stopped": restored.stopped,

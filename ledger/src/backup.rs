@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hallmark_policy::hex;
 use hallmark_tlog::hash::Hash;
 use rusqlite::Connection;
 
@@ -115,11 +116,12 @@ impl Ledger {
             return Err(BackupFault::Name { name: name.clone() });
         }
         make_directories(directory)?;
-        let (place, unfinished) = (directory.join(name), directory.join(format!(".{name}{UNFINISHED}")));
+        let suffix = format!(".{}{UNFINISHED}", hex(&self.id()));
+        let (place, unfinished) = (directory.join(name), directory.join(format!(".{name}{suffix}")));
         if place.exists() {
             return Err(BackupFault::Exists { path: place });
         }
-        let removed = remove_unfinished(directory)?;
+        let removed = remove_unfinished(directory, &suffix)?;
         let source = self.backup_reader()?;
         check_room(directory, &source)?;
         make_directory(&unfinished)?;
@@ -218,14 +220,16 @@ fn check_room(directory: &Path, source: &Connection) -> Result<(), BackupFault> 
     Ok(())
 }
 
-/// Removes what an earlier run has not finished: one process at a time has the ledger.
-fn remove_unfinished(directory: &Path) -> Result<u64, BackupFault> {
+/// Removes what an earlier run has not finished: one process at a time has the ledger, whose name is in the suffix.
+fn remove_unfinished(directory: &Path, suffix: &str) -> Result<u64, BackupFault> {
     let mut removed = 0;
     for found in fs::read_dir(directory).map_err(failed(directory))? {
         let found = found.map_err(failed(directory))?;
-        let is_unfinished = |name: &str| name.starts_with('.') && name.ends_with(UNFINISHED);
+        let is_unfinished = |name: &str| name.starts_with('.') && name.ends_with(suffix);
         if found.file_name().to_str().is_some_and(is_unfinished) {
-            fs::remove_dir_all(found.path()).map_err(failed(&found.path()))?;
+            let is_directory = found.file_type().map_err(failed(&found.path()))?.is_dir();
+            let remove = if is_directory { fs::remove_dir_all } else { fs::remove_file };
+            remove(found.path()).map_err(failed(&found.path()))?;
             removed += 1;
         }
     }

@@ -67,7 +67,7 @@ pub use origin::KeyChange;
 pub use outcome::{Answer, Found, Issued, Logged, ReceiptHandle};
 pub use publish::files::PublishError;
 pub use rebuild::{RebuildError, Rebuilt};
-pub use restore::{RestoreError, RestoreWish, Restored};
+pub use restore::{CrlNumber, RestoreError, RestoreWish, Restored};
 pub use revocation::{REVOCATIONS_MAX, Revoke, RevokeAt, Revoked};
 pub use roll::{NextLog, RollError, Rolled};
 pub use room::Room;

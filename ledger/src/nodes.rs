@@ -55,6 +55,12 @@ pub(crate) fn head(connection: &Connection) -> rusqlite::Result<Head> {
     })
 }
 
+/// The ledger's own name, hexadecimal.
+pub(crate) fn ledger(connection: &Connection) -> rusqlite::Result<String> {
+    let id: [u8; 8] = connection.query_row("SELECT ledger_id FROM head", [], |row| row.get(0))?;
+    Ok(hallmark_policy::hex(&id))
+}
+
 fn hash(row: &Row<'_>) -> rusqlite::Result<Hash> {
     row.get(0).map(Hash::from_bytes)
 }

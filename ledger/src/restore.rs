@@ -5,27 +5,26 @@
 //! another origin alone, as another log that says where it left the one before, with every authority stopped.
 
 mod carried_on;
+mod crls;
 mod error;
 mod place;
 mod seen;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
+use hallmark_policy::key::PublicKey;
 use hallmark_tlog::{note::VerifierKey, tile::CHECKPOINT_PATH};
 use rusqlite::Connection;
 
 pub use self::error::RestoreError;
-use self::{place::Beside, seen::Seen};
+use self::{crls::Crls, place::Beside, seen::Seen};
 use crate::{
-    Acceptance, Ledger, LedgerConfig, NextLog, OpenError, UnixMillis,
+    Acceptance, Ledger, LedgerConfig, NextLog, UnixMillis,
     backup::{
         description::{DATABASE, Description},
         sound,
     },
-    open,
+    nodes, open,
     origin::OriginRow,
     publish::{
         self,
@@ -36,8 +35,8 @@ use crate::{
     signing::Signed,
 };
 
-/// Where CRLs stand in a published log.
-const CRLS: &str = "crl";
+/// The cRLNumber of a CRL, if its signature verifies under that key: a ledger reads no X.509 structures.
+pub type CrlNumber<'a> = &'a dyn Fn(&[u8], &PublicKey) -> Option<u64>;
 
 /// What is wanted.
 #[derive(Debug)]
@@ -67,6 +66,8 @@ pub struct Restored {
     pub backup_at: UnixMillis,
     /// Most entries that are known to have been in the log; none where nothing told.
     pub seen: Option<u64>,
+    /// Whether it goes on as another log with entries of the one that was left which no published copy has that was seen.
+    pub is_ahead: bool,
     /// Where the database went that was there.
     pub set_aside: Option<PathBuf>,
     /// Authorities that are stopped until an operator resumes them.
@@ -81,7 +82,11 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`RestoreError`].
-    pub fn restore(config: &LedgerConfig, wish: RestoreWish) -> Result<Restored, RestoreError> {
+    pub fn restore(
+        config: &LedgerConfig,
+        wish: RestoreWish,
+        crl_number: CrlNumber<'_>,
+    ) -> Result<Restored, RestoreError> {
         let (description, signed) = Description::read(&wish.from, &wish.verifiers)?;
         if description.origin != wish.origin {
             return Err(RestoreError::OtherLog { found: description.origin, configured: wish.origin });
@@ -95,14 +100,15 @@ impl Ledger {
                 return Err(RestoreError::SameOrigin { origin: wish.origin });
             }
             if let Some(connection) = carried_on::begun(config, next)? {
-                return finish_carried_on(config, &connection, &description, wish);
+                return finish_carried_on(config, &connection, &description, wish, crl_number);
             }
         }
         if config.database.exists() && !wish.replace {
-            return Err(RestoreError::Exists { database: config.database.clone() });
+            let finished = finish_put(config, &description, &signed, &wish)?;
+            return finished.ok_or_else(|| RestoreError::Exists { database: config.database.clone() });
         }
         let beside = Beside::copy(&config.database, &wish.from.join(DATABASE), &description)?;
-        let restored = put(config, &beside, &description, &signed, wish);
+        let restored = put(config, &beside, (&description, &signed), wish, crl_number);
         if restored.is_err() {
             beside.remove();
         }
@@ -110,13 +116,14 @@ impl Ledger {
     }
 }
 
-/// Checks the copy, prepares it, and puts it in place.
+/// Checks the copy, prepares it, and puts it in place. What others see is written after the rename: before it, a checkpoint of the backup would
+/// tell the next call that nothing newer was published.
 fn put(
     config: &LedgerConfig,
     beside: &Beside,
-    description: &Description,
-    signed: &Signed,
+    (description, signed): (&Description, &Signed),
     wish: RestoreWish,
+    crl_number: CrlNumber<'_>,
 ) -> Result<Restored, RestoreError> {
     sound::check(beside.path(), description, signed)?;
     let mut connection = schema::writer(beside.path())?;
@@ -125,34 +132,75 @@ fn put(
     if found < schema::SCHEMA_VERSION {
         schema::upgrade(&mut connection, found)?;
     }
-    let mut restored = Restored {
-        size: signed.size,
-        backup_at: UnixMillis(description.time),
-        seen: seen.most(),
-        set_aside: None,
-        stopped: Vec::new(),
-        finished: false,
-    };
     match &wish.next {
-        None => {
-            seen.is_not_newer(&wish.from, signed.size)?;
-            if !seen.is_vouched_for() {
-                accept_nothing_seen(config, &connection)?;
-            }
-            publish_as_it_was(config, &connection, signed)?;
+        None => is_the_newest(config, &connection, &wish.from, signed, &seen)?,
+        Some(next) => {
+            // What cannot be carried over is told while nothing is changed.
+            look_for_crls(config, &connection, &wish.seen, next, crl_number)?;
+            carried_on::begin(config, &connection, signed, &seen, next, wish.at)?;
         }
-        Some(next) => carried_on::begin(config, &connection, signed, &seen, next, wish.at)?,
     }
     beside.close(connection)?;
-    restored.set_aside = beside.put(&config.database, wish.at)?;
-    match wish.next {
-        None => Ok(restored),
-        Some(_) => {
-            let connection = schema::writer(&config.database)?;
-            let finished = finish_carried_on(config, &connection, description, wish)?;
-            Ok(Restored { finished: false, seen: restored.seen, set_aside: restored.set_aside, ..finished })
+    let set_aside = beside.put(&config.database, wish.at)?;
+    let is_ahead = wish.next.is_some() && seen.published() < Some(signed.size);
+    let connection = schema::writer(&config.database)?;
+    let restored = match wish.next {
+        None => {
+            publish_as_it_was(config, &connection, signed)?;
+            Restored::of(description, Vec::new())
         }
+        Some(_) => finish_carried_on(config, &connection, description, wish, crl_number)?,
+    };
+    Ok(Restored { finished: false, seen: seen.most(), is_ahead, set_aside, ..restored })
+}
+
+/// That nothing has more entries than the backup; or an operator's word, where nothing can tell.
+fn is_the_newest(
+    config: &LedgerConfig,
+    connection: &Connection,
+    from: &Path,
+    signed: &Signed,
+    seen: &Seen,
+) -> Result<(), RestoreError> {
+    seen.is_not_newer(from, signed.size)?;
+    if seen.is_vouched_for() { Ok(()) } else { accept_nothing_seen(config, connection, seen) }
+}
+
+/// What an earlier call left to do after the rename, if the database that is there is the backup and was not published yet.
+fn finish_put(
+    config: &LedgerConfig,
+    description: &Description,
+    signed: &Signed,
+    wish: &RestoreWish,
+) -> Result<Option<Restored>, RestoreError> {
+    let is_there = |path: &Path| path.exists();
+    let is_published = is_there(&config.publish.join(CHECKPOINT_PATH)) && config.anchor.as_deref().is_none_or(is_there);
+    if is_published || signed.size == 0 || wish.next.is_some() {
+        return Ok(None);
     }
+    // One that cannot be read is none that was restored.
+    let found = schema::reader(&config.database).and_then(|found| is_backup(&found, description, signed));
+    if !found.unwrap_or(false) {
+        return Ok(None);
+    }
+    let connection = schema::writer(&config.database)?;
+    open::check_tree(config, &connection, &nodes::head(&connection)?)?;
+    let seen = Seen::look(config, &connection, wish, description)?;
+    is_the_newest(config, &connection, &wish.from, signed, &seen)?;
+    publish_as_it_was(config, &connection, signed)?;
+    Ok(Some(Restored { seen: seen.most(), ..Restored::of(description, Vec::new()) }))
+}
+
+/// Whether a database has the backup's log, neither more nor less.
+fn is_backup(connection: &Connection, description: &Description, signed: &Signed) -> rusqlite::Result<bool> {
+    if schema::version(connection)? != schema::SCHEMA_VERSION {
+        return Ok(false);
+    }
+    let (head, row) = (nodes::head(connection)?, OriginRow::current(connection)?);
+    let is_its_origin = |row: OriginRow| row.name == description.origin && !row.rolling;
+    Ok(nodes::ledger(connection)? == description.ledger
+        && (head.size, head.root) == (signed.size, signed.root)
+        && row.is_some_and(is_its_origin))
 }
 
 /// The published directory, where it has no checkpoint, and the anchor become what they were when the backup was made: so that a start
@@ -172,18 +220,19 @@ fn publish_as_it_was(config: &LedgerConfig, connection: &Connection, signed: &Si
     Ok(())
 }
 
-/// An operator says that nothing newer was seen by anybody: the next start logs that.
-fn accept_nothing_seen(config: &LedgerConfig, connection: &Connection) -> Result<(), RestoreError> {
-    let sql = "SELECT published > 0, anchored FROM head";
-    let (published, anchored) =
-        connection.query_row(sql, [], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?)))?;
-    if published && !config.accept_missing_checkpoint {
-        return Err(RestoreError::NothingSeen { publish: config.publish.clone() });
+/// An operator says that nothing newer was seen by anybody: the next start logs that. It takes that word also where the backup knows of nothing
+/// that was published, for what was published after it is what matters.
+fn accept_nothing_seen(config: &LedgerConfig, connection: &Connection, seen: &Seen) -> Result<(), RestoreError> {
+    if !config.accept_missing_checkpoint {
+        return Err(if seen.is_silent_in_place() {
+            RestoreError::Unreadable { database: config.database.clone() }
+        } else {
+            RestoreError::NothingSeen { publish: config.publish.clone() }
+        });
     }
-    if published {
-        Acceptance::MissingCheckpoint.remember(connection)?;
-    }
-    if anchored && config.anchor.is_some() {
+    Acceptance::MissingCheckpoint.remember(connection)?;
+    let anchored = connection.query_row("SELECT anchored FROM head", [], |row| row.get(0))?;
+    if anchored && config.anchor.as_ref().is_some_and(|anchor| !anchor.exists()) {
         Acceptance::MissingAnchor.remember(connection)?;
     }
     Ok(())
@@ -195,48 +244,37 @@ fn finish_carried_on(
     connection: &Connection,
     description: &Description,
     wish: RestoreWish,
+    crl_number: CrlNumber<'_>,
 ) -> Result<Restored, RestoreError> {
     let Some(next) = wish.next else { return Err(RestoreError::Exists { database: config.database.clone() }) };
-    let crls: Vec<_> = [&config.publish].into_iter().chain(&wish.seen).map(|path| path.join(CRLS)).collect();
-    crls.iter().try_for_each(|from| copy_newer_crls(from, &next.publish.join(CRLS)))?;
-    let stopped = carried_on::finish(config, connection, next)?;
-    Ok(Restored {
-        size: description.size,
-        backup_at: UnixMillis(description.time),
-        seen: None,
-        set_aside: None,
-        stopped,
-        finished: true,
-    })
+    look_for_crls(config, connection, &wish.seen, &next, crl_number)?.write(&next.publish)?;
+    Ok(Restored::of(description, carried_on::finish(config, connection, next)?))
 }
 
-/// CRLs that relying parties may have: the next ones are numbered after those that stand where they are published. Of two under one name, the later
-/// written is the newer.
-fn copy_newer_crls(from: &Path, to: &Path) -> Result<(), RestoreError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| RestoreError::from(OpenError::Io { path, source })
-    };
-    if !from.is_dir() {
-        return Ok(());
-    }
-    for found in fs::read_dir(from).map_err(io(from))? {
-        let found = found.map_err(io(from))?;
-        let (path, place) = (found.path(), to.join(found.file_name()));
-        if path.is_dir() {
-            copy_newer_crls(&path, &place)?;
-        } else if is_newer(&path, &place) {
-            fs::create_dir_all(to).map_err(io(to))?;
-            fs::copy(&path, &place).map_err(io(&place))?;
-            let written = fs::metadata(&path).and_then(|found| found.modified());
-            let file = fs::File::options().write(true).open(&place).map_err(io(&place))?;
-            written.and_then(|at| file.set_modified(at)).and_then(|()| file.sync_all()).map_err(io(&place))?;
+/// The newest CRLs that stand anywhere: those of the next log are numbered after them.
+fn look_for_crls(
+    config: &LedgerConfig,
+    connection: &Connection,
+    seen: &[PathBuf],
+    next: &NextLog,
+    crl_number: CrlNumber<'_>,
+) -> Result<Crls, RestoreError> {
+    let own = [&next.publish, &config.publish].into_iter();
+    let published: Vec<&Path> = own.chain(seen).map(PathBuf::as_path).collect();
+    Crls::look(connection, &published, crl_number)
+}
+
+impl Restored {
+    /// What a call did that finished what another had begun.
+    fn of(description: &Description, stopped: Vec<String>) -> Self {
+        Self {
+            size: description.size,
+            backup_at: UnixMillis(description.time),
+            seen: None,
+            is_ahead: false,
+            set_aside: None,
+            stopped,
+            finished: true,
         }
     }
-    Ok(())
-}
-
-fn is_newer(found: &Path, than: &Path) -> bool {
-    let written = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
-    written(than).is_none_or(|there| written(found).is_some_and(|written| written > there))
 }

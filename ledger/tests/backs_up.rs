@@ -3,12 +3,17 @@
 #[cfg(test)]
 mod world;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use hallmark_ledger::{
     BackedUp, BackupFault, BackupProgress, BackupWish, Event, Issued, Ledger, NextLog, OpenError, RestoreError,
     RestoreWish, Restored, UnixMillis,
 };
+use hallmark_policy::key::PublicKey;
 use hallmark_tlog::{
     audit::{Auditor, Report},
     note::SignerKey,
@@ -59,7 +64,7 @@ fn carried_on(world: &World, name: &str) -> RestoreWish {
 
 #[cfg(test)]
 fn restore(world: &World, wish: RestoreWish) -> Result<Restored, RestoreError> {
-    Ledger::restore(&world.config, wish)
+    Ledger::restore(&world.config, wish, &hallmark_issuance::crl_number)
 }
 
 #[cfg(test)]
@@ -176,7 +181,7 @@ async fn a_backup_that_is_older_than_anything_known_is_refused_and_goes_on_as_an
         config.anchor = Some(place.join("anchor"));
         config.accept_missing_checkpoint = true;
         let replacing = RestoreWish { replace: true, ..wish(&other, "old") };
-        let error = Ledger::restore(&config, replacing).unwrap_err();
+        let error = Ledger::restore(&config, replacing, &hallmark_issuance::crl_number).unwrap_err();
         assert!(matches!(&error, RestoreError::Older { seen, .. } if *seen == published), "{by}: {error}");
         assert!(error.to_string().contains(by), "{error}");
         assert!(error.to_string().contains("--continue-as"), "{error}");
@@ -317,12 +322,18 @@ async fn a_backup_that_somebody_else_signed_or_described_or_that_is_another_log_
 async fn what_a_run_has_not_finished_is_removed_by_the_next_backup() {
     let world = World::new();
     let ledger = world.begin().await;
-    let half = world.directory.path().join("backups/.one.unfinished");
+    let id = hallmark_policy::hex(&ledger.id());
+    let half = world.directory.path().join(format!("backups/.one.{id}.unfinished"));
     fs::create_dir_all(&half).unwrap();
     fs::write(half.join("ledger.sqlite"), "half").unwrap();
+    // A name that no directory has, and what another ledger is making beside it.
+    let file = world.directory.path().join(format!("backups/.two.{id}.unfinished"));
+    fs::write(&file, "no directory").unwrap();
+    let foreign = world.directory.path().join("backups/.one.0011223344556677.unfinished");
+    fs::create_dir_all(&foreign).unwrap();
     let made = tokio::task::block_in_place(|| back_up(&world, &ledger, "one")).unwrap();
-    assert_eq!(made.removed, 1);
-    assert!(!half.exists());
+    assert_eq!(made.removed, 2);
+    assert!(!half.exists() && !file.exists() && foreign.exists());
     for name in ["", "../one", "a/b", ".one"] {
         let error = tokio::task::block_in_place(|| back_up(&world, &ledger, name)).unwrap_err();
         assert!(matches!(error, BackupFault::Name { .. }), "{name}: {error}");
@@ -351,10 +362,8 @@ async fn a_backup_of_older_tables_is_brought_up_to_date_and_one_of_newer_tables_
     with_schema(&world, "PRAGMA user_version = 99");
     let error = tokio::task::block_in_place(|| back_up(&world, &ledger, "newer")).unwrap_err();
     assert!(matches!(error, BackupFault::Newer { found: 99, .. }), "{error}");
-    assert!(
-        !world.directory.path().join("backups/newer").exists()
-            && !world.directory.path().join("backups/.newer.unfinished").exists()
-    );
+    let left = fs::read_dir(world.directory.path().join("backups")).unwrap().flatten().map(|found| found.file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["older"]);
     ledger.stop();
     let mut other = elsewhere(&world);
     other.config.accept_missing_checkpoint = true;
@@ -383,4 +392,206 @@ async fn nothing_is_signed_for_a_copy_that_is_not_a_beginning_of_the_log_in_memo
         assert!(left.keys().all(|name| name.starts_with("good/")), "{how}: {left:?}");
         ledger.stop();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_before_the_rename_leaves_no_checkpoint_that_would_vouch_for_the_backup() {
+    let mut world = World::new();
+    world.config.anchor = Some(world.directory.path().join("anchor"));
+    let ledger = world.begin().await;
+    world.found(&ledger).await;
+    tokio::task::block_in_place(|| back_up(&world, &ledger, "one")).unwrap();
+    ledger.stop();
+    fs::remove_dir_all(&world.config.publish).unwrap();
+    fs::remove_file(world.directory.path().join("anchor")).unwrap();
+    let replacing = || RestoreWish { replace: true, ..wish(&world, "one") };
+    let aside = world.directory.path().join(format!("ledger.db.before-restore-{}", replacing().at.0));
+    fs::write(&aside, "in the way").unwrap();
+    let mut accepting = world.config.clone();
+    accepting.accept_missing_checkpoint = true;
+    let restoring = |config, wish| Ledger::restore(config, wish, &hallmark_issuance::crl_number);
+    let error = restoring(&accepting, replacing()).unwrap_err();
+    assert!(matches!(error, RestoreError::Backup(BackupFault::Io { .. })), "{error}");
+    assert!(!checkpoint(&world).exists() && !world.directory.path().join("anchor").exists(), "nothing is published");
+    fs::remove_file(&aside).unwrap();
+    let error = restoring(&world.config, replacing()).unwrap_err();
+    assert!(matches!(error, RestoreError::NothingSeen { .. }), "nobody has vouched for it: {error}");
+
+    // After the rename: what cannot be published is published by the same command, which need not replace anything.
+    fs::remove_file(&world.config.database).unwrap();
+    fs::write(world.config.publish.join("tile"), "in the way").unwrap();
+    let error = restoring(&accepting, wish(&world, "one")).unwrap_err();
+    assert!(matches!(error, RestoreError::Publish(_)) && error.to_string().contains("the same command"), "{error}");
+    fs::remove_file(world.config.publish.join("tile")).unwrap();
+    let error = restoring(&world.config, wish(&world, "one")).unwrap_err();
+    assert!(matches!(error, RestoreError::NothingSeen { .. }), "that it was begun is nobody's word: {error}");
+    assert!(restoring(&accepting, wish(&world, "one")).unwrap().finished);
+    let error = restoring(&accepting, wish(&world, "one")).unwrap_err();
+    assert!(matches!(error, RestoreError::Exists { .. }), "nothing is left to do: {error}");
+    let opened = world.try_open().unwrap();
+    assert!(opened.recovery.unlogged.has(hallmark_ledger::Acceptance::MissingCheckpoint), "the next start logs it");
+    opened.ledger.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_read_is_not_replaced_without_a_word_since_it_may_have_had_more() {
+    let mut world = World::new();
+    let ledger = world.begin().await;
+    world.found(&ledger).await;
+    tokio::task::block_in_place(|| back_up(&world, &ledger, "one")).unwrap();
+    ledger.stop();
+    fs::write(&world.config.database, "damaged").unwrap();
+    let replacing = || RestoreWish { replace: true, ..wish(&world, "one") };
+    let error = restore(&world, replacing()).unwrap_err();
+    assert!(matches!(error, RestoreError::Unreadable { .. }), "a checkpoint may be older than it: {error}");
+    assert_eq!(fs::read(&world.config.database).unwrap(), b"damaged", "nothing was changed");
+    let wish = replacing();
+    world.config.accept_missing_checkpoint = true;
+    restore(&world, wish).unwrap();
+    let opened = world.try_open().unwrap();
+    assert!(opened.recovery.unlogged.has(hallmark_ledger::Acceptance::MissingCheckpoint), "the next start logs it");
+    opened.ledger.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_vouches_neither_for_itself_nor_for_another_one_but_tells_what_is_older() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    world.found(&ledger).await;
+    let one = tokio::task::block_in_place(|| back_up(&world, &ledger, "one")).unwrap();
+    ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+    let two = tokio::task::block_in_place(|| back_up(&world, &ledger, "two")).unwrap();
+    ledger.stop();
+    let other = elsewhere(&world);
+    for (seen, name) in [(&one, "one"), (&two, "two"), (&one, "two")] {
+        let seen = RestoreWish { seen: vec![seen.directory.clone()], ..wish(&other, name) };
+        let error = restore(&other, seen).unwrap_err();
+        assert!(matches!(error, RestoreError::NothingSeen { .. }), "{name}: {error}");
+    }
+    let seen = RestoreWish { seen: vec![two.directory.clone()], ..wish(&other, "one") };
+    let error = restore(&other, seen).unwrap_err();
+    assert!(matches!(error, RestoreError::Older { seen, .. } if seen == two.size), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_in_place_with_other_entries_is_not_put_aside_in_silence() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    world.found(&ledger).await;
+    tokio::task::block_in_place(|| back_up(&world, &ledger, "one")).unwrap();
+    ledger.stop();
+    with_schema(
+        &world,
+        "UPDATE entry SET leaf = zeroblob(32) WHERE log_index = (SELECT max(log_index) FROM entry) - 1",
+    );
+    let other = elsewhere(&world);
+    fs::copy(&world.config.database, &other.config.database).unwrap();
+    let replacing = RestoreWish { replace: true, seen: vec![world.config.publish.clone()], ..wish(&other, "one") };
+    let error = restore(&other, replacing).unwrap_err();
+    assert!(matches!(error, RestoreError::Forked { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_ahead_of_what_was_published_says_so_and_the_log_that_was_left_is_made_whole_from_it() {
+    let mut world = World::new();
+    let ledger = world.begin().await;
+    ledger.stop();
+    copy(&world.config.publish, &world.directory.path().join("behind"));
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    world.sign(&ledger, world.leaf(&mesh, "unpublished", 1)).await;
+    let made = tokio::task::block_in_place(|| back_up(&world, &ledger, "one")).unwrap();
+    ledger.stop();
+    fs::remove_file(&world.config.database).unwrap();
+    let left = world.config.publish.clone();
+    fs::remove_dir_all(&left).unwrap();
+    copy(&world.directory.path().join("behind"), &left);
+    assert!(audit(left.clone(), &log_key()).size < made.size, "it is behind");
+    let restored = restore(&world, carried_on(&world, "one")).unwrap();
+    assert!(restored.is_ahead && restored.size == made.size, "{restored:?}");
+    world.config.publish = world.directory.path().join("log-restored");
+    let rebuilt = Ledger::rebuild_closed(&world.config, next_key(), THIS, left.clone()).unwrap();
+    let report = audit(left, &log_key());
+    assert!(report.is_clean() && report.size == made.size && rebuilt.size == made.size, "{:?}", report.findings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_over_that_was_interrupted_is_not_taken_for_a_restore() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    world.found(&ledger).await;
+    tokio::task::block_in_place(|| back_up(&world, &ledger, "one")).unwrap();
+    ledger.record(Event::Stop, world.at()).await.unwrap();
+    ledger.stop();
+    let place = world.directory.path().join("log-restored");
+    fs::create_dir(&place).unwrap();
+    fs::write(place.join("tile"), "in the way").unwrap();
+    let next = NextLog { key: next_key(), publish: place.clone() };
+    Ledger::roll(&world.config, log_key(), next, world.at()).unwrap_err();
+    fs::remove_file(place.join("tile")).unwrap();
+    let error = world.try_open().unwrap_err();
+    assert!(matches!(error, OpenError::Rolling { .. }), "{error}");
+    let without = RestoreWish { replace: false, ..carried_on(&world, "one") };
+    let error = restore(&world, without).unwrap_err();
+    assert!(matches!(error, RestoreError::Exists { .. }), "its database is put aside at a word alone: {error}");
+}
+
+/// What stands for a CRL, where nobody reads more of one than its number: the issuer's key, and that.
+#[cfg(test)]
+fn crl(key: &PublicKey, number: u64) -> String {
+    format!("{} {number}", hallmark_policy::hex(key.spki()))
+}
+
+#[cfg(test)]
+fn crl_number(crl: &[u8], key: &PublicKey) -> Option<u64> {
+    let (issuer, number) = std::str::from_utf8(crl).ok()?.split_once(' ')?;
+    number.parse().ok().filter(|_| issuer == hallmark_policy::hex(key.spki()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_log_has_the_crls_with_the_largest_numbers_whatever_their_dates_and_nothing_else() {
+    let world = World::new();
+    let ledger = world.begin().await;
+    let mesh = world.found(&ledger).await;
+    tokio::task::block_in_place(|| back_up(&world, &ledger, "old")).unwrap();
+    ledger.record(Event::Heartbeat, world.at()).await.unwrap();
+    ledger.stop();
+    let (own, mirror) = (world.config.publish.join("crl/mesh"), world.directory.path().join("mirror/crl/mesh"));
+    let (root, epoch, stranger) = (&mesh.root.key, &mesh.issuer.key, world::key(9));
+    let write = |place: &PathBuf, name: &str, crl: String, age_secs: u64| {
+        fs::create_dir_all(place).unwrap();
+        let file = fs::File::create(place.join(name)).unwrap();
+        fs::write(place.join(name), crl).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age_secs)).unwrap();
+    };
+    // The mirror was fetched just now and is behind; or is ahead, with older dates.
+    write(&own, "root.crl", crl(root, 12), 1_000);
+    write(&mirror, "root.crl", crl(root, 9), 0);
+    write(&own, "epoch-1.crl", crl(epoch, 3), 0);
+    write(&mirror, "epoch-1.crl", crl(epoch, 4), 1_000);
+    // An epoch that came after the backup.
+    write(&own, "epoch-2.crl", crl(&stranger, 1), 1_000);
+    write(&mirror, "epoch-2.crl", crl(&stranger, 7), 0);
+    write(&mirror, "index.html", "not a CRL".to_owned(), 0);
+    std::os::unix::fs::symlink(&world.config.database, mirror.join("epoch-3.crl")).unwrap();
+    write(&mirror, "epoch-1-1.crl", "truncat".to_owned(), 0);
+    fs::copy(checkpoint(&world), world.directory.path().join("mirror/checkpoint")).unwrap();
+    let seen = || RestoreWish { seen: vec![world.directory.path().join("mirror")], ..carried_on(&world, "old") };
+    let restoring = || Ledger::restore(&world.config, seen(), &crl_number);
+    let before = fs::read(&world.config.database).unwrap();
+    let error = restoring().unwrap_err();
+    assert!(matches!(&error, RestoreError::Crl { path } if path.ends_with("epoch-1-1.crl")), "{error}");
+    assert_eq!(fs::read(&world.config.database).unwrap(), before, "nothing was changed");
+    assert!(!world.directory.path().join("log-restored").exists());
+    write(&mirror, "epoch-1-1.crl", crl(epoch, 2), 0);
+    restoring().unwrap();
+    let there = contents(&world.directory.path().join("log-restored/crl"));
+    let there: Vec<_> = there.into_iter().map(|(name, crl)| (name, String::from_utf8(crl).unwrap())).collect();
+    let expected = [
+        ("mesh/epoch-1-1.crl", crl(epoch, 2)),
+        ("mesh/epoch-1.crl", crl(epoch, 4)),
+        ("mesh/epoch-2.crl", crl(&stranger, 1)),
+        ("mesh/root.crl", crl(root, 12)),
+    ];
+    assert_eq!(there, expected.map(|(name, crl)| (name.to_owned(), crl)));
 }

@@ -41,5 +41,5 @@ pub fn roll_log(config: &LedgerConfig, keys: LogKeys, next: NextLog, at_millis: 
 /// # Errors
 /// See [`RestoreError`].
 pub fn restore_ledger(config: &LedgerConfig, wish: RestoreWish) -> Result<Restored, RestoreError> {
-    Ledger::restore(config, wish)
+    Ledger::restore(config, wish, &hallmark_issuance::crl_number)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -25,6 +25,20 @@ fn await_path(path: &Path) {
     let began = Instant::now();
     while !path.exists() {
         assert!(began.elapsed() < TIME_MAX, "`{}` does not come", path.display());
+        thread::yield_now();
+    }
+}
+
+/// Waits until a backup is being made.
+fn await_unfinished(directory: &Path) -> PathBuf {
+    let began = Instant::now();
+    loop {
+        let listed = fs::read_dir(directory).into_iter().flatten().flatten().map(|found| found.path());
+        let mut unfinished = listed.filter(|path| path.extension().is_some_and(|ending| ending == "unfinished"));
+        if let Some(found) = unfinished.next() {
+            return found;
+        }
+        assert!(began.elapsed() < TIME_MAX, "nothing is made in `{}`", directory.display());
         thread::yield_now();
     }
 }
@@ -65,7 +79,7 @@ async fn kill_9_while_a_backup_is_made_leaves_none_that_looks_whole_and_the_next
     with_ballast(&laboratory);
     let daemon = laboratory.start();
     let mut asking = backup(&laboratory, &daemon, "one").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let unfinished = laboratory.path("backups/.one.unfinished");
+    let unfinished = await_unfinished(&laboratory.path("backups"));
     await_path(&unfinished.join("ledger.sqlite"));
     daemon.kill();
     assert!(!asking.wait().unwrap().success(), "whoever waited for it hears that it failed");

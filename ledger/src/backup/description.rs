@@ -166,6 +166,11 @@ impl Part {
     }
 }
 
+/// Whether a checkpoint was signed for a backup, and not to be published.
+pub(crate) fn is_of_backup(checkpoint: &Checkpoint) -> bool {
+    checkpoint.extensions().iter().any(|line| line.starts_with(LINE))
+}
+
 /// Whether a backup's file may be called so: a plain name, for it is joined to a directory.
 #[must_use]
 pub fn is_name(name: &str) -> bool {

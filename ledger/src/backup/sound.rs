@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_policy::hex;
 use rusqlite::Connection;
 
 use super::{BackupFault, description::Description};
@@ -30,12 +29,12 @@ pub(crate) fn check(database: &Path, description: &Description, signed: &Signed)
         return Err(unsound(said));
     }
     let head = nodes::head(&connection)?;
-    let id: [u8; 8] = connection.query_row("SELECT ledger_id FROM head", [], |row| row.get(0))?;
+    let ledger = nodes::ledger(&connection)?;
     let row = OriginRow::current(&connection)?;
     let holds = [
         (found == description.schema, "its tables have another version than it says"),
         (head.size == signed.size && head.root == signed.root, "its tree is not that of its checkpoint"),
-        (hex(&id) == description.ledger, "it is another ledger's"),
+        (ledger == description.ledger, "it is another ledger's"),
         (row.is_some_and(|row| row.name == description.origin && !row.rolling), "its log has another origin"),
     ];
     if let Some((_, what)) = holds.into_iter().find(|(holds, _)| !holds) {

@@ -20,6 +20,9 @@ use crate::{
     signing::{Signed, sign},
 };
 
+/// What the first entry says that was done.
+const RESTORED: &str = "restored";
+
 /// Who carries it on.
 const BY: &str = "operator";
 
@@ -32,7 +35,7 @@ pub(super) fn begun(config: &LedgerConfig, next: &NextLog) -> Result<Option<Conn
     let read =
         schema::writer(&config.database).and_then(|connection| Ok((OriginRow::current(&connection)?, connection)));
     let Ok((Some(row), connection)) = read else { return Ok(None) };
-    if !row.rolling {
+    if !row.rolling || !is_restored(&connection, row.first_index)? {
         return Ok(None);
     }
     let wanted = next.key.verifier();
@@ -40,6 +43,13 @@ pub(super) fn begun(config: &LedgerConfig, next: &NextLog) -> Result<Option<Conn
         return Ok(Some(connection));
     }
     Err(RestoreError::OtherBegun { origin: row.name, key: row.key })
+}
+
+/// Whether the first entry under a name says that a backup was restored, and not that the log was carried on by who had all of it.
+fn is_restored(connection: &Connection, first_index: u64) -> Result<bool, RestoreError> {
+    let entry = nodes::entry(connection, first_index)?;
+    let said = entry.and_then(|entry| serde_json::from_slice::<serde_json::Value>(&entry).ok());
+    Ok(said.is_some_and(|said| said.get("action").is_some_and(|action| action == RESTORED)))
 }
 
 /// The first entry under the new name and a stop for each authority, in one transaction of the copy.
@@ -63,7 +73,7 @@ pub(super) fn begin(
     let transaction = connection.unchecked_transaction()?;
     let mut batch = Batch::new(&transaction, &config.private, &frontier, None);
     let opened = Object::new()
-        .text("action", "restored")
+        .text("action", RESTORED)
         .text("by", BY)
         .text("origin", name)
         .text("key", &key)
@@ -115,5 +125,6 @@ pub(super) fn finish(
     }
     schema::record_published(connection, first.size)?;
     origin::rolled(connection)?;
-    Ok(AuthorityRecord::read(connection, None)?.into_iter().map(|authority| authority.name).collect())
+    let mut stopped = connection.prepare("SELECT name FROM authority WHERE stopped_index IS NOT NULL ORDER BY name")?;
+    Ok(stopped.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }

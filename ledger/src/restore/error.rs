@@ -65,12 +65,38 @@ pub enum RestoreError {
     },
     /// Nothing tells whether the backup is the newest.
     #[error(
-        "the log was published, `{}` has no checkpoint, and so nothing here tells whether the backup is the newest; hint: give the newest \
-         checkpoint that the object store, a witness or an auditor has with `--seen FILE`, or your word that there is none with `--accept-missing-checkpoint`", .publish.display()
+        "`{}` has no checkpoint, and so nothing here tells whether the backup is the newest; hint: give the newest checkpoint that the object \
+         store, a witness or an auditor has with `--seen FILE`, which that of a backup does not replace, or your word that there is none with \
+         `--accept-missing-checkpoint`", .publish.display()
     )]
     NothingSeen {
         /// The directory of the published log.
         publish: PathBuf,
+    },
+    /// The database that is there cannot be read.
+    #[error(
+        "the database `{}` cannot be read, and may have entries that were not published yet: nothing here tells whether the backup is the \
+         newest; hint: give your word that nobody has seen more with `--accept-missing-checkpoint`, or let it go on as another log with \
+         `--continue-as ORIGIN --key FILE --publish DIR`", .database.display()
+    )]
+    Unreadable {
+        /// The database.
+        database: PathBuf,
+    },
+    /// The database that is there is in use by somebody who takes no lock.
+    #[error("the database `{}` is being read by somebody, and cannot be put aside as a whole; hint: end that program first", .database.display())]
+    Read {
+        /// The database.
+        database: PathBuf,
+    },
+    /// A file is no CRL of the authority whose name it has.
+    #[error(
+        "`{}` is no CRL that verifies under the key that the backup has for it, and so the next ones could have numbers that were seen; hint: put \
+         the newest in its place, such as from the object store, or take the file away", .path.display()
+    )]
+    Crl {
+        /// The file.
+        path: PathBuf,
     },
     /// A file with a checkpoint is not there.
     #[error("`{}` has no checkpoint; hint: name a file with a checkpoint, or a directory with a published log", .path.display())]
@@ -109,6 +135,8 @@ pub enum RestoreError {
         key: String,
     },
     /// A checkpoint cannot be signed.
-    #[error("no checkpoint can be signed: {0}")]
+    #[error(
+        "no checkpoint can be signed: {0}; hint: check the next log's key and origin, and give the same command again"
+    )]
     Unsigned(String),
 }

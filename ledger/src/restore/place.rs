@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -38,8 +38,9 @@ impl Beside {
         let this = Self(with_suffix(database, BESIDE));
         if this.0.exists() {
             tracing::warn!(path = %this.0.display(), "an earlier restore was interrupted before it changed anything; it begins anew");
-            this.remove();
         }
+        // Also what a copy had beside it that is gone itself: SQLite would take it for this one's.
+        this.remove();
         let copied = this.fill(from, description);
         if copied.is_err() {
             this.remove();
@@ -48,13 +49,14 @@ impl Beside {
     }
 
     fn fill(&self, from: &Path, description: &Description) -> Result<(), BackupFault> {
-        let mut source = File::open(from).map_err(failed(from))?;
+        let wrong = |what| BackupFault::File { path: from.to_owned(), what };
+        let part = description.database().ok_or_else(|| wrong("the backup does not name it"))?;
+        // A longer one is not it, however long it is.
+        let mut source = File::open(from).map_err(failed(from))?.take(part.bytes.saturating_add(1));
         let new = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&self.0);
         let mut copy = new.map_err(failed(&self.0))?;
         let found = description::hash(&mut source, &mut copy).map_err(failed(&self.0))?;
         copy.sync_all().map_err(failed(&self.0))?;
-        let wrong = |what| BackupFault::File { path: from.to_owned(), what };
-        let part = description.database().ok_or_else(|| wrong("the backup does not name it"))?;
         part.agrees_with(&found).map_err(wrong)
     }
 
@@ -74,7 +76,7 @@ impl Beside {
     pub(super) fn put(&self, database: &Path, at: UnixMillis) -> Result<Option<PathBuf>, RestoreError> {
         let aside = database.exists().then(|| with_suffix(database, &format!("{ASIDE}{}", at.0)));
         if let Some(aside) = &aside {
-            settle(database);
+            settle(database)?;
             // Its name stays until the rename, so that there is always one of the two.
             fs::hard_link(database, aside).map_err(failed(aside))?;
             companions(database).try_for_each(|(path, suffix)| move_aside(&path, &with_suffix(aside, suffix)))?;
@@ -99,14 +101,20 @@ impl Beside {
 }
 
 /// Moves what a database has in its write-ahead log into its file, if it can be opened at all.
-fn settle(database: &Path) {
+fn settle(database: &Path) -> Result<(), RestoreError> {
     let moved = schema::writer(database).and_then(|connection| {
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        connection.close().map_err(|(_, error)| error)
+        let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))?;
+        connection.close().map_err(|(_, error)| error)?;
+        Ok(is_busy)
     });
-    if let Err(error) = moved {
-        tracing::warn!(%error, "the database that is there cannot be opened; it is put aside as it is");
+    match moved {
+        Ok(true) => return Err(RestoreError::Read { database: database.to_owned() }),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(%error, "the database that is there cannot be opened; it is put aside as it is");
+        }
     }
+    Ok(())
 }
 
 fn companions(database: &Path) -> impl Iterator<Item = (PathBuf, &'static str)> {

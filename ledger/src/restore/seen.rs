@@ -2,14 +2,15 @@
 //! database that is there.
 
 use std::{
-    fs,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use hallmark_tlog::{
     checkpoint::Checkpoint,
     frontier::Frontier,
-    note::{Note, VerifierKey},
+    note::{NOTE_BYTES_MAX, Note, VerifierKey},
     tile::CHECKPOINT_PATH,
 };
 use rusqlite::Connection;
@@ -17,16 +18,28 @@ use rusqlite::Connection;
 use super::{RestoreError, RestoreWish};
 use crate::{
     LedgerConfig, OpenError,
-    backup::description::Description,
+    backup::description::{Description, is_of_backup},
     nodes::{self, StoredNodes},
     schema,
 };
 
+/// How the database is called in sentences.
+const IN_PLACE: &str = "the database that is there";
+
 /// All that is known.
 pub(super) struct Seen {
     checkpoints: Vec<(PathBuf, Checkpoint)>,
-    /// Entries of the database that is there, if it can be read and is of the same ledger.
-    in_place: Option<u64>,
+    in_place: InPlace,
+}
+
+/// What the database says that is there.
+enum InPlace {
+    /// There is none, or it is another ledger's.
+    Nothing,
+    /// How many entries it has, whose beginning is the backup's.
+    Entries(u64),
+    /// It cannot be read: it may have had entries that nobody else has seen.
+    Unreadable,
 }
 
 impl Seen {
@@ -51,12 +64,12 @@ impl Seen {
         for (path, found) in &checkpoints {
             agrees(backup, path, found, description.size)?;
         }
-        Ok(Self { checkpoints, in_place: in_place(&config.database, &description.ledger) })
+        Ok(Self { checkpoints, in_place: InPlace::look(&config.database, backup, description)? })
     }
 
     /// Most entries that are known.
     pub(super) fn most(&self) -> Option<u64> {
-        self.checkpoints.iter().map(|(_, found)| found.size()).chain(self.in_place).max()
+        self.checkpoints.iter().map(|(_, found)| found.size()).chain(self.in_place.entries()).max()
     }
 
     /// The newest checkpoint.
@@ -64,15 +77,27 @@ impl Seen {
         self.checkpoints.iter().map(|(_, found)| found).max_by_key(|found| found.size())
     }
 
-    /// Whether something was published that can be compared with.
+    /// Most entries that were published, as far as is known.
+    pub(super) fn published(&self) -> Option<u64> {
+        let published = self.checkpoints.iter().map(|(_, found)| found).filter(|found| !is_of_backup(found));
+        published.map(Checkpoint::size).max()
+    }
+
+    /// Whether something was published that can be compared with, and nothing may be newer than that. A backup does not vouch for itself, nor
+    /// for another one.
     pub(super) fn is_vouched_for(&self) -> bool {
-        !self.checkpoints.is_empty()
+        !self.is_silent_in_place() && self.published().is_some()
+    }
+
+    /// Whether there is a database that says nothing of what it had.
+    pub(super) fn is_silent_in_place(&self) -> bool {
+        matches!(self.in_place, InPlace::Unreadable)
     }
 
     /// That nothing has more entries than the backup.
     pub(super) fn is_not_newer(&self, from: &Path, size: u64) -> Result<(), RestoreError> {
         let of_files = self.checkpoints.iter().map(|(path, found)| (found.size(), format!("`{}`", path.display())));
-        let in_place = self.in_place.map(|entries| (entries, "the database that is there".to_owned()));
+        let in_place = self.in_place.entries().map(|entries| (entries, IN_PLACE.to_owned()));
         match of_files.chain(in_place).find(|(seen, _)| *seen > size) {
             Some((seen, by)) => Err(RestoreError::Older { from: from.to_owned(), size, seen, by }),
             None => Ok(()),
@@ -82,9 +107,11 @@ impl Seen {
 
 /// A checkpoint of this log, if the file is there.
 fn read(path: &Path, verifiers: &[VerifierKey]) -> Result<Option<Checkpoint>, RestoreError> {
-    let bytes = match fs::read(path) {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(NOTE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
+    let bytes = match read.map(|_| bytes) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(OpenError::Io { path: path.to_owned(), source }.into()),
     };
     let opened = Note::parse(&bytes).map_err(Into::into).and_then(|note| Checkpoint::open_note(&note, verifiers));
@@ -106,19 +133,55 @@ fn agrees(backup: &Connection, path: &Path, found: &Checkpoint, size: u64) -> Re
     Err(RestoreError::Forked { by: format!("`{}`", path.display()), size: found.size() })
 }
 
-/// How many entries the database has that is there. One that is damaged, or another ledger's, says nothing.
-fn in_place(database: &Path, ledger: &str) -> Option<u64> {
-    if !database.exists() {
-        return None;
+impl InPlace {
+    fn look(database: &Path, backup: &Connection, description: &Description) -> Result<Self, RestoreError> {
+        if !database.exists() {
+            return Ok(Self::Nothing);
+        }
+        let common = || -> rusqlite::Result<Option<(u64, Common)>> {
+            let connection = schema::reader(database)?;
+            if nodes::ledger(&connection)? != description.ledger {
+                return Ok(None);
+            }
+            let size = nodes::head(&connection)?.size;
+            Ok(Some((size, Common::of(&connection, backup, size.min(description.size))?)))
+        };
+        match common() {
+            Ok(None) => Ok(Self::Nothing),
+            Ok(Some((size, Common::Alike))) => Ok(Self::Entries(size)),
+            Ok(Some((_, Common::Other { size }))) => Err(RestoreError::Forked { by: IN_PLACE.to_owned(), size }),
+            Ok(Some((_, Common::Unknown(what)))) => Ok(Self::unreadable(&what)),
+            Err(error) => Ok(Self::unreadable(&error.to_string())),
+        }
     }
-    let read = || -> rusqlite::Result<Option<u64>> {
-        let connection = schema::reader(database)?;
-        let id: [u8; 8] = connection.query_row("SELECT ledger_id FROM head", [], |row| row.get(0))?;
-        let head = nodes::head(&connection)?;
-        Ok((hallmark_policy::hex(&id) == ledger).then_some(head.size))
-    };
-    read().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the database that is there cannot be read, and says nothing of what it had");
-        None
-    })
+
+    fn unreadable(what: &str) -> Self {
+        tracing::warn!(what, "the database that is there cannot be read, and says nothing of what it had");
+        Self::Unreadable
+    }
+
+    fn entries(&self) -> Option<u64> {
+        match self {
+            Self::Entries(entries) => Some(*entries),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
+}
+
+/// Whether two databases have the same entries, as far as both go.
+enum Common {
+    Alike,
+    Other { size: u64 },
+    Unknown(String),
+}
+
+impl Common {
+    fn of(one: &Connection, other: &Connection, size: u64) -> rusqlite::Result<Self> {
+        let root = |connection| Frontier::rebuild(size, &StoredNodes(connection)).map(|then| then.root());
+        Ok(match (root(one), root(other)) {
+            (Ok(one), Ok(other)) if one == other => Self::Alike,
+            (Ok(_), Ok(_)) => Self::Other { size },
+            (Err(error), _) | (_, Err(error)) => Self::Unknown(error.to_string()),
+        })
+    }
 }
