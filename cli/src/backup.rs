@@ -52,6 +52,7 @@ pub(crate) fn backup(arguments: &BackupArguments, config: Option<&Path>, screen:
 fn tell(name: &str, answer: &BackUpResponse, screen: &Screen) -> Result<(), Problem> {
     let mut table = Table::new();
     table.row(["directory", &printable(&answer.directory)]);
+    table.row(["begun", &when::rfc3339_of_millis(answer.at_millis)]);
     table.row(["entries", &when::number(answer.log_size)]);
     table.row(["database", &when::count(answer.database_bytes, "byte")]);
     table.row(["log index", &answer.log_index.to_string()]);
@@ -68,6 +69,7 @@ fn tell(name: &str, answer: &BackUpResponse, screen: &Screen) -> Result<(), Prob
         "result": "backed-up",
         "name": name,
         "directory": answer.directory,
+        "begun": when::rfc3339_of_millis(answer.at_millis),
         "size": answer.log_size,
         "root": hallmark_policy::hex(&answer.log_root),
         "database-bytes": answer.database_bytes,

@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
-use hallmark_ledger::{BackedUp, BackupProgress, BackupWish, Event, is_backup_name};
+use hallmark_ledger::{BackedUp, BackupProgress, BackupWish, Event, UnixMillis, is_backup_name};
 use hallmark_policy::{Reason, ReasonCode, reason::quote};
 use hallmark_proto::{
     link::Reply,
@@ -20,6 +20,9 @@ use crate::{
     operate::decode,
     records::check_why,
 };
+
+/// Most backups in the directory: it is not where they are kept.
+const BACKUPS_MAX: usize = 100;
 
 /// Name of the policy in force in a backup.
 const POLICY: &str = "policy.toml";
@@ -38,6 +41,8 @@ struct Backup {
     progress: Arc<BackupProgress>,
     /// Entry and receipt, once it stands in the log.
     logged: (u64, String),
+    /// When it was begun.
+    at: UnixMillis,
     /// What became of it; nothing while it is made.
     outcome: Option<Result<BackedUp, String>>,
 }
@@ -66,6 +71,8 @@ impl Backups {
                     *last = None;
                     return Err(reason.into());
                 }
+                // One that was taken away since is none: whoever asks for that name wants another.
+                Some(Ok(made)) if !made.directory.exists() => {}
                 Some(Ok(_)) | None => return Ok(Begun::Before(Box::new(backup.answer()))),
             },
             Some(backup) if backup.outcome.is_none() => {
@@ -74,6 +81,12 @@ impl Backups {
             }
             Some(_) | None => {}
         }
+        if count(&directory) >= BACKUPS_MAX {
+            let reason = differs(format!("there are {BACKUPS_MAX} backups, and no more are kept on this machine"));
+            return Err(reason
+                .allowing("to take the oldest to another machine, and away from `ledger.backups`")
+                .into());
+        }
         let place = directory.join(name);
         if place.exists() {
             let reason = differs(format!("there is a backup {} already", quote(name)));
@@ -81,7 +94,8 @@ impl Backups {
         }
         let progress = Arc::<BackupProgress>::default();
         let of_thread = Arc::clone(&progress);
-        *last = Some(Backup { name: name.to_owned(), progress, logged: (0, String::new()), outcome: None });
+        let (name, logged) = (name.to_owned(), (0, String::new()));
+        *last = Some(Backup { name, progress, logged, at: UnixMillis(0), outcome: None });
         Ok(Begun::Now(directory, of_thread))
     }
 
@@ -90,7 +104,8 @@ impl Backups {
         let read = |(name, path): &(String, PathBuf)| {
             let unreadable = |error| {
                 let sentence = format!("`{}` cannot be read: {error}", path.display());
-                Failure::from(Reason::new(ReasonCode::LedgerFailed, "name", sentence))
+                let reason = Reason::new(ReasonCode::LedgerFailed, "name", sentence);
+                Failure::from(reason.allowing("a file that is there, and that the daemon's user may read"))
             };
             Ok((name.clone(), fs::read(path).map_err(unreadable)?))
         };
@@ -120,7 +135,9 @@ impl Backup {
     fn answer(&self) -> BackUpResponse {
         let (log_index, receipt) = self.logged.clone();
         let (pages_done, pages_total) = self.progress.pages();
-        let response = BackUpResponse { log_index, receipt, pages_done, pages_total, ..BackUpResponse::default() };
+        let at_millis = self.at.0;
+        let response =
+            BackUpResponse { log_index, receipt, pages_done, pages_total, at_millis, ..BackUpResponse::default() };
         match &self.outcome {
             Some(Ok(made)) => BackUpResponse {
                 done: true,
@@ -168,7 +185,7 @@ impl Inner {
         let logged = self.ledger.record(event, at).await.map_err(|error| self.ledger_failed(&error))?;
         let receipt = self.receipt_or_none(logged).await;
         let logged = (receipt.log_index, receipt.text);
-        self.backups.set(|backup| backup.logged = logged.clone());
+        self.backups.set(|backup| (backup.logged, backup.at) = (logged.clone(), at));
         let making = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let wish = BackupWish { directory, name, files };
@@ -180,10 +197,65 @@ impl Inner {
             making.backups.set(|backup| backup.outcome = Some(made.map_err(|error| error.to_string())));
         });
         let (log_index, receipt) = logged;
-        Ok(answer::success(&BackUpResponse { log_index, receipt, ..BackUpResponse::default() }))
+        Ok(answer::success(&BackUpResponse { log_index, receipt, at_millis: at.0, ..BackUpResponse::default() }))
     }
+}
+
+/// How many there are in a directory; none where there is no such directory yet.
+fn count(directory: &Path) -> usize {
+    let listed = fs::read_dir(directory).into_iter().flatten().flatten();
+    listed.filter(|found| found.file_name().to_str().is_some_and(is_backup_name)).take(BACKUPS_MAX).count()
 }
 
 fn differs(sentence: String) -> Reason {
     Reason::new(ReasonCode::StateDiffers, "name", sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use hallmark_tlog::hash::Hash;
+
+    use super::*;
+
+    /// What the disk has and the process remembers once a backup is made.
+    fn make(backups: &Backups, directory: PathBuf, size: u64) {
+        fs::create_dir(&directory).unwrap();
+        let root = Hash::of_empty_tree();
+        let made = BackedUp { directory, size, root, bytes: 4_096, removed: 0 };
+        backups.set(|backup| backup.outcome = Some(Ok(made)));
+    }
+
+    #[test]
+    fn a_backup_that_was_taken_away_is_made_anew_under_the_same_name_and_one_that_is_there_is_the_answer() {
+        let place = tempfile::tempdir().unwrap();
+        let backups = Backups::new(Some(place.path().to_owned()), Vec::new());
+        let weekly = place.path().join("weekly");
+        assert!(matches!(backups.begin("weekly"), Ok(Begun::Now(..))));
+        let Ok(Begun::Before(answer)) = backups.begin("weekly") else { panic!("it is being made") };
+        assert!(!answer.done);
+        make(&backups, weekly.clone(), 7);
+        let Ok(Begun::Before(answer)) = backups.begin("weekly") else { panic!("it is there") };
+        assert!(answer.done && answer.log_size == 7);
+        fs::rename(&weekly, place.path().join("taken-away")).unwrap();
+        assert!(matches!(backups.begin("weekly"), Ok(Begun::Now(..))), "nobody hears of last week's again");
+        make(&backups, weekly, 9);
+        let Ok(Begun::Before(answer)) = backups.begin("weekly") else { panic!("it is there") };
+        assert_eq!(answer.log_size, 9);
+    }
+
+    #[test]
+    fn as_many_backups_as_may_be_there_are_followed_by_none() {
+        let place = tempfile::tempdir().unwrap();
+        let backups = Backups::new(Some(place.path().to_owned()), Vec::new());
+        fs::create_dir(place.path().join(".half.unfinished")).unwrap();
+        for number in 1..BACKUPS_MAX {
+            fs::create_dir(place.path().join(format!("weekly-{number}"))).unwrap();
+        }
+        assert!(matches!(backups.begin("last"), Ok(Begun::Now(..))));
+        make(&backups, place.path().join("last"), 7);
+        assert!(matches!(backups.begin("last"), Ok(Begun::Before(_))), "that it is made is said again");
+        assert!(backups.begin("more").is_err());
+        fs::remove_dir(place.path().join("weekly-1")).unwrap();
+        assert!(matches!(backups.begin("more"), Ok(Begun::Now(..))));
+    }
 }

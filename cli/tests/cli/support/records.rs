@@ -175,7 +175,9 @@ impl State {
     /// The first call begins it, and the next finds it whole.
     pub(super) fn back_up(&self, request: &BackUpRequest) -> Response<BackUpResponse> {
         self.asked(format!("back up {}: {}", request.name, request.why));
-        let begun = BackUpResponse { log_index: 47, pages_done: 3, pages_total: 12, ..BackUpResponse::default() };
+        let at_millis = 1_700_000_000_000;
+        let begun =
+            BackUpResponse { log_index: 47, pages_done: 3, pages_total: 12, at_millis, ..BackUpResponse::default() };
         let asked = format!("back up {}: {}", request.name, request.why);
         let is_again = self.operated.lock().unwrap().iter().filter(|before| **before == asked).count() > 1;
         Response::new(if is_again {
