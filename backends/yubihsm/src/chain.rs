@@ -1,7 +1,7 @@
 //! A device's command log: who had it do what, each entry bound to the one before by a digest.
 
 use aws_lc_rs::digest;
-use yubihsm::command::Code;
+use yubihsm::{command::Code, response};
 
 /// The commands that use an asymmetric key to sign something, by number: SIGN PKCS1, SIGN PSS, SIGN ECDSA, SIGN SSH CERTIFICATE, SIGN ATTESTATION
 /// CERTIFICATE (with a key of somebody's own as its second), SIGN EDDSA.
@@ -16,6 +16,15 @@ pub const SIGNING_COMMANDS: [u8; 6] = [
 
 /// What the answer to a command has set that was done.
 const DONE: u8 = 0x80;
+
+/// What the library has for `YHR_DEVICE_OK`, which a device writes as 0.
+const OK_OF_THE_LIBRARY: u8 = 0x75;
+
+/// An answer as it is in the log. What is no success, the library reads as the number that its own protocol has for it: 0x75 less what the device wrote.
+pub(crate) fn answered(result: response::Code) -> u8 {
+    let number = result.to_u8();
+    if result.is_success() { number } else { OK_OF_THE_LIBRARY.checked_sub(number).unwrap_or(number) }
+}
 
 /// One entry (GET LOG ENTRIES in the manual).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +99,7 @@ pub struct CommandLog {
     pub unlogged_boots: u16,
     /// Openings of sessions that it had no room for.
     pub unlogged_authentications: u16,
-    /// The entries, oldest first, as far as the library reads them: it reads none behind a start of the device, whose answer is a number that it does
-    /// not know.
+    /// The entries, oldest first, as far as the library reads them: it ends at one with a command or an answer that it does not know.
     pub entries: Vec<LogEntry>,
     /// Entries behind those that it did not read.
     pub unread: usize,
@@ -127,6 +135,26 @@ mod tests {
         for pair in recorded().windows(2) {
             assert!(pair[1].follows(pair[0].end()), "{}", pair[1].number);
         }
+    }
+
+    /// A command or an answer as the library reads it from a device's bytes.
+    fn read<T: serde::de::DeserializeOwned>(byte: u8) -> T {
+        serde_json::from_value(byte.into()).unwrap()
+    }
+
+    #[test]
+    fn what_the_library_makes_of_a_device_s_bytes_is_made_into_these_bytes_again() {
+        let mut entries = recorded();
+        for entry in &mut entries {
+            entry.command = read::<Code>(entry.command).to_u8();
+            entry.result = answered(read(entry.result));
+        }
+        // One of them is a start of the device, whose answer is 0.
+        assert_eq!(entries, recorded());
+        for refused in 0..=0x13 {
+            assert_eq!(answered(read(refused)), refused, "{refused:#04x}");
+        }
+        assert_eq!(answered(read(0xff)), 0xff);
     }
 
     #[test]

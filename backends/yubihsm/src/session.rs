@@ -8,7 +8,7 @@ use std::{
 use yubihsm::{Capability, Client, Domain, asymmetric::Algorithm as TheirAlgorithm, client, object};
 
 use crate::{
-    chain::{CommandLog, LogEntry},
+    chain::{self, CommandLog, LogEntry},
     error::Error,
     object::{DeviceInfo, NewKey, Object, PublicPart},
 };
@@ -251,7 +251,7 @@ impl Session for Opened {
                 session_key: entry.session_key,
                 target_key: entry.target_key,
                 second_key: entry.second_key,
-                result: entry.result.to_u8(),
+                result: chain::answered(entry.result),
                 tick: entry.tick,
                 digest: entry.digest.0,
             })
