@@ -32,6 +32,8 @@ pub(super) struct Access {
     /// The password was refused: nobody tries again.
     refused: AtomicBool,
     pub(super) tally: Tally,
+    /// Held while the command log is read and compared.
+    pub(super) reading: Mutex<()>,
     /// When the command log is read.
     pub(super) read_log: Alarm,
 }
@@ -53,6 +55,7 @@ impl Access {
             opening: Mutex::default(),
             refused: AtomicBool::new(false),
             tally: Tally::new(key),
+            reading: Mutex::default(),
             read_log: Alarm::default(),
         })
     }

@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) force_audit: bool,
     pub(crate) log: Vec<LogEntry>,
     pub(crate) unread: usize,
+    /// How often the log was read.
+    pub(crate) looks: usize,
     last: LogEntry,
     /// The next commands of this name are done, and their answers are lost.
     pub(crate) loses: Option<&'static str>,
@@ -114,6 +116,7 @@ impl Manual {
             force_audit: false,
             log: vec![first.clone()],
             unread: 0,
+            looks: 0,
             last: first,
             loses: None,
             lies: false,
@@ -466,6 +469,7 @@ impl Session for ManualSession {
 
     fn log(&mut self) -> Result<CommandLog, Error> {
         self.run("GET LOG ENTRIES", Capabilities::GET_LOG_ENTRIES, |state| {
+            state.looks += 1;
             let entries = state.log.clone();
             Ok(CommandLog { entries, unread: state.unread, ..CommandLog::default() })
         })

@@ -5,6 +5,7 @@
 
 mod access;
 mod failure;
+mod finding;
 mod held;
 mod keys;
 mod label;

@@ -1,15 +1,17 @@
 //! The device's command log, held against what this process asked for.
 //!
 //! Every command that signs is counted here when it is sent, which is after the decision log has what is signed, and when it is answered. What the
-//! device's log has beyond that, somebody else asked for; what it lacks, it does not keep.
+//! device's log has beyond that, somebody else asked for; what it lacks, it does not keep. Whenever a part of the log was not seen, counting begins
+//! anew: nobody knows what was in it, so that neither is said of it, and what was sent in that time is no allowance for later.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use hallmark_yubihsm::{ChainEnd, CommandLog, LogEntry};
+
+use super::finding::Finding;
 
 /// How many commands make it worth to read the log before its time: a device holds 62 entries.
 const READ_AFTER: u64 = 20;
@@ -24,9 +26,7 @@ pub(super) struct Tally {
 
 #[derive(Debug, Default)]
 struct State {
-    sent: BTreeMap<u16, u64>,
-    answered: BTreeMap<u16, u64>,
-    logged: BTreeMap<u16, u64>,
+    counts: BTreeMap<u16, Counts>,
     since_read: u64,
     end: Option<ChainEnd>,
     /// A log was read, so that what comes is of this process's time.
@@ -36,92 +36,35 @@ struct State {
     unlogged: u32,
 }
 
+/// Of one key, since its counting began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    sent: u64,
+    answered: u64,
+    logged: u64,
+    /// Of those that were sent, how many may be in a part of the log that was not seen.
+    unseen: u64,
+    /// The device is known to log what this key signs.
+    is_kept: bool,
+}
+
+impl Counts {
+    /// Begins anew with what was not answered when the log was asked for: it may be in what was read, and may yet come.
+    fn begin_anew(&mut self, answered: u64) {
+        self.sent = self.sent.saturating_sub(answered);
+        self.answered = self.answered.saturating_sub(answered);
+        self.logged = 0;
+        self.unseen = self.sent;
+    }
+}
+
 /// What was answered when the log was asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Answered(BTreeMap<u16, u64>);
 
-/// What is not as it should be with a command log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
-    /// A key of this signer signed for somebody else.
-    ByAnother { key: u16, authentication_key: u16, entry: u16 },
-    /// A key signed for this authentication key more often than this process asked.
-    Unasked { key: u16, logged: u64, sent: u64 },
-    /// The device gave signatures that its log does not have, though it keeps one.
-    Missing { key: u16, logged: u64, answered: u64 },
-    /// It keeps no log of signatures.
-    NotKept,
-    /// An entry does not follow the one before.
-    Broken { entry: u16 },
-    /// Entries were overwritten before they were read.
-    Overwritten { entries: u16 },
-    /// Entries that the client library does not read.
-    Unread { after: Option<u16>, entries: usize },
-    /// Things that the device had no room to log.
-    NoRoom { boots: u16, authentications: u16 },
-    /// What it signed for this authentication key before this process read its log for the first time.
-    Before { signatures: u64 },
-}
-
-impl Finding {
-    /// Whether somebody has to look at it at once.
-    pub(super) fn is_alarming(&self) -> bool {
-        match self {
-            Self::ByAnother { .. } | Self::Unasked { .. } | Self::Missing { .. } | Self::Broken { .. } => true,
-            Self::NotKept
-            | Self::Overwritten { .. }
-            | Self::Unread { .. }
-            | Self::NoRoom { .. }
-            | Self::Before { .. } => false,
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ByAnother { key, authentication_key, entry } => write!(
-                f,
-                "key {key:#06x} signed for authentication key {authentication_key:#06x} (entry {entry}): this signer did not ask for it; find out who has that key's \
-                 password, and treat the CA key as stolen"
-            ),
-            Self::Unasked { key, logged, sent } => write!(
-                f,
-                "key {key:#06x} signed {logged} times for this signer's authentication key, which asked {sent} times: somebody else has its password; treat the CA \
-                 key as stolen"
-            ),
-            Self::Missing { key, logged, answered } => write!(
-                f,
-                "key {key:#06x} gave {answered} signatures, of which the device's log has {logged}: have the device examined"
-            ),
-            Self::NotKept => f.write_str(
-                "the device does not log signatures, so that nothing is compared with the decision log; turn it on with yubihsm-shell (put option command-audit)",
-            ),
-            Self::Broken { entry } => write!(
-                f,
-                "entry {entry} of the device's command log does not follow the one before: something between here and the device changes what it says, or it is another device"
-            ),
-            Self::Overwritten { entries } => write!(
-                f,
-                "{entries} entries of the device's command log were overwritten before they were read; with force-audit, none is"
-            ),
-            Self::Unread { after, entries } => {
-                write!(f, "{entries} entries of the device's command log are not read by the client library, ")?;
-                match after {
-                    Some(after) => write!(f, "from {} on, ", after.wrapping_add(1))?,
-                    None => f.write_str("from the first on, ")?,
-                }
-                f.write_str("which is a start of the device, most likely; look at them with yubihsm-shell (audit get), and say that they are read (audit set)")
-            }
-            Self::NoRoom { boots, authentications } => write!(
-                f,
-                "the device had no room to log {boots} starts and {authentications} openings of sessions; its log is read too seldom"
-            ),
-            Self::Before { signatures } => write!(
-                f,
-                "the device's command log has {signatures} signatures for this signer's authentication key from before this start; `hallmark log reconcile` compares them"
-            ),
-        }
+impl Answered {
+    fn of(&self, key: u16) -> u64 {
+        self.0.get(&key).copied().unwrap_or_default()
     }
 }
 
@@ -133,55 +76,64 @@ impl Tally {
     /// A key is about to be used. Says whether the log should be read soon.
     pub(super) fn sends(&self, key: u16) -> bool {
         let mut state = self.lock();
-        *state.sent.entry(key).or_default() += 1;
+        state.counts.entry(key).or_default().sent += 1;
         state.since_read += 1;
-        state.since_read == READ_AFTER
+        state.since_read >= READ_AFTER
     }
 
     /// The device said that it did not use it.
     pub(super) fn was_not_done(&self, key: u16) {
-        if let Some(sent) = self.lock().sent.get_mut(&key) {
-            *sent = sent.saturating_sub(1);
+        if let Some(counts) = self.lock().counts.get_mut(&key) {
+            counts.sent = counts.sent.saturating_sub(1);
         }
     }
 
     /// There is a signature.
     pub(super) fn was_answered(&self, key: u16) {
-        *self.lock().answered.entry(key).or_default() += 1;
+        self.lock().counts.entry(key).or_default().answered += 1;
     }
 
-    /// Called before the log is asked for: what is answered by then must be in it.
+    /// Called before the log is asked for: what is answered by then must be in it. Until `compare` nobody else may ask.
     pub(super) fn asks(&self) -> Answered {
         let mut state = self.lock();
         state.since_read = 0;
-        Answered(state.answered.clone())
+        Answered(state.counts.iter().map(|(key, counts)| (*key, counts.answered)).collect())
     }
 
     /// Holds a log against the counts. `ours` are the keys of this signer. Each finding is told once.
     pub(super) fn compare(&self, log: &CommandLog, before: &Answered, ours: &BTreeSet<u16>) -> Vec<Finding> {
         let mut state = self.lock();
         let mut findings = Vec::new();
-        let is_whole = state.follow(log, &mut findings);
-        for entry in is_whole.entries {
-            if !entry.signed() || !(ours.contains(&entry.target_key) || state.sent.contains_key(&entry.target_key)) {
+        let new = state.follow(log, &mut findings);
+        let mut signatures = 0;
+        let mut logged_first = BTreeSet::new();
+        for entry in new.entries {
+            let Some(key) = entry.signer().filter(|key| ours.contains(key) || state.counts.contains_key(key)) else {
                 continue;
-            }
-            let (key, authentication_key) = (entry.target_key, entry.session_key);
+            };
+            let authentication_key = entry.session_key;
             if authentication_key != self.own {
                 findings.push(Finding::ByAnother { key, authentication_key, entry: entry.number });
-            } else if state.begun {
-                *state.logged.entry(key).or_default() += 1;
+                continue;
+            }
+            signatures += 1;
+            let counts = state.counts.entry(key).or_default();
+            counts.logged += 1;
+            if !std::mem::replace(&mut counts.is_kept, true) {
+                logged_first.insert(key);
             }
         }
-        let earlier = is_whole.entries.iter().filter(|entry| entry.signed() && entry.session_key == self.own).count();
-        if !state.begun && earlier > 0 {
-            findings.push(Finding::Before { signatures: u64::try_from(earlier).unwrap_or(u64::MAX) });
+        if std::mem::replace(&mut state.begun, true) {
+            state.count(before, &new, &logged_first, &mut findings);
+        } else {
+            // Some of these may be of this process, if it signed before it could read.
+            let sent: u64 = state.counts.values().map(|counts| counts.sent).sum();
+            if signatures > sent {
+                findings.push(Finding::Before { signatures: signatures - sent });
+            }
+            state.begin_anew(before);
         }
-        let begun = std::mem::replace(&mut state.begun, true);
-        if begun {
-            state.count(before, is_whole.nothing_is_missing, &mut findings);
-        }
-        findings.retain(|finding| state.said.insert(finding.to_string()));
+        findings.retain(|finding| !finding.is_standing() || state.said.insert(finding.to_string()));
         findings
     }
 
@@ -231,25 +183,37 @@ impl State {
         New { entries: new, nothing_is_missing }
     }
 
-    fn count(&self, before: &Answered, nothing_is_missing: bool, findings: &mut Vec<Finding>) {
-        for (key, logged) in &self.logged {
-            let sent = self.sent.get(key).copied().unwrap_or_default();
-            if *logged > sent {
-                findings.push(Finding::Unasked { key: *key, logged: *logged, sent });
+    /// Compares the counts. What was told is not counted again.
+    fn count(&mut self, before: &Answered, new: &New<'_>, logged_first: &BTreeSet<u16>, findings: &mut Vec<Finding>) {
+        for (key, counts) in &mut self.counts {
+            let answered = before.of(*key);
+            let Counts { sent, logged, unseen, is_kept, .. } = *counts;
+            let is_settled = if logged > sent {
+                findings.push(Finding::Unasked { key: *key, logged, sent });
+                true
+            } else if !new.nothing_is_missing {
+                true
+            } else if !is_kept {
+                findings.extend((answered > 0).then_some(Finding::NotKept { key: *key }));
+                true
+            } else if logged + unseen < answered {
+                // Where these are the first that are logged, that was turned on meanwhile.
+                let missing = Finding::Missing { key: *key, logged, answered };
+                findings.extend((!logged_first.contains(key)).then_some(missing));
+                true
+            } else {
+                // Nothing is under way, so that nothing unseen is to come either.
+                unseen > 0 && sent == answered
+            };
+            if is_settled {
+                counts.begin_anew(answered);
             }
         }
-        if !nothing_is_missing {
-            return;
-        }
-        let keeps = !self.logged.is_empty();
-        for (key, answered) in &before.0 {
-            let logged = self.logged.get(key).copied().unwrap_or_default();
-            if keeps && logged < *answered {
-                findings.push(Finding::Missing { key: *key, logged, answered: *answered });
-            }
-        }
-        if !keeps && before.0.values().any(|answered| *answered > 0) {
-            findings.push(Finding::NotKept);
+    }
+
+    fn begin_anew(&mut self, before: &Answered) {
+        for (key, counts) in &mut self.counts {
+            counts.begin_anew(before.of(*key));
         }
     }
 }

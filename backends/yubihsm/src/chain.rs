@@ -4,7 +4,7 @@ use aws_lc_rs::digest;
 use yubihsm::{command::Code, response};
 
 /// The commands that use an asymmetric key to sign something, by number: SIGN PKCS1, SIGN PSS, SIGN ECDSA, SIGN SSH CERTIFICATE, SIGN ATTESTATION
-/// CERTIFICATE (with a key of somebody's own as its second), SIGN EDDSA.
+/// CERTIFICATE, SIGN EDDSA.
 pub const SIGNING_COMMANDS: [u8; 6] = [
     Code::SignPkcs1 as u8,
     Code::SignPss as u8,
@@ -13,6 +13,9 @@ pub const SIGNING_COMMANDS: [u8; 6] = [
     Code::SignAttestationCertificate as u8,
     Code::SignEddsa as u8,
 ];
+
+/// The key with which a device attests others.
+const OWN_ATTESTATION_KEY: u16 = 0;
 
 /// What the answer to a command has set that was done.
 const DONE: u8 = 0x80;
@@ -59,10 +62,13 @@ pub struct ChainEnd {
 }
 
 impl LogEntry {
-    /// Whether it used an asymmetric key, and was done.
+    /// The asymmetric key that signed in it, if it was done. The device's own attestation key is none.
     #[must_use]
-    pub fn signed(&self) -> bool {
-        SIGNING_COMMANDS.contains(&self.command) && self.result == self.command | DONE
+    pub fn signer(&self) -> Option<u16> {
+        let signed = SIGNING_COMMANDS.contains(&self.command) && self.result == self.command | DONE;
+        let attested = self.command == Code::SignAttestationCertificate as u8;
+        let by_the_device = attested && [self.target_key, self.second_key].contains(&OWN_ATTESTATION_KEY);
+        (signed && !by_the_device).then_some(if attested { self.second_key } else { self.target_key })
     }
 
     /// What its digest is taken over, before the digest of the entry before.
@@ -170,12 +176,24 @@ mod tests {
     #[test]
     fn only_what_was_done_is_a_signature() {
         let mut entry = recorded().remove(1);
-        assert!(!entry.signed());
+        assert_eq!(entry.signer(), None);
+        (entry.target_key, entry.second_key) = (7, 7);
         for command in SIGNING_COMMANDS {
             (entry.command, entry.result) = (command, command | DONE);
-            assert!(entry.signed(), "{command:#04x}");
+            assert_eq!(entry.signer(), Some(7), "{command:#04x}");
             entry.result = 0xff;
-            assert!(!entry.signed(), "{command:#04x} was refused");
+            assert_eq!(entry.signer(), None, "{command:#04x} was refused");
         }
+    }
+
+    #[test]
+    fn a_certificate_by_the_device_over_a_key_is_no_signature_of_that_key() {
+        let mut entry = recorded().remove(1);
+        entry.command = Code::SignAttestationCertificate as u8;
+        entry.result = entry.command | DONE;
+        (entry.target_key, entry.second_key) = (7, OWN_ATTESTATION_KEY);
+        assert_eq!(entry.signer(), None);
+        entry.second_key = 8;
+        assert_eq!(entry.signer(), Some(8), "somebody's own key attests");
     }
 }

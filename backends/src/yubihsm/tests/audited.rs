@@ -3,22 +3,27 @@
 use std::{
     collections::BTreeSet,
     sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
 use hallmark_policy::key::SignatureAlgorithm;
-use hallmark_yubihsm::{CommandLog, LogEntry};
+use hallmark_yubihsm::{Capabilities, CommandLog, Domains, LogEntry};
 
 use super::{
     super::{
+        access::{Access, Place},
+        finding::Finding,
+        log,
         manual::{LOG_ENTRIES, Manual, OWN},
-        tally::{Finding, Tally},
+        tally::Tally,
     },
     guarded::key,
 };
-use crate::{CommandLogUse, Keyring, NewKey, SignError, patience::Patience, signature::Message};
+use crate::{BackendError, CommandLogUse, Keyring, NewKey, SignError, patience::Patience, signature::Message};
 
 const KEY: u16 = 0x6001;
+const ROOT: u16 = 0x4001;
 const STRANGER: u16 = 9;
 
 fn sign(keyring: &Keyring, key: &NewKey) -> Result<(), SignError> {
@@ -51,6 +56,12 @@ impl Audit {
     fn signs(&self) {
         self.tally.sends(KEY);
         self.device.signs_for(OWN, KEY);
+        self.tally.was_answered(KEY);
+    }
+
+    /// The same, and its log does not have it.
+    fn signs_unlogged(&self) {
+        self.tally.sends(KEY);
         self.tally.was_answered(KEY);
     }
 
@@ -110,14 +121,29 @@ fn signatures_that_the_log_lacks_are_told_apart_from_a_log_that_has_none() {
     let audit = Audit::new();
     audit.device.state().keeps_log = false;
     audit.signs();
-    assert_eq!(audit.compare(), [Finding::NotKept]);
+    assert_eq!(audit.compare(), [Finding::NotKept { key: KEY }]);
     audit.signs();
     assert_eq!(audit.compare(), []);
     let audit = Audit::new();
     audit.signs();
-    audit.tally.sends(KEY);
-    audit.tally.was_answered(KEY);
+    assert_eq!(audit.compare(), []);
+    audit.signs_unlogged();
     assert_eq!(audit.compare(), [Finding::Missing { key: KEY, logged: 1, answered: 2 }]);
+    assert_eq!(audit.compare(), []);
+    audit.signs_unlogged();
+    assert_eq!(audit.compare(), [Finding::Missing { key: KEY, logged: 0, answered: 1 }], "each time");
+}
+
+#[test]
+fn a_log_that_is_turned_on_later_lacks_nothing_of_the_time_before() {
+    let audit = Audit::new();
+    (0..3).for_each(|_| audit.signs_unlogged());
+    assert_eq!(audit.compare(), [Finding::NotKept { key: KEY }]);
+    audit.signs_unlogged();
+    audit.signs();
+    assert_eq!(audit.compare(), []);
+    audit.signs_unlogged();
+    assert_eq!(audit.compare(), [Finding::Missing { key: KEY, logged: 0, answered: 1 }]);
 }
 
 #[test]
@@ -137,6 +163,93 @@ fn a_log_that_was_changed_or_has_lost_entries_is_found_out() {
     let [finding] = audit.compare().try_into().unwrap();
     assert_eq!(finding, Finding::Overwritten { entries: 20 });
     assert!(!finding.is_alarming());
+    // What was overwritten is neither missed later, nor an allowance for whoever else has the password.
+    audit.signs();
+    assert_eq!(audit.compare(), []);
+    audit.device.signs_for(OWN, KEY);
+    assert_eq!(audit.compare(), [Finding::Unasked { key: KEY, logged: 2, sent: 1 }]);
+    audit.signs();
+    assert_eq!(audit.compare(), [], "it was told");
+    // It happens again, and is told again.
+    (0..LOG_ENTRIES + 20).for_each(|_| audit.signs());
+    assert_eq!(audit.compare(), [Finding::Overwritten { entries: 20 }]);
+}
+
+#[test]
+fn what_was_under_way_in_a_gap_is_no_allowance_once_it_is_answered() {
+    let audit = Audit::new();
+    audit.tally.sends(KEY);
+    (0..LOG_ENTRIES + 20).for_each(|_| audit.device.signs_for(STRANGER, 0x0007));
+    assert_eq!(audit.compare(), [Finding::Overwritten { entries: 20 }]);
+    // Its entry was one of the overwritten.
+    audit.tally.was_answered(KEY);
+    audit.signs();
+    assert_eq!(audit.compare(), []);
+    audit.device.signs_for(OWN, KEY);
+    assert_eq!(audit.compare(), [Finding::Unasked { key: KEY, logged: 1, sent: 0 }]);
+}
+
+#[test]
+fn what_this_process_signed_before_its_first_look_is_neither_earlier_nor_missing_nor_an_allowance() {
+    let audit = Audit { device: Manual::new(), tally: Tally::new(OWN) };
+    audit.device.signs_for(OWN, KEY);
+    (0..2).for_each(|_| audit.signs());
+    assert_eq!(audit.compare(), [Finding::Before { signatures: 1 }]);
+    audit.signs();
+    assert_eq!(audit.compare(), []);
+    audit.device.signs_for(OWN, KEY);
+    assert_eq!(audit.compare(), [Finding::Unasked { key: KEY, logged: 2, sent: 1 }]);
+}
+
+#[test]
+fn a_keyring_has_looked_before_it_signs() {
+    let device = Manual::new();
+    let keyring = device.open(1, CommandLogUse::Consume, Patience::default()).unwrap();
+    assert_eq!(device.state().looks, 1);
+    drop(keyring);
+}
+
+#[test]
+fn a_finding_is_told_also_where_the_device_does_not_take_that_its_log_was_read() {
+    let device = Manual::new();
+    let domains = Domains::of(&[1]).unwrap();
+    let access = Access::new(Box::new(device.clone()), OWN, domains, Capabilities::NONE, CommandLogUse::Consume);
+    let look = || {
+        let mut told = Vec::new();
+        let read =
+            Place::default().run(&access, |held| log::read_once(&access, held, |finding| told.push(finding.clone())));
+        (told, read)
+    };
+    look().1.unwrap();
+    device.signs_for(STRANGER, ROOT);
+    device.make(ROOT, b"root", &["sign-ecdsa"]);
+    device.state().loses = Some("SET LOG INDEX");
+    let (told, read) = look();
+    assert!(matches!(&told[..], [Finding::ByAnother { key: ROOT, .. }]), "{told:?}");
+    assert!(matches!(read, Err(BackendError::Gone { .. })), "{read:?}");
+    look().1.unwrap();
+}
+
+#[test]
+fn nobody_reads_the_log_while_another_has_not_compared_it() {
+    let device = Manual::new();
+    let domains = Domains::of(&[1]).unwrap();
+    let access = Access::new(Box::new(device.clone()), OWN, domains, Capabilities::NONE, CommandLogUse::Consume);
+    device.make(KEY, b"epoch", &["sign-ecdsa"]);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let place = Place::default();
+                for _ in 0..50 {
+                    access.tally.sends(KEY);
+                    device.signs_for(OWN, KEY);
+                    access.tally.was_answered(KEY);
+                    let tell = |finding: &Finding| panic!("{finding}");
+                    place.run(&access, |held| log::read_once(&access, held, tell)).unwrap();
+                }
+            });
+        }
+    });
 }
 
 #[test]
@@ -160,6 +273,9 @@ fn entries_that_the_library_does_not_read_are_told_and_nothing_is_missed_because
     audit.tally.was_answered(KEY);
     let last = audit.log().entries.last().unwrap().number;
     assert_eq!(audit.compare(), [Finding::Unread { after: Some(last), entries: 2 }]);
+    audit.device.state().unread = 0;
+    audit.signs();
+    assert_eq!(audit.compare(), [], "nor later");
 }
 
 #[test]
@@ -168,7 +284,7 @@ fn every_finding_is_a_sentence_that_says_what_to_do() {
         Finding::ByAnother { key: KEY, authentication_key: STRANGER, entry: 17 },
         Finding::Unasked { key: KEY, logged: 2, sent: 1 },
         Finding::Missing { key: KEY, logged: 1, answered: 2 },
-        Finding::NotKept,
+        Finding::NotKept { key: KEY },
         Finding::Broken { entry: 17 },
         Finding::Overwritten { entries: 20 },
         Finding::Unread { after: Some(65_535), entries: 2 },

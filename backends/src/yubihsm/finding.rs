@@ -1,0 +1,106 @@
+//! What is not as it should be with a device's command log, told as far as it is certain and no further.
+
+use std::fmt;
+
+/// What is not as it should be with a command log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// A key of this signer signed for somebody else.
+    ByAnother { key: u16, authentication_key: u16, entry: u16 },
+    /// A key signed for this authentication key more often than this process asked.
+    Unasked { key: u16, logged: u64, sent: u64 },
+    /// The device gave signatures that its log does not have, though it has others of this key.
+    Missing { key: u16, logged: u64, answered: u64 },
+    /// It keeps no log of what this key signs.
+    NotKept { key: u16 },
+    /// An entry does not follow the one before.
+    Broken { entry: u16 },
+    /// Entries were overwritten before they were read.
+    Overwritten { entries: u16 },
+    /// Entries that the client library does not read.
+    Unread { after: Option<u16>, entries: usize },
+    /// Things that the device had no room to log.
+    NoRoom { boots: u16, authentications: u16 },
+    /// What it signed for this authentication key before this process read its log for the first time.
+    Before { signatures: u64 },
+}
+
+impl Finding {
+    /// Whether somebody has to look at it at once.
+    pub(super) fn is_alarming(&self) -> bool {
+        match self {
+            Self::ByAnother { .. } | Self::Unasked { .. } | Self::Missing { .. } | Self::Broken { .. } => true,
+            Self::NotKept { .. }
+            | Self::Overwritten { .. }
+            | Self::Unread { .. }
+            | Self::NoRoom { .. }
+            | Self::Before { .. } => false,
+        }
+    }
+
+    /// Whether it is found again at each look, until somebody does something about it. All others are told whenever they happen.
+    pub(super) fn is_standing(&self) -> bool {
+        match self {
+            Self::NotKept { .. } | Self::Unread { .. } => true,
+            Self::ByAnother { .. }
+            | Self::Unasked { .. }
+            | Self::Missing { .. }
+            | Self::Broken { .. }
+            | Self::Overwritten { .. }
+            | Self::NoRoom { .. }
+            | Self::Before { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByAnother { key, authentication_key, entry } => write!(
+                f,
+                "key {key:#06x} signed for authentication key {authentication_key:#06x} (entry {entry}), which is not this signer's; find out who that was: if it was \
+                 neither a ceremony nor another signer of yours, treat the CA key as stolen"
+            ),
+            Self::Unasked { key, logged, sent } => write!(
+                f,
+                "key {key:#06x} signed {logged} times for this signer's authentication key, and this process asked {sent} times; find out who else uses that: if it was \
+                 no other process of yours, and none that ended in the middle of a signature, treat the CA key as stolen"
+            ),
+            Self::Missing { key, logged, answered } => write!(
+                f,
+                "key {key:#06x} gave {answered} signatures, of which the device's log has {logged}: see whether somebody turned its log off (yubihsm-shell, get option \
+                 command-audit), and have the device examined if nobody did"
+            ),
+            Self::NotKept { key } => write!(
+                f,
+                "the device does not log what key {key:#06x} signs, so that this is not compared with what was asked for; turn it on with yubihsm-shell (put option \
+                 command-audit)"
+            ),
+            Self::Broken { entry } => write!(
+                f,
+                "entry {entry} of the device's command log does not follow the one before: the device was reset, or it is another one, or its log was changed; look at \
+                 it with yubihsm-shell (audit get)"
+            ),
+            Self::Overwritten { entries } => write!(
+                f,
+                "{entries} entries of the device's command log were overwritten before they were read; with force-audit, none is"
+            ),
+            Self::Unread { after, entries } => {
+                write!(f, "{entries} entries of the device's command log are not read by the client library, ")?;
+                match after {
+                    Some(after) => write!(f, "from {} on, ", after.wrapping_add(1))?,
+                    None => f.write_str("from the first on, ")?,
+                }
+                f.write_str("which is a command that it does not know; look at them with yubihsm-shell (audit get), and say that they are read (audit set)")
+            }
+            Self::NoRoom { boots, authentications } => write!(
+                f,
+                "the device had no room to log {boots} starts and {authentications} openings of sessions; its log is read too seldom"
+            ),
+            Self::Before { signatures } => write!(
+                f,
+                "the device's command log has {signatures} signatures for this signer's authentication key from before this start; `hallmark log reconcile` compares them"
+            ),
+        }
+    }
+}
