@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -16,7 +16,7 @@ use super::{
     least::{self, Found},
     tally::Tally,
 };
-use crate::{alarm::Alarm, config::CommandLogUse, error::BackendError};
+use crate::{alarm::Alarm, class::Failure, config::CommandLogUse, error::BackendError};
 
 /// A device, as the configuration names it.
 pub(super) struct Access {
@@ -29,6 +29,8 @@ pub(super) struct Access {
     pub(super) log_use: CommandLogUse,
     /// Held while a session is opened, so that sessions are opened one after another.
     opening: Mutex<()>,
+    /// The serial number of the device with which the first session was opened. Every later one is with the same.
+    first: OnceLock<String>,
     /// The password was refused: nobody tries again.
     refused: AtomicBool,
     pub(super) tally: Tally,
@@ -53,6 +55,7 @@ impl Access {
             accepted,
             log_use,
             opening: Mutex::default(),
+            first: OnceLock::new(),
             refused: AtomicBool::new(false),
             tally: Tally::new(key),
             reading: Mutex::default(),
@@ -68,19 +71,27 @@ impl Access {
         self.refused.load(Ordering::SeqCst)
     }
 
-    /// Opens a session, unless the password was refused before.
+    /// Opens a session, unless the password was refused before, and looks whether it is with the device that was there first.
     pub(super) fn session(&self) -> Result<Box<dyn Session>, BackendError> {
         let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if self.password_is_refused() {
             return Err(failed(Error::PasswordRefused { key: self.key }));
         }
-        self.way.open().map_err(|error| {
+        let mut session = self.way.open().map_err(|error| {
             if let Error::PasswordRefused { .. } = error {
                 self.refused.store(true, Ordering::SeqCst);
                 tracing::error!(%error, "no session is opened any more");
             }
             failed(error)
-        })
+        })?;
+        let (DeviceInfo { serial, .. }, _) = self.look(&mut Held::new(session.as_mut(), true))?;
+        let first = self.first.get_or_init(|| serial.clone());
+        if *first == serial {
+            return Ok(session);
+        }
+        let answer = format!("serial number {serial}, and it was {first} before");
+        let failure = Failure { call: DeviceInfo::COMMAND.to_owned(), answer };
+        Err(BackendError::ConnectorGone { place: self.place(), failure })
     }
 
     /// Looks at the authentication key, and at what the device is.
@@ -144,11 +155,11 @@ pub(super) fn in_session<T>(
     place: &mut Option<Box<dyn Session>>,
     work: impl FnOnce(&mut Held<'_>) -> Result<T, BackendError>,
 ) -> Result<T, BackendError> {
-    let session = match place.take().filter(|session| session.is_open()) {
-        Some(session) => session,
-        None => access.session()?,
+    let (session, is_new) = match place.take().filter(|session| session.is_open()) {
+        Some(session) => (session, false),
+        None => (access.session()?, true),
     };
-    let mut held = Held::new(place.insert(session).as_mut());
+    let mut held = Held::new(place.insert(session).as_mut(), is_new);
     let result = work(&mut held);
     if held.is_spoiled() {
         *place = None;

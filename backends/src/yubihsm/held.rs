@@ -8,12 +8,18 @@ use crate::error::BackendError;
 /// A session in use.
 pub(super) struct Held<'a> {
     session: &'a mut dyn Session,
+    is_new: bool,
     spoiled: bool,
 }
 
 impl<'a> Held<'a> {
-    pub(super) fn new(session: &'a mut dyn Session) -> Self {
-        Self { session, spoiled: false }
+    pub(super) fn new(session: &'a mut dyn Session, is_new: bool) -> Self {
+        Self { session, is_new, spoiled: false }
+    }
+
+    /// Whether nothing was done in it before.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// One command.

@@ -32,13 +32,13 @@ impl SessionSigner {
 
     fn attempt(&mut self, key: &OpenKey, signing: Signing<'_>, gate: &Gate<'_>) -> Result<Vec<u8>, SignError> {
         in_time(gate.deadline)?;
-        if self.session.as_ref().is_none_or(|session| !session.is_open()) {
-            self.compared.clear();
-        }
         let Self { access, session, compared } = self;
         let digest = key.public.digest();
         let id = key.reference.yubihsm_id().ok_or_else(|| BackendError::from(KeyReferenceError::OtherBackend))?;
         let signed = in_session(access, session, |held| {
+            if held.is_new() {
+                compared.clear();
+            }
             if compared.get(&digest) != Some(&key.opening) {
                 let found = keys::find(held, &key.reference, digest)?;
                 keys::check(&found, &key.reference, access.domains)?;

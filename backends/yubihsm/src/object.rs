@@ -203,6 +203,11 @@ pub struct DeviceInfo {
     pub algorithms: Vec<Algorithm>,
 }
 
+impl DeviceInfo {
+    /// The command that it is the answer to.
+    pub const COMMAND: &str = "GET DEVICE INFO";
+}
+
 impl From<device::Info> for DeviceInfo {
     fn from(info: device::Info) -> Self {
         let known = |algorithm: &Algorithm| !matches!(algorithm, Algorithm::Other(_));

@@ -165,7 +165,7 @@ impl Session for Opened {
     }
 
     fn device(&mut self) -> Result<DeviceInfo, Error> {
-        self.run("GET DEVICE INFO", Client::device_info).map(Into::into)
+        self.run(DeviceInfo::COMMAND, Client::device_info).map(Into::into)
     }
 
     fn authentication_key(&mut self, id: u16) -> Result<Object, Error> {

@@ -103,6 +103,37 @@ fn sessions_that_ended_are_opened_anew_and_the_key_is_compared_again() {
 }
 
 #[test]
+fn another_device_with_the_same_password_is_not_spoken_to() {
+    let device = Manual::new();
+    let keyring = device.open(1, CommandLogUse::Off, Patience::default()).unwrap();
+    let key = guarded::key(&keyring, "issuer");
+    let first = std::mem::replace(&mut device.state().serial, "0099999999");
+    device.restart();
+    let error = keyring.health().unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Gone);
+    insta::assert_snapshot!(error.to_string());
+    assert!(sign(&keyring, &key, Duration::from_millis(100)).is_err());
+    device.state().serial = first;
+    keyring.health().unwrap();
+    again(|| sign(&keyring, &key, AMPLE).is_ok());
+}
+
+#[test]
+fn an_authentication_key_that_was_given_more_meanwhile_opens_no_further_session() {
+    let device = Manual::new();
+    let keyring = device.open(1, CommandLogUse::Off, Patience::default()).unwrap();
+    let before = device.state().authentication.clone();
+    let more = before.capabilities.and(hallmark_yubihsm::Capabilities::named("export-wrapped").unwrap());
+    device.state().authentication.capabilities = more;
+    keyring.health().unwrap();
+    device.idle();
+    let error = keyring.health().unwrap_err();
+    assert!(error.to_string().contains("can do more than it needs to: export-wrapped"), "{error}");
+    device.state().authentication = before;
+    keyring.health().unwrap();
+}
+
+#[test]
 fn a_signature_whose_answer_was_lost_is_asked_for_again_when_the_log_says_so() {
     let device = Manual::new();
     let keyring = device.open(1, CommandLogUse::Off, Patience::default()).unwrap();
