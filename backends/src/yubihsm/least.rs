@@ -55,12 +55,6 @@ pub(super) fn check(key: &Object, domains: Domains, accepted: Capabilities) -> R
         let detail = format!("authentication key {:#06x} {detail}", key.id);
         Err(BackendError::Configuration { detail })
     };
-    if !key.domains.has(domains) {
-        return wrong(format!(
-            "is in the domains {}, and `domains` has {domains}; name those that it has",
-            key.domains
-        ));
-    }
     let uses = key.capabilities.bits() & key.delegated.bits() & USES.bits();
     if !found.missing.is_empty() || uses == 0 {
         let what = if uses == 0 {
@@ -86,6 +80,12 @@ pub(super) fn check(key: &Object, domains: Domains, accepted: Capabilities) -> R
             sentences.join(", and ")
         ));
     }
+    if key.domains != domains {
+        return wrong(format!(
+            "is in the domains {}, and `domains` has {domains}; name those that it has, or put one that is in no others",
+            key.domains
+        ));
+    }
     Ok(found)
 }
 
@@ -104,7 +104,7 @@ mod tests {
     fn told(key: &Object, accepted: &[&str]) -> String {
         let accepted = accepted.iter().map(|name| Capabilities::named(name).unwrap());
         let accepted = accepted.fold(Capabilities::NONE, Capabilities::and);
-        match check(key, Domains::of(&[1]).unwrap(), accepted) {
+        match check(key, Domains::of(&[1, 2]).unwrap(), accepted) {
             Ok(found) => format!("taken, accepted: {}", found.accepted),
             Err(error) => error.to_string(),
         }
@@ -117,6 +117,7 @@ mod tests {
         let ecdsa = Capabilities::SIGN_ECDSA;
         let wide = Capabilities::from_bits(u64::MAX);
         let other_domain = Object { domains: Domains::of(&[5]).unwrap(), ..key(enough, ecdsa) };
+        let one_more = Object { domains: Domains::of(&[1, 2, 5]).unwrap(), ..key(enough, ecdsa) };
         let sentences = [
             told(&key(enough, ecdsa), &[]),
             told(&key(NEEDED.and(USES).and(WELCOME), USES), &[]),
@@ -128,6 +129,7 @@ mod tests {
             told(&key(enough, Capabilities::NONE), &[]),
             told(&key(wide, wide), &["reset-device", "capability-63"]),
             told(&other_domain, &[]),
+            told(&one_more, &[]),
         ];
         insta::assert_snapshot!(sentences.join("\n"));
     }

@@ -142,7 +142,8 @@ fn the_number_says_which_keys_are_never_deleted_from_here() {
 #[test]
 fn an_authentication_key_that_can_do_more_is_refused_unless_each_thing_is_named() {
     let device = Device::new();
-    let factory = || config(&device, FACTORY_KEY, FACTORY_PASSWORD);
+    let domains: Vec<_> = (1..=16).collect();
+    let factory = || YubiHsmConfig { domains: domains.clone(), ..config(&device, FACTORY_KEY, FACTORY_PASSWORD) };
     let error = open(factory()).unwrap_err();
     let sentence = error.to_string();
     assert!(matches!(error, BackendError::Configuration { .. }), "{sentence}");
