@@ -144,6 +144,15 @@ pub fn probe(place: &Place) -> Result<(), Error> {
     TcpStream::connect_timeout(&address, CONNECT_TIME_MAX).map(drop).map_err(gone)
 }
 
+/// Whether a connection is done with. One over which the device gave an answer, such as that it has no session left, goes on: to look for the device
+/// anew resets it, and ends all sessions that others have over it.
+fn ends_the_connection(error: &Error) -> bool {
+    match error {
+        Error::Device { .. } | Error::PasswordRefused { .. } | Error::Unsupported { .. } => false,
+        Error::Gone { .. } | Error::SessionLost { .. } | Error::Panicked { .. } => true,
+    }
+}
+
 impl Way for Connector {
     fn open(&self) -> Result<Box<dyn Session>, Error> {
         let connection = self.connection()?;
@@ -155,7 +164,7 @@ impl Way for Connector {
             Err(error) if *error.kind() == client::ErrorKind::AuthenticationError => Ok(None),
             opened => opened.map(Some),
         });
-        if opened.is_err() {
+        if opened.as_ref().is_err_and(ends_the_connection) {
             *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         match opened? {
@@ -178,6 +187,7 @@ impl fmt::Debug for Connector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::DeviceCode;
 
     #[test]
     fn a_place_is_read_as_it_is_written() {
@@ -210,6 +220,14 @@ mod tests {
             assert_eq!(text.parse::<Place>(), Err(PlaceError::Form), "{text}");
         }
         assert_eq!("https://127.0.0.1:12345".parse::<Place>(), Err(PlaceError::Tls));
+    }
+
+    #[test]
+    fn a_connection_goes_on_while_the_device_answers() {
+        let full = Error::Device { command: OPEN, code: DeviceCode::SessionsFull };
+        let gone = Error::Gone { command: OPEN, place: "usb".to_owned(), detail: "no device".to_owned() };
+        assert!(!ends_the_connection(&full) && !ends_the_connection(&Error::PasswordRefused { key: 2 }));
+        assert!(ends_the_connection(&gone) && ends_the_connection(&Error::Panicked { command: OPEN }));
     }
 
     #[test]
