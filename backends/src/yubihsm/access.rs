@@ -31,7 +31,7 @@ pub(super) struct Access {
     opening: Mutex<()>,
     /// The serial number of the device with which the first session was opened. Every later one is with the same.
     first: OnceLock<String>,
-    /// The password was refused: nobody tries again.
+    /// The password was refused before it ever let somebody in: nobody tries again.
     refused: AtomicBool,
     pub(super) tally: Tally,
     /// Held while the command log is read and compared.
@@ -79,6 +79,11 @@ impl Access {
         }
         let mut session = self.way.open().map_err(|error| {
             if let Error::PasswordRefused { .. } = error {
+                if self.first.get().is_some() {
+                    // Whoever is in between can say so, too, and shall not end this for good.
+                    let answer = "that the password is wrong, with which it opened sessions before".to_owned();
+                    return BackendError::Gone { failure: Failure { call: "CREATE SESSION".to_owned(), answer } };
+                }
                 self.refused.store(true, Ordering::SeqCst);
                 tracing::error!(%error, "no session is opened any more");
             }

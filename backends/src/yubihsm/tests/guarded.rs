@@ -8,7 +8,10 @@ use hallmark_test_yubihsm::{
 };
 use hallmark_yubihsm::{Capabilities, Domains, Origin};
 
-use super::super::manual::Manual;
+use super::super::{
+    access::Access,
+    manual::{Manual, OWN},
+};
 use crate::{
     BackendConfig, BackendError, CommandLogUse, ErrorClass, KeyLabel, KeyPurpose, KeyRequest, Keyring, NewKey,
     SoftwareKeys, Wrappers, YubiHsmConfig, patience::Patience,
@@ -244,16 +247,27 @@ fn a_password_is_tried_once_and_never_again() {
     assert_eq!(device.connections(), 2);
 
     let device = Manual::new();
-    let keyring = device.open(2, CommandLogUse::Off, Patience::default()).unwrap();
+    device.state().password_is_right = false;
+    let domains = Domains::of(&[1]).unwrap();
+    let access = Access::new(Box::new(device.clone()), OWN, domains, Capabilities::NONE, CommandLogUse::Off);
+    for _ in 0..5 {
+        assert!(matches!(access.session(), Err(BackendError::WrongPin { .. })));
+    }
+    assert!(access.password_is_refused());
+    assert_eq!(device.state().opened, 1);
+}
+
+#[test]
+fn a_password_that_let_somebody_in_before_is_not_given_up_because_somebody_says_that_it_is_wrong() {
+    let (device, keyring) = manual();
     device.state().password_is_right = false;
     device.restart();
-    let before = device.state().opened;
-    for _ in 0..5 {
-        assert!(matches!(keyring.health(), Err(BackendError::WrongPin { .. })));
-        assert!(matches!(keyring.list(), Err(BackendError::WrongPin { .. })));
-    }
-    assert!(keyring.pin_is_refused());
-    assert_eq!(device.state().opened, before + 1);
+    let error = keyring.health().unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Gone);
+    insta::assert_snapshot!(error.to_string());
+    assert!(!keyring.pin_is_refused());
+    device.state().password_is_right = true;
+    keyring.health().unwrap();
 }
 
 #[test]
