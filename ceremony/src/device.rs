@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::{
+    attested,
     digest::sha256,
     error::CeremonyError,
     facts::Fact,
@@ -289,9 +290,11 @@ impl Device {
     pub(crate) fn attestation(
         &self,
         reference: &KeyReference,
-        expected: SpkiDigest,
+        key: &PublicKey,
     ) -> Result<(String, Vec<String>), CeremonyError> {
-        let certificates = self.keyring.attest(reference, expected)?;
+        let certificates = self.keyring.attest(reference, key.digest())?;
+        attested::check(key, &certificates)
+            .map_err(|why| CeremonyError::Wrong { what: "attestation", sentence: why.to_owned() })?;
         let digests: Vec<_> = certificates.iter().map(|der| hex(&sha256(der))).collect();
         let said = if digests.is_empty() { UNATTESTED.to_owned() } else { digests.join(" ") };
         Ok((said, certificates.iter().map(|der| STANDARD.encode(der)).collect()))

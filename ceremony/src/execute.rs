@@ -250,7 +250,7 @@ async fn transcript(
     run.begin("transcript", Some(open)).await?;
     let ceremony = run.ceremony;
     let (attestation, attestation_certificates) = match (&key, &open.device) {
-        (Some((reference, public)), Some(device)) => device.attestation(reference, public.digest())?,
+        (Some((reference, public)), Some(device)) => device.attestation(reference, public)?,
         (None, _) | (_, None) => (UNATTESTED.to_owned(), Vec::new()),
     };
     let transcript = Transcript {

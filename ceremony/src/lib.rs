@@ -8,6 +8,7 @@
 //! device signs what was committed (`order.rs`, held by types). This crate must never write over a file or a key, try a PIN twice, let a
 //! secret into the transcript, the log or a message, or touch the device before the file, the policy and the rehearsal are found to be good.
 
+mod attested;
 mod backup;
 mod book;
 mod canonical;
