@@ -128,8 +128,8 @@ pub enum BackendError {
     },
     /// The device does nothing that is logged until its command log is read.
     #[error(
-        "the device's command log is full ({failure}), and it does nothing until that is read: set `command-log = \"consume\"`, or read it with \
-         yubihsm-shell (audit get, audit set)"
+        "the device's command log is full ({failure}), and it does nothing until that is read: `command-log = \"consume\"` has this signer do so, \
+         which may take a moment; otherwise read it with yubihsm-shell (audit get, audit set)"
     )]
     LogFull {
         /// The command and its answer.
