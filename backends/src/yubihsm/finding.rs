@@ -68,8 +68,8 @@ impl fmt::Display for Finding {
             ),
             Self::Missing { key, logged, answered } => write!(
                 f,
-                "key {key:#06x} gave {answered} signatures, of which the device's log has {logged}: see whether somebody turned its log off (yubihsm-shell, get option \
-                 command-audit), and have the device examined if nobody did"
+                "key {key:#06x} gave {answered} signatures, of which the device's log has {logged}: find out whether somebody turned its log off or said that \
+                 it was read (yubihsm-shell, put option command-audit or audit set), and have the device examined if nobody did"
             ),
             Self::NotKept { key } => write!(
                 f,
