@@ -1,7 +1,16 @@
 //! What a device says of a key in certificates of its own, and whether they belong together.
 
-use hallmark_policy::key::{PublicKey, SignatureAlgorithm};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hallmark_policy::{
+    hex,
+    key::{PublicKey, SignatureAlgorithm},
+};
 use rasn_pkix::Certificate;
+
+use crate::digest::sha256;
+
+/// What is said of a key for which no device vouches.
+pub(crate) const UNATTESTED: &str = "unattested";
 
 /// Holds a device's certificates against the key that they are about: the first has this key, and the second has the key that signed the first. Whether
 /// the second is a device's of that maker, those verify who read the transcript.
@@ -9,23 +18,49 @@ use rasn_pkix::Certificate;
 /// # Errors
 /// Why they do not hold.
 pub(crate) fn check(key: &PublicKey, certificates: &[Vec<u8>]) -> Result<(), &'static str> {
-    let [own, device, ..] = certificates else {
-        return if certificates.is_empty() { Ok(()) } else { Err("the device gave one certificate and not its own") };
-    };
-    let (own, device) = (read(own)?, read(device)?);
+    if certificates.is_empty() {
+        return Ok(());
+    }
+    let own = linked(certificates)?;
     // Not the algorithm's parameters, which a device may write in its own way.
     let attested = &own.tbs_certificate.subject_public_key_info.subject_public_key;
-    if attested.clone().into_vec() != key.raw() {
-        return Err("the certificate that the device made is over another key; have the device examined");
+    if attested.clone().into_vec() == key.raw() {
+        return Ok(());
     }
+    Err("the certificate that the device made is over another key; have the device examined")
+}
+
+/// What a transcript says of certificates: SHA-256 of each, or that there are none.
+pub(crate) fn said(certificates: &[Vec<u8>]) -> String {
+    let digests: Vec<_> = certificates.iter().map(|der| hex(&sha256(der))).collect();
+    if digests.is_empty() { UNATTESTED.to_owned() } else { digests.join(" ") }
+}
+
+/// Holds what a transcript says of certificates against those in it (DER in base64), and these against each other.
+///
+/// # Errors
+/// Why they do not hold.
+pub(crate) fn recorded(attestation: &str, certificates: &[String]) -> Result<(), &'static str> {
+    let decoded: Result<Vec<_>, _> = certificates.iter().map(|text| STANDARD.decode(text)).collect();
+    let decoded = decoded.map_err(|_| "the device's certificates in it are not in base64")?;
+    if said(&decoded) != attestation {
+        return Err("the device's certificates in it are others than those of its `attestation`");
+    }
+    if decoded.is_empty() { Ok(()) } else { linked(&decoded).map(drop) }
+}
+
+/// The first, if the key of the second signed it.
+fn linked(certificates: &[Vec<u8>]) -> Result<Certificate, &'static str> {
+    let [own, device] = certificates else { return Err("the device gave other than two certificates") };
+    let (own, device) = (read(own)?, read(device)?);
     let spki = rasn::der::encode(&device.tbs_certificate.subject_public_key_info).map_err(|_| NONE)?;
     let issuer = PublicKey::parse(&spki)
         .map_err(|_| "the key of the device's own certificate is of no kind that is known here")?;
     let to_be_signed = rasn::der::encode(&own.tbs_certificate).map_err(|_| NONE)?;
-    let signature = own.signature_value.into_vec();
+    let signature = own.signature_value.clone().into_vec();
     let verifies = |algorithm| issuer.verifies(algorithm, &to_be_signed, &signature);
     if SignatureAlgorithm::ALL.into_iter().any(verifies) {
-        return Ok(());
+        return Ok(own);
     }
     Err(
         "the certificate that the device made is not signed by the key of the device's own one; have the device examined",
@@ -42,8 +77,6 @@ fn read(der: &[u8]) -> Result<Certificate, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-
     use super::*;
 
     // As `openssl x509 -req -CA DEVICE` and `openssl req -x509` write them: no hardware here gave any.
@@ -82,6 +115,23 @@ mod tests {
     fn certificates_hold_if_the_first_has_the_key_and_the_second_signed_it() {
         assert_eq!(told(&[der(OWN), der(DEVICE)]), "they hold");
         assert_eq!(told(&[]), "they hold", "nobody vouches");
+    }
+
+    #[test]
+    fn a_transcript_has_the_certificates_that_it_says() {
+        let both = [OWN.to_owned(), DEVICE.to_owned()];
+        let attestation = said(&[der(OWN), der(DEVICE)]);
+        assert_eq!(recorded(&attestation, &both), Ok(()));
+        assert_eq!(recorded(UNATTESTED, &[]), Ok(()));
+        let sentences = [
+            recorded(&attestation, &[]),
+            recorded(UNATTESTED, &both),
+            recorded(&attestation, &[DEVICE.to_owned(), OWN.to_owned()]),
+            recorded(&said(&[der(OWN), der(ITSELF)]), &[OWN.to_owned(), ITSELF.to_owned()]),
+            recorded(&attestation, &["no base64".to_owned()]),
+        ]
+        .map(|told| told.unwrap_err());
+        insta::assert_snapshot!(sentences.join("\n"));
     }
 
     #[test]

@@ -8,16 +8,12 @@ use hallmark_backends::{
     KeyRequest, Keyring, NewKey, PinState, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapAbility,
     WrapValue, look_for_connector, make_trusted_wrap_key, survey, yubihsm_guards,
 };
-use hallmark_policy::{
-    hex,
-    key::{KeyKind, PublicKey, SpkiDigest},
-};
+use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::{
     attested,
-    digest::sha256,
     error::CeremonyError,
     facts::Fact,
     file::YubiHsmPlace,
@@ -26,9 +22,6 @@ use crate::{
     people::People,
     quorum::{QuorumRecord, Secret, Share, ShareError},
 };
-
-/// What is said of a key for which no device vouches.
-pub(crate) const UNATTESTED: &str = "unattested";
 
 /// What says which keys may wrap a key.
 const WRAP_WITH_TRUSTED: &str = "CKA_WRAP_WITH_TRUSTED";
@@ -203,7 +196,7 @@ impl Device {
 
     /// Who is to vouch for keys: a YubiHSM is asked for certificates over each.
     pub(crate) fn vouches(&self) -> &'static str {
-        if self.foretells || self.description.kind == YUBIHSM { "asked of the device" } else { UNATTESTED }
+        if self.foretells || self.description.kind == YUBIHSM { "asked of the device" } else { attested::UNATTESTED }
     }
 
     /// Logs out, has the security officer make a trusted wrap key, and logs in again.
@@ -295,9 +288,7 @@ impl Device {
         let certificates = self.keyring.attest(reference, key.digest())?;
         attested::check(key, &certificates)
             .map_err(|why| CeremonyError::Wrong { what: "attestation", sentence: why.to_owned() })?;
-        let digests: Vec<_> = certificates.iter().map(|der| hex(&sha256(der))).collect();
-        let said = if digests.is_empty() { UNATTESTED.to_owned() } else { digests.join(" ") };
-        Ok((said, certificates.iter().map(|der| STANDARD.encode(der)).collect()))
+        Ok((attested::said(&certificates), certificates.iter().map(|der| STANDARD.encode(der)).collect()))
     }
 
     /// What guards a key, as facts. What the file says need not hold differs from the rehearsal's stand-in.

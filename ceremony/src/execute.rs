@@ -20,9 +20,10 @@ use hallmark_policy::{content::Serial, hex, key::PublicKey, time::UnixTime};
 use zeroize::Zeroizing;
 
 use crate::{
+    attested::UNATTESTED,
     book::Book,
     check::{self, Checked},
-    device::{self, Device, UNATTESTED},
+    device::{self, Device},
     digest::{aloud, sha256},
     error::CeremonyError,
     facts::{Done, Fact},

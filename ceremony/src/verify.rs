@@ -15,6 +15,7 @@ use hallmark_policy::hex;
 use hallmark_tlog::note::VerifierKey;
 
 use crate::{
+    attested,
     digest::sha256,
     error::CeremonyError,
     meaning::Ceremony,
@@ -75,6 +76,7 @@ pub fn verify(transcript: &Path, log: &Path, key: &VerifierKey, files: &Path) ->
     for artefact in &read.artefacts {
         self::artefact(artefact, &log, end, files, &mut verdict);
     }
+    attested(&read, &mut verdict);
     witnesses::confirmed(&read, &log, &mut verdict);
     witnesses::signed(&read, &bytes, transcript, &mut verdict);
     Ok(verdict)
@@ -130,6 +132,18 @@ fn rehearsed(read: &Transcript, log: &[Vec<u8>], end: usize, file_sha256: &str, 
         "the log says that it began with this file and this rehearsal",
         "the log does not say that it began with this file and this rehearsal",
     );
+}
+
+/// The certificates of a device are those that the transcript says, and belong together.
+fn attested(read: &Transcript, verdict: &mut Verdict) {
+    let Transcript { attestation, attestation_certificates: certificates, .. } = read;
+    match attested::recorded(attestation, certificates) {
+        Ok(()) if certificates.is_empty() => {}
+        Ok(()) => verdict.holds.push(
+            "the device's certificates are those of its `attestation`, and the second has the key that signed the first; verify that one against its maker's".to_owned(),
+        ),
+        Err(why) => verdict.broken.push(why.to_owned()),
+    }
 }
 
 /// A file is as it was written, and what was signed in it was decided before.
