@@ -130,6 +130,11 @@ pub(crate) fn now() -> UnixMillis {
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// The same, in seconds.
+pub(crate) fn clock() -> UnixTime {
+    UnixTime::from_secs(now().0.div_euclid(1_000))
+}
+
 fn private() -> Result<Private, CeremonyError> {
     let nothing: [&str; 0] = [];
     Private::new(nothing).map_err(|error: NotPrivate| CeremonyError::Defect { sentence: error.to_string() })

@@ -126,7 +126,7 @@ pub(crate) fn papers(ceremony: &Ceremony) -> Result<Checked, CeremonyError> {
         Task::Destroy(_) | Task::LogKey(_) | Task::Quorum(_) | Task::WrapKey(_) | Task::Backup(_) => {}
     }
     quorum_of(ceremony)?;
-    let now = moment(ceremony, UnixTime::from_secs(book::now().0.div_euclid(1_000)));
+    let now = moment(ceremony, book::clock());
     let stand_in = match (&ceremony.task, checked.kind) {
         (Task::Root(_), Some(kind)) => Some(stand_in(kind)?),
         _ => None,
@@ -168,6 +168,7 @@ pub(crate) fn around(ceremony: &Ceremony, checked: &Checked) -> Result<Option<Su
     let Some(place) = &ceremony.device else { return Ok(None) };
     let survey = device::look(place)?;
     device::is_able(&survey, &ceremony.task, checked.kind())?;
+    device::is_in_time(&survey, book::clock())?;
     if let (Some(label), None) = (ceremony.task.label(), &begun)
         && survey.labels.iter().any(|found| found == label.as_str())
     {
@@ -282,7 +283,7 @@ fn read_root(checked: &mut Checked, path: &Path) -> Result<(), CeremonyError> {
 pub(crate) fn root_of(path: &Path, authority: &Authority) -> Result<Root, CeremonyError> {
     let der = output::read_pem(path, CERTIFICATE, "certificate in PEM")?;
     // A CRL or an intermediate may be signed by a root that begins later than now in no case.
-    let now = UnixTime::from_secs(book::now().0.div_euclid(1_000));
+    let now = book::clock();
     let (_, root) = offline::root(&authority.root, &der, now).map_err(|reasons| unfit(path, reasons))?;
     Ok(root)
 }

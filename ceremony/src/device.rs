@@ -8,7 +8,10 @@ use hallmark_backends::{
     KeyRequest, Keyring, NewKey, PinState, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapAbility,
     WrapValue, look_for_connector, make_trusted_wrap_key, survey, yubihsm_guards,
 };
-use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
+use hallmark_policy::{
+    key::{KeyKind, PublicKey, SpkiDigest},
+    time::{Span, UnixTime},
+};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -25,6 +28,9 @@ use crate::{
 
 /// What says which keys may wrap a key.
 const WRAP_WITH_TRUSTED: &str = "CKA_WRAP_WITH_TRUSTED";
+
+/// How far the token's clock may be from the machine's.
+pub(crate) const CLOCK_APART_MAX: Span = Span::from_secs(60);
 
 /// How many shares may be mistyped, all together.
 const MISTYPED_MAX: usize = 10;
@@ -116,6 +122,16 @@ fn look_at_yubihsm(yubihsm: &YubiHsmPlace, place: &DevicePlace) -> Result<Survey
         clock: None,
         labels: Vec::new(),
     })
+}
+
+/// Whether the token's clock, if it has one, agrees with the machine's, by which everything is dated.
+pub(crate) fn is_in_time(found: &Survey, now: UnixTime) -> Result<(), CeremonyError> {
+    match found.clock {
+        Some(clock) if clock.secs().abs_diff(now.secs()) > CLOCK_APART_MAX.secs() => {
+            Err(CeremonyError::ClockApart { device: clock, machine: now })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Whether the token can do what the task wants.

@@ -23,12 +23,15 @@ use hallmark_policy::{
 };
 use serde::Serialize;
 
-use crate::{book, error::CeremonyError, output, verify::to_be_signed};
+use crate::{
+    book,
+    device::{self, CLOCK_APART_MAX},
+    error::CeremonyError,
+    output,
+    verify::to_be_signed,
+};
 
 pub use configured::Subject;
-
-/// How far the token's clock may be from the machine's.
-const CLOCK_APART_MAX: Span = Span::from_secs(60);
 
 /// Certificates that end sooner are to be looked at, and those that end sooner still are bad.
 const ENDS_SOON: Span = Span::from_days(60);
@@ -308,23 +311,17 @@ fn sessions(place: &configured::Device, found: &Survey, findings: &mut Vec<Findi
         Some(most) => Finding::good("sessions", format!("the token gives {most}, {wanted} are wanted{open}")),
         None => Finding::good("sessions", format!("the token names no bound, {wanted} are wanted{open}")),
     });
-    if let Some(clock) = found.clock {
-        let now = now();
-        let apart = clock.secs().abs_diff(now.secs());
-        findings.push(match apart > CLOCK_APART_MAX.secs() {
-            true => Finding::look(
-                "clock",
-                format!("the token's clock says {clock}, the machine's {now}"),
-                "set whichever is wrong",
-            ),
-            false => Finding::good("clock", "the token's clock agrees with the machine's"),
+    if found.clock.is_some() {
+        findings.push(match device::is_in_time(found, book::clock()) {
+            Err(error) => Finding::look("clock", error.to_string(), &error.hint()),
+            Ok(()) => Finding::good("clock", "the token's clock agrees with the machine's"),
         });
     }
 }
 
 /// The machine's clock: nothing that was written may lie ahead of it.
 fn clock(subject: &Subject, findings: &mut Vec<Finding>) {
-    let now = now();
+    let now = book::clock();
     let written = |path: &PathBuf| {
         let at = std::fs::metadata(path.join("checkpoint")).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
         i64::try_from(at.as_secs()).ok().map(UnixTime::from_secs)
@@ -378,7 +375,7 @@ fn certificate(path: &Path, findings: &mut Vec<Finding>) {
         findings.push(Finding::bad("certificate", format!("`{name}` holds no certificate that reads"), hint));
         return;
     };
-    let now = now();
+    let now = book::clock();
     let sentence = format!("`{name}` is valid until {not_after}");
     findings.push(match now {
         _ if not_before > now => {
@@ -389,8 +386,4 @@ fn certificate(path: &Path, findings: &mut Vec<Finding>) {
         _ if not_after < now.after(ENDS_SOON) => Finding::look("certificate", sentence, "plan its replacement"),
         _ => Finding::good("certificate", sentence),
     });
-}
-
-fn now() -> UnixTime {
-    UnixTime::from_secs(book::now().0.div_euclid(1_000))
 }

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use hallmark_backends::{BackendError, Exception};
 use hallmark_ledger::{LedgerError, OpenError};
-use hallmark_policy::{Reason, profile::Mistake};
+use hallmark_policy::{Reason, profile::Mistake, time::UnixTime};
 
 use crate::quorum::ShareError;
 
@@ -85,6 +85,14 @@ pub enum CeremonyError {
     Incapable {
         /// Why.
         sentence: String,
+    },
+    /// Its clock, or the machine's, is wrong.
+    #[error("the token's clock shows {device}, and the machine's {machine}")]
+    ClockApart {
+        /// What the device tells.
+        device: UnixTime,
+        /// What the machine does.
+        machine: UnixTime,
     },
     /// The label is taken.
     #[error("the token has an object called `{label}` already")]
@@ -261,6 +269,7 @@ impl CeremonyError {
             Self::Device(error) => return device_hint(error),
             Self::OtherDevice { .. } => "connect the device that the file describes, or have the file reviewed again",
             Self::Incapable { .. } => "use a device that can, or another kind of key in the policy",
+            Self::ClockApart { .. } => "set whichever is wrong: what is made is dated by the machine's",
             Self::LabelTaken { .. } => "choose another label: no key is ever overwritten",
             Self::NoPin { .. } => "name a `pin-file` in [device], or run it in a terminal",
             Self::Share(_) => "compare it with what is on paper, word by word; nothing was tried with it",
@@ -348,6 +357,10 @@ mod tests {
             BackendError::SoftwareNotAdmitted.into(),
             CeremonyError::OtherDevice { what: "firmware version", found: "2.6".to_owned(), wanted: "2.5".to_owned() },
             CeremonyError::Incapable { sentence: "it makes no keys of kind ed25519".to_owned() },
+            CeremonyError::ClockApart {
+                device: UnixTime::from_secs(1_800_000_000),
+                machine: UnixTime::from_secs(1_800_000_090),
+            },
             CeremonyError::LabelTaken { label: "mesh-root".to_owned() },
             CeremonyError::NoPin { sentence: sentence.clone() },
             ShareError::Misread.into(),

@@ -62,6 +62,7 @@ pub(crate) fn exit(error: &CeremonyError) -> Exit {
         | CeremonyError::Refused { .. }
         | CeremonyError::OtherDevice { .. }
         | CeremonyError::Incapable { .. }
+        | CeremonyError::ClockApart { .. }
         | CeremonyError::LabelTaken { .. }
         | CeremonyError::NoRoot { .. }
         | CeremonyError::RootExists { .. }

@@ -33,13 +33,16 @@ pub const MODULE_VARIABLE: &str = "HALLMARK_FAULTY_MODULE";
 pub const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// Tells a control file from any other; changes with the form of [`Board`].
-const FORM: u64 = 0x6861_6c6c_6d61_0003;
+const FORM: u64 = 0x6861_6c6c_6d61_0004;
 
 /// Most bytes of the path of the module behind.
 const PATH_BYTES_MAX: usize = 4_096;
 
 /// Most bytes of a label.
 const LABEL_BYTES_MAX: usize = 64;
+
+/// Bytes of CK_TOKEN_INFO: utcTime.
+pub(crate) const CLOCK_BYTES: usize = 16;
 
 /// Most faults in the life of a device; their places are not used again, so that what they met can be read later.
 const FAULTS_MAX: usize = 1_024;
@@ -67,6 +70,8 @@ pub(crate) struct Board {
     pub(crate) pin_attempts_max: AtomicU64,
     pub(crate) pin_attempts: AtomicU64,
     pub(crate) logins: AtomicU64,
+    /// What the token says that its own clock shows; empty if it has none.
+    pub(crate) clock: Text<CLOCK_BYTES>,
     pub(crate) latency_nanos: AtomicU64,
     pub(crate) parallel: AtomicU64,
     /// How often hanging calls were released; who hangs waits for it to change.

@@ -145,6 +145,14 @@ impl Device {
         self.board.pin_attempts.store(attempts, SeqCst);
     }
 
+    /// The token has a clock of its own, which shows this: `YYYYMMDDhhmmss00` (CK_TOKEN_INFO: utcTime). Without a text it has none.
+    ///
+    /// # Panics
+    /// If it is longer.
+    pub fn shows_time(&self, time: &str) {
+        self.board.clock.store(time.as_bytes()).expect("16 characters");
+    }
+
     /// Each signature takes so long, and so many are made at a time. A latency of zero ends it.
     pub fn pace(&self, latency: Duration, parallel: u64) {
         assert!(parallel > 0, "a device that signs nothing hangs");

@@ -5,9 +5,11 @@ use std::{
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use hallmark_faulty::Device;
+use hallmark_policy::time::UnixTime;
 use hallmark_test_token::{MODULE, PIN, Token};
 use hallmark_tests::{daemon::program, example_policy, tools::pem};
 use tempfile::TempDir;
@@ -206,6 +208,13 @@ impl Hall {
 }
 
 /// `[task.root]` of an authority.
+/// What a token's clock shows that runs so many seconds ahead.
+pub(crate) fn utc_time(ahead: i64) -> String {
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let text = UnixTime::from_secs(now + ahead).to_string();
+    text.chars().filter(char::is_ascii_digit).chain("00".chars()).collect()
+}
+
 pub(crate) fn root_task(authority: &str) -> String {
     format!("[task.root]\nlabel = \"{authority}-root\"\ncertificate = \"out/{authority}.pem\"\n")
 }

@@ -3,7 +3,7 @@
 use hallmark_faulty::{Effect, Function, When, cryptoki_sys};
 use hallmark_tests::daemon::Laboratory;
 
-use crate::hall::{Came, Hall, policy, root_task};
+use crate::hall::{Came, Hall, policy, root_task, utc_time};
 
 fn doctor(hall: &Hall, arguments: &[&str]) -> Came {
     let output = hall.hallmark().arg("doctor").args(arguments).output().unwrap();
@@ -72,6 +72,12 @@ fn what_does_not_answer_or_does_not_fit_is_told_with_what_to_do() {
     hall.device.fault(Function::GetMechanismInfo, When::Always, Effect::Refuse(cryptoki_sys::CKR_MECHANISM_INVALID));
     bad("bad: mechanisms: the policy wants keys of ecdsa-p256, which the token does not make");
     hall.device.mend();
+    for (ahead, said) in [(600, "look: clock: the token's clock shows "), (0, "good: clock: the token's clock agrees")]
+    {
+        hall.device.shows_time(&utc_time(ahead));
+        let came = doctor(&hall, &[&file]);
+        assert!(came.code == 0 && came.stderr.contains(said), "{said}\nis not in\n{}", came.stderr);
+    }
     hall.write("policy.toml", &policy().replacen("key = ", "kye = ", 1));
     bad("bad: policy: ");
     hall.write("policy.toml", &policy());

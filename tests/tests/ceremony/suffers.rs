@@ -9,7 +9,7 @@ use std::{
 use hallmark_faulty::{Effect, Function, When, cryptoki_sys};
 use hallmark_test_token::PIN;
 
-use crate::hall::{Hall, WITNESSES, await_words, root_task};
+use crate::hall::{Hall, WITNESSES, await_words, root_task, utc_time};
 
 fn goes_on(hall: &Hall, file: &str) {
     hall.device.mend();
@@ -71,6 +71,21 @@ fn a_wrong_pin_is_tried_once_and_one_that_is_nearly_locked_not_at_all() {
     assert!(hall.keys().is_empty());
     hall.device.lock_pin_after(None);
     hall.write("pin", PIN);
+    goes_on(&hall, &file);
+}
+
+#[test]
+fn a_token_whose_clock_is_wrong_makes_nothing_and_one_whose_clock_is_right_does() {
+    let hall = Hall::new();
+    let file = hall.file_behind_the_device("athenz-root", "athenz", &root_task("athenz"));
+    hall.device.shows_time(&utc_time(-90));
+    for command in ["plan", "run"] {
+        let arguments = if command == "run" { vec![command, "--unattended", &file] } else { vec![command, &file] };
+        let came = hall.ceremony(&arguments).refused(1, "the token's clock shows ");
+        assert!(came.stderr.contains("set whichever is wrong"), "{}", came.stderr);
+    }
+    assert_eq!(hall.device.calls(Function::Login), 0, "nobody logs in");
+    hall.device.shows_time(&utc_time(5));
     goes_on(&hall, &file);
 }
 

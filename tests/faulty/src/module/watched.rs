@@ -5,8 +5,8 @@ use std::{ffi::c_void, sync::atomic::Ordering::SeqCst};
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BYTE, CK_FLAGS, CK_MECHANISM, CK_NOTIFY, CK_OBJECT_CLASS, CK_OBJECT_HANDLE, CK_RV,
     CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_ID, CKA_LABEL,
-    CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED, CKO_PRIVATE_KEY, CKR_CRYPTOKI_NOT_INITIALIZED,
-    CKR_FUNCTION_NOT_SUPPORTED, CKR_OK, CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKU_USER,
+    CKF_CLOCK_ON_TOKEN, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED, CKO_PRIVATE_KEY,
+    CKR_CRYPTOKI_NOT_INITIALIZED, CKR_FUNCTION_NOT_SUPPORTED, CKR_OK, CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKU_USER,
 };
 
 use super::{Call, Way, call};
@@ -46,7 +46,7 @@ pub(super) unsafe extern "C" fn C_Finalize(reserved: *mut c_void) -> CK_RV {
     })
 }
 
-/// Tells of the wrong PINs, as a token that locks does.
+/// Tells of the wrong PINs, as a token that locks does, and of a clock, as one that has it.
 pub(super) unsafe extern "C" fn C_GetTokenInfo(slot: CK_SLOT_ID, info: *mut CK_TOKEN_INFO) -> CK_RV {
     call(Call::of(Function::GetTokenInfo), |way| {
         let Some(token_info) = way.real.C_GetTokenInfo else { return CKR_FUNCTION_NOT_SUPPORTED };
@@ -57,6 +57,11 @@ pub(super) unsafe extern "C" fn C_GetTokenInfo(slot: CK_SLOT_ID, info: *mut CK_T
             && let Some(info) = unsafe { info.as_mut() }
         {
             info.flags |= pin_flags(way);
+            let clock = way.state.board.clock.load();
+            if clock.len() == info.utcTime.len() {
+                info.flags |= CKF_CLOCK_ON_TOKEN;
+                info.utcTime.copy_from_slice(clock.as_bytes());
+            }
         }
         answer
     })
