@@ -21,6 +21,7 @@ mod exception;
 mod holder;
 mod keeper;
 mod keyring;
+mod making;
 mod patience;
 mod pkcs11;
 mod queue;

@@ -34,7 +34,7 @@ pub(crate) fn of_core(settings: &Settings) -> Kept {
     writes.extend(core.ledger.backups.as_deref().map(|path| nearest(&own(path))));
     match &core.backend {
         BackendTable::Software { directory, .. } => writes.push(nearest(&own(directory))),
-        BackendTable::Pkcs11 { .. } => writes.extend(softhsm_tokens()),
+        BackendTable::Pkcs11(_) => writes.extend(softhsm_tokens()),
         // Its own devices, where it is reached by USB; what is behind a connector has no files here.
         BackendTable::YubiHsm(table) if table.is_usb() => writes.push(USB_DEVICES.into()),
         BackendTable::YubiHsm(_) => {}

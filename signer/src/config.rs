@@ -3,6 +3,7 @@
 mod backend;
 mod ceremony;
 mod error;
+mod pkcs11;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,10 @@ use hallmark_tlog::note::SignerKey;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-pub use self::backend::{BackendTable, ChoiceWord, CommandLogWord, ReplicaTable, YubiHsmTable};
+pub use self::{
+    backend::{BackendTable, CommandLogWord, YubiHsmTable},
+    pkcs11::{ChoiceWord, Pkcs11Table, ReplicaTable},
+};
 use crate::secret::{SecretSource, read_private};
 
 pub use ceremony::CeremonyTable;

@@ -187,7 +187,7 @@ fn request(label: &str, kind: KeyKind) -> KeyRequest {
     KeyRequest { label: KeyLabel::parse(label).unwrap(), kind, purpose: KeyPurpose::Epoch }
 }
 
-fn message(issuer: SpkiDigest, algorithm: SignatureAlgorithm) -> Message {
+pub(crate) fn message(issuer: SpkiDigest, algorithm: SignatureAlgorithm) -> Message {
     Message { to_be_signed: b"what the ledger committed".to_vec(), issuer, algorithm, log_index: 7 }
 }
 

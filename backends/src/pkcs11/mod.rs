@@ -39,15 +39,13 @@ use crate::{
     config::{SESSIONS_MAX, TokenConfig},
     error::BackendError,
     holder::Opened,
+    making::Making,
     reference::{KeyLabel, KeyReference},
     waiver::Waiver,
 };
 
 /// Random bytes of a new key's CKA_ID.
 const ID_BYTES: usize = 16;
-
-/// Most unfinished keys that are remembered, to be removed when the device lets it.
-const LEFTOVERS_MAX: usize = 16;
 
 /// A token, with a session that makes, opens and destroys keys and one that draws random numbers and answers for the
 /// token's health, so that neither waits for an RSA key in the making.
@@ -59,8 +57,7 @@ pub(crate) struct Device {
     /// Stays open, because the log-in of a token ends with its last session.
     anchor: Mutex<Option<TokenSession>>,
     probe: Mutex<Option<TokenSession>>,
-    /// CKA_ID and label of keys whose making failed, so that nobody knows whether they are there.
-    leftovers: Mutex<Vec<KeyReference>>,
+    making: Making,
 }
 
 /// Opens a token and its signing sessions, one after another; the first failure ends it. `beside` others that hold the same keys.
@@ -87,7 +84,7 @@ impl Device {
         access.module.is_used_by(&access);
         let anchor = Mutex::new(Some(access.session(Mode::Write)?));
         let probe = Mutex::new(Some(access.session(Mode::Read)?));
-        Ok(Self { access, anchor, probe, leftovers: Mutex::default() })
+        Ok(Self { access, anchor, probe, making: Making::default() })
     }
 
     /// Runs `work` in the anchor session, which is opened anew if it does not answer as a user's session.
@@ -99,52 +96,16 @@ impl Device {
     fn anchored_twice<T>(&self, work: impl Fn(&Session) -> Result<T, BackendError>) -> Result<T, BackendError> {
         twice(|| self.anchored(&work))
     }
-
-    fn generate_once(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
-        self.sweep();
-        let begun = Cell::new(None);
-        let waived = self.access.waived_of_all();
-        let made = self.anchored(|session| generate_pair(session, request, waived, &begun));
-        if made.is_err()
-            && let Some(reference) = begun.take()
-        {
-            let mut leftovers = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
-            if leftovers.len() < LEFTOVERS_MAX {
-                leftovers.push(reference);
-            }
-            drop(leftovers);
-            self.sweep();
-        }
-        made
-    }
-
-    /// Removes keys whose making failed. What cannot be removed now is tried again before the next key is made; such a key
-    /// is used by nobody, because nobody was told of it.
-    fn sweep(&self) {
-        let mut leftovers = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
-        leftovers.retain(|reference| match self.anchored(|session| objects::remove(session, reference)) {
-            Ok(()) => false,
-            Err(error) => {
-                tracing::error!(key = %reference, %error, "a key whose making failed could not be removed from the token");
-                error.may_pass()
-            }
-        });
-    }
 }
 
 impl Backend for Device {
     fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
-        match self.generate_once(request) {
-            Err(error) if error.may_pass() => {
-                tracing::warn!(label = %request.label, %error, "a key was not made; once more in a new session");
-                match self.generate_once(request) {
-                    // By the first attempt, which could not be undone.
-                    Err(BackendError::LabelTaken { .. }) => Err(error),
-                    result => result,
-                }
-            }
-            result => result,
-        }
+        let waived = self.access.waived_of_all();
+        self.making.make(
+            request,
+            |begun| self.anchored(|session| generate_pair(session, request, waived, begun)),
+            |reference| self.anchored(|session| objects::remove(session, reference)),
+        )
     }
 
     fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {

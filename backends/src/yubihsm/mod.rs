@@ -19,10 +19,7 @@ pub(crate) mod manual;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    cell::Cell,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{cell::Cell, sync::Arc};
 
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 use hallmark_yubihsm::{Capabilities, Connector, DeviceInfo, Domains, RANDOM_BYTES_MAX, SESSIONS_OF_A_DEVICE, Way};
@@ -39,6 +36,7 @@ use crate::{
     config::YubiHsmConfig,
     error::BackendError,
     holder::Opened,
+    making::Making,
     reference::{KeyLabel, KeyReference},
 };
 
@@ -51,9 +49,6 @@ pub const YUBIHSM_SESSIONS_MAX: usize = SESSIONS_OF_A_DEVICE - SESSIONS_BESIDE -
 /// How often a number is drawn for a new key, where all others were taken.
 const NUMBERS_DRAWN_MAX: usize = 32;
 
-/// Most unfinished keys that are remembered, to be removed when the device lets it.
-const LEFTOVERS_MAX: usize = 16;
-
 /// A device, with a session that makes, opens and destroys keys and one that draws random numbers and answers for its health.
 pub(crate) struct Device {
     access: Arc<Access>,
@@ -61,8 +56,7 @@ pub(crate) struct Device {
     probe: Place,
     what: DeviceInfo,
     may_attest: bool,
-    /// Keys whose making failed, so that nobody knows whether they are there.
-    leftovers: Mutex<Vec<KeyReference>>,
+    making: Making,
 }
 
 /// Opens a device and its signing sessions, one after another; the first failure ends it.
@@ -138,24 +132,7 @@ impl Device {
         let attests = Capabilities::SIGN_ATTESTATION_CERTIFICATE.and(Capabilities::GET_OPAQUE);
         let may_attest = found.has.has(attests);
         probe.run(access, |_| Ok(()))?;
-        Ok(Self { access: Arc::clone(access), keys, probe, what, may_attest, leftovers: Mutex::default() })
-    }
-
-    fn generate_once(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
-        self.sweep();
-        let begun = Cell::new(None);
-        let made = self.keys.run(&self.access, |held| self.make(held, request, &begun));
-        if made.is_err()
-            && let Some(reference) = begun.take()
-        {
-            let mut leftovers = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
-            if leftovers.len() < LEFTOVERS_MAX {
-                leftovers.push(reference);
-            }
-            drop(leftovers);
-            self.sweep();
-        }
-        made
+        Ok(Self { access: Arc::clone(access), keys, probe, what, may_attest, making: Making::default() })
     }
 
     /// Makes a key, reads it back and checks it. `begun` says what may be in the device from when it was asked.
@@ -193,19 +170,6 @@ impl Device {
         let (found, wanted) = (found.public.kind().to_string(), request.kind.to_string());
         Err(BackendError::WrongAttribute { key: reference, attribute: "algorithm", found, wanted })
     }
-
-    /// Removes keys whose making failed. What cannot be removed now is tried again before the next key is made; such a key
-    /// is used by nobody, because nobody was told of it.
-    fn sweep(&self) {
-        let mut leftovers = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
-        leftovers.retain(|reference| match self.keys.run(&self.access, |held| remove(held, reference)) {
-            Ok(()) => false,
-            Err(error) => {
-                tracing::error!(key = %reference, %error, "a key whose making failed could not be removed from the device");
-                error.may_pass()
-            }
-        });
-    }
 }
 
 /// Deletes a key of this name, if there is one.
@@ -228,17 +192,11 @@ fn delete(held: &mut Held<'_>, reference: &KeyReference) -> Result<(), BackendEr
 
 impl Backend for Device {
     fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
-        match self.generate_once(request) {
-            Err(error) if error.may_pass() => {
-                tracing::warn!(label = %request.label, %error, "a key was not made; once more in a new session");
-                match self.generate_once(request) {
-                    // By the first attempt, which could not be undone.
-                    Err(BackendError::LabelTaken { .. }) => Err(error),
-                    result => result,
-                }
-            }
-            result => result,
-        }
+        self.making.make(
+            request,
+            |begun| self.keys.run(&self.access, |held| self.make(held, request, begun)),
+            |reference| self.keys.run(&self.access, |held| remove(held, reference)),
+        )
     }
 
     fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lc_rs::digest;
 use hallmark_policy::key::{SignatureAlgorithm, SpkiDigest};
-use hallmark_yubihsm::{Error, Session, Signing};
+use hallmark_yubihsm::{Session, Signing};
 
 use super::{
     access::{Access, in_session},
@@ -52,7 +52,8 @@ impl SessionSigner {
                 let signed = session.sign(id, signing);
                 match &signed {
                     Ok(_) => access.tally.was_answered(id),
-                    Err(error) if is_undone(error) => {
+                    // The device said that there is no signature.
+                    Err(error) if was_not_done(error) => {
                         access.tally.was_not_done(id);
                         gate.was_not_touched();
                     }
@@ -72,11 +73,6 @@ impl SessionSigner {
         }
         signed?
     }
-}
-
-/// Whether the device said that there is no signature.
-fn is_undone(error: &Error) -> bool {
-    was_not_done(error)
 }
 
 impl Signer for SessionSigner {

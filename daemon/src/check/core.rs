@@ -5,8 +5,8 @@ use std::path::Path;
 use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
     config::{
-        BackendTable, ChoiceWord, ConfigError, HistoryWaiver, LedgerTable, LogTable, NamedException, ReplicaTable,
-        RotationTable,
+        BackendTable, ChoiceWord, ConfigError, HistoryWaiver, LedgerTable, LogTable, NamedException, Pkcs11Table,
+        ReplicaTable, RotationTable,
     },
     secret::{SecretError, SecretSource},
 };
@@ -28,44 +28,7 @@ pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut 
 fn tell_backend(backend: &BackendTable, settings: &Settings, findings: &mut Findings) {
     let directory = settings.directory.as_path();
     match backend {
-        BackendTable::Pkcs11 {
-            module,
-            module_arguments,
-            waive,
-            token,
-            serial,
-            pin,
-            sessions,
-            choice,
-            replica,
-            exception,
-        } => {
-            findings.say(format!("live in the token {}.", place(token, serial.as_deref(), &directory.join(module))));
-            if let Some(sessions) = sessions {
-                findings.say(format!("{sessions} sessions sign."));
-            }
-            tell_secret("PIN", "backend.pkcs11.pin", pin, directory, findings);
-            tell_module("backend.pkcs11.module", &directory.join(module), findings);
-            if let Some(arguments) = module_arguments {
-                findings.say(format!("The module is started with `{arguments}`."));
-            }
-            if !waive.is_empty() {
-                findings.say(format!(
-                    "Of a key that is made in this module, {} need not be true: it is believed less about the key's history, and about nothing else.",
-                    attributes(waive)
-                ));
-            }
-            tell_replicas(replica, module, *choice, directory, findings);
-            for NamedException { spki_sha256, because } in exception {
-                let meaning = because.meaning();
-                findings.say(format!("An exception: the key with SPKI SHA-256 {spki_sha256} {meaning}."));
-            }
-            match backend.check(directory) {
-                // Told above, with its place.
-                Ok(()) | Err(ConfigError::Secret { .. }) => {}
-                Err(error) => findings.problem(sentence(&error)),
-            }
-        }
+        BackendTable::Pkcs11(table) => tell_pkcs11(table, backend, directory, findings),
         BackendTable::YubiHsm(table) => yubihsm::tell(table, backend, settings, findings),
         BackendTable::Software { directory: keys, passphrase } => {
             findings.say(format!(
@@ -79,6 +42,35 @@ fn tell_backend(backend: &BackendTable, settings: &Settings, findings: &mut Find
 
 fn attributes(waived: &[HistoryWaiver]) -> String {
     quoted(waived.iter().map(|word| word.attribute().to_owned()).collect::<Vec<_>>())
+}
+
+fn tell_pkcs11(table: &Pkcs11Table, backend: &BackendTable, directory: &Path, findings: &mut Findings) {
+    let module = directory.join(&table.module);
+    findings.say(format!("live in the token {}.", place(&table.token, table.serial.as_deref(), &module)));
+    if let Some(sessions) = table.sessions {
+        findings.say(format!("{sessions} sessions sign."));
+    }
+    tell_secret("PIN", "backend.pkcs11.pin", &table.pin, directory, findings);
+    tell_module("backend.pkcs11.module", &module, findings);
+    if let Some(arguments) = &table.module_arguments {
+        findings.say(format!("The module is started with `{arguments}`."));
+    }
+    if !table.waive.is_empty() {
+        findings.say(format!(
+            "Of a key that is made in this module, {} need not be true: it is believed less about the key's history, and about nothing else.",
+            attributes(&table.waive)
+        ));
+    }
+    tell_replicas(&table.replica, &table.module, table.choice, directory, findings);
+    for NamedException { spki_sha256, because } in &table.exception {
+        let meaning = because.meaning();
+        findings.say(format!("An exception: the key with SPKI SHA-256 {spki_sha256} {meaning}."));
+    }
+    match backend.check(directory) {
+        // Told above, with its place.
+        Ok(()) | Err(ConfigError::Secret { .. }) => {}
+        Err(error) => findings.problem(sentence(&error)),
+    }
 }
 
 fn place(token: &str, serial: Option<&str>, module: &Path) -> String {

@@ -158,6 +158,19 @@ fn check(laboratory: &Laboratory) -> (Option<i32>, String) {
     ended(laboratory.hallmarkd().arg("check").arg(laboratory.path("signer.toml")).output().unwrap())
 }
 
+/// The same, in a terminal where somebody types the PIN.
+fn check_typing_the_pin(laboratory: &Laboratory) -> (Option<i32>, String) {
+    let (mut terminal, side) = Terminal::open();
+    let mut command = laboratory.hallmarkd();
+    command.args(["check", "--type-pin"]).arg(laboratory.path("signer.toml"));
+    let mut checking = command.stdin(side.stdio()).stdout(side.stdio()).stderr(side.stdio()).spawn().unwrap();
+    drop((command, side));
+    terminal.expect(SECRET_PROMPT);
+    terminal.type_line(PIN);
+    let said = terminal.end();
+    (checking.wait().unwrap().code(), said)
+}
+
 fn init(laboratory: &Laboratory, hall: &Hall) -> (Option<i32>, String) {
     ended(laboratory.init().arg("--root").arg(format!("athenz={}", hall.text("out/athenz.pem"))).output().unwrap())
 }
@@ -294,15 +307,8 @@ fn check_compares_a_token_whose_pin_is_given_to_the_daemon_alone_once_it_is_type
         fs::write(laboratory.path("signer.toml"), given).unwrap();
         let (code, said) = check(&laboratory);
         assert!(code == Some(0) && said.contains("`--type-pin` asks for it."), "{said}");
-        let (mut terminal, side) = Terminal::open();
-        let mut command = laboratory.hallmarkd();
-        command.args(["check", "--type-pin"]).arg(laboratory.path("signer.toml"));
-        let mut checking = command.stdin(side.stdio()).stdout(side.stdio()).stderr(side.stdio()).spawn().unwrap();
-        drop((command, side));
-        terminal.expect(SECRET_PROMPT);
-        terminal.type_line(PIN);
-        let said = terminal.end();
-        assert!(checking.wait().unwrap().success(), "{said}");
+        let (code, said) = check_typing_the_pin(&laboratory);
+        assert_eq!(code, Some(0), "{said}");
         assert!(said.contains("attributes are as the transcript says.") && !said.contains(PIN), "{said}");
     }
 }
@@ -318,15 +324,8 @@ fn check_says_that_a_replica_whose_pin_is_a_credential_is_not_compared() {
         copy.label()
     );
     fs::write(laboratory.path("signer.toml"), settings + &table).unwrap();
-    let (mut terminal, side) = Terminal::open();
-    let mut command = laboratory.hallmarkd();
-    command.args(["check", "--type-pin"]).arg(laboratory.path("signer.toml"));
-    let mut checking = command.stdin(side.stdio()).stdout(side.stdio()).stderr(side.stdio()).spawn().unwrap();
-    drop((command, side));
-    terminal.expect(SECRET_PROMPT);
-    terminal.type_line(PIN);
-    let said = terminal.end();
-    assert_eq!(checking.wait().unwrap().code(), Some(1), "{said}");
+    let (code, said) = check_typing_the_pin(&laboratory);
+    assert_eq!(code, Some(1), "{said}");
     assert!(
         said.contains("`backend.pkcs11.replica.pin` is the credential `hallmark.copy`; hint: run this with"),
         "{said}"

@@ -20,7 +20,7 @@ use super::{
     },
     guarded::key,
 };
-use crate::{BackendError, CommandLogUse, Keyring, NewKey, SignError, patience::Patience, signature::Message};
+use crate::{BackendError, CommandLogUse, Keyring, NewKey, SignError, conformance::message, patience::Patience};
 
 const KEY: u16 = 0x6001;
 const ROOT: u16 = 0x4001;
@@ -28,12 +28,7 @@ const STRANGER: u16 = 9;
 
 fn sign(keyring: &Keyring, key: &NewKey) -> Result<(), SignError> {
     let (send, receive) = mpsc::channel();
-    let message = Message {
-        to_be_signed: b"what the ledger committed".to_vec(),
-        issuer: key.public.digest(),
-        algorithm: SignatureAlgorithm::EcdsaSha256,
-        log_index: 7,
-    };
+    let message = message(key.public.digest(), SignatureAlgorithm::EcdsaSha256);
     let deadline = Instant::now() + Duration::from_secs(60);
     keyring.sign_message(message, deadline, Box::new(move |answer| send.send(answer.map(drop)).unwrap()));
     receive.recv().unwrap()

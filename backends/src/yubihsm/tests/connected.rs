@@ -15,7 +15,7 @@ use hallmark_test_yubihsm::{AUTHENTICATION_KEY, Device, PASSWORD};
 use super::{super::manual::Manual, guarded};
 use crate::{
     BackendConfig, BackendError, CommandLogUse, ErrorClass, Keyring, NewKey, SignError, Signature, SoftwareKeys, Tried,
-    YubiHsmConfig, patience::Patience, signature::Message,
+    YubiHsmConfig, conformance::message, patience::Patience, signature::Message,
 };
 
 /// How long a test waits for what should happen.
@@ -60,12 +60,7 @@ fn sign(keyring: &Keyring, key: &NewKey, within: Duration) -> Result<Signature, 
     let (deadline, mut tried) = (Instant::now() + within, Tried::default());
     loop {
         let (send, receive) = mpsc::channel();
-        let message = Message {
-            to_be_signed: b"what the ledger committed".to_vec(),
-            issuer: key.public.digest(),
-            algorithm: SignatureAlgorithm::EcdsaSha256,
-            log_index: 7,
-        };
+        let message = message(key.public.digest(), SignatureAlgorithm::EcdsaSha256);
         keyring.sign_message_again(message, deadline, tried, Box::new(move |answer| drop(send.send(answer))));
         match receive.recv_timeout(within + Duration::from_secs(1)).expect("an answer at the deadline") {
             Err(SignError::SignAgain { tried: now_tried, .. }) => tried = now_tried,
