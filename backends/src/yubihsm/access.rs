@@ -14,6 +14,7 @@ use super::{
     failure::failed,
     held::Held,
     least::{self, Found},
+    log,
     tally::Tally,
 };
 use crate::{alarm::Alarm, class::Failure, config::CommandLogUse, error::BackendError};
@@ -89,7 +90,16 @@ impl Access {
             }
             failed(error)
         })?;
-        let (DeviceInfo { serial, .. }, _) = self.look(&mut Held::new(session.as_mut(), true))?;
+        let mut held = Held::new(session.as_mut(), true);
+        let looked = match self.look(&mut held) {
+            Err(BackendError::LogFull { .. }) => {
+                // It answers again when its log was read, and nobody else may ever get a session to read it in.
+                log::read(self, &mut held);
+                self.look(&mut held)
+            }
+            looked => looked,
+        };
+        let (DeviceInfo { serial, .. }, _) = looked?;
         let first = self.first.get_or_init(|| serial.clone());
         if *first == serial {
             return Ok(session);

@@ -66,8 +66,7 @@ pub(super) fn read(access: &Access, held: &mut Held<'_>) {
 pub(super) fn read_once(access: &Access, held: &mut Held<'_>, tell: impl FnMut(&Finding)) -> Result<(), BackendError> {
     // What one has read and not yet compared, another would compare as if it came later.
     let _one = access.reading.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_ours = |id: &u16| keys::ROOTS.contains(id) || keys::EPOCHS.contains(id);
-    let ours: BTreeSet<u16> = held.call(|session| session.keys(None))?.into_iter().filter(is_ours).collect();
+    let ours = ours(held)?;
     let before = access.tally.asks();
     let log = held.call(|session| session.log())?;
     access.tally.compare(&log, &before, &ours).iter().for_each(tell);
@@ -77,6 +76,15 @@ pub(super) fn read_once(access: &Access, held: &mut Held<'_>, tell: impl FnMut(&
         held.call(|session| session.log_was_read(last.number))?;
     }
     Ok(())
+}
+
+/// The keys of this signer. A device whose log is full tells of none, until it was read: all that may be ours count then.
+fn ours(held: &mut Held<'_>) -> Result<BTreeSet<u16>, BackendError> {
+    match held.call(|session| session.keys(None)) {
+        Ok(found) => Ok(found.into_iter().filter(|id| keys::ROOTS.contains(id) || keys::EPOCHS.contains(id)).collect()),
+        Err(BackendError::LogFull { .. }) => Ok(keys::ROOTS.chain(keys::EPOCHS).collect()),
+        Err(error) => Err(error),
+    }
 }
 
 fn tell(finding: &Finding) {

@@ -78,7 +78,12 @@ impl Tally {
         let mut state = self.lock();
         state.counts.entry(key).or_default().sent += 1;
         state.since_read += 1;
-        state.since_read >= READ_AFTER
+        let soon = state.since_read >= READ_AFTER;
+        if soon {
+            // A log that cannot be read is not tried at each signature.
+            state.since_read = 0;
+        }
+        soon
     }
 
     /// The device said that it did not use it.

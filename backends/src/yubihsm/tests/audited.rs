@@ -301,6 +301,28 @@ fn a_device_that_logs_everything_or_does_nothing_signs_on_while_its_log_is_read(
 }
 
 #[test]
+fn a_device_whose_log_was_full_before_a_session_was_opened_signs_once_it_was_read() {
+    let device = Manual::new();
+    device.state().force_audit = true;
+    let keyring = device.open(1, CommandLogUse::Consume, Patience::default()).unwrap();
+    let issuer = key(&keyring, "issuer");
+    sign(&keyring, &issuer).unwrap();
+    device.idle();
+    while device.state().log.len() < LOG_ENTRIES {
+        device.signs_for(OWN, 0x0007);
+    }
+    sign(&keyring, &issuer).unwrap();
+    keyring.stop();
+    // As well when nothing of it was seen before.
+    while device.state().log.len() < LOG_ENTRIES {
+        device.signs_for(OWN, 0x0007);
+    }
+    let keyring = device.open(1, CommandLogUse::Consume, Patience::default()).unwrap();
+    keyring.random(&mut [0; 8]).unwrap();
+    assert!(device.state().log.len() < LOG_ENTRIES);
+}
+
+#[test]
 fn a_log_that_nobody_may_free_ends_the_signing_with_a_sentence() {
     let device = Manual::new();
     device.state().force_audit = true;
