@@ -308,12 +308,17 @@ CREATE TABLE epoch_fetch (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Bytes that the file of the write-ahead log keeps when it begins anew. It was longer where somebody read for long, as a backup does, and the next
+/// backup is given up if it is too long.
+pub(crate) const WAL_BYTES_KEPT: i64 = 64 << 20;
+
 /// A connection that writes. Nothing it commits is heard of before it is on the disk.
 pub(crate) fn writer(database: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
 }
@@ -419,6 +424,30 @@ mod tests {
             }
             assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
         }
+    }
+
+    #[test]
+    fn a_write_ahead_log_that_grew_while_somebody_read_is_short_again_afterwards() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("a.db");
+        std::fs::write(&database, "").unwrap();
+        let mut writing = writer(&database).unwrap();
+        create(&mut writing).unwrap();
+        let bytes = || std::fs::metadata(directory.path().join("a.db-wal")).unwrap().len();
+        let write = |count: i64| {
+            let sql = "CREATE TABLE IF NOT EXISTS much (bytes BLOB); INSERT INTO much VALUES (zeroblob(1048576))";
+            (0..count).for_each(|_| writing.execute_batch(sql).unwrap());
+        };
+        let checkpoint = || writing.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+        let reading = reader(&database).unwrap();
+        reading.execute_batch("BEGIN; SELECT * FROM sqlite_schema").unwrap();
+        write(WAL_BYTES_KEPT / 1_048_576 + 6);
+        checkpoint();
+        assert!(bytes() > WAL_BYTES_KEPT.unsigned_abs());
+        reading.execute_batch("COMMIT").unwrap();
+        checkpoint();
+        write(1);
+        assert!(bytes() <= WAL_BYTES_KEPT.unsigned_abs(), "{}", bytes());
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::{schema, shared::Shared};
 const PAGES_STEP: i32 = 1_000;
 
 /// Pages in the write-ahead log from which on the writer finishes the move itself, so that the file stays below
-/// 64 MiB: only then, with nobody writing, it can begin from its start again.
+/// 64 MiB: only then, with nobody writing, it can begin from its start again. Where somebody read for long it is longer, and is cut then
+/// (`schema::WAL_BYTES_KEPT`).
 const PAGES_MAX: i32 = 8_000;
 
 /// Pages by which it grows on until the writer tries again, where somebody was in the way.
