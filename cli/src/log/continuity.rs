@@ -56,8 +56,14 @@ pub(super) fn findings(
 /// Whether a log does not begin with the entries of a checkpoint, under whatever name that was signed.
 fn is_no_beginning(source: &Source, head: &Checkpoint, anchor: &Checkpoint) -> Option<String> {
     let then = Frontier::rebuild(anchor.size(), &PublishedNodes::new(source, head.size()));
-    let agrees = then.is_ok_and(|then| then.root() == anchor.root());
-    (!agrees).then(|| Finding::AnchorDiffers { anchor_size: anchor.size() }.to_string())
+    match then {
+        Ok(then) if then.root() == anchor.root() => None,
+        Ok(_) => Some(Finding::AnchorDiffers { anchor_size: anchor.size() }.to_string()),
+        Err(error) => {
+            let size = entries_of(anchor.size());
+            Some(format!("the first {size} cannot be compared with the anchor that has as many: {error}"))
+        }
+    }
 }
 
 /// What speaks against a checkpoint of the log that was left, beyond the backup. What it has there is not in this log, but in that one alone.
