@@ -100,7 +100,11 @@ impl Ledger {
                 return Err(RestoreError::SameOrigin { origin: wish.origin });
             }
             if let Some(connection) = carried_on::begun(config, next)? {
-                return finish_carried_on(config, &connection, &description, wish, crl_number);
+                // Which checkpoints others have is as it was; the anchor may be the next log's already.
+                let seen = Seen::look_again(config, &connection, &wish, &description)?;
+                let (most, is_ahead) = (seen.most(), seen.published() < Some(signed.size));
+                let restored = finish_carried_on(config, &connection, &description, wish, crl_number)?;
+                return Ok(Restored { seen: most, is_ahead, ..restored });
             }
         }
         if config.database.exists() && !wish.replace {

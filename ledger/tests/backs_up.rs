@@ -247,6 +247,8 @@ async fn what_was_interrupted_is_finished_by_the_same_command_and_before_the_ren
     assert!(matches!(error, RestoreError::OtherBegun { .. }), "{error}");
     let finished = restore(&world, carried_on(&world, "old")).unwrap();
     assert!(finished.finished && finished.stopped == [AUTHORITY], "{finished:?}");
+    // The heartbeat was published, so that more is known than the backup has.
+    assert!(finished.seen > Some(finished.size) && !finished.is_ahead, "{finished:?}");
     world.config.publish = world.directory.path().join("log-restored");
     Ledger::open(world.config.clone(), next_key()).unwrap().ledger.stop();
     let left: Vec<_> = fs::read_dir(world.directory.path()).unwrap().flatten().map(|file| file.file_name()).collect();

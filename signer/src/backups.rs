@@ -1,7 +1,7 @@
 //! Backups that operators ask for: one at a time, in the background, while everything else goes on.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -81,7 +81,11 @@ impl Backups {
             }
             Some(_) | None => {}
         }
-        if count(&directory) >= BACKUPS_MAX {
+        let kept = count(&directory).map_err(|error| {
+            let sentence = format!("`{}` cannot be listed: {error}", directory.display());
+            differs(sentence).allowing("to have it mended, or another directory for `ledger.backups`")
+        })?;
+        if kept >= BACKUPS_MAX {
             let reason = differs(format!("there are {BACKUPS_MAX} backups, and no more are kept on this machine"));
             return Err(reason
                 .allowing("to take the oldest to another machine, and away from `ledger.backups`")
@@ -202,9 +206,16 @@ impl Inner {
 }
 
 /// How many there are in a directory; none where there is no such directory yet.
-fn count(directory: &Path) -> usize {
-    let listed = fs::read_dir(directory).into_iter().flatten().flatten();
-    listed.filter(|found| found.file_name().to_str().is_some_and(is_backup_name)).take(BACKUPS_MAX).count()
+fn count(directory: &Path) -> io::Result<usize> {
+    let listed = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        listed => listed?,
+    };
+    let mut count = 0;
+    for found in listed {
+        count += usize::from(found?.file_name().to_str().is_some_and(is_backup_name));
+    }
+    Ok(count)
 }
 
 fn differs(sentence: String) -> Reason {

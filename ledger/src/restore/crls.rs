@@ -99,7 +99,7 @@ impl Issuer {
     }
 
     /// Its key, where the database has it.
-    fn key(self, connection: &Connection, authority: &str) -> rusqlite::Result<Option<PublicKey>> {
+    fn key(self, connection: &Connection, authority: &str) -> Result<Option<PublicKey>, RestoreError> {
         let stored = match self {
             Self::Root => AuthorityRecord::read(connection, Some(authority))?.pop().and_then(|found| found.key),
             Self::Epoch(generation) => {
@@ -107,7 +107,8 @@ impl Issuer {
                 found.and_then(|found| found.key)
             }
         };
-        Ok(stored.and_then(|key| PublicKey::parse(&key.spki).ok()))
+        let parsed = stored.map(|key| PublicKey::parse(&key.spki)).transpose();
+        parsed.map_err(|error| RestoreError::Key { authority: authority.to_owned(), detail: error.to_string() })
     }
 }
 

@@ -98,6 +98,16 @@ pub enum RestoreError {
         /// The file.
         path: PathBuf,
     },
+    /// A key in the backup is none, so that nobody can tell which CRLs it signed.
+    #[error(
+        "the backup has a key of the authority `{authority}` that does not read: {detail}; hint: restore another backup"
+    )]
+    Key {
+        /// Whose.
+        authority: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A file with a checkpoint is not there.
     #[error("`{}` has no checkpoint; hint: name a file with a checkpoint, or a directory with a published log", .path.display())]
     NoCheckpoint {

@@ -50,7 +50,29 @@ impl Seen {
         wish: &RestoreWish,
         description: &Description,
     ) -> Result<Self, RestoreError> {
-        let own = [Some(config.publish.join(CHECKPOINT_PATH)), config.anchor.clone()];
+        let checkpoints = Self::checkpoints(config, config.anchor.clone(), backup, wish, description)?;
+        Ok(Self { checkpoints, in_place: InPlace::look(&config.database, backup, description)? })
+    }
+
+    /// The same once the backup is in place and has gone on as another log: of what was in its place before, and of the anchor, nothing is left.
+    pub(super) fn look_again(
+        config: &LedgerConfig,
+        restored: &Connection,
+        wish: &RestoreWish,
+        description: &Description,
+    ) -> Result<Self, RestoreError> {
+        let checkpoints = Self::checkpoints(config, None, restored, wish, description)?;
+        Ok(Self { checkpoints, in_place: InPlace::Nothing })
+    }
+
+    fn checkpoints(
+        config: &LedgerConfig,
+        anchor: Option<PathBuf>,
+        backup: &Connection,
+        wish: &RestoreWish,
+        description: &Description,
+    ) -> Result<Vec<(PathBuf, Checkpoint)>, RestoreError> {
+        let own = [Some(config.publish.join(CHECKPOINT_PATH)), anchor];
         let mut checkpoints = Vec::new();
         for path in own.into_iter().flatten() {
             checkpoints.extend(read(&path, &wish.verifiers)?.map(|found| (path, found)));
@@ -64,7 +86,7 @@ impl Seen {
         for (path, found) in &checkpoints {
             agrees(backup, path, found, description.size)?;
         }
-        Ok(Self { checkpoints, in_place: InPlace::look(&config.database, backup, description)? })
+        Ok(checkpoints)
     }
 
     /// Most entries that are known.
