@@ -3,9 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hallmark_policy::{
     hex,
-    key::{PublicKey, SignatureAlgorithm},
+    key::{PublicKey, SignatureAlgorithm, SpkiDigest},
+    to_be_signed,
 };
-use rasn_pkix::Certificate;
+use rasn::types::Any;
+use rasn_pkix::{Certificate, SubjectPublicKeyInfo};
 
 use crate::digest::sha256;
 
@@ -21,13 +23,19 @@ pub(crate) fn check(key: &PublicKey, certificates: &[Vec<u8>]) -> Result<(), &'s
     if certificates.is_empty() {
         return Ok(());
     }
-    let own = linked(certificates)?;
-    // Not the algorithm's parameters, which a device may write in its own way.
-    let attested = &own.tbs_certificate.subject_public_key_info.subject_public_key;
-    if attested.clone().into_vec() == key.raw() {
+    if linked(certificates)? == key.digest() {
         return Ok(());
     }
-    Err("the certificate that the device made is over another key; have the device examined")
+    Err(ANOTHER_KEY)
+}
+
+/// Holds the key that a transcript says was made, and those that it says signed what was made, against the key that a device attested.
+///
+/// # Errors
+/// Why they do not hold.
+pub(crate) fn is_of(attested: SpkiDigest, said: &[&str]) -> Result<(), &'static str> {
+    let attested = attested.to_string();
+    if !said.is_empty() && said.iter().all(|said| *said == attested) { Ok(()) } else { Err(ANOTHER_KEY) }
 }
 
 /// What a transcript says of certificates: SHA-256 of each, or that there are none.
@@ -36,36 +44,48 @@ pub(crate) fn said(certificates: &[Vec<u8>]) -> String {
     if digests.is_empty() { UNATTESTED.to_owned() } else { digests.join(" ") }
 }
 
-/// Holds what a transcript says of certificates against those in it (DER in base64), and these against each other.
+/// Holds what a transcript says of certificates against those in it (DER in base64), and these against each other. Gives the key that they are about,
+/// where there are any.
 ///
 /// # Errors
 /// Why they do not hold.
-pub(crate) fn recorded(attestation: &str, certificates: &[String]) -> Result<(), &'static str> {
+pub(crate) fn recorded(attestation: &str, certificates: &[String]) -> Result<Option<SpkiDigest>, &'static str> {
     let decoded: Result<Vec<_>, _> = certificates.iter().map(|text| STANDARD.decode(text)).collect();
     let decoded = decoded.map_err(|_| "the device's certificates in it are not in base64")?;
     if said(&decoded) != attestation {
         return Err("the device's certificates in it are others than those of its `attestation`");
     }
-    if decoded.is_empty() { Ok(()) } else { linked(&decoded).map(drop) }
+    if decoded.is_empty() { Ok(None) } else { linked(&decoded).map(Some) }
 }
 
-/// The first, if the key of the second signed it.
-fn linked(certificates: &[Vec<u8>]) -> Result<Certificate, &'static str> {
+/// The key of the first, if the key of the second signed it.
+fn linked(certificates: &[Vec<u8>]) -> Result<SpkiDigest, &'static str> {
     let [own, device] = certificates else { return Err("the device gave other than two certificates") };
+    let signed = to_be_signed(own).ok_or(NONE)?;
     let (own, device) = (read(own)?, read(device)?);
-    let spki = rasn::der::encode(&device.tbs_certificate.subject_public_key_info).map_err(|_| NONE)?;
-    let issuer = PublicKey::parse(&spki)
-        .map_err(|_| "the key of the device's own certificate is of no kind that is known here")?;
-    let to_be_signed = rasn::der::encode(&own.tbs_certificate).map_err(|_| NONE)?;
+    let issuer = key_of(&device).ok_or("the key of the device's own certificate is of no kind that is known here")?;
     let signature = own.signature_value.clone().into_vec();
-    let verifies = |algorithm| issuer.verifies(algorithm, &to_be_signed, &signature);
+    let verifies = |algorithm| issuer.verifies(algorithm, signed, &signature);
     if SignatureAlgorithm::ALL.into_iter().any(verifies) {
-        return Ok(own);
+        let own = key_of(&own).ok_or("the key that the device attests is of no kind that is known here")?;
+        return Ok(own.digest());
     }
     Err(
         "the certificate that the device made is not signed by the key of the device's own one; have the device examined",
     )
 }
+
+/// Its key. A device may leave out the parameters of RSA, which are NULL (RFC 3279, section 2.3.1).
+fn key_of(certificate: &Certificate) -> Option<PublicKey> {
+    let mut info = certificate.tbs_certificate.subject_public_key_info.clone();
+    let parsed = |info: &SubjectPublicKeyInfo| PublicKey::parse(&rasn::der::encode(info).ok()?).ok();
+    parsed(&info).or_else(|| {
+        info.algorithm.parameters = Some(Any::new(rasn::der::encode(&()).ok()?));
+        parsed(&info)
+    })
+}
+
+const ANOTHER_KEY: &str = "the certificate that the device made is over another key; have the device examined";
 
 const NONE: &str = "what the device gave is no X.509 certificate; have the device examined";
 
@@ -121,8 +141,9 @@ mod tests {
     fn a_transcript_has_the_certificates_that_it_says() {
         let both = [OWN.to_owned(), DEVICE.to_owned()];
         let attestation = said(&[der(OWN), der(DEVICE)]);
-        assert_eq!(recorded(&attestation, &both), Ok(()));
-        assert_eq!(recorded(UNATTESTED, &[]), Ok(()));
+        let key = SpkiDigest::of(&der(KEY));
+        assert_eq!(recorded(&attestation, &both), Ok(Some(key)));
+        assert_eq!(recorded(UNATTESTED, &[]), Ok(None));
         let sentences = [
             recorded(&attestation, &[]),
             recorded(UNATTESTED, &both),
@@ -132,6 +153,25 @@ mod tests {
         ]
         .map(|told| told.unwrap_err());
         insta::assert_snapshot!(sentences.join("\n"));
+    }
+
+    #[test]
+    fn certificates_of_another_key_than_the_ceremony_s_vouch_for_nothing() {
+        let key = SpkiDigest::of(&der(KEY));
+        let (same, other) = (key.to_string(), SpkiDigest::of(b"another").to_string());
+        assert_eq!(is_of(key, &[&same]), Ok(()));
+        assert_eq!(is_of(key, &[&same, &same]), Ok(()));
+        for said in [&[][..], &[other.as_str()], &[&same, &other], &[&other, &same]] {
+            assert_eq!(is_of(key, said), Err(ANOTHER_KEY));
+        }
+    }
+
+    #[test]
+    fn an_rsa_key_is_the_same_without_the_parameters_that_say_nothing() {
+        let whole = read(&der(DEVICE)).unwrap();
+        let mut bare = whole.clone();
+        bare.tbs_certificate.subject_public_key_info.algorithm.parameters = None;
+        assert_eq!(key_of(&bare).unwrap().digest(), key_of(&whole).unwrap().digest());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use hallmark_policy::{
     key::KeyKind,
     stored_validity,
     time::{Interval, Span, UnixTime},
+    to_be_signed,
 };
 use serde::Serialize;
 
@@ -28,7 +29,6 @@ use crate::{
     device::{self, CLOCK_APART_MAX},
     error::CeremonyError,
     output,
-    verify::to_be_signed,
 };
 
 pub use configured::Subject;
@@ -368,7 +368,7 @@ fn certificate(path: &Path, findings: &mut Vec<Finding>) {
         let end = text.find("-----END CERTIFICATE-----")? + "-----END CERTIFICATE-----".len();
         let begin = text.find("-----BEGIN CERTIFICATE-----")?;
         let (_, der) = pem_rfc7468::decode_vec(text.get(begin..end)?.as_bytes()).ok()?;
-        stored_validity(&to_be_signed(&der)?)
+        stored_validity(to_be_signed(&der)?)
     });
     let Some(Interval { not_before, not_after }) = read else {
         let hint = "correct the path, or bring the certificate";

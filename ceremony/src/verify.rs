@@ -6,12 +6,11 @@ mod witnesses;
 
 pub use crate::witness::NAMESPACE;
 pub use device::verify_device;
-pub(crate) use log::to_be_signed;
 
 use std::path::Path;
 
 use hallmark_entry::Value;
-use hallmark_policy::hex;
+use hallmark_policy::{hex, to_be_signed};
 use hallmark_tlog::note::VerifierKey;
 
 use crate::{
@@ -134,16 +133,28 @@ fn rehearsed(read: &Transcript, log: &[Vec<u8>], end: usize, file_sha256: &str, 
     );
 }
 
-/// The certificates of a device are those that the transcript says, and belong together.
+/// The certificates of a device are those that the transcript says, belong together, and are about the key that was made.
 fn attested(read: &Transcript, verdict: &mut Verdict) {
     let Transcript { attestation, attestation_certificates: certificates, .. } = read;
     match attested::recorded(attestation, certificates) {
-        Ok(()) if certificates.is_empty() => {}
-        Ok(()) => verdict.holds.push(
-            "the device's certificates are those of its `attestation`, and the second has the key that signed the first; verify that one against its maker's".to_owned(),
-        ),
+        Ok(None) => {}
+        Ok(Some(attested)) => match attested::is_of(attested, &keys(read)) {
+            Ok(()) => verdict.holds.push(
+                "the device's certificates are those of its `attestation` and about the ceremony's key, and the second has the key that signed the first; verify that one against its maker's".to_owned(),
+            ),
+            Err(why) => verdict.broken.push(why.to_owned()),
+        },
         Err(why) => verdict.broken.push(why.to_owned()),
     }
+}
+
+/// What a transcript calls the key that was made, in each place (SHA-256 of its SubjectPublicKeyInfo). Of a ceremony that made one, the same signed whatever was
+/// signed.
+fn keys(read: &Transcript) -> Vec<&str> {
+    let facts = read.steps.iter().filter(|done| done.step == "digests").flat_map(|done| &done.facts);
+    let made = facts.filter(|fact| fact.name == "spki-sha256").map(|fact| fact.value.as_str());
+    let signed_by = read.artefacts.iter().map(|artefact| artefact.issuer_spki_sha256.as_str());
+    made.chain(signed_by.filter(|digest| !digest.is_empty())).collect()
 }
 
 /// A file is as it was written, and what was signed in it was decided before.
@@ -168,9 +179,10 @@ fn artefact(artefact: &Artefact, log: &[Vec<u8>], end: usize, files: &Path, verd
     if to_be_signed_sha256.is_empty() {
         return;
     }
-    let inside = pem_rfc7468::decode_vec(content.trim_ascii()).ok().and_then(|(_, der)| log::to_be_signed(&der));
+    let inside =
+        pem_rfc7468::decode_vec(content.trim_ascii()).ok().and_then(|(_, der)| Some(sha256(to_be_signed(&der)?)));
     verdict.look(
-        inside.is_some_and(|inside| hex(&sha256(&inside)) == *to_be_signed_sha256),
+        inside.is_some_and(|inside| hex(&inside) == *to_be_signed_sha256),
         format!("what was signed in `{path}` is what the transcript says"),
         format!("what was signed in `{path}` is something else than the transcript says"),
     );

@@ -10,6 +10,7 @@ use crate::{
     name::NAMES_MAX,
     reason::{Reason, ReasonCode},
     request::NameInput,
+    signed::to_be_signed,
 };
 
 /// Largest CSR that is read, in bytes, PEM included.
@@ -68,7 +69,7 @@ impl Csr {
                 "the CSR is not in its canonical DER, or bytes follow it",
             )]);
         }
-        Self::of(request)
+        Self::of(request, &der)
     }
 
     /// Reads what a signer asks for its own key: its subject and extensions are for the caller to compare.
@@ -89,13 +90,13 @@ impl Csr {
             names: Vec::new(),
             extensions: Vec::new(),
             attributes: Vec::new(),
-            to_be_signed: rasn::der::encode(info).map_err(|_| not_der())?,
+            to_be_signed: to_be_signed(&der).ok_or_else(not_der)?.to_vec(),
             signature_algorithm: request.signature_algorithm,
             signature: request.signature.into_vec(),
         })
     }
 
-    fn of(request: CertificationRequest) -> Result<Self, Vec<Reason>> {
+    fn of(request: CertificationRequest, der: &[u8]) -> Result<Self, Vec<Reason>> {
         let mut reasons = Vec::new();
         let info = &request.certification_request_info;
         if BigInt::from(info.version.clone()) != BigInt::ZERO {
@@ -107,17 +108,18 @@ impl Csr {
         let key = public_key(&info.subject_pk_info).map_err(|reason| reasons.push(reason)).ok();
         let common_name = common_name(&info.subject, &mut reasons);
         let asked = attributes(&info.attributes, &mut reasons);
-        let encoded = rasn::der::encode(info).map_err(|_| {
-            reasons.push(Reason::new(ReasonCode::CsrMalformed, "csr", "it cannot be encoded again"));
-        });
-        match (key, encoded) {
-            (Some(key), Ok(to_be_signed)) if reasons.is_empty() => Ok(Self {
+        let to_be_signed = to_be_signed(der);
+        if to_be_signed.is_none() {
+            reasons.push(Reason::new(ReasonCode::CsrMalformed, "csr", "it does not begin with what was signed"));
+        }
+        match (key, to_be_signed) {
+            (Some(key), Some(to_be_signed)) if reasons.is_empty() => Ok(Self {
                 key,
                 common_name,
                 names: asked.names,
                 extensions: asked.extensions,
                 attributes: asked.attributes,
-                to_be_signed,
+                to_be_signed: to_be_signed.to_vec(),
                 signature_algorithm: request.signature_algorithm,
                 signature: request.signature.into_vec(),
             }),
@@ -164,8 +166,7 @@ fn der_of(input: &[u8]) -> Result<Vec<u8>, Reason> {
 
 fn public_key(info: &SubjectPublicKeyInfo) -> Result<PublicKey, Reason> {
     let malformed = |sentence: String| Reason::new(ReasonCode::KeyMalformed, "csr.subjectPKInfo", sentence);
-    let der = rasn::der::encode(info).map_err(|_| malformed("the key cannot be encoded again".to_owned()))?;
-    PublicKey::parse(&der).map_err(|error| malformed(error.to_string()))
+    PublicKey::of(info).map_err(|error| malformed(error.to_string()))
 }
 
 /// The one common name of a subject that has nothing else.

@@ -235,9 +235,21 @@ impl PublicKey {
             return Err(PublicKeyError::TooLong { bytes: spki.len() });
         }
         let info: SubjectPublicKeyInfo = rasn::der::decode(spki).map_err(|_| PublicKeyError::NotDer)?;
-        let again = rasn::der::encode(&info).map_err(|_| PublicKeyError::NotDer)?;
-        if again != spki {
+        let key = Self::of(&info)?;
+        if key.spki != spki {
             return Err(PublicKeyError::NotCanonical { detail: "encoding it again gives other bytes" });
+        }
+        Ok(key)
+    }
+
+    /// The same of one that was read as a part of something else, which is the one encoding of what it says.
+    ///
+    /// # Errors
+    /// See [`PublicKeyError`].
+    pub fn of(info: &SubjectPublicKeyInfo) -> Result<Self, PublicKeyError> {
+        let spki = rasn::der::encode(info).map_err(|_| PublicKeyError::NotDer)?;
+        if spki.len() > SPKI_BYTES_MAX {
+            return Err(PublicKeyError::TooLong { bytes: spki.len() });
         }
         if !info.subject_public_key.len().is_multiple_of(8) {
             return Err(PublicKeyError::NotCanonical { detail: "the BIT STRING has unused bits" });
@@ -250,7 +262,8 @@ impl PublicKey {
             ID_ED25519 => edwards(parameters, &raw)?,
             _ => return Err(PublicKeyError::Unknown { what: format!("of algorithm {}", info.algorithm.algorithm) }),
         };
-        Ok(Self { spki: spki.to_vec(), raw, kind, digest: SpkiDigest::of(spki) })
+        let digest = SpkiDigest::of(&spki);
+        Ok(Self { spki, raw, kind, digest })
     }
 
     /// Its SubjectPublicKeyInfo, DER.

@@ -46,6 +46,7 @@ mod reading;
 pub mod reason;
 mod request;
 pub mod said;
+mod signed;
 pub mod strict;
 pub mod template;
 pub mod time;
@@ -75,6 +76,7 @@ pub use possession::decide_possession;
 pub use profile::{Method, Policy};
 pub use reason::{Reason, ReasonCode};
 pub use request::{LABEL_BYTES_MAX, NameInput, REQUEST_ID_BYTES_MAX, Request, RequestInput, SubjectInput};
+pub use signed::to_be_signed;
 
 /// Lower-case hexadecimal.
 #[must_use]

@@ -5,6 +5,7 @@ use hallmark_policy::{
     key::{KeyKind, PublicKey, SignatureAlgorithm},
     stored_validity,
     time::{Interval, UnixTime},
+    to_be_signed,
 };
 use rasn_pkix::{Certificate, Extension, KeyUsage};
 
@@ -43,8 +44,7 @@ impl WitnessCertificate {
             return Err(NONE);
         }
         let signed = &certificate.tbs_certificate;
-        let to_be_signed = rasn::der::encode(signed).map_err(|_| NONE)?;
-        let validity = stored_validity(&to_be_signed).ok_or(NONE)?;
+        let validity = to_be_signed(&der).and_then(stored_validity).ok_or(NONE)?;
         let spki = rasn::der::encode(&signed.subject_public_key_info).map_err(|_| NONE)?;
         let key = PublicKey::parse(&spki).map_err(
             |_| "the key of its certificate is not taken; P-256, P-384, RSA from 2048 to 4096 bits and Ed25519 are",

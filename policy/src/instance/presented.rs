@@ -9,6 +9,7 @@ use crate::{
     key::{PublicKey, SignatureAlgorithm, arcs},
     readback,
     reason::{Reason, ReasonCode},
+    signed::to_be_signed,
     time::UnixTime,
 };
 
@@ -56,10 +57,10 @@ impl Presented {
             return Err(malformed("the certificate to be replaced is not in its canonical DER, or bytes follow it"));
         }
         let tbs = &read.tbs_certificate;
-        let encoded = |value: Result<Vec<u8>, _>| {
-            value.map_err(|_: rasn::error::EncodeError| malformed("the certificate cannot be encoded again"))
-        };
-        let algorithm = encoded(rasn::der::encode(&read.signature_algorithm))?;
+        let to_be_signed =
+            to_be_signed(der).ok_or_else(|| malformed("the certificate is no SEQUENCE of what was signed"))?;
+        let algorithm = rasn::der::encode(&read.signature_algorithm)
+            .map_err(|_| malformed("the certificate's algorithm cannot be encoded again"))?;
         let known = SignatureAlgorithm::ALL.into_iter();
         let algorithm = known.clone().find(|known| readback::algorithm_identifier(*known) == algorithm);
         let algorithm = algorithm.filter(|_| tbs.signature == read.signature_algorithm);
@@ -67,17 +68,16 @@ impl Presented {
             algorithm.ok_or_else(|| malformed("the certificate is signed with an algorithm that no CA here has"))?;
         let serial = BigInt::from(tbs.serial_number.clone()).to_signed_bytes_be();
         let serial = Serial::from_stored(&serial);
-        let key = encoded(rasn::der::encode(&tbs.subject_public_key_info))?;
         let validity = readback::interval(&tbs.validity);
         Ok(Self {
             serial: serial
                 .ok_or_else(|| malformed("the certificate's serial number is none (RFC 5280, section 4.1.2.2)"))?,
-            key: PublicKey::parse(&key).map_err(|error| malformed(&error.to_string()))?,
+            key: PublicKey::of(&tbs.subject_public_key_info).map_err(|error| malformed(&error.to_string()))?,
             not_before: validity.not_before,
             not_after: validity.not_after,
             proof,
             issuer_key_identifier: issuer_key_identifier(&read),
-            to_be_signed: encoded(rasn::der::encode(tbs))?,
+            to_be_signed: to_be_signed.to_vec(),
             algorithm,
             signature: read.signature_value.clone().into_vec(),
             issuer: None,
