@@ -2,7 +2,7 @@
 
 .POSIX:
 .SUFFIXES:
-.PHONY: help deps build demo ceremony-demo serve test crashes test-faults test-devices test-instances bench bench-instances deb test-package lint fuzz mutants clean
+.PHONY: help deps build demo ceremony-demo serve test crashes test-faults test-devices test-instances bench bench-full flamegraph bench-instances deb test-package lint fuzz mutants clean
 
 CARGO = cargo
 
@@ -17,6 +17,8 @@ help:
 	@echo 'make test-rotation  a minute of minting and rotating at once, with its numbers, on a machine that does nothing else'
 	@echo 'make test-instances  the serial rule of instances, and the whole ledger, against a model, over 10,000 random histories each (minutes); make test does some hundred'
 	@echo 'make bench   the daemon against what its token can do: a table, and run/bench.json (five minutes, after a release build), on a machine that does nothing else'
+	@echo 'make bench-full  the same with a log of 10,000,000 entries and a soak of 1,000,000 certificates (half an hour)'
+	@echo 'make flamegraph  where core and front spend their time under 64 clients: run/flamegraph.svg'
 	@echo 'make bench-instances  bytes, start and lookups of a ledger with INSTANCES records (100000), on a machine that does nothing else'
 	@echo 'make deb     the Debian package, after a release build'
 	@echo 'make test-package  the package and its units under systemd, in a machine that is thrown away (root; minutes); PROGRAMS=release tries the release build'
@@ -75,6 +77,15 @@ bench: deps
 	$${CARGO_TARGET_DIR:-target}/release/hallmark-bench $(BENCH)
 
 INSTANCES = 100000
+
+bench-full: deps
+	$(CARGO) build --locked --release -p hallmark-daemon -p hallmark-load -p hallmark-bench
+	$${CARGO_TARGET_DIR:-target}/release/hallmark-bench --full $(BENCH)
+
+flamegraph: deps
+	@scripts/deps flamegraph
+	$(CARGO) build --locked --release -p hallmark-daemon -p hallmark-load -p hallmark-bench
+	@scripts/flamegraph
 
 bench-instances: deps
 	$(CARGO) build --locked --release -p hallmark-log-bench

@@ -40,9 +40,15 @@ pub(crate) struct BenchArguments {
     /// Only this part; can be repeated.
     #[arg(long, value_name = "PART")]
     pub(crate) only: Vec<Part>,
-    /// Entries of the long log.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
-    pub(crate) entries: u64,
+    /// Everything: entries of the long log are 10,000,000 if nothing else is said, and the soak comes last.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Entries of the long log; 1,000,000 without it.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) entries: Option<u64>,
+    /// Certificates of the soak.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..))]
+    pub(crate) soak: u64,
     /// Directory for databases and tokens, in a directory of its own that is removed in the end. Its disk is measured, too.
     #[arg(long, value_name = "DIR", default_value = "run")]
     pub(crate) place: PathBuf,
@@ -75,4 +81,22 @@ pub(crate) enum Part {
     /// An RSA-4096 CA.
     #[value(name = "rsa-4096")]
     Rsa4096,
+    /// A million certificates, and what the daemon holds on to meanwhile; it takes ten minutes and comes only if it is asked for.
+    Soak,
+}
+
+/// Entries of the long log, if nothing else is said.
+const ENTRIES: u64 = 1_000_000;
+const ENTRIES_OF_ALL: u64 = 10_000_000;
+
+impl BenchArguments {
+    /// Whether this part is measured.
+    pub(crate) fn wants(&self, part: Part) -> bool {
+        if self.only.is_empty() { self.full || part != Part::Soak } else { self.only.contains(&part) }
+    }
+
+    /// Entries of the long log.
+    pub(crate) fn log_entries(&self) -> u64 {
+        self.entries.unwrap_or(if self.full { ENTRIES_OF_ALL } else { ENTRIES })
+    }
 }

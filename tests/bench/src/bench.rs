@@ -19,8 +19,11 @@ use crate::{
     laboratory::{Laboratory, Settings, Token, succeed},
     load::Load,
     row::Row,
+    soak::Held,
     table::{self, Table, thousands},
-    target::Wanted::{self, Calls, Cpu, Idle, P50, P99, Peak, Rate, Ratio, Refusal, Start},
+    target::Wanted::{
+        self, Calls, Cpu, Files, Handles, Idle, MemoryNow, P50, P99, Peak, Rate, Ratio, Refusal, Start, Threads,
+    },
 };
 
 /// Where Debian's package `softhsm2` puts its module.
@@ -51,8 +54,16 @@ const REGISTERED_PER_SECOND: u32 = 3_000;
 /// What `hallmark-load` makes at most.
 const CSRS_MAX: u32 = 65_000;
 
+/// Stretches of the soak. After the first two everything that is kept on purpose is there: what comes then is compared with that.
+const SOAK_STRETCHES: u64 = 10;
+const SOAK_WARM: u64 = 2;
+/// The allocator's pages come and go by so much.
+const SOAK_GROWTH_MAX: f64 = 1.05;
+/// Longest stretch: none of it fails because of a slow machine.
+const SOAK_SECONDS_MAX: u32 = 86_400;
+
 /// The parts in their order, and how many rows each has, with those that all of a key's rows need.
-const PARTS: [(Part, u64); 9] = [
+const PARTS: [(Part, u64); 10] = [
     (Part::Ledger, 2),
     (Part::P256, 7),
     (Part::OneProcess, 2),
@@ -62,6 +73,7 @@ const PARTS: [(Part, u64); 9] = [
     (Part::Overload, 3),
     (Part::Rsa2048, 5),
     (Part::Rsa4096, 5),
+    (Part::Soak, SOAK_STRETCHES),
 ];
 
 /// A run.
@@ -89,7 +101,7 @@ impl Bench {
         std::fs::create_dir_all(&arguments.place)?;
         let place = tempfile::Builder::new().prefix("bench-").tempdir_in(std::path::absolute(&arguments.place)?)?;
         let token = Token::make(place.path())?;
-        let parts = PARTS.iter().filter(|(part, _)| wanted(&arguments, *part));
+        let parts = PARTS.iter().filter(|(part, _)| arguments.wants(*part));
         let bar = ProgressBar::new(parts.map(|(_, rows)| rows).sum());
         bar.set_style(ProgressStyle::with_template("{spinner} {pos} of {len} rows after {elapsed}; now {msg}")?);
         let runtime = TempDir::new()?;
@@ -102,7 +114,7 @@ impl Bench {
         self.bar.enable_steady_tick(Duration::from_millis(200));
         let began = Instant::now();
         for (part, _) in PARTS {
-            if wanted(&self.arguments, part) {
+            if self.arguments.wants(part) {
                 self.measure(part)?;
             }
         }
@@ -123,6 +135,7 @@ impl Bench {
             Part::Overload => self.overload(),
             Part::Rsa2048 => self.rsa(Key::Rsa2048, 0.73),
             Part::Rsa4096 => self.rsa(Key::Rsa4096, 0.92),
+            Part::Soak => self.soak(),
         }
     }
 
@@ -203,9 +216,10 @@ impl Bench {
         let row = Row { start_ms: Some(empty_ms), ..row };
         let rate = self.mint(row, &daemon, &Load::of(64), Some(ceiling), &[])?;
         daemon.stop()?;
-        let entries = thousands(self.arguments.entries as f64);
+        let count = self.arguments.log_entries();
+        let entries = thousands(count as f64);
         self.tell(&format!("{entries} log entries are made"));
-        fixture::fill(&laboratory.directory, self.arguments.entries)?;
+        fixture::fill(&laboratory.directory, count)?;
         let start_ms = self.starts(&laboratory)?;
         let daemon = self.start(&laboratory, false)?;
         let row = Row::new(format!("{entries} before"), Some(Key::EcdsaP256), Some(64));
@@ -274,6 +288,30 @@ impl Bench {
         for (clients, wanted) in [(1, &[Calls(2.0)][..]), (8, &[Calls(2.0)]), (64, &[Ratio(ratio), Calls(2.0)])] {
             let row = Row::new("two processes", Some(key), Some(clients));
             self.mint(row, &daemon, &Load::of(clients), Some(ceiling), wanted)?;
+        }
+        daemon.stop()
+    }
+
+    /// Many certificates in stretches, after each of which is looked what the daemon holds on to.
+    fn soak(&mut self) -> Result<()> {
+        let ceiling = self.ceiling(Key::EcdsaP256)?;
+        let laboratory = self.laboratory("soak", Settings::of(Key::EcdsaP256))?;
+        let daemon = self.start(&laboratory, false)?;
+        let each = self.arguments.soak / SOAK_STRETCHES;
+        let load = Load::of(64).with(&["--count", &each.to_string()]);
+        let mut warm = None;
+        for stretch in 1..=SOAK_STRETCHES {
+            let minted = thousands((each * stretch) as f64);
+            let row = Row::new(format!("after {minted}"), Some(Key::EcdsaP256), Some(64));
+            self.tell(&row.title());
+            let row = load.measure(&self.load_program(), &daemon, SOAK_SECONDS_MAX, row)?;
+            let held = Held::by(&daemon)?;
+            let wanted = warm.map(|Held { memory_mb, handles, threads, files }| {
+                let counts = [Handles(handles as f64), Threads(threads as f64), Files(files as f64)];
+                [&[MemoryNow(memory_mb * SOAK_GROWTH_MAX), Peak(80.0), Calls(2.0)][..], &counts].concat()
+            });
+            self.add(row.against(ceiling).holding(held).judged(&wanted.unwrap_or_default()));
+            warm = warm.or((stretch == SOAK_WARM).then_some(held));
         }
         daemon.stop()
     }
@@ -377,8 +415,4 @@ impl Settings {
     fn of(key: Key) -> Self {
         Self { key, sessions: SESSIONS, instances: false }
     }
-}
-
-fn wanted(arguments: &BenchArguments, part: Part) -> bool {
-    arguments.only.is_empty() || arguments.only.contains(&part)
 }

@@ -18,6 +18,7 @@ mod memory;
 #[expect(unsafe_code, reason = "C_SignInit and C_Sign, and nothing else; `cryptoki` makes three calls of them")]
 mod raw;
 mod row;
+mod soak;
 mod table;
 mod target;
 mod times;

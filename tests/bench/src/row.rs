@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{key::Key, target::Wanted};
+use crate::{key::Key, soak::Held, target::Wanted};
 
 /// What was measured under one name; what does not apply is null.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -57,6 +57,14 @@ pub(crate) struct Row {
     pub(crate) errors: BTreeMap<String, u64>,
     /// 99 in a hundred of those that were refused were answered within this time, in milliseconds.
     pub(crate) refusal_p99_ms: Option<f64>,
+    /// What front and core had after the row: resident memory in megabytes.
+    pub(crate) memory_now_mb: Option<f64>,
+    /// Their open file descriptors.
+    pub(crate) handles: Option<u64>,
+    /// Their threads.
+    pub(crate) threads: Option<u64>,
+    /// Files in the daemon's directories, but for those of the published log.
+    pub(crate) files: Option<u64>,
     /// Whether requests without a certificate are what is expected.
     #[serde(skip)]
     pub(crate) is_overload: bool,
@@ -69,6 +77,18 @@ impl Row {
     /// Nothing yet.
     pub(crate) fn new(name: impl Into<String>, key: Option<Key>, clients: Option<u32>) -> Self {
         Self { name: name.into(), key: key.map(Key::name), clients, ..Self::default() }
+    }
+
+    /// Says what the daemon had afterwards.
+    pub(crate) fn holding(self, held: Held) -> Self {
+        let Held { memory_mb, handles, threads, files } = held;
+        Self {
+            memory_now_mb: Some(memory_mb),
+            handles: Some(handles),
+            threads: Some(threads),
+            files: Some(files),
+            ..self
+        }
     }
 
     /// Says how the rate compares with this one.

@@ -73,6 +73,11 @@ impl Table {
         for (code, count) in &row.errors {
             line.push_str(&format!("\n    {} requests ended with {code}", thousands(*count as f64)));
         }
+        if let (Some(memory), Some(handles), Some(threads), Some(files)) =
+            (row.memory_now_mb, row.handles, row.threads, row.files)
+        {
+            line.push_str(&format!("\n    {memory:.1} MB, {handles} open files, {threads} threads, {files} files"));
+        }
         if let Some(within) = row.refusal_p99_ms {
             line.push_str(&format!("\n    they ended within {} ms (p99)", millis(within)));
         }

@@ -33,6 +33,14 @@ pub(crate) enum Wanted {
     Rate(f64),
     /// 99 in a hundred of those that are refused hear it before this.
     Refusal(f64),
+    /// At most so much memory when it was done.
+    MemoryNow(f64),
+    /// At most so many open file descriptors then.
+    Handles(f64),
+    /// At most so many threads then.
+    Threads(f64),
+    /// At most so many files in its directories then.
+    Files(f64),
 }
 
 impl Wanted {
@@ -49,6 +57,10 @@ impl Wanted {
             Self::Start(_) => (row.start_ms, |found, wanted| found < wanted, 0),
             Self::Rate(_) => (row.per_s, |found, wanted| found >= wanted, 0),
             Self::Refusal(_) => (row.refusal_p99_ms, |found, wanted| found < wanted, 1),
+            Self::MemoryNow(_) => (row.memory_now_mb, |found, wanted| found <= wanted, 1),
+            Self::Handles(_) => (row.handles.map(|count| count as f64), |found, wanted| found <= wanted, 0),
+            Self::Threads(_) => (row.threads.map(|count| count as f64), |found, wanted| found <= wanted, 0),
+            Self::Files(_) => (row.files.map(|count| count as f64), |found, wanted| found <= wanted, 0),
         };
         match found {
             Some(found) if is_met(found, self.value()) => None,
@@ -76,7 +88,11 @@ impl Wanted {
             | Self::Peak(value)
             | Self::Start(value)
             | Self::Rate(value)
-            | Self::Refusal(value) => *value,
+            | Self::Refusal(value)
+            | Self::MemoryNow(value)
+            | Self::Handles(value)
+            | Self::Threads(value)
+            | Self::Files(value) => *value,
         }
     }
 }
@@ -94,6 +110,10 @@ impl fmt::Display for Wanted {
             Self::Start(millis) => write!(f, "serves within {millis} ms"),
             Self::Rate(rate) => write!(f, "at least {rate:.0}/s"),
             Self::Refusal(millis) => write!(f, "refused within {millis} ms"),
+            Self::MemoryNow(megabytes) => write!(f, "memory at most {megabytes:.1} MB"),
+            Self::Handles(count) => write!(f, "open files at most {count}"),
+            Self::Threads(count) => write!(f, "threads at most {count}"),
+            Self::Files(count) => write!(f, "files at most {count}"),
         }
     }
 }

@@ -47,6 +47,10 @@ fn a_short_run_gives_a_table_and_a_file_of_the_same_rows() {
             "long-log",
             "--only",
             "slow-device",
+            "--only",
+            "soak",
+            "--soak",
+            "640",
         ])
         .arg("--place")
         .arg(directory.path())
@@ -92,8 +96,28 @@ fn a_short_run_gives_a_table_and_a_file_of_the_same_rows() {
         ("2,000 before", Some(64)),
         ("a device that takes 5 ms", Some(1)),
         ("a device that takes 5 ms", Some(64)),
+        ("after 64", Some(64)),
+        ("after 128", Some(64)),
+        ("after 192", Some(64)),
+        ("after 256", Some(64)),
+        ("after 320", Some(64)),
+        ("after 384", Some(64)),
+        ("after 448", Some(64)),
+        ("after 512", Some(64)),
+        ("after 576", Some(64)),
+        ("after 640", Some(64)),
     ];
     assert_eq!(names, expected);
+
+    let soaked: Vec<_> = rows.iter().filter(|row| row["handles"].is_u64()).collect();
+    assert_eq!(soaked.len(), 10);
+    for row in &soaked {
+        assert_eq!(row["certificates"], 64, "{row:?}");
+        assert!(number(row, "memory_now_mb") <= number(row, "memory_peak_mb"), "{row:?}");
+        assert!(number(row, "threads") > 2.0 && number(row, "files") > 2.0, "{row:?}");
+    }
+    let last = soaked[9]["target"].as_str().unwrap();
+    assert!(last.contains(&format!("open files at most {}", soaked[1]["handles"])), "{last}");
 
     for row in rows.iter().filter(is_mint) {
         assert_eq!(row["key"], "P-256");

@@ -1,8 +1,15 @@
-//! What a decision costs: reading and deciding about a P-256 CSR with 5 names, and endorsing its draft; the weak-key checks.
+//! What each stage of a mint costs, in the order of events: reading a P-256 CSR with 5 names, deciding about it, drafting, endorsing, writing down the
+//! decision, and verifying and assembling what was signed; and the weak-key checks. What the disk and the device cost, `make bench` measures.
 #![expect(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot go on ends by panicking")]
 
+use aws_lc_rs::{
+    encoding::{AsDer, PublicKeyX509Der},
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _},
+};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use hallmark_issuance::draft;
+use hallmark_entry::decision::{Decision as Logged, Outcome, Warranted};
+use hallmark_issuance::{draft, reassemble};
 use hallmark_policy::{
     Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput,
     content::Serial,
@@ -87,11 +94,13 @@ fn request(caller: &Caller, subject: SubjectInput) -> Request {
 fn benches(criterion: &mut Criterion) {
     let policy = Policy::parse(POLICY).unwrap();
     let (caller, key) = (caller(), rcgen::KeyPair::generate().unwrap());
+    let signer = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(signer.public_key()).unwrap();
     let issuer = Issuer {
         authority: "a".to_owned(),
         epoch: EpochId { generation: 1, transition: [7; 32] },
         subject: DistinguishedName::common_name("CA"),
-        key: PublicKey::parse(&rcgen::KeyPair::generate().unwrap().subject_public_key_info()).unwrap(),
+        key: PublicKey::parse(spki.as_ref()).unwrap(),
         algorithm: SignatureAlgorithm::EcdsaSha256,
         validity: Interval { not_before: now(), not_after: now().after(Span::from_days(365)) },
         bounds: Bounds::of(policy.authority("a").unwrap()),
@@ -113,6 +122,32 @@ fn benches(criterion: &mut Criterion) {
             bencher.iter_batched(|| subject.clone(), |subject| request(&caller, subject), BatchSize::SmallInput);
         });
     }
+    let approved = approve(&request(&caller, csr(&key)));
+    let der = draft(&approved).unwrap().into_der();
+    criterion.bench_function("draft, 5 names", |bencher| bencher.iter(|| draft(&approved).unwrap()));
+    let asked = request(&caller, csr(&key));
+    criterion.bench_function("endorse, 5 names", |bencher| {
+        bencher.iter_batched(
+            || (approve(&asked), der.clone()),
+            |(approved, der)| endorse(approved, der).unwrap(),
+            BatchSize::SmallInput,
+        );
+    });
+    let (to_be_signed, content, conditions, facts) = endorse(approved, der).unwrap().into_parts();
+    criterion.bench_function("the entry of the decision, 5 names", |bencher| {
+        bencher.iter(|| {
+            let warranted = Warranted { conditions: &conditions, content: &content, to_be_signed: &to_be_signed };
+            let outcome = Outcome::Issued { sequence: Some(1), change: None };
+            let logged = Logged { outcome, policy: None, facts: &facts, warranted: Some(warranted) };
+            logged.into_entry(1_795_000_000_000)
+        });
+    });
+    let signature = signer.sign(&SystemRandom::new(), &to_be_signed).unwrap();
+    criterion.bench_function("verify and assemble, P-256", |bencher| {
+        bencher.iter(|| {
+            reassemble(&to_be_signed, SignatureAlgorithm::EcdsaSha256, signature.as_ref(), &issuer.key).unwrap()
+        });
+    });
     for algorithm in [&rcgen::PKCS_RSA_SHA256] {
         for (name, size) in [("2048", rcgen::RsaKeySize::_2048), ("4096", rcgen::RsaKeySize::_4096)] {
             let key = rcgen::KeyPair::generate_rsa_for(algorithm, size).unwrap();
