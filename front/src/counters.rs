@@ -1,10 +1,16 @@
 //! What the front counts. Numbers only: no names, no addresses.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use crate::turned_away::Reason;
+use crate::{admission::Urgency, turned_away::Reason};
 
-/// Counters since the start, all of them growing only.
+/// Upper bounds of the classes of waits, in milliseconds; longer ones are in none of them.
+pub const WAIT_BOUNDS_MILLIS: [u64; 9] = [1, 5, 10, 25, 50, 100, 250, 500, 1_000];
+
+/// Counters since the start; all of them only grow, but for what waits.
 #[derive(Debug, Default)]
 pub struct Counters {
     connections_accepted: AtomicU64,
@@ -17,6 +23,20 @@ pub struct Counters {
     reloads: AtomicU64,
     reloads_failed: AtomicU64,
     turned_away: [AtomicU64; Reason::ALL.len()],
+    went_at_once: AtomicU64,
+    /// By urgency.
+    queues: [QueueCounters; Urgency::ALL.len()],
+}
+
+/// What waits for the core, of one urgency.
+#[derive(Debug, Default)]
+pub(crate) struct QueueCounters {
+    /// Calls that wait now.
+    pub(crate) waiting: AtomicU64,
+    /// Calls that waited and went to the core: how many within each of [`WAIT_BOUNDS_MILLIS`] and not the one before, and beyond.
+    pub(crate) waited: [AtomicU64; WAIT_BOUNDS_MILLIS.len() + 1],
+    /// Microseconds that these waited together.
+    pub(crate) waited_micros: AtomicU64,
 }
 
 impl Counters {
@@ -80,6 +100,12 @@ impl Counters {
         self.turned_away.get(reason as usize).map_or(0, read)
     }
 
+    /// Mints that wait for the core now.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.queues.iter().map(|queue| read(&queue.waiting)).sum()
+    }
+
     pub(crate) fn accepted(&self) {
         add(&self.connections_accepted);
     }
@@ -114,6 +140,36 @@ impl Counters {
 
     pub(crate) fn reload_failed(&self) {
         add(&self.reloads_failed);
+    }
+
+    /// A mint went to the core without waiting.
+    pub(crate) fn went_at_once(&self) {
+        add(&self.went_at_once);
+    }
+
+    /// A mint begins to wait for the core.
+    pub(crate) fn begins_to_wait(&self, urgency: Urgency) {
+        if let Some(queue) = self.queues.get(urgency as usize) {
+            add(&queue.waiting);
+        }
+    }
+
+    /// It does not wait any more, whatever comes now.
+    pub(crate) fn waits_no_more(&self, urgency: Urgency) {
+        if let Some(queue) = self.queues.get(urgency as usize) {
+            queue.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It goes to the core after so long.
+    pub(crate) fn waited(&self, urgency: Urgency, wait: Duration) {
+        let millis = |bound: &u64| Duration::from_millis(*bound);
+        let class = WAIT_BOUNDS_MILLIS.iter().position(|bound| wait <= millis(bound));
+        let Some(queue) = self.queues.get(urgency as usize) else { return };
+        if let Some(waited) = queue.waited.get(class.unwrap_or(WAIT_BOUNDS_MILLIS.len())) {
+            add(waited);
+        }
+        queue.waited_micros.fetch_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn turn_away(&self, reason: Reason) {

@@ -20,6 +20,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::{
+    admission::Admission,
     calls::{Calls, Mounted, Offered, Operator, Signer},
     config::{FrontConfig, Whose},
     connection::Edge,
@@ -39,6 +40,17 @@ pub const STOP_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Pause after the system refused a connection, which it does when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Tells a front what the core behind it can do, so that it has enough calls at a time to be kept busy and no more.
+#[derive(Clone, Debug)]
+pub struct PaceHandle(Admission);
+
+impl PaceHandle {
+    /// The core makes so many signatures at a time. Until this is known, a number is assumed.
+    pub fn signs_at_once(&self, signatures: u32) {
+        self.0.signs_at_once(signatures);
+    }
+}
 
 /// A front that has its port and its TLS files, and serves nobody yet.
 pub struct Front {
@@ -63,7 +75,7 @@ impl Front {
             Whose::Operators => Operator::NAME,
         };
         let (deadline, counted) = (config.default_deadline, Arc::clone(&counters));
-        let calls = Calls::new(service, core, deadline, counted, stop.clone())?;
+        let calls = Calls::new(service, core, deadline, counted, Arc::clone(&config.clock), stop.clone())?;
         let (health, routes) = match config.whose {
             Whose::Coordinators => routes::<Signer>(calls.clone())?,
             Whose::Operators => routes::<Operator>(calls.clone())?,
@@ -105,6 +117,12 @@ impl Front {
     #[must_use]
     pub fn health(&self) -> HealthHandle {
         self.health.clone()
+    }
+
+    /// Tells it what the core can do.
+    #[must_use]
+    pub fn pace(&self) -> PaceHandle {
+        PaceHandle(self.edge.calls.admission().clone())
     }
 
     /// Reloads the TLS files on demand.

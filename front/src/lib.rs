@@ -1,7 +1,8 @@
 //! The edge: TLS 1.3 with callers' certificates, HTTP/2, gRPC framing, limits and deadlines. What passes goes to the core as
 //! bytes with the caller's chain, and what the core answers goes back.
 //!
-//! It must never decode `hallmark.signer.v1` messages, decide, or hold what the core needs to sign. Nothing listens in clear.
+//! It must never decide, or hold what the core needs to sign; of `hallmark.signer.v1` messages it reads how urgent a mint is, where it has to wait, and
+//! nothing else. Nothing listens in clear.
 //! What it says is trusted for this much only: which chain a connection proved, and when the caller stops waiting. No input
 //! makes it panic, and each one has a limit.
 
@@ -32,9 +33,9 @@ pub use connection::{
     CONNECTION_WINDOW_BYTES, DRAIN_TIME_MAX, FAREWELL_TIME, HANDSHAKE_TIME_MAX, HEADER_BYTES_MAX, PING_INTERVAL,
     PING_TIME_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
-pub use counters::Counters;
+pub use counters::{Counters, WAIT_BOUNDS_MILLIS};
 pub use error::FrontError;
-pub use front::{CONNECTIONS_MAX, Front, HANDSHAKES_MAX, STOP_TIME_MAX};
+pub use front::{CONNECTIONS_MAX, Front, HANDSHAKES_MAX, PaceHandle, STOP_TIME_MAX};
 pub use health::HealthHandle;
 pub use line::{AWAY_TIME_MAX, Line, SENT_AGAIN_TIME_MAX, SENT_MAX};
 pub use link::{Core, Patience};

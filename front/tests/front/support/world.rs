@@ -95,7 +95,12 @@ impl Authority {
 
     /// A caller's certificate, valid in 2026.
     pub(crate) fn caller(&self) -> Identity {
-        let mut params = params("coordinator");
+        self.caller_named("coordinator")
+    }
+
+    /// The same for another caller.
+    pub(crate) fn caller_named(&self, name: &str) -> Identity {
+        let mut params = params(name);
         params.not_before = date_time_ymd(2026, 1, 1);
         params.not_after = date_time_ymd(2027, 1, 1);
         params.serial_number = Some(SerialNumber::from(CALLER_SERIAL));
