@@ -21,6 +21,7 @@ use crate::{
     callers_trust::{CaKey, anchor_rule},
     child_process::{begin, until_orphaned},
     confine::confine,
+    hardening,
     health::{self, ASK_INTERVAL, Told},
     heart::Heart,
     own_files,
@@ -46,6 +47,7 @@ pub(crate) fn front(arguments: &FrontArguments) -> Result<(), Trouble> {
         settings.front()?
     };
     let core_uid = settings.core_uid()?;
+    hardening::raise_limit_of_files();
     // Before it gives up making sockets, and before it hears anybody.
     let listener = given.map_or_else(|| listen(&config), Ok)?;
     confine(&own_files::of_front(&settings, arguments.operators))?;
@@ -100,14 +102,17 @@ async fn reload_until_stop(signals: &mut Signals, tls: &ReloadHandle, line: &Lin
     }
 }
 
-/// Asks the core how it is, for ever, for the front to know.
+/// Tells the core what was counted and asks it how it is, for ever.
 async fn follow(line: &Line, told: &Told, known: &Known) {
     let mut ticks = interval(ASK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut until_keys = ASKED_FOR_KEYS_EVERY;
     loop {
         ticks.tick().await;
-        let state = line.state(until_keys == 0, ANSWER_TIME_MAX).await;
+        let state = match until_keys {
+            0 => line.state(true, ANSWER_TIME_MAX).await,
+            _ => line.tell(&told.counts(), ANSWER_TIME_MAX).await,
+        };
         health::tell(told, state.as_ref());
         until_keys = match state {
             // It may be another one when it comes back.

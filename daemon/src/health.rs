@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hallmark_front::{Front, HealthHandle, PaceHandle};
-use hallmark_proto::link::{AuthorityState, CoreState};
-use hallmark_signer::{Core, Standing};
+use hallmark_front::{Counters, Front, HealthHandle, PaceHandle};
+use hallmark_proto::link::{AuthorityState, CoreState, FrontCounts};
+use hallmark_signer::{Core, FrontDoor, Standing};
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -23,17 +23,23 @@ pub(crate) enum Whose {
     Operators,
 }
 
-/// What a front is told of its core.
+/// What a front is told of its core, and what it tells.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
     health: HealthHandle,
     pace: PaceHandle,
+    counters: Arc<Counters>,
 }
 
 impl Told {
     /// What this one is told.
     pub(crate) fn of(front: &Front) -> Self {
-        Self { health: front.health(), pace: front.pace() }
+        Self { health: front.health(), pace: front.pace(), counters: front.counters() }
+    }
+
+    /// What it has counted.
+    pub(crate) fn counts(&self) -> FrontCounts {
+        self.counters.told()
     }
 }
 
@@ -61,7 +67,7 @@ fn any_serves(standings: impl Iterator<Item = Standing> + Clone) -> bool {
 }
 
 /// Tells a front how its core is; nothing, if it does not say.
-pub(crate) fn tell(Told { health, pace }: &Told, state: Option<&CoreState>) {
+pub(crate) fn tell(Told { health, pace, .. }: &Told, state: Option<&CoreState>) {
     if let Some(CoreState { signs_at_once: signatures @ 1.., .. }) = state {
         pace.signs_at_once(*signatures);
     }
@@ -74,9 +80,14 @@ pub(crate) fn tell(Told { health, pace }: &Told, state: Option<&CoreState>) {
     health.set_serving(state.is_some_and(|state| state.serving));
 }
 
-/// Tells fronts how the core of this process is, which is able to do its work or not.
+/// Tells fronts how the core of this process is, which is able to do its work or not, and the core what they have counted.
 pub(crate) async fn look(core: &Arc<Core>, able: &watch::Receiver<bool>, fronts: &[(Whose, Told)]) {
     for (whose, told) in fronts {
+        let door = match whose {
+            Whose::Callers => FrontDoor::Callers,
+            Whose::Operators => FrontDoor::Operators,
+        };
+        core.front_counted(door, told.counts());
         let (core, able, whose) = (Arc::clone(core), *able.borrow(), *whose);
         let state = spawn_blocking(move || state(&core, able, whose)).await;
         tell(told, state.ok().as_ref());

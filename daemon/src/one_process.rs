@@ -27,6 +27,7 @@ use crate::{
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Trouble> {
     hardening::close_to_others()?;
     hardening::raise_limit_of_locked_memory();
+    hardening::raise_limit_of_files();
     logging::start(&arguments.logging)?;
     hardening::keep_out_of_swap();
     let settings = Settings::read(&arguments.start.file)?;

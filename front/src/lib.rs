@@ -33,7 +33,7 @@ pub use connection::{
     CONNECTION_WINDOW_BYTES, DRAIN_TIME_MAX, FAREWELL_TIME, HANDSHAKE_TIME_MAX, HEADER_BYTES_MAX, PING_INTERVAL,
     PING_TIME_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
-pub use counters::{Counters, WAIT_BOUNDS_MILLIS};
+pub use counters::Counters;
 pub use error::FrontError;
 pub use front::{CONNECTIONS_MAX, Front, HANDSHAKES_MAX, PaceHandle, STOP_TIME_MAX};
 pub use health::HealthHandle;
