@@ -32,8 +32,9 @@ use crate::{
     deadline::Deadline,
     error::FrontError,
     link::{self, Core, Patience},
-    message::{self, Budget, Missed, Received},
+    message::{self, Missed, Received},
     methods::{Methods, Shape},
+    room::{Full as NoRoom, Room},
     stream::{self, Stream},
     turned_away::{self, Reason},
 };
@@ -97,7 +98,7 @@ impl<S> Clone for Mounted<S> {
 struct Inner {
     core: Arc<dyn Core>,
     methods: Methods,
-    budget: Budget,
+    room: Room,
     admission: Admission,
     default_deadline: Duration,
     counters: Arc<Counters>,
@@ -137,7 +138,7 @@ impl Calls {
         Ok(Self(Arc::new(Inner {
             core,
             methods,
-            budget,
+            room: Room::default(),
             admission,
             default_deadline,
             counters,
@@ -160,16 +161,15 @@ impl Calls {
 
     /// The core's metrics as text: what the method `Metrics` answers, over plain HTTP.
     pub(crate) async fn metrics(&self, connection: &Arc<Connection>) -> Response<Body> {
-        let _under_way = connection.enter();
-        let answered = match self.0.question(METRICS) {
+        let under_way = connection.enter();
+        let answered = match self.0.question(METRICS, connection) {
             Ok(question) => self.0.ask(connection, question).await,
-            Err(Missed::Reason(reason)) => Err(reason.status()),
-            Err(Missed::Gone) => Err(Status::cancelled("the call was taken back")),
+            Err(reason) => Err(reason.status()),
         };
         let mut response = Response::new(Body::empty());
         match answered.map(MetricsResponse::decode) {
             Ok(Ok(MetricsResponse { text })) => {
-                *response.body_mut() = Body::new(Full::new(Bytes::from(text)));
+                *response.body_mut() = Body::new(Full::new(under_way.answers(Bytes::from(text))));
                 response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
             }
             Ok(Err(_)) => *response.status_mut() = StatusCode::BAD_GATEWAY,
@@ -237,11 +237,14 @@ impl Inner {
         let default_deadline = if shape.streams { DEADLINE_MAX } else { self.default_deadline };
         let deadline = Deadline::of(&parts.headers, default_deadline).map_err(Missed::Reason)?;
         let slow_at = Instant::now() + BODY_TIME_MAX;
-        let received = timeout_at(deadline.at.min(slow_at), message::receive(body, shape.bytes_max, &self.budget))
-            .await
-            .map_err(|_| {
-                Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow })
-            })??;
+        let received = timeout_at(
+            deadline.at.min(slow_at),
+            message::receive(body, shape.bytes_max, connection.caller.id, &self.room),
+        )
+        .await
+        .map_err(|_| {
+            Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow })
+        })??;
         let pass = match shape.queues {
             true => Some(self.admit(connection, deadline, &received.message).await?),
             false => None,
@@ -261,13 +264,14 @@ impl Inner {
     }
 
     /// A call of a method whose message is empty.
-    fn question(&self, path: &str) -> Result<Taken<'_>, Missed> {
+    fn question(&self, path: &str, connection: &Connection) -> Result<Taken<'_>, Reason> {
         if *self.stopping.borrow() {
-            return Err(Missed::Reason(Reason::Stopping));
+            return Err(Reason::Stopping);
         }
-        let (method, shape) = self.methods.of_path(path).ok_or(Missed::Reason(Reason::MethodUnknown))?;
-        let deadline = Deadline::of(&HeaderMap::new(), self.default_deadline).map_err(Missed::Reason)?;
-        let received = Received { message: Bytes::new(), room: self.budget.take(0)? };
+        let (method, shape) = self.methods.of_path(path).ok_or(Reason::MethodUnknown)?;
+        let deadline = Deadline::of(&HeaderMap::new(), self.default_deadline)?;
+        let (room, _) = self.room.take(connection.caller.id, 0).map_err(|NoRoom| Reason::Overloaded)?;
+        let received = Received { message: Bytes::new(), room };
         Ok(Taken { method, shape, deadline, received, pass: None })
     }
 
@@ -298,6 +302,7 @@ impl Inner {
     fn stream(&self, connection: &Arc<Connection>, taken: Taken<'_>, under_way: UnderWay) -> Response<Body> {
         let Taken { method, shape, deadline, received: Received { message, room }, pass: _ } = taken;
         drop(room);
+        let under_way = under_way.goes_on_as_stream();
         let stream = Stream {
             core: Arc::clone(&self.core),
             connection: Arc::clone(connection),

@@ -9,10 +9,11 @@ use std::{
 };
 
 use hallmark_proto::FILE_DESCRIPTOR_SET;
+use rustix::process::{Resource, getrlimit};
 use rustls_pki_types::CertificateDer;
 use tokio::{
     net::TcpStream,
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
@@ -25,18 +26,23 @@ use crate::{
     config::{FrontConfig, Whose},
     connection::Edge,
     counters::Counters,
+    crowd::Crowd,
     error::FrontError,
+    handshakes::Handshakes,
     health::{HealthHandle, QUESTION_BYTES_MAX},
     link::Core,
     reload::{Look, ReloadHandle, TlsWatch},
+    unread::UnreadBytes,
 };
 
-/// Most connections at one time; callers are coordinators and operators, not workloads.
-pub const CONNECTIONS_MAX: usize = 1_024;
-/// Most handshakes at one time, so that strangers cannot take every place.
-pub const HANDSHAKES_MAX: usize = 256;
+/// Most connections at one time, and half of them of one caller; callers are coordinators and operators, not workloads. Fewer where the
+/// system does not give the process files for so many.
+pub const CONNECTIONS_MAX: usize = 4_096;
 /// Longest time for calls under way to be answered after a stop; service managers kill after 90 s.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Files of the process that are not for connections: handshakes, those that are leaving, and the rest of the daemon.
+const FILES_KEPT: u64 = 768;
 
 /// Pause after the system refused a connection, which it does when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -85,12 +91,16 @@ impl Front {
         let edge = Edge {
             tls,
             clock: config.clock,
+            crowd: Crowd::new(config.connections_max.unwrap_or_else(connections_max)),
+            unread: UnreadBytes::default(),
             counters,
             calls,
             routes,
             stopping: stop,
             connection_age_max: config.connection_age_max,
             watch_interval: config.watch_interval,
+            frame_time_max: config.frame_time_max,
+            read_time_max: config.read_time_max,
         };
         Ok(Self { listener, address, edge: Arc::new(edge), health, stopping })
     }
@@ -189,7 +199,7 @@ fn listen(config: &FrontConfig) -> io::Result<(TcpListener, SocketAddr)> {
 
 /// Takes connections for ever, each into a task of its own.
 async fn accept(listener: &tokio::net::TcpListener, edge: &Arc<Edge>, connections: &mut JoinSet<()>) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Handshakes::default();
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
@@ -204,22 +214,21 @@ async fn accept(listener: &tokio::net::TcpListener, edge: &Arc<Edge>, connection
     }
 }
 
-fn begin(
-    edge: &Arc<Edge>,
-    connections: &mut JoinSet<()>,
-    handshakes: &Arc<Semaphore>,
-    tcp: TcpStream,
-    peer: SocketAddr,
-) {
-    match Arc::clone(handshakes).try_acquire_owned() {
-        Ok(handshaking) if connections.len() < CONNECTIONS_MAX => {
-            connections.spawn(Arc::clone(edge).run(tcp, peer, handshaking));
-        }
-        Ok(_) | Err(_) => {
-            edge.counters.refused();
-            tracing::debug!(%peer, "a connection was refused: too many at once");
-        }
+fn begin(edge: &Arc<Edge>, connections: &mut JoinSet<()>, handshakes: &Handshakes, tcp: TcpStream, peer: SocketAddr) {
+    let (handshake, broken_off) = handshakes.begin(peer.ip());
+    if broken_off {
+        edge.counters.refused();
+        tracing::debug!(%peer, "an older handshake was broken off for another: too many at once");
     }
+    let number = handshake.number();
+    let task = connections.spawn(Arc::clone(edge).run(tcp, peer, handshake));
+    handshakes.is_done_by(number, task);
+}
+
+/// As many as there are files for.
+fn connections_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(FILES_KEPT)).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
 }
 
 /// Looks at the TLS files for ever; a look that fails has logged why.
