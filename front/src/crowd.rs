@@ -17,8 +17,10 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::caller::CallerId;
 
-/// Most connections of which each was told to leave and has not left yet; beyond, new ones are refused.
-const LEAVING_MAX: usize = 256;
+/// Most connections that were told to leave and have not left yet; beyond, new ones are refused. A caller that comes again and again beyond its
+/// share leaves half of that to the others.
+const LEAVING_MAX: usize = 512;
+const LEAVING_FOR_OWN_MAX: usize = LEAVING_MAX / 2;
 
 /// Longest time until a connection that has to leave is closed: for its peer to read GOAWAY, and for streams to end.
 pub(crate) const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -112,22 +114,23 @@ impl State {
     fn make_place_for(&mut self, caller: CallerId, places: usize) -> Result<(), Full> {
         let share = (places / CALLER_PART).max(1);
         if self.callers.get(&caller).is_some_and(|own| *own >= share) {
-            return self.dismiss(|member, _| member.caller == caller);
+            return self.dismiss(LEAVING_FOR_OWN_MAX, |member, _| member.caller == caller);
         }
         if self.members.len() - self.leaving < places {
             return Ok(());
         }
-        let most = |callers: &HashMap<CallerId, usize>, state: &Self| {
-            let idle = state.members.values().filter(|member| member.is_idle());
-            idle.filter_map(|member| callers.get(&member.caller)).max().copied()
-        };
-        let most = most(&self.callers, self).ok_or(Full)?;
-        self.dismiss(|member, callers| callers.get(&member.caller) == Some(&most))
+        let idle = self.members.values().filter(|member| member.is_idle());
+        let most = idle.filter_map(|member| self.callers.get(&member.caller)).max().copied().ok_or(Full)?;
+        self.dismiss(LEAVING_MAX, |member, callers| callers.get(&member.caller) == Some(&most))
     }
 
     /// Tells the one to leave that has been idle longest of those who may be told.
-    fn dismiss(&mut self, may: impl Fn(&Member, &HashMap<CallerId, usize>) -> bool) -> Result<(), Full> {
-        if self.leaving >= LEAVING_MAX {
+    fn dismiss(
+        &mut self,
+        leaving_max: usize,
+        may: impl Fn(&Member, &HashMap<CallerId, usize>) -> bool,
+    ) -> Result<(), Full> {
+        if self.leaving >= leaving_max {
             return Err(Full);
         }
         let idle = self.members.values_mut().filter(|member| member.is_idle() && may(member, &self.callers));
@@ -257,13 +260,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_are_leaving_at_a_time_than_there_is_room_for() {
+        // All places, by callers of whom each has 4; one more caller has its share.
         let crowd = Crowd::new(LEAVING_MAX * 4);
-        let members: Vec<_> = (0..=u8::MAX)
-            .flat_map(|name| (0..4).map(move |_| name))
-            .map(|name| crowd.join(caller(name)).unwrap())
-            .collect();
-        let new: Vec<_> = (0..=LEAVING_MAX).map_while(|_| crowd.join(CallerId::of_name(b"new")).ok()).collect();
-        assert_eq!(new.len(), LEAVING_MAX);
+        let share = LEAVING_MAX * 4 / CALLER_PART;
+        let own = || crowd.join(CallerId::of_name(b"own"));
+        let mut members: Vec<_> = (0..share).map(|_| own().unwrap()).collect();
+        for name in 0..share / 4 {
+            members.extend((0..4).map(|_| crowd.join(CallerId::of_name(&name.to_be_bytes())).unwrap()));
+        }
+        let again: Vec<_> = (0..LEAVING_MAX).map_while(|_| own().ok()).collect();
+        assert_eq!(again.len(), LEAVING_FOR_OWN_MAX);
+        let new: Vec<_> = (0..LEAVING_MAX).map_while(|_| crowd.join(CallerId::of_name(b"new")).ok()).collect();
+        assert_eq!(new.len(), LEAVING_MAX - LEAVING_FOR_OWN_MAX, "who comes again and again keeps out nobody else");
         let left = members.into_iter().find(|member| now_or_never(member.has_to_leave())).unwrap();
         drop(left);
         assert!(crowd.join(CallerId::of_name(b"new")).is_ok());

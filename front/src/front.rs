@@ -42,7 +42,7 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Files of the process that are not for connections: handshakes, those that are leaving, and the rest of the daemon.
-const FILES_KEPT: u64 = 768;
+const FILES_KEPT: u64 = 1_024;
 
 /// Pause after the system refused a connection, which it does when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -225,10 +225,11 @@ fn begin(edge: &Arc<Edge>, connections: &mut JoinSet<()>, handshakes: &Handshake
     handshakes.is_done_by(number, task);
 }
 
-/// As many as there are files for.
+/// As many as there are files for; half of them where they are few.
 fn connections_max() -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(files.saturating_sub(FILES_KEPT)).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
+    let connections = files.saturating_sub(FILES_KEPT).max(files / 2);
+    usize::try_from(connections).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
 }
 
 /// Looks at the TLS files for ever; a look that fails has logged why.
