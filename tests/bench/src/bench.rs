@@ -65,7 +65,7 @@ const SOAK_GROWTH_MAX: f64 = 1.05;
 const SOAK_SECONDS_MAX: u32 = 86_400;
 
 /// The parts in their order, and how many rows each has, with those that all of a key's rows need.
-const PARTS: [(Part, u64); 10] = [
+const PARTS: [(Part, u64); 11] = [
     (Part::Ledger, 2),
     (Part::P256, 7),
     (Part::OneProcess, 2),
