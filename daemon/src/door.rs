@@ -8,7 +8,7 @@ use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use hallmark_proto::{
     frame::{HEADER_BYTES, Header, Kind, LARGE_METHODS, USUAL_CALL_BYTES_MAX},
-    link::{Call, CoreState, call},
+    link::{Call, CoreState, FrontCounts, call},
 };
 use prost::Message as _;
 use tokio::{
@@ -49,6 +49,9 @@ pub(crate) trait Answers: Send + Sync + 'static {
 
     /// An answer was given to nobody.
     fn unsent(&self);
+
+    /// What the front has counted.
+    fn counted(&self, counts: FrontCounts);
 
     /// How the core is; with the CA keys that it knows, if they are asked for. It may block.
     fn state(&self, with_keys: bool) -> CoreState;
@@ -114,6 +117,8 @@ enum Ended {
     NoFrame(#[from] hallmark_proto::frame::FrameError),
     #[error("it sent a frame that only the core sends")]
     NotAQuestion,
+    #[error("what it says that it counted does not decode")]
+    NoCounts,
     #[error("it sent a message of {0} bytes, which its method does not take")]
     TooLarge(u32),
     #[error("a frame did not arrive whole within {} s", TRANSFER_TIME_MAX.as_secs())]
@@ -229,6 +234,10 @@ impl Shared {
             match header.kind {
                 // One after another: a flood of them takes no threads from those who work.
                 Kind::AskState | Kind::AskKeys => tell(Kind::State, self.state(header.kind == Kind::AskKeys).await),
+                Kind::Counts => {
+                    self.answers.counted(FrontCounts::decode(content).map_err(|_| Ended::NoCounts)?);
+                    tell(Kind::State, self.state(false).await);
+                }
                 Kind::Call | Kind::Reply | Kind::State => {
                     let work = self.answers.call(content);
                     tokio::spawn(async move {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use hallmark_front::{Front, FrontConfig, FrontError, HealthHandle, Line, ReloadHandle};
+use hallmark_front::{Front, FrontConfig, FrontError, Line, ReloadHandle};
 use hallmark_proto::link::CoreState;
 use listenfd::ListenFd;
 use rustls_pki_types::CertificateDer;
@@ -21,7 +21,8 @@ use crate::{
     callers_trust::{CaKey, anchor_rule},
     child_process::{begin, until_orphaned},
     confine::confine,
-    health::{self, ASK_INTERVAL},
+    hardening,
+    health::{self, ASK_INTERVAL, Told},
     heart::Heart,
     own_files,
     service_manager::{self, State},
@@ -46,6 +47,7 @@ pub(crate) fn front(arguments: &FrontArguments) -> Result<(), Trouble> {
         settings.front()?
     };
     let core_uid = settings.core_uid()?;
+    hardening::raise_limit_of_files();
     // Before it gives up making sockets, and before it hears anybody.
     let listener = given.map_or_else(|| listen(&config), Ok)?;
     confine(&own_files::of_front(&settings, arguments.operators))?;
@@ -69,21 +71,21 @@ async fn live(heart: &Heart, arguments: &FrontArguments, config: FrontConfig, co
     known.learn(&greeting);
     let config = config.with_anchor_rule(known.rule());
     let front = Front::bind(config, Arc::new(line.clone()))?;
-    let (checks, tls) = (front.health(), front.reload_handle());
-    health::tell(&checks, Some(&greeting));
+    let (told, tls) = (Told::of(&front), front.reload_handle());
+    health::tell(&told, Some(&greeting));
     heart.serves(Some(front.local_addr()));
     let (stopping, mut stopped) = watch::channel(false);
     let end = async {
         tokio::select! {
             () = reload_until_stop(&mut signals, &tls, &line, &known) => {}
-            () = follow(&line, &checks, &known) => {}
+            () = follow(&line, &told, &known) => {}
         }
         service_manager::tell(State::Stopping);
         stopping.send_replace(true);
         Ok(())
     };
-    let told = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-    tokio::try_join!(front.serve(told), end)?;
+    let stop = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+    tokio::try_join!(front.serve(stop), end)?;
     Ok(())
 }
 
@@ -100,15 +102,18 @@ async fn reload_until_stop(signals: &mut Signals, tls: &ReloadHandle, line: &Lin
     }
 }
 
-/// Asks the core how it is, for ever, for health checks to hear.
-async fn follow(line: &Line, checks: &HealthHandle, known: &Known) {
+/// Tells the core what was counted and asks it how it is, for ever.
+async fn follow(line: &Line, told: &Told, known: &Known) {
     let mut ticks = interval(ASK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut until_keys = ASKED_FOR_KEYS_EVERY;
     loop {
         ticks.tick().await;
-        let state = line.state(until_keys == 0, ANSWER_TIME_MAX).await;
-        health::tell(checks, state.as_ref());
+        let state = match until_keys {
+            0 => line.state(true, ANSWER_TIME_MAX).await,
+            _ => line.tell(&told.counts(), ANSWER_TIME_MAX).await,
+        };
+        health::tell(told, state.as_ref());
         until_keys = match state {
             // It may be another one when it comes back.
             None => 0,

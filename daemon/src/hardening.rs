@@ -30,6 +30,14 @@ pub(crate) fn raise_limit_of_locked_memory() {
     }
 }
 
+/// Raises the limit on open files as far as this process may: each connection is one.
+pub(crate) fn raise_limit_of_files() {
+    let given = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: given.maximum, ..given }) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}
+
 /// Keeps all memory of this process out of swap, now and later (mlockall(2)), or warns that it may go there.
 ///
 /// Under a limit, an allocation beyond it would fail and end the process, so that nothing is locked then, unless the system holds this

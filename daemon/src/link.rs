@@ -4,8 +4,8 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use hallmark_front::Patience;
-use hallmark_proto::link::{CaKey, CoreState};
-use hallmark_signer::Core;
+use hallmark_proto::link::{CaKey, CoreState, FrontCounts};
+use hallmark_signer::{Core, FrontDoor};
 use tokio::sync::watch;
 
 use crate::{
@@ -63,6 +63,10 @@ impl Answers for ForCallers {
         self.core.answer_was_unsent();
     }
 
+    fn counted(&self, counts: FrontCounts) {
+        self.core.front_counted(FrontDoor::Callers, counts);
+    }
+
     fn state(&self, with_keys: bool) -> CoreState {
         let callers_signed_here = self.core.callers_signed_here().to_vec();
         CoreState { callers_signed_here, ..state(&self.core, &self.serving, Whose::Callers, with_keys) }
@@ -76,6 +80,10 @@ impl Answers for ForOperators {
 
     fn unsent(&self) {
         self.core.answer_was_unsent();
+    }
+
+    fn counted(&self, counts: FrontCounts) {
+        self.core.front_counted(FrontDoor::Operators, counts);
     }
 
     /// Nobody is an operator through an authority that is signed here.

@@ -10,7 +10,7 @@ use crate::{
     arguments::RunArguments,
     callers_trust::{CaKey, anchor_rule},
     files, hardening,
-    health::{self, Whose},
+    health::{self, Told, Whose},
     link::{InProcess, OperatorsInProcess},
     logging,
     probe::{PROBE_INTERVAL, PROBE_TIME_MAX, Probe, ability},
@@ -27,6 +27,7 @@ use crate::{
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Trouble> {
     hardening::close_to_others()?;
     hardening::raise_limit_of_locked_memory();
+    hardening::raise_limit_of_files();
     logging::start(&arguments.logging)?;
     hardening::keep_out_of_swap();
     let settings = Settings::read(&arguments.start.file)?;
@@ -62,11 +63,11 @@ async fn serve(
     let fronts: Vec<&Front> = [Some(&front), operators.as_ref()].into_iter().flatten().collect();
     let addresses: Vec<_> = fronts.iter().map(|front| front.local_addr()).collect();
     let whose = [Whose::Callers, Whose::Operators].into_iter();
-    let checks: Vec<_> = whose.zip(fronts.iter().map(|front| front.health())).collect();
+    let told: Vec<_> = whose.zip(fronts.iter().map(|front| Told::of(front))).collect();
     let (tell, able) = watch::channel(false);
     let mut probe = Probe::new(ability(core), move |able| _ = tell.send_replace(able), PROBE_TIME_MAX);
     probe.look().await;
-    health::look(core, &able, &checks).await;
+    health::look(core, &able, &told).await;
     if let Some(path) = ready_file {
         let lines = addresses.iter().fold(String::new(), |text, address| format!("{text}{address}\n"));
         files::replace(path, lines.as_bytes(), files::PUBLIC)?;
@@ -84,7 +85,7 @@ async fn serve(
             () = stop => {}
             sentence = core_failed => failed = Some(sentence),
             () = probe.watch(PROBE_INTERVAL) => {}
-            () = health::follow(core, &able, &checks) => {}
+            () = health::follow(core, &able, &told) => {}
         }
         service_manager::tell(State::Stopping);
         stopping.send_replace(true);

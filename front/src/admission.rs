@@ -1,16 +1,31 @@
-//! Admission: whether a call can be answered in time, judged before any work is done for it.
+//! Admission: whether a mint can be answered in time, and when it goes to the core. Both are judged before any work is done for it.
 //!
 //! What the core does is learnt from its answers: calls that were answered in a span in which it always had enough to do, by that span.
-//! By Little's law a new call then waits for those under way, divided by this rate. One that would wait for too long is refused at once,
-//! so that those which were taken are answered in time, however much is offered. Nothing here can refuse what an idle core could do: few calls
-//! are always taken, and a rate that was learnt too low is learnt anew from these.
+//! By Little's law a new call then waits for those before it, divided by this rate. So many are with the core as keep it busy, the window;
+//! the others wait here, where callers take turns. One that would wait for too long is refused at once, so that those which were taken are
+//! answered in time, however much is offered; where too much waits, it is the heaviest caller's last calls that give way. Nothing here can refuse what
+//! an idle core could do: few calls are always taken, and a rate that was learnt too low is learnt anew from these.
+
+mod pace;
+mod queue;
+mod urgency;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+pub(crate) use self::urgency::Urgency;
+use self::{
+    pace::Pace,
+    queue::{Place, Queue},
+};
+use crate::{caller::CallerId, counters::Counters};
 
 /// Calls under way at one time that are always taken.
 pub(crate) const ALWAYS_TAKEN: u32 = 64;
@@ -18,170 +33,234 @@ pub(crate) const ALWAYS_TAKEN: u32 = 64;
 /// Longest wait for which a call is taken, whatever its deadline: so much work is left at most when an overload ends.
 pub(crate) const WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// Calls under way with which the core has enough to do.
-const BUSY: u32 = 16;
-
-/// Shortest span over which answers are counted.
-const SPAN_MIN: Duration = Duration::from_millis(100);
-
-/// The part of a new span in the rate, in percent.
-const NEW_PERCENT: f64 = 30.0;
+/// Most calls that wait here, whatever the rate: each holds its message.
+pub(crate) const WAITING_MAX: usize = 2_048;
 
 /// The part of the time until its deadline that a call may wait, in percent: the rest is for what comes after.
 const DEADLINE_PERCENT: u32 = 80;
 
 /// What is under way, and how fast it goes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Admission(Arc<Mutex<State>>);
+pub(crate) struct Admission(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    counters: Arc<Counters>,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    under_way: u32,
-    /// Answers a second, once they were counted.
-    rate: Option<f64>,
-    /// Since when the core has always had enough to do, and its answers since then.
-    busy: Option<(Instant, u32)>,
+    /// Calls that the core has.
+    with_core: u32,
+    queue: Queue<Waiting>,
+    pace: Pace,
 }
 
-/// A call that was taken, until it is dropped: when the core has answered.
+/// A call that waits.
 #[derive(Debug)]
-pub(crate) struct Pass(Admission);
+struct Waiting {
+    deadline: Instant,
+    /// Dropped where it is refused.
+    tell: oneshot::Sender<Pass>,
+}
 
-/// It would not be answered in time.
+/// A call that goes to the core, until it is dropped: when the core has answered.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    admission: Admission,
+    began: Instant,
+    /// Calls that the core had with it.
+    beside: u32,
+    /// Whether it came to its caller, and so to the core.
+    is_used: bool,
+}
+
+/// Why a call does not go to the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooMuch;
+pub(crate) enum NotAdmitted {
+    /// It would not be answered in time.
+    TooMuch,
+    /// It waited until its deadline.
+    Late,
+}
+
+/// Who waits; takes the call back where its caller goes away.
+struct Waiter<'a> {
+    admission: &'a Admission,
+    place: Place,
+    urgency: Urgency,
+}
 
 impl Admission {
-    /// Takes a call that has until `deadline`.
-    pub(crate) fn admit(&self, deadline: Instant) -> Result<Pass, TooMuch> {
-        let now = Instant::now();
+    /// Counts into these.
+    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+        Self(Arc::new(Shared { state: Mutex::default(), counters }))
+    }
+
+    /// The core can make so many signatures at a time.
+    pub(crate) fn signs_at_once(&self, signatures: u32) {
         let mut state = self.lock();
-        let left = deadline.saturating_duration_since(now) * DEADLINE_PERCENT / 100;
-        if state.under_way >= ALWAYS_TAKEN && state.wait().is_some_and(|wait| wait > left.min(WAIT_MAX)) {
-            return Err(TooMuch);
-        }
-        state.under_way += 1;
-        if state.under_way == BUSY {
-            state.busy = Some((now, 0));
-        }
+        state.pace.signs_at_once(signatures);
+        let begin = state.advance(self, Instant::now());
         drop(state);
-        Ok(Pass(self.clone()))
+        tell(begin);
+    }
+
+    /// Waits until a call of this caller, who has until `deadline`, may go to the core. How urgent it is, is asked only if it waits.
+    pub(crate) async fn admit(
+        &self,
+        caller: CallerId,
+        deadline: Instant,
+        urgency: impl FnOnce() -> Urgency,
+    ) -> Result<Pass, NotAdmitted> {
+        let began = Instant::now();
+        if let Some(pass) = self.enter_at_once(caller, began, deadline)? {
+            self.0.counters.went_at_once();
+            return Ok(pass.used());
+        }
+        // Without the lock: this reads what the caller sent.
+        let urgency = urgency();
+        let (place, told) = self.wait(caller, urgency, began, deadline);
+        self.0.counters.begins_to_wait(urgency);
+        let waiter = Waiter { admission: self, place, urgency };
+        let told = timeout_at(deadline, told).await;
+        drop(waiter);
+        let pass = told.map_err(|_| NotAdmitted::Late)?.map_err(|_| NotAdmitted::TooMuch)?;
+        self.0.counters.waited(urgency, began.elapsed());
+        Ok(pass.used())
+    }
+
+    /// The way to the core, if nobody waits for it.
+    fn enter_at_once(&self, caller: CallerId, now: Instant, deadline: Instant) -> Result<Option<Pass>, NotAdmitted> {
+        let mut state = self.lock();
+        if state.would_be_late(caller, now, deadline) {
+            return Err(NotAdmitted::TooMuch);
+        }
+        Ok(state.has_room().then(|| state.enter(self, now)))
+    }
+
+    /// A place in the queue, and where is told that its turn has come; or that it is refused, by saying nothing.
+    fn wait(
+        &self,
+        caller: CallerId,
+        urgency: Urgency,
+        now: Instant,
+        deadline: Instant,
+    ) -> (Place, oneshot::Receiver<Pass>) {
+        let (tell, told) = oneshot::channel();
+        let mut state = self.lock();
+        let place = state.queue.push(caller, urgency, Waiting { deadline, tell });
+        // Room may have come meanwhile.
+        let begin = state.advance(self, now);
+        let refused = state.make_way();
+        drop(state);
+        self::tell(begin);
+        drop(refused);
+        (place, told)
     }
 
     /// No code runs under this lock that could leave the state half changed, so a poisoned one is as good.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets them begin. Not under the lock: who is not there any more gives its pass back.
+fn tell(begin: Vec<(Waiting, Pass)>) {
+    for (Waiting { tell, .. }, pass) in begin {
+        drop(tell.send(pass));
     }
 }
 
 impl State {
-    /// How long the next call would wait, if that can be told.
-    fn wait(&self) -> Option<Duration> {
-        let secs = f64::from(self.under_way + 1) / self.rate?;
-        Some(Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX))
+    /// Calls under way, here and with the core.
+    fn under_way(&self) -> u32 {
+        self.with_core.saturating_add(u32::try_from(self.queue.len()).unwrap_or(u32::MAX))
     }
 
-    fn answered(&mut self, now: Instant) {
-        if let Some((since, answers)) = &mut self.busy {
-            *answers += 1;
-            let span = now.saturating_duration_since(*since);
-            if span >= SPAN_MIN {
-                let found = f64::from(*answers) / span.as_secs_f64();
-                let old = self.rate.unwrap_or(found);
-                self.rate = Some(old + (found - old) * NEW_PERCENT / 100.0);
-                self.busy = Some((now, 0));
+    fn has_room(&self) -> bool {
+        self.queue.is_empty() && self.with_core < self.pace.window()
+    }
+
+    /// Whether a call of this caller would have its turn too late.
+    fn would_be_late(&self, caller: CallerId, now: Instant, deadline: Instant) -> bool {
+        if self.under_way() < ALWAYS_TAKEN {
+            return false;
+        }
+        let left = deadline.saturating_duration_since(now) * DEADLINE_PERCENT / 100;
+        let ahead = u32::try_from(self.queue.ahead_of(caller)).unwrap_or(u32::MAX);
+        let before = self.with_core.saturating_add(ahead).saturating_add(1);
+        self.pace.time_for(before).is_some_and(|wait| wait > left)
+    }
+
+    /// Whether more waits than is served within the longest wait.
+    fn is_too_much(&self) -> bool {
+        let under_way = self.under_way();
+        let lasts_too_long = || self.pace.time_for(under_way).is_some_and(|time| time > WAIT_MAX);
+        self.queue.len() > WAITING_MAX || (under_way > ALWAYS_TAKEN && lasts_too_long())
+    }
+
+    /// Takes out the call that gives way to a new one where it is too much. Dropping it refuses it. One for one: where the core becomes slower, those
+    /// that were taken stay.
+    fn make_way(&mut self) -> Option<Waiting> {
+        if self.is_too_much() { self.queue.give_way() } else { None }
+    }
+
+    /// A call goes to the core.
+    fn enter(&mut self, admission: &Admission, now: Instant) -> Pass {
+        self.with_core += 1;
+        self.pace.began(self.under_way(), now);
+        Pass { admission: admission.clone(), began: now, beside: self.with_core, is_used: false }
+    }
+
+    /// The calls whose turn has come, as many as the window has room for. One that would be answered too late is refused instead.
+    fn advance(&mut self, admission: &Admission, now: Instant) -> Vec<(Waiting, Pass)> {
+        let mut begin = Vec::new();
+        while self.with_core < self.pace.window()
+            && let Some(waiting) = self.queue.pop()
+        {
+            let left = waiting.deadline.saturating_duration_since(now);
+            let takes = self.pace.time_for(self.with_core + 1).unwrap_or_default();
+            if takes < left {
+                let pass = self.enter(admission, now);
+                begin.push((waiting, pass));
             }
         }
-        self.under_way = self.under_way.saturating_sub(1);
-        if self.under_way < BUSY {
-            self.busy = None;
-        }
+        begin
+    }
+}
+
+impl Pass {
+    fn used(mut self) -> Self {
+        self.is_used = true;
+        self
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.0.lock().answered(Instant::now());
+        let now = Instant::now();
+        let mut state = self.admission.lock();
+        if self.is_used {
+            state.pace.answered(now, now.saturating_duration_since(self.began), self.beside);
+        }
+        state.with_core = state.with_core.saturating_sub(1);
+        let begin = state.advance(&self.admission, now);
+        let under_way = state.under_way();
+        state.pace.left(under_way);
+        drop(state);
+        tell(begin);
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let taken_back = self.admission.lock().queue.remove(self.place);
+        drop(taken_back);
+        self.admission.0.counters.waits_no_more(self.urgency);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    const LONG: Duration = Duration::from_secs(20);
-
-    fn take(admission: &Admission, number: u32) -> Vec<Pass> {
-        (0..number).filter_map(|_| admission.admit(Instant::now() + LONG).ok()).collect()
-    }
-
-    /// A core that answers one call in 5 ms, with so many under way all the time.
-    async fn at_200_a_second(admission: &Admission, under_way: u32) -> Vec<Pass> {
-        let mut passes = take(admission, under_way);
-        for _ in 0..400 {
-            advance(Duration::from_millis(5)).await;
-            passes.remove(0);
-            passes.extend(take(admission, 1));
-        }
-        passes
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_waits_is_what_is_served_within_the_longest_wait() {
-        let admission = Admission::default();
-        let mut passes = at_200_a_second(&admission, 80).await;
-        passes.extend(take(&admission, 1_000));
-        assert_eq!(passes.len(), 100, "half a second at 200 a second");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_that_cannot_wait_so_long_is_refused_earlier() {
-        let admission = Admission::default();
-        let passes = at_200_a_second(&admission, 80).await;
-        let wait = |left: u64| admission.admit(Instant::now() + Duration::from_millis(left)).map(drop);
-        assert_eq!(passes.len(), 80);
-        assert_eq!(
-            wait(500),
-            Err(TooMuch),
-            "80 of 200 a second are 0.405 s with it, and a fifth is for what comes after"
-        );
-        assert_eq!(wait(510), Ok(()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn few_calls_are_always_taken_and_nothing_is_refused_before_a_rate_is_known() {
-        let admission = Admission::default();
-        assert_eq!(take(&admission, 2_000).len(), 2_000);
-        drop(at_200_a_second(&admission, 80).await);
-        let slow = admission.0.lock().unwrap().rate.replace(0.01);
-        assert!(slow.is_some());
-        let passes = take(&admission, 1_000);
-        assert_eq!(passes.len(), usize::try_from(ALWAYS_TAKEN).unwrap());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_core_teaches_nothing() {
-        let admission = Admission::default();
-        for _ in 0..100 {
-            advance(Duration::from_secs(1)).await;
-            drop(take(&admission, BUSY - 1));
-        }
-        assert_eq!(admission.0.lock().unwrap().rate, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_core_that_becomes_faster_again_is_believed() {
-        let admission = Admission::default();
-        drop(at_200_a_second(&admission, 80).await);
-        let mut passes = take(&admission, 1_000);
-        let before = passes.len();
-        for _ in 0..1_000 {
-            advance(Duration::from_millis(1)).await;
-            passes.remove(0);
-            passes.extend(take(&admission, 2));
-        }
-        assert!(passes.len() > before * 4, "{}", passes.len());
-    }
-}
+mod tests;

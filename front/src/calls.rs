@@ -1,4 +1,4 @@
-//! The service `hallmark.signer.v1.Signer` or that of the operators, without knowing a single message of it: bytes in, frame to the core, bytes out.
+//! The service `hallmark.signer.v1.Signer` or that of the operators, without knowing its messages, but for how urgent a mint is: bytes in, frame to the core, bytes out.
 
 use std::{
     convert::Infallible,
@@ -10,12 +10,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hallmark_proto::{OPERATOR_SERVICE, SIGNER_SERVICE, operator::MetricsResponse};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts,
 };
 use http_body_util::Full;
 use prost::Message as _;
+use rustls::time_provider::TimeProvider;
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, timeout_at},
@@ -23,15 +25,16 @@ use tokio::{
 use tonic::{Code, Status, body::Body, server::NamedService};
 
 use crate::{
-    admission::{Admission, Pass, TooMuch},
+    admission::{Admission, NotAdmitted, Pass, Urgency},
     config::DEADLINE_MAX,
     connection::{Connection, UnderWay},
     counters::Counters,
     deadline::Deadline,
     error::FrontError,
     link::{self, Core, Patience},
-    message::{self, Budget, Missed, Received},
+    message::{self, Missed, Received},
     methods::{Methods, Shape},
+    room::{Full as NoRoom, Room},
     stream::{self, Stream},
     turned_away::{self, Reason},
 };
@@ -95,10 +98,11 @@ impl<S> Clone for Mounted<S> {
 struct Inner {
     core: Arc<dyn Core>,
     methods: Methods,
-    budget: Budget,
+    room: Room,
     admission: Admission,
     default_deadline: Duration,
     counters: Arc<Counters>,
+    clock: Arc<dyn TimeProvider>,
     stopping: watch::Receiver<bool>,
     turned_away_frames: Arc<Semaphore>,
 }
@@ -125,15 +129,28 @@ impl Calls {
         core: Arc<dyn Core>,
         default_deadline: Duration,
         counters: Arc<Counters>,
+        clock: Arc<dyn TimeProvider>,
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, FrontError> {
         let methods = Methods::read(service)?;
         let turned_away_frames = Arc::new(Semaphore::new(TURNED_AWAY_FRAMES_MAX));
-        let budget = Budget::new();
-        let admission = Admission::default();
-        let inner =
-            Inner { core, methods, budget, admission, default_deadline, counters, stopping, turned_away_frames };
-        Ok(Self(Arc::new(inner)))
+        let admission = Admission::new(Arc::clone(&counters));
+        Ok(Self(Arc::new(Inner {
+            core,
+            methods,
+            room: Room::default(),
+            admission,
+            default_deadline,
+            counters,
+            clock,
+            stopping,
+            turned_away_frames,
+        })))
+    }
+
+    /// Who is admitted, and when.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.0.admission
     }
 
     /// Whether a request asks for metrics, as Prometheus does: the operators' listener gives them.
@@ -144,16 +161,15 @@ impl Calls {
 
     /// The core's metrics as text: what the method `Metrics` answers, over plain HTTP.
     pub(crate) async fn metrics(&self, connection: &Arc<Connection>) -> Response<Body> {
-        let _under_way = connection.enter();
-        let answered = match self.0.question(METRICS) {
+        let under_way = connection.enter();
+        let answered = match self.0.question(METRICS, connection) {
             Ok(question) => self.0.ask(connection, question).await,
-            Err(Missed::Reason(reason)) => Err(reason.status()),
-            Err(Missed::Gone) => Err(Status::cancelled("the call was taken back")),
+            Err(reason) => Err(reason.status()),
         };
         let mut response = Response::new(Body::empty());
         match answered.map(MetricsResponse::decode) {
             Ok(Ok(MetricsResponse { text })) => {
-                *response.body_mut() = Body::new(Full::new(bytes::Bytes::from(text)));
+                *response.body_mut() = Body::new(Full::new(under_way.answers(Bytes::from(text))));
                 response.headers_mut().insert(CONTENT_TYPE, OPEN_METRICS);
             }
             Ok(Err(_)) => *response.status_mut() = StatusCode::BAD_GATEWAY,
@@ -195,7 +211,7 @@ impl Inner {
             return Status::internal("the request belongs to no connection; this is a fault of the daemon").into_http();
         };
         let under_way = connection.enter();
-        match self.take(&parts, body).await {
+        match self.take(connection, &parts, body).await {
             Ok(taken) if taken.shape.streams => self.stream(connection, taken, under_way),
             Ok(taken) => match self.ask(connection, taken).await {
                 Ok(message) => message::respond(&message, under_way),
@@ -207,7 +223,7 @@ impl Inner {
     }
 
     /// Everything that is judged without the core.
-    async fn take(&self, parts: &Parts, body: Body) -> Result<Taken<'_>, Missed> {
+    async fn take(&self, connection: &Connection, parts: &Parts, body: Body) -> Result<Taken<'_>, Missed> {
         if *self.stopping.borrow() {
             return Err(Missed::Reason(Reason::Stopping));
         }
@@ -221,29 +237,46 @@ impl Inner {
         let default_deadline = if shape.streams { DEADLINE_MAX } else { self.default_deadline };
         let deadline = Deadline::of(&parts.headers, default_deadline).map_err(Missed::Reason)?;
         let slow_at = Instant::now() + BODY_TIME_MAX;
-        let received = timeout_at(deadline.at.min(slow_at), message::receive(body, shape.bytes_max, &self.budget))
-            .await
-            .map_err(|_| {
-                Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow })
-            })??;
-        let admit = || self.admission.admit(deadline.at).map_err(|TooMuch| Missed::Reason(Reason::Overloaded));
-        let pass = shape.queues.then(admit).transpose()?;
+        let received = timeout_at(
+            deadline.at.min(slow_at),
+            message::receive(body, shape.bytes_max, connection.caller.id, &self.room),
+        )
+        .await
+        .map_err(|_| {
+            Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow })
+        })??;
+        let pass = match shape.queues {
+            true => Some(self.admit(connection, deadline, &received.message).await?),
+            false => None,
+        };
         Ok(Taken { method, shape, deadline, received, pass })
     }
 
+    /// Waits until a mint may go to the core. Its message is looked at only where it waits.
+    async fn admit(&self, connection: &Connection, deadline: Deadline, message: &Bytes) -> Result<Pass, Missed> {
+        let now_secs = || self.clock.current_time().map_or(0, |now| now.as_secs());
+        let urgency = || Urgency::of(message, now_secs());
+        let admitted = self.admission.admit(connection.caller.id, deadline.at, urgency).await;
+        admitted.map_err(|why| match why {
+            NotAdmitted::TooMuch => Missed::Reason(Reason::Overloaded),
+            NotAdmitted::Late => Missed::Reason(Reason::DeadlinePassed),
+        })
+    }
+
     /// A call of a method whose message is empty.
-    fn question(&self, path: &str) -> Result<Taken<'_>, Missed> {
+    fn question(&self, path: &str, connection: &Connection) -> Result<Taken<'_>, Reason> {
         if *self.stopping.borrow() {
-            return Err(Missed::Reason(Reason::Stopping));
+            return Err(Reason::Stopping);
         }
-        let (method, shape) = self.methods.of_path(path).ok_or(Missed::Reason(Reason::MethodUnknown))?;
-        let deadline = Deadline::of(&HeaderMap::new(), self.default_deadline).map_err(Missed::Reason)?;
-        let received = Received { message: bytes::Bytes::new(), room: self.budget.take(0)? };
+        let (method, shape) = self.methods.of_path(path).ok_or(Reason::MethodUnknown)?;
+        let deadline = Deadline::of(&HeaderMap::new(), self.default_deadline)?;
+        let (room, _) = self.room.take(connection.caller.id, 0).map_err(|NoRoom| Reason::Overloaded)?;
+        let received = Received { message: Bytes::new(), room };
         Ok(Taken { method, shape, deadline, received, pass: None })
     }
 
     /// Asks the core, and waits no longer than the deadline. The core's work goes on by itself in any case.
-    async fn ask(&self, connection: &Connection, taken: Taken<'_>) -> Result<bytes::Bytes, Status> {
+    async fn ask(&self, connection: &Connection, taken: Taken<'_>) -> Result<Bytes, Status> {
         let Taken { method, shape, deadline, received: Received { message, room }, pass } = taken;
         let frame = link::unary(method, connection.caller.certificate(), deadline.boottime_nanos, message);
         let patience = Patience { until: deadline.at, repeatable: shape.repeatable };
@@ -269,6 +302,7 @@ impl Inner {
     fn stream(&self, connection: &Arc<Connection>, taken: Taken<'_>, under_way: UnderWay) -> Response<Body> {
         let Taken { method, shape, deadline, received: Received { message, room }, pass: _ } = taken;
         drop(room);
+        let under_way = under_way.goes_on_as_stream();
         let stream = Stream {
             core: Arc::clone(&self.core),
             connection: Arc::clone(connection),

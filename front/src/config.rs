@@ -12,7 +12,7 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 
-use crate::period::Period;
+use crate::{period::Period, progress::FRAME_TIME_MAX, unread::READ_TIME_MAX};
 
 /// Longest time that a call may have, whatever its caller asks for: a rotation on a slow device takes minutes, nothing takes more.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(10 * 60);
@@ -82,6 +82,10 @@ pub struct FrontConfig {
     pub(crate) connection_age_max: Duration,
     pub(crate) default_deadline: Duration,
     pub(crate) watch_interval: Duration,
+    /// As many as the system gives files for, if nothing is set.
+    pub(crate) connections_max: Option<usize>,
+    pub(crate) frame_time_max: Duration,
+    pub(crate) read_time_max: Duration,
     pub(crate) clock: Arc<dyn TimeProvider>,
     pub(crate) anchor_rule: AnchorRule,
     pub(crate) whose: Whose,
@@ -131,6 +135,9 @@ impl FrontConfig {
             connection_age_max: within("connection-age-max", file.connection_age_max, CONNECTION_AGE_MAX)?,
             default_deadline: within("default-deadline", file.default_deadline, DEADLINE_MAX)?,
             watch_interval: WATCH_INTERVAL,
+            connections_max: None,
+            frame_time_max: FRAME_TIME_MAX,
+            read_time_max: READ_TIME_MAX,
             clock: Arc::new(DefaultTimeProvider),
             anchor_rule: AnchorRule(Arc::new(|_| true)),
             whose: Whose::Coordinators,
@@ -172,6 +179,20 @@ impl FrontConfig {
     #[must_use]
     pub fn with_watch_interval(mut self, interval: Duration) -> Self {
         self.watch_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Takes so many connections at one time, half of them of one caller.
+    #[must_use]
+    pub fn with_connections_max(mut self, connections: usize) -> Self {
+        self.connections_max = Some(connections);
+        self
+    }
+
+    /// Gives peers these times for a frame and to read an answer, instead of [`FRAME_TIME_MAX`] and [`READ_TIME_MAX`].
+    #[must_use]
+    pub fn with_peer_times(mut self, frame: Duration, read: Duration) -> Self {
+        (self.frame_time_max, self.read_time_max) = (frame, read);
         self
     }
 

@@ -2,13 +2,16 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     hash::{BuildHasher as _, RandomState},
+    io,
     net::SocketAddr,
     pin::pin,
     sync::Arc,
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -18,7 +21,7 @@ use hyper_util::{
 use rustls::time_provider::TimeProvider;
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -30,9 +33,13 @@ use crate::{
     calls::Calls,
     config::DEADLINE_MAX,
     counters::Counters,
+    crowd::{Crowd, Full, LEAVE_TIME_MAX, Membership},
+    handshakes::Handshake,
+    progress::Progress,
     reload::TlsWatch,
     tls_files::ALPN_HTTP_2,
     turned_away::Reason,
+    unread::{Unread, UnreadBytes},
 };
 
 /// Longest handshake: three round trips on a bad line. Until then a stranger holds a place.
@@ -63,20 +70,38 @@ const AGE_JITTER_DIVISOR: u64 = 10;
 pub(crate) struct Edge {
     pub(crate) tls: Arc<TlsWatch>,
     pub(crate) clock: Arc<dyn TimeProvider>,
+    pub(crate) crowd: Crowd,
+    pub(crate) unread: UnreadBytes,
     pub(crate) counters: Arc<Counters>,
     pub(crate) calls: Calls,
     pub(crate) routes: Routes,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) connection_age_max: Duration,
     pub(crate) watch_interval: Duration,
+    pub(crate) frame_time_max: Duration,
+    pub(crate) read_time_max: Duration,
 }
 
 /// One authenticated connection, as its requests see it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) caller: Caller,
+    membership: Membership,
+    /// Its answers that were not read yet.
+    unread: Arc<Unread>,
     calls: watch::Sender<usize>,
     dismissed: watch::Sender<bool>,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// It takes no new calls, and those under way are answered.
+    InOrder(&'static str),
+    /// Another one needs its place; it has no calls.
+    GivesWay,
+    /// Its peer does not read its answers.
+    Unread,
 }
 
 impl Connection {
@@ -86,26 +111,63 @@ impl Connection {
     }
 }
 
-/// A call under way, until it is dropped.
+impl End {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::InOrder(reason) => reason,
+            Self::GivesWay => "it was idle, and its place is needed",
+            Self::Unread => "its peer does not read its answers",
+        }
+    }
+}
+
+/// A call under way, until it is dropped: when its answer has been taken.
 #[derive(Debug)]
-pub(crate) struct UnderWay(Arc<Connection>);
+pub(crate) struct UnderWay {
+    connection: Arc<Connection>,
+    is_stream: bool,
+}
 
 impl Connection {
     pub(crate) fn enter(self: &Arc<Self>) -> UnderWay {
         self.calls.send_modify(|calls| *calls += 1);
-        UnderWay(Arc::clone(self))
+        self.membership.begins();
+        UnderWay { connection: Arc::clone(self), is_stream: false }
+    }
+
+    /// The same bytes, which are part of an answer; `held` is dropped when its peer has taken them.
+    pub(crate) fn follow<H: Send + 'static>(&self, content: Bytes, held: H) -> Bytes {
+        self.unread.follow(content, held)
+    }
+}
+
+impl UnderWay {
+    /// It goes on for long: a connection that has no other calls is idle.
+    pub(crate) fn goes_on_as_stream(mut self) -> Self {
+        self.is_stream = true;
+        self.connection.membership.ends();
+        self
+    }
+
+    /// The same bytes, which are its answer: it is over when its peer has taken them.
+    pub(crate) fn answers(self, content: Bytes) -> Bytes {
+        let unread = Arc::clone(&self.connection.unread);
+        unread.follow(content, self)
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.calls.send_modify(|calls| *calls = calls.saturating_sub(1));
+        if !self.is_stream {
+            self.connection.membership.ends();
+        }
+        self.connection.calls.send_modify(|calls| *calls = calls.saturating_sub(1));
     }
 }
 
 impl Edge {
     /// Serves one connection from its handshake to its end. `handshaking` is given back after the handshake.
-    pub(crate) async fn run(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, handshaking: OwnedSemaphorePermit) {
+    pub(crate) async fn run(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, handshaking: Handshake) {
         let mut stopping = self.stopping.clone();
         let shaken = tokio::select! {
             shaken = timeout(HANDSHAKE_TIME_MAX, self.handshake(tcp, peer)) => shaken,
@@ -140,29 +202,66 @@ impl Edge {
     }
 
     async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, caller: Caller) {
-        self.counters.accepted();
+        let Ok(membership) = self.crowd.join(caller.id).inspect_err(|Full| self.counters.refused()) else {
+            return tracing::debug!(
+                peer = %caller.peer, caller = caller.fingerprint,
+                "a connection was refused: there are too many, and none is idle"
+            );
+        };
+        let _connected = self.counters.accepted();
         tracing::debug!(peer = %caller.peer, caller = caller.fingerprint, "a caller connected");
-        let connection =
-            Arc::new(Connection { caller, calls: watch::Sender::new(0), dismissed: watch::Sender::new(false) });
+        let connection = Arc::new(Connection {
+            caller,
+            membership,
+            unread: Arc::new(Unread::new(self.unread.clone(), self.read_time_max)),
+            calls: watch::Sender::new(0),
+            dismissed: watch::Sender::new(false),
+        });
         let service = service_fn(|request| Arc::clone(&self).answer(Arc::clone(&connection), request));
         let http = http();
-        let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
-        tokio::select! {
-            _ = serving.as_mut() => return,
-            reason = self.end_of(&connection) => {
-                tracing::debug!(peer = %connection.caller.peer, reason, "a connection is ended");
+        let mut serving = pin!(http.serve_connection(TokioIo::new(Progress::of(stream, self.frame_time_max)), service));
+        let end = tokio::select! {
+            served = serving.as_mut() => return self.served(&connection, served),
+            end = self.end_of(&connection) => end,
+        };
+        tracing::debug!(peer = %connection.caller.peer, reason = end.reason(), "a connection is ended");
+        let time_max = match end {
+            End::Unread => return self.counters.too_slow(),
+            End::GivesWay => {
+                self.counters.gave_way();
+                LEAVE_TIME_MAX
             }
-        }
+            End::InOrder(_) => DRAIN_TIME_MAX,
+        };
         serving.as_mut().graceful_shutdown();
         tokio::select! {
             _ = serving => {}
             () = farewell(&connection) => {}
-            () = sleep(DRAIN_TIME_MAX) => {}
+            () = sleep(time_max) => {}
+            () = self.is_not_read(&connection) => self.counters.too_slow(),
         }
     }
 
-    /// Returns when the connection is to take no new calls, with the reason.
-    async fn end_of(&self, connection: &Connection) -> &'static str {
+    /// A connection that its peer ended, or that broke.
+    fn served(&self, connection: &Connection, served: Result<(), Box<dyn Error + Send + Sync>>) {
+        let Err(error) = served else { return };
+        tracing::debug!(peer = %connection.caller.peer, error, "a connection broke");
+        if is_too_slow(&*error) {
+            self.counters.too_slow();
+        }
+    }
+
+    /// Resolves when the peer has left an answer unread for too long.
+    async fn is_not_read(&self, connection: &Connection) {
+        let mut tick = interval(self.watch_interval);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !connection.unread.is_too_long() {
+            tick.tick().await;
+        }
+    }
+
+    /// Returns when the connection is to take no new calls, and how it ends.
+    async fn end_of(&self, connection: &Connection) -> End {
         let mut stopping = self.stopping.clone();
         let mut dismissed = connection.dismissed.subscribe();
         let mut tls = self.tls.subscribe();
@@ -171,11 +270,17 @@ impl Edge {
         let mut old = pin!(sleep(jittered(self.connection_age_max)));
         loop {
             tokio::select! {
-                _ = stopping.wait_for(|stopping| *stopping) => return "the daemon is stopping",
-                _ = dismissed.wait_for(|dismissed| *dismissed) => return "its caller is admitted no longer",
-                () = old.as_mut() => return "it reached its maximum age",
+                _ = stopping.wait_for(|stopping| *stopping) => return End::InOrder("the daemon is stopping"),
+                _ = dismissed.wait_for(|dismissed| *dismissed) => {
+                    return End::InOrder("its caller is admitted no longer");
+                }
+                () = connection.membership.has_to_leave() => return End::GivesWay,
+                () = old.as_mut() => return End::InOrder("it reached its maximum age"),
                 _ = tls.changed() => {}
                 _ = tick.tick() => {}
+            }
+            if connection.unread.is_too_long() {
+                return End::Unread;
             }
             // The answer is in `dismissed` at the next turn.
             drop(self.admit(connection));
@@ -211,6 +316,18 @@ impl Edge {
         request.extensions_mut().insert(connection);
         self.routes.clone().call(request).await
     }
+}
+
+/// Whether a connection broke because its peer did not go on in time.
+fn is_too_slow(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Returns when the last call has been answered and the peer had time to read that.

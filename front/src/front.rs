@@ -9,10 +9,11 @@ use std::{
 };
 
 use hallmark_proto::FILE_DESCRIPTOR_SET;
+use rustix::process::{Resource, getrlimit};
 use rustls_pki_types::CertificateDer;
 use tokio::{
     net::TcpStream,
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
@@ -20,25 +21,42 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::{
+    admission::Admission,
     calls::{Calls, Mounted, Offered, Operator, Signer},
     config::{FrontConfig, Whose},
     connection::Edge,
     counters::Counters,
+    crowd::Crowd,
     error::FrontError,
+    handshakes::Handshakes,
     health::{HealthHandle, QUESTION_BYTES_MAX},
     link::Core,
     reload::{Look, ReloadHandle, TlsWatch},
+    unread::UnreadBytes,
 };
 
-/// Most connections at one time; callers are coordinators and operators, not workloads.
-pub const CONNECTIONS_MAX: usize = 1_024;
-/// Most handshakes at one time, so that strangers cannot take every place.
-pub const HANDSHAKES_MAX: usize = 256;
+/// Most connections at one time, and half of them of one caller; callers are coordinators and operators, not workloads. Fewer where the
+/// system does not give the process files for so many.
+pub const CONNECTIONS_MAX: usize = 4_096;
 /// Longest time for calls under way to be answered after a stop; service managers kill after 90 s.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// Files of the process that are not for connections: handshakes, those that are leaving, and the rest of the daemon.
+const FILES_KEPT: u64 = 1_024;
+
 /// Pause after the system refused a connection, which it does when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Tells a front what the core behind it can do, so that it has enough calls at a time to be kept busy and no more.
+#[derive(Clone, Debug)]
+pub struct PaceHandle(Admission);
+
+impl PaceHandle {
+    /// The core makes so many signatures at a time. Until this is known, a number is assumed.
+    pub fn signs_at_once(&self, signatures: u32) {
+        self.0.signs_at_once(signatures);
+    }
+}
 
 /// A front that has its port and its TLS files, and serves nobody yet.
 pub struct Front {
@@ -63,7 +81,7 @@ impl Front {
             Whose::Operators => Operator::NAME,
         };
         let (deadline, counted) = (config.default_deadline, Arc::clone(&counters));
-        let calls = Calls::new(service, core, deadline, counted, stop.clone())?;
+        let calls = Calls::new(service, core, deadline, counted, Arc::clone(&config.clock), stop.clone())?;
         let (health, routes) = match config.whose {
             Whose::Coordinators => routes::<Signer>(calls.clone())?,
             Whose::Operators => routes::<Operator>(calls.clone())?,
@@ -73,12 +91,16 @@ impl Front {
         let edge = Edge {
             tls,
             clock: config.clock,
+            crowd: Crowd::new(config.connections_max.unwrap_or_else(connections_max)),
+            unread: UnreadBytes::default(),
             counters,
             calls,
             routes,
             stopping: stop,
             connection_age_max: config.connection_age_max,
             watch_interval: config.watch_interval,
+            frame_time_max: config.frame_time_max,
+            read_time_max: config.read_time_max,
         };
         Ok(Self { listener, address, edge: Arc::new(edge), health, stopping })
     }
@@ -105,6 +127,12 @@ impl Front {
     #[must_use]
     pub fn health(&self) -> HealthHandle {
         self.health.clone()
+    }
+
+    /// Tells it what the core can do.
+    #[must_use]
+    pub fn pace(&self) -> PaceHandle {
+        PaceHandle(self.edge.calls.admission().clone())
     }
 
     /// Reloads the TLS files on demand.
@@ -171,7 +199,7 @@ fn listen(config: &FrontConfig) -> io::Result<(TcpListener, SocketAddr)> {
 
 /// Takes connections for ever, each into a task of its own.
 async fn accept(listener: &tokio::net::TcpListener, edge: &Arc<Edge>, connections: &mut JoinSet<()>) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Handshakes::default();
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
@@ -186,22 +214,22 @@ async fn accept(listener: &tokio::net::TcpListener, edge: &Arc<Edge>, connection
     }
 }
 
-fn begin(
-    edge: &Arc<Edge>,
-    connections: &mut JoinSet<()>,
-    handshakes: &Arc<Semaphore>,
-    tcp: TcpStream,
-    peer: SocketAddr,
-) {
-    match Arc::clone(handshakes).try_acquire_owned() {
-        Ok(handshaking) if connections.len() < CONNECTIONS_MAX => {
-            connections.spawn(Arc::clone(edge).run(tcp, peer, handshaking));
-        }
-        Ok(_) | Err(_) => {
-            edge.counters.refused();
-            tracing::debug!(%peer, "a connection was refused: too many at once");
-        }
+fn begin(edge: &Arc<Edge>, connections: &mut JoinSet<()>, handshakes: &Handshakes, tcp: TcpStream, peer: SocketAddr) {
+    let (handshake, broken_off) = handshakes.begin(peer.ip());
+    if broken_off {
+        edge.counters.refused();
+        tracing::debug!(%peer, "an older handshake was broken off for another: too many at once");
     }
+    let number = handshake.number();
+    let task = connections.spawn(Arc::clone(edge).run(tcp, peer, handshake));
+    handshakes.is_done_by(number, task);
+}
+
+/// As many as there are files for; half of them where they are few.
+fn connections_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections = files.saturating_sub(FILES_KEPT).max(files / 2);
+    usize::try_from(connections).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
 }
 
 /// Looks at the TLS files for ever; a look that fails has logged why.

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use hallmark_proto::{
     frame::{Kind, USUAL_CALL_BYTES_MAX},
-    link::CoreState,
+    link::{CoreState, FrontCounts},
 };
 use prost::Message as _;
 use tokio::{
@@ -83,10 +83,18 @@ impl Line {
 
     /// How the core is now, with the CA keys that it knows where they are asked for; nothing if it does not say within `time_max`.
     pub async fn state(&self, with_keys: bool, time_max: Duration) -> Option<CoreState> {
-        let kind = if with_keys { Kind::AskKeys } else { Kind::AskState };
+        self.question(if with_keys { Kind::AskKeys } else { Kind::AskState }, Bytes::new(), time_max).await
+    }
+
+    /// Tells the core what was counted, and hears how it is; nothing if it does not say within `time_max`.
+    pub async fn tell(&self, counts: &FrontCounts, time_max: Duration) -> Option<CoreState> {
+        self.question(Kind::Counts, counts.encode_to_vec().into(), time_max).await
+    }
+
+    async fn question(&self, kind: Kind, content: Bytes, time_max: Duration) -> Option<CoreState> {
         let asked = async {
             let connection = self.usual.connection(Instant::now() + time_max).await?;
-            connection.ask(kind, Bytes::new()).await.ok()
+            connection.ask(kind, content).await.ok()
         };
         CoreState::decode(timeout(time_max, asked).await.ok()??).ok()
     }

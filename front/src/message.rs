@@ -2,15 +2,17 @@
 //!
 //! The length prefix is judged before anything after it is kept, so what is too large costs no memory.
 
-use std::sync::Arc;
-
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, Full};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Status, body::Body};
 
-use crate::turned_away::Reason;
+use crate::{
+    caller::CallerId,
+    connection::UnderWay,
+    room::{Full as NoRoom, GiveWay, Room, Taken},
+    turned_away::Reason,
+};
 
 /// Bytes before a message: a flag and a length (gRPC over HTTP/2, "Length-Prefixed-Message").
 const PREFIX_BYTES: usize = 5;
@@ -20,20 +22,12 @@ const NOT_COMPRESSED: u8 = 0;
 const COMPRESSED: u8 = 1;
 /// First allocation for a message, in bytes; more only as it arrives, whatever the prefix says.
 const FIRST_BYTES_MAX: usize = 16 * 1_024;
-/// What one permit of the budget stands for, in bytes.
-const BUDGET_UNIT_BYTES: usize = 1_024;
-/// Bytes of request messages held at one time, over all connections: three of the largest and thousands of usual ones.
-const BUDGET_BYTES: usize = 64 * 1_024 * 1_024;
-
-/// Room for messages, shared by all connections.
-#[derive(Clone, Debug)]
-pub(crate) struct Budget(Arc<Semaphore>);
 
 /// A message, and the room that it takes until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) message: Bytes,
-    pub(crate) room: OwnedSemaphorePermit,
+    pub(crate) room: Taken,
 }
 
 /// Why no message was received.
@@ -45,31 +39,42 @@ pub(crate) enum Missed {
     Gone,
 }
 
-impl Budget {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(BUDGET_BYTES / BUDGET_UNIT_BYTES)))
-    }
-
-    /// Room for so many bytes, if there is any.
-    pub(crate) fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Missed> {
-        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).unwrap_or(u32::MAX);
-        Arc::clone(&self.0).try_acquire_many_owned(units).map_err(|_| Missed::Reason(Reason::Overloaded))
+impl From<NoRoom> for Missed {
+    fn from(NoRoom: NoRoom) -> Self {
+        Self::Reason(Reason::Overloaded)
     }
 }
 
 /// Receives the one message of a unary call, up to the end of the body.
-pub(crate) async fn receive<B>(mut body: B, bytes_max: usize, budget: &Budget) -> Result<Received, Missed>
+pub(crate) async fn receive<B>(mut body: B, bytes_max: usize, caller: CallerId, room: &Room) -> Result<Received, Missed>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    const MALFORMED: Missed = Missed::Reason(Reason::MalformedFrame);
     let mut data = Bytes::new();
     let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
     while prefix.len() < PREFIX_BYTES {
         data = next_data(&mut body).await?.ok_or(MALFORMED)?;
         prefix.put(data.split_to(data.len().min(PREFIX_BYTES - prefix.len())));
     }
-    let (bytes, room) = judge(prefix.freeze(), bytes_max, budget)?;
+    let (bytes, mut room, give_way) = judge(prefix.freeze(), bytes_max, caller, room)?;
+    let message = tokio::select! {
+        message = rest(body, data, bytes) => message?,
+        Ok(()) = give_way => return Err(Missed::Reason(Reason::BodyTooSlow)),
+    };
+    if !room.is_whole() {
+        return Err(Missed::Reason(Reason::BodyTooSlow));
+    }
+    Ok(Received { message, room })
+}
+
+/// What is no message of its own.
+const MALFORMED: Missed = Missed::Reason(Reason::MalformedFrame);
+
+/// The message of so many bytes, which begins with `data`.
+async fn rest<B>(mut body: B, mut data: Bytes, bytes: usize) -> Result<Bytes, Missed>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
     let mut message = BytesMut::with_capacity(bytes.min(FIRST_BYTES_MAX));
     loop {
         if data.len() > bytes - message.len() {
@@ -78,21 +83,29 @@ where
         message.put(data);
         match next_data(&mut body).await? {
             Some(more) => data = more,
-            None if message.len() == bytes => return Ok(Received { message: message.freeze(), room }),
+            None if message.len() == bytes => return Ok(message.freeze()),
             None => return Err(MALFORMED),
         }
     }
 }
 
 /// The message's length in bytes, and room for it.
-fn judge(mut prefix: Bytes, bytes_max: usize, budget: &Budget) -> Result<(usize, OwnedSemaphorePermit), Missed> {
+fn judge(
+    mut prefix: Bytes,
+    bytes_max: usize,
+    caller: CallerId,
+    room: &Room,
+) -> Result<(usize, Taken, GiveWay), Missed> {
     match prefix.get_u8() {
         NOT_COMPRESSED => {}
         COMPRESSED => return Err(Missed::Reason(Reason::Compressed)),
-        _ => return Err(Missed::Reason(Reason::MalformedFrame)),
+        _ => return Err(MALFORMED),
     }
     match usize::try_from(prefix.get_u32()) {
-        Ok(bytes) if bytes <= bytes_max => Ok((bytes, budget.take(bytes)?)),
+        Ok(bytes) if bytes <= bytes_max => {
+            let (taken, give_way) = room.take(caller, bytes)?;
+            Ok((bytes, taken, give_way))
+        }
         Ok(_) | Err(_) => Err(Missed::Reason(Reason::MessageTooLarge)),
     }
 }
@@ -110,14 +123,13 @@ where
     Ok(None)
 }
 
-/// The response that carries `message`. `held` is dropped when the body has been sent, or given up.
-pub(crate) fn respond<H: Send + 'static>(message: &[u8], held: H) -> Response<Body> {
+/// The response that carries `message`, to a call that is over when its peer has taken it, or given it up.
+pub(crate) fn respond(message: &[u8], under_way: UnderWay) -> Response<Body> {
     let data = match frame(message) {
-        Ok(data) => data,
+        Ok(data) => under_way.answers(data),
         Err(status) => return status.into_http(),
     };
     let body = Full::new(data).with_trailers(async move {
-        drop(held);
         let ok = HeaderValue::from_static("0");
         Some(Ok(HeaderMap::from_iter([(Status::GRPC_STATUS, ok)])))
     });
@@ -152,7 +164,8 @@ mod tests {
         let frames: Vec<_> =
             chunks.iter().map(|chunk| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(chunk)))).collect();
         let body = StreamBody::new(tokio_stream::iter(frames));
-        receive(body, LIMIT, &Budget::new()).await.map(|received| received.message)
+        let caller = CallerId::of_name(b"caller");
+        receive(body, LIMIT, caller, &Room::default()).await.map(|received| received.message)
     }
 
     #[tokio::test]
@@ -187,14 +200,5 @@ mod tests {
             assert_eq!(received(body).await, Err(Missed::Reason(Reason::MalformedFrame)), "{body:?}");
         }
         assert_eq!(received(&[&[1, 0, 0, 0, 0]]).await, Err(Missed::Reason(Reason::Compressed)));
-    }
-
-    #[tokio::test]
-    async fn a_full_budget_sheds_and_recovers() {
-        let budget = Budget::new();
-        let all = budget.take(BUDGET_BYTES).unwrap();
-        assert_eq!(budget.take(1).unwrap_err(), Missed::Reason(Reason::Overloaded));
-        drop(all);
-        assert!(budget.take(1).is_ok());
     }
 }

@@ -82,7 +82,8 @@ impl Stream {
                 Ok(frame) => frame,
                 Err(end) => return end,
             };
-            if sender.send(Ok(Frame::data(frame))).await.is_err() {
+            let followed = self.connection.follow(frame, ());
+            if sender.send(Ok(Frame::data(followed))).await.is_err() {
                 return gone();
             }
         }

@@ -13,6 +13,9 @@ pub const CONTENT_BYTES_MAX: u32 = (17 * 1_024 + 256) * 1_024;
 /// Largest content of a call, in bytes, whose method does not take a whole file.
 pub const USUAL_CALL_BYTES_MAX: u32 = 512 * 1_024;
 
+/// Largest content of what a front has counted, in bytes: some hundred numbers.
+pub const COUNTS_BYTES_MAX: u32 = 4 * 1_024;
+
 /// Methods that take a whole file, a manifest or a policy, and the largest message of each, in bytes: 16 MiB and room, 1 MiB and room.
 pub const LARGE_METHODS: [(&str, usize); 2] =
     [("RotateIntermediate", 17 * 1_024 * 1_024), ("ApplyPolicy", (1_024 + 64) * 1_024)];
@@ -30,6 +33,8 @@ pub enum Kind {
     AskKeys,
     /// From core to front: the encoded `CoreState`, to the question of the same number.
     State,
+    /// From front to core: encoded `FrontCounts`; answered as `AskState` is.
+    Counts,
 }
 
 /// What stands before a frame's content.
@@ -47,7 +52,7 @@ pub struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// More content than a frame may have.
-    #[error("a frame announces {0} bytes, over {CONTENT_BYTES_MAX}")]
+    #[error("a frame announces {0} bytes, over what its kind may have")]
     TooLarge(u32),
     /// Content where there is none.
     #[error("a question without content announces {0} bytes")]
@@ -58,7 +63,7 @@ pub enum FrameError {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Call, Self::Reply, Self::AskState, Self::AskKeys, Self::State];
+    const ALL: [Self; 6] = [Self::Call, Self::Reply, Self::AskState, Self::AskKeys, Self::State, Self::Counts];
 
     fn byte(self) -> u8 {
         match self {
@@ -67,6 +72,7 @@ impl Kind {
             Self::AskState => 3,
             Self::AskKeys => 4,
             Self::State => 5,
+            Self::Counts => 6,
         }
     }
 
@@ -74,7 +80,7 @@ impl Kind {
     #[must_use]
     pub fn is_asked(self) -> bool {
         match self {
-            Self::Call | Self::AskState | Self::AskKeys => true,
+            Self::Call | Self::AskState | Self::AskKeys | Self::Counts => true,
             Self::Reply | Self::State => false,
         }
     }
@@ -104,8 +110,9 @@ impl Header {
             Kind::Call | Kind::Reply | Kind::State if content_bytes > CONTENT_BYTES_MAX => {
                 Err(FrameError::TooLarge(content_bytes))
             }
+            Kind::Counts if content_bytes > COUNTS_BYTES_MAX => Err(FrameError::TooLarge(content_bytes)),
             Kind::AskState | Kind::AskKeys if content_bytes > 0 => Err(FrameError::NotEmpty(content_bytes)),
-            Kind::Call | Kind::Reply | Kind::State | Kind::AskState | Kind::AskKeys => {
+            Kind::Call | Kind::Reply | Kind::State | Kind::AskState | Kind::AskKeys | Kind::Counts => {
                 Ok(Self { kind, content_bytes, number })
             }
         }
@@ -119,7 +126,11 @@ mod tests {
     #[test]
     fn a_header_reads_as_it_was_written() {
         for kind in Kind::ALL {
-            let content_bytes = if matches!(kind, Kind::AskState | Kind::AskKeys) { 0 } else { CONTENT_BYTES_MAX };
+            let content_bytes = match kind {
+                Kind::AskState | Kind::AskKeys => 0,
+                Kind::Counts => COUNTS_BYTES_MAX,
+                Kind::Call | Kind::Reply | Kind::State => CONTENT_BYTES_MAX,
+            };
             let header = Header { kind, content_bytes, number: u64::MAX - 1 };
             assert_eq!(Header::read(header.bytes()), Ok(header));
         }
@@ -135,7 +146,7 @@ mod tests {
             bytes[4] = kind;
             Header::read(bytes)
         };
-        for kind in (0..=u8::MAX).filter(|kind| !(1..=5).contains(kind)) {
+        for kind in (0..=u8::MAX).filter(|kind| !(1..=6).contains(kind)) {
             assert_eq!(header(0, kind), Err(FrameError::Kind(kind)));
         }
         for kind in [1, 2, 5] {
@@ -145,6 +156,7 @@ mod tests {
         for kind in [3, 4] {
             assert_eq!(header(1, kind), Err(FrameError::NotEmpty(1)));
         }
+        assert_eq!(header(COUNTS_BYTES_MAX + 1, 6), Err(FrameError::TooLarge(COUNTS_BYTES_MAX + 1)));
         assert_eq!(header(u32::MAX, 1), Err(FrameError::TooLarge(u32::MAX)));
     }
 }

@@ -1,7 +1,8 @@
 //! The wire: `hallmark.signer.v1`, which coordinators speak, `hallmark.operator.v1`, which operators speak, and `hallmark.link.v1`, the frames between front and core.
 //!
-//! Only messages live here, generated at build time, the names of status codes, and how frames follow one another; no rule about their content does.
+//! Only messages live here, generated at build time, the names of status codes and of what fronts count, and how frames follow one another; no rule about their content does.
 
+pub mod counts;
 pub mod frame;
 pub mod status;
 

@@ -41,6 +41,7 @@ use crate::{
     epochs::{self, Watchers},
     expiry::Warned,
     fence::Fences,
+    fronts::Fronts,
     in_flight::InFlight,
     in_force::{Current, InForce},
     later_epochs::LookedAt,
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     pub(crate) callers_signed_here: Vec<String>,
     pub(crate) roots_without_ceremony: Vec<String>,
     pub(crate) aggregates: Aggregates,
+    pub(crate) fronts: Fronts,
     pub(crate) crls: Crls,
     pub(crate) backups: Backups,
     /// Answers that reached no front.
@@ -164,6 +166,7 @@ impl Core {
             callers_signed_here,
             roots_without_ceremony,
             aggregates: Aggregates::default(),
+            fronts: Fronts::default(),
             crls: Crls::published_below(&publish),
             backups,
             unsent: AtomicU64::new(0),

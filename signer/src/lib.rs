@@ -29,6 +29,7 @@ mod epochs;
 mod expiry;
 mod fence;
 mod freeze;
+mod fronts;
 mod genesis;
 mod handed_over;
 mod held;
@@ -65,6 +66,7 @@ pub use bring::{BroughtRoot, Roots};
 pub use ca::{Ca, CrlList};
 pub use clock::{Clock, SystemClock};
 pub use crl::{Crl, NotDone};
+pub use fronts::FrontDoor;
 pub use hallmark_backends::{Health, SoftwareKeys, TokenStatus};
 pub use hallmark_ledger::{
     LedgerConfig, NextLog, RebuildError, Rebuilt, RestoreError, RestoreWish, Restored, RollError, Rolled, UnixMillis,

@@ -94,6 +94,7 @@ impl Inner {
         let unsent = Counter::<u64>::default();
         unsent.inc_by(self.unsent.load(Ordering::Relaxed));
         registry.register("answers_unsent", "Answers to calls whose front had gone, or did not read", unsent);
+        self.fronts.register(&mut registry);
         self.tokens(&mut registry);
         Ok(registry)
     }

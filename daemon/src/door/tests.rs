@@ -3,7 +3,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use hallmark_proto::link::{TurnedAway, Unary};
+use hallmark_proto::{
+    frame::COUNTS_BYTES_MAX,
+    link::{TurnedAway, Unary},
+};
 use rustix::process::getuid;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -15,6 +18,8 @@ struct Echo {
     gate: Semaphore,
     heard: AtomicUsize,
     unsent: AtomicUsize,
+    /// Requests that the front says it had.
+    requests: AtomicUsize,
 }
 
 struct Stand {
@@ -37,6 +42,10 @@ impl Answers for Arc<Echo> {
         self.unsent.fetch_add(1, Ordering::SeqCst);
     }
 
+    fn counted(&self, counts: FrontCounts) {
+        self.requests.store(usize::try_from(counts.requests).unwrap(), Ordering::SeqCst);
+    }
+
     fn state(&self, with_keys: bool) -> CoreState {
         CoreState { serving: true, keys_known: with_keys, ..CoreState::default() }
     }
@@ -46,8 +55,12 @@ impl Stand {
     fn new(uid: u32, gate: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = StdListener::bind(directory.path().join("door")).unwrap();
-        let echo =
-            Arc::new(Echo { gate: Semaphore::new(gate), heard: AtomicUsize::new(0), unsent: AtomicUsize::new(0) });
+        let echo = Arc::new(Echo {
+            gate: Semaphore::new(gate),
+            heard: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+        });
         let door = Door::new(listener, uid, Arc::new(Arc::clone(&echo))).unwrap();
         Self { directory, echo, attending: tokio::spawn(door.attend()) }
     }
@@ -103,6 +116,27 @@ async fn calls_are_answered_under_their_numbers() {
     send(&mut stream, Kind::AskKeys, 4, b"").await;
     let (_, state) = receive(&mut stream).await.unwrap();
     assert!(CoreState::decode(state.as_slice()).unwrap().keys_known);
+    stand.goes_on().await;
+}
+
+#[tokio::test]
+async fn what_a_front_has_counted_is_taken_and_what_is_none_ends_its_connection() {
+    let stand = Stand::open();
+    let mut stream = stand.connect().await;
+    let counts = FrontCounts { requests: 7, ..FrontCounts::default() };
+    send(&mut stream, Kind::Counts, 9, &counts.encode_to_vec()).await;
+    let (header, content) = receive(&mut stream).await.unwrap();
+    assert_eq!((header.kind, header.number), (Kind::State, 9));
+    let state = CoreState::decode(content.as_slice()).unwrap();
+    assert!(state.serving && !state.keys_known);
+    assert_eq!(stand.echo.requests.load(Ordering::SeqCst), 7);
+    for content in [&[0xff; 4][..], &vec![0; COUNTS_BYTES_MAX as usize + 1]] {
+        let mut stream = stand.connect().await;
+        let header = Header { kind: Kind::Counts, content_bytes: content.len().try_into().unwrap(), number: 1 };
+        drop(stream.write_all(&header.bytes()).await);
+        drop(stream.write_all(content).await);
+        assert!(receive(&mut stream).await.is_err());
+    }
     stand.goes_on().await;
 }
 

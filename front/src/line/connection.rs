@@ -162,7 +162,7 @@ async fn greet(read: &mut BufReader<OwnedReadHalf>, write: &mut OwnedWriteHalf) 
             let state = CoreState::decode(content).map_err(io::Error::other)?;
             if state.keys_known { Ok(state) } else { Err(io::Error::other("the core cannot read its CA keys")) }
         }
-        Kind::State | Kind::Call | Kind::Reply | Kind::AskState | Kind::AskKeys => {
+        Kind::State | Kind::Call | Kind::Reply | Kind::AskState | Kind::AskKeys | Kind::Counts => {
             Err(io::ErrorKind::InvalidData.into())
         }
     }

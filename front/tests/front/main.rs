@@ -5,6 +5,8 @@ mod admits;
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod crowds;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod sheds;

@@ -75,6 +75,8 @@ pub(crate) enum Part {
     SlowDevice,
     /// Ten times as many requests as a device can serve, and what is left of it a second later.
     Overload,
+    /// A good client beside thousands of connections that do nothing or are slow.
+    Crowd,
     /// An RSA-2048 CA.
     #[value(name = "rsa-2048")]
     Rsa2048,

@@ -1,5 +1,7 @@
 //! The parts of the table, in their order.
 
+mod crowd;
+
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -63,7 +65,7 @@ const SOAK_GROWTH_MAX: f64 = 1.05;
 const SOAK_SECONDS_MAX: u32 = 86_400;
 
 /// The parts in their order, and how many rows each has, with those that all of a key's rows need.
-const PARTS: [(Part, u64); 10] = [
+const PARTS: [(Part, u64); 11] = [
     (Part::Ledger, 2),
     (Part::P256, 7),
     (Part::OneProcess, 2),
@@ -71,6 +73,7 @@ const PARTS: [(Part, u64); 10] = [
     (Part::LongLog, 2),
     (Part::SlowDevice, 2),
     (Part::Overload, 3),
+    (Part::Crowd, 2),
     (Part::Rsa2048, 5),
     (Part::Rsa4096, 5),
     (Part::Soak, SOAK_STRETCHES),
@@ -133,6 +136,7 @@ impl Bench {
             Part::LongLog => self.long_log(),
             Part::SlowDevice => self.slow_device(),
             Part::Overload => self.overload(),
+            Part::Crowd => self.crowd(),
             Part::Rsa2048 => self.rsa(Key::Rsa2048, 0.73),
             Part::Rsa4096 => self.rsa(Key::Rsa4096, 0.92),
             Part::Soak => self.soak(),

@@ -65,6 +65,12 @@ pub(crate) struct Arguments {
     /// certificate is to revoke its instance.
     #[arg(long, requires = "refresh")]
     pub(crate) without_proof: bool,
+    /// Measure nothing: hold so many connections that do nothing until standard input ends. `held` on standard output says that they are there.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) idle: u32,
+    /// The same with so many connections that send what they began byte by byte: handshakes, prefaces, headers and bodies.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) slow: u32,
     /// A process of the signer, whose CPU time is read before and after; can be repeated.
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Vec<u32>,

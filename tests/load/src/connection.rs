@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs, version::TLS13};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::body::Body;
 use tower::Service;
 
@@ -64,11 +64,21 @@ impl Connector {
         Ok(Self { address: (host, origin.port_u16().unwrap_or(HTTPS_PORT)), name, tls, origin })
     }
 
-    /// Connects.
-    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+    /// Where the signer is.
+    pub(crate) fn address(&self) -> (&str, u16) {
+        (&self.address.0, self.address.1)
+    }
+
+    /// A connection on which nothing of HTTP was said.
+    pub(crate) async fn secured(&self) -> anyhow::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(&self.address).await.context("cannot connect to the signer")?;
         tcp.set_nodelay(true)?;
-        let tls = self.tls.connect(self.name.clone(), tcp).await.context("the TLS handshake failed")?;
+        self.tls.connect(self.name.clone(), tcp).await.context("the TLS handshake failed")
+    }
+
+    /// Connects.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+        let tls = self.secured().await?;
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(tls));
         let (sender, connection) = handshake.await.context("the HTTP/2 handshake failed")?;
         tokio::spawn(connection);

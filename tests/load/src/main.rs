@@ -7,6 +7,7 @@
 mod arguments;
 mod connection;
 mod cpu;
+mod crowd;
 mod load;
 mod open;
 mod report;
@@ -29,8 +30,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures and prints; whether every request got its certificate.
+/// Measures and prints; whether every request got its certificate. Or holds a crowd.
 fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
+    if arguments.idle > 0 || arguments.slow > 0 {
+        return crowd::hold(arguments).map(|()| true);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(load::run(arguments))?;
     println!("{}", if arguments.json { report.to_json() } else { report.to_string() });

@@ -80,6 +80,15 @@ impl FakeCore {
         }
     }
 
+    /// The next frame that tells of a call turned away, whatever calls come before it.
+    pub(crate) async fn turned_away_among_calls(&self) -> TurnedAway {
+        loop {
+            if let Kind::TurnedAway(turned_away) = self.next().await {
+                return turned_away;
+            }
+        }
+    }
+
     /// Whether no frame is waiting to be looked at.
     pub(crate) async fn heard_nothing_more(&self) -> bool {
         self.hearing.lock().await.try_recv().is_err()

@@ -5,7 +5,7 @@ mod core;
 mod world;
 
 pub(crate) use self::{
-    client::{Answer, Caller, SIGNER, body, framed, origin, request},
+    client::{Answer, Caller, Dial, SIGNER, body, framed, origin, request},
     core::Act,
     world::{Authority, World, eventually},
 };

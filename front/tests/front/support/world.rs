@@ -53,6 +53,8 @@ pub(crate) struct WorldBuilder {
     default_deadline: &'static str,
     crl: bool,
     unwanted: Option<CertificateDer<'static>>,
+    connections_max: usize,
+    peer_times: Option<(Duration, Duration)>,
 }
 
 /// A running front and everything around it.
@@ -95,7 +97,12 @@ impl Authority {
 
     /// A caller's certificate, valid in 2026.
     pub(crate) fn caller(&self) -> Identity {
-        let mut params = params("coordinator");
+        self.caller_named("coordinator")
+    }
+
+    /// The same for another caller.
+    pub(crate) fn caller_named(&self, name: &str) -> Identity {
+        let mut params = params(name);
         params.not_before = date_time_ymd(2026, 1, 1);
         params.not_after = date_time_ymd(2027, 1, 1);
         params.serial_number = Some(SerialNumber::from(CALLER_SERIAL));
@@ -172,6 +179,17 @@ impl WorldBuilder {
         self
     }
 
+    pub(crate) fn connections_max(mut self, connections: usize) -> Self {
+        self.connections_max = connections;
+        self
+    }
+
+    /// How long a frame may take, and an answer to be read.
+    pub(crate) fn peer_times(mut self, frame: Duration, read: Duration) -> Self {
+        self.peer_times = Some((frame, read));
+        self
+    }
+
     pub(crate) fn start(self) -> World {
         let directory = TempDir::new().unwrap();
         let (callers, servers) = (Authority::new("callers"), Authority::new("servers"));
@@ -195,7 +213,12 @@ impl WorldBuilder {
             .unwrap()
             .with_clock(clock.clone())
             .with_watch_interval(self.watch_interval)
+            .with_connections_max(self.connections_max)
             .with_anchor_rule(move |anchors| unwanted.as_ref().is_none_or(|unwanted| !anchors.contains(unwanted)));
+        let config = match self.peer_times {
+            Some((frame, read)) => config.with_peer_times(frame, read),
+            None => config,
+        };
         let core = FakeCore::new();
         let front = Front::bind(config, core.clone()).unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -230,6 +253,8 @@ impl World {
             default_deadline: "20s",
             crl: false,
             unwanted: None,
+            connections_max: 1_024,
+            peer_times: None,
         }
     }
 
