@@ -38,6 +38,7 @@ mod instances;
 mod later_epochs;
 mod lookup;
 mod making;
+mod meters;
 mod metrics;
 mod mint;
 mod operate;
