@@ -86,7 +86,23 @@ impl Ledger {
             waiting: meters.waiting.load(Ordering::Relaxed),
             published: shared.published(),
             published_ago: meters.published_ago(),
-            free_bytes: shared.directory().and_then(room::free_bytes),
+            free_bytes: room::free_bytes(shared.directory()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hallmark_tlog::frontier::Frontier;
+
+    use crate::{config::Head, room, shared::Shared};
+
+    #[test]
+    fn the_room_of_a_database_beside_the_process_is_told_too() {
+        let head = Head { size: 0, root: Frontier::empty().root(), last_entry_at: None };
+        for path in ["ledger.db", "./ledger.db", "/ledger.db"] {
+            let shared = Shared::new(path.into(), head);
+            assert!(room::free_bytes(shared.directory()).is_some(), "{path}");
         }
     }
 }

@@ -49,8 +49,8 @@ impl Shared {
     }
 
     /// Where the database lies.
-    pub(crate) fn directory(&self) -> Option<&Path> {
-        self.database.parent()
+    pub(crate) fn directory(&self) -> &Path {
+        self.database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
     }
 
     pub(crate) fn head(&self) -> Head {

@@ -53,7 +53,7 @@ impl Stage {
         Self::Answer,
     ];
 
-    /// Its name in metrics and traces.
+    /// Its name in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Decode => "decode",

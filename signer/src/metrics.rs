@@ -10,7 +10,7 @@ mod shown;
 mod tokens;
 mod work;
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use hallmark_policy::{Reason, ReasonCode};
@@ -39,13 +39,18 @@ struct OfAlarm {
 }
 
 impl Inner {
-    /// The text.
-    pub(crate) fn metrics_text(&self, body: Bytes) -> Result<Reply, Failure> {
+    /// The text. It reads the database, so that a thread for slow work makes it.
+    pub(crate) async fn metrics_text(self: &Arc<Self>, body: Bytes) -> Result<Reply, Failure> {
         let MetricsRequest {} = decode(body)?;
-        let mut text = String::new();
-        let written = encode(&mut text, &self.metrics()?);
-        written
-            .map_err(|_| Reason::new(ReasonCode::LedgerFailed, "metrics", "the metrics could not be written down"))?;
+        let inner = Arc::clone(self);
+        let unwritten =
+            || Failure::from(Reason::new(ReasonCode::LedgerFailed, "metrics", "the metrics could not be written down"));
+        let text = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            encode(&mut text, &inner.metrics()?).map_err(|_| unwritten())?;
+            Ok::<_, Failure>(text)
+        });
+        let text = text.await.map_err(|_| unwritten())??;
         Ok(answer::success(&MetricsResponse { text }))
     }
 

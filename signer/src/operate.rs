@@ -216,7 +216,7 @@ impl Inner {
                 let answered = self.back_up(&operator, unary.body).await;
                 self.logged_if_refused(answered, facts).await
             }
-            Some(OperatorMethod::Metrics) => self.metrics_text(unary.body),
+            Some(OperatorMethod::Metrics) => self.metrics_text(unary.body).await,
             None => {
                 let sentence = format!("operators have no method {}", quote(&unary.method));
                 Err(self.refuse(vec![Reason::new(ReasonCode::MethodUnknown, "method", sentence)], facts).await)
