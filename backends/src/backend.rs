@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use hallmark_meter::Tally;
 use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 use secrecy::SecretString;
 
@@ -121,6 +122,8 @@ pub(crate) struct Gate<'a> {
     pub(crate) key_uses: &'a AtomicU64,
     /// Whether the key was touched, so that there may be a signature that nobody got.
     pub(crate) touched: AtomicBool,
+    /// What tries fail with.
+    pub(crate) errors: &'a Tally<String>,
 }
 
 impl Gate<'_> {
@@ -140,6 +143,11 @@ impl Gate<'_> {
     /// The device says that it did not begin: there is no signature.
     pub(crate) fn was_not_touched(&self) {
         self.touched.store(false, Ordering::Relaxed);
+    }
+
+    /// A try failed, and there is another.
+    pub(crate) fn tries_again(&self, error: &BackendError) {
+        self.errors.count(error.code());
     }
 
     pub(crate) fn was_touched(&self) -> bool {

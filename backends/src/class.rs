@@ -181,6 +181,17 @@ impl BackendError {
         own.or_else(|| self.failure().map(Failure::answer))
     }
 
+    /// A word for it, of so few that monitoring counts each: the CKR code of the specification, `CKR_VENDOR_DEFINED` for every other one, and
+    /// where there is none, the kind of trouble.
+    #[must_use]
+    pub fn code(&self) -> String {
+        match self.ckr() {
+            Some(code) if code.starts_with("CKR_") => code.to_owned(),
+            Some(code) if code.starts_with("CKR ") => "CKR_VENDOR_DEFINED".to_owned(),
+            Some(_) | None => self.class().to_string().to_ascii_uppercase().replace(' ', "_"),
+        }
+    }
+
     /// Whether a new session could make a difference. A wrong PIN or a wrong key stays wrong.
     #[must_use]
     pub fn may_pass(&self) -> bool {

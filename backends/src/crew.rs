@@ -29,7 +29,7 @@ use crate::{
     reference::KeyReference,
     seat::{Given, Seat},
     sign_error::SignError,
-    signature::{Message, Signature},
+    signature::{Message, Moments, Signature},
     tried::Tried,
 };
 
@@ -289,15 +289,25 @@ impl Crew {
         let shared = several.then(|| (key.clone(), tried, patience));
         seat.begin(Given { issuer, began, deadline, done, shared });
         self.alarm.set(deadline.min(began + patience));
-        let gate = Gate { deadline, issuer, closed: &key.closed, key_uses: &self.key_uses, touched: false.into() };
+        let gate = Gate {
+            deadline,
+            issuer,
+            closed: &key.closed,
+            key_uses: &self.key_uses,
+            touched: false.into(),
+            errors: &holder.errors,
+        };
         let bytes = catch_unwind(AssertUnwindSafe(|| bytes(signer, &message, &key, &gate)));
         let bytes = bytes.unwrap_or_else(|_| {
             signer.distrust();
             Err(SignError::Panicked)
         });
+        let ended = Instant::now();
+        holder.took.observe_duration(ended.saturating_duration_since(began));
+        let moments = Moments { came, began, signed: ended, verified: ended, token: holder.index };
         // None where the message went into a signature, good or bad.
         let (message, signed) = match bytes {
-            Ok(bytes) => (None, verified(signer, message, bytes, &key)),
+            Ok(bytes) => (None, verified(signer, message, bytes, &key, moments)),
             Err(error) => (Some(message), Err(error)),
         };
         let again = signed.as_ref().err().and_then(|error| {
@@ -308,6 +318,7 @@ impl Crew {
             // How the token is, the second try says.
             Some(_) if !several => {
                 holder.failures.fetch_add(1, Ordering::Relaxed);
+                count_error(holder, &signed);
                 holder.breakers.undecided(issuer);
             }
             Some(_) | None => self.count(holder, issuer, &signed),
@@ -384,12 +395,16 @@ impl Crew {
             }
             Err(error) if error.is_the_device_s() => {
                 holder.failures.fetch_add(1, Ordering::Relaxed);
+                count_error(holder, signed);
                 if holder.breakers.failed(issuer, Instant::now()) && self.holders.are_several() {
                     self.look_again();
                     holder.alarm.set(Instant::now());
                 }
             }
-            Err(_) => holder.breakers.undecided(issuer),
+            Err(_) => {
+                count_error(holder, signed);
+                holder.breakers.undecided(issuer);
+            }
         }
     }
 
@@ -410,8 +425,21 @@ fn bytes(signer: &mut dyn Signer, message: &Message, key: &OpenKey, gate: &Gate<
     signer.sign(key, algorithm, &message.to_be_signed, gate)
 }
 
-fn verified(signer: &mut dyn Signer, message: Message, bytes: Vec<u8>, key: &OpenKey) -> Result<Signature, SignError> {
-    let signature = Signature::verified(message, bytes, &key.public);
+/// Counts what a device did wrong.
+fn count_error(holder: &Holder, signed: &Result<Signature, SignError>) {
+    if let Some(code) = signed.as_ref().err().and_then(SignError::device_code) {
+        holder.errors.count(code);
+    }
+}
+
+fn verified(
+    signer: &mut dyn Signer,
+    message: Message,
+    bytes: Vec<u8>,
+    key: &OpenKey,
+    moments: Moments,
+) -> Result<Signature, SignError> {
+    let signature = Signature::verified(message, bytes, &key.public, moments);
     if signature.is_err() {
         tracing::error!(key = %key.reference, "the device's signature does not verify");
         signer.distrust();

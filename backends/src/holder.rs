@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use hallmark_meter::{Histogram, Tally};
+
 use crate::{
     alarm::Alarm,
     backend::{Backend, Description, Signer},
@@ -16,6 +18,9 @@ use crate::{
     desk::Desk,
     error::BackendError,
 };
+
+/// Most codes of errors that are counted apart. PKCS #11 has about a hundred.
+const ERROR_CODES_MAX: usize = 128;
 
 /// A backend and its signers, as they are opened.
 pub(crate) type Opened = (Arc<dyn Backend>, Vec<Box<dyn Signer>>);
@@ -35,6 +40,10 @@ pub(crate) struct Holder {
     pub(crate) signatures: AtomicU64,
     /// Jobs that it failed.
     pub(crate) failures: AtomicU64,
+    /// How long its signatures took, and the tries that failed.
+    pub(crate) took: Histogram,
+    /// What its tries failed with.
+    pub(crate) errors: Tally<String>,
     pub(crate) seated: AtomicUsize,
     pub(crate) hung: AtomicUsize,
     opened: OnceLock<(Arc<dyn Backend>, Description, usize)>,
@@ -69,6 +78,8 @@ impl Holder {
             alarm: Alarm::default(),
             signatures: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            took: Histogram::of_durations(),
+            errors: Tally::new(ERROR_CODES_MAX, "OTHER".to_owned()),
             seated: AtomicUsize::new(0),
             hung: AtomicUsize::new(0),
             opened: OnceLock::new(),

@@ -57,7 +57,7 @@ pub use queue::QUEUE_JOBS_MAX;
 pub use reference::{ID_BYTES_MAX, KeyLabel, KeyReference, KeyReferenceError, LABEL_BYTES_MAX};
 pub use several::{Cleared, Everywhere, TokenStatus};
 pub use sign_error::SignError;
-pub use signature::{Signature, SignatureParts};
+pub use signature::{Moments, Signature, SignatureParts};
 pub use token::{make_throwaway_token, make_trusted_wrap_key, survey};
 pub use tried::Tried;
 pub use waiver::{HistoryWaiver, Waiver};

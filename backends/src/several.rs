@@ -1,11 +1,13 @@
 //! Keys in several tokens: opened, found, destroyed on each.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
+use hallmark_meter::Reading;
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 
 use crate::{
@@ -59,6 +61,10 @@ pub struct TokenStatus {
     pub signatures: u64,
     /// Jobs that it failed since the start.
     pub failures: u64,
+    /// How long its signatures took, and the tries that failed, in nanoseconds.
+    pub took: Reading,
+    /// What its tries failed with since the start, by the CKR code or another short word; also those after which another try went well.
+    pub errors: BTreeMap<String, u64>,
 }
 
 /// The threads that look after the tokens.
@@ -371,6 +377,8 @@ impl Holders {
             keys: keys.iter().filter(|key| key.held.by(holder.index)).count(),
             signatures: holder.signatures.load(Relaxed),
             failures: holder.failures.load(Relaxed),
+            took: holder.took.read(),
+            errors: holder.errors.read(),
         };
         self.all.iter().map(one).collect()
     }

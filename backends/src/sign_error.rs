@@ -86,6 +86,24 @@ pub enum SignError {
 }
 
 impl SignError {
+    /// A word for what a device did wrong, of so few that monitoring counts each; none where it did nothing wrong.
+    pub(crate) fn device_code(&self) -> Option<String> {
+        match self {
+            Self::Backend(error) => Some(error.code()),
+            Self::Lied { .. } => Some("SIGNATURE_WRONG".to_owned()),
+            Self::SignAgain { failed, .. } => failed.device_code(),
+            Self::Busy
+            | Self::DeadlinePassed
+            | Self::Stopped
+            | Self::NotOpen { .. }
+            | Self::WrongAlgorithm { .. }
+            | Self::Overdue { .. }
+            | Self::Resting { .. }
+            | Self::Slow { .. }
+            | Self::Panicked => None,
+        }
+    }
+
     /// Whether the device is at fault, and not whoever asked, the deadline or this program. Only such errors open a breaker.
     pub(crate) fn is_the_device_s(&self) -> bool {
         match self {

@@ -1,5 +1,7 @@
 //! A signature that was verified, and the message it was made for.
 
+use std::time::Instant;
+
 use hallmark_ledger::Committed;
 use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
 
@@ -12,6 +14,22 @@ use crate::sign_error::SignError;
 pub struct Signature {
     message: Message,
     bytes: Vec<u8>,
+    moments: Moments,
+}
+
+/// When what happened to a signature: for monitoring.
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    /// It was asked for, and queued.
+    pub came: Instant,
+    /// A session's thread began with it.
+    pub began: Instant,
+    /// The device gave it.
+    pub signed: Instant,
+    /// It was verified.
+    pub verified: Instant,
+    /// Which token gave it: its place among those of [`Keyring::tokens`](crate::Keyring::tokens).
+    pub token: usize,
 }
 
 /// The parts of a [`Signature`], for whoever assembles and stores them.
@@ -31,12 +49,18 @@ pub struct SignatureParts {
 
 impl Signature {
     /// The one place where signatures are made: `bytes` verify, or there is none.
-    pub(crate) fn verified(message: Message, bytes: Vec<u8>, public: &PublicKey) -> Result<Self, SignError> {
+    /// `moments` so far, and it is verified now.
+    pub(crate) fn verified(
+        message: Message,
+        bytes: Vec<u8>,
+        public: &PublicKey,
+        moments: Moments,
+    ) -> Result<Self, SignError> {
         let right_key = public.digest() == message.issuer;
         if !right_key || !public.verifies(message.algorithm, &message.to_be_signed, &bytes) {
             return Err(SignError::Lied { issuer: message.issuer });
         }
-        Ok(Self { message, bytes })
+        Ok(Self { message, bytes, moments: Moments { verified: Instant::now(), ..moments } })
     }
 
     /// The message: DER of a TBSCertificate, TBSCertList or CertificationRequestInfo.
@@ -67,6 +91,12 @@ impl Signature {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// When what happened to it.
+    #[must_use]
+    pub fn moments(&self) -> Moments {
+        self.moments
     }
 
     /// Takes it apart.

@@ -109,6 +109,8 @@ pub enum Command {
     /// As an operator, list, show, revoke and allow instances.
     #[command(subcommand)]
     Instance(InstanceCommand),
+    /// As an operator or monitor, look at how a signer stands: authorities, rates, refusals, queues, tokens, log and disk, on one screen.
+    Status(SignerStatusArguments),
     /// As an operator or monitor, print what the signer counts (OpenMetrics 1.0), as `GET /metrics` on the operators' listener gives it.
     Metrics(HealthArguments),
     /// As an operator, find certificates, and revoke them.
@@ -316,6 +318,21 @@ pub struct HealthArguments {
     /// How to reach the signer.
     #[command(flatten)]
     pub connection: ConnectionArguments,
+}
+
+/// `hallmark status`.
+#[derive(Clone, Debug, Args)]
+pub struct SignerStatusArguments {
+    /// How to reach the signer.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// Look again and again, with rates since the time before: in place in a terminal until q or Ctrl-C, otherwise one block after the other; with
+    /// --json one object a line.
+    #[arg(long)]
+    pub watch: bool,
+    /// How long is waited between two looks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=3600), requires = "watch")]
+    pub interval: u16,
 }
 
 /// `hallmark backup`.

@@ -43,6 +43,7 @@ mod rotate;
 mod screen;
 mod settings;
 mod signer_url;
+mod status;
 mod table;
 mod verify_chain;
 mod watched;
@@ -100,6 +101,7 @@ fn obey(arguments: &Arguments, screen: &Screen) -> Result<Exit, Problem> {
         Command::Certificate(command) => certificates::certificate(command, config, screen),
         Command::Authority(command) => authority::authority(command, config, screen),
         Command::Backup(arguments) => backup::backup(arguments, config, screen),
+        Command::Status(arguments) => status::status(arguments, config, screen),
         Command::Metrics(arguments) => metrics::metrics(arguments, config, screen),
         Command::Ceremony(command) => ceremony::ceremony(command, screen),
         Command::Doctor(arguments) => doctor::doctor(arguments, screen),

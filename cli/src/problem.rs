@@ -225,6 +225,9 @@ pub(crate) enum Problem {
     /// The runtime does not start.
     #[error("the network cannot be used")]
     Runtime(#[source] io::Error),
+    /// What should be metrics is something else.
+    #[error("what the signer answered is no text of metrics")]
+    NoMetrics,
     /// Stdout is gone.
     #[error("stdout cannot be written")]
     Stdout(#[source] io::Error),
@@ -277,6 +280,7 @@ impl Problem {
             | Self::CasesOfSeveral { .. }
             | Self::NoRandomness
             | Self::Runtime(_)
+            | Self::NoMetrics
             | Self::Stdout(_) => Exit::Unusable,
         }
     }
@@ -355,6 +359,7 @@ impl Problem {
             Self::Ceremony(error) => error.hint(),
             Self::NoRandomness => "give a --request-id of your own".to_owned(),
             Self::Runtime(_) => "check the limits on threads and open files".to_owned(),
+            Self::NoMetrics => "`hallmark metrics` shows what it answers".to_owned(),
             Self::Stdout(_) => "write into a file with --out instead".to_owned(),
         }
     }

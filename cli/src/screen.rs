@@ -42,9 +42,7 @@ impl Screen {
     /// With JSON answers or without.
     pub(crate) fn new(json: bool) -> Self {
         let somebody_looks = io::stderr().is_terminal();
-        let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let able = env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Self { json, colour: somebody_looks && wanted && able, somebody_looks }
+        Self { json, colour: somebody_looks && wants_colour(), somebody_looks }
     }
 
     /// Whether the answer is JSON.
@@ -64,6 +62,21 @@ impl Screen {
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Problem::Stdout(source)),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// The same, for what comes again and again: whether a reader is still there.
+    pub(crate) fn reaches(&self, bytes: &[u8]) -> Result<bool, Problem> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(true),
+            Err(source) if source.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(source) => Err(Problem::Stdout(source)),
+        }
+    }
+
+    /// Whether colour would be seen in data.
+    pub(crate) fn colours_data(&self) -> bool {
+        !self.json && io::stdout().is_terminal() && wants_colour()
     }
 
     /// An answer in JSON, if that was asked for.
@@ -94,12 +107,17 @@ impl Screen {
 
     /// A first word that says how it went.
     pub(crate) fn tone(&self, tone: Tone, word: &str) -> String {
+        if self.colour { Self::painted(tone, word) } else { word.to_owned() }
+    }
+
+    /// The same in colour, whoever looks.
+    pub(crate) fn painted(tone: Tone, word: &str) -> String {
         let colour = match tone {
             Tone::Good => BOLD_GREEN,
             Tone::Doubtful => BOLD_YELLOW,
             Tone::Bad => BOLD_RED,
         };
-        if self.colour { format!("{colour}{word}{PLAIN}") } else { word.to_owned() }
+        format!("{colour}{word}{PLAIN}")
     }
 
     /// Why a command did not do what it should.
@@ -142,6 +160,12 @@ impl Screen {
         }
         let _ = self.answer(&answer);
     }
+}
+
+/// Whether nobody said that there is to be no colour, and the terminal can.
+fn wants_colour() -> bool {
+    let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    wanted && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Text of others, so that a terminal shows it and does nothing else: control characters and those that change the

@@ -22,6 +22,7 @@ use crate::{
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
+    shared::Shared,
     signing::{Job, Waiting},
     threads::{Inner, WRITER_PANICKED},
 };
@@ -485,9 +486,14 @@ impl Ledger {
     async fn ask<T>(&self, operation: impl FnOnce(Reply<T>) -> Operation) -> Result<T, LedgerError> {
         self.check()?;
         let (reply, answer) = oneshot::channel();
-        self.inner.queue.try_send(operation(reply)).map_err(|error| match error {
-            TrySendError::Full(_) => LedgerError::Busy,
-            TrySendError::Disconnected(_) => self.gone(),
+        let meters = &self.inner.shared.meters;
+        meters.waits();
+        self.inner.queue.try_send(operation(reply)).map_err(|error| {
+            meters.begun(1);
+            match error {
+                TrySendError::Full(_) => LedgerError::Busy,
+                TrySendError::Disconnected(_) => self.gone(),
+            }
         })?;
         answer.await.unwrap_or_else(|_| Err(self.gone()))
     }
@@ -504,6 +510,10 @@ impl Ledger {
     ) -> Result<T, LedgerError> {
         self.check()?;
         self.inner.shared.read(read)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
     }
 
     /// Gives the thread that signs something to do.

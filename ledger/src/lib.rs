@@ -20,6 +20,7 @@ mod handle;
 mod instance;
 mod issue;
 mod limits;
+mod meters;
 mod nodes;
 mod open;
 mod opening;
@@ -63,6 +64,7 @@ pub use handle::Ledger;
 pub use instance::{
     Allowed, InstanceFilter, InstancePage, InstanceRecord, InstanceRevocation, InstanceRevoked, InstanceState,
 };
+pub use meters::LedgerReading;
 pub use origin::KeyChange;
 pub use outcome::{Answer, Found, Issued, Logged, ReceiptHandle};
 pub use publish::files::PublishError;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hallmark_policy::SIGNER;
 use rusqlite::Connection;
+use rustix::fs::StatVfs;
 
 use crate::{Event, Step, operation::Operation, shared::Shared};
 
@@ -76,7 +77,7 @@ impl Look {
     fn disk(&self) -> Option<(u64, u64)> {
         let found = rustix::fs::statvfs(self.directory.as_deref()?).ok()?;
         let whole = found.f_blocks.saturating_mul(found.f_frsize);
-        Some((found.f_bavail.saturating_mul(found.f_frsize), KEPT_BYTES.min(whole / KEPT_PARTS)))
+        Some((free(&found), KEPT_BYTES.min(whole / KEPT_PARTS)))
     }
 
     /// Bytes up to the bound, and how many of them are kept.
@@ -86,6 +87,15 @@ impl Look {
         let left = pages.saturating_sub(used.unsigned_abs()).saturating_mul(*page_bytes);
         Some((left, KEPT_BYTES.min(pages.saturating_mul(*page_bytes) / KEPT_PARTS)))
     }
+}
+
+/// Bytes that are free for us on the file system of that directory; none where it cannot be told.
+pub(crate) fn free_bytes(directory: &Path) -> Option<u64> {
+    rustix::fs::statvfs(directory).ok().map(|found| free(&found))
+}
+
+fn free(found: &StatVfs) -> u64 {
+    found.f_bavail.saturating_mul(found.f_frsize)
 }
 
 fn room(left: u64, kept: u64) -> Room {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +11,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{LedgerError, config::Head, instance::Alarm, room::Room, schema};
+use crate::{LedgerError, config::Head, instance::Alarm, meters::Meters, room::Room, schema};
 
 /// Connections for reading that are kept open between reads.
 const READERS_MAX: usize = 8;
@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     room: Mutex<Room>,
     alarms: Mutex<BTreeMap<(String, &'static str), u64>>,
     published: AtomicU64,
+    pub(crate) meters: Meters,
 }
 
 impl Shared {
@@ -43,7 +44,13 @@ impl Shared {
             room: Mutex::default(),
             alarms: Mutex::default(),
             published: AtomicU64::new(0),
+            meters: Meters::default(),
         }
+    }
+
+    /// Where the database lies.
+    pub(crate) fn directory(&self) -> &Path {
+        self.database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
     }
 
     pub(crate) fn head(&self) -> Head {
@@ -93,6 +100,7 @@ impl Shared {
     /// A checkpoint of that size is on the disk. The first of a run is written down at once; the others with the next
     /// batch, or at the end.
     pub(crate) fn was_published(&self, size: u64) {
+        self.meters.was_published();
         if self.published.fetch_max(size, Ordering::AcqRel) == 0
             && let Err(error) =
                 schema::writer(&self.database).and_then(|connection| schema::record_published(&connection, size))

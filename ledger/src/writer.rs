@@ -1,9 +1,12 @@
 //! The thread that writes. Everything that queued while the last commit ran goes into one transaction: no timer, and
 //! the busier it is, the more operations share one sync of the disk. Nobody hears of anything before the COMMIT.
 
-use std::sync::{
-    Arc,
-    mpsc::{Receiver, Sender, TryRecvError},
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, TryRecvError},
+    },
+    time::Instant,
 };
 
 use hallmark_entry::privacy::Private;
@@ -81,6 +84,8 @@ impl Writer {
             let mut operations = vec![first];
             operations.extend(queue.try_iter().take(BATCH_OPERATIONS_MAX - 1));
             let stop = operations.iter().position(|operation| matches!(operation, Operation::Stop));
+            // Who stops it does not wait in line.
+            self.shared.meters.begun(operations.len() - usize::from(stop.is_some()));
             operations.truncate(stop.unwrap_or(BATCH_OPERATIONS_MAX));
             self.write(operations);
             if stop.is_some() {
@@ -139,7 +144,8 @@ impl Writer {
         operations: &mut std::vec::IntoIter<Operation>,
         replies: &mut Vec<Deferred>,
     ) -> Result<(), LedgerError> {
-        let rows = operations.len() * SWEEP_ROWS_EACH;
+        let size = operations.len();
+        let rows = size * SWEEP_ROWS_EACH;
         let mut batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
         batch.ended_millis = self.retention.ended_millis;
         for operation in operations {
@@ -150,6 +156,7 @@ impl Writer {
             }
         }
         let written = self.finish(batch, rows)?;
+        self.shared.meters.batches.observe(size as u64);
         self.adopt(written);
         Ok(())
     }
@@ -197,7 +204,10 @@ impl Writer {
 
     /// A COMMIT that fails for any reason but a full disk leaves open what is on the disk. It is never tried again.
     fn commit(&self) -> Result<(), LedgerError> {
-        match self.connection.execute_batch("COMMIT") {
+        let began = Instant::now();
+        let committed = self.connection.execute_batch("COMMIT");
+        self.shared.meters.commits.observe_duration(began.elapsed());
+        match committed {
             Ok(()) => {
                 self.shared.count_commit();
                 Ok(())

@@ -20,6 +20,7 @@ use hallmark_policy::{
     content::{SERIAL_RANDOM_BYTES, Serial},
     key::SpkiDigest,
     reason::quote,
+    time::UnixTime,
 };
 use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
 use prost::Message;
@@ -46,6 +47,7 @@ use crate::{
     in_force::{Current, InForce},
     later_epochs::LookedAt,
     lookup::EarlierKeys,
+    meters::{Meters, OfProfile},
     mint,
     rates::Rates,
     rotate,
@@ -97,6 +99,9 @@ pub(crate) struct Inner {
     pub(crate) fronts: Fronts,
     pub(crate) crls: Crls,
     pub(crate) backups: Backups,
+    pub(crate) meters: Meters,
+    /// When it started.
+    pub(crate) began: UnixTime,
     /// Answers that reached no front.
     pub(crate) unsent: AtomicU64,
     stopping: AtomicBool,
@@ -142,6 +147,7 @@ impl Core {
             publish,
             backups,
         } = setting;
+        let began = clock.wall().time;
         let inner = Inner {
             ledger,
             keyring,
@@ -169,6 +175,8 @@ impl Core {
             fronts: Fronts::default(),
             crls: Crls::published_below(&publish),
             backups,
+            meters: Meters::default(),
+            began,
             unsent: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             working: AtomicU64::new(0),
@@ -362,7 +370,8 @@ impl Inner {
     async fn unary(self: &Arc<Self>, unary: Unary) -> Reply {
         let method = unary.method.clone();
         let caller = Caller::parse(&unary.caller_certificate).ok();
-        match self.work(unary).await {
+        let (began, known) = (Instant::now(), Method::from_name(&method));
+        let reply = match self.work(unary).await {
             Ok(reply) => reply,
             Err(failure) => {
                 // What has no entry of its own is counted: nothing that a caller was refused stays unsaid.
@@ -373,25 +382,38 @@ impl Inner {
                 }
                 answer::failure(&failure)
             }
-        }
+        };
+        self.meters.called(known, reply.code, began.elapsed());
+        reply
     }
 
     async fn work(self: &Arc<Self>, unary: Unary) -> Result<Reply, Failure> {
         let full = || Failure::from(Reason::new(ReasonCode::QueueFull, "method", "too many calls are under way"));
+        let method = Method::from_name(&unary.method);
+        let refused = |failure: &Failure| {
+            self.meters.refused(method.map(Method::name), OfProfile::default(), failure);
+        };
         // Whoever waits for something to happen takes no place of those who work.
-        let _one_of_many = match Method::from_name(&unary.method) {
+        let _one_of_many = match method {
             Some(Method::WatchEpochs) => self.watches.try_acquire(),
             Some(_) | None => self.calls.try_acquire(),
         }
-        .map_err(|_| full())?;
-        let call = self.read(unary).await?;
+        .map_err(|_| full())
+        .inspect_err(refused)?;
+        let call = self.read(unary).await.inspect_err(refused)?;
         match call.method {
+            // It counts by profile what it refuses.
             Method::MintCertificate => mint::mint(self, call).await,
-            Method::GetChain => chain::chain(self, call).await,
-            Method::RotateIntermediate => rotate::rotate(self, call).await,
-            Method::ListEpochs => epochs::list(self, call).await,
-            Method::WatchEpochs => epochs::watch(self, call).await,
+            Method::GetChain => chain::chain(self, call).await.inspect_err(refused),
+            Method::RotateIntermediate => rotate::rotate(self, call).await.inspect_err(refused),
+            Method::ListEpochs => epochs::list(self, call).await.inspect_err(refused),
+            Method::WatchEpochs => epochs::watch(self, call).await.inspect_err(refused),
         }
+    }
+
+    /// Calls that are worked on.
+    pub(crate) fn calls_under_way(&self) -> usize {
+        CALLS_MAX.saturating_sub(self.calls.available_permits())
     }
 
     /// Who calls what, and whether there is still time.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hallmark_ledger::{AuthorityRecord, AuthorityState, EpochState, Epochs};
+use hallmark_ledger::{AuthorityRecord, AuthorityState, CrlStatus, EpochState, Epochs};
 use hallmark_policy::{
     profile::CrlProfile,
     time::{Span, UnixTime},
@@ -200,6 +200,22 @@ impl Inner {
             }
         }
         Ok(kept)
+    }
+
+    /// When the newest CRL of each CA is to be replaced: of partitioned ones the first. What needs no other list any more is left out.
+    pub(crate) fn crls_due(&self) -> Vec<(String, Ca, UnixTime)> {
+        let mut due = BTreeMap::<(String, Ca), UnixTime>::new();
+        for Kept { authority, list, retired } in self.kept_crls().unwrap_or_default() {
+            let Ok(CrlStatus { newest: Some(newest), latest_end, .. }) = self.crl_status(&authority, list) else {
+                continue;
+            };
+            if retired && latest_end.is_none_or(|end| end < newest.next_update) {
+                continue;
+            }
+            let first = due.entry((authority, list.ca)).or_insert(newest.next_update);
+            *first = newest.next_update.min(*first);
+        }
+        due.into_iter().map(|((authority, ca), at)| (authority, ca, at)).collect()
     }
 
     /// Whether the CA of a list is still what it was when it was looked for.

@@ -39,6 +39,7 @@ mod instances;
 mod later_epochs;
 mod lookup;
 mod making;
+mod meters;
 mod metrics;
 mod mint;
 mod operate;

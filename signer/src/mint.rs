@@ -1,6 +1,6 @@
 //! MintCertificate: from the message to the order of events, and back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use hallmark_policy::{
     ClaimInput, NameInput, Policy, Reason, ReasonCode, Request, RequestIdentity, RequestInput, SubjectInput,
@@ -19,14 +19,23 @@ use crate::{
     answer::{self, Failure},
     authorities::Chain,
     core::{CallContext, Inner},
+    meters::{OfProfile, Stage},
     order::{self, Certified, Outcome, Validated},
 };
 
 /// How long the same content from the same caller is the same request, where it has no id.
 const SAME_REQUEST_MILLIS: i64 = 60_000;
 
-/// Decodes the message, has it decided and certified, and encodes the answer.
+/// Decodes the message, has it decided and certified, and encodes the answer. What is refused is counted.
 pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, Failure> {
+    let (method, mut of) = (call.method.name(), OfProfile::default());
+    let minted = minted(core, call, &mut of).await;
+    minted.inspect_err(|failure| core.meters.refused(Some(method), of, failure))
+}
+
+/// The same; `of` is what it is counted under, as soon as that is known.
+async fn minted(core: &Arc<Inner>, call: CallContext, of: &mut OfProfile) -> Result<Reply, Failure> {
+    let began = Instant::now();
     let mut facts = core.facts(call.method.name(), &call.caller);
     let message = match MintCertificateRequest::decode(call.body) {
         Ok(message) => message,
@@ -36,6 +45,7 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
             return Err(core.refuse(vec![reason], facts).await);
         }
     };
+    *of = OfProfile::known(&core.policy(), &message.authority, &message.profile);
     facts.authority.clone_from(&message.authority);
     facts.profile.clone_from(&message.profile);
     facts.request_id.clone_from(&message.request_id);
@@ -49,6 +59,7 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
             return Err(core.refuse(reasons, facts).await);
         }
     };
+    core.stage(Stage::Decode, began, Instant::now());
     let caller = facts.caller;
     let identity = identity(&request, &caller);
     let patience = tokio::time::Instant::from_std(call.deadline);
@@ -58,14 +69,19 @@ pub(crate) async fn mint(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
     };
     let request = core.within_a_minute(request, &caller)?;
     let identity = self::identity(&request, &caller);
-    match order::mint(core, request, &identity, call.deadline, turn).await? {
+    let outcome = order::mint(core, request, &identity, call.deadline, turn).await?;
+    let began = Instant::now();
+    match outcome {
         Outcome::Certified(mut certified) => {
             let passage = certified.passage.take();
+            let counted = if certified.replayed { &core.meters.repeated } else { &core.meters.issued };
             let chain = core.chain_by_key(&identity.authority, certified.issuer)?;
             let reply = answer::success(&response(&identity.authority, chain, certified));
             if passage.is_some_and(|passage| !passage.release()) {
                 return Err(core.not_released());
             }
+            core.stage(Stage::Answer, began, Instant::now());
+            counted.count(of.clone());
             Ok(reply)
         }
         Outcome::Validated(Validated { issuer, validity, receipt }) => {

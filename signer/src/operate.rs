@@ -16,6 +16,7 @@ use crate::{
     apply::Want,
     core::{Core, Inner, malformed},
     epochs,
+    meters::OfProfile,
 };
 
 /// Longest reason that an operator gives, in bytes.
@@ -117,12 +118,16 @@ impl Inner {
     async fn operate_counted(self: &Arc<Self>, unary: Unary) -> Reply {
         let method = unary.method.clone();
         let caller = Caller::parse(&unary.caller_certificate).ok();
-        self.operate(unary).await.unwrap_or_else(|failure| {
+        let known = OperatorMethod::from_name(&method).map(|_| method.as_str());
+        let reply = self.operate(unary).await.unwrap_or_else(|failure| {
+            self.meters.refused(known, OfProfile::default(), &failure);
             if let (None, Some(reason)) = (&failure.logged, failure.reasons.first()) {
-                self.count(caller.as_ref(), method, reason.code.as_str().to_owned());
+                self.count(caller.as_ref(), method.clone(), reason.code.as_str().to_owned());
             }
             answer::failure(&failure)
-        })
+        });
+        self.meters.ended(known, reply.code);
+        reply
     }
 
     async fn operate(self: &Arc<Self>, unary: Unary) -> Result<Reply, Failure> {
@@ -211,7 +216,7 @@ impl Inner {
                 let answered = self.back_up(&operator, unary.body).await;
                 self.logged_if_refused(answered, facts).await
             }
-            Some(OperatorMethod::Metrics) => self.metrics_text(unary.body),
+            Some(OperatorMethod::Metrics) => self.metrics_text(unary.body).await,
             None => {
                 let sentence = format!("operators have no method {}", quote(&unary.method));
                 Err(self.refuse(vec![Reason::new(ReasonCode::MethodUnknown, "method", sentence)], facts).await)

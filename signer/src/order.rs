@@ -33,6 +33,7 @@ use crate::{
     fence::Passage,
     in_flight::Turn,
     in_force::Deciding,
+    meters::Stage,
 };
 
 /// How long after its deadline a signature is still waited for, before the device is called hung: nobody gets it then.
@@ -103,7 +104,11 @@ pub(crate) async fn mint(
     };
     let issuer = core.since_resumed(serving.issuer)?;
     let request = core.with_presented_issuer(&policy, request, now.time)?;
-    match decide(&policy, &request, &issuer, now.time, core.serial()?) {
+    let serial = core.serial()?;
+    let began = Instant::now();
+    let decision = decide(&policy, &request, &issuer, now.time, serial);
+    core.stage(Stage::Decide, began, Instant::now());
+    match decision {
         Decision::Approve(approved) => {
             let mut charge = None;
             if !request.validate_only() {
@@ -132,7 +137,10 @@ pub(crate) async fn certify(
     deciding: Option<Deciding<'_>>,
 ) -> Result<Outcome, Failure> {
     let issuer = approved.issuer().clone();
-    let warrant = match warrant(approved).await? {
+    let began = Instant::now();
+    let endorsed = warrant(approved).await?;
+    core.stage(Stage::Endorse, began, Instant::now());
+    let warrant = match endorsed {
         Ok(warrant) => warrant,
         Err(disagreement) => {
             let reason = Reason::new(ReasonCode::DraftDisagrees, "certificate", disagreement.to_string());
@@ -142,7 +150,9 @@ pub(crate) async fn certify(
     let identity = warrant.conditions().request.clone();
     let validity = warrant.content().certificate().map(|content| content.validity);
     let passage = core.fences.enter(issuer.digest(), leaves_of(&identity));
+    let began = Instant::now();
     let issued = core.ledger.issue_before(warrant, now.millis, deadline).await;
+    core.stage(Stage::Commit, began, Instant::now());
     drop(deciding);
     match issued.map_err(|error| core.ledger_failed(&error))? {
         Issued::Committed { committed, logged, revokes } => {
@@ -266,9 +276,12 @@ async fn finish(
         Err(failure) if passage.is_retired() => return Err(core.never_signed(failure, identity).await),
         Err(failure) => return Err(failure),
     };
+    core.signed(&signature.moments());
+    let began = Instant::now();
     let certificate = assemble(&signature, issuer).map_err(|error| defect(&error))?;
     let parts = signature.into_parts();
     let mut certificate = certificate.into_der();
+    core.stage(Stage::Assemble, began, Instant::now());
     match keep {
         Keep::InBackground { turn, of_instance } => {
             let digest = || signed_sha256(&parts.to_be_signed, &parts.bytes);
@@ -283,10 +296,12 @@ async fn finish(
         }
     }
     let replayed = logged.is_none();
+    let began = Instant::now();
     let receipt = match logged {
         Some(logged) => core.receipt(logged).await?,
         None => core.receipt_of(index).await?,
     };
+    core.stage(Stage::Receipt, began, Instant::now());
     let to_be_signed = parts.to_be_signed;
     Ok(Outcome::Certified(Certified {
         to_be_signed,

@@ -31,7 +31,7 @@ impl Core {
 }
 
 impl Inner {
-    fn standing(&self, authority: &str) -> Result<Standing, LedgerError> {
+    pub(crate) fn standing(&self, authority: &str) -> Result<Standing, LedgerError> {
         let serving = self.all_serving();
         let Some(serving) = serving.get(authority) else { return Ok(Standing::Waits) };
         if self.ledger.stopped(authority)?.is_some() {

@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod instances;
 pub mod log;
 pub mod mesh;
+pub mod metrics;
 pub mod minters;
 pub mod replay;
 pub mod terminal;

@@ -7,7 +7,10 @@ use std::{
     process::Stdio,
 };
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
+};
 
 /// What stands before something is typed that is not shown.
 pub const SECRET_PROMPT: &str = "(nothing is shown): ";
@@ -33,6 +36,15 @@ impl Side {
     pub fn stdio(&self) -> Stdio {
         OwnedFd::from(self.0.try_clone().expect("a file handle")).into()
     }
+
+    /// How keys come to programs: line by line, with an echo, as signals.
+    ///
+    /// # Panics
+    /// If the terminal does not tell.
+    #[must_use]
+    pub fn modes(&self) -> LocalModes {
+        tcgetattr(&self.0).expect("its settings").local_modes
+    }
 }
 
 impl Terminal {
@@ -47,6 +59,15 @@ impl Terminal {
         let name = ptsname(&terminal, Vec::new()).expect("its name");
         let side = File::options().read(true).write(true).open(name.to_string_lossy().as_ref()).expect("it opens");
         (Self { file: terminal.into(), said: String::new() }, Side(side))
+    }
+
+    /// Makes it so large; a program is not told.
+    ///
+    /// # Panics
+    /// If the system does not.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.file, size).expect("its size is set");
     }
 
     /// Types a line.

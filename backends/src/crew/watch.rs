@@ -43,6 +43,7 @@ impl Crew {
         }
         if let Some(issuer) = seen.hangs {
             holder.failures.fetch_add(1, Ordering::Relaxed);
+            holder.errors.count("HANGS".to_owned());
             if self.holders.are_several() {
                 holder.breakers.hung(issuer, now);
                 holder.alarm.set(now);

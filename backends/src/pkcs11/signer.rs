@@ -145,6 +145,7 @@ impl Signer for SessionSigner {
                     return Err(error.into());
                 }
                 tracing::warn!(key = %key.reference, %error, "a signature failed; once more in a new session");
+                gate.tries_again(&error);
                 match self.attempt(key, algorithm, (message, data), gate) {
                     // The device took the time.
                     Err(SignError::DeadlinePassed) => Err(error.into()),

@@ -103,6 +103,7 @@ impl Signer for SessionSigner {
         match self.attempt(key, signing, gate) {
             Err(SignError::Backend(error)) if error.may_pass() && !gate.was_touched() => {
                 tracing::warn!(key = %key.reference, %error, "a signature failed; once more");
+                gate.tries_again(&error);
                 match self.attempt(key, signing, gate) {
                     // The device took the time.
                     Err(SignError::DeadlinePassed) => Err(error.into()),

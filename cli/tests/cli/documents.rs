@@ -44,6 +44,7 @@ fn help_says_what_there_is() {
         "policy status",
         "policy test",
         "backup",
+        "status",
         "ceremony",
         "ceremony plan",
         "ceremony rehearse",
@@ -176,6 +177,7 @@ fn every_command_has_a_manual_page() {
         "hallmark-policy-test.1",
         "hallmark-policy.1",
         "hallmark-rotate.1",
+        "hallmark-status.1",
         "hallmark-verify-chain.1",
         "hallmark.1",
     ];
