@@ -332,7 +332,8 @@ impl Device {
 
 /// What a device is, as facts: each says something else. What of a key's history need not hold in it is what the file says.
 pub(crate) fn facts(description: &Description) -> Vec<Fact> {
-    let Description { kind: _, path, library, token_label, token_serial, manufacturer, firmware, waived } = description;
+    let Description { kind: _, path, library, token_label, token_serial, manufacturer, firmware, ends, waived } =
+        description;
     let named = [
         ("module", path),
         ("library", library),
@@ -342,6 +343,9 @@ pub(crate) fn facts(description: &Description) -> Vec<Fact> {
         ("firmware", firmware),
     ];
     let mut facts: Vec<_> = named.into_iter().map(|(name, value)| Fact::varies(name, value)).collect();
+    if !ends.is_empty() {
+        facts.push(Fact::varies("ends", ends));
+    }
     if !waived.is_empty() {
         facts.push(Fact::same("waived", waived.join(" ")));
     }
