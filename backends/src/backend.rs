@@ -245,7 +245,7 @@ pub struct NewKey {
 /// One thing that guards a private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
-    /// The attribute, as PKCS #11, the manual of a YubiHSM or the file system names it.
+    /// The attribute, as PKCS #11, the manual of a YubiHSM, AWS or the file system names it.
     pub attribute: &'static str,
     /// What it is; `absent` where the device does not tell.
     pub value: String,
@@ -254,20 +254,22 @@ pub struct Guard {
 /// What the backend is, for logs and for people. Fields that a backend does not know are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
-    /// `pkcs11`, `yubihsm` or `software`.
+    /// `pkcs11`, `yubihsm`, `aws-kms` or `software`.
     pub kind: &'static str,
-    /// The module's path, where a YubiHSM is, or the directory.
+    /// The module's path, where a YubiHSM is, region and endpoint of AWS KMS, or the directory.
     pub path: String,
     /// CK_INFO: libraryDescription and libraryVersion.
     pub library: String,
     /// CK_TOKEN_INFO: label.
     pub token_label: String,
-    /// CK_TOKEN_INFO: serialNumber.
+    /// CK_TOKEN_INFO: serialNumber; the account in AWS.
     pub token_serial: String,
     /// CK_TOKEN_INFO: manufacturerID and model.
     pub manufacturer: String,
     /// CK_TOKEN_INFO: firmwareVersion.
     pub firmware: String,
+    /// What becomes of a key that is destroyed, where it is not gone at once.
+    pub ends: String,
     /// Attributes of a key's history that need not hold in this module, as the configuration says.
     pub waived: Vec<&'static str>,
 }
@@ -294,6 +296,9 @@ impl fmt::Display for Description {
             .iter()
             .filter(|(_, value)| !value.is_empty())
             .try_for_each(|(name, value)| write!(f, ", {name} {value}"))?;
+        if !self.ends.is_empty() {
+            write!(f, ", {}", self.ends)?;
+        }
         if self.waived.is_empty() { Ok(()) } else { write!(f, ", waived {}", self.waived.join(" ")) }
     }
 }

@@ -69,8 +69,10 @@ impl BackendError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::KeyNotFound { .. } | Self::HandleLost { .. } => ErrorClass::NotFound,
-            Self::LoggedOut => ErrorClass::LoggedOut,
+            Self::KeyNotFound { .. } | Self::HandleLost { .. } | Self::KeyAway { .. } => ErrorClass::NotFound,
+            Self::LoggedOut | Self::CredentialsUnusable { .. } | Self::CredentialsRefused { .. } => {
+                ErrorClass::LoggedOut
+            }
             Self::PinNotSet { .. }
             | Self::WrongPin { .. }
             | Self::PinFinalTry { .. }
@@ -80,6 +82,7 @@ impl BackendError {
             Self::SessionsExhausted { .. } | Self::Busy { .. } | Self::LogFull { .. } => ErrorClass::Busy,
             Self::Gone { .. }
             | Self::ConnectorGone { .. }
+            | Self::ServiceGone { .. }
             | Self::TokenNotFound { .. }
             | Self::TokensAway { .. }
             | Self::Hung { .. } => ErrorClass::Gone,
@@ -95,6 +98,7 @@ impl BackendError {
             | Self::NotItsHalf { .. }
             | Self::WrapKeyNotFound { .. } => ErrorClass::Refused,
             Self::Broken { .. }
+            | Self::Denied { .. }
             | Self::Module { .. }
             | Self::KeyAmbiguous { .. }
             | Self::WrongKey { .. }
@@ -122,6 +126,9 @@ impl BackendError {
             Self::SessionsExhausted { failure }
             | Self::Gone { failure }
             | Self::ConnectorGone { failure, .. }
+            | Self::ServiceGone { failure, .. }
+            | Self::CredentialsRefused { failure }
+            | Self::Denied { failure }
             | Self::LogFull { failure }
             | Self::Busy { failure }
             | Self::HandleLost { failure }
@@ -134,6 +141,8 @@ impl BackendError {
             Self::Configuration { .. }
             | Self::Incapable { .. }
             | Self::OtherAttested { .. }
+            | Self::CredentialsUnusable { .. }
+            | Self::KeyAway { .. }
             | Self::Reference(_)
             | Self::SoftwareNotAdmitted
             | Self::Module { .. }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hallmark_aws_kms::{Account, CredentialsPlace, Place as AwsKmsPlace};
 use hallmark_yubihsm::Place;
 use secrecy::SecretString;
 
@@ -27,6 +28,8 @@ pub enum BackendConfig {
     },
     /// A YubiHSM 2.
     YubiHsm(YubiHsmConfig),
+    /// Keys in AWS KMS.
+    AwsKms(AwsKmsConfig),
     /// Encrypted PKCS#8 files: for laboratories. Needs [`SoftwareKeys::Admitted`] beside it.
     Software {
         /// The directory of the files; it is made, with mode 0700, if it does not exist.
@@ -43,7 +46,7 @@ impl BackendConfig {
         match self {
             Self::Pkcs11(token) => token.exceptions.clone(),
             Self::Replicated { tokens, .. } => tokens.first().map(|token| token.exceptions.clone()).unwrap_or_default(),
-            Self::YubiHsm(_) | Self::Software { .. } => Exceptions::default(),
+            Self::YubiHsm(_) | Self::AwsKms(_) | Self::Software { .. } => Exceptions::default(),
         }
     }
 }
@@ -55,7 +58,7 @@ impl BackendConfig {
         let tokens = match self {
             Self::Pkcs11(token) => std::slice::from_ref(token),
             Self::Replicated { tokens, .. } => tokens.as_slice(),
-            Self::YubiHsm(_) | Self::Software { .. } => &[],
+            Self::YubiHsm(_) | Self::AwsKms(_) | Self::Software { .. } => &[],
         };
         let of = |module: &ModuleConfig| {
             let attributes: Vec<_> = module.waived.iter().map(|word| word.attribute()).collect();
@@ -104,6 +107,23 @@ pub struct YubiHsmConfig {
     pub accepted: Vec<String>,
     /// What is done with the device's own command log.
     pub command_log: CommandLogUse,
+}
+
+/// AWS KMS, and the way into it.
+#[derive(Clone, Debug)]
+pub struct AwsKmsConfig {
+    /// Region and endpoint.
+    pub place: AwsKmsPlace,
+    /// The account that the keys are in; those of any other are refused.
+    pub account: Account,
+    /// Where the credentials are.
+    pub credentials: CredentialsPlace,
+    /// Which of those that are there.
+    pub profile: String,
+    /// Calls that sign at the same time, 1 to [`SESSIONS_MAX`]; two more are made for everything else.
+    pub sessions: usize,
+    /// Days that a destroyed key waits for its deletion, 7 to 30. It signs nothing meanwhile.
+    pub deletion_days: u8,
 }
 
 /// What is done with a device's own command log.

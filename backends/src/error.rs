@@ -6,7 +6,7 @@ use hallmark_policy::key::{PublicKeyError, SpkiDigest};
 
 use crate::{
     class::Failure,
-    exception::Exception,
+    exception::remedy,
     reference::{KeyReference, KeyReferenceError},
 };
 
@@ -125,6 +125,48 @@ pub enum BackendError {
         place: String,
         /// The command and what became of it.
         failure: Failure,
+    },
+    /// AWS KMS does not answer, or nobody is where it should be.
+    #[error(
+        "AWS KMS is not reached at `{place}` ({failure}); check the network and the endpoint, it is asked again at the next use"
+    )]
+    ServiceGone {
+        /// The region, and the endpoint.
+        place: String,
+        /// The call and what became of it.
+        failure: Failure,
+    },
+    /// The file of credentials cannot be used.
+    #[error("{detail}; they are read again at the next use")]
+    CredentialsUnusable {
+        /// Which, and why. Nothing of them.
+        detail: String,
+    },
+    /// AWS does not accept the credentials.
+    #[error(
+        "AWS does not accept the credentials ({failure}); put valid ones in their place and look at this machine's clock, they are read again at the next use"
+    )]
+    CredentialsRefused {
+        /// The call and its answer.
+        failure: Failure,
+    },
+    /// The credentials may not do this.
+    #[error(
+        "the credentials may not do this ({failure}); compare their IAM policy with that of docs/devices/aws-kms.md, it is tried again at the next use"
+    )]
+    Denied {
+        /// The call and its answer.
+        failure: Failure,
+    },
+    /// The key is there and does nothing.
+    #[error(
+        "key `{key}` is {state} in AWS KMS and signs nothing; enable it there, it is looked at again at the next use"
+    )]
+    KeyAway {
+        /// The key.
+        key: KeyReference,
+        /// Its state, as AWS names it.
+        state: String,
     },
     /// The device does nothing that is logged until its command log is read.
     #[error(
@@ -355,14 +397,5 @@ impl BackendError {
     /// were read, looking again is no attempt.
     pub(crate) fn forbids_another_log_in(&self) -> bool {
         matches!(self, Self::WrongPin { .. } | Self::PinLocked { .. } | Self::PinNotProven { .. })
-    }
-}
-
-/// What to do about a key that is not guarded as it should be: one that a ceremony had wrapped lacks what its exception lets it lack.
-fn remedy(attribute: &str) -> &'static str {
-    if Exception::is_about(attribute) {
-        "generate a new key, or name it in an `exception` if a ceremony made it to be wrapped, or restored it"
-    } else {
-        "generate a new key"
     }
 }

@@ -113,3 +113,12 @@ impl Exceptions {
         named.iter().flat_map(|(key, exceptions)| exceptions.iter().map(|exception| (*key, *exception))).collect()
     }
 }
+
+/// What to do about a key that is not guarded as it should be: one that a ceremony had wrapped lacks what its exception lets it lack.
+pub(crate) fn remedy(attribute: &str) -> &'static str {
+    if Exception::is_about(attribute) {
+        "generate a new key, or name it in an `exception` if a ceremony made it to be wrapped, or restored it"
+    } else {
+        "generate a new key"
+    }
+}

@@ -12,6 +12,7 @@ use hallmark_policy::key::{PublicKey, SpkiDigest};
 use secrecy::SecretString;
 
 use crate::{
+    aws_kms,
     backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrapping},
     choosing::Holders,
     config::{BackendConfig, Choice, SoftwareKeys},
@@ -86,6 +87,7 @@ impl Keyring {
             }
             BackendConfig::Pkcs11(token) => Self::over(name, move || pkcs11::open(token, false), patience)?,
             BackendConfig::YubiHsm(config) => Self::over(name, move || yubihsm::open(config), patience)?,
+            BackendConfig::AwsKms(config) => Self::over(name, move || aws_kms::open(config), patience)?,
             BackendConfig::Software { .. } if software_keys == SoftwareKeys::Refused => {
                 return Err(BackendError::SoftwareNotAdmitted);
             }

@@ -1,4 +1,4 @@
-//! Where CA keys live: tokens behind PKCS#11 modules, YubiHSMs and, for laboratories, encrypted files.
+//! Where CA keys live: tokens behind PKCS#11 modules, YubiHSMs, AWS KMS and, for laboratories, encrypted files.
 //!
 //! A [`Keyring`] makes keys, opens them by reference and expected public key, and signs what the ledger committed. This
 //! crate knows messages and keys and nothing of X.509. It must never sign bytes that are not in a `Committed`, release a
@@ -7,6 +7,7 @@
 //! `conformance/` over every backend.
 
 mod alarm;
+mod aws_kms;
 mod backend;
 mod backoff;
 mod breaker;
@@ -40,14 +41,19 @@ mod yubihsm;
 #[cfg(test)]
 mod conformance;
 
+pub use aws_kms::aws_kms_guards;
 pub use backend::{Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrappers};
 pub use class::{ErrorClass, Failure};
 pub use config::{
-    BackendConfig, Choice, CommandLogUse, ModuleConfig, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX, TokenConfig,
-    YubiHsmConfig,
+    AwsKmsConfig, BackendConfig, Choice, CommandLogUse, ModuleConfig, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX,
+    TokenConfig, YubiHsmConfig,
 };
 pub use error::BackendError;
 pub use exception::{Exception, Exceptions, NamedException};
+pub use hallmark_aws_kms::{
+    Account as AwsAccount, Credentials as AwsCredentials, CredentialsError as AwsCredentialsError,
+    CredentialsPlace as AwsCredentialsPlace, Place as AwsKmsPlace, PlaceError as AwsKmsPlaceError,
+};
 pub use hallmark_yubihsm::{
     Place as YubiHsmPlace, PlaceError as YubiHsmPlaceError, SESSIONS_OF_A_DEVICE as SESSIONS_OF_A_YUBIHSM,
 };

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use hallmark_aws_kms::KeyId;
+
 /// Longest label of a key, in bytes: enough for the longest name of an authority. File systems have 255, PKCS#11 has no bound; devices with a shorter one refuse it.
 pub const LABEL_BYTES_MAX: usize = 128;
 
@@ -41,7 +43,8 @@ impl fmt::Display for KeyLabel {
     }
 }
 
-/// Where a key is found again: `pkcs11:id=<hex>;object=<label>`, `yubihsm:id=<4 hex digits>;object=<label>` or `software:<label>`.
+/// Where a key is found again: `pkcs11:id=<hex>;object=<label>`, `yubihsm:id=<4 hex digits>;object=<label>`,
+/// `aws-kms:id=<uuid>;object=<label>` or `software:<label>`.
 ///
 /// A reference names, it does not prove: whoever opens a key also says which public key is expected.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +57,7 @@ pub struct KeyReference {
 enum Place {
     Pkcs11 { id: Vec<u8> },
     YubiHsm { id: u16 },
+    AwsKms { id: KeyId },
     Software,
 }
 
@@ -67,6 +71,10 @@ impl KeyReference {
 
     pub(crate) fn yubihsm(id: u16, label: KeyLabel) -> Self {
         Self { place: Place::YubiHsm { id }, label }
+    }
+
+    pub(crate) fn aws_kms(id: KeyId, label: KeyLabel) -> Self {
+        Self { place: Place::AwsKms { id }, label }
     }
 
     pub(crate) fn software(label: KeyLabel) -> Self {
@@ -84,7 +92,7 @@ impl KeyReference {
     pub fn pkcs11_id(&self) -> Option<&[u8]> {
         match &self.place {
             Place::Pkcs11 { id } => Some(id),
-            Place::YubiHsm { .. } | Place::Software => None,
+            Place::YubiHsm { .. } | Place::AwsKms { .. } | Place::Software => None,
         }
     }
 
@@ -93,7 +101,16 @@ impl KeyReference {
     pub fn yubihsm_id(&self) -> Option<u16> {
         match &self.place {
             Place::YubiHsm { id } => Some(*id),
-            Place::Pkcs11 { .. } | Place::Software => None,
+            Place::Pkcs11 { .. } | Place::AwsKms { .. } | Place::Software => None,
+        }
+    }
+
+    /// The key's id, if the key lives in AWS KMS.
+    #[must_use]
+    pub fn aws_kms_id(&self) -> Option<&KeyId> {
+        match &self.place {
+            Place::AwsKms { id } => Some(id),
+            Place::Pkcs11 { .. } | Place::YubiHsm { .. } | Place::Software => None,
         }
     }
 
@@ -108,6 +125,7 @@ impl fmt::Display for KeyReference {
         match &self.place {
             Place::Pkcs11 { id } => write!(f, "pkcs11:id={};object={}", hallmark_policy::hex(id), self.label),
             Place::YubiHsm { id } => write!(f, "yubihsm:id={id:04x};object={}", self.label),
+            Place::AwsKms { id } => write!(f, "aws-kms:id={id};object={}", self.label),
             Place::Software => write!(f, "software:{}", self.label),
         }
     }
@@ -125,6 +143,10 @@ impl FromStr for KeyReference {
             let id = from_hex(id).and_then(|bytes| bytes.try_into().ok()).ok_or(KeyReferenceError::Number)?;
             return Ok(Self::yubihsm(u16::from_be_bytes(id), KeyLabel::parse(label)?));
         }
+        if let Some(rest) = text.strip_prefix("aws-kms:id=") {
+            let (id, label) = rest.split_once(";object=").ok_or(KeyReferenceError::Form)?;
+            return Ok(Self::aws_kms(KeyId::parse(id).ok_or(KeyReferenceError::Uuid)?, KeyLabel::parse(label)?));
+        }
         let rest = text.strip_prefix("pkcs11:id=").ok_or(KeyReferenceError::Form)?;
         let (id, label) = rest.split_once(";object=").ok_or(KeyReferenceError::Form)?;
         Self::pkcs11(from_hex(id).ok_or(KeyReferenceError::Id)?, KeyLabel::parse(label)?)
@@ -134,9 +156,9 @@ impl FromStr for KeyReference {
 /// Why a text names no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyReferenceError {
-    /// None of the three forms.
+    /// None of the four forms.
     #[error(
-        "a key is named `pkcs11:id=<hex>;object=<label>`, `yubihsm:id=<4 hex digits>;object=<label>` or `software:<label>`"
+        "a key is named `pkcs11:id=<hex>;object=<label>`, `yubihsm:id=<4 hex digits>;object=<label>`, `aws-kms:id=<uuid>;object=<label>` or `software:<label>`"
     )]
     Form,
     /// The label is too long or has other characters.
@@ -148,6 +170,9 @@ pub enum KeyReferenceError {
     /// The number of an object is no two bytes of lower-case hex.
     #[error("the number of a YubiHSM's object is four digits of lower-case hex")]
     Number,
+    /// The id of a key in AWS KMS is no UUID.
+    #[error("the id of a key in AWS KMS is a UUID in lower-case hex, and none of a multi-Region key")]
+    Uuid,
     /// The reference belongs to another backend.
     #[error("the key reference belongs to another key backend than the configured one")]
     OtherBackend,
@@ -175,7 +200,12 @@ mod tests {
 
     #[test]
     fn a_reference_is_read_as_it_was_written() {
-        for text in ["pkcs11:id=00ff7a;object=root-2026.a", "yubihsm:id=40ff;object=root", "software:epoch_7"] {
+        for text in [
+            "pkcs11:id=00ff7a;object=root-2026.a",
+            "yubihsm:id=40ff;object=root",
+            "aws-kms:id=1234abcd-12ab-34cd-56ef-1234567890ab;object=root",
+            "software:epoch_7",
+        ] {
             assert_eq!(text.parse::<KeyReference>().unwrap().to_string(), text);
         }
         let read: KeyReference = "pkcs11:id=00ff7a;object=root".parse().unwrap();
@@ -199,6 +229,9 @@ mod tests {
             ("yubihsm:id=40f;object=a", KeyReferenceError::Number),
             ("yubihsm:id=40FF;object=a", KeyReferenceError::Number),
             ("yubihsm:id=40ff;object=", KeyReferenceError::Label),
+            ("aws-kms:id=40ff;object=a", KeyReferenceError::Uuid),
+            ("aws-kms:id=1234ABCD-12ab-34cd-56ef-1234567890ab;object=a", KeyReferenceError::Uuid),
+            ("aws-kms:id=1234abcd-12ab-34cd-56ef-1234567890ab;object=", KeyReferenceError::Label),
         ];
         for (text, error) in bad {
             assert_eq!(text.parse::<KeyReference>(), Err(error), "{text}");
@@ -207,7 +240,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic(text in "(pkcs11:id=|yubihsm:id=|software:)?.{0,200}") {
+        fn no_text_makes_the_parser_panic(text in "(pkcs11:id=|yubihsm:id=|aws-kms:id=|software:)?.{0,200}") {
             if let Ok(reference) = text.parse::<KeyReference>() {
                 prop_assert_eq!(reference.to_string(), text);
             }

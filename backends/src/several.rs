@@ -412,6 +412,7 @@ impl BackendConfig {
         match self {
             Self::Pkcs11(token) => token.label.clone(),
             Self::YubiHsm(config) => config.connector.to_string(),
+            Self::AwsKms(config) => format!("AWS KMS {}", config.place),
             Self::Software { .. } => "files".to_owned(),
             Self::Replicated { .. } => String::new(),
         }

@@ -1,12 +1,14 @@
 //! The token of a ceremony: which it is, what it can, and the way in.
 
+mod other;
+
 use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hallmark_backends::{
     BackendConfig, BackendError, Description, Exception, Exceptions, Guard, KeyLabel, KeyPurpose, KeyReference,
-    KeyRequest, Keyring, NewKey, PinState, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapAbility,
-    WrapValue, look_for_connector, make_trusted_wrap_key, survey, yubihsm_guards,
+    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapValue,
+    look_for_connector, make_trusted_wrap_key, survey,
 };
 use hallmark_policy::{
     key::{KeyKind, PublicKey, SpkiDigest},
@@ -15,11 +17,12 @@ use hallmark_policy::{
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use self::other::{AWS_KMS, OF_EACH_KEY, YUBIHSM, untold};
 use crate::{
     attested,
     error::CeremonyError,
     facts::Fact,
-    file::YubiHsmPlace,
+    file::{StandsFor, YubiHsmPlace},
     meaning::{DevicePlace, Task},
     output,
     people::People,
@@ -48,15 +51,9 @@ pub(crate) struct Device {
     named: Exceptions,
     /// Those, and the key that the ceremony is about, where that is one.
     exceptions: Exceptions,
-    /// It is a rehearsal's, and says what a YubiHSM would say of its keys.
-    foretells: bool,
+    /// It is a rehearsal's, and says what this would say of its keys.
+    foretells: Option<StandsFor>,
 }
-
-/// What a YubiHSM is called in a description.
-const YUBIHSM: &str = "yubihsm";
-
-/// What of its guards is another for each key, or as the file says.
-const OF_EACH_KEY: [&str; 3] = ["yubihsm.object-id", "yubihsm.sequence", "yubihsm.domains"];
 
 /// Whether it is the device that the file describes.
 fn is_the_one(found: &Description, place: &DevicePlace) -> Result<(), CeremonyError> {
@@ -76,6 +73,9 @@ fn is_the_one(found: &Description, place: &DevicePlace) -> Result<(), CeremonyEr
 pub(crate) fn look(place: &DevicePlace) -> Result<Survey, CeremonyError> {
     if let Some(yubihsm) = &place.yubihsm {
         return look_at_yubihsm(yubihsm, place);
+    }
+    if place.aws_kms.is_some() {
+        return Ok(untold(AWS_KMS, place.name(), place));
     }
     let found = survey(&place.module(), &place.token, Some(&place.serial))?;
     if let Some(wanted) = &place.firmware
@@ -105,23 +105,7 @@ fn look_at_yubihsm(yubihsm: &YubiHsmPlace, place: &DevicePlace) -> Result<Survey
     let connector = yubihsm.config(SecretString::default()).map(|config| config.connector);
     let connector = connector.map_err(|sentence| CeremonyError::Incapable { sentence })?;
     look_for_connector(&connector)?;
-    Ok(Survey {
-        description: Description {
-            kind: YUBIHSM,
-            path: connector.to_string(),
-            token_serial: place.serial.clone(),
-            ..Description::default()
-        },
-        kinds: KeyKind::ALL.to_vec(),
-        wrapping: WrapAbility::default(),
-        pin: PinState { is_set: true, count_low: false, final_try: false, locked: false, to_be_changed: false },
-        write_protected: false,
-        sessions_open: None,
-        sessions_max: None,
-        free_private_bytes: None,
-        clock: None,
-        labels: Vec::new(),
-    })
+    Ok(untold(YUBIHSM, connector.to_string(), place))
 }
 
 /// Whether the token's clock, if it has one, agrees with the machine's, by which everything is dated.
@@ -153,6 +137,10 @@ pub(crate) fn is_able(found: &Survey, task: &Task, kind: Option<KeyKind>) -> Res
             let sentence = "the password of a YubiHSM's authentication key is changed with yubihsm-shell alone";
             return Err(CeremonyError::Incapable { sentence: sentence.to_owned() });
         }
+        Task::Quorum(_) if found.description.kind == AWS_KMS => {
+            let sentence = "credentials of AWS are a file, and no PIN that custodians could have";
+            return Err(CeremonyError::Incapable { sentence: sentence.to_owned() });
+        }
         Task::WrapKey(_) if !wrapping.wraps && !wrapping.unwraps => "neither wraps keys nor brings wrapped ones in",
         Task::Root(_) | Task::Key(_) if !wrapping.wraps && matches!(task.purpose(), KeyPurpose::Wrappable(_)) => {
             "wraps no keys, so that none is made to be wrapped"
@@ -176,6 +164,8 @@ impl Device {
     /// Logs in, once.
     pub(crate) fn open(place: &DevicePlace, people: &mut dyn People) -> Result<Self, CeremonyError> {
         let pin = match (&place.pin_file, &place.pin_quorum) {
+            // The file is read by whoever calls AWS, whenever it changes.
+            (Some(_), _) if place.aws_kms.is_some() => SecretString::default(),
             (Some(path), _) => pin_of(path)?,
             (None, Some(record)) => pin_of_quorum(&QuorumRecord::read(record)?, people)?,
             (None, None) => people.pin(&place.name())?,
@@ -187,12 +177,14 @@ impl Device {
     pub(crate) fn open_with(place: &DevicePlace, pin: SecretString) -> Result<Self, CeremonyError> {
         let named = || place.exception.iter().copied().collect::<Exceptions>();
         let (named, exceptions, again) = (named(), named(), pin.clone());
-        let config = match &place.yubihsm {
-            Some(yubihsm) => {
-                let config = yubihsm.config(pin).map_err(|sentence| CeremonyError::Incapable { sentence })?;
-                BackendConfig::YubiHsm(config)
+        let incapable = |sentence| CeremonyError::Incapable { sentence };
+        let config = match (&place.yubihsm, &place.aws_kms) {
+            (Some(yubihsm), _) => BackendConfig::YubiHsm(yubihsm.config(pin).map_err(incapable)?),
+            (None, Some(region)) => {
+                let credentials = place.pin_file.clone().unwrap_or_default();
+                BackendConfig::AwsKms(region.config(&place.serial, credentials).map_err(incapable)?)
             }
-            None => BackendConfig::Pkcs11(TokenConfig {
+            (None, None) => BackendConfig::Pkcs11(TokenConfig {
                 module: place.module(),
                 label: place.token.clone(),
                 serial: Some(place.serial.clone()),
@@ -207,12 +199,13 @@ impl Device {
         if place.yubihsm.is_some() {
             is_the_one(&description, place)?;
         }
-        Ok(Self { keyring, description, pin: again, named, exceptions, foretells: place.stands_for_yubihsm })
+        Ok(Self { keyring, description, pin: again, named, exceptions, foretells: place.stands_for })
     }
 
     /// Who is to vouch for keys: a YubiHSM is asked for certificates over each.
     pub(crate) fn vouches(&self) -> &'static str {
-        if self.foretells || self.description.kind == YUBIHSM { "asked of the device" } else { attested::UNATTESTED }
+        let is_yubihsm = self.foretells == Some(StandsFor::YubiHsm) || self.description.kind == YUBIHSM;
+        if is_yubihsm { "asked of the device" } else { attested::UNATTESTED }
     }
 
     /// Logs out, has the security officer make a trusted wrap key, and logs in again.
@@ -310,13 +303,13 @@ impl Device {
     /// What guards a key, as facts. What the file says need not hold differs from the rehearsal's stand-in.
     pub(crate) fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Fact>, CeremonyError> {
         let guards = self.keyring.guards(reference, expected)?;
-        if self.foretells {
+        if let Some(stands_for) = self.foretells {
             let kind = self.keyring.open(reference, expected)?.kind();
             let fact = |(name, value): (&str, Option<String>)| match value {
                 Some(value) => Fact::same(name, value),
                 None => Fact::varies(name, ""),
             };
-            return Ok(yubihsm_guards(kind).into_iter().map(fact).collect());
+            return Ok(other::foretold(stands_for, kind).into_iter().map(fact).collect());
         }
         let waived = self.named.waived(expected);
         let differs = |attribute: &str| {
@@ -332,7 +325,8 @@ impl Device {
 
 /// What a device is, as facts: each says something else. What of a key's history need not hold in it is what the file says.
 pub(crate) fn facts(description: &Description) -> Vec<Fact> {
-    let Description { kind: _, path, library, token_label, token_serial, manufacturer, firmware, waived } = description;
+    let Description { kind: _, path, library, token_label, token_serial, manufacturer, firmware, ends, waived } =
+        description;
     let named = [
         ("module", path),
         ("library", library),
@@ -342,6 +336,9 @@ pub(crate) fn facts(description: &Description) -> Vec<Fact> {
         ("firmware", firmware),
     ];
     let mut facts: Vec<_> = named.into_iter().map(|(name, value)| Fact::varies(name, value)).collect();
+    if !ends.is_empty() {
+        facts.push(Fact::varies("ends", ends));
+    }
     if !waived.is_empty() {
         facts.push(Fact::same("waived", waived.join(" ")));
     }

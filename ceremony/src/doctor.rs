@@ -5,6 +5,7 @@
 //! session of the token for a moment.
 
 mod configured;
+mod region;
 
 use std::{
     path::{Path, PathBuf},
@@ -133,6 +134,9 @@ fn policy(subject: &Subject, findings: &mut Vec<Finding>) -> Vec<KeyKind> {
 fn device(subject: &Subject, kinds: &[KeyKind], findings: &mut Vec<Finding>) {
     if let Some(yubihsm) = &subject.yubihsm {
         return one_yubihsm(yubihsm, findings);
+    }
+    if let Some(place) = &subject.aws_kms {
+        return region::look(place, findings);
     }
     let Some(place) = &subject.device else {
         findings.push(Finding::look(

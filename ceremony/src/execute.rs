@@ -141,7 +141,7 @@ async fn log(run: &mut Run<'_>, checked: &Checked) -> Result<Open, CeremonyError
     let rehearsal_sha256 = run.foretold.map(Foretold::sha256).unwrap_or_default();
     let kind = ceremony.task.name().to_owned();
     let device = ceremony.device.as_ref().map(|place| {
-        let what = if place.yubihsm.is_some() { "YubiHSM" } else { "token" };
+        let what = place.kind();
         format!("{what} `{}` with serial {}", place.name(), place.serial)
     });
     let begun = book.say(CeremonyAction::Begun { kind, device, rehearsal_sha256 }).await?;

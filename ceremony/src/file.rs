@@ -1,10 +1,14 @@
 //! The file of a ceremony as it was typed. What it means is in [`crate::meaning`]; every misspelling is an error here.
 
+mod other;
+
 use std::path::{Path, PathBuf};
 
 use hallmark_backends::{CommandLogUse, HistoryWaiver, ModuleConfig, NamedException, YubiHsmConfig, YubiHsmPlaceError};
 use secrecy::SecretString;
 use serde::Deserialize;
+
+pub use self::other::{AwsKmsPlace, StandsFor};
 
 /// Largest file that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 262_144;
@@ -53,7 +57,7 @@ pub struct PolicyTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DevicePlace {
-    /// Path of the PKCS#11 module; empty for a YubiHSM.
+    /// Path of the PKCS#11 module; empty for a YubiHSM and for AWS KMS.
     #[serde(default)]
     pub module: PathBuf,
     /// What the module is given when it is initialised, where it reads its configuration there.
@@ -61,19 +65,21 @@ pub struct DevicePlace {
     /// What this module says otherwise of the history of keys that were made in it.
     #[serde(default)]
     pub waive: Vec<HistoryWaiver>,
-    /// Label of the token; empty for a YubiHSM.
+    /// Label of the token; empty for a YubiHSM and for AWS KMS.
     #[serde(default)]
     pub token: String,
     /// `[device.yubihsm]`: a YubiHSM, and no token behind a module.
     pub yubihsm: Option<YubiHsmPlace>,
-    /// A rehearsal's token stands for a YubiHSM. No file says this.
+    /// `[device.aws-kms]`: AWS KMS, and no token behind a module.
+    pub aws_kms: Option<AwsKmsPlace>,
+    /// A rehearsal's token stands for what tells of its keys otherwise than a token. No file says this.
     #[serde(skip)]
-    pub stands_for_yubihsm: bool,
-    /// Its serial number.
+    pub stands_for: Option<StandsFor>,
+    /// Its serial number; of AWS KMS, the number of the account.
     pub serial: String,
     /// Its firmware version, as it tells it; any if not set.
     pub firmware: Option<String>,
-    /// A file with the user PIN, for ceremonies without people; it is asked for if not set.
+    /// A file with the user PIN, for ceremonies without people; it is asked for if not set. For AWS KMS the file of credentials.
     pub pin_file: Option<PathBuf>,
     /// The record of the quorum that has the PIN: its custodians are asked for their shares. Not beside `pin-file`.
     pub pin_quorum: Option<PathBuf>,
@@ -125,11 +131,12 @@ impl DevicePlace {
 
     /// What it is called, for people.
     pub(crate) fn name(&self) -> String {
-        match &self.yubihsm {
-            None => self.token.clone(),
-            Some(YubiHsmPlace { connector, authentication_key, .. }) => {
+        match (&self.yubihsm, &self.aws_kms) {
+            (None, None) => self.token.clone(),
+            (Some(YubiHsmPlace { connector, authentication_key, .. }), _) => {
                 format!("authentication key {authentication_key:#06x} at {connector}")
             }
+            (None, Some(place)) => format!("AWS KMS in {}", place.region),
         }
     }
 

@@ -19,7 +19,7 @@ use secrecy::SecretString;
 
 use crate::{
     digest::sha256,
-    file::{CeremonyFile, FILE_BYTES_MAX, WitnessTable},
+    file::{AwsKmsPlace, CeremonyFile, FILE_BYTES_MAX, WitnessTable},
     witness::WitnessKey,
 };
 
@@ -232,13 +232,16 @@ impl Reader<'_> {
         }
     }
 
-    /// A token behind a module, or a YubiHSM.
+    /// A token behind a module, a YubiHSM, or AWS KMS.
     fn device(&mut self, table: &DevicePlace) {
         let of_token = [("module", table.module.as_os_str().is_empty()), ("token", table.token.is_empty())];
+        if let Some(place) = &table.aws_kms {
+            return self.aws_kms(table, place);
+        }
         match &table.yubihsm {
             None => {
                 for (field, _) in of_token.into_iter().filter(|(_, is_empty)| *is_empty) {
-                    self.mistake("device", format!("missing field `{field}`; a YubiHSM has [device.yubihsm] instead"));
+                    self.mistake("device", format!("missing field `{field}`; a YubiHSM has [device.yubihsm] instead, and AWS KMS [device.aws-kms]"));
                 }
             }
             Some(yubihsm) => {
@@ -250,6 +253,29 @@ impl Reader<'_> {
                 }
                 if let Err(sentence) = yubihsm.config(SecretString::default()) {
                     self.mistake("device.yubihsm", sentence);
+                }
+            }
+        }
+    }
+
+    /// AWS KMS has credentials in a file, and neither a token nor custodians of a PIN.
+    fn aws_kms(&mut self, table: &DevicePlace, place: &AwsKmsPlace) {
+        const PLACE: &str = "device.aws-kms";
+        let beside = [
+            ("module", !table.module.as_os_str().is_empty()),
+            ("token", !table.token.is_empty()),
+            ("yubihsm", table.yubihsm.is_some()),
+            ("pin-quorum", table.pin_quorum.is_some()),
+            ("firmware", table.firmware.is_some()),
+        ];
+        for (field, _) in beside.into_iter().filter(|(_, is_there)| *is_there) {
+            self.mistake("device", format!("`{field}` stands beside [device.aws-kms], which has none"));
+        }
+        match &table.pin_file {
+            None => self.mistake(PLACE, "missing field `pin-file` of [device]: the file of credentials".to_owned()),
+            Some(credentials) => {
+                if let Err(sentence) = place.config(&table.serial, credentials.clone()) {
+                    self.mistake(PLACE, sentence);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Says what a configuration means, and everything that is wrong with it, without touching the database. The device is asked only where a
 //! ceremony made a root whose key is in it.
 
+mod aws_kms;
 mod ceremonies;
 mod core;
 mod front;

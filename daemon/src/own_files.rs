@@ -35,9 +35,10 @@ pub(crate) fn of_core(settings: &Settings) -> Kept {
     match &core.backend {
         BackendTable::Software { directory, .. } => writes.push(nearest(&own(directory))),
         BackendTable::Pkcs11(_) => writes.extend(softhsm_tokens()),
-        // Its own devices, where it is reached by USB; what is behind a connector has no files here.
+        // Its own devices, where it is reached by USB.
         BackendTable::YubiHsm(table) if table.is_usb() => writes.push(USB_DEVICES.into()),
-        BackendTable::YubiHsm(_) => {}
+        // What is behind a connector or far away has no files here.
+        BackendTable::YubiHsm(_) | BackendTable::AwsKms(_) => {}
     }
     writes.extend(settings.process.core_paths.iter().map(|path| own(path)));
     Kept { reads: vec![PathBuf::from("/")], writes, half: Half::Core { network: settings.process.core_network } }

@@ -28,8 +28,10 @@ pub(crate) const SECRET_SOCKET: &str = "secret";
 pub(crate) fn asked(settings: &Settings) -> Result<Option<SecretString>, Trouble> {
     let backend = &settings.core.backend;
     let secret = match backend.secret() {
+        // Told as a mistake where it is read.
+        SecretSource::Typed if backend.secret_has_lines() => return Ok(None),
         SecretSource::Typed => typed(&terminal::ask(backend)?),
-        credential @ SecretSource::Credential(_) => credential.read(&settings.directory),
+        SecretSource::Credential(_) => return Ok(backend.read_secret(&settings.directory).map(Some)?),
         SecretSource::File(_) | SecretSource::Env(_) | SecretSource::Given(_) => return Ok(None),
     };
     let secret = secret.map_err(|source| ConfigError::Secret { field: backend.secret_field(), source })?;
@@ -43,6 +45,9 @@ pub(crate) fn asked(settings: &Settings) -> Result<Option<SecretString>, Trouble
 pub(crate) fn typed_for_check(settings: &Settings) -> Result<Option<SecretString>, Trouble> {
     let backend = &settings.core.backend;
     match backend.secret() {
+        SecretSource::Typed | SecretSource::Credential(_) if backend.secret_has_lines() => {
+            Ok(backend.read_secret(&settings.directory).map(Some)?)
+        }
         SecretSource::Typed | SecretSource::Credential(_) => {
             let secret = typed(&terminal::ask(backend)?);
             secret.map(Some).map_err(|source| ConfigError::Secret { field: backend.secret_field(), source }.into())

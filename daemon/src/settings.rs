@@ -216,8 +216,8 @@ mod tests {
         format!("{before}[backend.{table}]{}", uncommented(own))
     }
 
-    fn with_each_backend() -> [String; 3] {
-        [with_every_setting(), with_backend("yubihsm"), with_backend("software")]
+    fn with_each_backend() -> [String; 4] {
+        [with_every_setting(), with_backend("yubihsm"), with_backend("aws-kms"), with_backend("software")]
     }
 
     fn uncommented(text: &str) -> String {
@@ -344,6 +344,7 @@ mod tests {
             "log",
             "backend.pkcs11",
             "backend.yubihsm",
+            "backend.aws-kms",
             "backend.software",
         ] {
             let top = table.split('.').next().unwrap();

@@ -57,10 +57,16 @@ impl Starting {
 pub(crate) fn software_keys(backend: &BackendTable, allowed: bool) -> Result<SoftwareKeys, Trouble> {
     match (backend, allowed) {
         (BackendTable::Software { .. }, false) => Err(Trouble::SoftwareKeys),
-        (BackendTable::Software { .. } | BackendTable::YubiHsm(_) | BackendTable::Pkcs11(_), true) => {
-            Ok(SoftwareKeys::Admitted)
+        (
+            BackendTable::Software { .. }
+            | BackendTable::YubiHsm(_)
+            | BackendTable::AwsKms(_)
+            | BackendTable::Pkcs11(_),
+            true,
+        ) => Ok(SoftwareKeys::Admitted),
+        (BackendTable::YubiHsm(_) | BackendTable::AwsKms(_) | BackendTable::Pkcs11(_), false) => {
+            Ok(SoftwareKeys::Refused)
         }
-        (BackendTable::YubiHsm(_) | BackendTable::Pkcs11(_), false) => Ok(SoftwareKeys::Refused),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The core's part of `signer.toml`: as it was typed, and as it is meant.
 
+mod aws_kms;
 mod backend;
 mod ceremony;
 mod error;
@@ -20,6 +21,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 pub use self::{
+    aws_kms::AwsKmsTable,
     backend::{BackendTable, CommandLogWord, YubiHsmTable},
     pkcs11::{ChoiceWord, Pkcs11Table, ReplicaTable},
 };
@@ -54,7 +56,7 @@ pub struct CoreFile {
     pub ledger: LedgerTable,
     /// `[log]`.
     pub log: LogTable,
-    /// `[backend.pkcs11]`, `[backend.yubihsm]` or `[backend.software]`.
+    /// `[backend.pkcs11]`, `[backend.yubihsm]`, `[backend.aws-kms]` or `[backend.software]`.
     pub backend: BackendTable,
     /// `[rotation]`.
     #[serde(default)]

@@ -15,8 +15,8 @@ use hallmark_tlog::{
 const MADE: &str = "generate";
 const GUARDED: &str = "read-back";
 
-/// What the attributes of PKCS #11 and of a YubiHSM begin with.
-const ATTRIBUTES: [&str; 2] = ["CKA_", "yubihsm."];
+/// What the attributes of PKCS #11, of a YubiHSM and of AWS KMS begin with.
+const ATTRIBUTES: [&str; 3] = ["CKA_", "yubihsm.", "aws-kms."];
 
 /// What a ceremony has left: the transcript, what stands beside it, and the key of its log.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 //! written, and no key signs.
 
 use hallmark_backends::{
-    BackendConfig, BackendError, CommandLogUse, Exception, Exceptions, HistoryWaiver, Keyring, SoftwareKeys,
-    TokenConfig, Waiver, YubiHsmConfig,
+    AwsKmsConfig, BackendConfig, BackendError, CommandLogUse, Exception, Exceptions, HistoryWaiver, Keyring,
+    SoftwareKeys, TokenConfig, Waiver, YubiHsmConfig,
 };
 
 use crate::{HandOver, StartError, handed_over::ToldKey};
@@ -114,6 +114,9 @@ fn places(backend: BackendConfig) -> Vec<Place> {
         BackendConfig::YubiHsm(config) => {
             let config = YubiHsmConfig { sessions: 1, command_log: CommandLogUse::Off, ..config };
             alone("The token", BackendConfig::YubiHsm(config))
+        }
+        BackendConfig::AwsKms(config) => {
+            alone("AWS KMS", BackendConfig::AwsKms(AwsKmsConfig { sessions: 1, ..config }))
         }
         software @ BackendConfig::Software { .. } => alone("The directory", software),
     }

@@ -93,6 +93,12 @@ pub enum SecretError {
     /// The variable is not set.
     #[error("the environment has no variable `{0}`, which the configuration names for a secret")]
     NotSet(String),
+    /// Empty, too long, or not text, where several lines may be.
+    #[error("the secret from {place} is empty, over {SECRET_BYTES_MAX} bytes, or not UTF-8 text")]
+    Lines {
+        /// Where it came from.
+        place: String,
+    },
     /// Empty, too long, or not text.
     #[error("the secret from {place} is empty, over {SECRET_BYTES_MAX} bytes, or not UTF-8 text of one line")]
     Unusable {
@@ -139,6 +145,21 @@ fn is_credential_name(text: &str) -> bool {
 }
 
 impl SecretSource {
+    /// Reads a secret of several lines.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub fn read_text(&self, directory: &Path) -> Result<SecretString, SecretError> {
+        match self {
+            Self::File(path) => {
+                let path = directory.join(path);
+                lines(&read_private(&path)?, || format!("the file `{}`", path.display()))
+            }
+            Self::Credential(name) => lines(&credential_text(name)?, || format!("the credential `{name}`")),
+            Self::Env(_) | Self::Typed | Self::Given(_) => self.read(directory),
+        }
+    }
+
     /// Reads the secret; relative files are looked for beside the configuration, in `directory`.
     ///
     /// # Errors
@@ -154,11 +175,7 @@ impl SecretSource {
                 let text = read_private(&path)?;
                 one_line(&text, || format!("the file `{}`", path.display()))
             }
-            Self::Credential(name) => {
-                let directory = env::var_os(CREDENTIALS_VARIABLE).map(PathBuf::from);
-                let directory = directory.ok_or_else(|| SecretError::NoCredentials(name.clone()))?;
-                read_credential(&directory, name)
-            }
+            Self::Credential(name) => one_line(&credential_text(name)?, || format!("the credential `{name}`")),
             Self::Typed => Err(SecretError::NotTyped),
             Self::Given(secret) => Ok(secret.clone()),
         }
@@ -173,14 +190,20 @@ pub fn typed(text: &str) -> Result<SecretString, SecretError> {
     one_line(text, || "the terminal".to_owned())
 }
 
-fn read_credential(directory: &Path, name: &str) -> Result<SecretString, SecretError> {
+/// What the service manager gave under this name.
+fn credential_text(name: &str) -> Result<Zeroizing<String>, SecretError> {
+    let directory = env::var_os(CREDENTIALS_VARIABLE).map(PathBuf::from);
+    let directory = directory.ok_or_else(|| SecretError::NoCredentials(name.to_owned()))?;
+    read_credential(&directory, name)
+}
+
+fn read_credential(directory: &Path, name: &str) -> Result<Zeroizing<String>, SecretError> {
     let unreadable = |source| SecretError::Unreadable { path: directory.to_owned(), source };
     let mode = fs::metadata(directory).map_err(unreadable)?.permissions().mode() & 0o7777;
     if mode & FORBIDDEN_CREDENTIALS_MODE != 0 {
         return Err(SecretError::CredentialsOpen { path: directory.to_owned(), mode });
     }
-    let text = read_closed(&directory.join(name), FORBIDDEN_CREDENTIAL_MODE)?;
-    one_line(&text, || format!("the credential `{name}`"))
+    read_closed(&directory.join(name), FORBIDDEN_CREDENTIAL_MODE)
 }
 
 /// Reads a small file that nobody else may read.
@@ -204,6 +227,11 @@ fn read_closed(path: &Path, forbidden: u32) -> Result<Zeroizing<String>, SecretE
     Ok(text)
 }
 
+fn lines(text: &str, place: impl Fn() -> String) -> Result<SecretString, SecretError> {
+    let usable = !text.trim().is_empty() && text.len() <= SECRET_BYTES_MAX && !text.contains('\0');
+    if usable { Ok(SecretString::from(text)) } else { Err(SecretError::Lines { place: place() }) }
+}
+
 fn one_line(text: &str, place: impl Fn() -> String) -> Result<SecretString, SecretError> {
     let line = text.strip_suffix('\n').unwrap_or(text);
     let usable = !line.is_empty() && line.len() <= SECRET_BYTES_MAX && !line.contains(['\n', '\r', '\0']);
@@ -212,8 +240,6 @@ fn one_line(text: &str, place: impl Fn() -> String) -> Result<SecretString, Secr
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     /// A directory of credentials with one in it.
@@ -230,7 +256,7 @@ mod tests {
     fn a_credential_is_read_as_the_service_manager_makes_it() {
         for (directory_mode, mode) in [(0o500, 0o400), (0o550, 0o440), (0o700, 0o600)] {
             let directory = credentials(directory_mode, mode);
-            assert_eq!(read_credential(directory.path(), "pin").unwrap().expose_secret(), "12345678");
+            assert_eq!(read_credential(directory.path(), "pin").unwrap().as_str(), "12345678\n");
         }
     }
 

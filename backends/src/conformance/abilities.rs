@@ -92,7 +92,9 @@ pub(super) fn row(world: World) -> Vec<String> {
             cells.push(wrong_pins(token));
         }
         Place::Directory(_) => cells.extend(["not counted", "has none", "no bound"].map(str::to_owned)),
-        Place::YubiHsm(_) | Place::Manual(_) => panic!("a row is of what there is, and no mock of it"),
+        Place::YubiHsm(_) | Place::Manual(_) | Place::AwsKms(..) => {
+            panic!("a row is of what there is, and no mock of it")
+        }
     }
     cells
 }

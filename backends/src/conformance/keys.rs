@@ -5,7 +5,9 @@ use cryptoki::{
     object::{Attribute, ObjectClass},
 };
 use hallmark_policy::key::{KeyKind, SignatureAlgorithm};
+use hallmark_test_aws_kms::Fault;
 use hallmark_test_token::{PIN, Token};
+use serde_json::json;
 
 use super::{Place, World, request};
 use crate::{BackendConfig, BackendError, KeyPurpose, KeyRequest, Keyring, NewKey, SignError, SoftwareKeys};
@@ -54,6 +56,10 @@ fn a_key_that_others_could_read_is_refused_by_the_attribute_s_name() {
             Place::Token(token) => {
                 make_pair(token, b"\x01", b"loose", Attribute::Extractable(true));
                 ("pkcs11:id=01;object=loose".parse().unwrap(), None, "CKA_EXTRACTABLE")
+            }
+            Place::AwsKms(kms, _) => {
+                let id = kms.make("loose", &json!({ "Origin": "EXTERNAL" }));
+                (format!("aws-kms:id={id};object=loose").parse().unwrap(), None, "Origin")
             }
             Place::YubiHsm(_) | Place::Manual(_) => {
                 let capabilities = ["sign-ecdsa", "exportable-under-wrap"];
@@ -109,6 +115,12 @@ fn a_twin_of_a_token_s_key_is_told_from_it_by_the_public_key_and_two_files_of_on
                 fs::copy(keys.join("issuer.epoch.pem"), keys.join("issuer.root.pem")).unwrap();
                 let error = world.keyring.open(&key.reference, key.public.digest()).unwrap_err();
                 assert!(matches!(error, BackendError::KeyAmbiguous { .. }), "{error}");
+            }
+            Place::AwsKms(kms, _) => {
+                // An id is given once; a name may stand at several.
+                kms.make("issuer", &json!({}));
+                assert_eq!(world.keyring.open(&key.reference, key.public.digest()).unwrap(), key.public);
+                world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
             }
             Place::YubiHsm(_) | Place::Manual(_) => {
                 // A number is given once; a label may stand at several.
@@ -206,6 +218,7 @@ fn a_key_made_for_one_purpose_is_not_taken_over_for_another() {
                     Place::Token(_) => "CKA_DESTROYABLE",
                     Place::Directory(_) => "purpose",
                     Place::YubiHsm(_) | Place::Manual(_) => "object-id",
+                    Place::AwsKms(..) => "hallmark-purpose",
                 };
                 let error = inspected.unwrap_err();
                 assert!(
@@ -240,7 +253,7 @@ fn a_key_deleted_behind_our_back_is_missed_by_name() {
         world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
         match &world.place {
             Place::Directory(directory) => fs::remove_file(directory.path().join("keys/issuer.epoch.pem")).unwrap(),
-            Place::Token(_) | Place::YubiHsm(_) | Place::Manual(_) => {
+            Place::Token(_) | Place::YubiHsm(_) | Place::Manual(_) | Place::AwsKms(..) => {
                 delete(&world.place, &key);
                 let error = world.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap_err();
                 assert!(matches!(error, SignError::Backend(BackendError::KeyNotFound { .. })), "{error}");
@@ -253,7 +266,7 @@ fn a_key_deleted_behind_our_back_is_missed_by_name() {
 
 #[test]
 fn a_name_of_another_backend_is_refused() {
-    let worlds = [World::software(), World::softhsm("other"), World::yubihsm()];
+    let worlds = [World::software(), World::softhsm("other"), World::yubihsm(), World::aws_kms()];
     let keys: Vec<_> = worlds.iter().map(|world| world.key("issuer", KeyKind::EcdsaP256)).collect();
     for (at, world) in worlds.iter().enumerate() {
         for (of, key) in keys.iter().enumerate() {
@@ -307,13 +320,13 @@ fn make_object(place: &Place, id: u16, label: &[u8], capabilities: &[&str]) {
     match place {
         Place::YubiHsm(device) => device.generate(id, label, capabilities, hallmark_test_yubihsm::DOMAIN),
         Place::Manual(device) => device.make(id, label, capabilities),
-        Place::Token(_) | Place::Directory(_) => panic!("this place has no objects of a YubiHSM"),
+        Place::Token(_) | Place::Directory(_) | Place::AwsKms(..) => panic!("this place has no objects of a YubiHSM"),
     }
 }
 
 /// The digest of the public key that is there.
 fn digest_of(world: &World, reference: &crate::KeyReference) -> hallmark_policy::key::SpkiDigest {
-    if reference.yubihsm_id().is_some() {
+    if reference.pkcs11_id().is_none() {
         let none = hallmark_policy::key::SpkiDigest::from_bytes([7; 32]);
         let Err(BackendError::WrongKey { found, .. }) = world.keyring.open(reference, none) else {
             panic!("no key is there")
@@ -337,6 +350,12 @@ fn replace(world: &World, old: &NewKey) {
             let id = old.reference.pkcs11_id().unwrap();
             make_pair(token, id, b"issuer", Attribute::Extractable(false));
         }
+        Place::AwsKms(kms, _) => {
+            // An id is never given again: KMS itself would have to lie.
+            let other = kms.make("other", &json!({}));
+            let public = kms.call("GetPublicKey", &json!({ "KeyId": other }));
+            kms.fault("GetPublicKey", Fault::Say("PublicKey", public["PublicKey"].clone()), None);
+        }
         Place::YubiHsm(_) | Place::Manual(_) => {
             delete(&world.place, old);
             make_object(&world.place, old.reference.yubihsm_id().unwrap(), b"issuer", &["sign-ecdsa"]);
@@ -349,6 +368,11 @@ fn delete(place: &Place, key: &NewKey) {
         Place::Token(token) => token,
         Place::YubiHsm(device) => return device.delete(key.reference.yubihsm_id().unwrap()),
         Place::Manual(device) => return device.remove(key.reference.yubihsm_id().unwrap()),
+        Place::AwsKms(kms, _) => {
+            let id = key.reference.aws_kms_id().unwrap().as_str();
+            kms.call("ScheduleKeyDeletion", &json!({ "KeyId": id }));
+            return;
+        }
         Place::Directory(_) => panic!("files are removed otherwise"),
     };
     let session = token.session();
@@ -380,6 +404,10 @@ fn every_key_of_a_label_is_cleared_and_no_other() {
         let mut twins = 1;
         match &world.place {
             Place::Directory(_) => drop(world.key("issuer", KeyKind::EcdsaP256)),
+            Place::AwsKms(kms, _) => {
+                (0..2).for_each(|_| drop(kms.make("issuer", &json!({}))));
+                twins = 2;
+            }
             Place::YubiHsm(_) | Place::Manual(_) => {
                 for id in [0x6001, 0x6002] {
                     make_object(&world.place, id, b"issuer", &["sign-ecdsa"]);

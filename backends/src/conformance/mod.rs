@@ -4,6 +4,7 @@
 //! Where the environment names another module (`HALLMARK_TEST_MODULE`, see [`Token::other`]), what holds over every backend is shown over that one, too.
 
 mod abilities;
+mod aws_kms;
 mod device;
 mod devices;
 mod faulty;
@@ -21,15 +22,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hallmark_aws_kms::{Account, CredentialsPlace};
 use hallmark_policy::key::{KeyKind, SignatureAlgorithm, SpkiDigest};
+use hallmark_test_aws_kms::{Kms, PROFILE, REGION};
 use hallmark_test_token::{OTHER_IS_FRESH, PIN, Token};
 use hallmark_test_yubihsm::{AUTHENTICATION_KEY, DOMAIN, PASSWORD};
 use tempfile::TempDir;
 
 use crate::{
-    BackendConfig, BackendError, CommandLogUse, KeyLabel, KeyPurpose, KeyRequest, Keyring, ModuleConfig, NewKey,
-    SignError, Signature, SoftwareKeys, Survey, TokenConfig, YubiHsmConfig, patience::Patience, signature::Message,
-    survey, yubihsm::manual::Manual,
+    AwsKmsConfig, AwsKmsPlace, BackendConfig, BackendError, CommandLogUse, KeyLabel, KeyPurpose, KeyRequest, Keyring,
+    ModuleConfig, NewKey, SignError, Signature, SoftwareKeys, Survey, TokenConfig, YubiHsmConfig, patience::Patience,
+    signature::Message, survey, yubihsm::manual::Manual,
 };
 
 /// Longer than any signature takes, so that a deadline that is not meant to pass does not.
@@ -48,6 +51,8 @@ enum Place {
     YubiHsm(hallmark_test_yubihsm::Device),
     /// A YubiHSM as its manual has it, without the way to it.
     Manual(Manual),
+    /// moto, with what it does otherwise than AWS ([`hallmark_test_aws_kms::LIMITS`]) done as the documentation has it; and the credentials.
+    AwsKms(Kms, TempDir),
 }
 
 impl World {
@@ -57,7 +62,7 @@ impl World {
         match other {
             // It is tried for its own sake.
             Some(other) if env::var_os(OTHER_IS_FRESH).is_some() => vec![other],
-            other => [Self::software(), Self::softhsm(name), Self::yubihsm(), Self::manual()]
+            other => [Self::software(), Self::softhsm(name), Self::yubihsm(), Self::manual(), Self::aws_kms()]
                 .into_iter()
                 .chain(other)
                 .collect(),
@@ -70,6 +75,10 @@ impl World {
 
     fn manual() -> Self {
         Self::at(Place::Manual(Manual::new()))
+    }
+
+    fn aws_kms() -> Self {
+        Self::at(Place::AwsKms(Kms::new(), tempfile::tempdir().unwrap()))
     }
 
     fn software() -> Self {
@@ -88,7 +97,9 @@ impl World {
     fn token(&self) -> &Token {
         match &self.place {
             Place::Token(token) => token,
-            Place::Directory(_) | Place::YubiHsm(_) | Place::Manual(_) => panic!("this world has no token"),
+            Place::Directory(_) | Place::YubiHsm(_) | Place::Manual(_) | Place::AwsKms(..) => {
+                panic!("this world has no token")
+            }
         }
     }
 
@@ -119,7 +130,7 @@ impl Place {
         match self {
             // `Limit::P384` and `Limit::Rsa` of the mock.
             Self::YubiHsm(_) => vec![KeyKind::EcdsaP256, KeyKind::Ed25519],
-            Self::Token(_) | Self::Directory(_) | Self::Manual(_) => {
+            Self::Token(_) | Self::Directory(_) | Self::Manual(_) | Self::AwsKms(..) => {
                 self.survey().map_or_else(|| KeyKind::ALL.to_vec(), |survey| survey.kinds)
             }
         }
@@ -135,7 +146,7 @@ impl Place {
     fn open(&self, secret: &str) -> Result<Keyring, BackendError> {
         match self {
             Self::Manual(device) => device.open(1, CommandLogUse::Read, Patience::default()),
-            Self::Token(_) | Self::Directory(_) | Self::YubiHsm(_) => {
+            Self::Token(_) | Self::Directory(_) | Self::YubiHsm(_) | Self::AwsKms(..) => {
                 Keyring::open_backend(self.config(secret, 1), SoftwareKeys::Admitted)
             }
         }
@@ -145,7 +156,7 @@ impl Place {
     fn survey(&self) -> Option<Survey> {
         match self {
             Self::Token(token) => Some(survey(&module(token), token.label(), None).unwrap()),
-            Self::Directory(_) | Self::YubiHsm(_) | Self::Manual(_) => None,
+            Self::Directory(_) | Self::YubiHsm(_) | Self::Manual(_) | Self::AwsKms(..) => None,
         }
     }
 
@@ -170,6 +181,10 @@ impl Place {
                 accepted: Vec::new(),
                 command_log: CommandLogUse::Read,
             }),
+            Self::AwsKms(kms, directory) => {
+                let text = if secret == PIN { Kms::credentials() } else { Kms::credentials_with(secret) };
+                BackendConfig::AwsKms(aws_kms::config(kms, &aws_kms::write(directory, &text), sessions))
+            }
             Self::Manual(_) => panic!("nothing is configured of this device"),
             Self::Directory(directory) => {
                 BackendConfig::Software { directory: directory.path().join("keys"), passphrase: secret.into() }

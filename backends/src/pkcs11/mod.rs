@@ -234,6 +234,7 @@ fn describe(access: &Access, token: Option<&TokenInfo>) -> Description {
         token_serial: of_token(|token| token.serial_number().to_owned()),
         manufacturer: of_token(|token| format!("{} {}", token.manufacturer_id(), token.model())),
         firmware: of_token(|token| token.firmware_version().to_string()),
+        ends: String::new(),
         waived: access.waived_of_all().iter().map(|waiver| waiver.attribute()).collect(),
     }
 }

@@ -15,6 +15,9 @@ use crate::{
 /// Sessions of a signer if its configuration does not say.
 const SESSIONS_DEFAULT: u64 = 4;
 
+/// Which credentials are meant if nobody says.
+const PROFILE_DEFAULT: &str = "default";
+
 /// What a configuration names.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
@@ -24,6 +27,8 @@ pub struct Subject {
     pub(super) device: Option<Device>,
     /// A YubiHSM in its place.
     pub(super) yubihsm: Option<YubiHsm>,
+    /// AWS KMS in its place.
+    pub(super) aws_kms: Option<AwsKms>,
     /// Further tokens that hold the same keys.
     pub(super) replicas: Vec<Device>,
     pub(super) directories: Vec<(&'static str, PathBuf)>,
@@ -51,6 +56,16 @@ pub(super) struct YubiHsm {
     pub(super) sessions: u64,
     /// What its authentication key may have beyond its needs.
     pub(super) accepted: Vec<String>,
+}
+
+/// AWS KMS, as it is configured.
+#[derive(Clone, Debug)]
+pub(super) struct AwsKms {
+    pub(super) region: String,
+    pub(super) endpoint: Option<String>,
+    pub(super) profile: String,
+    /// The file of credentials, where they are one.
+    pub(super) credentials: Option<PathBuf>,
 }
 
 /// The settings of `signer.toml` that are looked at; `hallmarkd check` reads all of them, and finds what is misspelt.
@@ -84,9 +99,26 @@ struct LogTable {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct BackendTable {
     pkcs11: Option<Pkcs11Table>,
     yubihsm: Option<YubiHsmTable>,
+    aws_kms: Option<AwsKmsTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct AwsKmsTable {
+    region: String,
+    endpoint: Option<String>,
+    profile: Option<String>,
+    credentials: CredentialsTable,
+}
+
+/// Where credentials are; what is no file is not looked at.
+#[derive(Debug, Deserialize)]
+struct CredentialsTable {
+    file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -202,7 +234,14 @@ impl Subject {
             sessions: 1,
             accepted: place.accept_capabilities.clone(),
         });
-        let device = ceremony.device.as_ref().filter(|place| place.yubihsm.is_none()).map(|place| Device {
+        let aws_kms = ceremony.device.as_ref().and_then(|place| place.aws_kms.as_ref().map(|region| (place, region)));
+        let aws_kms = aws_kms.map(|(place, region)| AwsKms {
+            region: region.region.clone(),
+            endpoint: region.endpoint.clone(),
+            profile: region.profile.clone().unwrap_or_else(|| PROFILE_DEFAULT.to_owned()),
+            credentials: place.pin_file.clone(),
+        });
+        let device = ceremony.device.as_ref().filter(|place| place.stands_for().is_none()).map(|place| Device {
             module: place.module(),
             token: place.token.clone(),
             serial: Some(place.serial.clone()),
@@ -218,6 +257,7 @@ impl Subject {
             authority: ceremony.policy.as_ref().map(|place| place.authority.clone()),
             device,
             yubihsm,
+            aws_kms,
             replicas: Vec::new(),
             directories: vec![
                 ("the ceremony's directory", ceremony.directory.clone()),
@@ -234,6 +274,12 @@ impl Subject {
             sessions: table.sessions.unwrap_or(SESSIONS_DEFAULT),
             accepted: table.accept_capabilities,
         });
+        let aws_kms = signer.backend.aws_kms.map(|table| AwsKms {
+            region: table.region,
+            endpoint: table.endpoint,
+            profile: table.profile.unwrap_or_else(|| PROFILE_DEFAULT.to_owned()),
+            credentials: table.credentials.file.map(|file| directory.join(file)),
+        });
         let devices = signer.backend.pkcs11.map(|table| table.devices(directory));
         let (device, replicas) = devices.map_or_else(Default::default, |(first, others)| (Some(first), others));
         let holder = database.parent().map_or_else(|| directory.to_owned(), Path::to_owned);
@@ -243,6 +289,7 @@ impl Subject {
             authority: None,
             device,
             yubihsm,
+            aws_kms,
             replicas,
             directories: vec![("the ledger", holder), ("the published log", directory.join(signer.log.publish))],
             certificates: signer

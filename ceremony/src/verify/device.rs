@@ -22,8 +22,8 @@ use crate::{
 const MADE: [&str; 4] = ["generate", "open-key", "restore", "read-back"];
 const GUARDED: [&str; 2] = ["read-back", "open-key"];
 
-/// What the attributes of PKCS #11 and of a YubiHSM begin with.
-const ATTRIBUTES: [&str; 2] = ["CKA_", "yubihsm."];
+/// What the attributes of PKCS #11, of a YubiHSM and of AWS KMS begin with.
+const ATTRIBUTES: [&str; 3] = ["CKA_", "yubihsm.", "aws-kms."];
 
 /// Compares the token that the transcript names with what it says. `files`: where the paths in it go from. `quorum`: the record of the
 /// quorum that has the PIN now, where the ceremony's file names another way.

@@ -11,7 +11,7 @@ use hallmark_signer::{
     secret::{SecretError, SecretSource},
 };
 
-use super::{Findings, yubihsm};
+use super::{Findings, aws_kms, yubihsm};
 use crate::{files::directory_of, settings::Settings, trouble::sentence};
 
 pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut Findings) {
@@ -30,6 +30,7 @@ fn tell_backend(backend: &BackendTable, settings: &Settings, findings: &mut Find
     match backend {
         BackendTable::Pkcs11(table) => tell_pkcs11(table, backend, directory, findings),
         BackendTable::YubiHsm(table) => yubihsm::tell(table, backend, settings, findings),
+        BackendTable::AwsKms(table) => aws_kms::tell(table, backend, settings, findings),
         BackendTable::Software { directory: keys, passphrase } => {
             findings.say(format!(
                 "live in encrypted files in `{}`: for laboratories only, and `hallmarkd run` also wants --allow-software-keys.",

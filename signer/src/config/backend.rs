@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use hallmark_backends::{BackendConfig, CommandLogUse, YubiHsmConfig, YubiHsmPlace};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{
     ConfigError,
+    aws_kms::{AWS_CREDENTIALS, AwsKmsTable},
     pkcs11::{PKCS11_PIN, Pkcs11Table, SESSIONS_DEFAULT, read_pin},
 };
 use crate::secret::SecretSource;
@@ -27,6 +29,8 @@ pub enum BackendTable {
     /// A YubiHSM 2.
     #[serde(rename = "yubihsm")]
     YubiHsm(YubiHsmTable),
+    /// AWS KMS.
+    AwsKms(AwsKmsTable),
     /// Encrypted files: laboratories only, and only with `--allow-software-keys`.
     Software {
         /// Directory of the keys.
@@ -121,6 +125,7 @@ impl BackendTable {
         match self {
             Self::Pkcs11(table) => &table.pin,
             Self::YubiHsm(table) => &table.password,
+            Self::AwsKms(table) => &table.credentials,
             Self::Software { passphrase, .. } => passphrase,
         }
     }
@@ -129,8 +134,28 @@ impl BackendTable {
         match self {
             Self::Pkcs11(table) => &mut table.pin,
             Self::YubiHsm(table) => &mut table.password,
+            Self::AwsKms(table) => &mut table.credentials,
             Self::Software { passphrase, .. } => passphrase,
         }
+    }
+
+    /// Whether this secret has several lines, so that nobody types it.
+    #[must_use]
+    pub fn secret_has_lines(&self) -> bool {
+        match self {
+            Self::AwsKms(_) => true,
+            Self::Pkcs11(_) | Self::YubiHsm(_) | Self::Software { .. } => false,
+        }
+    }
+
+    /// Reads this secret from where it is.
+    ///
+    /// # Errors
+    /// [`ConfigError::Secret`].
+    pub fn read_secret(&self, directory: &Path) -> Result<SecretString, ConfigError> {
+        let source = self.secret();
+        let secret = if self.secret_has_lines() { source.read_text(directory) } else { source.read(directory) };
+        secret.map_err(|source| ConfigError::Secret { field: self.secret_field(), source })
     }
 
     /// What people call this secret.
@@ -139,6 +164,7 @@ impl BackendTable {
         match self {
             Self::Pkcs11(_) => "PIN",
             Self::YubiHsm(_) => "password",
+            Self::AwsKms(_) => "credentials",
             Self::Software { .. } => "passphrase",
         }
     }
@@ -149,6 +175,7 @@ impl BackendTable {
         match self {
             Self::Pkcs11(_) => PKCS11_PIN,
             Self::YubiHsm(_) => YUBIHSM_PASSWORD,
+            Self::AwsKms(_) => AWS_CREDENTIALS,
             Self::Software { .. } => SOFTWARE_PASSPHRASE,
         }
     }
@@ -161,6 +188,7 @@ impl BackendTable {
             Self::YubiHsm(YubiHsmTable { connector, authentication_key, .. }) => {
                 format!("authentication key {authentication_key:#06x} of the YubiHSM at `{connector}`")
             }
+            Self::AwsKms(table) => format!("AWS KMS in {}", table.region),
             Self::Software { directory, .. } => format!("keys in `{}`", directory.display()),
         }
     }
@@ -173,6 +201,7 @@ impl BackendTable {
         match self {
             Self::Pkcs11(table) => table.read(directory),
             Self::YubiHsm(table) => Ok(BackendConfig::YubiHsm(table.read(directory)?)),
+            Self::AwsKms(table) => Ok(BackendConfig::AwsKms(table.read(directory)?)),
             Self::Software { directory: keys, passphrase } => {
                 let passphrase = passphrase
                     .read(directory)

@@ -85,6 +85,29 @@ pub enum ConfigError {
         /// What.
         source: Box<hallmark_backends::BackendError>,
     },
+    /// A region, an endpoint or an account that is none.
+    #[error("[backend.aws-kms]: {source}")]
+    AwsKmsPlace {
+        /// What it is instead.
+        source: hallmark_backends::AwsKmsPlaceError,
+    },
+    /// Something of AWS KMS that cannot work.
+    #[error("[backend.aws-kms]: {source}")]
+    AwsKms {
+        /// What.
+        source: Box<hallmark_backends::BackendError>,
+    },
+    /// Credentials that cannot be used.
+    #[error("`backend.aws-kms.credentials`: {source}")]
+    AwsCredentials {
+        /// Why.
+        source: hallmark_backends::AwsCredentialsError,
+    },
+    /// Credentials that are to come from where they cannot be read again.
+    #[error(
+        "`backend.aws-kms.credentials` are a file, `{{ file = \"..\" }}`, which is read again when it changes, or `{{ credential = \"..\" }}` of the service manager, and neither typed nor in the environment"
+    )]
+    AwsCredentialsPlace,
     /// More tokens than are looked after.
     #[error("`backend.pkcs11` has {tokens} tokens with its replicas; {} work at most", hallmark_backends::TOKENS_MAX)]
     Tokens {

@@ -114,6 +114,20 @@ fn only_backends_reach_for_a_pkcs11_module() {
 }
 
 #[test]
+fn only_one_crate_knows_aws_s_libraries() {
+    for path in members() {
+        let crate_ = Crate::read(&path);
+        let knows =
+            crate_.dependencies("dependencies").iter().any(|name| name.starts_with("aws-") && name != "aws-lc-rs");
+        assert_eq!(knows, crate_.name == "aws-kms", "{}", crate_.name);
+    }
+    let reached = reached_from("hallmark-daemon");
+    for library in ["aws-config", "aws-sdk-sts", "aws-smithy-http-client"] {
+        assert!(!reached.contains(library), "{library} came with something");
+    }
+}
+
+#[test]
 fn only_one_crate_knows_the_yubihsm_s_library_and_no_program_has_its_mock() {
     for path in members() {
         let crate_ = Crate::read(&path);

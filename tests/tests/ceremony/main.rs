@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod backs_up;
+mod by_aws_kms;
 mod by_yubihsm;
 mod hall;
 mod hands_over;

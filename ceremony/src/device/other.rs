@@ -1,0 +1,47 @@
+//! Devices that are no tokens behind a module: what is assumed of them before the log-in, and foretold of their keys.
+
+use hallmark_backends::{Description, PinState, Survey, WrapAbility, aws_kms_guards, yubihsm_guards};
+use hallmark_policy::key::KeyKind;
+
+use crate::{file::StandsFor, meaning::DevicePlace};
+
+/// What a YubiHSM is called in a description.
+pub(super) const YUBIHSM: &str = "yubihsm";
+
+/// What AWS KMS is called in a description.
+pub(super) const AWS_KMS: &str = "aws-kms";
+
+/// What of its guards is another for each key, or as the file says.
+pub(super) const OF_EACH_KEY: [&str; 7] = [
+    "yubihsm.object-id",
+    "yubihsm.sequence",
+    "yubihsm.domains",
+    "aws-kms.key-id",
+    "aws-kms.account",
+    "aws-kms.region",
+    "aws-kms.purpose",
+];
+
+/// What is assumed of a device that tells nothing before the log-in.
+pub(super) fn untold(kind: &'static str, path: String, place: &DevicePlace) -> Survey {
+    Survey {
+        description: Description { kind, path, token_serial: place.serial.clone(), ..Description::default() },
+        kinds: KeyKind::ALL.to_vec(),
+        wrapping: WrapAbility::default(),
+        pin: PinState { is_set: true, count_low: false, final_try: false, locked: false, to_be_changed: false },
+        write_protected: false,
+        sessions_open: None,
+        sessions_max: None,
+        free_private_bytes: None,
+        clock: None,
+        labels: Vec::new(),
+    }
+}
+
+/// The guards of its keys, with a value where that is always the same.
+pub(super) fn foretold(stands_for: StandsFor, kind: KeyKind) -> Vec<(&'static str, Option<String>)> {
+    match stands_for {
+        StandsFor::YubiHsm => yubihsm_guards(kind),
+        StandsFor::AwsKms => aws_kms_guards(kind),
+    }
+}

@@ -1,0 +1,263 @@
+//! The whole daemon with its keys in AWS KMS: moto, behind a relay that stops and starts.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use hallmark_test_aws_kms::{Fault, Kms, PROFILE, REGION, SECRET_ACCESS_KEY};
+use hallmark_tests::{
+    daemon::{Daemon, Laboratory, program, succeed},
+    tools::run,
+};
+
+/// How long a caller tries.
+const AMPLE: Duration = Duration::from_secs(60);
+
+/// Callers at the same time, and certificates that each wants.
+const CALLERS: usize = 4;
+const CERTIFICATES: usize = 4;
+
+const P256: [&str; 4] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+
+/// A laboratory whose keys are in this account.
+fn laboratory(kms: &Kms) -> Laboratory {
+    let table = format!(
+        "[backend.aws-kms]\nregion = \"{REGION}\"\nendpoint = \"{}\"\naccount = \"{}\"\ncredentials = {{ file = \"aws\" }}\n\
+         profile = \"{PROFILE}\"\nsessions = 2\n",
+        kms.endpoint(),
+        kms.account()
+    );
+    let laboratory = Laboratory::with_backend(&table, |settings| {
+        settings.replacen("[process]", "[process]\ncore-network = true", 1)
+    });
+    private(&laboratory.path("aws"), &Kms::credentials());
+    laboratory
+}
+
+fn private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn told(command: &mut Command) -> (bool, String) {
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), told)
+}
+
+fn check(laboratory: &Laboratory) -> (bool, String) {
+    told(laboratory.hallmarkd().arg("check").arg(laboratory.path("signer.toml")))
+}
+
+/// Whether openssl takes a minted certificate under the laboratory's root.
+fn verify(laboratory: &Laboratory, certificate: &Path) {
+    let (root, chain) = (laboratory.text("root.pem"), certificate.to_str().unwrap());
+    run("openssl", &["verify", "-x509_strict", "-CAfile", &root, "-untrusted", chain, chain]);
+}
+
+/// Has one minted, once.
+fn mint(laboratory: &Laboratory, daemon: &Daemon, csr: &str, out: &str) -> bool {
+    let mut mint = laboratory.hallmark(daemon);
+    mint.args(["mint", "--profile", "athenz-service", "--csr"]).arg(laboratory.path(csr));
+    mint.arg("--out").arg(laboratory.path(out)).output().unwrap().status.success()
+}
+
+#[test]
+fn a_daemon_makes_its_authority_in_kms_and_mints_and_finds_its_keys_again() {
+    let kms = Kms::new();
+    let laboratory = laboratory(&kms);
+    let (fine, said) = check(&laboratory);
+    assert!(fine, "{said}");
+    for sentence in [
+        format!(
+            "live in AWS KMS, in the region `{REGION}` of the account {}, which is spoken to at `{}`.",
+            kms.account(),
+            kms.endpoint()
+        ),
+        "2 calls sign at the same time.".to_owned(),
+        "A key that is destroyed signs nothing from then on; AWS deletes it 7 days later".to_owned(),
+        "which is read again when it changes.".to_owned(),
+    ] {
+        assert!(said.contains(&sentence), "`{sentence}` in {said}");
+    }
+    assert!(kms.calls().is_empty(), "a check asks nobody");
+    succeed(&mut laboratory.init());
+    let daemon = laboratory.start();
+    verify(&laboratory, &laboratory.mint(&daemon, "api", &P256));
+
+    // Temporary credentials take the place of those that were there, and nobody has to do anything.
+    kms.admit("ASIATEMPORARY0000001", Some("a/token=="));
+    let temporary = Kms::credentials_with("ASIATEMPORARY0000001") + "aws_session_token = a/token==\n";
+    private(&laboratory.path("aws.new"), &temporary);
+    fs::rename(laboratory.path("aws.new"), laboratory.path("aws")).unwrap();
+    verify(&laboratory, &laboratory.mint(&daemon, "next", &P256));
+    assert!(daemon.terminate(), "it ended well");
+
+    let daemon = laboratory.start();
+    verify(&laboratory, &laboratory.mint(&daemon, "web", &P256));
+    let log = fs::read_to_string(laboratory.path("hallmarkd.log")).unwrap();
+    assert!(log.contains(&format!("aws-kms {REGION} at http://127.0.0.1:")), "{log}");
+    assert!(log.contains("a destroyed key signs nothing and is deleted after 7 days"), "{log}");
+    assert!(!log.contains(SECRET_ACCESS_KEY) && !log.contains("a/token=="), "a secret is in the daemon's log");
+}
+
+#[test]
+fn kms_stops_and_starts_under_load_and_every_caller_gets_what_it_wanted_at_last() {
+    let kms = Kms::new();
+    let laboratory = laboratory(&kms);
+    succeed(&mut laboratory.init());
+    let daemon = laboratory.start();
+    verify(&laboratory, &laboratory.mint(&daemon, "api", &P256));
+    let before = kms.calls()["Sign"];
+    let (minted, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let caller = |number: usize| {
+        for certificate in 0..CERTIFICATES {
+            let (began, out) = (Instant::now(), format!("{number}-{certificate}.pem"));
+            while !mint(&laboratory, &daemon, "api.csr", &out) {
+                refused.fetch_add(1, Ordering::SeqCst);
+                assert!(began.elapsed() < AMPLE, "nothing is minted");
+            }
+            minted.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    thread::scope(|scope| {
+        (0..CALLERS).for_each(|number| drop(scope.spawn(move || caller(number))));
+        let at = |count: usize| {
+            while minted.load(Ordering::SeqCst) < count {
+                thread::yield_now()
+            }
+        };
+        at(2);
+        kms.stop();
+        let failed = refused.load(Ordering::SeqCst);
+        let began = Instant::now();
+        while refused.load(Ordering::SeqCst) == failed {
+            assert!(began.elapsed() < AMPLE, "somebody is answered although nobody can sign");
+            thread::yield_now();
+        }
+        kms.start();
+        at(CALLERS * CERTIFICATES / 2);
+        // And once it is only asked too often, or takes things and does not answer.
+        kms.fault("Sign", Fault::Refuse(400, "ThrottlingException"), Some(5));
+        kms.fault("Sign", Fault::LoseAnswer, Some(1));
+    });
+    for number in 0..CALLERS {
+        (0..CERTIFICATES).for_each(|each| verify(&laboratory, &laboratory.path(&format!("{number}-{each}.pem"))));
+    }
+    // No certificate without a call; and no more calls than were counted for what was refused or lost.
+    let calls = kms.calls()["Sign"] - before;
+    assert!(calls >= CALLERS * CERTIFICATES, "{calls} calls");
+    assert!(daemon.terminate(), "it ended well");
+}
+
+#[test]
+fn credentials_that_aws_does_not_know_make_no_authority_and_are_told_to_nobody() {
+    let kms = Kms::new();
+    let laboratory = laboratory(&kms);
+    private(&laboratory.path("aws"), &Kms::credentials_with("AKIANOBODYAT0ALL0000"));
+    let output = laboratory.init().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("AWS does not accept the credentials") && said.contains("UnrecognizedClientException"),
+        "{said}"
+    );
+    assert!(!said.contains(SECRET_ACCESS_KEY), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+}
+
+/// A server of TLS with a certificate that nobody but `own` trusts; its address.
+fn tls_server(directory: &Path) -> (Child, String) {
+    let (key, certificate) = (directory.join("tls.key"), directory.join("tls.pem"));
+    let mut request = Command::new("openssl");
+    request.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=kms",
+    ]);
+    request
+        .args(["-days", "1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate);
+    succeed(&mut request);
+    let mut server = Command::new("openssl");
+    server.args(["s_server", "-accept", "127.0.0.1:0", "-www", "-key"]).arg(key).arg("-cert").arg(certificate);
+    let mut server = server.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned)).expect("it listens");
+    thread::spawn(move || lines.for_each(drop));
+    (server, address)
+}
+
+#[test]
+fn who_has_another_certificate_than_this_machine_trusts_is_not_spoken_to() {
+    let kms = Kms::new();
+    let laboratory = laboratory(&kms);
+    let (mut server, address) = tls_server(&laboratory.path("."));
+    let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
+    let with_tls = settings.replacen(&kms.endpoint(), &format!("https://{address}"), 1);
+    fs::write(laboratory.path("signer.toml"), with_tls).unwrap();
+    let (_, said) = told(&mut laboratory.init());
+    assert!(said.contains("invalid peer certificate") && said.contains("AWS KMS is not reached"), "{said}");
+    // Whom it trusts it speaks to, though this one knows nothing of KMS.
+    let (_, said) = told(laboratory.init().env("SSL_CERT_FILE", laboratory.path("tls.pem")).env_remove("SSL_CERT_DIR"));
+    assert!(!said.contains("invalid peer certificate") && said.contains("GenerateRandom"), "{said}");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn doctor_looks_at_the_credentials_and_asks_aws_for_nothing() {
+    let kms = Kms::new();
+    let laboratory = laboratory(&kms);
+    let doctor = || told(Command::new(program("hallmark")).arg("doctor").arg(laboratory.path("signer.toml"))).1;
+    let said = doctor();
+    for sentence in [format!("keys are in AWS KMS in {REGION} at http://127.0.0.1:"), format!("`[{PROFILE}]` of `")] {
+        assert!(said.contains(&sentence), "`{sentence}` in {said}");
+    }
+    fs::set_permissions(laboratory.path("aws"), fs::Permissions::from_mode(0o644)).unwrap();
+    let said = doctor();
+    assert!(said.contains("others can read them (mode 0644)"), "{said}");
+    assert!(kms.calls().is_empty());
+}
+
+#[test]
+fn a_core_without_the_network_and_credentials_that_cannot_be_used_are_told_of_before_it_starts() {
+    let kms = Kms::new();
+    let laboratory = laboratory(&kms);
+    let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
+    fs::write(laboratory.path("signer.toml"), settings.replacen("core-network = true\n", "", 1)).unwrap();
+    private(&laboratory.path("aws"), "[default]\n");
+    let (fine, said) = check(&laboratory);
+    assert!(!fine, "{said}");
+    for sentence in ["write `core-network = true` in [process]", "there is no `[hallmark]`"] {
+        assert!(said.contains(sentence), "`{sentence}` in {said}");
+    }
+}
+
+#[test]
+fn the_configuration_on_the_page_is_one() {
+    let page = fs::read_to_string(format!("{}/../docs/devices/aws-kms.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let block = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let (process, backend) = block.split_once("[backend.aws-kms]").unwrap();
+    let process = process.trim().to_owned();
+    let laboratory = Laboratory::with_backend(&format!("[backend.aws-kms]{backend}"), |settings| {
+        settings.replacen("[process]", &process, 1)
+    });
+    private(&laboratory.path("aws-credentials"), &Kms::credentials());
+    let (fine, said) = check(&laboratory);
+    assert!(fine, "{said}");
+}
