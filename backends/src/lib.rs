@@ -58,6 +58,7 @@ pub use reference::{ID_BYTES_MAX, KeyLabel, KeyReference, KeyReferenceError, LAB
 pub use several::{Cleared, Everywhere, TokenStatus};
 pub use sign_error::SignError;
 pub use signature::{Signature, SignatureParts};
+pub use software::stand_in;
 pub use token::{make_throwaway_token, make_trusted_wrap_key, survey};
 pub use tried::Tried;
 pub use waiver::{HistoryWaiver, Waiver};

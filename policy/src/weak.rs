@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use num_bigint::BigUint;
 
-use crate::key::{self, KeyKind, PublicKey};
+use crate::key::{self, Family, PublicKey};
 
 /// Primes below this bound may not divide a modulus. NIST SP 800-89, section 5.3.3, asks for 752; the cost sets the end.
 const SMALL_PRIMES_BELOW: usize = 1 << 13;
@@ -54,11 +54,11 @@ impl std::fmt::Display for Weakness {
 /// The first weakness that is found in a key.
 #[must_use]
 pub fn weakness(key: &PublicKey) -> Option<Weakness> {
-    match key.kind() {
+    match key.kind().family() {
         // P-256 and P-384 have prime order, and `PublicKey::parse` takes points on the curve only.
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => None,
-        KeyKind::Ed25519 => small_order(key.raw()).then_some(Weakness::SmallOrder),
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
+        Family::Ecdsa => None,
+        Family::Ed25519 => small_order(key.raw()).then_some(Weakness::SmallOrder),
+        Family::Rsa => {
             let modulus = key::modulus_of(key.raw())?;
             weak_modulus(&modulus)
         }

@@ -273,8 +273,8 @@ fn generate(
                 | AttributeType::PublicExponent
         )
     };
-    template::curves(kind).iter().find_map(|curve| {
-        let mut public = template::public_key(kind, curve, ID, NAME, KeyPurpose::Epoch);
+    template::ways(kind).iter().find_map(|way| {
+        let mut public = template::public_key(way, ID, NAME, KeyPurpose::Epoch);
         public.retain(is_needed);
         let mut private =
             vec![Attribute::Token(true), Attribute::Private(true), Attribute::Sensitive(true), Attribute::Sign(true)];

@@ -1,7 +1,7 @@
 //! Key pairs in memory, in types of the cryptographic library that wipe themselves.
 
 use aws_lc_rs::{
-    encoding::{AsDer as _, Pkcs8V1Der},
+    encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
@@ -12,7 +12,7 @@ use aws_lc_rs::{
 use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm};
 use zeroize::Zeroizing;
 
-use crate::{encoding, error::BackendError};
+use crate::error::BackendError;
 
 /// A private key with its public key.
 pub(super) struct Pair {
@@ -75,15 +75,14 @@ impl Pair {
     }
 
     fn of(private: Private) -> Option<Self> {
-        let public = match &private {
-            Private::Ecdsa(pair) => {
-                let point = pair.public_key().as_ref();
-                encoding::p256(point).or_else(|_| encoding::p384(point))
-            }
-            Private::Rsa(pair) => encoding::rsa_from_der(pair.public_key().as_ref()),
-            Private::Ed25519(pair) => encoding::ed25519(pair.public_key().as_ref()),
-        };
-        Some(Self { private, public: public.ok()? })
+        let spki: PublicKeyX509Der<'_> = match &private {
+            Private::Ecdsa(pair) => pair.public_key().as_der(),
+            Private::Rsa(pair) => pair.public_key().as_der(),
+            Private::Ed25519(pair) => pair.public_key().as_der(),
+        }
+        .ok()?;
+        let public = PublicKey::parse(spki.as_ref()).ok()?;
+        Some(Self { private, public })
     }
 }
 

@@ -200,9 +200,9 @@ const UNCOMPRESSED: u8 = 4;
 fn public_key(reference: &KeyReference, part: &PublicPart) -> Result<PublicKey, BackendError> {
     let point = || [&[UNCOMPRESSED], &part.bytes[..]].concat();
     let public = match part.algorithm {
-        Algorithm::EcP256 => encoding::p256(&point()),
-        Algorithm::EcP384 => encoding::p384(&point()),
-        Algorithm::Ed25519 => encoding::ed25519(&part.bytes),
+        Algorithm::EcP256 => PublicKey::of_raw(KeyKind::EcdsaP256, &point()),
+        Algorithm::EcP384 => PublicKey::of_raw(KeyKind::EcdsaP384, &point()),
+        Algorithm::Ed25519 => PublicKey::of_raw(KeyKind::Ed25519, &part.bytes),
         Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096 => encoding::rsa(&part.bytes, &RSA_EXPONENT),
         Algorithm::Other(_) => {
             return Err(BackendError::WrongAttribute {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use hallmark_policy::{
     Bounds, Caller, EpochId, Issuer, Policy,
     caller::Identity,
-    key::{KeyKind, PublicKey},
+    key::{Family, KeyKind, PublicKey},
     profile::Authority,
     time::{Interval, UnixTime},
 };
@@ -155,10 +155,8 @@ impl StandIns {
 
 /// The kind of key that stands in for the issuer's.
 pub(crate) fn issuer_kind(authority: &Authority) -> KeyKind {
-    match authority.epoch.key {
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => KeyKind::EcdsaP256,
-        kind @ (KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519) => kind,
-    }
+    let kind = authority.epoch.key;
+    if kind.family() == Family::Rsa { KeyKind::EcdsaP256 } else { kind }
 }
 
 fn generate(kind: KeyKind) -> Result<KeyPair, rcgen::Error> {

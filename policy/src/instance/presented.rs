@@ -60,8 +60,7 @@ impl Presented {
             value.map_err(|_: rasn::error::EncodeError| malformed("the certificate cannot be encoded again"))
         };
         let algorithm = encoded(rasn::der::encode(&read.signature_algorithm))?;
-        let known = SignatureAlgorithm::ALL.into_iter();
-        let algorithm = known.clone().find(|known| readback::algorithm_identifier(*known) == algorithm);
+        let algorithm = SignatureAlgorithm::from_identifier(&algorithm);
         let algorithm = algorithm.filter(|_| tbs.signature == read.signature_algorithm);
         let algorithm =
             algorithm.ok_or_else(|| malformed("the certificate is signed with an algorithm that no CA here has"))?;
