@@ -63,4 +63,4 @@ pub use token::{make_throwaway_token, make_trusted_wrap_key, survey};
 pub use tried::Tried;
 pub use waiver::{HistoryWaiver, Waiver};
 pub use wrap_key::{CheckValue, WRAP_KEY_BYTES, WRAP_MECHANISM, WrapKey, WrapKeyFound, WrapValue};
-pub use yubihsm::{SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX, look_for_connector, yubihsm_guards};
+pub use yubihsm::{SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX, look_for_connector, yubihsm_guards, yubihsm_kinds};

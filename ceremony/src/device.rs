@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hallmark_backends::{
     BackendConfig, BackendError, Description, Exception, Exceptions, Guard, KeyLabel, KeyPurpose, KeyReference,
     KeyRequest, Keyring, NewKey, PinState, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapAbility,
-    WrapValue, look_for_connector, make_trusted_wrap_key, survey, yubihsm_guards,
+    WrapValue, look_for_connector, make_trusted_wrap_key, survey, yubihsm_guards, yubihsm_kinds,
 };
 use hallmark_policy::{
     key::{KeyKind, PublicKey, SpkiDigest},
@@ -112,7 +112,7 @@ fn look_at_yubihsm(yubihsm: &YubiHsmPlace, place: &DevicePlace) -> Result<Survey
             token_serial: place.serial.clone(),
             ..Description::default()
         },
-        kinds: KeyKind::ALL.to_vec(),
+        kinds: yubihsm_kinds().collect(),
         wrapping: WrapAbility::default(),
         pin: PinState { is_set: true, count_low: false, final_try: false, locked: false, to_be_changed: false },
         write_protected: false,

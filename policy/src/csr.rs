@@ -135,7 +135,7 @@ impl Csr {
         let wrong = |sentence: &str| Err(Reason::new(ReasonCode::CsrSignatureWrong, "csr.signature", sentence));
         let Some(verifier) = verifier(self.key.kind(), &self.signature_algorithm) else {
             return wrong("the CSR is signed with an algorithm that is not taken for its key")
-                .map_err(|reason| reason.allowing("ECDSA or RSA with SHA-256, SHA-384 or SHA-512; Ed25519"));
+                .map_err(|reason| reason.allowing("ECDSA or RSA with SHA-256, SHA-384 or SHA-512; Ed25519; ML-DSA"));
         };
         match verifier.verify_sig(self.key.raw(), &self.to_be_signed, &self.signature) {
             Ok(()) => Ok(()),
@@ -307,7 +307,7 @@ fn verifier(
         Family::Ecdsa => false,
         Family::Rsa => true,
         // These have one algorithm, and what is signed is the message and no digest of it.
-        Family::Ed25519 => {
+        Family::Ed25519 | Family::MlDsa => {
             let only = SignatureAlgorithm::default_for(kind);
             let named = rasn::der::encode(algorithm).is_ok_and(|der| der == only.identifier());
             return named.then(|| only.verifier());

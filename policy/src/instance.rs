@@ -372,6 +372,8 @@ fn verifies(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
     use crate::key::{Family, SignatureAlgorithm};
     match key.kind().family() {
         Family::Ecdsa => key.verifies_ecdsa_sha256(message, signature),
-        Family::Rsa | Family::Ed25519 => key.verifies(SignatureAlgorithm::default_for(key.kind()), message, signature),
+        Family::Rsa | Family::Ed25519 | Family::MlDsa => {
+            key.verifies(SignatureAlgorithm::default_for(key.kind()), message, signature)
+        }
     }
 }

@@ -70,7 +70,7 @@ impl PublicKey {
     /// Reads a SubjectPublicKeyInfo, DER.
     ///
     /// Canonical means: named curve, uncompressed point, NULL parameters for RSA, absent parameters for Ed25519
-    /// (RFC 3279, RFC 5480, RFC 8410), and the bytes are what encoding the same key again gives.
+    /// and ML-DSA (RFC 3279, RFC 5480, RFC 8410, RFC 9881), and the bytes are what encoding the same key again gives.
     ///
     /// # Errors
     /// See [`PublicKeyError`].
@@ -167,7 +167,7 @@ impl PublicKey {
         let verifier: &dyn signature::VerificationAlgorithm = match (self.kind.family(), self.kind.bits()) {
             (Family::Ecdsa, Some(256)) => &signature::ECDSA_P256_SHA256_ASN1,
             (Family::Ecdsa, Some(384)) => &signature::ECDSA_P384_SHA256_ASN1,
-            (Family::Ecdsa | Family::Rsa | Family::Ed25519, _) => return false,
+            (Family::Ecdsa | Family::Rsa | Family::Ed25519 | Family::MlDsa, _) => return false,
         };
         verifier.verify_sig(&self.raw, message, signature).is_ok()
     }
@@ -209,6 +209,12 @@ fn kind_of(algorithm: &AlgorithmIdentifier, raw: &[u8]) -> Result<KeyKind, Publi
             Err(PublicKeyError::NotCanonical { detail: "Ed25519 takes no parameters" })
         }
         Family::Ed25519 => edwards(kind, raw),
+        Family::MlDsa if parameters.is_some() => {
+            Err(PublicKeyError::NotCanonical { detail: "ML-DSA takes no parameters" })
+        }
+        // All bytes of that length are a key (FIPS 204, algorithm 23).
+        Family::MlDsa if kind.raw_bytes() == Some(raw.len()) => Ok(kind),
+        Family::MlDsa => Err(PublicKeyError::Invalid { kind: kind.name(), detail: "it has another length" }),
     }
 }
 
@@ -286,5 +292,49 @@ mod tests {
         }
         let off = Err(PublicKeyError::Invalid { kind: "ecdsa-p256", detail: "the point is not on the curve" });
         assert_eq!(with(4, 65), off);
+    }
+
+    #[test]
+    fn an_ml_dsa_signature_is_over_the_message_itself_and_has_the_length_of_its_set() {
+        let sets = [
+            (KeyKind::MlDsa44, &signature::ML_DSA_44_SIGNING, 2_420),
+            (KeyKind::MlDsa65, &signature::ML_DSA_65_SIGNING, 3_309),
+            (KeyKind::MlDsa87, &signature::ML_DSA_87_SIGNING, 4_627),
+        ];
+        for (kind, set, length) in sets {
+            let pair = signature::PqdsaKeyPair::from_seed(set, &[1; 32]).unwrap();
+            let key = PublicKey::of_raw(kind, signature::KeyPair::public_key(&pair).as_ref()).unwrap();
+            let algorithm = SignatureAlgorithm::default_for(kind);
+            let sign = |message: &[u8]| {
+                let mut signature = vec![0; set.signature_len()];
+                assert_eq!(pair.sign(message, &mut signature), Ok(length));
+                signature
+            };
+            let good = sign(b"message");
+            assert!(key.verifies(algorithm, b"message", &good) && !key.verifies(algorithm, b"another", &good));
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, b"message");
+            assert!(!key.verifies(algorithm, b"message", &sign(digest.as_ref())), "a digest is another message");
+            for wrong in [&good[..length - 1], &[&good[..], &[0]].concat(), &[]] {
+                assert!(!key.verifies(algorithm, b"message", wrong));
+            }
+            for other in SignatureAlgorithm::ALL.into_iter().filter(|other| *other != algorithm) {
+                assert!(!key.verifies(other, b"message", &good), "{other}");
+            }
+            assert!(!key.verifies_ecdsa_sha256(b"message", &good));
+            assert_eq!(PublicKey::parse(key.spki()).unwrap(), key);
+        }
+    }
+
+    #[test]
+    fn a_key_is_made_of_its_bytes_if_they_are_of_its_kind() {
+        let key = PublicKey::of_raw(KeyKind::MlDsa44, &[7; 1_312]).unwrap();
+        assert_eq!((key.kind(), key.raw(), key.rsa_numbers()), (KeyKind::MlDsa44, &[7; 1_312][..], None));
+        for kind in KeyKind::ALL {
+            assert!(PublicKey::of_raw(kind, &[7; 100]).is_err(), "{kind}");
+        }
+        let rsa = PublicKey::of_rsa(&[0xc5; 256], &[1, 0, 1]).unwrap();
+        assert!(PublicKey::of_raw(KeyKind::Rsa2048, rsa.raw()).is_ok_and(|key| key == rsa));
+        let size = PublicKeyError::Invalid { kind: "rsa-3072", detail: "it is of another size" };
+        assert_eq!(PublicKey::of_raw(KeyKind::Rsa3072, rsa.raw()), Err(size));
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Largest certificate that is read, in bytes.
-pub const CERTIFICATE_BYTES_MAX: usize = TBS_BYTES_MAX + 1_024;
+pub const CERTIFICATE_BYTES_MAX: usize = TBS_BYTES_MAX + 8_192;
 
 const SUBJECT_KEY_IDENTIFIER: &[u32] = &[2, 5, 29, 14];
 const KEY_USAGE: &[u32] = &[2, 5, 29, 15];

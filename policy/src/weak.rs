@@ -38,6 +38,8 @@ pub enum Weakness {
     Roca,
     /// The point generates a small group only.
     SmallOrder,
+    /// The vector t1 of an ML-DSA key is zero: everybody signs with it.
+    ZeroKey,
 }
 
 impl std::fmt::Display for Weakness {
@@ -47,6 +49,7 @@ impl std::fmt::Display for Weakness {
             Self::ClosePrimes => f.write_str("the primes of the RSA modulus are so close that it can be factored"),
             Self::Roca => f.write_str("the RSA modulus has the fingerprint of ROCA (CVE-2017-15361)"),
             Self::SmallOrder => f.write_str("the Ed25519 point is of small order"),
+            Self::ZeroKey => f.write_str("the ML-DSA key has a t1 of zero, so that everybody signs with it"),
         }
     }
 }
@@ -58,11 +61,20 @@ pub fn weakness(key: &PublicKey) -> Option<Weakness> {
         // P-256 and P-384 have prime order, and `PublicKey::parse` takes points on the curve only.
         Family::Ecdsa => None,
         Family::Ed25519 => small_order(key.raw()).then_some(Weakness::SmallOrder),
+        Family::MlDsa => zero_t1(key.raw()).then_some(Weakness::ZeroKey),
         Family::Rsa => {
             let modulus = key::modulus_of(key.raw())?;
             weak_modulus(&modulus)
         }
     }
+}
+
+/// Bytes of the seed rho that an ML-DSA key begins with (FIPS 204, algorithm 22).
+const RHO_BYTES: usize = 32;
+
+/// Whether an ML-DSA key has nothing but its seed: with t1 = 0 no secret takes part, and whoever chooses a short z has signed.
+fn zero_t1(key: &[u8]) -> bool {
+    key.iter().skip(RHO_BYTES).all(|byte| *byte == 0)
 }
 
 fn weak_modulus(modulus: &BigUint) -> Option<Weakness> {
@@ -418,6 +430,7 @@ mod tests {
             (Weakness::ClosePrimes, "the primes of the RSA modulus are so close that it can be factored"),
             (Weakness::Roca, "the RSA modulus has the fingerprint of ROCA (CVE-2017-15361)"),
             (Weakness::SmallOrder, "the Ed25519 point is of small order"),
+            (Weakness::ZeroKey, "the ML-DSA key has a t1 of zero, so that everybody signs with it"),
         ];
         for (weakness, sentence) in said {
             assert_eq!(weakness.to_string(), sentence);

@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use crate::{
     BackendConfig, BackendError, CommandLogUse, KeyLabel, KeyPurpose, KeyRequest, Keyring, ModuleConfig, NewKey,
     SignError, Signature, SoftwareKeys, Survey, TokenConfig, YubiHsmConfig, patience::Patience, signature::Message,
-    survey, yubihsm::manual::Manual,
+    survey, yubihsm::manual::Manual, yubihsm_kinds,
 };
 
 /// Longer than any signature takes, so that a deadline that is not meant to pass does not.
@@ -119,7 +119,8 @@ impl Place {
         match self {
             // `Limit::P384` and `Limit::Rsa` of the mock.
             Self::YubiHsm(_) => vec![KeyKind::EcdsaP256, KeyKind::Ed25519],
-            Self::Token(_) | Self::Directory(_) | Self::Manual(_) => {
+            Self::Manual(_) => yubihsm_kinds().collect(),
+            Self::Token(_) | Self::Directory(_) => {
                 self.survey().map_or_else(|| KeyKind::ALL.to_vec(), |survey| survey.kinds)
             }
         }

@@ -313,6 +313,10 @@ fn public_key(session: &Session, object: ObjectHandle, key: &KeyReference) -> Re
         return Err(wrong(key, name, &format!("{key_type} with {}", digits(&mark)), &format!("that of {wanted}")));
     };
     match kind.family() {
+        Family::MlDsa => {
+            let value = present(bytes(session, object, AttributeType::Value)?, "CKA_VALUE")?;
+            PublicKey::of_raw(kind, &value).map_err(unusable)
+        }
         Family::Ecdsa | Family::Ed25519 | Family::Rsa => {
             let point = present(bytes(session, object, AttributeType::EcPoint)?, "CKA_EC_POINT")?;
             let found = format!("{} bytes", point.len());
@@ -364,7 +368,8 @@ fn in_bytes(value: &Attribute) -> Option<&[u8]> {
     | Attribute::Modulus(bytes)
     | Attribute::PublicExponent(bytes)
     | Attribute::EcParams(bytes)
-    | Attribute::EcPoint(bytes) = value
+    | Attribute::EcPoint(bytes)
+    | Attribute::Value(bytes) = value
     {
         Some(bytes)
     } else {

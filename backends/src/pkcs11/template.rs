@@ -3,10 +3,11 @@
 use cryptoki::{
     mechanism::{
         Mechanism, MechanismType,
+        dsa::{HedgeType, SignAdditionalContext},
         eddsa::{EddsaParams, EddsaSignatureScheme},
         rsa::{PkcsMgfType, PkcsPssParams},
     },
-    object::{Attribute, AttributeType, KeyType, ObjectClass},
+    object::{Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass},
     types::Ulong,
 };
 use hallmark_policy::key::{Family, KeyKind, PublicKey, SignatureAlgorithm};
@@ -141,6 +142,10 @@ pub(crate) fn stored_public_key(key: &KeyReference, public: &PublicKey) -> Resul
             template.extend(ways(kind).into_iter().next().unwrap_or_default());
             template.push(Attribute::EcPoint(encoding::wrapped_point(public.raw())));
         }
+        Family::MlDsa => {
+            template.extend(ways(kind).into_iter().next().unwrap_or_default());
+            template.push(Attribute::Value(public.raw().to_vec()));
+        }
         Family::Rsa => {
             let unreadable = BackendError::Library { operation: "read a public key" };
             let (modulus, exponent) = public.rsa_numbers().ok_or(unreadable)?;
@@ -183,6 +188,14 @@ fn words(kind: KeyKind) -> Words {
         ]],
         mark: ("CKA_MODULUS", AttributeType::Modulus),
     };
+    // Of PKCS #11 v3.2. CKM_HASH_ML_DSA is another algorithm, whose signatures verify nowhere here.
+    let ml_dsa = |set: MlDsaParameterSetType| Words {
+        key_type: KeyType::ML_DSA,
+        generation: Mechanism::MlDsaKeyPairGen,
+        mechanisms: vec![MechanismType::ML_DSA],
+        ways: vec![vec![Attribute::ParameterSet(set.into())]],
+        mark: ("CKA_PARAMETER_SET", AttributeType::ParameterSet),
+    };
     match kind {
         KeyKind::EcdsaP256 => ecdsa(SECP256R1),
         KeyKind::EcdsaP384 => ecdsa(SECP384R1),
@@ -196,6 +209,9 @@ fn words(kind: KeyKind) -> Words {
             ways: on_curve(&[ED25519_BY_OID, ED25519_BY_NAME]),
             mark: EC_PARAMS,
         },
+        KeyKind::MlDsa44 => ml_dsa(MlDsaParameterSetType::ML_DSA_44),
+        KeyKind::MlDsa65 => ml_dsa(MlDsaParameterSetType::ML_DSA_65),
+        KeyKind::MlDsa87 => ml_dsa(MlDsaParameterSetType::ML_DSA_87),
     }
 }
 
@@ -235,6 +251,10 @@ pub(crate) fn signing(algorithm: SignatureAlgorithm) -> Mechanism<'static> {
             s_len: Ulong::new(PSS_SALT_BYTES.into()),
         }),
         SignatureAlgorithm::Ed25519 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519)),
+        // Without a parameter: an empty context, as RFC 9881 wants it, and hedged where the device can.
+        SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
+            Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None))
+        }
     }
 }
 

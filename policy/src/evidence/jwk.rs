@@ -178,6 +178,11 @@ pub fn thumbprint(key: &PublicKey) -> String {
     };
     let canonical = match key.kind().family() {
         Family::Ecdsa => coordinates(),
+        // ML-DSA for JOSE and COSE (draft-ietf-cose-dilithium), section 5: the algorithm is a part of the key.
+        Family::MlDsa => {
+            let algorithm = key.kind().name().to_ascii_uppercase();
+            format!(r#"{{"alg":"{algorithm}","kty":"AKP","pub":"{}"}}"#, encoded(key.raw()))
+        }
         Family::Ed25519 => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encoded(key.raw())),
         Family::Rsa => {
             let (n, e) = rsa_numbers(key.raw()).unwrap_or_default();
@@ -207,6 +212,21 @@ mod tests {
                 (KeyKind::Rsa2048, "without a `kid`".to_owned(), Some(JwsAlgorithm::Ps256)),
             ]
         );
+    }
+
+    /// draft-ietf-cose-dilithium-11, appendix A, where a key's `kid` is its thumbprint and its seed is 32 zero bytes.
+    #[test]
+    fn a_thumbprint_of_an_ml_dsa_key_is_that_of_the_draft() {
+        let known = [
+            (KeyKind::MlDsa44, &lc::ML_DSA_44_SIGNING, "T4xl70S7MT6Zeq6r9V9fPJGVn76wfnXJ21-gyo0Gu6o"),
+            (KeyKind::MlDsa65, &lc::ML_DSA_65_SIGNING, "Suiu29qbfuaBaR4Ats-c6XQBePB_OpAxAwcTR_0KXVM"),
+        ];
+        for (kind, algorithm, thumb) in known {
+            let pair = lc::PqdsaKeyPair::from_seed(algorithm, &[0; 32]).unwrap();
+            let key = PublicKey::of_raw(kind, lc::KeyPair::public_key(&pair).as_ref()).unwrap();
+            assert_eq!(thumbprint(&key), thumb, "{kind}");
+            assert!(JwsAlgorithm::ALL.into_iter().all(|algorithm| !algorithm.fits(kind)));
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
 pub const CERTIFICATE_BYTES_MAX: usize = 65_536;
 
 /// Longest proof of possession, in bytes: a signature of RSA-4096 has 512.
-const PROOF_BYTES_MAX: usize = 1_024;
+const PROOF_BYTES_MAX: usize = 8_192;
 
 const AUTHORITY_KEY_IDENTIFIER: &[u32] = &[2, 5, 29, 35];
 

@@ -19,6 +19,12 @@ pub enum SignatureAlgorithm {
     RsaPssSha256,
     /// id-Ed25519 (RFC 8410, section 3).
     Ed25519,
+    /// id-ml-dsa-44 (RFC 9881, section 3): ML-DSA itself with an empty context, over the message and no digest of it.
+    MlDsa44,
+    /// id-ml-dsa-65, likewise.
+    MlDsa65,
+    /// id-ml-dsa-87, likewise.
+    MlDsa87,
 }
 
 /// What is to be known of an algorithm.
@@ -31,8 +37,16 @@ struct Facts {
 
 impl SignatureAlgorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 5] =
-        [Self::EcdsaSha256, Self::EcdsaSha384, Self::RsaPkcs1Sha256, Self::RsaPssSha256, Self::Ed25519];
+    pub const ALL: [Self; 8] = [
+        Self::EcdsaSha256,
+        Self::EcdsaSha384,
+        Self::RsaPkcs1Sha256,
+        Self::RsaPssSha256,
+        Self::Ed25519,
+        Self::MlDsa44,
+        Self::MlDsa65,
+        Self::MlDsa87,
+    ];
 
     fn facts(self) -> Facts {
         match self {
@@ -63,6 +77,21 @@ impl SignatureAlgorithm {
             Self::Ed25519 => {
                 Facts { name: "ed25519", identifier: b"\x30\x05\x06\x03\x2b\x65\x70", verifier: &signature::ED25519 }
             }
+            Self::MlDsa44 => Facts {
+                name: "ml-dsa-44",
+                identifier: b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x11",
+                verifier: &signature::ML_DSA_44,
+            },
+            Self::MlDsa65 => Facts {
+                name: "ml-dsa-65",
+                identifier: b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x12",
+                verifier: &signature::ML_DSA_65,
+            },
+            Self::MlDsa87 => Facts {
+                name: "ml-dsa-87",
+                identifier: b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x13",
+                verifier: &signature::ML_DSA_87,
+            },
         }
     }
 

@@ -19,6 +19,12 @@ pub enum KeyKind {
     Rsa4096,
     /// Ed25519 (RFC 8410).
     Ed25519,
+    /// ML-DSA-44 (FIPS 204, RFC 9881).
+    MlDsa44,
+    /// ML-DSA-65 (FIPS 204, RFC 9881).
+    MlDsa65,
+    /// ML-DSA-87 (FIPS 204, RFC 9881).
+    MlDsa87,
 }
 
 /// What keys of several kinds have in common: how they are encoded and used, whatever their size.
@@ -30,6 +36,19 @@ pub enum Family {
     Rsa,
     /// Ed25519.
     Ed25519,
+    /// ML-DSA, of any parameter set.
+    MlDsa,
+}
+
+impl Family {
+    /// Whether its signatures are meant to stand when there are quantum computers.
+    #[must_use]
+    pub const fn is_post_quantum(self) -> bool {
+        match self {
+            Self::Ecdsa | Self::Rsa | Self::Ed25519 => false,
+            Self::MlDsa => true,
+        }
+    }
 }
 
 /// The parameters in the AlgorithmIdentifier of a key.
@@ -65,11 +84,23 @@ const SECP256R1: &[u32] = &[1, 2, 840, 10045, 3, 1, 7];
 const SECP384R1: &[u32] = &[1, 3, 132, 0, 34];
 const RSA_ENCRYPTION: &[u32] = &[1, 2, 840, 113549, 1, 1, 1];
 const ID_ED25519: &[u32] = &[1, 3, 101, 112];
+const ID_ML_DSA_44: &[u32] = &[2, 16, 840, 1, 101, 3, 4, 3, 17];
+const ID_ML_DSA_65: &[u32] = &[2, 16, 840, 1, 101, 3, 4, 3, 18];
+const ID_ML_DSA_87: &[u32] = &[2, 16, 840, 1, 101, 3, 4, 3, 19];
 
 impl KeyKind {
     /// Every kind, in the order in which people list them.
-    pub const ALL: [Self; 6] =
-        [Self::EcdsaP256, Self::EcdsaP384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096, Self::Ed25519];
+    pub const ALL: [Self; 9] = [
+        Self::EcdsaP256,
+        Self::EcdsaP384,
+        Self::Rsa2048,
+        Self::Rsa3072,
+        Self::Rsa4096,
+        Self::Ed25519,
+        Self::MlDsa44,
+        Self::MlDsa65,
+        Self::MlDsa87,
+    ];
 
     const fn facts(self) -> Facts {
         const fn ecdsa(name: &'static str, curve: &'static [u32], bits: usize, usual: SignatureAlgorithm) -> Facts {
@@ -83,22 +114,26 @@ impl KeyKind {
             let (usual, others) = (SignatureAlgorithm::RsaPkcs1Sha256, &[SignatureAlgorithm::RsaPssSha256]);
             Facts { name, family: Family::Rsa, arcs, parameters, raw_bytes: None, bits: Some(bits), usual, others }
         }
+        const fn bytes(
+            (name, family): (&'static str, Family),
+            arcs: &'static [u32],
+            bytes: usize,
+            usual: SignatureAlgorithm,
+        ) -> Facts {
+            let (parameters, raw_bytes) = (Parameters::Absent, Some(bytes));
+            Facts { name, family, arcs, parameters, raw_bytes, bits: None, usual, others: &[] }
+        }
         match self {
             Self::EcdsaP256 => ecdsa("ecdsa-p256", SECP256R1, 256, SignatureAlgorithm::EcdsaSha256),
             Self::EcdsaP384 => ecdsa("ecdsa-p384", SECP384R1, 384, SignatureAlgorithm::EcdsaSha384),
             Self::Rsa2048 => rsa("rsa-2048", 2_048),
             Self::Rsa3072 => rsa("rsa-3072", 3_072),
             Self::Rsa4096 => rsa("rsa-4096", 4_096),
-            Self::Ed25519 => Facts {
-                name: "ed25519",
-                family: Family::Ed25519,
-                arcs: ID_ED25519,
-                parameters: Parameters::Absent,
-                raw_bytes: Some(32),
-                bits: None,
-                usual: SignatureAlgorithm::Ed25519,
-                others: &[],
-            },
+            Self::Ed25519 => bytes(("ed25519", Family::Ed25519), ID_ED25519, 32, SignatureAlgorithm::Ed25519),
+            // FIPS 204, table 2.
+            Self::MlDsa44 => bytes(("ml-dsa-44", Family::MlDsa), ID_ML_DSA_44, 1_312, SignatureAlgorithm::MlDsa44),
+            Self::MlDsa65 => bytes(("ml-dsa-65", Family::MlDsa), ID_ML_DSA_65, 1_952, SignatureAlgorithm::MlDsa65),
+            Self::MlDsa87 => bytes(("ml-dsa-87", Family::MlDsa), ID_ML_DSA_87, 2_592, SignatureAlgorithm::MlDsa87),
         }
     }
 
