@@ -2,11 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::{
-    encoding::{AsDer, PublicKeyX509Der},
-    rsa::KeySize,
-    signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
-};
 use hallmark_backends::{KeyLabel, Survey};
 use hallmark_policy::{
     Approved, CrlIssuer, CrlRequest, Decision, Policy, Reason, ReasonCode,
@@ -128,7 +123,7 @@ pub(crate) fn papers(ceremony: &Ceremony) -> Result<Checked, CeremonyError> {
     quorum_of(ceremony)?;
     let now = moment(ceremony, book::clock());
     let stand_in = match (&ceremony.task, checked.kind) {
-        (Task::Root(_), Some(kind)) => Some(stand_in(kind)?),
+        (Task::Root(_), Some(kind)) => Some(hallmark_backends::stand_in(kind)?),
         _ => None,
     };
     if let Some(approved) =
@@ -315,30 +310,4 @@ fn read_subject(checked: &mut Checked, ceremony: &Ceremony, task: &CrossCertific
 fn unfit(path: &Path, reasons: Vec<Reason>) -> CeremonyError {
     let named = |reason: Reason| Reason { sentence: format!("`{}`: {}", path.display(), reason.sentence), ..reason };
     CeremonyError::Refused { what: "what the file names", reasons: reasons.into_iter().map(named).collect() }
-}
-
-/// A public key of that kind whose private key is forgotten at once.
-fn stand_in(kind: KeyKind) -> Result<PublicKey, CeremonyError> {
-    let failed = |_| defect("no stand-in for the key could be made");
-    let ecdsa = |algorithm| {
-        let pair = EcdsaKeyPair::generate(algorithm).map_err(failed)?;
-        AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).map(|der| der.as_ref().to_vec()).map_err(failed)
-    };
-    let rsa = |size| {
-        let pair = aws_lc_rs::rsa::KeyPair::generate(size).map_err(failed)?;
-        AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).map(|der| der.as_ref().to_vec()).map_err(failed)
-    };
-    let spki = match kind {
-        KeyKind::EcdsaP256 => ecdsa(&signature::ECDSA_P256_SHA256_ASN1_SIGNING)?,
-        KeyKind::EcdsaP384 => ecdsa(&signature::ECDSA_P384_SHA384_ASN1_SIGNING)?,
-        KeyKind::Rsa2048 => rsa(KeySize::Rsa2048)?,
-        KeyKind::Rsa3072 => rsa(KeySize::Rsa3072)?,
-        KeyKind::Rsa4096 => rsa(KeySize::Rsa4096)?,
-        KeyKind::Ed25519 => {
-            let pair = Ed25519KeyPair::generate().map_err(failed)?;
-            let der = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).map_err(failed)?;
-            der.as_ref().to_vec()
-        }
-    };
-    PublicKey::parse(&spki).map_err(|error| defect(&error.to_string()))
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hallmark_backends::{
     BackendConfig, BackendError, Description, Exception, Exceptions, Guard, KeyLabel, KeyPurpose, KeyReference,
-    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapValue,
-    look_for_connector, make_trusted_wrap_key, survey,
+    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapValue, aws_kms_kinds,
+    look_for_connector, make_trusted_wrap_key, survey, yubihsm_kinds,
 };
 use hallmark_policy::{
     key::{KeyKind, PublicKey, SpkiDigest},
@@ -75,7 +75,7 @@ pub(crate) fn look(place: &DevicePlace) -> Result<Survey, CeremonyError> {
         return look_at_yubihsm(yubihsm, place);
     }
     if place.aws_kms.is_some() {
-        return Ok(untold(AWS_KMS, place.name(), place));
+        return Ok(untold(AWS_KMS, place.name(), aws_kms_kinds().collect(), place));
     }
     let found = survey(&place.module(), &place.token, Some(&place.serial))?;
     if let Some(wanted) = &place.firmware
@@ -105,7 +105,7 @@ fn look_at_yubihsm(yubihsm: &YubiHsmPlace, place: &DevicePlace) -> Result<Survey
     let connector = yubihsm.config(SecretString::default()).map(|config| config.connector);
     let connector = connector.map_err(|sentence| CeremonyError::Incapable { sentence })?;
     look_for_connector(&connector)?;
-    Ok(untold(YUBIHSM, connector.to_string(), place))
+    Ok(untold(YUBIHSM, connector.to_string(), yubihsm_kinds().collect(), place))
 }
 
 /// Whether the token's clock, if it has one, agrees with the machine's, by which everything is dated.

@@ -167,7 +167,7 @@ pub struct LogTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RehearsalTable {
-    /// Path of SoftHSM's module; where Debian has it if not set.
+    /// Path of SoftHSM's module, or of kryoptic's, which makes more kinds of keys; where Debian has SoftHSM's if not set.
     pub module: PathBuf,
 }
 

@@ -120,9 +120,13 @@ pub fn rehearse(ceremony: &Ceremony, program: &Path) -> Result<Foretold, Ceremon
     let config = scratch.path().join("softhsm2.conf");
     let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display());
     output::create(&config, text.as_bytes(), output::SECRET)?;
+    let kryoptic = scratch.path().join("kryoptic.conf");
+    let slot =
+        format!("[[slots]]\nslot = 1\ndbtype = \"sqlite\"\ndbargs = \"{}\"\n", tokens.join("token.sql").display());
+    output::create(&kryoptic, slot.as_bytes(), output::SECRET)?;
     let mut command = Command::new(program);
     command.args(["ceremony", "rehearse-here"]).arg(&ceremony.directory).arg(scratch.path());
-    command.env("SOFTHSM2_CONF", &config);
+    command.env("SOFTHSM2_CONF", &config).env("KRYOPTIC_CONF", &kryoptic);
     let answer = answer(command, &ceremony.text, TIME_MAX)?;
     if !answer.status.success() || answer.stdout.len() > ANSWER_BYTES_MAX {
         let said = String::from_utf8_lossy(&answer.stderr);
@@ -154,7 +158,7 @@ fn answer(mut command: Command, text: &str, within: Duration) -> Result<Output, 
     Err(failed(format!("it did not end within {} s", within.as_secs())))
 }
 
-/// Rehearses in this process. `SOFTHSM2_CONF` names an empty directory of tokens below `scratch`.
+/// Rehearses in this process. `SOFTHSM2_CONF` and `KRYOPTIC_CONF` name an empty directory of tokens below `scratch`.
 ///
 /// # Errors
 /// What would stop the ceremony stops the rehearsal.

@@ -12,22 +12,6 @@ pub const CERTIFICATE_BYTES_MAX: usize = 65_536;
 /// Octets of the longest serial number (RFC 5280, section 4.1.2.2).
 const SERIAL_OCTETS_MAX: usize = 20;
 
-/// The AlgorithmIdentifiers that CA certificates here are signed with, DER, each in its one form.
-const ALGORITHMS: [(SignatureAlgorithm, &[u8]); 5] = [
-    (SignatureAlgorithm::EcdsaSha256, b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02"),
-    (SignatureAlgorithm::EcdsaSha384, b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03"),
-    (SignatureAlgorithm::RsaPkcs1Sha256, b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00"),
-    (
-        SignatureAlgorithm::RsaPssSha256,
-        b"\x30\x41\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\
-          \xa0\x0f\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\
-          \xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\
-          \x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\
-          \xa2\x03\x02\x01\x20",
-    ),
-    (SignatureAlgorithm::Ed25519, b"\x30\x05\x06\x03\x2b\x65\x70"),
-];
-
 /// A certificate (RFC 5280, section 4.1).
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
@@ -208,8 +192,7 @@ pub(crate) fn extensions(read: Option<&rasn_pkix::Extensions>) -> Result<Vec<Ext
 
 /// The algorithm of an AlgorithmIdentifier.
 pub(crate) fn algorithm(identifier: &AlgorithmIdentifier) -> Option<SignatureAlgorithm> {
-    let der = rasn::der::encode(identifier).ok()?;
-    ALGORITHMS.into_iter().find(|(_, known)| *known == der).map(|(algorithm, _)| algorithm)
+    SignatureAlgorithm::from_identifier(&rasn::der::encode(identifier).ok()?)
 }
 
 /// A serial number's octets, if it is positive and not too long.

@@ -10,6 +10,7 @@ use x509_cert::{
         pkix::{SubjectAltName, name::GeneralName},
     },
     request::CertReq,
+    spki::AlgorithmIdentifierOwned,
 };
 
 /// extensionRequest (RFC 2985, section 5.4.2).
@@ -35,7 +36,7 @@ pub(crate) struct CertificateView {
     pub(crate) spki: Vec<u8>,
     /// TBSCertificate, as it was signed.
     pub(crate) to_be_signed: Vec<u8>,
-    algorithm: String,
+    algorithm: Option<SignatureAlgorithm>,
     signature: Vec<u8>,
 }
 
@@ -54,7 +55,7 @@ impl CertificateView {
             not_after: secs(content.validity().not_after)?,
             spki: content.subject_public_key_info().to_der().ok()?,
             to_be_signed: first_element(certificate)?.to_vec(),
-            algorithm: read.signature_algorithm().oid.to_string(),
+            algorithm: algorithm(read.signature_algorithm()),
             signature: read.signature().as_bytes()?.to_vec(),
         })
     }
@@ -62,8 +63,8 @@ impl CertificateView {
     /// Whether the key of `issuer` made its signature. Says nothing about time, names and constraints.
     pub(crate) fn is_signed_by(&self, issuer: &Self) -> bool {
         let key = PublicKey::parse(&issuer.spki).ok();
-        let algorithm = algorithm(&self.algorithm);
-        key.zip(algorithm).is_some_and(|(key, algorithm)| key.verifies(algorithm, &self.to_be_signed, &self.signature))
+        key.zip(self.algorithm)
+            .is_some_and(|(key, algorithm)| key.verifies(algorithm, &self.to_be_signed, &self.signature))
     }
 }
 
@@ -74,7 +75,7 @@ pub(crate) struct CrlView {
     pub(crate) serials: Vec<Vec<u8>>,
     /// TBSCertList, as it was signed.
     pub(crate) to_be_signed: Vec<u8>,
-    algorithm: String,
+    algorithm: Option<SignatureAlgorithm>,
     signature: Vec<u8>,
 }
 
@@ -87,7 +88,7 @@ impl CrlView {
         Some(Self {
             serials: serials.collect(),
             to_be_signed: first_element(crl)?.to_vec(),
-            algorithm: read.signature_algorithm.oid.to_string(),
+            algorithm: algorithm(&read.signature_algorithm),
             signature: read.signature.as_bytes()?.to_vec(),
         })
     }
@@ -95,8 +96,8 @@ impl CrlView {
     /// Whether the key of `issuer` made its signature.
     pub(crate) fn is_signed_by(&self, issuer: &CertificateView) -> bool {
         let key = PublicKey::parse(&issuer.spki).ok();
-        let algorithm = algorithm(&self.algorithm);
-        key.zip(algorithm).is_some_and(|(key, algorithm)| key.verifies(algorithm, &self.to_be_signed, &self.signature))
+        key.zip(self.algorithm)
+            .is_some_and(|(key, algorithm)| key.verifies(algorithm, &self.to_be_signed, &self.signature))
     }
 }
 
@@ -109,7 +110,7 @@ pub(crate) fn spki_of_csr(csr: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn spki_of_signed_csr(csr: &[u8]) -> Option<Vec<u8>> {
     let request = CertReq::from_der(csr).ok()?;
     let spki = request.info.public_key.to_der().ok()?;
-    let algorithm = algorithm(&request.algorithm.oid.to_string())?;
+    let algorithm = algorithm(&request.algorithm)?;
     let signed = PublicKey::parse(&spki).ok()?.verifies(algorithm, first_element(csr)?, request.signature.as_bytes()?);
     signed.then_some(spki)
 }
@@ -164,14 +165,7 @@ fn address(octets: &[u8]) -> String {
     }
 }
 
-/// The algorithms that a CA key signs with (RFC 5758, RFC 4055, RFC 8410).
-fn algorithm(oid: &str) -> Option<SignatureAlgorithm> {
-    match oid {
-        "1.2.840.10045.4.3.2" => Some(SignatureAlgorithm::EcdsaSha256),
-        "1.2.840.10045.4.3.3" => Some(SignatureAlgorithm::EcdsaSha384),
-        "1.2.840.113549.1.1.11" => Some(SignatureAlgorithm::RsaPkcs1Sha256),
-        "1.2.840.113549.1.1.10" => Some(SignatureAlgorithm::RsaPssSha256),
-        "1.3.101.112" => Some(SignatureAlgorithm::Ed25519),
-        _ => None,
-    }
+/// An algorithm that a CA key signs with, in its one form.
+fn algorithm(identifier: &AlgorithmIdentifierOwned) -> Option<SignatureAlgorithm> {
+    SignatureAlgorithm::from_identifier(&identifier.to_der().ok()?)
 }

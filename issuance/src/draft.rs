@@ -70,6 +70,9 @@ const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.11354
 const MGF1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.8");
 const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const ML_DSA_44: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.17");
+const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
+const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
 
 /// Bytes of salt in an RSASSA-PSS signature: the length of the hash (RFC 4055, section 3.1).
 const PSS_SALT_BYTES: u8 = 32;
@@ -93,6 +96,9 @@ pub(crate) fn algorithm_identifier(algorithm: SignatureAlgorithm) -> der::Result
         SignatureAlgorithm::EcdsaSha384 => plain(ECDSA_WITH_SHA384),
         SignatureAlgorithm::RsaPkcs1Sha256 => with_null(SHA256_WITH_RSA),
         SignatureAlgorithm::Ed25519 => plain(ED25519),
+        SignatureAlgorithm::MlDsa44 => plain(ML_DSA_44),
+        SignatureAlgorithm::MlDsa65 => plain(ML_DSA_65),
+        SignatureAlgorithm::MlDsa87 => plain(ML_DSA_87),
         SignatureAlgorithm::RsaPssSha256 => {
             let mask_generation =
                 AlgorithmIdentifierOwned { oid: MGF1, parameters: Some(Any::encode_from(&with_null(SHA256))?) };

@@ -1,12 +1,6 @@
 //! What the encoder writes, policy's decoder reads back as approved, for every kind of key and certificate; and anything else it refuses.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends by panicking")]
 
-use aws_lc_rs::{
-    encoding::AsDer,
-    rand::SystemRandom,
-    rsa,
-    signature::{self, KeyPair},
-};
 use hallmark_issuance::draft;
 use hallmark_policy::{
     Approved, Bounds, Caller, Decision, EpochId, Issuer, NameInput, Policy, Request, RequestInput, SubjectInput,
@@ -28,29 +22,7 @@ fn policy() -> Policy {
 }
 
 fn public_key(kind: KeyKind) -> PublicKey {
-    let random = SystemRandom::new();
-    let spki = match kind {
-        KeyKind::EcdsaP256 => ec(&signature::ECDSA_P256_SHA256_ASN1_SIGNING, &random),
-        KeyKind::EcdsaP384 => ec(&signature::ECDSA_P384_SHA384_ASN1_SIGNING, &random),
-        KeyKind::Rsa2048 => rsa_key(rsa::KeySize::Rsa2048),
-        KeyKind::Rsa3072 => rsa_key(rsa::KeySize::Rsa3072),
-        KeyKind::Rsa4096 => rsa_key(rsa::KeySize::Rsa4096),
-        KeyKind::Ed25519 => {
-            let pair = signature::Ed25519KeyPair::generate().unwrap();
-            pair.public_key().as_der().unwrap().as_ref().to_vec()
-        }
-    };
-    PublicKey::parse(&spki).unwrap()
-}
-
-fn ec(algorithm: &'static signature::EcdsaSigningAlgorithm, random: &SystemRandom) -> Vec<u8> {
-    let document = signature::EcdsaKeyPair::generate_pkcs8(algorithm, random).unwrap();
-    let pair = signature::EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref()).unwrap();
-    pair.public_key().as_der().unwrap().as_ref().to_vec()
-}
-
-fn rsa_key(size: rsa::KeySize) -> Vec<u8> {
-    rsa::KeyPair::generate(size).unwrap().public_key().as_der().unwrap().as_ref().to_vec()
+    hallmark_backends::stand_in(kind).unwrap()
 }
 
 /// rcgen's certificates are valid from 1975 to 4096, so any date of a test will do.

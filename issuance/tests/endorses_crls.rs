@@ -4,11 +4,6 @@
 
 use std::sync::OnceLock;
 
-use aws_lc_rs::{
-    encoding::AsDer,
-    rsa,
-    signature::{self, KeyPair},
-};
 use hallmark_issuance::draft;
 use hallmark_policy::{
     Approved, Bounds, CrlIssuer, CrlRequest, Decision, EpochId, Issuer, Policy, Revocation, Warrant,
@@ -43,21 +38,7 @@ fn validity() -> Interval {
 }
 
 fn public_key(kind: KeyKind) -> PublicKey {
-    let ec = |algorithm| {
-        signature::EcdsaKeyPair::generate(algorithm).unwrap().public_key().as_der().unwrap().as_ref().to_vec()
-    };
-    let rsa = |size| rsa::KeyPair::generate(size).unwrap().public_key().as_der().unwrap().as_ref().to_vec();
-    let spki = match kind {
-        KeyKind::EcdsaP256 => ec(&signature::ECDSA_P256_SHA256_ASN1_SIGNING),
-        KeyKind::EcdsaP384 => ec(&signature::ECDSA_P384_SHA384_ASN1_SIGNING),
-        KeyKind::Rsa2048 => rsa(rsa::KeySize::Rsa2048),
-        KeyKind::Rsa3072 => rsa(rsa::KeySize::Rsa3072),
-        KeyKind::Rsa4096 => rsa(rsa::KeySize::Rsa4096),
-        KeyKind::Ed25519 => {
-            signature::Ed25519KeyPair::generate().unwrap().public_key().as_der().unwrap().as_ref().to_vec()
-        }
-    };
-    PublicKey::parse(&spki).unwrap()
+    hallmark_backends::stand_in(kind).unwrap()
 }
 
 fn fixed_key() -> PublicKey {

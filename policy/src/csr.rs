@@ -6,7 +6,7 @@ use rasn::prelude::*;
 use rasn_pkix::{AlgorithmIdentifier, Attribute, Extensions, Name, SubjectPublicKeyInfo};
 
 use crate::{
-    key::{KeyKind, PublicKey, arcs},
+    key::{Family, KeyKind, PublicKey, SignatureAlgorithm, arcs},
     name::NAMES_MAX,
     reason::{Reason, ReasonCode},
     request::NameInput,
@@ -137,7 +137,7 @@ impl Csr {
         let wrong = |sentence: &str| Err(Reason::new(ReasonCode::CsrSignatureWrong, "csr.signature", sentence));
         let Some(verifier) = verifier(self.key.kind(), &self.signature_algorithm) else {
             return wrong("the CSR is signed with an algorithm that is not taken for its key")
-                .map_err(|reason| reason.allowing("ECDSA or RSA with SHA-256, SHA-384 or SHA-512; Ed25519"));
+                .map_err(|reason| reason.allowing("ECDSA or RSA with SHA-256, SHA-384 or SHA-512; Ed25519; ML-DSA"));
         };
         match verifier.verify_sig(self.key.raw(), &self.to_be_signed, &self.signature) {
             Ok(()) => Ok(()),
@@ -304,7 +304,16 @@ fn verifier(
     use aws_lc_rs::signature as lc;
     const NULL: Option<&[u8]> = Some(&[5, 0]);
     let parameters = algorithm.parameters.as_ref().map(|any| any.as_bytes());
-    let rsa = matches!(kind, KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096);
+    let rsa = match kind.family() {
+        Family::Ecdsa => false,
+        Family::Rsa => true,
+        // These have one algorithm, and what is signed is the message and no digest of it.
+        Family::Ed25519 | Family::MlDsa => {
+            let only = SignatureAlgorithm::default_for(kind);
+            let named = rasn::der::encode(algorithm).is_ok_and(|der| der == only.identifier());
+            return named.then(|| only.verifier());
+        }
+    };
     match (arcs(&algorithm.algorithm), kind, parameters) {
         (&[1, 2, 840, 10045, 4, 3, 2], KeyKind::EcdsaP256, None) => Some(&lc::ECDSA_P256_SHA256_ASN1),
         (&[1, 2, 840, 10045, 4, 3, 3], KeyKind::EcdsaP256, None) => Some(&lc::ECDSA_P256_SHA384_ASN1),
@@ -315,7 +324,6 @@ fn verifier(
         (&[1, 2, 840, 113549, 1, 1, 11], _, NULL) if rsa => Some(&lc::RSA_PKCS1_2048_8192_SHA256),
         (&[1, 2, 840, 113549, 1, 1, 12], _, NULL) if rsa => Some(&lc::RSA_PKCS1_2048_8192_SHA384),
         (&[1, 2, 840, 113549, 1, 1, 13], _, NULL) if rsa => Some(&lc::RSA_PKCS1_2048_8192_SHA512),
-        (&[1, 3, 101, 112], KeyKind::Ed25519, None) => Some(&lc::ED25519),
         _ => None,
     }
 }

@@ -36,7 +36,8 @@ pub struct PolicyFile {
 /// `[keys]`: what holds for every key, of leaves and of CAs.
 ///
 /// Beside it these checks are always on: RSA exponents of 65537 and more, no small prime factor, no primes that Fermat's
-/// method finds, no fingerprint of ROCA; curve points on their curve; no Ed25519 point of small order.
+/// method finds, no fingerprint of ROCA; curve points on their curve; no Ed25519 point of small order; no ML-DSA
+/// key with a t1 of zero.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KeysTable {
@@ -97,6 +98,10 @@ pub struct AuthorityTable {
     pub retired_key: Option<RetiredKeyWord>,
     /// Only with `rotates = "manifest"`: names that manifests may give beyond those that everybody takes. Default: none.
     pub manifest_names: Option<ManifestNamesTable>,
+    /// Whether only one of root and epochs has a key that stands against quantum computers (`ml-dsa-..`). Such a chain is forged by whoever
+    /// forges the other's signature, so that it is refused unless this is `true`. Default: `false`.
+    #[serde(default)]
+    pub mixed_chain: bool,
 }
 
 /// `manifest-names = { .. }` of an authority.

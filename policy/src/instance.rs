@@ -369,12 +369,11 @@ fn presented_certificate(
 
 /// With the algorithms that every tool has for the kind of key.
 fn verifies(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-    use crate::key::{KeyKind, SignatureAlgorithm};
-    match key.kind() {
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => key.verifies_ecdsa_sha256(message, signature),
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
-            key.verifies(SignatureAlgorithm::RsaPkcs1Sha256, message, signature)
+    use crate::key::{Family, SignatureAlgorithm};
+    match key.kind().family() {
+        Family::Ecdsa => key.verifies_ecdsa_sha256(message, signature),
+        Family::Rsa | Family::Ed25519 | Family::MlDsa => {
+            key.verifies(SignatureAlgorithm::default_for(key.kind()), message, signature)
         }
-        KeyKind::Ed25519 => key.verifies(SignatureAlgorithm::Ed25519, message, signature),
     }
 }

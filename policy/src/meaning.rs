@@ -73,6 +73,11 @@ fn tell_authority(authority: &Authority, findings: &mut Findings) {
     findings.heading(&format!("Authority `{}`", authority.name));
     findings.say(format!("Its root {}", ca(&authority.root)));
     findings.say(format!("The intermediate and the mesh CA of each epoch: {}", ca(&authority.epoch)));
+    let [root, epoch] = [&authority.root, &authority.epoch].map(|ca| ca.key.family().is_post_quantum());
+    if root != epoch {
+        let weaker = if root { "of the epochs" } else { "of the root" };
+        findings.say(format!("The chain is mixed: against quantum computers, the signatures {weaker} do not stand."));
+    }
     match authority.rotates() {
         RotatesWord::Age => findings.say("An epoch follows another by age."),
         RotatesWord::Manifest => tell_manifests(authority, findings),

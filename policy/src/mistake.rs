@@ -116,7 +116,7 @@ key = "ecdsa-p256"
                 "line 11: [profile.p] there is no authority `b`",
                 "line 12: [profile.p] `lifetime.maximum` is 90d; it lies between 1m and 30d",
                 "line 15: [profile.p] there is no key kind `ecdsa-p512`; there are ecdsa-p256, ecdsa-p384, rsa-2048, \
-                 rsa-3072, rsa-4096, ed25519",
+                 rsa-3072, rsa-4096, ed25519, ml-dsa-44, ml-dsa-65, ml-dsa-87",
                 "line 17: [profile.p] `usages` is empty: a certificate without extended key usage is good for \
                  everything",
                 "line 18: [profile.p] nothing says what `{x}` is; name it in `parts`",

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Largest certificate that is read, in bytes.
-pub const CERTIFICATE_BYTES_MAX: usize = TBS_BYTES_MAX + 1_024;
+pub const CERTIFICATE_BYTES_MAX: usize = TBS_BYTES_MAX + 8_192;
 
 const SUBJECT_KEY_IDENTIFIER: &[u32] = &[2, 5, 29, 14];
 const KEY_USAGE: &[u32] = &[2, 5, 29, 15];
@@ -140,7 +140,7 @@ fn taken_apart(der: &[u8], algorithm: SignatureAlgorithm) -> Result<(Brought, Tb
         |what: &str| Reason::new(ReasonCode::CertificateUnfit, "certificate", format!("{what} does not read"));
     let certificate: Certificate = read(der, CERTIFICATE_BYTES_MAX).map_err(malformed)?;
     let to_be_signed = rasn::der::encode(&certificate.tbs_certificate).map_err(|_| malformed("it"))?;
-    let wanted = readback::algorithm_identifier(algorithm);
+    let wanted = algorithm.identifier();
     if !is_encoded(&certificate.signature_algorithm, Ok(wanted)) {
         let sentence = format!("it is not signed with {algorithm}, as the policy describes the root");
         return Err(Reason::new(ReasonCode::CertificateUnfit, "certificate", sentence));

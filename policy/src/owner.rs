@@ -5,7 +5,7 @@
 
 use crate::{
     file::{OwnerSignatureWord, RotatesWord},
-    key::{KeyKind, PublicKey, SPKI_BYTES_MAX, SpkiDigest},
+    key::{Family, PublicKey, SPKI_BYTES_MAX, SpkiDigest},
     profile::{Authority, Policy},
     reason::{Reason, ReasonCode},
 };
@@ -116,13 +116,11 @@ fn owner_key(spki: &[u8]) -> Result<PublicKey, Reason> {
     }
     let key =
         PublicKey::parse(spki).map_err(|error| Reason::new(ReasonCode::KeyMalformed, FIELD, error.to_string()))?;
-    match key.kind() {
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => Ok(key),
-        other @ (KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 | KeyKind::Ed25519) => {
-            let reason = Reason::new(ReasonCode::KeyNotAllowed, FIELD, format!("an owner does not sign with {other}"));
-            Err(reason.allowing("ecdsa-p256, ecdsa-p384"))
-        }
+    if key.kind().family() == Family::Ecdsa {
+        return Ok(key);
     }
+    let sentence = format!("an owner does not sign with {}", key.kind());
+    Err(Reason::new(ReasonCode::KeyNotAllowed, FIELD, sentence).allowing("ecdsa-p256, ecdsa-p384"))
 }
 
 fn signature_wrong(authority: &Authority) -> Reason {

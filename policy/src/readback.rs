@@ -12,7 +12,6 @@ use crate::{
     constraint::{NameConstraints, Subtree},
     content::{EPOCH_BINDING_ARCS, EPOCH_BINDING_VERSION, EpochBinding, Extension},
     crl::{CrlContent, IssuingDistributionPoint, OnlyContains, RevocationReason},
-    key::SignatureAlgorithm,
     name::{DistinguishedName, GeneralName, NameAttribute},
     oid::Oid,
     time::{Interval, UnixTime},
@@ -79,23 +78,6 @@ pub(crate) fn name(name: &DistinguishedName) -> Result<Vec<u8>, Unencodable> {
         rdns.push(RelativeDistinguishedName::from(SetOf::from_vec(vec![attribute])));
     }
     der(&Name::RdnSequence(rdns))
-}
-
-/// The DER of an AlgorithmIdentifier, parameters as its specification wants them.
-pub(crate) fn algorithm_identifier(algorithm: SignatureAlgorithm) -> &'static [u8] {
-    match algorithm {
-        SignatureAlgorithm::EcdsaSha256 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02",
-        SignatureAlgorithm::EcdsaSha384 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03",
-        SignatureAlgorithm::RsaPkcs1Sha256 => b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00",
-        SignatureAlgorithm::RsaPssSha256 => {
-            b"\x30\x41\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\
-              \xa0\x0f\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\
-              \xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\
-              \x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\
-              \xa2\x03\x02\x01\x20"
-        }
-        SignatureAlgorithm::Ed25519 => b"\x30\x05\x06\x03\x2b\x65\x70",
-    }
 }
 
 /// Whether a value has this encoding.

@@ -160,6 +160,7 @@ impl Reader {
             self.mistake(&format!("authority.{name}.epoch"), "it lives longer than the root");
         }
         let place = format!("authority.{name}");
+        self.mixed_chain(&place, table.mixed_chain, [root.key, epoch.key]);
         let crl_urls = self.urls(&place, "crl-urls", &table.crl_urls, CrlUrl::parse);
         if let (Some(_), Some(url)) = (&table.crl, crl_urls.iter().find(|url| !url.names_generation())) {
             let sentence = format!("`crl-urls`: `{url}` has no `{GENERATION}`, and every epoch signs a CRL of its own");
@@ -176,6 +177,22 @@ impl Reader {
             ca_issuer_urls: self.urls(&place, "ca-issuer-urls", &table.ca_issuer_urls, HttpUrl::parse),
             policies: self.oids(&place, "policies", &table.policies),
             rotation: self.rotation(&place, table),
+        }
+    }
+
+    /// A chain is as strong as the weaker of its signatures.
+    fn mixed_chain(&mut self, place: &str, permitted: bool, [root, epoch]: [KeyKind; 2]) {
+        let is_mixed = root.family().is_post_quantum() != epoch.family().is_post_quantum();
+        if is_mixed && !permitted {
+            let sentence = format!(
+                "the root's key is {root} and the epochs' is {epoch}: whoever forges the signatures of one forges the chain; hint: have both of \
+                 one sort, or write `mixed-chain = true` if that is meant"
+            );
+            self.mistake(place, sentence);
+        }
+        if permitted && !is_mixed {
+            let sentence = format!("`mixed-chain = true`, and {root} and {epoch} are of one sort; hint: leave it out");
+            self.mistake(place, sentence);
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use num_bigint::BigUint;
 
-use crate::key::{self, KeyKind, PublicKey};
+use crate::key::{self, Family, PublicKey};
 
 /// Primes below this bound may not divide a modulus. NIST SP 800-89, section 5.3.3, asks for 752; the cost sets the end.
 const SMALL_PRIMES_BELOW: usize = 1 << 13;
@@ -38,6 +38,8 @@ pub enum Weakness {
     Roca,
     /// The point generates a small group only.
     SmallOrder,
+    /// The vector t1 of an ML-DSA key is zero: everybody signs with it.
+    ZeroKey,
 }
 
 impl std::fmt::Display for Weakness {
@@ -47,6 +49,7 @@ impl std::fmt::Display for Weakness {
             Self::ClosePrimes => f.write_str("the primes of the RSA modulus are so close that it can be factored"),
             Self::Roca => f.write_str("the RSA modulus has the fingerprint of ROCA (CVE-2017-15361)"),
             Self::SmallOrder => f.write_str("the Ed25519 point is of small order"),
+            Self::ZeroKey => f.write_str("the ML-DSA key has a t1 of zero, so that everybody signs with it"),
         }
     }
 }
@@ -54,15 +57,24 @@ impl std::fmt::Display for Weakness {
 /// The first weakness that is found in a key.
 #[must_use]
 pub fn weakness(key: &PublicKey) -> Option<Weakness> {
-    match key.kind() {
+    match key.kind().family() {
         // P-256 and P-384 have prime order, and `PublicKey::parse` takes points on the curve only.
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => None,
-        KeyKind::Ed25519 => small_order(key.raw()).then_some(Weakness::SmallOrder),
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
+        Family::Ecdsa => None,
+        Family::Ed25519 => small_order(key.raw()).then_some(Weakness::SmallOrder),
+        Family::MlDsa => zero_t1(key.raw()).then_some(Weakness::ZeroKey),
+        Family::Rsa => {
             let modulus = key::modulus_of(key.raw())?;
             weak_modulus(&modulus)
         }
     }
+}
+
+/// Bytes of the seed rho that an ML-DSA key begins with (FIPS 204, algorithm 22).
+const RHO_BYTES: usize = 32;
+
+/// Whether an ML-DSA key has nothing but its seed: with t1 = 0 no secret takes part, and whoever chooses a short z has signed.
+fn zero_t1(key: &[u8]) -> bool {
+    key.iter().skip(RHO_BYTES).all(|byte| *byte == 0)
 }
 
 fn weak_modulus(modulus: &BigUint) -> Option<Weakness> {
@@ -418,6 +430,7 @@ mod tests {
             (Weakness::ClosePrimes, "the primes of the RSA modulus are so close that it can be factored"),
             (Weakness::Roca, "the RSA modulus has the fingerprint of ROCA (CVE-2017-15361)"),
             (Weakness::SmallOrder, "the Ed25519 point is of small order"),
+            (Weakness::ZeroKey, "the ML-DSA key has a t1 of zero, so that everybody signs with it"),
         ];
         for (weakness, sentence) in said {
             assert_eq!(weakness.to_string(), sentence);

@@ -73,6 +73,18 @@ impl Laboratory {
         laboratory
     }
 
+    /// The same with keys in files, which [`start_with`](Self::start_with) is told of: `--allow-software-keys`.
+    ///
+    /// # Panics
+    /// If it cannot be laid out.
+    #[must_use]
+    pub fn with_software_keys(policy: &str) -> Self {
+        let laboratory = Self { directory: TempDir::new().expect("a directory"), softhsm: None };
+        laboratory.lay_out(&["--software"], |_| policy.to_owned());
+        succeed(laboratory.init().arg("--allow-software-keys"));
+        laboratory
+    }
+
     /// Lays one out over a token of the tests, behind this device. No authority is made.
     ///
     /// # Panics

@@ -70,7 +70,9 @@ fn a_token_says_what_it_is_and_can_to_whoever_asks_without_a_log_in() {
     let ask = || survey(&MODULE.into(), token.label(), Some(token.serial())).unwrap();
     let before = ask();
     assert_eq!((before.description.token_serial.as_str(), before.description.kind), (token.serial(), "pkcs11"));
-    assert_eq!(before.kinds, KeyKind::ALL);
+    // SoftHSM 2.6 is older than ML-DSA.
+    let classical = KeyKind::ALL.into_iter().filter(|kind| !kind.family().is_post_quantum());
+    assert_eq!(before.kinds, classical.collect::<Vec<_>>());
     let PinState { is_set, count_low, final_try, locked, to_be_changed } = before.pin;
     assert_eq!((is_set, count_low, final_try, locked, to_be_changed), (true, false, false, false, false));
     assert!(before.labels.is_empty() && !before.write_protected && before.clock.is_none(), "{before:?}");

@@ -66,7 +66,7 @@ fn tried(device: Device) -> Vec<String> {
 }
 
 fn makes_ca_keys(cells: &[String]) -> bool {
-    cells[1..7].iter().any(|cell| cell == "ok")
+    cells[1..8].iter().any(|cell| cell == "ok")
 }
 
 /// Whether the device does all that holds over every backend; otherwise what it does not.

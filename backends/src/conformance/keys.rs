@@ -309,8 +309,8 @@ fn make_pair(token: &Token, id: &[u8], label: &[u8], different: Attribute) {
     };
     let mut private = template(crate::pkcs11::template::private_key(kind, id, &text, KeyPurpose::Epoch));
     private.push(different.clone());
-    let curve = crate::pkcs11::template::SECP256R1;
-    let public = crate::pkcs11::template::public_key(kind, curve, id, &text, KeyPurpose::Epoch);
+    let way = crate::pkcs11::template::ways(kind).remove(0);
+    let public = crate::pkcs11::template::public_key(&way, id, &text, KeyPurpose::Epoch);
     let generation = crate::pkcs11::template::generation(kind);
     token.session().generate_key_pair(&generation, &public, &private).unwrap();
 }

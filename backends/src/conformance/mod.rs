@@ -31,8 +31,8 @@ use tempfile::TempDir;
 
 use crate::{
     AwsKmsConfig, AwsKmsPlace, BackendConfig, BackendError, CommandLogUse, KeyLabel, KeyPurpose, KeyRequest, Keyring,
-    ModuleConfig, NewKey, SignError, Signature, SoftwareKeys, Survey, TokenConfig, YubiHsmConfig, patience::Patience,
-    signature::Message, survey, yubihsm::manual::Manual,
+    ModuleConfig, NewKey, SignError, Signature, SoftwareKeys, Survey, TokenConfig, YubiHsmConfig, aws_kms_kinds,
+    patience::Patience, signature::Message, survey, yubihsm::manual::Manual, yubihsm_kinds,
 };
 
 /// Longer than any signature takes, so that a deadline that is not meant to pass does not.
@@ -130,7 +130,9 @@ impl Place {
         match self {
             // `Limit::P384` and `Limit::Rsa` of the mock.
             Self::YubiHsm(_) => vec![KeyKind::EcdsaP256, KeyKind::Ed25519],
-            Self::Token(_) | Self::Directory(_) | Self::Manual(_) | Self::AwsKms(..) => {
+            Self::Manual(_) => yubihsm_kinds().collect(),
+            Self::AwsKms(..) => aws_kms_kinds().collect(),
+            Self::Token(_) | Self::Directory(_) => {
                 self.survey().map_or_else(|| KeyKind::ALL.to_vec(), |survey| survey.kinds)
             }
         }

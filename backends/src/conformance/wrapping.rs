@@ -6,7 +6,7 @@ use cryptoki::{
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
-use hallmark_policy::key::{KeyKind, SpkiDigest};
+use hallmark_policy::key::{Family, KeyKind, SpkiDigest};
 use hallmark_test_token::{MODULE, PIN, SO_PIN, Token};
 
 use crate::{
@@ -69,8 +69,9 @@ fn brought(byte: u8) -> WrapKey {
 #[test]
 fn a_key_of_each_kind_is_restored_in_another_token_and_is_no_longer_extractable_there() {
     let (first, second) = (Held::new("first"), Held::new("second"));
-    // SoftHSM 2.6 wraps no key on an Edwards curve.
-    for kind in KeyKind::ALL.into_iter().filter(|kind| *kind != KeyKind::Ed25519) {
+    // SoftHSM 2.6 wraps no key on an Edwards curve, and makes none of ML-DSA.
+    let wraps = |kind: &KeyKind| matches!(kind.family(), Family::Ecdsa | Family::Rsa);
+    for kind in KeyKind::ALL.into_iter().filter(wraps) {
         let request = KeyRequest { label: label(kind.name()), kind, purpose: KeyPurpose::Wrappable(Wrappers::Any) };
         let key = first.keyring.generate(&request).unwrap();
         let digest = key.public.digest();

@@ -305,13 +305,13 @@ fn generate_pair(
     Ok(NewKey { reference, public })
 }
 
-/// Generates a pair, naming the curve in each of the ways that devices take.
+/// Generates a pair, saying of which kind in each of the ways that devices take.
 fn make(session: &Session, id: &[u8], request: &KeyRequest) -> Result<(), BackendError> {
     let (kind, label, purpose) = (request.kind, request.label.as_str(), request.purpose);
     let private = template::private_key(kind, id, label, purpose);
     let mut last = Error::NotSupported;
-    for curve in template::curves(kind) {
-        let public = template::public_key(kind, curve, id, label, purpose);
+    for way in template::ways(kind) {
+        let public = template::public_key(&way, id, label, purpose);
         match session.generate_key_pair(&template::generation(kind), &public, &private) {
             Ok(_) => return Ok(()),
             Err(error) if is_about_the_curve(&error) => last = error,

@@ -2,10 +2,10 @@
 
 use cryptoki::{
     mechanism::MechanismType,
-    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
+    object::{Attribute, AttributeType, ObjectClass, ObjectHandle},
     session::Session,
 };
-use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
+use hallmark_policy::key::{Family, KeyKind, PublicKey, SpkiDigest};
 
 use super::{access::is_user, failure::failed, template};
 use crate::{
@@ -296,55 +296,53 @@ fn public_key(session: &Session, object: ObjectHandle, key: &KeyReference) -> Re
         Some(Attribute::KeyType(key_type)) => key_type,
         other => return Err(wrong(key, "CKA_KEY_TYPE", &shown(other.as_ref()), "a key type")),
     };
-    if key_type == KeyType::RSA {
+    let kinds: Vec<_> = KeyKind::ALL.into_iter().filter(|kind| template::key_type(*kind) == key_type).collect();
+    let Some(first) = kinds.first() else {
+        return Err(wrong(key, "CKA_KEY_TYPE", &key_type.to_string(), "the type of a key that this signer knows"));
+    };
+    if first.family() == Family::Rsa {
         let modulus = present(bytes(session, object, AttributeType::Modulus)?, "CKA_MODULUS")?;
         let exponent = present(bytes(session, object, AttributeType::PublicExponent)?, "CKA_PUBLIC_EXPONENT")?;
         return encoding::rsa(&modulus, &exponent).map_err(unusable);
     }
-    let curve = present(bytes(session, object, AttributeType::EcParams)?, "CKA_EC_PARAMS")?;
-    let kind = KeyKind::ALL
-        .into_iter()
-        .filter(|kind| template::told_by_the_device(*kind).contains(&("CKA_KEY_TYPE", Attribute::KeyType(key_type))))
-        .find(|kind| template::curves(*kind).contains(&curve.as_slice()));
-    let (bytes_wanted, encode): (_, fn(&[u8]) -> _) = match kind {
-        Some(KeyKind::EcdsaP256) => (encoding::P256_POINT_BYTES, encoding::p256),
-        Some(KeyKind::EcdsaP384) => (encoding::P384_POINT_BYTES, encoding::p384),
-        Some(KeyKind::Ed25519) => (encoding::ED25519_POINT_BYTES, encoding::ed25519),
-        Some(KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096) | None => {
-            let found = format!("{key_type} with {}", hallmark_policy::hex(&curve));
-            return Err(wrong(key, "CKA_EC_PARAMS", &found, "secp256r1, secp384r1 or edwards25519"));
-        }
+    let (name, attribute) = template::mark(*first);
+    let mark = read(session, object, attribute)?.ok_or_else(|| wrong(key, name, "absent", "a value"))?;
+    let says = |kind: &KeyKind| template::ways(*kind).iter().any(|way| way.contains(&mark));
+    let Some(kind) = kinds.iter().copied().find(says) else {
+        let wanted = kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ");
+        return Err(wrong(key, name, &format!("{key_type} with {}", digits(&mark)), &format!("that of {wanted}")));
     };
-    let point = present(bytes(session, object, AttributeType::EcPoint)?, "CKA_EC_POINT")?;
-    let found = format!("{} bytes", point.len());
-    let point = encoding::point(&point, bytes_wanted)
-        .ok_or_else(|| wrong(key, "CKA_EC_POINT", &found, "an uncompressed point of its curve"))?;
-    encode(point).map_err(unusable)
+    match kind.family() {
+        Family::MlDsa => {
+            let value = present(bytes(session, object, AttributeType::Value)?, "CKA_VALUE")?;
+            PublicKey::of_raw(kind, &value).map_err(unusable)
+        }
+        Family::Ecdsa | Family::Ed25519 | Family::Rsa => {
+            let point = present(bytes(session, object, AttributeType::EcPoint)?, "CKA_EC_POINT")?;
+            let found = format!("{} bytes", point.len());
+            let point = kind.raw_bytes().and_then(|bytes| encoding::point(&point, bytes));
+            let point =
+                point.ok_or_else(|| wrong(key, "CKA_EC_POINT", &found, "an uncompressed point of its curve"))?;
+            PublicKey::of_raw(kind, point).map_err(unusable)
+        }
+    }
 }
 
 /// Compares what the private key tells of itself with the public key: its curve, by either name, or its modulus. The rest
 /// is proven by every signature.
 fn same_key(session: &Session, found: &Found, key: &KeyReference) -> Result<(), BackendError> {
-    let kind = found.public.kind();
-    let (name, attribute) = match kind {
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519 => ("CKA_EC_PARAMS", AttributeType::EcParams),
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => ("CKA_MODULUS", AttributeType::Modulus),
-    };
-    let private = bytes(session, found.private_object, attribute)?;
-    let fits = match (kind, &private) {
-        (_, None) => false,
-        (KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519, Some(curve)) => {
-            template::curves(kind).contains(&curve.as_slice())
-        }
-        (KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096, Some(_)) => {
-            private == bytes(session, found.public_object, attribute)?
-        }
-    };
-    if !fits {
-        let found = private.map_or_else(|| "absent".to_owned(), |value| hallmark_policy::hex(&value));
-        return Err(wrong(key, name, &found, "the same as in the public key object"));
+    let (name, attribute) = template::mark(found.public.kind());
+    let mark = read(session, found.private_object, attribute)?;
+    if mark.as_ref().is_some_and(|mark| template::fits(mark, &found.public)) {
+        return Ok(());
     }
-    Ok(())
+    let found = mark.as_ref().map_or_else(|| "absent".to_owned(), digits);
+    Err(wrong(key, name, &found, "the same as in the public key object"))
+}
+
+/// A value in hexadecimal digits, where it is bytes.
+fn digits(value: &Attribute) -> String {
+    in_bytes(value).map_or_else(|| shown(Some(value)), hallmark_policy::hex)
 }
 
 /// One attribute, alone: of several, absent ones would be dropped silently.
@@ -361,17 +359,22 @@ pub(crate) fn bytes(
     object: ObjectHandle,
     attribute: AttributeType,
 ) -> Result<Option<Vec<u8>>, BackendError> {
-    Ok(match read(session, object, attribute)? {
-        Some(
-            Attribute::Id(bytes)
-            | Attribute::Label(bytes)
-            | Attribute::Modulus(bytes)
-            | Attribute::PublicExponent(bytes)
-            | Attribute::EcParams(bytes)
-            | Attribute::EcPoint(bytes),
-        ) => Some(bytes),
-        Some(_) | None => None,
-    })
+    Ok(read(session, object, attribute)?.as_ref().and_then(in_bytes).map(<[u8]>::to_vec))
+}
+
+fn in_bytes(value: &Attribute) -> Option<&[u8]> {
+    if let Attribute::Id(bytes)
+    | Attribute::Label(bytes)
+    | Attribute::Modulus(bytes)
+    | Attribute::PublicExponent(bytes)
+    | Attribute::EcParams(bytes)
+    | Attribute::EcPoint(bytes)
+    | Attribute::Value(bytes) = value
+    {
+        Some(bytes)
+    } else {
+        None
+    }
 }
 
 pub(crate) fn same(value: &Attribute, wanted: &Attribute) -> bool {

@@ -24,8 +24,8 @@ use cryptoki_sys::{
 
 use crate::error::BackendError;
 
-/// Longest signature, in bytes: RSA with 4096 bits.
-const SIGNATURE_BYTES_MAX: usize = 512;
+/// Longest signature, in bytes: ML-DSA-87 has 4,627 (FIPS 204, table 2).
+const SIGNATURE_BYTES_MAX: usize = 4_627;
 
 /// Digits of a token's time: YYYYMMDDhhmmss (PKCS #11 v2.40, section 3.2, CK_TOKEN_INFO).
 const CLOCK_DIGITS: usize = 14;

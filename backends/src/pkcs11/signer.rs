@@ -176,7 +176,12 @@ impl Signer for SessionSigner {
 fn encoded(algorithm: SignatureAlgorithm, bytes: Vec<u8>) -> Vec<u8> {
     match algorithm {
         SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 => encoding::ecdsa_signature(&bytes),
-        SignatureAlgorithm::RsaPkcs1Sha256 | SignatureAlgorithm::RsaPssSha256 | SignatureAlgorithm::Ed25519 => bytes,
+        SignatureAlgorithm::RsaPkcs1Sha256
+        | SignatureAlgorithm::RsaPssSha256
+        | SignatureAlgorithm::Ed25519
+        | SignatureAlgorithm::MlDsa44
+        | SignatureAlgorithm::MlDsa65
+        | SignatureAlgorithm::MlDsa87 => bytes,
     }
 }
 
@@ -185,6 +190,11 @@ fn hash_for(algorithm: SignatureAlgorithm) -> Option<&'static digest::Algorithm>
     match algorithm {
         SignatureAlgorithm::EcdsaSha256 => Some(&digest::SHA256),
         SignatureAlgorithm::EcdsaSha384 => Some(&digest::SHA384),
-        SignatureAlgorithm::RsaPkcs1Sha256 | SignatureAlgorithm::RsaPssSha256 | SignatureAlgorithm::Ed25519 => None,
+        SignatureAlgorithm::RsaPkcs1Sha256
+        | SignatureAlgorithm::RsaPssSha256
+        | SignatureAlgorithm::Ed25519
+        | SignatureAlgorithm::MlDsa44
+        | SignatureAlgorithm::MlDsa65
+        | SignatureAlgorithm::MlDsa87 => None,
     }
 }

@@ -112,16 +112,16 @@ fn pin(token: &TokenInfo) -> PinState {
 fn kinds(access: &Access, slot: Slot) -> Result<Vec<KeyKind>, BackendError> {
     let context = &access.module.context;
     let known = context.get_mechanism_list(slot).map_err(failed)?;
-    let takes = |mechanism: MechanismType, bits: usize| {
+    let takes = |mechanism: MechanismType, bits: Option<usize>| {
         known.contains(&mechanism)
             && context.get_mechanism_info(slot, mechanism).is_ok_and(|info| {
-                // Modules count the bits of Edwards curves as they please.
-                bits == 0 || (info.min_key_size()..=info.max_key_size()).contains(&bits)
+                // Modules count what has no bits as they please.
+                bits.is_none_or(|bits| (info.min_key_size()..=info.max_key_size()).contains(&bits))
             })
     };
     let fits = |kind: &KeyKind| {
         let (makes, signs) = (template::generation(*kind), template::signing(SignatureAlgorithm::default_for(*kind)));
-        [makes.mechanism_type(), signs.mechanism_type()].into_iter().all(|mechanism| takes(mechanism, bits(*kind)))
+        [makes.mechanism_type(), signs.mechanism_type()].into_iter().all(|mechanism| takes(mechanism, kind.bits()))
     };
     Ok(KeyKind::ALL.into_iter().filter(fits).collect())
 }
@@ -137,17 +137,6 @@ fn wrapping(access: &Access, slot: Slot) -> Result<WrapAbility, BackendError> {
         // It has it for something else.
         Err(Error::Pkcs11(RvError::MechanismInvalid, _)) => Ok(WrapAbility::default()),
         Err(error) => Err(failed(error)),
-    }
-}
-
-fn bits(kind: KeyKind) -> usize {
-    match kind {
-        KeyKind::EcdsaP256 => 256,
-        KeyKind::EcdsaP384 => 384,
-        KeyKind::Rsa2048 => 2_048,
-        KeyKind::Rsa3072 => 3_072,
-        KeyKind::Rsa4096 => 4_096,
-        KeyKind::Ed25519 => 0,
     }
 }
 

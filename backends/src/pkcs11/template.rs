@@ -3,29 +3,30 @@
 use cryptoki::{
     mechanism::{
         Mechanism, MechanismType,
+        dsa::{HedgeType, SignAdditionalContext},
         eddsa::{EddsaParams, EddsaSignatureScheme},
         rsa::{PkcsMgfType, PkcsPssParams},
     },
-    object::{Attribute, KeyType, ObjectClass},
+    object::{Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass},
     types::Ulong,
 };
-use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm};
+use hallmark_policy::key::{Family, KeyKind, PublicKey, SignatureAlgorithm};
 
 use crate::{
     backend::{KeyPurpose, Wrappers},
-    encoding::{self, Parts},
+    encoding,
     error::BackendError,
     reference::{KeyReference, KeyReferenceError},
 };
 
 /// OBJECT IDENTIFIER secp256r1, DER.
-pub(crate) const SECP256R1: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+const SECP256R1: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 /// OBJECT IDENTIFIER secp384r1, DER.
-pub(crate) const SECP384R1: &[u8] = &[6, 5, 0x2b, 0x81, 4, 0, 0x22];
+const SECP384R1: &[u8] = &[6, 5, 0x2b, 0x81, 4, 0, 0x22];
 /// OBJECT IDENTIFIER id-Ed25519, DER: one of the two names of the curve (PKCS #11 v3.0, section 2.3.10).
-pub(crate) const ED25519_BY_OID: &[u8] = &[6, 3, 0x2b, 0x65, 0x70];
+const ED25519_BY_OID: &[u8] = &[6, 3, 0x2b, 0x65, 0x70];
 /// PrintableString `edwards25519`, DER: the other one.
-pub(crate) const ED25519_BY_NAME: &[u8] = b"\x13\x0cedwards25519";
+const ED25519_BY_NAME: &[u8] = b"\x13\x0cedwards25519";
 
 /// F4, big-endian.
 const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
@@ -51,7 +52,7 @@ pub(crate) fn asked_for(kind: KeyKind) -> Vec<Wanted> {
         ("CKA_DERIVE", Attribute::Derive(false)),
         ("CKA_MODIFIABLE", Attribute::Modifiable(false)),
         ("CKA_COPYABLE", Attribute::Copyable(false)),
-        (ALLOWED_MECHANISMS, Attribute::AllowedMechanisms(mechanisms(kind))),
+        (ALLOWED_MECHANISMS, Attribute::AllowedMechanisms(words(kind).mechanisms)),
     ]
 }
 
@@ -103,8 +104,8 @@ pub(crate) fn private_key(kind: KeyKind, id: &[u8], label: &str, purpose: KeyPur
     template
 }
 
-/// The public key, which is an object of its own. `curve` is CKA_EC_PARAMS and unused for RSA.
-pub(crate) fn public_key(kind: KeyKind, curve: &[u8], id: &[u8], label: &str, purpose: KeyPurpose) -> Vec<Attribute> {
+/// The public key, which is an object of its own. `way` says of which kind it is, see [`ways`].
+pub(crate) fn public_key(way: &[Attribute], id: &[u8], label: &str, purpose: KeyPurpose) -> Vec<Attribute> {
     let mut template = vec![
         Attribute::Token(true),
         Attribute::Private(false),
@@ -115,14 +116,7 @@ pub(crate) fn public_key(kind: KeyKind, curve: &[u8], id: &[u8], label: &str, pu
         Attribute::Derive(false),
         Attribute::Modifiable(false),
     ];
-    match kind {
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519 => {
-            template.push(Attribute::EcParams(curve.to_vec()));
-        }
-        KeyKind::Rsa2048 => template.extend(rsa(2048)),
-        KeyKind::Rsa3072 => template.extend(rsa(3072)),
-        KeyKind::Rsa4096 => template.extend(rsa(4096)),
-    }
+    template.extend_from_slice(way);
     template.extend(named(id, label, purpose));
     template
 }
@@ -143,12 +137,18 @@ pub(crate) fn stored_public_key(key: &KeyReference, public: &PublicKey) -> Resul
         Attribute::Derive(false),
         Attribute::Modifiable(false),
     ];
-    match encoding::parts(public).ok_or(BackendError::Library { operation: "read a public key" })? {
-        Parts::Point(point) => {
-            let curve = curves(kind).first().copied().unwrap_or_default();
-            template.extend([Attribute::EcParams(curve.to_vec()), Attribute::EcPoint(point)]);
+    match kind.family() {
+        Family::Ecdsa | Family::Ed25519 => {
+            template.extend(ways(kind).into_iter().next().unwrap_or_default());
+            template.push(Attribute::EcPoint(encoding::wrapped_point(public.raw())));
         }
-        Parts::Rsa { modulus, exponent } => {
+        Family::MlDsa => {
+            template.extend(ways(kind).into_iter().next().unwrap_or_default());
+            template.push(Attribute::Value(public.raw().to_vec()));
+        }
+        Family::Rsa => {
+            let unreadable = BackendError::Library { operation: "read a public key" };
+            let (modulus, exponent) = public.rsa_numbers().ok_or(unreadable)?;
             template.extend([Attribute::Modulus(modulus), Attribute::PublicExponent(exponent)]);
         }
     }
@@ -156,22 +156,88 @@ pub(crate) fn stored_public_key(key: &KeyReference, public: &PublicKey) -> Resul
     Ok(template)
 }
 
-/// The ways to name the curve in CKA_EC_PARAMS, to be tried in this order. RSA has one empty way.
-pub(crate) fn curves(kind: KeyKind) -> &'static [&'static [u8]] {
+/// How PKCS #11 speaks of a kind of key.
+struct Words {
+    key_type: KeyType,
+    generation: Mechanism<'static>,
+    /// What its private keys sign with, and nothing else.
+    mechanisms: Vec<MechanismType>,
+    /// See [`ways`].
+    ways: Vec<Vec<Attribute>>,
+    /// The attribute of a private key that says which public key, or at least which kind of one, it belongs to.
+    mark: (&'static str, AttributeType),
+}
+
+/// The one place where PKCS #11 learns of a kind; for its signatures, [`signing`].
+fn words(kind: KeyKind) -> Words {
+    let on_curve = |names: &[&[u8]]| names.iter().map(|name| vec![Attribute::EcParams(name.to_vec())]).collect();
+    let ecdsa = |curve: &[u8]| Words {
+        key_type: KeyType::EC,
+        generation: Mechanism::EccKeyPairGen,
+        mechanisms: vec![MechanismType::ECDSA],
+        ways: on_curve(&[curve]),
+        mark: EC_PARAMS,
+    };
+    let rsa = |bits: u16| Words {
+        key_type: KeyType::RSA,
+        generation: Mechanism::RsaPkcsKeyPairGen,
+        mechanisms: vec![MechanismType::SHA256_RSA_PKCS, MechanismType::SHA256_RSA_PKCS_PSS],
+        ways: vec![vec![
+            Attribute::ModulusBits(Ulong::new(bits.into())),
+            Attribute::PublicExponent(RSA_EXPONENT.to_vec()),
+        ]],
+        mark: ("CKA_MODULUS", AttributeType::Modulus),
+    };
+    // Of PKCS #11 v3.2. CKM_HASH_ML_DSA is another algorithm, whose signatures verify nowhere here.
+    let ml_dsa = |set: MlDsaParameterSetType| Words {
+        key_type: KeyType::ML_DSA,
+        generation: Mechanism::MlDsaKeyPairGen,
+        mechanisms: vec![MechanismType::ML_DSA],
+        ways: vec![vec![Attribute::ParameterSet(set.into())]],
+        mark: ("CKA_PARAMETER_SET", AttributeType::ParameterSet),
+    };
     match kind {
-        KeyKind::EcdsaP256 => &[SECP256R1],
-        KeyKind::EcdsaP384 => &[SECP384R1],
-        KeyKind::Ed25519 => &[ED25519_BY_OID, ED25519_BY_NAME],
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => &[&[]],
+        KeyKind::EcdsaP256 => ecdsa(SECP256R1),
+        KeyKind::EcdsaP384 => ecdsa(SECP384R1),
+        KeyKind::Rsa2048 => rsa(2_048),
+        KeyKind::Rsa3072 => rsa(3_072),
+        KeyKind::Rsa4096 => rsa(4_096),
+        KeyKind::Ed25519 => Words {
+            key_type: KeyType::EC_EDWARDS,
+            generation: Mechanism::EccEdwardsKeyPairGen,
+            mechanisms: vec![MechanismType::EDDSA],
+            ways: on_curve(&[ED25519_BY_OID, ED25519_BY_NAME]),
+            mark: EC_PARAMS,
+        },
+        KeyKind::MlDsa44 => ml_dsa(MlDsaParameterSetType::ML_DSA_44),
+        KeyKind::MlDsa65 => ml_dsa(MlDsaParameterSetType::ML_DSA_65),
+        KeyKind::MlDsa87 => ml_dsa(MlDsaParameterSetType::ML_DSA_87),
+    }
+}
+
+const EC_PARAMS: (&str, AttributeType) = ("CKA_EC_PARAMS", AttributeType::EcParams);
+
+/// The attributes that say to a device which kind of key is wanted, in each of the ways that devices take, to be tried in this order.
+pub(crate) fn ways(kind: KeyKind) -> Vec<Vec<Attribute>> {
+    words(kind).ways
+}
+
+/// The attribute, and its name, by which a private key says what it is the other half of.
+pub(crate) fn mark(kind: KeyKind) -> (&'static str, AttributeType) {
+    words(kind).mark
+}
+
+/// Whether a private key with this mark can be the other half of that public key. Every signature proves it.
+pub(crate) fn fits(mark: &Attribute, public: &PublicKey) -> bool {
+    match (public.rsa_numbers(), mark) {
+        (Some((modulus, _)), Attribute::Modulus(found)) => encoding::without_zeros(found) == modulus,
+        (Some(_), _) => false,
+        (None, mark) => ways(public.kind()).iter().any(|way| way.contains(mark)),
     }
 }
 
 pub(crate) fn generation(kind: KeyKind) -> Mechanism<'static> {
-    match kind {
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => Mechanism::EccKeyPairGen,
-        KeyKind::Ed25519 => Mechanism::EccEdwardsKeyPairGen,
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => Mechanism::RsaPkcsKeyPairGen,
-    }
+    words(kind).generation
 }
 
 /// How the device signs. For ECDSA it gets a digest, for the others the message.
@@ -185,29 +251,15 @@ pub(crate) fn signing(algorithm: SignatureAlgorithm) -> Mechanism<'static> {
             s_len: Ulong::new(PSS_SALT_BYTES.into()),
         }),
         SignatureAlgorithm::Ed25519 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519)),
-    }
-}
-
-fn mechanisms(kind: KeyKind) -> Vec<MechanismType> {
-    match kind {
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => vec![MechanismType::ECDSA],
-        KeyKind::Ed25519 => vec![MechanismType::EDDSA],
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
-            vec![MechanismType::SHA256_RSA_PKCS, MechanismType::SHA256_RSA_PKCS_PSS]
+        // Without a parameter: an empty context, as RFC 9881 wants it, and hedged where the device can.
+        SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
+            Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None))
         }
     }
 }
 
 pub(crate) fn key_type(kind: KeyKind) -> KeyType {
-    match kind {
-        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => KeyType::EC,
-        KeyKind::Ed25519 => KeyType::EC_EDWARDS,
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => KeyType::RSA,
-    }
-}
-
-fn rsa(bits: u16) -> [Attribute; 2] {
-    [Attribute::ModulusBits(Ulong::new(bits.into())), Attribute::PublicExponent(RSA_EXPONENT.to_vec())]
+    words(kind).key_type
 }
 
 fn named(id: &[u8], label: &str, purpose: KeyPurpose) -> [Attribute; 3] {

@@ -8,8 +8,8 @@ use secrecy::SecretString;
 use super::{failure::failed, module::Module};
 use crate::error::BackendError;
 
-/// What CK_INFO of SoftHSM begins with: no device is ever initialised for a rehearsal.
-const SOFTHSM: &str = "SoftHSM";
+/// What CK_INFO of tokens in software begins with: no device is ever initialised for a rehearsal.
+const IN_SOFTWARE: [&str; 2] = ["SoftHSM", "Kryoptic"];
 
 /// Initialises a token of that label, with one PIN for everybody, in a slot whose token was never initialised. A token that is somebody's
 /// is never touched.
@@ -17,9 +17,11 @@ pub(crate) fn make(module: &Path, label: &str, pin: &SecretString) -> Result<(),
     let module = Module::load(&module.into())?;
     let _inside = module.life.enter();
     let maker = module.context.get_library_info().map_err(failed)?;
-    if !maker.manufacturer_id().starts_with(SOFTHSM) {
-        let detail =
-            format!("rehearsals make tokens in SoftHSM only, and the module is of `{}`", maker.manufacturer_id());
+    if !IN_SOFTWARE.iter().any(|known| maker.manufacturer_id().starts_with(known)) {
+        let detail = format!(
+            "rehearsals make tokens in SoftHSM and kryoptic only, and the module is of `{}`",
+            maker.manufacturer_id()
+        );
         return Err(BackendError::Configuration { detail });
     }
     let slots = module.slots_with_token().map_err(failed)?;

@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     backend::{Guard, KeyPurpose, Wrapping},
-    encoding::{self, Parts},
     error::BackendError,
     exception::Exception,
     reference::{KeyLabel, KeyReference},
@@ -228,15 +227,10 @@ fn on_trial(key: &KeyReference, public: &PublicKey) -> Result<Vec<Attribute>, Ba
     Ok(template)
 }
 
-/// Whether a private key can be the other half of a public key, as far as that is told without a signature: it has its curve, or its modulus.
+/// Whether a private key can be the other half of a public key, as far as that is told without a signature.
 fn is_half_of(session: &Session, private: ObjectHandle, public: &PublicKey) -> Result<bool, BackendError> {
-    let of = |attribute| objects::bytes(session, private, attribute);
-    Ok(match encoding::parts(public) {
-        None => false,
-        Some(Parts::Point(_)) => of(AttributeType::EcParams)?
-            .is_some_and(|curve| template::curves(public.kind()).contains(&curve.as_slice())),
-        Some(Parts::Rsa { modulus, .. }) => of(AttributeType::Modulus)?.is_some_and(|found| found == modulus),
-    })
+    let (_, attribute) = template::mark(public.kind());
+    Ok(objects::read(session, private, attribute)?.is_some_and(|mark| template::fits(&mark, public)))
 }
 
 /// The secret key objects of that label.

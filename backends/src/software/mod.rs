@@ -10,7 +10,7 @@ use std::{
 };
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
+use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 use secrecy::SecretString;
 
 use self::{file::KeyFiles, pair::Pair};
@@ -20,6 +20,14 @@ use crate::{
     reference::{KeyLabel, KeyReference, KeyReferenceError},
     sign_error::SignError,
 };
+
+/// A public key of that kind whose private key is forgotten at once: it stands for one that is not made yet.
+///
+/// # Errors
+/// If the cryptographic library makes none.
+pub fn stand_in(kind: KeyKind) -> Result<PublicKey, BackendError> {
+    Pair::generate(kind).map(|(pair, _)| pair.public().clone())
+}
 
 /// A directory of keys, and those that are open, in the cryptographic library's own types.
 pub(crate) struct Directory {

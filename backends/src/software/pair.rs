@@ -1,18 +1,19 @@
 //! Key pairs in memory, in types of the cryptographic library that wipe themselves.
 
 use aws_lc_rs::{
-    encoding::{AsDer as _, Pkcs8V1Der},
+    encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
         ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-        RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+        ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair, PqdsaSigningAlgorithm, RSA_PKCS1_SHA256,
+        RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
     },
 };
 use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm};
 use zeroize::Zeroizing;
 
-use crate::{encoding, error::BackendError};
+use crate::error::BackendError;
 
 /// A private key with its public key.
 pub(super) struct Pair {
@@ -24,6 +25,7 @@ enum Private {
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair),
     Ed25519(Ed25519KeyPair),
+    MlDsa(PqdsaKeyPair),
 }
 
 const GENERATE: BackendError = BackendError::Library { operation: "generate a key" };
@@ -38,6 +40,9 @@ impl Pair {
             KeyKind::Rsa3072 => rsa(KeySize::Rsa3072),
             KeyKind::Rsa4096 => rsa(KeySize::Rsa4096),
             KeyKind::Ed25519 => ed25519(),
+            KeyKind::MlDsa44 => ml_dsa(&ML_DSA_44_SIGNING),
+            KeyKind::MlDsa65 => ml_dsa(&ML_DSA_65_SIGNING),
+            KeyKind::MlDsa87 => ml_dsa(&ML_DSA_87_SIGNING),
         }
         .ok_or(GENERATE)?;
         let pair = Self::of(private).filter(|pair| pair.public.kind() == kind).ok_or(GENERATE)?;
@@ -47,10 +52,12 @@ impl Pair {
     /// Reads PKCS #8, DER; `None` if it holds no key of a known kind. A curve that does not fit makes the library refuse.
     pub(super) fn from_pkcs8(pkcs8: &[u8]) -> Option<Self> {
         let ecdsa = |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, pkcs8).ok().map(Private::Ecdsa);
+        let ml_dsa = |algorithm| PqdsaKeyPair::from_pkcs8(algorithm, pkcs8).ok().map(Private::MlDsa);
         let private = ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING)
             .or_else(|| ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING))
             .or_else(|| RsaKeyPair::from_pkcs8(pkcs8).ok().map(Private::Rsa))
-            .or_else(|| Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).ok().map(Private::Ed25519))?;
+            .or_else(|| Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).ok().map(Private::Ed25519))
+            .or_else(|| [&ML_DSA_44_SIGNING, &ML_DSA_65_SIGNING, &ML_DSA_87_SIGNING].into_iter().find_map(ml_dsa))?;
         Self::of(private)
     }
 
@@ -70,20 +77,29 @@ impl Pair {
             (Private::Ed25519(pair), SignatureAlgorithm::Ed25519) => {
                 pair.try_sign(message).ok().map(|signature| signature.as_ref().to_vec())
             }
-            (Private::Ecdsa(_) | Private::Rsa(_) | Private::Ed25519(_), _) => None,
+            // Its parameter set is that of the key, which was compared with the algorithm before.
+            (
+                Private::MlDsa(pair),
+                SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87,
+            ) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                pair.sign(message, &mut signature).ok()?;
+                Some(signature)
+            }
+            (Private::Ecdsa(_) | Private::Rsa(_) | Private::Ed25519(_) | Private::MlDsa(_), _) => None,
         }
     }
 
     fn of(private: Private) -> Option<Self> {
-        let public = match &private {
-            Private::Ecdsa(pair) => {
-                let point = pair.public_key().as_ref();
-                encoding::p256(point).or_else(|_| encoding::p384(point))
-            }
-            Private::Rsa(pair) => encoding::rsa_from_der(pair.public_key().as_ref()),
-            Private::Ed25519(pair) => encoding::ed25519(pair.public_key().as_ref()),
-        };
-        Some(Self { private, public: public.ok()? })
+        let spki: PublicKeyX509Der<'_> = match &private {
+            Private::Ecdsa(pair) => pair.public_key().as_der(),
+            Private::Rsa(pair) => pair.public_key().as_der(),
+            Private::Ed25519(pair) => pair.public_key().as_der(),
+            Private::MlDsa(pair) => pair.public_key().as_der(),
+        }
+        .ok()?;
+        let public = PublicKey::parse(spki.as_ref()).ok()?;
+        Some(Self { private, public })
     }
 }
 
@@ -106,6 +122,13 @@ fn ed25519() -> Made {
     let pair = Ed25519KeyPair::generate().ok()?;
     let pkcs8 = Zeroizing::new(pair.to_pkcs8v1().ok()?.as_ref().to_vec());
     Some((Private::Ed25519(pair), pkcs8))
+}
+
+/// Its encoding has the seed of 32 bytes and nothing else (RFC 9881, section 6).
+fn ml_dsa(algorithm: &'static PqdsaSigningAlgorithm) -> Made {
+    let pair = PqdsaKeyPair::generate(algorithm).ok()?;
+    let pkcs8 = Zeroizing::new(pair.to_pkcs8v1().ok()?.as_ref().to_vec());
+    Some((Private::MlDsa(pair), pkcs8))
 }
 
 fn sign_rsa(pair: &RsaKeyPair, padding: &'static dyn RsaEncoding, message: &[u8]) -> Option<Vec<u8>> {

@@ -40,16 +40,26 @@ pub(super) struct Found {
     object: Object,
 }
 
-/// The algorithm of a kind, and the one thing that its key may do.
-pub(super) fn algorithm(kind: KeyKind) -> (Algorithm, Capabilities) {
-    match kind {
+/// The algorithm of a kind, and the one thing that its key may do; none of kinds that the device does not make.
+pub(super) fn algorithm(kind: KeyKind) -> Option<(Algorithm, Capabilities)> {
+    Some(match kind {
         KeyKind::EcdsaP256 => (Algorithm::EcP256, Capabilities::SIGN_ECDSA),
         KeyKind::EcdsaP384 => (Algorithm::EcP384, Capabilities::SIGN_ECDSA),
         KeyKind::Ed25519 => (Algorithm::Ed25519, Capabilities::SIGN_EDDSA),
         KeyKind::Rsa2048 => (Algorithm::Rsa2048, Capabilities::SIGN_PKCS),
         KeyKind::Rsa3072 => (Algorithm::Rsa3072, Capabilities::SIGN_PKCS),
         KeyKind::Rsa4096 => (Algorithm::Rsa4096, Capabilities::SIGN_PKCS),
-    }
+        KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87 => return None,
+    })
+}
+
+fn made_of(kind: KeyKind) -> Result<(Algorithm, Capabilities), BackendError> {
+    algorithm(kind).ok_or_else(|| BackendError::Incapable { what: format!("a key of kind {kind}") })
+}
+
+/// The kinds of keys that a YubiHSM makes.
+pub fn yubihsm_kinds() -> impl Iterator<Item = KeyKind> {
+    KeyKind::ALL.into_iter().filter(|kind| algorithm(*kind).is_some())
 }
 
 /// The numbers of keys of a purpose; none of keys that can be wrapped, which a device is not asked for.
@@ -68,7 +78,7 @@ pub(super) fn generate(
     (label, kind): (&KeyLabel, KeyKind),
     domains: Domains,
 ) -> Result<(), BackendError> {
-    let (algorithm, capabilities) = algorithm(kind);
+    let (algorithm, capabilities) = made_of(kind)?;
     let key = NewKey { id, label: label::stored(label)?, algorithm, capabilities, domains };
     held.call(|session| session.generate(&key))
 }
@@ -101,7 +111,7 @@ pub(super) fn find_unproven(held: &mut Held<'_>, reference: &KeyReference) -> Re
 /// Whether it is guarded as a CA key must be.
 pub(super) fn check(found: &Found, reference: &KeyReference, domains: Domains) -> Result<(), BackendError> {
     let Found { public, object } = found;
-    let (algorithm, capabilities) = algorithm(public.kind());
+    let (algorithm, capabilities) = made_of(public.kind())?;
     let wrong = |attribute, found: String, wanted: String| {
         Err(BackendError::WrongAttribute { key: reference.clone(), attribute, found, wanted })
     };
@@ -161,11 +171,11 @@ pub(super) fn guards(found: &Found) -> Vec<Guard> {
 /// What guards a key of this kind in every YubiHSM: its guards, with a value where that is always the same. For whoever foretells what a device will say.
 #[must_use]
 pub fn yubihsm_guards(kind: KeyKind) -> Vec<(&'static str, Option<String>)> {
-    let (algorithm, capabilities) = algorithm(kind);
+    let (algorithm, capabilities) = algorithm(kind).unzip();
     vec![
         (GUARD_OBJECT_ID, None),
-        (GUARD_ALGORITHM, Some(algorithm.to_string())),
-        (GUARD_CAPABILITIES, Some(capabilities.to_string())),
+        (GUARD_ALGORITHM, algorithm.map(|algorithm| algorithm.to_string())),
+        (GUARD_CAPABILITIES, capabilities.map(|capabilities| capabilities.to_string())),
         (GUARD_DELEGATED, Some(Capabilities::NONE.to_string())),
         (GUARD_DOMAINS, None),
         (GUARD_ORIGIN, Some(Origin::Generated.to_string())),
@@ -200,9 +210,9 @@ const UNCOMPRESSED: u8 = 4;
 fn public_key(reference: &KeyReference, part: &PublicPart) -> Result<PublicKey, BackendError> {
     let point = || [&[UNCOMPRESSED], &part.bytes[..]].concat();
     let public = match part.algorithm {
-        Algorithm::EcP256 => encoding::p256(&point()),
-        Algorithm::EcP384 => encoding::p384(&point()),
-        Algorithm::Ed25519 => encoding::ed25519(&part.bytes),
+        Algorithm::EcP256 => PublicKey::of_raw(KeyKind::EcdsaP256, &point()),
+        Algorithm::EcP384 => PublicKey::of_raw(KeyKind::EcdsaP384, &point()),
+        Algorithm::Ed25519 => PublicKey::of_raw(KeyKind::Ed25519, &part.bytes),
         Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096 => encoding::rsa(&part.bytes, &RSA_EXPONENT),
         Algorithm::Other(_) => {
             return Err(BackendError::WrongAttribute {

@@ -10,6 +10,7 @@ use std::{
 
 use aws_lc_rs::{
     digest::{self, Digest},
+    encoding::{AsDer, PublicKeyX509Der},
     rand::{SecureRandom as _, SystemRandom},
     rsa::KeySize,
     signature::{
@@ -17,13 +18,14 @@ use aws_lc_rs::{
         RSA_PKCS1_SHA256, RsaKeyPair,
     },
 };
+use hallmark_policy::key::PublicKey;
 use hallmark_yubihsm::{
     Algorithm, Capabilities, CommandLog, DeviceCode, DeviceInfo, Domains, EDDSA_MESSAGE_BYTES_MAX, Error, LogEntry,
     NewKey, Object, Origin, PublicPart, SESSIONS_OF_A_DEVICE, Session, Signing, Way,
 };
 
 use super::{least, open_way};
-use crate::{Keyring, config::CommandLogUse, encoding, error::BackendError, patience::Patience};
+use crate::{Keyring, config::CommandLogUse, error::BackendError, patience::Patience};
 
 /// Entries of a command log.
 pub(crate) const LOG_ENTRIES: usize = 62;
@@ -248,9 +250,8 @@ impl State {
 }
 
 fn modulus(pair: &RsaKeyPair) -> Vec<u8> {
-    let public = encoding::rsa_from_der(pair.public_key().as_ref()).unwrap();
-    let Some(encoding::Parts::Rsa { modulus, .. }) = encoding::parts(&public) else { panic!("no RSA key") };
-    modulus
+    let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap();
+    PublicKey::parse(public.as_ref()).unwrap().rsa_numbers().unwrap().0
 }
 
 /// Written down here once more, from the manual: 16 bytes of SHA-256 over the entry and the digest before.

@@ -25,7 +25,7 @@ use hallmark_policy::key::{PublicKey, SpkiDigest};
 use hallmark_yubihsm::{Capabilities, Connector, DeviceInfo, Domains, RANDOM_BYTES_MAX, SESSIONS_OF_A_DEVICE, Way};
 use secrecy::SecretString;
 
-pub use self::keys::yubihsm_guards;
+pub use self::keys::{yubihsm_guards, yubihsm_kinds};
 use self::{
     access::{Access, Place},
     held::Held,

@@ -99,6 +99,9 @@ impl Signer for SessionSigner {
             SignatureAlgorithm::RsaPssSha256 => {
                 return Err(BackendError::Incapable { what: "a signature by RSASSA-PSS".to_owned() }.into());
             }
+            SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
+                return Err(BackendError::Incapable { what: "a signature by ML-DSA".to_owned() }.into());
+            }
         };
         match self.attempt(key, signing, gate) {
             Err(SignError::Backend(error)) if error.may_pass() && !gate.was_touched() => {

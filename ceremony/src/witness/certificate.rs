@@ -46,8 +46,9 @@ impl WitnessCertificate {
         let signed = &certificate.tbs_certificate;
         let validity = to_be_signed(&der).and_then(stored_validity).ok_or(NONE)?;
         let spki = rasn::der::encode(&signed.subject_public_key_info).map_err(|_| NONE)?;
-        let key = PublicKey::parse(&spki).map_err(
-            |_| "the key of its certificate is not taken; P-256, P-384, RSA from 2048 to 4096 bits and Ed25519 are",
+        let key = PublicKey::parse(&spki).ok().filter(|key| !key.kind().family().is_post_quantum());
+        let key = key.ok_or(
+            "the key of its certificate is not taken; P-256, P-384, RSA from 2048 to 4096 bits and Ed25519 are",
         )?;
         if !may_sign(&certificate) {
             return Err("its certificate is not for signatures; keyUsage has to have digitalSignature");

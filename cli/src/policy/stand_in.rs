@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use hallmark_policy::{
     Bounds, Caller, EpochId, Issuer, Policy,
     caller::Identity,
-    key::{KeyKind, PublicKey},
+    key::{Family, KeyKind, PublicKey},
     profile::Authority,
     time::{Interval, UnixTime},
 };
@@ -155,10 +155,8 @@ impl StandIns {
 
 /// The kind of key that stands in for the issuer's.
 pub(crate) fn issuer_kind(authority: &Authority) -> KeyKind {
-    match authority.epoch.key {
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => KeyKind::EcdsaP256,
-        kind @ (KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::Ed25519) => kind,
-    }
+    let kind = authority.epoch.key;
+    if kind.family() == Family::Rsa { KeyKind::EcdsaP256 } else { kind }
 }
 
 fn generate(kind: KeyKind) -> Result<KeyPair, rcgen::Error> {
@@ -167,6 +165,9 @@ fn generate(kind: KeyKind) -> Result<KeyPair, rcgen::Error> {
         KeyKind::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
         KeyKind::EcdsaP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
         KeyKind::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519),
+        KeyKind::MlDsa44 => KeyPair::generate_for(&rcgen::PKCS_ML_DSA_44),
+        KeyKind::MlDsa65 => KeyPair::generate_for(&rcgen::PKCS_ML_DSA_65),
+        KeyKind::MlDsa87 => KeyPair::generate_for(&rcgen::PKCS_ML_DSA_87),
         KeyKind::Rsa2048 => rsa(RsaKeySize::_2048),
         KeyKind::Rsa3072 => rsa(RsaKeySize::_3072),
         KeyKind::Rsa4096 => rsa(RsaKeySize::_4096),

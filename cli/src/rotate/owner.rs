@@ -9,7 +9,7 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
 use hallmark_policy::{
-    key::{KeyKind, PublicKey, PublicKeyError},
+    key::{Family, KeyKind, PublicKey, PublicKeyError},
     owner::OWNER_SIGNATURE_BYTES_MAX,
 };
 use p384::{
@@ -114,12 +114,11 @@ impl Consent {
         let unexpected = || FileError::Unexpected { path: key.to_owned(), expected: "public key in PEM or DER" };
         let spki = pem::der_of(&files::read(key)?).ok_or_else(unexpected)?;
         let read = PublicKey::parse(&spki).map_err(|source| OwnerError::PublicKey { path: key.to_owned(), source })?;
-        match read.kind() {
-            KeyKind::EcdsaP256 | KeyKind::EcdsaP384 => Ok(Self { key: read, signature }),
-            kind @ (KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 | KeyKind::Ed25519) => {
-                Err(OwnerError::Kind { path: key.to_owned(), kind }.into())
-            }
+        let kind = read.kind();
+        if kind.family() == Family::Ecdsa {
+            return Ok(Self { key: read, signature });
         }
+        Err(OwnerError::Kind { path: key.to_owned(), kind }.into())
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use crate::support::World;
 
-const POLICIES: [&str; 5] = ["athenz-service", "athenz-all-shapes", "contrast-mesh", "spiffe", "lab"];
+const POLICIES: [&str; 6] = ["athenz-service", "athenz-all-shapes", "contrast-mesh", "spiffe", "lab", "post-quantum"];
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/cookbook")

@@ -17,7 +17,7 @@ Every setting of a policy file. Whatever a policy does not name is refused; what
   it changes the lines of expectations only, and a comment on such a line is lost.
 
 Spans of time are a whole number and one unit of `s`, `m`, `h` and `d`, such as `30d`. `examples/policy.toml` is a commented
-policy, and `examples/cookbook/` has five complete ones with their cases.
+policy, and `examples/cookbook/` has six complete ones with their cases.
 
 This page is written from the doc comments of `policy/src/file.rs`; change it there.
 ";

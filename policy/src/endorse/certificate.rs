@@ -22,9 +22,7 @@ pub(super) fn difference(content: &CertificateContent, draft: &[u8]) -> Option<&
     };
     field("version", read.version == Version::V3)
         .or_else(|| field("serialNumber", serial_is(content, &read)))
-        .or_else(|| {
-            field("signature", is_encoded(&read.signature, Ok(readback::algorithm_identifier(content.algorithm))))
-        })
+        .or_else(|| field("signature", is_encoded(&read.signature, Ok(content.algorithm.identifier()))))
         .or_else(|| field("issuer", is_encoded(&read.issuer, readback::name(&content.issuer))))
         .or_else(|| field("notBefore", readback::says(&read.validity.not_before, content.validity.not_before)))
         .or_else(|| field("notAfter", readback::says(&read.validity.not_after, content.validity.not_after)))

@@ -17,9 +17,7 @@ pub(super) fn difference(content: &CrlContent, draft: &[u8]) -> Option<&'static 
     };
     let next_update = read.next_update.as_ref();
     field("version", read.version == Version::V2)
-        .or_else(|| {
-            field("signature", is_encoded(&read.signature, Ok(readback::algorithm_identifier(content.algorithm))))
-        })
+        .or_else(|| field("signature", is_encoded(&read.signature, Ok(content.algorithm.identifier()))))
         .or_else(|| field("issuer", is_encoded(&read.issuer, readback::name(&content.issuer))))
         .or_else(|| field("thisUpdate", readback::says(&read.this_update, content.this_update)))
         .or_else(|| field("nextUpdate", next_update.is_some_and(|time| readback::says(time, content.next_update))))

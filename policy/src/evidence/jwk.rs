@@ -4,7 +4,7 @@ use aws_lc_rs::signature as lc;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::json::{Json, Members};
-use crate::key::{KeyKind, PublicKey, rsa_numbers, rsa_public_key, sha256};
+use crate::key::{Family, KeyKind, PublicKey, rsa_numbers, rsa_public_key, sha256};
 
 /// Members of a JWK that make it a private or a shared key (RFC 7518, section 6).
 const SECRET: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
@@ -61,8 +61,8 @@ impl JwsAlgorithm {
         match self {
             Self::Es256 => kind == KeyKind::EcdsaP256,
             Self::Es384 => kind == KeyKind::EcdsaP384,
-            Self::EdDsa => kind == KeyKind::Ed25519,
-            Self::Ps256 | Self::Rs256 => matches!(kind, KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096),
+            Self::EdDsa => kind.family() == Family::Ed25519,
+            Self::Ps256 | Self::Rs256 => kind.family() == Family::Rsa,
         }
     }
 
@@ -171,15 +171,20 @@ fn point(head: &[u8], bytes: usize, x: &[u8], y: &[u8]) -> Result<Vec<u8>, Strin
 #[must_use]
 pub fn thumbprint(key: &PublicKey) -> String {
     let encoded = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let coordinates = |crv: &str| {
+    let coordinates = || {
+        let crv = if key.kind() == KeyKind::EcdsaP256 { "P-256" } else { "P-384" };
         let (x, y) = key.raw().get(1..).map(|both| both.split_at(both.len() / 2)).unwrap_or_default();
         format!(r#"{{"crv":"{crv}","kty":"EC","x":"{}","y":"{}"}}"#, encoded(x), encoded(y))
     };
-    let canonical = match key.kind() {
-        KeyKind::EcdsaP256 => coordinates("P-256"),
-        KeyKind::EcdsaP384 => coordinates("P-384"),
-        KeyKind::Ed25519 => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encoded(key.raw())),
-        KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => {
+    let canonical = match key.kind().family() {
+        Family::Ecdsa => coordinates(),
+        // ML-DSA for JOSE and COSE (draft-ietf-cose-dilithium), section 5: the algorithm is a part of the key.
+        Family::MlDsa => {
+            let algorithm = key.kind().name().to_ascii_uppercase();
+            format!(r#"{{"alg":"{algorithm}","kty":"AKP","pub":"{}"}}"#, encoded(key.raw()))
+        }
+        Family::Ed25519 => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encoded(key.raw())),
+        Family::Rsa => {
             let (n, e) = rsa_numbers(key.raw()).unwrap_or_default();
             format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, encoded(&e), encoded(&n))
         }
@@ -207,6 +212,21 @@ mod tests {
                 (KeyKind::Rsa2048, "without a `kid`".to_owned(), Some(JwsAlgorithm::Ps256)),
             ]
         );
+    }
+
+    /// draft-ietf-cose-dilithium-11, appendix A, where a key's `kid` is its thumbprint and its seed is 32 zero bytes.
+    #[test]
+    fn a_thumbprint_of_an_ml_dsa_key_is_that_of_the_draft() {
+        let known = [
+            (KeyKind::MlDsa44, &lc::ML_DSA_44_SIGNING, "T4xl70S7MT6Zeq6r9V9fPJGVn76wfnXJ21-gyo0Gu6o"),
+            (KeyKind::MlDsa65, &lc::ML_DSA_65_SIGNING, "Suiu29qbfuaBaR4Ats-c6XQBePB_OpAxAwcTR_0KXVM"),
+        ];
+        for (kind, algorithm, thumb) in known {
+            let pair = lc::PqdsaKeyPair::from_seed(algorithm, &[0; 32]).unwrap();
+            let key = PublicKey::of_raw(kind, lc::KeyPair::public_key(&pair).as_ref()).unwrap();
+            assert_eq!(thumbprint(&key), thumb, "{kind}");
+            assert!(JwsAlgorithm::ALL.into_iter().all(|algorithm| !algorithm.fits(kind)));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
 pub const CERTIFICATE_BYTES_MAX: usize = 65_536;
 
 /// Longest proof of possession, in bytes: a signature of RSA-4096 has 512.
-const PROOF_BYTES_MAX: usize = 1_024;
+const PROOF_BYTES_MAX: usize = 8_192;
 
 const AUTHORITY_KEY_IDENTIFIER: &[u32] = &[2, 5, 29, 35];
 
@@ -61,8 +61,7 @@ impl Presented {
             to_be_signed(der).ok_or_else(|| malformed("the certificate is no SEQUENCE of what was signed"))?;
         let algorithm = rasn::der::encode(&read.signature_algorithm)
             .map_err(|_| malformed("the certificate's algorithm cannot be encoded again"))?;
-        let known = SignatureAlgorithm::ALL.into_iter();
-        let algorithm = known.clone().find(|known| readback::algorithm_identifier(*known) == algorithm);
+        let algorithm = SignatureAlgorithm::from_identifier(&algorithm);
         let algorithm = algorithm.filter(|_| tbs.signature == read.signature_algorithm);
         let algorithm =
             algorithm.ok_or_else(|| malformed("the certificate is signed with an algorithm that no CA here has"))?;

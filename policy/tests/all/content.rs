@@ -329,6 +329,7 @@ fn caller() -> Caller {
 fn csr(case: &Case, dns: &[String]) -> Vec<u8> {
     let key = match case.key.as_str() {
         "ed25519" => rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap(),
+        "ml-dsa-65" => rcgen::KeyPair::generate_for(&rcgen::PKCS_ML_DSA_65).unwrap(),
         _ => rcgen::KeyPair::generate().unwrap(),
     };
     let mut parameters = rcgen::CertificateParams::new(dns.to_vec()).unwrap();

@@ -24,7 +24,7 @@ epoch = { common-name = "CA", lifetime = "365d", key = "ecdsa-p256" }
 [profile.p]
 authority = "a"
 lifetime = { default = "1d", maximum = "7d" }
-keys = ["ecdsa-p256", "ecdsa-p384", "rsa-2048", "ed25519"]
+keys = ["ecdsa-p256", "ecdsa-p384", "rsa-2048", "ed25519", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87"]
 usages = ["client-auth"]
 names = [{ dns = "x.in.test" }]
 [caller.coordinator]
@@ -109,7 +109,7 @@ fn a_signature_of_every_algorithm_is_taken_with_the_keys_and_digests_that_the_ha
         Decision::Approve(_) => Vec::new(),
         Decision::Refuse(reasons) => reasons.iter().map(|reason| reason.code.as_str()).collect::<Vec<_>>(),
     };
-    assert_eq!(corpus.csr.iter().filter(|golden| golden.taken).count(), 10);
+    assert_eq!(corpus.csr.iter().filter(|golden| golden.taken).count(), 13);
     for Golden { is, taken, der } in &corpus.csr {
         let der = STANDARD.decode(der).unwrap();
         let expected = if *taken { vec![] } else { vec!["CSR_SIGNATURE_WRONG"] };

@@ -86,6 +86,7 @@ fn digits(point: UnixTime) -> String {
 pub(crate) fn algorithm(algorithm: SignatureAlgorithm) -> Vec<u8> {
     const ECDSA_WITH: [u32; 6] = [1, 2, 840, 10045, 4, 3];
     const PKCS_1: [u32; 6] = [1, 2, 840, 113_549, 1, 1];
+    const NIST_SIGNATURES: [u32; 8] = [2, 16, 840, 1, 101, 3, 4, 3];
     let below = |arcs: &[u32], last| oid(&[arcs, &[last]].concat());
     let null = vec![5, 0];
     match algorithm {
@@ -99,6 +100,9 @@ pub(crate) fn algorithm(algorithm: SignatureAlgorithm) -> Vec<u8> {
             sequence(&[below(&PKCS_1, 10), sequence(&parameters)])
         }
         SignatureAlgorithm::Ed25519 => sequence(&[oid(&[1, 3, 101, 112])]),
+        SignatureAlgorithm::MlDsa44 => sequence(&[below(&NIST_SIGNATURES, 17)]),
+        SignatureAlgorithm::MlDsa65 => sequence(&[below(&NIST_SIGNATURES, 18)]),
+        SignatureAlgorithm::MlDsa87 => sequence(&[below(&NIST_SIGNATURES, 19)]),
     }
 }
 

@@ -476,9 +476,9 @@ fn a_presented_certificate_and_its_proof_are_read_up_to_their_lengths() {
     use hallmark_policy::instance::CERTIFICATE_BYTES_MAX;
     let told =
         |certificate: usize, proof: usize| codes(ask(BOTH, Some("i-1"), refresh(vec![0; certificate], vec![0; proof])));
-    assert_eq!(told(CERTIFICATE_BYTES_MAX, 1_024), ["INSTANCE_CERTIFICATE_MALFORMED"]);
+    assert_eq!(told(CERTIFICATE_BYTES_MAX, 8_192), ["INSTANCE_CERTIFICATE_MALFORMED"]);
     assert_eq!(told(CERTIFICATE_BYTES_MAX + 1, 0), ["FIELD_OUT_OF_LIMITS"]);
-    assert_eq!(told(CERTIFICATE_BYTES_MAX, 1_025), ["FIELD_OUT_OF_LIMITS"]);
+    assert_eq!(told(CERTIFICATE_BYTES_MAX, 8_193), ["FIELD_OUT_OF_LIMITS"]);
 }
 
 #[test]

@@ -43,7 +43,8 @@ rotates = "manifest"
 owner-keys = []
 owner-signature = "contrast"
 manifest-names = { single-labels = true }
-root = { common-name = "Root", lifetime = "3650d", key = "ecdsa-p256" }
+mixed-chain = true
+root = { common-name = "Root", lifetime = "3650d", key = "ml-dsa-87" }
 epoch = { common-name = "CA", lifetime = "365d", key = "ecdsa-p256" }
 
 [profile.fixed]

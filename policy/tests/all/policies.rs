@@ -246,17 +246,40 @@ fn every_word_is_that_of_its_standard() {
                 vec![SignatureAlgorithm::RsaPkcs1Sha256, SignatureAlgorithm::RsaPssSha256]
             }
             KeyKind::Ed25519 => vec![SignatureAlgorithm::Ed25519],
+            KeyKind::MlDsa44 => vec![SignatureAlgorithm::MlDsa44],
+            KeyKind::MlDsa65 => vec![SignatureAlgorithm::MlDsa65],
+            KeyKind::MlDsa87 => vec![SignatureAlgorithm::MlDsa87],
         };
         assert_eq!(signs, expected, "{kind}");
     }
     assert_eq!(
         KeyKind::ALL.map(KeyKind::name),
-        ["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519"]
+        [
+            "ecdsa-p256",
+            "ecdsa-p384",
+            "rsa-2048",
+            "rsa-3072",
+            "rsa-4096",
+            "ed25519",
+            "ml-dsa-44",
+            "ml-dsa-65",
+            "ml-dsa-87"
+        ]
     );
-    let algorithms = ["ecdsa-sha256", "ecdsa-sha384", "rsa-pkcs1-sha256", "rsa-pss-sha256", "ed25519"];
+    let algorithms = [
+        "ecdsa-sha256",
+        "ecdsa-sha384",
+        "rsa-pkcs1-sha256",
+        "rsa-pss-sha256",
+        "ed25519",
+        "ml-dsa-44",
+        "ml-dsa-65",
+        "ml-dsa-87",
+    ];
     assert_eq!(SignatureAlgorithm::ALL.map(|algorithm| algorithm.to_string()), algorithms);
     for algorithm in SignatureAlgorithm::ALL {
         assert_eq!(SignatureAlgorithm::from_name(algorithm.name()), Some(algorithm));
+        assert_eq!(SignatureAlgorithm::from_identifier(algorithm.identifier()), Some(algorithm));
     }
     assert_eq!((KeyKind::from_name("dsa"), SignatureAlgorithm::from_name("sha1")), (None, None));
     assert_eq!(SignatureAlgorithm::default_for(KeyKind::Rsa2048), SignatureAlgorithm::RsaPkcs1Sha256);

@@ -66,6 +66,16 @@ pub(crate) fn all() -> BTreeMap<&'static str, Vec<u8>> {
         ("ed25519-not-canonical-other-sign", edwards(&[&[0xf1][..], &[0xff; 31]].concat())),
         ("ed25519-identity", edwards(&[&[1][..], &[0; 31]].concat())),
         ("ed25519-order-8", edwards(&order_8)),
+        ("ml-dsa-44", ml_dsa(17, &[], &[7; 1_312])),
+        ("ml-dsa-65", of(&rcgen::PKCS_ML_DSA_65)),
+        ("ml-dsa-87", of(&rcgen::PKCS_ML_DSA_87)),
+        ("ml-dsa-44-with-null", ml_dsa(17, NULL, &[7; 1_312])),
+        ("ml-dsa-44-short", ml_dsa(17, &[], &[7; 1_311])),
+        ("ml-dsa-44-long", ml_dsa(17, &[], &[7; 1_313])),
+        ("ml-dsa-44-called-65", ml_dsa(18, &[], &[7; 1_312])),
+        ("ml-dsa-empty", ml_dsa(19, &[], &[])),
+        ("hash-ml-dsa-44-with-sha512", ml_dsa(32, &[], &[7; 1_312])),
+        ("ml-dsa-65-zero", ml_dsa(18, &[], &[&[7; 32][..], &[0; 1_920]].concat())),
     ])
 }
 
@@ -135,6 +145,11 @@ fn spki(parameters: &[u8], key: &[u8]) -> Vec<u8> {
 
 fn edwards(point: &[u8]) -> Vec<u8> {
     info(&[6, 3, 0x2b, 0x65, 0x70], point)
+}
+
+/// One below 2.16.840.1.101.3.4.3, where the signature algorithms of NIST are (RFC 9881, section 2).
+fn ml_dsa(last: u8, parameters: &[u8], key: &[u8]) -> Vec<u8> {
+    info(&[&[6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, last], parameters].concat(), key)
 }
 
 fn compressed() -> Vec<u8> {

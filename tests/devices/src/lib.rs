@@ -25,6 +25,8 @@ pub enum Device {
     SoftHsm,
     /// kryoptic, which is built here.
     Kryoptic,
+    /// The same with OpenSSL 4, which is built here, too.
+    KryopticOwnOpenSsl,
     /// The software token of openCryptoki, with its daemon `pkcsslotd`.
     OpenCryptoki,
     /// NSS's softokn.
@@ -40,7 +42,15 @@ impl Device {
     pub const ALWAYS: [Self; 2] = [Self::SoftHsm, Self::Kryoptic];
 
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::SoftHsm, Self::Kryoptic, Self::OpenCryptoki, Self::Nss, Self::Tpm, Self::P11Kit];
+    pub const ALL: [Self; 7] = [
+        Self::SoftHsm,
+        Self::Kryoptic,
+        Self::KryopticOwnOpenSsl,
+        Self::OpenCryptoki,
+        Self::Nss,
+        Self::Tpm,
+        Self::P11Kit,
+    ];
 
     /// What it is called.
     #[must_use]
@@ -48,6 +58,7 @@ impl Device {
         match self {
             Self::SoftHsm => "SoftHSM",
             Self::Kryoptic => "kryoptic",
+            Self::KryopticOwnOpenSsl => "kryoptic with OpenSSL 4",
             Self::OpenCryptoki => "openCryptoki, software token",
             Self::Nss => "NSS softokn",
             Self::Tpm => "tpm2-pkcs11 over swtpm",
@@ -61,6 +72,7 @@ impl Device {
         match self {
             Self::SoftHsm => softhsm::start(),
             Self::Kryoptic => kryoptic::start(),
+            Self::KryopticOwnOpenSsl => kryoptic::start_with_its_own_openssl(),
             Self::OpenCryptoki => open_cryptoki::start(),
             Self::Nss => nss::start(),
             Self::Tpm => tpm::start(),
