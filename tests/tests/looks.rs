@@ -27,7 +27,7 @@ fn in_terminal(laboratory: &Laboratory, daemon: &Daemon, side: &Side) -> Child {
 }
 
 fn mint(laboratory: &Laboratory, daemon: &Daemon, name: &str) {
-    laboratory.mint(daemon, name, &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let _ = laboratory.mint(daemon, name, &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
 }
 
 fn signal(child: &Child, signal: &str) {
@@ -103,7 +103,8 @@ fn elsewhere_it_is_one_block_after_the_other_without_any_escape_sequence() {
     let laboratory = Laboratory::new();
     let daemon = laboratory.start();
     let once = succeed(&mut status(&laboratory, &daemon, &[]));
-    for part in ["serving: ", "athenz", "EPOCH", "calls ", "refused ", "tokens ", "log ", "disk ", "alarms ", "iB free"] {
+    for part in ["serving: ", "athenz", "EPOCH", "calls ", "refused ", "tokens ", "log ", "disk ", "alarms ", "iB free"]
+    {
         assert!(once.contains(part), "{part}\n{once}");
     }
     let mut command = status(&laboratory, &daemon, &["--watch", "--interval", "1"]);

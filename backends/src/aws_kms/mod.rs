@@ -15,7 +15,7 @@ use hallmark_aws_kms::{Account, Client, Credentials, RANDOM_BYTES_MAX};
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 use secrecy::SecretString;
 
-pub use self::keys::aws_kms_guards;
+pub use self::keys::{aws_kms_guards, aws_kms_kinds};
 use self::{failure::failed, name::Name, signer::CallSigner};
 use crate::{
     backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer, Wrapping},
@@ -92,7 +92,7 @@ impl Region {
             return Err(BackendError::LabelTaken { label: request.label.to_string() });
         }
         let name = Name { purpose: request.purpose, label: request.label.clone() };
-        let created = service.client.create(&keys::asked(&name, request.kind), MAKE_TIME_MAX);
+        let created = service.client.create(&keys::asked(&name, request.kind)?, MAKE_TIME_MAX);
         let created = created.map_err(|error| {
             if !error.was_not_done()
                 && let Ok([(left, _)]) = self.labelled(&request.label).as_deref()

@@ -82,7 +82,10 @@ impl Signer for CallSigner {
             SignatureAlgorithm::EcdsaSha256
             | SignatureAlgorithm::RsaPkcs1Sha256
             | SignatureAlgorithm::RsaPssSha256
-            | SignatureAlgorithm::Ed25519 => digest::digest(&digest::SHA256, message),
+            | SignatureAlgorithm::Ed25519
+            | SignatureAlgorithm::MlDsa44
+            | SignatureAlgorithm::MlDsa65
+            | SignatureAlgorithm::MlDsa87 => digest::digest(&digest::SHA256, message),
         };
         let what = match algorithm {
             SignatureAlgorithm::EcdsaSha256 => (Algorithm::EcdsaSha256, Input::Digest(digest.as_ref())),
@@ -94,6 +97,9 @@ impl Signer for CallSigner {
                 return Err(BackendError::Incapable { what }.into());
             }
             SignatureAlgorithm::Ed25519 => (Algorithm::Ed25519, Input::Raw(message)),
+            SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
+                return Err(BackendError::Incapable { what: "a signature by ML-DSA".to_owned() }.into());
+            }
         };
         let until = gate.deadline.min(Instant::now() + SIGN_TIME_MAX);
         let (mut pause, mut may_repeat) = (FIRST_PAUSE, true);

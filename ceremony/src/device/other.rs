@@ -23,10 +23,10 @@ pub(super) const OF_EACH_KEY: [&str; 7] = [
 ];
 
 /// What is assumed of a device that tells nothing before the log-in.
-pub(super) fn untold(kind: &'static str, path: String, place: &DevicePlace) -> Survey {
+pub(super) fn untold(kind: &'static str, path: String, kinds: Vec<KeyKind>, place: &DevicePlace) -> Survey {
     Survey {
         description: Description { kind, path, token_serial: place.serial.clone(), ..Description::default() },
-        kinds: KeyKind::ALL.to_vec(),
+        kinds,
         wrapping: WrapAbility::default(),
         pin: PinState { is_set: true, count_low: false, final_try: false, locked: false, to_be_changed: false },
         write_protected: false,
