@@ -103,7 +103,8 @@ fn elsewhere_it_is_one_block_after_the_other_without_any_escape_sequence() {
     let laboratory = Laboratory::new();
     let daemon = laboratory.start();
     let once = succeed(&mut status(&laboratory, &daemon, &[]));
-    for part in ["serving: ", "athenz", "EPOCH", "calls ", "refused ", "tokens ", "log ", "disk ", "alarms ", "iB free"] {
+    for part in ["serving: ", "athenz", "EPOCH", "calls ", "refused ", "tokens ", "log ", "disk ", "alarms ", "iB free"]
+    {
         assert!(once.contains(part), "{part}\n{once}");
     }
     let mut command = status(&laboratory, &daemon, &["--watch", "--interval", "1"]);
