@@ -34,7 +34,7 @@ fn of_a_daemon() -> Metrics {
     succeed(&mut laboratory.init());
     let daemon = laboratory.start();
     device.fault(Function::SignInit, When::First(1), Effect::Refuse(0x30));
-    let _ = laboratory.mint(&daemon, "api", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let _certificate = laboratory.mint(&daemon, "api", &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
     for out in ["one.pem", "two.pem"] {
         let mut again = laboratory.hallmark(&daemon);
         again.args(["mint", "--profile", "athenz-service", "--request-id", "the-same", "--csr"]);

@@ -27,7 +27,7 @@ fn in_terminal(laboratory: &Laboratory, daemon: &Daemon, side: &Side) -> Child {
 }
 
 fn mint(laboratory: &Laboratory, daemon: &Daemon, name: &str) {
-    let _ = laboratory.mint(daemon, name, &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let _certificate = laboratory.mint(daemon, name, &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
 }
 
 fn signal(child: &Child, signal: &str) {

@@ -77,7 +77,7 @@ impl Line {
 
 /// All lines, for a terminal of so many columns.
 pub(super) fn lines(status: &Status, width: usize) -> Vec<Line> {
-    let mut lines = vec![head(status), Line::default()];
+    let mut lines = vec![head(status, width), Line::default()];
     lines.extend(authorities(&status.authorities, width));
     lines.push(Line::default());
     let Calls { stages, .. } = &status.calls;
@@ -94,7 +94,8 @@ pub(super) fn lines(status: &Status, width: usize) -> Vec<Line> {
     lines
 }
 
-fn head(status: &Status) -> Line {
+/// Whether it serves, and as much more as there is room for.
+fn head(status: &Status, width: usize) -> Line {
     let all = !status.authorities.is_empty() && status.authorities.iter().all(|one| one.state == "serves");
     let any = status.authorities.iter().any(|one| one.state == "serves");
     let word = match (all, any) {
@@ -102,10 +103,17 @@ fn head(status: &Status) -> Line {
         (false, true) => Piece::toned(Tone::Doubtful, "serving in part"),
         (false, false) => Piece::toned(Tone::Bad, "not serving"),
     };
-    let version =
-        status.version.as_ref().map_or_else(String::new, |version| format!(", hallmark {}", printable(version)));
-    let up = status.up_seconds.map_or_else(String::new, |secs| format!(", up {}", when::span(whole(secs))));
-    Line(vec![word, Piece::plain(format!(": {}{version}{up}, at {}", printable(&status.signer), status.at))])
+    let mut line = Line(vec![word, Piece::plain(format!(": {}", printable(&status.signer)))]);
+    let up = status.up_seconds.map(|secs| format!(", up {}", when::span(whole(secs))));
+    let version = status.version.as_ref().map(|version| format!(", hallmark {}", printable(version)));
+    for part in [Some(format!(" at {}", status.at)), up, version].into_iter().flatten() {
+        let piece = Piece::plain(part);
+        if line.letters() + piece.letters() > width {
+            break;
+        }
+        line.0.push(piece);
+    }
+    line
 }
 
 /// A table; in a narrow terminal without its last columns.
