@@ -74,8 +74,8 @@ pub(crate) fn look(place: &DevicePlace) -> Result<Survey, CeremonyError> {
     if let Some(yubihsm) = &place.yubihsm {
         return look_at_yubihsm(yubihsm, place);
     }
-    if place.aws_kms.is_some() {
-        return Ok(untold(AWS_KMS, place.name(), place));
+    if let Some(region) = &place.aws_kms {
+        return other::look_at_region(region, place);
     }
     let found = survey(&place.module(), &place.token, Some(&place.serial))?;
     if let Some(wanted) = &place.firmware
