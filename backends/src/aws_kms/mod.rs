@@ -54,8 +54,9 @@ pub(crate) fn open(config: AwsKmsConfig) -> Result<Opened, BackendError> {
     let AwsKmsConfig { place, account, credentials, profile, sessions, deletion_days } = config;
     let client = Client::new(place, Credentials::new(credentials, &profile)).map_err(failed)?;
     let service = Arc::new(Service { client, account, deletion_days });
+    // The first call resolves a name and makes a connection, and whoever starts waits longer than for a look at the health.
+    twice(|| service.client.random(1, OPERATE_TIME_MAX).map_err(failed))?;
     let region: Arc<dyn Backend> = Arc::new(Region { service, making: Making::default() });
-    region.health()?;
     let signers = (0..sessions).map(|_| region.signer()).collect();
     Ok((region, signers))
 }

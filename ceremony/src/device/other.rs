@@ -1,9 +1,15 @@
 //! Devices that are no tokens behind a module: what is assumed of them before the log-in, and foretold of their keys.
 
-use hallmark_backends::{Description, PinState, Survey, WrapAbility, aws_kms_guards, yubihsm_guards};
+use hallmark_backends::{
+    AwsCredentials, BackendError, Description, PinState, Survey, WrapAbility, aws_kms_guards, yubihsm_guards,
+};
 use hallmark_policy::key::KeyKind;
 
-use crate::{file::StandsFor, meaning::DevicePlace};
+use crate::{
+    error::CeremonyError,
+    file::{AwsKmsPlace, StandsFor},
+    meaning::DevicePlace,
+};
 
 /// What a YubiHSM is called in a description.
 pub(super) const YUBIHSM: &str = "yubihsm";
@@ -21,6 +27,15 @@ pub(super) const OF_EACH_KEY: [&str; 7] = [
     "aws-kms.region",
     "aws-kms.purpose",
 ];
+
+/// AWS is asked for nothing before the log-in: whether the credentials can be used is all that can be seen.
+pub(super) fn look_at_region(region: &AwsKmsPlace, place: &DevicePlace) -> Result<Survey, CeremonyError> {
+    let file = place.pin_file.clone().unwrap_or_default();
+    let config = region.config(&place.serial, file).map_err(|sentence| CeremonyError::Incapable { sentence })?;
+    let usable = AwsCredentials::new(config.credentials, &config.profile).check();
+    usable.map_err(|error| BackendError::CredentialsUnusable { detail: error.to_string() })?;
+    Ok(untold(AWS_KMS, config.place.to_string(), place))
+}
 
 /// What is assumed of a device that tells nothing before the log-in.
 pub(super) fn untold(kind: &'static str, path: String, kinds: Vec<KeyKind>, place: &DevicePlace) -> Survey {

@@ -7,10 +7,15 @@ use std::{
     sync::LazyLock,
 };
 
+use serde_json::Value;
+
 use crate::{process::run, stand::Stand};
 
 /// The crate with OpenSSL's sources, as Cargo has unpacked it.
 const OPENSSL_CRATE: &str = "openssl-src";
+
+/// Cargo's words for the module with an OpenSSL of its own.
+const WITH_ITS_OWN: [&str; 3] = ["--no-default-features", "--features", "own-openssl"];
 
 /// What is left out of OpenSSL, since a token does not call it. Not shared libraries: without them, nothing is fit for being part of one.
 const LEFT_OUT: [&str; 6] = ["no-apps", "no-deprecated", "no-docs", "no-dso", "no-module", "no-tests"];
@@ -25,7 +30,7 @@ pub fn module() -> &'static Path {
 /// The module that has what OpenSSL 4 has: ML-DSA, and Ed25519. Building it takes minutes.
 fn module_with_its_own_openssl() -> &'static Path {
     static MODULE: LazyLock<PathBuf> = LazyLock::new(|| {
-        let mut build = cargo(&["build", "--quiet", "--no-default-features", "--features", "own-openssl"]);
+        let mut build = cargo(&[&["build", "--quiet"][..], &WITH_ITS_OWN].concat());
         built("kryoptic-own-openssl", build.env("KRYOPTIC_OPENSSL_SOURCES", openssl()))
     });
     &MODULE
@@ -74,13 +79,14 @@ fn openssl() -> PathBuf {
 }
 
 fn sources() -> PathBuf {
-    let mut metadata = cargo(&["metadata", "--format-version", "1"]);
+    let mut metadata = cargo(&[&["metadata", "--format-version", "1"][..], &WITH_ITS_OWN].concat());
     let output = metadata.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let read: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let packages = read["packages"].as_array().expect("packages");
-    let found = packages.iter().find(|package| package["name"] == OPENSSL_CRATE).expect("OpenSSL's sources");
-    let manifest = found["manifest_path"].as_str().expect("a path");
+    let read: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = read.get("packages").and_then(Value::as_array).expect("packages");
+    let is_openssl = |package: &&Value| package.get("name").is_some_and(|name| name == OPENSSL_CRATE);
+    let found = packages.iter().find(is_openssl).expect("OpenSSL's sources");
+    let manifest = found.get("manifest_path").and_then(Value::as_str).expect("a path");
     Path::new(manifest).with_file_name("openssl")
 }
 

@@ -1,5 +1,7 @@
 //! Roots whose keys are in AWS KMS: moto, behind a relay.
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use hallmark_test_aws_kms::{Kms, PROFILE, REGION, SECRET_ACCESS_KEY};
 use hallmark_tests::tools::run;
 
@@ -20,6 +22,7 @@ fn file(hall: &Hall, kms: &Kms, name: &str) -> String {
         ),
     );
     hall.write("aws", &Kms::credentials());
+    fs::set_permissions(hall.path("aws"), fs::Permissions::from_mode(0o600)).unwrap();
     path
 }
 
@@ -58,5 +61,8 @@ fn where_kms_is_not_reached_no_root_is_made() {
     let file = file(&hall, &kms, "athenz-root");
     kms.stop();
     hall.run(&file).refused(3, "check the network and the endpoint");
-    assert!(!hall.path("out/athenz.pem").exists());
+    // What the file has is looked at before anything is begun.
+    fs::set_permissions(hall.path("aws"), fs::Permissions::from_mode(0o644)).unwrap();
+    hall.run(&file).refused(3, "others can read them");
+    assert!(!hall.path("out/athenz.pem").exists() && kms.calls().is_empty());
 }
