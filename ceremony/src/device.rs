@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hallmark_backends::{
     BackendConfig, BackendError, Description, Exception, Exceptions, Guard, KeyLabel, KeyPurpose, KeyReference,
-    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapValue, aws_kms_kinds,
+    KeyRequest, Keyring, NewKey, SoftwareKeys, Survey, TokenConfig, WRAP_MECHANISM, Waiver, WrapValue,
     look_for_connector, make_trusted_wrap_key, survey, yubihsm_kinds,
 };
 use hallmark_policy::{
@@ -74,13 +74,8 @@ pub(crate) fn look(place: &DevicePlace) -> Result<Survey, CeremonyError> {
     if let Some(yubihsm) = &place.yubihsm {
         return look_at_yubihsm(yubihsm, place);
     }
-<<<<<<< HEAD
-    if place.aws_kms.is_some() {
-        return Ok(untold(AWS_KMS, place.name(), aws_kms_kinds().collect(), place));
-=======
     if let Some(region) = &place.aws_kms {
         return other::look_at_region(region, place);
->>>>>>> kms
     }
     let found = survey(&place.module(), &place.token, Some(&place.serial))?;
     if let Some(wanted) = &place.firmware

@@ -1,7 +1,8 @@
 //! Devices that are no tokens behind a module: what is assumed of them before the log-in, and foretold of their keys.
 
 use hallmark_backends::{
-    AwsCredentials, BackendError, Description, PinState, Survey, WrapAbility, aws_kms_guards, yubihsm_guards,
+    AwsCredentials, BackendError, Description, PinState, Survey, WrapAbility, aws_kms_guards, aws_kms_kinds,
+    yubihsm_guards,
 };
 use hallmark_policy::key::KeyKind;
 
@@ -34,7 +35,7 @@ pub(super) fn look_at_region(region: &AwsKmsPlace, place: &DevicePlace) -> Resul
     let config = region.config(&place.serial, file).map_err(|sentence| CeremonyError::Incapable { sentence })?;
     let usable = AwsCredentials::new(config.credentials, &config.profile).check();
     usable.map_err(|error| BackendError::CredentialsUnusable { detail: error.to_string() })?;
-    Ok(untold(AWS_KMS, config.place.to_string(), place))
+    Ok(untold(AWS_KMS, config.place.to_string(), aws_kms_kinds().collect(), place))
 }
 
 /// What is assumed of a device that tells nothing before the log-in.
