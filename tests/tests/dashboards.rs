@@ -45,9 +45,11 @@ fn of_a_daemon() -> Metrics {
     assert!(!refused.output().unwrap().status.success());
     loop {
         let metrics = Metrics::read(&succeed(laboratory.hallmark_operator(&daemon).arg("metrics")));
-        // CRLs are made and the log is published beside all this.
-        let is_there = |name: &str| metrics.samples.iter().any(|sample| sample.name == name);
-        if is_there("hallmark_crl_remaining_seconds") && is_there("hallmark_log_publication_age_seconds") {
+        // CRLs are made, the log is published, and fronts tell what they count beside all this.
+        let is_there = |name: &&str| metrics.samples.iter().any(|sample| sample.name == **name);
+        let beside =
+            ["hallmark_crl_remaining_seconds", "hallmark_log_publication_age_seconds", "hallmark_front_requests_total"];
+        if beside.iter().all(is_there) {
             return metrics;
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
