@@ -18,7 +18,7 @@ use crate::{
         objects,
         template::{self, Wanted},
     },
-    survey,
+    survey, yubihsm_kinds,
 };
 
 /// Names a file, into which the row of the other module goes.
@@ -53,6 +53,9 @@ const NO: &str = "no mechanism";
 
 /// Nothing was there to be tried.
 const NOT_TRIED: &str = "not tried";
+
+/// What a device would do, and its stand-in does not.
+const NOT_IN_THE_MOCK: &str = "not in the mock";
 
 /// More wrong PINs are never tried on any device.
 const WRONG_PINS_MAX: usize = 3;
@@ -94,9 +97,9 @@ pub(super) fn row(world: World) -> Vec<String> {
             cells.push(wrong_pins(token));
         }
         Place::Directory(_) => cells.extend(["not counted", "has none", "no bound"].map(str::to_owned)),
-        Place::YubiHsm(_) | Place::Manual(_) | Place::AwsKms(..) => {
-            panic!("a row is of what there is, and no mock of it")
-        }
+        Place::YubiHsm(_) => cells.extend(["not counted", "has none", NOT_TRIED].map(str::to_owned)),
+        Place::AwsKms(..) => cells.extend(["not counted", "has none", "has no PIN"].map(str::to_owned)),
+        Place::Manual(_) => panic!("it is our reading of a manual, and no row says what that can do"),
     }
     cells
 }
@@ -117,7 +120,13 @@ fn column_of(kind: KeyKind) -> &'static str {
 /// Makes a key as this signer does, opens it and signs; where it is not made, as the device itself would have it.
 fn key(world: &World, kind: KeyKind, offered: &[KeyKind]) -> (String, Option<NewKey>) {
     if !offered.contains(&kind) {
-        return (NO.to_owned(), None);
+        let why = match world.place {
+            Place::YubiHsm(_) if yubihsm_kinds().any(|known| known == kind) => NOT_IN_THE_MOCK,
+            // The service has ML-DSA, and moto has not.
+            Place::AwsKms(..) => NOT_TRIED,
+            Place::Token(_) | Place::Directory(_) | Place::YubiHsm(_) | Place::Manual(_) => NO,
+        };
+        return (why.to_owned(), None);
     }
     match world.keyring.generate(&request(kind.name(), kind)) {
         Ok(key) => {
