@@ -222,7 +222,8 @@ impl State {
         {
             let left = waiting.deadline.saturating_duration_since(now);
             let takes = self.pace.time_for(self.with_core + 1).unwrap_or_default();
-            if takes < left {
+            // Few calls are always taken: a rate that was learnt too low is learnt anew from them.
+            if !left.is_zero() && (takes < left || self.under_way() < ALWAYS_TAKEN) {
                 let pass = self.enter(admission, now);
                 begin.push((waiting, pass));
             }
@@ -236,6 +237,11 @@ impl Pass {
         self.is_used = true;
         self
     }
+
+    /// The core has answered without the work of a mint: how fast it does that says nothing of how fast it mints.
+    pub(crate) fn teaches_nothing(&mut self) {
+        self.is_used = false;
+    }
 }
 
 impl Drop for Pass {
@@ -248,7 +254,7 @@ impl Drop for Pass {
         state.with_core = state.with_core.saturating_sub(1);
         let begin = state.advance(&self.admission, now);
         let under_way = state.under_way();
-        state.pace.left(under_way);
+        state.pace.left(under_way, now);
         drop(state);
         tell(begin);
     }

@@ -277,13 +277,16 @@ impl Inner {
 
     /// Asks the core, and waits no longer than the deadline. The core's work goes on by itself in any case.
     async fn ask(&self, connection: &Connection, taken: Taken<'_>) -> Result<Bytes, Status> {
-        let Taken { method, shape, deadline, received: Received { message, room }, pass } = taken;
+        let Taken { method, shape, deadline, received: Received { message, room }, mut pass } = taken;
         let frame = link::unary(method, connection.caller.certificate(), deadline.boottime_nanos, message);
         let patience = Patience { until: deadline.at, repeatable: shape.repeatable };
         let call = self.core.call(frame, patience);
         // Until the core has done with it: what nobody waits for any more takes its room all the same.
         let work = tokio::spawn(async move {
-            let answer = call.await;
+            let answer = link::answer(call.await);
+            if let (Some(pass), None | Some(Err(_))) = (&mut pass, &answer) {
+                pass.teaches_nothing();
+            }
             drop((room, pass));
             answer
         });
@@ -291,7 +294,7 @@ impl Inner {
             self.counters.late();
             return Err(turned_away::late());
         };
-        done.ok().and_then(link::answer).unwrap_or_else(|| {
+        done.ok().flatten().unwrap_or_else(|| {
             self.counters.core_was_away();
             tracing::warn!(method, "the core gave no readable answer");
             Err(turned_away::core_away(shape.repeatable))

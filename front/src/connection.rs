@@ -225,19 +225,26 @@ impl Edge {
             end = self.end_of(&connection) => end,
         };
         tracing::debug!(peer = %connection.caller.peer, reason = end.reason(), "a connection is ended");
-        let time_max = match end {
+        let gives_way = match end {
             End::Unread => return self.counters.too_slow(),
             End::GivesWay => {
                 self.counters.gave_way();
-                LEAVE_TIME_MAX
+                true
             }
-            End::InOrder(_) => DRAIN_TIME_MAX,
+            End::InOrder(_) => false,
+        };
+        let left = async {
+            if gives_way {
+                sleep(LEAVE_TIME_MAX).await;
+                has_no_calls(&connection).await;
+            }
         };
         serving.as_mut().graceful_shutdown();
         tokio::select! {
             _ = serving => {}
             () = farewell(&connection) => {}
-            () = sleep(time_max) => {}
+            () = left, if gives_way => {}
+            () = sleep(DRAIN_TIME_MAX) => {}
             () = self.is_not_read(&connection) => self.counters.too_slow(),
         }
     }
@@ -328,6 +335,12 @@ fn is_too_slow(error: &(dyn Error + 'static)) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// Returns when no call is under way: one may have begun before the peer heard that it has to leave.
+async fn has_no_calls(connection: &Connection) {
+    let mut calls = connection.calls.subscribe();
+    while connection.membership.has_calls() && calls.changed().await.is_ok() {}
 }
 
 /// Returns when the last call has been answered and the peer had time to read that.

@@ -162,6 +162,11 @@ impl Member {
 }
 
 impl Membership {
+    /// Whether one of its calls is under way that is no stream.
+    pub(crate) fn has_calls(&self) -> bool {
+        self.activity.calls.load(Ordering::Relaxed) > 0
+    }
+
     /// A call of this connection begins.
     pub(crate) fn begins(&self) {
         self.activity.calls.fetch_add(1, Ordering::Relaxed);

@@ -17,6 +17,8 @@ use crate::caller::CallerId;
 pub(crate) const ROOM_BYTES: usize = 64 * 1_024 * 1_024;
 /// Of these, for messages of which one is a whole file: usual ones have room beside them.
 const LARGE_ROOM_BYTES: usize = 52 * 1_024 * 1_024;
+/// For those of one caller: two of the largest, so that no caller has all of it.
+const CALLER_LARGE_BYTES: usize = 36 * 1_024 * 1_024;
 /// For usual messages of one caller: also those that wait for their turn stay here.
 const CALLER_ROOM_BYTES: usize = ROOM_BYTES / 4;
 /// What a message takes at least, in bytes: it costs something beside its content.
@@ -66,8 +68,13 @@ impl Room {
     pub(crate) fn take(&self, caller: CallerId, bytes: usize) -> Result<(Taken, GiveWay), Full> {
         let bytes = bytes.max(MESSAGE_BYTES_MIN);
         let mut state = self.lock();
-        if is_large(bytes) && state.taken_by_large + bytes > LARGE_ROOM_BYTES {
-            return Err(Full);
+        if is_large(bytes) {
+            if state.callers.get(&caller).is_some_and(|held| held.large_bytes + bytes > CALLER_LARGE_BYTES) {
+                return Err(Full);
+            }
+            while state.taken_by_large + bytes > LARGE_ROOM_BYTES {
+                state.large_gives_way_to(caller)?;
+            }
         }
         let usual = state.callers.get(&caller).map_or(0, |held| held.bytes - held.large_bytes);
         if !is_large(bytes) && usual + bytes > CALLER_ROOM_BYTES {
@@ -95,7 +102,8 @@ impl Room {
 impl State {
     /// Takes the room of an arriving message of the caller who has most of those who would have more than this one.
     fn give_way_to(&mut self, caller: CallerId, bytes: usize) -> Result<(), Full> {
-        let wanted = bytes + self.callers.get(&caller).map_or(0, |held| held.bytes);
+        // Who has nothing yet takes from whoever has something, however large the message is.
+        let wanted = self.callers.get(&caller).map_or(MESSAGE_BYTES_MIN, |held| held.bytes + bytes);
         let gives =
             |(other, held): &(&CallerId, &Held)| **other != caller && held.bytes > wanted && !held.arriving.is_empty();
         let heaviest = self.callers.iter().filter(gives).max_by_key(|(_, held)| held.bytes).map(|(caller, _)| *caller);
@@ -104,6 +112,22 @@ impl State {
         let (_, (bytes, tell)) = oldest.ok_or(Full)?;
         self.give_back(heaviest, bytes);
         // Who is not there any more needs no word.
+        let _ = tell.send(());
+        Ok(())
+    }
+
+    /// Takes the room of an arriving large message of the caller who has most of those, and more than this one.
+    fn large_gives_way_to(&mut self, caller: CallerId) -> Result<(), Full> {
+        let own = self.callers.get(&caller).map_or(0, |held| held.large_bytes);
+        let gives = |(other, held): &(&CallerId, &Held)| {
+            **other != caller && held.large_bytes > own && held.arriving.values().any(|(bytes, _)| is_large(*bytes))
+        };
+        let of_large = |(_, held): &(&CallerId, &Held)| held.large_bytes;
+        let heaviest = self.callers.iter().filter(gives).max_by_key(of_large).map(|(caller, _)| *caller).ok_or(Full)?;
+        let held = self.callers.get_mut(&heaviest).ok_or(Full)?;
+        let oldest = held.arriving.iter().find(|(_, (bytes, _))| is_large(*bytes)).map(|(number, _)| *number);
+        let (bytes, tell) = oldest.and_then(|oldest| held.arriving.remove(&oldest)).ok_or(Full)?;
+        self.give_back(heaviest, bytes);
         let _ = tell.send(());
         Ok(())
     }
@@ -219,10 +243,30 @@ mod tests {
     }
 
     #[test]
+    fn manifests_that_trickle_give_way_to_who_has_none_and_so_do_usual_messages() {
+        let room = Room::default();
+        let mut slow: Vec<_> = [1, 1, 2].map(|name| room.take(caller(name), MANIFEST).unwrap()).into();
+        let (mut urgent, _) = room.take(caller(3), MANIFEST).unwrap();
+        assert!(slow[0].1.try_recv().is_ok(), "the oldest of who has most");
+        assert!(slow[1].1.try_recv().is_err() && slow[2].1.try_recv().is_err());
+        assert!(urgent.is_whole());
+        assert_eq!(room.take(caller(3), MANIFEST).map(drop), Err(Full), "nobody has more than this one");
+        drop((slow, urgent));
+        assert_eq!(room.lock().taken, 0);
+        let usual = fill_all(&room, 1);
+        let (mut urgent, _) = room.take(caller(5), MANIFEST).unwrap();
+        assert!(urgent.is_whole());
+        drop((usual, urgent));
+        let state = room.lock();
+        assert_eq!((state.taken, state.taken_by_large), (0, 0));
+    }
+
+    #[test]
     fn usual_messages_have_room_beside_manifests() {
         let room = Room::default();
-        let manifests: Vec<_> = std::iter::from_fn(|| room.take(caller(1), MANIFEST).ok()).collect();
-        assert_eq!(manifests.len(), 3);
+        let mut manifests: Vec<_> = std::iter::from_fn(|| room.take(caller(1), MANIFEST).ok()).collect();
+        assert_eq!(manifests.len(), 2, "nobody has all of the room for them");
+        manifests.push(room.take(caller(2), MANIFEST).unwrap());
         assert!(room.take(caller(1), USUAL).is_ok());
         assert!(room.take(caller(2), USUAL).is_ok());
     }

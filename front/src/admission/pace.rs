@@ -10,6 +10,9 @@ pub(super) const BUSY: u32 = 16;
 /// Shortest span over which answers are counted.
 const SPAN_MIN: Duration = Duration::from_millis(100);
 
+/// Fewest answers by which a rate is told: one after a stall says how long that was, and not how fast the core is.
+const ANSWERS_MIN: u32 = 8;
+
 /// The part of what is new in a mean, in percent.
 const NEW_PERCENT: f64 = 30.0;
 
@@ -80,7 +83,7 @@ impl Pace {
         if let Some((since, answers)) = &mut self.busy {
             *answers += 1;
             let span = now.saturating_duration_since(*since);
-            if span >= SPAN_MIN {
+            if span >= SPAN_MIN && *answers >= ANSWERS_MIN {
                 let found = f64::from(*answers) / span.as_secs_f64();
                 mix(&mut self.rate, found);
                 self.busy = Some((now, 0));
@@ -88,10 +91,16 @@ impl Pace {
         }
     }
 
-    /// So many calls are under way yet.
-    pub(super) fn left(&mut self, under_way: u32) {
-        if under_way < BUSY {
-            self.busy = None;
+    /// So many calls are under way yet. A span that ends too early to be counted for what it is says at least that the core is no slower.
+    pub(super) fn left(&mut self, under_way: u32, now: Instant) {
+        if under_way < BUSY
+            && let Some((since, answers)) = self.busy.take()
+            && answers >= ANSWERS_MIN
+        {
+            let found = f64::from(answers) / now.saturating_duration_since(since).max(SPAN_MIN).as_secs_f64();
+            if self.rate.is_some_and(|rate| rate < found) {
+                mix(&mut self.rate, found);
+            }
         }
     }
 }
@@ -131,6 +140,28 @@ mod tests {
             assert_eq!(learnt(rate, 3, Some(u32::MAX)).window(), WINDOW_MAX);
             assert_eq!(learnt(rate, 3, Some(0)).window(), 4);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_teaches_no_rate_and_a_short_burst_that_the_core_is_no_slower() {
+        let mut pace = Pace::default();
+        pace.began(BUSY, Instant::now());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        pace.answered(Instant::now(), Duration::from_secs(2), BUSY);
+        assert_eq!(pace.rate, None, "one answer after a stall");
+        pace.left(BUSY - 1, Instant::now());
+        pace.rate = Some(0.1);
+        pace.began(BUSY, Instant::now());
+        for _ in 0..ANSWERS_MIN {
+            pace.answered(Instant::now(), Duration::from_millis(1), BUSY);
+        }
+        pace.left(BUSY - 1, Instant::now());
+        assert!(pace.rate.unwrap() > 20.0, "{:?}", pace.rate);
+        let before = pace.rate;
+        pace.began(BUSY, Instant::now());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        pace.left(BUSY - 1, Instant::now());
+        assert_eq!(pace.rate, before, "nothing was answered in it");
     }
 
     #[tokio::test]

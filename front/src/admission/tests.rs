@@ -139,6 +139,22 @@ async fn few_calls_are_always_taken_and_nothing_is_refused_before_a_rate_is_know
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rate_that_was_learnt_too_low_refuses_no_burst_and_is_learnt_anew() {
+    let mut stage = Stage::new();
+    stage.admission.signs_at_once(4);
+    stage.teach(80).await;
+    stage.answer_all().await;
+    stage.admission.lock().pace.rate = Some(0.1);
+    for _ in 0..20 {
+        stage.offer_many(0, 30).await;
+        stage.answer_all().await;
+    }
+    assert_eq!(stage.refused, []);
+    let rate = stage.admission.lock().pace.rate;
+    assert!(rate.is_some_and(|rate| rate > 50.0), "{rate:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_waits_than_there_is_room_for_whatever_the_rate() {
     let mut stage = Stage::new();
     stage.offer_many(0, 3_000).await;
@@ -270,10 +286,10 @@ async fn who_waits_for_a_core_that_hangs_hears_it_at_the_deadline() {
 async fn a_call_that_would_come_too_late_after_all_does_not_go_to_the_core() {
     let mut stage = Stage::new();
     stage.teach(80).await;
-    stage.answer_all().await;
-    // Few are always taken, whatever their deadline.
-    stage.offer_many(0, 40).await;
-    stage.offer(0, Other, Duration::from_millis(190), 1).await;
+    stage.offer(1, Other, Duration::from_millis(190), 1).await;
+    assert_eq!(stage.refused, []);
+    // The core becomes slow while it waits.
+    stage.admission.lock().pace.rate = Some(1.0);
     stage.answer_all().await;
     assert_eq!(stage.refused, [(1, NotAdmitted::TooMuch)]);
 }
