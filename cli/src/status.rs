@@ -59,12 +59,14 @@ pub(crate) fn status(
             }
             return Ok(Exit::Done);
         }
+        // From here on no signal ends this without the terminal being as it was.
+        let signals = Signals::register()?;
         let shows = if io::stdout().is_terminal() && !screen.is_json() {
             Shows::InPlace(Live::enter().map_err(Problem::Stdout)?)
         } else {
             Shows::Repeats
         };
-        watch(looking, first, interval, screen, &shows).await
+        watch(looking, first, interval, screen, &shows, signals).await
     })
 }
 
@@ -72,6 +74,20 @@ pub(crate) fn status(
 enum Shows {
     InPlace(Live),
     Repeats,
+}
+
+/// What ends it, or changes its size.
+struct Signals {
+    resized: Signal,
+    ending: [Signal; 3],
+}
+
+impl Signals {
+    fn register() -> Result<Self, Problem> {
+        let on = |kind| signal(kind).map_err(Problem::Runtime);
+        let ending = [on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?];
+        Ok(Self { resized: on(SignalKind::window_change())?, ending })
+    }
 }
 
 /// Who looks.
@@ -109,10 +125,9 @@ async fn watch(
     interval: Duration,
     screen: &Screen,
     shows: &Shows,
+    mut signals: Signals,
 ) -> Result<Exit, Problem> {
-    let on = |kind| signal(kind).map_err(Problem::Runtime);
-    let mut resized = on(SignalKind::window_change())?;
-    let mut ending = [on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?];
+    let Signals { resized, ending } = &mut signals;
     let (mut status, mut lost) = (first, None);
     let mut next = Instant::now() + interval;
     if !show(&status, None, screen, shows)? {
@@ -125,7 +140,7 @@ async fn watch(
         };
         let looked = tokio::select! {
             looked = looked => looked,
-            () = ended(shows, &mut ending) => return Ok(Exit::Done),
+            () = ended(shows, ending) => return Ok(Exit::Done),
             _ = resized.recv() => {
                 show_again(&status, lost.as_deref(), screen, shows)?;
                 continue;

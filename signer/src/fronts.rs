@@ -3,7 +3,8 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    time::{Duration, Instant},
 };
 
 use hallmark_proto::{
@@ -30,9 +31,12 @@ pub enum FrontDoor {
 /// What was told last through each door.
 #[derive(Debug, Default)]
 pub(crate) struct Fronts {
-    callers: Mutex<Option<FrontCounts>>,
-    operators: Mutex<Option<FrontCounts>>,
+    callers: Mutex<Option<(Instant, FrontCounts)>>,
+    operators: Mutex<Option<(Instant, FrontCounts)>>,
 }
+
+/// How old what a front has told may be until it says nothing any more of what is now: it tells once a second.
+const NOW_MAX: Duration = Duration::from_secs(5);
 
 /// Which front.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,7 +69,7 @@ impl Core {
             FrontDoor::Callers => &self.inner.fronts.callers,
             FrontDoor::Operators => &self.inner.fronts.operators,
         };
-        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
+        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), counts));
     }
 }
 
@@ -79,25 +83,33 @@ impl Fronts {
             .collect();
         for (name, help, value) in COUNTERS {
             let family = Family::<OfFront, Counter>::default();
-            for (front, counts) in &told {
+            for (front, (_, counts)) in &told {
                 family.get_or_create(&OfFront { front }).inc_by(value(counts));
             }
             registry.register(name, help, family);
         }
         let turned_away = Family::<OfReason, Counter>::default();
         let connections = Family::<OfFront, Gauge>::default();
+        let ages = Family::<OfFront, Gauge<f64, AtomicU64>>::default();
         let (waiting, mut waits) = (Family::<OfUrgency, Gauge>::default(), Waits::default());
-        for (front, counts) in told {
-            connections.get_or_create(&OfFront { front }).set(gauge(counts.connections));
+        for (front, (at, counts)) in told {
+            ages.get_or_create(&OfFront { front }).set(at.elapsed().as_secs_f64());
+            let is_of_now = at.elapsed() <= NOW_MAX;
+            if is_of_now {
+                connections.get_or_create(&OfFront { front }).set(gauge(counts.connections));
+            }
             for (reason, count) in REASONS.into_iter().zip(counts.turned_away) {
                 turned_away.get_or_create(&OfReason { front, reason }).inc_by(count);
             }
             for (urgency, wait) in URGENCIES.into_iter().zip(counts.waits) {
                 let of = OfUrgency { front, urgency };
-                waiting.get_or_create(&of).set(gauge(wait.waiting));
+                if is_of_now {
+                    waiting.get_or_create(&of).set(gauge(wait.waiting));
+                }
                 waits.0.push((of, wait));
             }
         }
+        registry.register_with_unit("front_told_age", "Time since a front told what it counts", Unit::Seconds, ages);
         registry.register("front_connections", "Authenticated connections of a front", connections);
         registry.register("front_turned_away", "Calls that a front answered itself, by reason", turned_away);
         registry.register("front_calls_waiting", "Mints that wait for the core in a front, by urgency", waiting);
@@ -161,7 +173,7 @@ mod tests {
     use super::*;
 
     fn text(counts: FrontCounts) -> String {
-        let fronts = Fronts { operators: Mutex::new(Some(counts)), ..Fronts::default() };
+        let fronts = Fronts { operators: Mutex::new(Some((Instant::now(), counts))), ..Fronts::default() };
         let mut registry = Registry::with_prefix("hallmark");
         fronts.register(&mut registry);
         let mut text = String::new();
@@ -191,7 +203,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-        assert!(!text.contains("callers"), "nothing was told through that door");
+        assert!(!text.contains("front=\"callers\""), "nothing was told through that door");
     }
 
     #[test]

@@ -10,9 +10,14 @@ mod shown;
 mod tokens;
 mod work;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
+use hallmark_entry::schema::ALARMS;
+use hallmark_ledger::AuthorityRecord;
 use hallmark_policy::{Reason, ReasonCode};
 use hallmark_proto::{
     link::Reply,
@@ -47,14 +52,14 @@ impl Inner {
             || Failure::from(Reason::new(ReasonCode::LedgerFailed, "metrics", "the metrics could not be written down"));
         let text = tokio::task::spawn_blocking(move || {
             let mut text = String::new();
-            encode(&mut text, &inner.metrics()?).map_err(|_| unwritten())?;
+            encode(&mut text, &inner.metrics()).map_err(|_| unwritten())?;
             Ok::<_, Failure>(text)
         });
         let text = text.await.map_err(|_| unwritten())??;
         Ok(answer::success(&MetricsResponse { text }))
     }
 
-    fn metrics(&self) -> Result<Registry, Failure> {
+    fn metrics(&self) -> Registry {
         let mut registry = Registry::with_prefix("hallmark");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program that runs", build);
@@ -64,18 +69,32 @@ impl Inner {
             Unit::Seconds,
             gauge(self.began.secs()),
         );
-        let alarms = self.ledger.alarms().into_iter().map(|((authority, alarm), count)| {
-            let of = OfAlarm { authority, alarm };
-            (of, count)
-        });
-        registry.register("alarms", "Alarms about instances that stand in the log", counters(alarms.collect()));
-        self.authority_metrics(&mut registry).map_err(|error| self.ledger_failed(&error))?;
+        registry.register("alarms", "Alarms about instances that stand in the log", counters(self.alarms()));
+        // What else there is matters most when the database cannot be read.
+        let told = self.authority_metrics(&mut registry);
+        if let Err(error) = &told {
+            tracing::warn!(%error, "the metrics of authorities could not be read");
+        }
+        let help = "Whether the metrics of authorities are missing, since the ledger could not be read";
+        registry.register("metrics_incomplete", help, gauge(i64::from(told.is_err())));
         self.ledger_metrics(&mut registry);
         let unsent = counter(self.unsent.load(Ordering::Relaxed));
         registry.register("answers_unsent", "Answers to calls whose front had gone, or did not read", unsent);
         self.fronts.register(&mut registry);
         self.work_metrics(&mut registry);
         self.token_metrics(&mut registry);
-        Ok(registry)
+        registry
+    }
+
+    /// Every alarm that there can be, from 0 on: a counter that is not there before it is 1 is seen to rise by nobody.
+    fn alarms(&self) -> BTreeMap<OfAlarm, u64> {
+        let authorities = self.ledger.authorities().unwrap_or_default();
+        let each = |authority: AuthorityRecord| {
+            ALARMS.iter().map(move |alarm| (OfAlarm { authority: authority.name.clone(), alarm }, 0))
+        };
+        let mut alarms: BTreeMap<_, _> = authorities.into_iter().flat_map(each).collect();
+        let raised = self.ledger.alarms().into_iter();
+        alarms.extend(raised.map(|((authority, alarm), count)| (OfAlarm { authority, alarm }, count)));
+        alarms
     }
 }

@@ -1,6 +1,6 @@
 //! What a signer's metrics say of it, and how fast that changes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
@@ -56,6 +56,8 @@ pub(super) struct End {
 pub(super) struct Calls {
     pub(super) all: Count,
     pub(super) under_way: f64,
+    /// Mints that fronts hold back while the core is busy.
+    pub(super) waiting_in_fronts: f64,
     pub(super) waiting_for_a_key: f64,
     pub(super) waiting_for_the_ledger: f64,
     /// Seconds from a mint's arrival in the core to its answer, since it was looked at before.
@@ -78,6 +80,18 @@ pub(super) struct Named {
     pub(super) name: String,
     #[serde(flatten)]
     pub(super) count: Count,
+}
+
+impl Named {
+    fn was_there(&self) -> bool {
+        self.count.total > 0.0
+    }
+
+    fn most_frequent(&self, other: &Self) -> Ordering {
+        let key = |named: &Self| (named.count.per_second.unwrap_or_default(), named.count.total);
+        let (one, other) = (key(self), key(other));
+        other.0.total_cmp(&one.0).then(other.1.total_cmp(&one.1))
+    }
 }
 
 /// A token.
@@ -143,11 +157,20 @@ impl<'a> Looked<'a> {
                 .map(|name| self.authority(name))
                 .collect(),
             calls: self.calls(),
-            refused: self.named("hallmark_requests_refused_total", "reason", ("", "")),
+            refused: self.refused(),
             tokens: self.names("hallmark_token_serves", "token").map(|name| self.token(name)).collect(),
             log: self.log(),
-            alarms: self.now.each("hallmark_alarms_total").map(Alarm::of).collect(),
+            alarms: self.now.each("hallmark_alarms_total").filter(|alarm| alarm.value > 0.0).map(Alarm::of).collect(),
         }
+    }
+
+    /// What the core refused, and what its fronts turned away before it.
+    fn refused(&self) -> Vec<Named> {
+        let by_core = self.named("hallmark_requests_refused_total", "reason", ("", ""));
+        let by_fronts = self.named("hallmark_front_turned_away_total", "reason", ("", ""));
+        let mut refused: Vec<_> = by_core.into_iter().chain(by_fronts.into_iter().filter(Named::was_there)).collect();
+        refused.sort_by(Named::most_frequent);
+        refused
     }
 
     fn authority(&self, name: &str) -> Authority {
@@ -188,6 +211,7 @@ impl<'a> Looked<'a> {
         Calls {
             all: self.count("hallmark_calls_total", ("", "")),
             under_way: gauge("hallmark_calls_under_way"),
+            waiting_in_fronts: self.now.sum("hallmark_front_calls_waiting"),
             waiting_for_a_key: gauge("hallmark_key_queue_jobs"),
             waiting_for_the_ledger: gauge("hallmark_ledger_queue_operations"),
             mint_p50_seconds: self.quantile(duration, mint, 0.5),
@@ -265,11 +289,7 @@ impl<'a> Looked<'a> {
             Named { count: Count { total, per_second }, name }
         });
         let mut named: Vec<_> = named.collect();
-        let key = |named: &Named| (named.count.per_second.unwrap_or_default(), named.count.total);
-        named.sort_by(|one, other| {
-            let (one, other) = (key(one), key(other));
-            other.0.total_cmp(&one.0).then(other.1.total_cmp(&one.1))
-        });
+        named.sort_by(Named::most_frequent);
         named
     }
 

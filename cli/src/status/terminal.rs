@@ -103,10 +103,16 @@ fn await_end(ended: &Notify) {
     loop {
         match rustix::io::read(rustix::stdio::stdin(), &mut typed) {
             Err(rustix::io::Errno::INTR) => {}
-            Ok(count) if count > 0 && !typed.iter().take(count).any(|key| ENDING.contains(key)) => {}
+            Ok(count) if count > 0 && !ends(typed.get(..count).unwrap_or_default()) => {}
             Ok(_) | Err(_) => return ended.notify_one(),
         }
     }
+}
+
+/// Whether one of these keys ends it. What begins with ESC is one key with a name, such as F2, whatever is in it.
+fn ends(typed: &[u8]) -> bool {
+    const ESC: u8 = 0x1b;
+    typed.first() != Some(&ESC) && typed.iter().any(|key| ENDING.contains(key))
 }
 
 fn write(text: &str) -> io::Result<()> {

@@ -169,14 +169,15 @@ fn end(end: &End) -> Piece {
 
 fn calls(calls: &Calls) -> Vec<Piece> {
     let waiting = |count: f64, what: &str| {
-        let text = format!("{} waiting for {what}", number(count));
+        let text = format!("{} waiting {what}", number(count));
         if count > 0.0 { Piece::toned(Tone::Doubtful, text) } else { Piece::plain(text) }
     };
     vec![
         Piece::plain(format!("{} in all", count(&calls.all))),
         Piece::plain(format!("{} under way", number(calls.under_way))),
-        waiting(calls.waiting_for_a_key, "a key"),
-        waiting(calls.waiting_for_the_ledger, "the ledger"),
+        waiting(calls.waiting_in_fronts, "for the core"),
+        waiting(calls.waiting_for_a_key, "for a key"),
+        waiting(calls.waiting_for_the_ledger, "for the ledger"),
     ]
 }
 

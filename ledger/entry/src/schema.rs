@@ -12,7 +12,7 @@ use crate::{ENTRY_VERSION, Value};
 
 pub use draft::json_schema;
 pub use forms::{Form, Member};
-pub use kinds::{KINDS, Kind, Variant, Variants};
+pub use kinds::{ALARMS, KINDS, Kind, Variant, Variants};
 
 /// What an entry is to this version of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

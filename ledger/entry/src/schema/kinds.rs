@@ -65,7 +65,8 @@ const EVIDENCE: &[Member] = &[needed("jwt-sha256", Digest), maybe("kid", Text), 
 
 const INSTANCE: &[Member] = &[needed("id", Text), needed("provider", Text), maybe("service", Text)];
 
-const ALARMS: &[&str] = &[
+/// The words of alarms.
+pub const ALARMS: &[&str] = &[
     "database-restored",
     "foreign-certificate",
     "forged-certificate",
