@@ -102,12 +102,22 @@ impl Client {
     }
 
     /// Whether an answer is about the key that was asked for.
-    pub(crate) fn is_about(&self, call: &'static str, id: &KeyId, found: Option<&str>) -> Result<(), Error> {
+    fn is_about(&self, call: &'static str, id: &KeyId, found: Option<&str>) -> Result<(), Error> {
         let wanted = self.arn(id);
         if found == Some(wanted.as_str()) {
             return Ok(());
         }
         Err(Error::OtherKey { call, found: plain(found.unwrap_or("none")), wanted })
+    }
+
+    /// What DescribeKey says of a key, if it is that key.
+    pub(crate) fn described_as(&self, id: &KeyId, metadata: Option<KeyMetadata>) -> Result<Key, Error> {
+        let key = described(DESCRIBE_KEY, metadata)?;
+        self.is_about(DESCRIBE_KEY, id, Some(&key.arn))?;
+        if key.id == id.as_str() {
+            return Ok(key);
+        }
+        Err(Error::OtherKey { call: DESCRIBE_KEY, found: plain(&key.id), wanted: id.to_string() })
     }
 
     /// Makes a key, in whatever account the credentials belong to: what comes back says in which. Where there is no answer, it may be there.
@@ -138,9 +148,7 @@ impl Client {
     /// See [`Error`].
     pub fn key(&self, id: &KeyId, within: Duration) -> Result<Key, Error> {
         let answer = self.call(DESCRIBE_KEY, within, self.sdk.describe_key().key_id(self.arn(id)).send())?;
-        let key = described(DESCRIBE_KEY, answer.key_metadata)?;
-        self.is_about(DESCRIBE_KEY, id, Some(&key.arn))?;
-        Ok(key)
+        self.described_as(id, answer.key_metadata)
     }
 
     /// The public key: SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7), DER.
@@ -320,7 +328,7 @@ fn spec(spec: Spec) -> KeySpec {
     KeySpec::from(spec.name())
 }
 
-pub(crate) fn described(call: &'static str, metadata: Option<KeyMetadata>) -> Result<Key, Error> {
+fn described(call: &'static str, metadata: Option<KeyMetadata>) -> Result<Key, Error> {
     let metadata = metadata.ok_or(Error::Lacking { call, what: "the key's metadata" })?;
     let KeyMetadata { key_id, arn, aws_account_id, description, key_spec, key_usage, key_state, origin, .. } = metadata;
     let text = |text: Option<&str>| text.unwrap_or("absent").to_owned();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
-    client::{Client, DESCRIBE_KEY, described},
+    client::{Client, DESCRIBE_KEY},
     error::{Code, Error, plain},
     key::{Key, KeyId},
 };
@@ -110,11 +110,7 @@ impl Client {
 
     async fn described(&self, id: KeyId) -> Result<Option<Key>, Error> {
         match self.sdk.describe_key().key_id(self.arn(&id)).send().await {
-            Ok(answer) => {
-                let key = described(DESCRIBE_KEY, answer.key_metadata)?;
-                self.is_about(DESCRIBE_KEY, &id, Some(&key.arn))?;
-                Ok(Some(key))
-            }
+            Ok(answer) => self.described_as(&id, answer.key_metadata).map(Some),
             Err(error) => match self.failed(DESCRIBE_KEY, &error) {
                 Error::Answered { code: Code::NotFound, .. } => Ok(None),
                 // A key that may not be seen may be ours, too.

@@ -214,13 +214,8 @@ pub(super) fn id_of(reference: &KeyReference) -> Result<KeyId, BackendError> {
 
 /// Has a key that was just made looked for until KMS knows it, and its tags, everywhere.
 pub(super) fn settled<T>(look: impl Fn() -> Result<T, BackendError>) -> Result<T, BackendError> {
-    let is_early = |error: &BackendError| match error {
-        BackendError::KeyNotFound { .. } => true,
-        BackendError::WrongAttribute { attribute, found, .. } => {
-            [TAG_PURPOSE, TAG_LABEL].contains(attribute) && found == ABSENT
-        }
-        _ => false,
-    };
+    let lacks_tags = |error: &BackendError| matches!(error, BackendError::WrongAttribute { attribute: TAG_PURPOSE | TAG_LABEL, found, .. } if found == ABSENT);
+    let is_early = |error: &BackendError| matches!(error, BackendError::KeyNotFound { .. }) || lacks_tags(error);
     let began = Instant::now();
     loop {
         match look() {

@@ -93,6 +93,7 @@ fn an_answer_about_another_key_than_the_one_that_was_asked_for_is_not_believed()
     let elsewhere = json!(arn(&key).as_str().unwrap().replace("eu-central-1", "eu-west-1"));
     for (call, member, value) in [
         ("DescribeKey", "Arn", arn(&other)),
+        ("DescribeKey", "KeyId", json!(id(&other))),
         ("DescribeKey", "Arn", elsewhere.clone()),
         ("GetPublicKey", "KeyId", arn(&other)),
         ("GetPublicKey", "KeyId", elsewhere),
