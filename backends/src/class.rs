@@ -70,9 +70,10 @@ impl BackendError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::KeyNotFound { .. } | Self::HandleLost { .. } | Self::KeyAway { .. } => ErrorClass::NotFound,
-            Self::LoggedOut | Self::CredentialsUnusable { .. } | Self::CredentialsRefused { .. } => {
-                ErrorClass::LoggedOut
-            }
+            Self::LoggedOut
+            | Self::CredentialsUnusable { .. }
+            | Self::CredentialsRefused { .. }
+            | Self::OtherAccount { .. } => ErrorClass::LoggedOut,
             Self::PinNotSet { .. }
             | Self::WrongPin { .. }
             | Self::PinFinalTry { .. }
@@ -103,6 +104,7 @@ impl BackendError {
             | Self::KeyAmbiguous { .. }
             | Self::WrongKey { .. }
             | Self::WrongAttribute { .. }
+            | Self::EndNotShown { .. }
             | Self::OtherAttested { .. }
             | Self::WrapKeyAmbiguous { .. }
             | Self::WrapKeyUnfit { .. }
@@ -142,6 +144,8 @@ impl BackendError {
             | Self::Incapable { .. }
             | Self::OtherAttested { .. }
             | Self::CredentialsUnusable { .. }
+            | Self::OtherAccount { .. }
+            | Self::EndNotShown { .. }
             | Self::KeyAway { .. }
             | Self::Reference(_)
             | Self::SoftwareNotAdmitted

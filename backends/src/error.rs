@@ -158,6 +158,29 @@ pub enum BackendError {
         /// The call and its answer.
         failure: Failure,
     },
+    /// The credentials belong to another account than the one that is meant.
+    #[error(
+        "these credentials belong to the AWS account {found}, and the keys are in {wanted}; put those of that account in their place, they are read \
+         again at the next use"
+    )]
+    OtherAccount {
+        /// The account that AWS answered of.
+        found: String,
+        /// The one that is configured.
+        wanted: String,
+    },
+    /// A key is not where it is to be destroyed, and was not seen to end there.
+    #[error(
+        "key `{key}` is not in {place} ({found}): nothing shows that it was destroyed; look for it in AWS, and at the credentials"
+    )]
+    EndNotShown {
+        /// The key.
+        key: KeyReference,
+        /// The account, and the region.
+        place: String,
+        /// What was found in its place.
+        found: String,
+    },
     /// The key is there and does nothing.
     #[error(
         "key `{key}` is {state} in AWS KMS and signs nothing; enable it there, it is looked at again at the next use"

@@ -53,6 +53,7 @@ pub use exception::{Exception, Exceptions, NamedException};
 pub use hallmark_aws_kms::{
     Account as AwsAccount, Credentials as AwsCredentials, CredentialsError as AwsCredentialsError,
     CredentialsPlace as AwsCredentialsPlace, Place as AwsKmsPlace, PlaceError as AwsKmsPlaceError,
+    RAW_MESSAGE_BYTES_MAX as AWS_KMS_MESSAGE_BYTES_MAX,
 };
 pub use hallmark_yubihsm::{
     Place as YubiHsmPlace, PlaceError as YubiHsmPlaceError, SESSIONS_OF_A_DEVICE as SESSIONS_OF_A_YUBIHSM,

@@ -17,7 +17,7 @@ use hallmark_policy::{
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use self::other::{AWS_KMS, OF_EACH_KEY, YUBIHSM, untold};
+use self::other::{AWS_KMS, OF_EACH_KEY, PKCS11, YUBIHSM, untold};
 use crate::{
     attested,
     error::CeremonyError,
@@ -298,6 +298,11 @@ impl Device {
         attested::check(key, &certificates)
             .map_err(|why| CeremonyError::Wrong { what: "attestation", sentence: why.to_owned() })?;
         Ok((attested::said(&certificates), certificates.iter().map(|der| STANDARD.encode(der)).collect()))
+    }
+
+    /// Whether its keys have the attributes of PKCS #11 in records.
+    pub(crate) fn is_behind_pkcs11(&self) -> bool {
+        self.foretells.is_none() && self.description.kind == PKCS11
     }
 
     /// What guards a key, as facts. What the file says need not hold differs from the rehearsal's stand-in.

@@ -92,17 +92,26 @@ impl Finding {
 pub fn examine(file: &Path) -> Result<Vec<Finding>, CeremonyError> {
     let subject = Subject::read(file)?;
     let mut findings = Vec::new();
-    let kinds = policy(&subject, &mut findings);
-    device(&subject, &kinds, &mut findings);
+    let wanted = policy(&subject, &mut findings);
+    device(&subject, &wanted, &mut findings);
     clock(&subject, &mut findings);
     subject.directories.iter().for_each(|(what, path)| disk(what, path, &mut findings));
     subject.certificates.iter().for_each(|path| certificate(path, &mut findings));
     Ok(findings)
 }
 
-/// The kinds of keys that the policy wants in this device.
-fn policy(subject: &Subject, findings: &mut Vec<Finding>) -> Vec<KeyKind> {
-    let Some(path) = &subject.policy else { return Vec::new() };
+/// What a policy wants of this device.
+#[derive(Default)]
+struct Wanted {
+    /// Kinds of keys.
+    kinds: Vec<KeyKind>,
+    /// Kinds that sign lists of certificates, which grow long.
+    lists: Vec<KeyKind>,
+}
+
+/// What the policy wants of this device.
+fn policy(subject: &Subject, findings: &mut Vec<Finding>) -> Wanted {
+    let Some(path) = &subject.policy else { return Wanted::default() };
     let read = output::read(path).map_err(|error| error.to_string());
     let text = read.and_then(|text| String::from_utf8(text).map_err(|_| format!("`{}` is no text", path.display())));
     let policy = text.and_then(|text| {
@@ -112,31 +121,37 @@ fn policy(subject: &Subject, findings: &mut Vec<Finding>) -> Vec<KeyKind> {
         Ok(policy) => policy,
         Err(sentence) => {
             findings.push(Finding::bad("policy", sentence, "`hallmark policy check` tells every mistake"));
-            return Vec::new();
+            return Wanted::default();
         }
     };
     let authorities = policy.authorities().count();
     findings.push(Finding::good("policy", format!("it reads, and has {authorities} authorities")));
-    let mut kinds: Vec<KeyKind> = policy
-        .authorities()
-        .filter(|authority| subject.authority.as_ref().is_none_or(|name| *name == authority.name))
-        .flat_map(|authority| match (subject.is_ceremony, authority.root.offline) {
+    let mut wanted = Wanted::default();
+    for authority in policy.authorities() {
+        if subject.authority.as_ref().is_some_and(|name| *name != authority.name) {
+            continue;
+        }
+        let own = match (subject.is_ceremony, authority.root.offline) {
             (true, _) => vec![authority.root.key],
             (false, true) => vec![authority.epoch.key],
             (false, false) => vec![authority.root.key, authority.epoch.key],
-        })
-        .collect();
-    kinds.sort_unstable_by_key(|kind| kind.name());
-    kinds.dedup();
-    kinds
+        };
+        if authority.crl.is_some() {
+            wanted.lists.extend(&own);
+        }
+        wanted.kinds.extend(own);
+    }
+    wanted.kinds.sort_unstable_by_key(|kind| kind.name());
+    wanted.kinds.dedup();
+    wanted
 }
 
-fn device(subject: &Subject, kinds: &[KeyKind], findings: &mut Vec<Finding>) {
+fn device(subject: &Subject, wanted: &Wanted, findings: &mut Vec<Finding>) {
     if let Some(yubihsm) = &subject.yubihsm {
         return one_yubihsm(yubihsm, findings);
     }
     if let Some(place) = &subject.aws_kms {
-        return region::look(place, findings);
+        return region::look(place, wanted, findings);
     }
     let Some(place) = &subject.device else {
         findings.push(Finding::look(
@@ -146,11 +161,11 @@ fn device(subject: &Subject, kinds: &[KeyKind], findings: &mut Vec<Finding>) {
         ));
         return;
     };
-    one_device(place, kinds, findings);
+    one_device(place, &wanted.kinds, findings);
     for replica in &subject.replicas {
         let heading = "what follows is of the replica";
         findings.push(Finding::good("device", format!("{heading} `{}`", replica.token)));
-        one_device(replica, kinds, findings);
+        one_device(replica, &wanted.kinds, findings);
     }
 }
 

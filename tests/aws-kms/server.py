@@ -95,13 +95,23 @@ def amend():
         lambda key: ["ED25519_SHA_512"] if key.key_spec == EDWARDS25519 else algorithms(key)
     )
     public_key = responses.KmsResponse.get_public_key
-    schedule = responses.KmsResponse.schedule_key_deletion
+
+    validate = responses.KmsResponse._validate_cmk_id
+
+    def validate_cmk_id(self, key_id):
+        """An ARN is of one region and one account."""
+        if key_id.startswith("arn:"):
+            _, _, service, region, account, _ = key_id.split(":", 5)
+            if (service, region, account) != ("kms", self.region, self.current_account):
+                refuse("NotFoundException", f"Key '{key_id}' does not exist")
+        validate(self, key_id)
 
     def get_public_key(self):
         key_id = self._get_param("KeyId")
         self._validate_key_id(key_id)
-        usable(self.kms_backend.describe_key(key_id))
-        return public_key(self)
+        key = self.kms_backend.describe_key(key_id)
+        usable(key)
+        return json.dumps({**json.loads(public_key(self)), "KeyId": key.arn})
 
     def schedule_key_deletion(self):
         key_id, days = self._get_param("KeyId"), self._get_param("PendingWindowInDays", 30)
@@ -111,8 +121,10 @@ def amend():
             refuse("KMSInvalidStateException", f"{key.arn} is pending deletion.")
         if not 7 <= days <= 30:
             refuse("ValidationException", "PendingWindowInDays must be between 7 and 30")
-        return schedule(self)
+        when = self.kms_backend.schedule_key_deletion(key.id, days)
+        return json.dumps({"KeyId": key.arn, "DeletionDate": when, "KeyState": key.key_state, "PendingWindowInDays": days})
 
+    responses.KmsResponse._validate_cmk_id = validate_cmk_id
     responses.KmsResponse.sign = sign
     responses.KmsResponse.get_public_key = get_public_key
     responses.KmsResponse.schedule_key_deletion = schedule_key_deletion

@@ -271,6 +271,45 @@ fn a_core_without_the_network_and_credentials_that_cannot_be_used_are_told_of_be
 }
 
 #[test]
+fn what_a_policy_wants_and_kms_does_not_do_is_told_of_before_it_is_asked_for() {
+    let kms = Kms::new();
+    let laboratory = laboratory(&kms);
+    let policy = fs::read_to_string(laboratory.path("policy.toml")).unwrap();
+    let doctor = || told(Command::new(program("hallmark")).arg("doctor").arg(laboratory.path("signer.toml"))).1;
+    let with_crl = policy.replacen(
+        "[authority.athenz.root]",
+        "[authority.athenz]\ncrl = { lifetime = \"7d\", refresh = \"1d\" }\n[authority.athenz.root]",
+        1,
+    );
+    for (policy, kind, checked, examined) in [
+        (
+            &policy,
+            "ml-dsa-65",
+            "`root.key` is `ml-dsa-65`, which is not made in AWS KMS here",
+            "keys of ml-dsa-65, which are not made",
+        ),
+        (
+            &with_crl,
+            "ed25519",
+            "`epoch.key` is `ed25519`, with which AWS KMS signs 4096 bytes at most",
+            "CRLs by a key of ed25519",
+        ),
+    ] {
+        assert!(check(&laboratory).0 && !doctor().contains(examined));
+        let changed = policy.replace("key = \"ecdsa-p256\"", &format!("key = \"{kind}\""));
+        fs::write(laboratory.path("policy.toml"), changed).unwrap();
+        let (fine, said) = check(&laboratory);
+        assert!(!fine && said.contains(checked), "{said}");
+        let said = doctor();
+        assert!(said.contains(examined), "{said}");
+        // Without the one or the other, nothing is wrong with either.
+        fs::write(laboratory.path("policy.toml"), policy).unwrap();
+    }
+    assert!(check(&laboratory).0, "CRLs by ECDSA are signed as digests");
+    assert!(kms.calls().is_empty());
+}
+
+#[test]
 fn the_configuration_on_the_page_is_one() {
     let page = fs::read_to_string(format!("{}/../docs/devices/aws-kms.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let block = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();

@@ -13,7 +13,6 @@ use aws_sdk_kms::{
     types::{KeyMetadata, KeySpec, KeyUsageType, MessageType, OriginType, SigningAlgorithmSpec, Tag},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -21,24 +20,14 @@ use crate::{
     credentials::{Credentials, Provider},
     error::{Code, Error, plain},
     key::{Algorithm, Input, Key, KeyId, NewKey, Spec},
-    place::Place,
+    place::{Account, Place},
 };
-
-/// How many keys are described at once.
-const DESCRIBED_AT_ONCE: usize = 8;
-
-/// Keys on one page of a list; the most that there may be (API reference, ListKeys).
-const PAGE_KEYS: i32 = 1_000;
-
-/// Most keys of an account and region that are looked through.
-const KEYS_MAX: usize = 10_000;
 
 /// Calls, as the API names them.
 const CREATE_KEY: &str = "CreateKey";
-const DESCRIBE_KEY: &str = "DescribeKey";
+pub(crate) const DESCRIBE_KEY: &str = "DescribeKey";
 const GENERATE_RANDOM: &str = "GenerateRandom";
 const GET_PUBLIC_KEY: &str = "GetPublicKey";
-const LIST_KEYS: &str = "ListKeys";
 const LIST_RESOURCE_TAGS: &str = "ListResourceTags";
 const SCHEDULE_KEY_DELETION: &str = "ScheduleKeyDeletion";
 const SIGN: &str = "Sign";
@@ -47,29 +36,31 @@ const SIGN: &str = "Sign";
 pub struct Client {
     /// Taken only where it ends, since its end may not wait.
     runtime: Option<Runtime>,
-    sdk: Sdk,
+    pub(crate) sdk: Sdk,
     place: Place,
+    account: Account,
     credentials: Arc<Credentials>,
 }
 
 impl Client {
     /// The calls that are made, in the words of an IAM policy.
-    pub const ACTIONS: [&'static str; 8] = [
+    pub const ACTIONS: [&'static str; 9] = [
         "kms:CreateKey",
         "kms:DescribeKey",
         "kms:GenerateRandom",
         "kms:GetPublicKey",
+        "kms:ListAliases",
         "kms:ListKeys",
         "kms:ListResourceTags",
         "kms:ScheduleKeyDeletion",
         "kms:Sign",
     ];
 
-    /// Sets the way up. Nobody is asked for anything.
+    /// Sets the way up to the keys of this account. Nobody is asked for anything.
     ///
     /// # Errors
     /// [`Error::SetUp`].
-    pub fn new(place: Place, credentials: Credentials) -> Result<Self, Error> {
+    pub fn new(place: Place, account: Account, credentials: Credentials) -> Result<Self, Error> {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("aws-kms").enable_all().build();
         let runtime = runtime.map_err(|error| Error::SetUp { detail: error.to_string() })?;
         let credentials = Arc::new(credentials);
@@ -85,7 +76,7 @@ impl Client {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(Connector::new(&place)?);
         config.set_endpoint_url(place.endpoint().map(str::to_owned));
-        Ok(Self { runtime: Some(runtime), sdk: Sdk::from_conf(config.build()), place, credentials })
+        Ok(Self { runtime: Some(runtime), sdk: Sdk::from_conf(config.build()), place, account, credentials })
     }
 
     /// Where it leads.
@@ -94,7 +85,42 @@ impl Client {
         &self.place
     }
 
-    /// Makes a key. Where there is no answer, it may be there.
+    /// The account whose keys are meant.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// What every key of the account in this region has before its id. A key is never asked for by its id alone, which KMS looks for in whatever account
+    /// the credentials belong to.
+    pub(crate) fn arn_prefix(&self) -> String {
+        format!("arn:{}:kms:{}:{}:key/", self.place.partition(), self.place.region(), self.account)
+    }
+
+    pub(crate) fn arn(&self, id: &KeyId) -> String {
+        self.arn_prefix() + id.as_str()
+    }
+
+    /// Whether an answer is about the key that was asked for.
+    fn is_about(&self, call: &'static str, id: &KeyId, found: Option<&str>) -> Result<(), Error> {
+        let wanted = self.arn(id);
+        if found == Some(wanted.as_str()) {
+            return Ok(());
+        }
+        Err(Error::OtherKey { call, found: plain(found.unwrap_or("none")), wanted })
+    }
+
+    /// What DescribeKey says of a key, if it is that key.
+    pub(crate) fn described_as(&self, id: &KeyId, metadata: Option<KeyMetadata>) -> Result<Key, Error> {
+        let key = described(DESCRIBE_KEY, metadata)?;
+        self.is_about(DESCRIBE_KEY, id, Some(&key.arn))?;
+        if key.id == id.as_str() {
+            return Ok(key);
+        }
+        Err(Error::OtherKey { call: DESCRIBE_KEY, found: plain(&key.id), wanted: id.to_string() })
+    }
+
+    /// Makes a key, in whatever account the credentials belong to: what comes back says in which. Where there is no answer, it may be there.
     ///
     /// # Errors
     /// See [`Error`].
@@ -121,8 +147,8 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub fn key(&self, id: &KeyId, within: Duration) -> Result<Key, Error> {
-        let answer = self.call(DESCRIBE_KEY, within, self.sdk.describe_key().key_id(id.as_str()).send())?;
-        described(DESCRIBE_KEY, answer.key_metadata)
+        let answer = self.call(DESCRIBE_KEY, within, self.sdk.describe_key().key_id(self.arn(id)).send())?;
+        self.described_as(id, answer.key_metadata)
     }
 
     /// The public key: SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7), DER.
@@ -130,7 +156,8 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub fn public_key(&self, id: &KeyId, within: Duration) -> Result<Vec<u8>, Error> {
-        let answer = self.call(GET_PUBLIC_KEY, within, self.sdk.get_public_key().key_id(id.as_str()).send())?;
+        let answer = self.call(GET_PUBLIC_KEY, within, self.sdk.get_public_key().key_id(self.arn(id)).send())?;
+        self.is_about(GET_PUBLIC_KEY, id, answer.key_id.as_deref())?;
         let key = answer.public_key.ok_or(Error::Lacking { call: GET_PUBLIC_KEY, what: "a public key" })?;
         Ok(key.into_inner())
     }
@@ -140,49 +167,10 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub fn tags(&self, id: &KeyId, within: Duration) -> Result<BTreeMap<String, String>, Error> {
-        let answer = self.call(LIST_RESOURCE_TAGS, within, self.sdk.list_resource_tags().key_id(id.as_str()).send())?;
+        let answer =
+            self.call(LIST_RESOURCE_TAGS, within, self.sdk.list_resource_tags().key_id(self.arn(id)).send())?;
         let tags = answer.tags.unwrap_or_default();
         Ok(tags.into_iter().map(|tag| (tag.tag_key, tag.tag_value)).collect())
-    }
-
-    /// What KMS says of every key of the account in this region. Those that end meanwhile, and those that these credentials may not see, are left out.
-    ///
-    /// # Errors
-    /// See [`Error`]; also if there are too many.
-    pub fn keys(&self, within: Duration) -> Result<Vec<Key>, Error> {
-        let listed = async {
-            let (mut ids, mut marker) = (Vec::new(), None);
-            loop {
-                let page = self.sdk.list_keys().limit(PAGE_KEYS).set_marker(marker).send().await;
-                let page = page.map_err(|error| self.failed(LIST_KEYS, &error))?;
-                ids.extend(page.keys.unwrap_or_default().into_iter().filter_map(|key| key.key_id));
-                if ids.len() > KEYS_MAX {
-                    let detail = format!(
-                        "the account has more than {KEYS_MAX} keys in this region; give this signer an account of its own"
-                    );
-                    return Err(Error::NotAsked { call: LIST_KEYS, detail });
-                }
-                match page.next_marker.filter(|_| page.truncated) {
-                    Some(next) => marker = Some(next),
-                    None => break,
-                }
-            }
-            // Multi-Region keys have other ids, and none of them is ours.
-            let ids = ids.into_iter().filter_map(|id| KeyId::parse(&id));
-            let describe = |id: KeyId| async move {
-                match self.sdk.describe_key().key_id(id.as_str()).send().await {
-                    Ok(answer) => described(DESCRIBE_KEY, answer.key_metadata).map(Some),
-                    Err(error) => match self.failed(DESCRIBE_KEY, &error) {
-                        Error::Answered { code: Code::NotFound | Code::Denied, .. } => Ok(None),
-                        error => Err(error),
-                    },
-                }
-            };
-            let found = stream::iter(ids).map(describe).buffer_unordered(DESCRIBED_AT_ONCE);
-            let found: Vec<Option<Key>> = found.try_collect().await?;
-            Ok(found.into_iter().flatten().collect())
-        };
-        self.run(LIST_KEYS, within, listed)
     }
 
     /// Signs. What comes back is not verified here: ECDSA as Ecdsa-Sig-Value (RFC 3279, section 2.2.3), DER, all others as they are. Where there is no
@@ -198,7 +186,7 @@ impl Client {
         let request = self
             .sdk
             .sign()
-            .key_id(id.as_str())
+            .key_id(self.arn(id))
             .message_type(kind)
             .message(Blob::new(message))
             .signing_algorithm(SigningAlgorithmSpec::from(algorithm.name()));
@@ -212,7 +200,19 @@ impl Client {
     /// # Errors
     /// See [`Error`]; [`Code::Away`] where it is scheduled already.
     pub fn schedule_deletion(&self, id: &KeyId, days: u8, within: Duration) -> Result<(), Error> {
-        let request = self.sdk.schedule_key_deletion().key_id(id.as_str()).pending_window_in_days(days.into());
+        self.schedule(self.arn(id), days, within)
+    }
+
+    /// The same of what [`Client::create`] has just made in another account than the one that is meant.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn take_back(&self, made: &Key, days: u8, within: Duration) -> Result<(), Error> {
+        self.schedule(made.arn.clone(), days, within)
+    }
+
+    fn schedule(&self, arn: String, days: u8, within: Duration) -> Result<(), Error> {
+        let request = self.sdk.schedule_key_deletion().key_id(arn).pending_window_in_days(days.into());
         self.call(SCHEDULE_KEY_DELETION, within, request.send()).map(drop)
     }
 
@@ -242,7 +242,7 @@ impl Client {
         self.run(call, within, async { sent.await.map_err(|error| self.failed(call, &error)) })
     }
 
-    fn run<T>(
+    pub(crate) fn run<T>(
         &self,
         call: &'static str,
         within: Duration,
@@ -261,7 +261,7 @@ impl Client {
     }
 
     /// What a call came to, where it failed.
-    fn failed<E>(&self, call: &'static str, error: &SdkError<E, HttpResponse>) -> Error
+    pub(crate) fn failed<E>(&self, call: &'static str, error: &SdkError<E, HttpResponse>) -> Error
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
@@ -330,10 +330,11 @@ fn spec(spec: Spec) -> KeySpec {
 
 fn described(call: &'static str, metadata: Option<KeyMetadata>) -> Result<Key, Error> {
     let metadata = metadata.ok_or(Error::Lacking { call, what: "the key's metadata" })?;
-    let KeyMetadata { key_id, aws_account_id, description, key_spec, key_usage, key_state, origin, .. } = metadata;
+    let KeyMetadata { key_id, arn, aws_account_id, description, key_spec, key_usage, key_state, origin, .. } = metadata;
     let text = |text: Option<&str>| text.unwrap_or("absent").to_owned();
     Ok(Key {
         id: key_id,
+        arn: text(arn.as_deref()),
         account: text(aws_account_id.as_deref()),
         description: description.unwrap_or_default(),
         spec: text(key_spec.as_ref().map(KeySpec::as_str)),

@@ -1,6 +1,14 @@
 //! HTTP for the client library: hyper over rustls with the provider that this program has everywhere, and no proxy of the environment's.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use aws_smithy_runtime_api::{
     client::{
@@ -12,16 +20,18 @@ use aws_smithy_runtime_api::{
     shared::IntoShared as _,
 };
 use aws_smithy_types::body::SdkBody;
+use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect},
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs::default_provider};
+use tower::Service;
 
 use crate::{error::Error, place::Place};
 
-/// Longest time for a TCP connection to come about.
+/// Longest time for a connection to come about: the name's address, TCP and TLS together. Nothing is sent before.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// An idle connection is closed before the other end does so: what is sent into one that is just being closed may be lost.
@@ -34,7 +44,33 @@ pub(crate) struct NotReached(#[source] legacy::Error);
 
 /// The client library's way to the network.
 #[derive(Clone, Debug)]
-pub(crate) struct Connector(legacy::Client<HttpsConnector<connect::HttpConnector>, SdkBody>);
+pub(crate) struct Connector(legacy::Client<InTime, SdkBody>);
+
+/// Makes connections, each in time or not at all.
+#[derive(Clone)]
+struct InTime(Https);
+
+type Https = HttpsConnector<connect::HttpConnector>;
+
+impl Service<Uri> for InTime {
+    type Response = <Https as Service<Uri>>::Response;
+    type Error = Box<dyn StdError + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connected = tokio::time::timeout(CONNECT_TIME_MAX, self.0.call(uri));
+        Box::pin(async {
+            connected.await.unwrap_or_else(|_| {
+                let told = format!("no connection within {} ms", CONNECT_TIME_MAX.as_millis());
+                Err(io::Error::new(io::ErrorKind::TimedOut, told).into())
+            })
+        })
+    }
+}
 
 impl Connector {
     /// A connector that trusts the certificates that this machine does.
@@ -43,7 +79,6 @@ impl Connector {
     /// [`Error::SetUp`], if this machine trusts none and TLS is spoken.
     pub(crate) fn new(place: &Place) -> Result<Self, Error> {
         let mut tcp = connect::HttpConnector::new();
-        tcp.set_connect_timeout(Some(CONNECT_TIME_MAX));
         tcp.set_nodelay(true);
         // What is told to be without TLS has an address of this machine's own: `Place`.
         tcp.enforce_http(false);
@@ -55,7 +90,7 @@ impl Connector {
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME_MAX)
-            .build(https);
+            .build(InTime(https));
         Ok(Self(client))
     }
 }
@@ -99,4 +134,28 @@ impl HttpConnector for Connector {
 
 fn failed(error: legacy::Error) -> ConnectorError {
     ConnectorError::io(if error.is_connect() { NotReached(error).into() } else { io::Error::other(error).into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, time::Instant};
+
+    use crate::{Account, Client, Credentials, CredentialsPlace, Error, Place};
+
+    #[test]
+    fn a_server_that_takes_connections_and_begins_no_tls_was_sent_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("https://{}", listener.local_addr().unwrap());
+        let credentials = "[a]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n";
+        let client = Client::new(
+            Place::parse("eu-central-1", Some(&endpoint)).unwrap(),
+            Account::parse("123456789012").unwrap(),
+            Credentials::new(CredentialsPlace::Given(credentials.into()), "a"),
+        )
+        .unwrap();
+        let began = Instant::now();
+        let error = client.random(1, 3 * super::CONNECT_TIME_MAX).unwrap_err();
+        assert!(matches!(error, Error::NotReached { .. }) && error.was_not_done(), "{error}");
+        assert!(began.elapsed() < 2 * super::CONNECT_TIME_MAX, "{:?}", began.elapsed());
+    }
 }

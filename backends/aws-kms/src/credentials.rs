@@ -3,7 +3,7 @@
 use std::{
     fmt, fs,
     io::Read as _,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -80,6 +80,8 @@ enum Why {
     Unreadable(#[from] std::io::Error),
     #[error("others can read them (mode {mode:04o}); hint: chmod 600 {}", path.display())]
     Readable { mode: u32, path: PathBuf },
+    #[error("it is no regular file")]
+    NoFile,
     #[error("they have more than {CREDENTIALS_BYTES_MAX} bytes")]
     Long,
     #[error("they are not UTF-8 text")]
@@ -196,8 +198,12 @@ impl Stamp {
 
 /// Reads a small file that nobody else may read.
 fn read(path: &Path) -> Result<(Stamp, Zeroizing<String>), Why> {
-    let file = fs::File::open(path)?;
+    // A pipe that nobody writes to would hold whoever opens it; a file is read all the same.
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
     let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Why::NoFile);
+    }
     let mode = metadata.mode() & 0o7777;
     if mode & FORBIDDEN_MODE != 0 {
         return Err(Why::Readable { mode, path: path.to_owned() });
@@ -349,6 +355,21 @@ mod tests {
         }
         let long = format!("{TEXT}#{}\n", "a".repeat(CREDENTIALS_BYTES_MAX));
         assert!(check(&long, 0o600).unwrap_err().contains("more than"));
+    }
+
+    #[test]
+    fn a_pipe_holds_nobody_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("aws");
+        assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&path).status().unwrap().success());
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            send.send(
+                Credentials::new(CredentialsPlace::File(path), "default").check().map_err(|error| error.to_string()),
+            )
+        });
+        let told = receive.recv_timeout(std::time::Duration::from_secs(10)).unwrap().unwrap_err();
+        assert!(told.contains("no regular file"), "{told}");
     }
 
     #[test]

@@ -54,6 +54,26 @@ pub enum Error {
         /// What is missing.
         what: &'static str,
     },
+    /// The answer is about another key than the one that was asked for.
+    #[error("{call} answered of `{found}`, and was asked of `{wanted}`")]
+    OtherKey {
+        /// The call.
+        call: &'static str,
+        /// The key's ARN in the answer.
+        found: String,
+        /// The one that was asked for.
+        wanted: String,
+    },
+    /// The credentials belong to another account than the one that is meant.
+    #[error("{call} answered of the account `{found}`, and `{wanted}` is meant")]
+    OtherAccount {
+        /// The call.
+        call: &'static str,
+        /// The account's number in the answer.
+        found: String,
+        /// The one that is meant.
+        wanted: String,
+    },
     /// The call cannot be made as it was asked for.
     #[error("{call} cannot be asked for ({detail})")]
     NotAsked {
@@ -107,7 +127,7 @@ impl Error {
         match self {
             Self::Credentials(_) | Self::NotReached { .. } | Self::NotAsked { .. } | Self::SetUp { .. } => true,
             Self::Answered { code, .. } => *code != Code::Failed,
-            Self::NoAnswer { .. } | Self::Lacking { .. } => false,
+            Self::NoAnswer { .. } | Self::Lacking { .. } | Self::OtherKey { .. } | Self::OtherAccount { .. } => false,
         }
     }
 
@@ -120,6 +140,8 @@ impl Error {
             | Self::NotReached { .. }
             | Self::NoAnswer { .. }
             | Self::Lacking { .. }
+            | Self::OtherKey { .. }
+            | Self::OtherAccount { .. }
             | Self::NotAsked { .. }
             | Self::SetUp { .. } => None,
         }

@@ -128,6 +128,8 @@ pub struct NewKey {
 pub struct Key {
     /// Its id; of a multi-Region key, another form of one.
     pub id: String,
+    /// Its name in all of AWS: partition, region, account and id.
+    pub arn: String,
     /// The number of its account.
     pub account: String,
     /// What was written to it when it was made.

@@ -10,6 +10,7 @@ mod connector;
 mod credentials;
 mod error;
 mod key;
+mod list;
 mod place;
 
 pub use client::Client;
@@ -19,4 +20,5 @@ pub use key::{
     Algorithm, Input, Key, KeyId, NewKey, RANDOM_BYTES_MAX, RAW_MESSAGE_BYTES_MAX, STATE_ENABLED,
     STATE_PENDING_DELETION, Spec,
 };
+pub use list::Listed;
 pub use place::{Account, Place, PlaceError};

@@ -9,6 +9,17 @@ const REGION_BYTES_MAX: usize = 32;
 /// Digits of an account's number.
 const ACCOUNT_DIGITS: usize = 12;
 
+/// Partitions of AWS by what the names of their regions begin with (SDKs, partitions.json); all others are of `aws`.
+const PARTITIONS: [(&str, &str); 7] = [
+    ("cn-", "aws-cn"),
+    ("us-gov-", "aws-us-gov"),
+    ("eusc-", "aws-eusc"),
+    ("us-iso-", "aws-iso"),
+    ("us-isob-", "aws-iso-b"),
+    ("eu-isoe-", "aws-iso-e"),
+    ("us-isof-", "aws-iso-f"),
+];
+
 /// A region of AWS, and the endpoint that is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -56,6 +67,13 @@ impl Place {
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
+    }
+
+    /// The partition of AWS that the region is in, as ARNs have it.
+    #[must_use]
+    pub fn partition(&self) -> &'static str {
+        let of = |(begins, partition): &(&str, &'static str)| self.region.starts_with(begins).then_some(*partition);
+        PARTITIONS.iter().find_map(of).unwrap_or("aws")
     }
 
     /// Whether TLS is spoken: everywhere but on this machine itself.
@@ -155,6 +173,21 @@ mod tests {
         ] {
             let error = Place::parse("eu-central-1", Some(endpoint)).unwrap_err();
             assert!(matches!(error, PlaceError::Endpoint(_)), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_of_one_partition() {
+        for (region, partition) in [
+            ("eu-central-1", "aws"),
+            ("us-east-1", "aws"),
+            ("cn-north-1", "aws-cn"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("us-iso-east-1", "aws-iso"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("eusc-de-east-1", "aws-eusc"),
+        ] {
+            assert_eq!(Place::parse(region, None).unwrap().partition(), partition, "{region}");
         }
     }
 

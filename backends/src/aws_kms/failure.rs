@@ -14,6 +14,10 @@ pub(super) fn failed(error: Error) -> BackendError {
         }
         Error::Answered { call, code, text } => of_code(code, failure(call, text)),
         Error::Lacking { call, what } => BackendError::Broken { failure: failure(call, format!("without {what}")) },
+        Error::OtherKey { call, found, wanted } => BackendError::Broken {
+            failure: failure(call, format!("of the key `{found}`, and was asked of `{wanted}`")),
+        },
+        Error::OtherAccount { found, wanted, .. } => BackendError::OtherAccount { found, wanted },
         Error::NotAsked { call, detail } => BackendError::Refused { failure: failure(call, detail) },
         Error::SetUp { detail } => BackendError::Configuration { detail },
     }
@@ -35,7 +39,7 @@ mod tests {
     use super::*;
     use crate::class::ErrorClass;
 
-    fn errors() -> [(Error, ErrorClass, bool); 11] {
+    fn errors() -> [(Error, ErrorClass, bool); 13] {
         let answered = |code, text: &str| Error::Answered { call: "Sign", code, text: text.to_owned() };
         let place = || "eu-central-1".to_owned();
         [
@@ -61,6 +65,20 @@ mod tests {
             (answered(Code::Refused, "ValidationException"), ErrorClass::Refused, false),
             (answered(Code::Failed, "KMSInternalException"), ErrorClass::Broken, true),
             (Error::Lacking { call: "Sign", what: "a signature" }, ErrorClass::Broken, true),
+            (
+                Error::OtherKey { call: "DescribeKey", found: "arn:a".to_owned(), wanted: "arn:b".to_owned() },
+                ErrorClass::Broken,
+                true,
+            ),
+            (
+                Error::OtherAccount {
+                    call: "ListKeys",
+                    found: "000000000000".to_owned(),
+                    wanted: "123456789012".to_owned(),
+                },
+                ErrorClass::LoggedOut,
+                true,
+            ),
             (
                 Error::SetUp { detail: "this machine has no certificates of authorities".to_owned() },
                 ErrorClass::Refused,

@@ -45,20 +45,29 @@ const GUARD_MANAGER: &str = "aws-kms.key-manager";
 const GUARD_MULTI_REGION: &str = "aws-kms.multi-region";
 const GUARD_PURPOSE: &str = "aws-kms.purpose";
 
-/// How long what KMS has done may be unknown elsewhere in it: it says of itself that it is consistent in the end.
-const SETTLING_TIME_MAX: Duration = Duration::from_secs(6);
-/// The same of a key that was just made, which may take longer.
-const MADE_TIME_MAX: Duration = Duration::from_secs(20);
+/// How long a key that was just made may be unknown elsewhere in KMS: it says of itself that it is consistent in the end.
+pub(super) const MADE_TIME_MAX: Duration = Duration::from_secs(20);
 /// Between two looks.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+pub(super) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// What stands for a tag that is not there.
+const ABSENT: &str = "absent";
+
+/// Longest time for one call, and for one list.
+const CALL_TIME_MAX: Duration = Duration::from_secs(3);
+const LIST_TIME_MAX: Duration = Duration::from_secs(9);
 
 /// A key that was found, and what KMS tells of it.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) public: PublicKey,
     pub(super) name: Name,
-    pub(super) id: KeyId,
     key: Key,
+}
+
+/// What one call may take where all of them end then.
+pub(super) fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).min(CALL_TIME_MAX)
 }
 
 /// What KMS calls a kind. It has ML-DSA, too, which moto has not: nobody here has tried that.
@@ -95,9 +104,9 @@ pub(super) fn find(
     service: &Service,
     reference: &KeyReference,
     expected: SpkiDigest,
-    within: Duration,
+    until: Instant,
 ) -> Result<Found, BackendError> {
-    let found = find_unproven(service, reference, within)?;
+    let found = find_unproven(service, reference, until)?;
     let digest = found.public.digest();
     if digest == expected {
         return Ok(found);
@@ -109,25 +118,33 @@ pub(super) fn find(
 pub(super) fn find_unproven(
     service: &Service,
     reference: &KeyReference,
-    within: Duration,
+    until: Instant,
 ) -> Result<Found, BackendError> {
     let id = id_of(reference)?;
-    let began = Instant::now();
-    let key = service.client.key(&id, within).map_err(|error| missing(reference, error))?;
+    let key = service.client.key(&id, left(until)).map_err(|error| missing(reference, error))?;
     let name = Name::read(&key.description).filter(|name| name.label == *reference.label());
     let name = name.ok_or_else(|| BackendError::KeyNotFound { key: reference.clone() })?;
     if key.state == STATE_PENDING_DELETION {
         tracing::warn!(key = %reference, deletion = key.deletion, "AWS KMS deletes this key, at that time (in seconds since 1970) unless somebody cancels it");
         return Err(BackendError::KeyNotFound { key: reference.clone() });
     }
-    let left = within.saturating_sub(began.elapsed());
-    let spki = service.client.public_key(&id, left).map_err(|error| match error.code() {
-        Some(Code::Away) => away(reference, &key),
+    let public = public(service, reference, &key, &id, until)?;
+    Ok(Found { public, name, key })
+}
+
+/// The public key of what was described.
+pub(super) fn public(
+    service: &Service,
+    reference: &KeyReference,
+    key: &Key,
+    id: &KeyId,
+    until: Instant,
+) -> Result<PublicKey, BackendError> {
+    let spki = service.client.public_key(id, left(until)).map_err(|error| match error.code() {
+        Some(Code::Away) => away(reference, key),
         Some(_) | None => missing(reference, error),
     })?;
-    let public =
-        PublicKey::parse(&spki).map_err(|source| BackendError::PublicKey { key: reference.clone(), source })?;
-    Ok(Found { public, name, id, key })
+    PublicKey::parse(&spki).map_err(|source| BackendError::PublicKey { key: reference.clone(), source })
 }
 
 /// Whether it is guarded as a CA key must be, and signs.
@@ -135,7 +152,7 @@ pub(super) fn check(service: &Service, found: &Found, reference: &KeyReference) 
     let Found { public, key, .. } = found;
     let multi_region = key.multi_region.to_string();
     for (attribute, found, wanted) in [
-        (KEY_ACCOUNT, key.account.as_str(), service.account.as_str()),
+        (KEY_ACCOUNT, key.account.as_str(), service.client.account().as_str()),
         (KEY_SPEC, &key.spec, spec(public.kind()).map_or("none", Spec::name)),
         (KEY_USAGE, &key.usage, USAGE),
         (KEY_ORIGIN, &key.origin, ORIGIN),
@@ -152,13 +169,13 @@ pub(super) fn check(service: &Service, found: &Found, reference: &KeyReference) 
 /// Whether its tags, by which an IAM policy tells it from others, say the same as its name.
 pub(super) fn check_tags(
     service: &Service,
-    found: &Found,
     reference: &KeyReference,
-    within: Duration,
+    name: &Name,
+    until: Instant,
 ) -> Result<(), BackendError> {
-    let there = service.client.tags(&found.id, within).map_err(|error| missing(reference, error))?;
-    for (tag, wanted) in [(TAG_PURPOSE, found.name.purpose.name()), (TAG_LABEL, found.name.label.as_str())] {
-        let found = there.get(tag).map_or("absent", String::as_str);
+    let there = service.client.tags(&id_of(reference)?, left(until)).map_err(|error| missing(reference, error))?;
+    for (tag, wanted) in [(TAG_PURPOSE, name.purpose.name()), (TAG_LABEL, name.label.as_str())] {
+        let found = there.get(tag).map_or(ABSENT, String::as_str);
         if found != wanted {
             return Err(wrong(reference, tag, found, wanted));
         }
@@ -183,7 +200,7 @@ fn away(key: &KeyReference, found: &Key) -> BackendError {
     BackendError::KeyAway { key: key.clone(), state: found.state.clone() }
 }
 
-fn missing(reference: &KeyReference, error: Error) -> BackendError {
+pub(super) fn missing(reference: &KeyReference, error: Error) -> BackendError {
     match error.code() {
         Some(Code::NotFound) => BackendError::KeyNotFound { key: reference.clone() },
         Some(_) | None => failed(error),
@@ -195,57 +212,32 @@ pub(super) fn id_of(reference: &KeyReference) -> Result<KeyId, BackendError> {
     Ok(reference.aws_kms_id().cloned().ok_or(KeyReferenceError::OtherBackend)?)
 }
 
-/// Has a key that was just made looked for until KMS knows it everywhere.
+/// Has a key that was just made looked for until KMS knows it, and its tags, everywhere.
 pub(super) fn settled<T>(look: impl Fn() -> Result<T, BackendError>) -> Result<T, BackendError> {
+    let lacks_tags = |error: &BackendError| matches!(error, BackendError::WrongAttribute { attribute: TAG_PURPOSE | TAG_LABEL, found, .. } if found == ABSENT);
+    let is_early = |error: &BackendError| matches!(error, BackendError::KeyNotFound { .. }) || lacks_tags(error);
     let began = Instant::now();
     loop {
         match look() {
-            Err(BackendError::KeyNotFound { .. }) if began.elapsed() < MADE_TIME_MAX => {
-                thread::sleep(LOOK_AGAIN_AFTER);
-            }
+            Err(error) if is_early(&error) && began.elapsed() < MADE_TIME_MAX => thread::sleep(LOOK_AGAIN_AFTER),
             result => return result,
         }
     }
 }
 
-/// The names of this signer's keys, those of which the deletion is scheduled left out.
-pub(super) fn names(service: &Service, within: Duration) -> Result<Vec<(KeyReference, KeyPurpose)>, BackendError> {
-    let found = service.client.keys(within).map_err(failed)?;
+/// This signer's keys with what their descriptions say, those of which the deletion is scheduled left out. It is an error if it is another account's
+/// list, or if one of them may not be seen.
+pub(super) fn names(service: &Service, until: Instant) -> Result<Vec<(KeyReference, Name)>, BackendError> {
+    let within = until.saturating_duration_since(Instant::now()).min(LIST_TIME_MAX);
+    let listed = service.client.keys(within).map_err(failed)?;
     let ours = |key: Key| {
         let name = Name::read(&key.description).filter(|_| key.state != STATE_PENDING_DELETION)?;
-        Some((KeyReference::aws_kms(KeyId::parse(&key.id)?, name.label), name.purpose))
+        Some((KeyReference::aws_kms(KeyId::parse(&key.id)?, name.label.clone()), name))
     };
-    Ok(found.into_iter().filter_map(ours).collect())
-}
-
-/// Schedules the deletion of a key, and looks whether KMS says so itself. A key that waits for its deletion signs nothing, and needs to be disabled
-/// by nobody: there is no moment between the two in which an interruption leaves it otherwise.
-pub(super) fn end(service: &Service, reference: &KeyReference, within: Duration) -> Result<(), BackendError> {
-    let (id, days) = (id_of(reference)?, service.deletion_days);
-    match service.client.schedule_deletion(&id, days, within) {
-        Ok(()) => {}
-        // By an earlier attempt, whose answer was lost: what is read back says so. Or it is deleted.
-        Err(error) if error.code() == Some(Code::Away) => {}
-        Err(error) if error.code() == Some(Code::NotFound) => return Ok(()),
-        Err(error) => return Err(failed(error)),
+    if !listed.is_proven {
+        tracing::warn!(account = %service.client.account(), "AWS KMS tells of no key and of no alias, so that nothing says whose account this is");
     }
-    let began = Instant::now();
-    loop {
-        let key = match service.client.key(&id, within) {
-            Err(error) if error.code() == Some(Code::NotFound) => return Ok(()),
-            key => key.map_err(failed)?,
-        };
-        if key.state == STATE_PENDING_DELETION {
-            tracing::warn!(key = %reference, days, deletion = key.deletion, "this key signs nothing any more; AWS KMS deletes it at that time (in seconds since 1970), and gives it back until then to whoever may cancel that");
-            return Ok(());
-        }
-        if began.elapsed() >= SETTLING_TIME_MAX {
-            let answer = format!("that the key is {} although its deletion is scheduled", key.state);
-            let failure = crate::class::Failure { call: "DescribeKey".to_owned(), answer };
-            return Err(BackendError::Broken { failure });
-        }
-        thread::sleep(LOOK_AGAIN_AFTER);
-    }
+    Ok(listed.keys.into_iter().filter_map(ours).collect())
 }
 
 /// What guards a key, as evidence. Who may use it stands in its key policy, in grants and in IAM, and is no attribute of it.

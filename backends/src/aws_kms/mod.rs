@@ -4,14 +4,20 @@
 //! call. What guards it is that KMS made it, keeps it in one region, and uses it to sign and for nothing else; who may use it stands in IAM, and is
 //! not an attribute of the key. There are no sessions: as many calls are in flight as there are threads that sign, and two for everything else.
 
+mod ending;
 mod failure;
 mod keys;
 mod name;
 mod signer;
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
-use hallmark_aws_kms::{Account, Client, Credentials, RANDOM_BYTES_MAX};
+use hallmark_aws_kms::{Client, Credentials, Key, RANDOM_BYTES_MAX};
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 use secrecy::SecretString;
 
@@ -29,16 +35,19 @@ use crate::{
 /// Days that a key waits for its deletion (API reference, ScheduleKeyDeletion).
 const DELETION_DAYS: std::ops::RangeInclusive<u8> = 7..=30;
 
-/// Longest time for one call, in each kind of thing. Each is shorter than what whoever asks waits for.
-const OPERATE_TIME_MAX: Duration = Duration::from_secs(3);
-const MAKE_TIME_MAX: Duration = Duration::from_secs(30);
-const LIST_TIME_MAX: Duration = Duration::from_secs(9);
-const PROBE_TIME_MAX: Duration = Duration::from_millis(1_500);
+/// Longest time for each kind of thing, all calls and both attempts together; of an end, what `signer/src/retire.rs` waits for, and of all others what
+/// `Patience` has, is longer. A key is made in two attempts, each with what removes it again.
+const OPERATE_TIME_MAX: Duration = Duration::from_secs(9);
+const LIST_TIME_MAX: Duration = Duration::from_secs(18);
+const MAKE_TIME_MAX: Duration = Duration::from_secs(55);
+const REMOVE_TIME_MAX: Duration = Duration::from_secs(24);
+const PROBE_TIME_MAX: Duration = Duration::from_millis(1_800);
+/// Longest time for the one call that makes a key.
+const CREATE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The way to KMS, and what is meant there.
 struct Service {
     client: Client,
-    account: Account,
     deletion_days: u8,
 }
 
@@ -48,14 +57,17 @@ pub(crate) struct Region {
     making: Making,
 }
 
-/// Opens the way to KMS, and sees that it answers to these credentials.
+/// Opens the way to KMS, and sees that it answers to these credentials, and that they are the account's.
 pub(crate) fn open(config: AwsKmsConfig) -> Result<Opened, BackendError> {
     config.check()?;
     let AwsKmsConfig { place, account, credentials, profile, sessions, deletion_days } = config;
-    let client = Client::new(place, Credentials::new(credentials, &profile)).map_err(failed)?;
-    let service = Arc::new(Service { client, account, deletion_days });
+    let client = Client::new(place, account, Credentials::new(credentials, &profile)).map_err(failed)?;
+    let service = Arc::new(Service { client, deletion_days });
     // The first call resolves a name and makes a connection, and whoever starts waits longer than for a look at the health.
-    twice(|| service.client.random(1, OPERATE_TIME_MAX).map_err(failed))?;
+    twice(OPERATE_TIME_MAX, |until| service.client.random(1, keys::left(until)).map_err(failed))?;
+    if !twice(OPERATE_TIME_MAX, |until| service.client.is_of_account(keys::left(until)).map_err(failed))? {
+        tracing::warn!(account = %service.client.account(), "AWS KMS tells of no key and of no alias, so that nothing says whose account this is; it is looked at when a key is made");
+    }
     let region: Arc<dyn Backend> = Arc::new(Region { service, making: Making::default() });
     let signers = (0..sessions).map(|_| region.signer()).collect();
     Ok((region, signers))
@@ -88,21 +100,22 @@ impl Region {
         if let KeyPurpose::Wrappable(_) = request.purpose {
             return Err(keys::not_wrapped());
         }
-        let service = &self.service;
-        if !self.labelled(&request.label)?.is_empty() {
+        let (service, until) = (&self.service, Instant::now() + MAKE_TIME_MAX);
+        if !self.labelled(&request.label, until)?.is_empty() {
             return Err(BackendError::LabelTaken { label: request.label.to_string() });
         }
         let name = Name { purpose: request.purpose, label: request.label.clone() };
-        let created = service.client.create(&keys::asked(&name, request.kind)?, MAKE_TIME_MAX);
-        let created = created.map_err(|error| {
-            if !error.was_not_done()
-                && let Ok([(left, _)]) = self.labelled(&request.label).as_deref()
-            {
-                // It is there, and the answer was lost.
-                begun.set(Some(left.clone()));
+        let created = match service.client.create(&keys::asked(&name, request.kind)?, CREATE_TIME_MAX) {
+            Ok(created) => created,
+            Err(error) => {
+                if !error.was_not_done() {
+                    // It may be there, and the answer was lost.
+                    begun.set(self.unanswered(&name, until));
+                }
+                return Err(failed(error));
             }
-            failed(error)
-        })?;
+        };
+        self.check_account(&created)?;
         let Some(id) = hallmark_aws_kms::KeyId::parse(&created.id) else {
             let failure =
                 crate::class::Failure { call: "CreateKey".to_owned(), answer: format!("the id `{}`", created.id) };
@@ -110,9 +123,11 @@ impl Region {
         };
         let reference = KeyReference::aws_kms(id, request.label.clone());
         begun.set(Some(reference.clone()));
-        let found = keys::settled(|| keys::find_unproven(service, &reference, OPERATE_TIME_MAX))?;
+        let found = keys::settled(|| {
+            let found = keys::find_unproven(service, &reference, until)?;
+            keys::check_tags(service, &reference, &name, until).map(|()| found)
+        })?;
         keys::check(service, &found, &reference)?;
-        keys::check_tags(service, &found, &reference, OPERATE_TIME_MAX)?;
         keys::check_purpose(&found, &reference, request.purpose)?;
         if found.public.kind() == request.kind {
             return Ok(NewKey { reference, public: found.public });
@@ -121,29 +136,50 @@ impl Region {
         Err(BackendError::WrongAttribute { key: reference, attribute: "KeySpec", found, wanted })
     }
 
-    /// Removes a key of this name, if there is one.
-    fn remove(&self, reference: &KeyReference) -> Result<(), BackendError> {
-        match keys::find_unproven(&self.service, reference, OPERATE_TIME_MAX) {
-            Err(BackendError::KeyNotFound { .. }) => Ok(()),
-            // One that signs nothing is still there.
-            Err(error) if error.may_pass() => Err(error),
-            Ok(_) | Err(_) => keys::end(&self.service, reference, OPERATE_TIME_MAX),
+    /// Whether what was made is in the account that is meant. What is in another is nobody's, and is taken back.
+    fn check_account(&self, made: &Key) -> Result<(), BackendError> {
+        let Service { client, deletion_days } = &*self.service;
+        if made.account == client.account().as_str() {
+            return Ok(());
+        }
+        tracing::error!(key = made.arn, "a key was made in another account than the one that is configured");
+        if let Err(error) = client.take_back(made, *deletion_days, OPERATE_TIME_MAX) {
+            tracing::error!(key = made.arn, %error, "it could not be removed there: schedule its deletion");
+        }
+        Err(BackendError::OtherAccount { found: made.account.clone(), wanted: client.account().to_string() })
+    }
+
+    /// Looks for a key of this name, and the same tags, that KMS made and did not say so, until KMS must know it everywhere.
+    fn unanswered(&self, name: &Name, until: Instant) -> Option<KeyReference> {
+        let until = until.min(Instant::now() + keys::MADE_TIME_MAX);
+        loop {
+            if let Ok([(left, found)]) = self.labelled(&name.label, until).as_deref()
+                && found == name
+                && keys::check_tags(&self.service, left, name, until).is_ok()
+            {
+                return Some(left.clone());
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            thread::sleep(keys::LOOK_AGAIN_AFTER);
         }
     }
 
-    fn labelled(&self, label: &KeyLabel) -> Result<Vec<(KeyReference, KeyPurpose)>, BackendError> {
-        let mut named = keys::names(&self.service, LIST_TIME_MAX)?;
+    fn labelled(&self, label: &KeyLabel, until: Instant) -> Result<Vec<(KeyReference, Name)>, BackendError> {
+        let mut named = keys::names(&self.service, until)?;
         named.retain(|(reference, _)| reference.label() == label);
         Ok(named)
     }
 }
 
-/// Once more where KMS or the way to it failed: for work that may be done twice.
-fn twice<T>(work: impl Fn() -> Result<T, BackendError>) -> Result<T, BackendError> {
-    match work() {
-        Err(error) if error.may_pass() => {
+/// Once more where KMS or the way to it failed and there is time: for work that may be done twice. The work ends at the instant that it is given.
+fn twice<T>(within: Duration, work: impl Fn(Instant) -> Result<T, BackendError>) -> Result<T, BackendError> {
+    let until = Instant::now() + within;
+    match work(until) {
+        Err(error) if error.may_pass() && Instant::now() < until => {
             tracing::warn!(%error, "AWS KMS failed; once more");
-            work()
+            work(until)
         }
         result => result,
     }
@@ -151,53 +187,44 @@ fn twice<T>(work: impl Fn() -> Result<T, BackendError>) -> Result<T, BackendErro
 
 impl Backend for Region {
     fn generate(&self, request: &KeyRequest) -> Result<NewKey, BackendError> {
-        self.making.make(request, |begun| self.make(request, begun), |reference| self.remove(reference))
+        let remove =
+            |reference: &KeyReference| ending::remove(&self.service, reference, Instant::now() + REMOVE_TIME_MAX);
+        self.making.make(request, |begun| self.make(request, begun), remove)
     }
 
     fn open(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<PublicKey, BackendError> {
-        twice(|| {
-            let found = keys::find(&self.service, reference, expected, OPERATE_TIME_MAX)?;
+        twice(OPERATE_TIME_MAX, |until| {
+            let found = keys::find(&self.service, reference, expected, until)?;
             keys::check(&self.service, &found, reference)?;
-            keys::check_tags(&self.service, &found, reference, OPERATE_TIME_MAX).map(|()| found.public)
+            keys::check_tags(&self.service, reference, &found.name, until).map(|()| found.public)
         })
     }
 
     fn inspect(&self, reference: &KeyReference, purpose: KeyPurpose) -> Result<PublicKey, BackendError> {
-        twice(|| {
-            let found = keys::find_unproven(&self.service, reference, OPERATE_TIME_MAX)?;
+        twice(OPERATE_TIME_MAX, |until| {
+            let found = keys::find_unproven(&self.service, reference, until)?;
             keys::check_purpose(&found, reference, purpose)?;
             keys::check(&self.service, &found, reference)?;
-            keys::check_tags(&self.service, &found, reference, OPERATE_TIME_MAX).map(|()| found.public)
+            keys::check_tags(&self.service, reference, &found.name, until).map(|()| found.public)
         })
     }
 
-    /// Schedules its deletion, and reads back that it is scheduled: from then on the key signs nothing, and is gone after the configured days.
+    /// Schedules its deletion, and reads back that it is scheduled: from then on the key signs nothing, and is gone after the configured days. That it
+    /// is scheduled already is as good. A key that is not there is an error, which nobody can take for its end.
     fn destroy(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<(), BackendError> {
-        let begun = Cell::new(false);
-        twice(|| {
-            let found = match keys::find(&self.service, reference, expected, OPERATE_TIME_MAX) {
-                Err(BackendError::KeyNotFound { .. }) if begun.get() => return Ok(()),
-                found => found?,
-            };
-            keys::check_tags(&self.service, &found, reference, OPERATE_TIME_MAX)?;
-            if found.name.purpose != KeyPurpose::Epoch {
-                return Err(BackendError::NotDestroyable { key: reference.clone() });
-            }
-            begun.set(true);
-            keys::end(&self.service, reference, OPERATE_TIME_MAX)
-        })
+        twice(OPERATE_TIME_MAX, |until| ending::destroy(&self.service, reference, expected, until))
     }
 
     fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
-        twice(|| {
-            let found = keys::find(&self.service, reference, expected, OPERATE_TIME_MAX)?;
+        twice(OPERATE_TIME_MAX, |until| {
+            let found = keys::find(&self.service, reference, expected, until)?;
             Ok(keys::guards(&self.service, &found))
         })
     }
 
     /// KMS signs nothing over its keys.
     fn attest(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Vec<u8>>, BackendError> {
-        twice(|| keys::find(&self.service, reference, expected, OPERATE_TIME_MAX).map(|_| Vec::new()))
+        twice(OPERATE_TIME_MAX, |until| keys::find(&self.service, reference, expected, until).map(|_| Vec::new()))
     }
 
     fn change_pin(&self, _: &SecretString) -> Result<(), BackendError> {
@@ -207,25 +234,20 @@ impl Backend for Region {
 
     fn clear(&self, label: &KeyLabel) -> Result<usize, BackendError> {
         let cleared = Cell::new(0);
-        twice(|| {
-            let left = self.labelled(label)?;
-            if let Some((key, _)) = left.iter().find(|(_, purpose)| *purpose != KeyPurpose::Epoch) {
-                return Err(BackendError::NotDestroyable { key: key.clone() });
-            }
-            // A second attempt finds what the first left.
-            cleared.set(cleared.get().max(left.len()));
-            left.iter().try_for_each(|(key, _)| keys::end(&self.service, key, OPERATE_TIME_MAX))?;
-            Ok(cleared.get())
-        })
+        twice(OPERATE_TIME_MAX, |until| ending::clear(&self.service, label, until, &cleared))?;
+        Ok(cleared.get())
     }
 
     fn list(&self) -> Result<Vec<KeyReference>, BackendError> {
-        twice(|| Ok(keys::names(&self.service, LIST_TIME_MAX)?.into_iter().map(|(reference, _)| reference).collect()))
+        let named = twice(LIST_TIME_MAX, |until| keys::names(&self.service, until))?;
+        Ok(named.into_iter().map(|(reference, _)| reference).collect())
     }
 
     fn random(&self, bytes: &mut [u8]) -> Result<(), BackendError> {
         bytes.chunks_mut(RANDOM_BYTES_MAX).try_for_each(|part| {
-            let drawn = twice(|| self.service.client.random(part.len(), PROBE_TIME_MAX).map_err(failed))?;
+            let drawn = twice(PROBE_TIME_MAX, |until| {
+                self.service.client.random(part.len(), keys::left(until)).map_err(failed)
+            })?;
             part.copy_from_slice(&drawn);
             Ok(())
         })
@@ -240,7 +262,7 @@ impl Backend for Region {
         Description {
             kind: "aws-kms",
             path: self.service.client.place().to_string(),
-            token_serial: self.service.account.to_string(),
+            token_serial: self.service.client.account().to_string(),
             manufacturer: "AWS KMS".to_owned(),
             ends: format!("a destroyed key signs nothing and is deleted after {} days", self.service.deletion_days),
             ..Description::default()

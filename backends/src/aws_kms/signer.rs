@@ -49,7 +49,7 @@ impl CallSigner {
         let digest = key.public.digest();
         let id = keys::id_of(&key.reference)?;
         if self.compared.get(&digest) != Some(&key.opening) {
-            let found = keys::find(&self.service, &key.reference, digest, left())?;
+            let found = keys::find(&self.service, &key.reference, digest, until)?;
             keys::check(&self.service, &found, &key.reference)?;
             self.compared.insert(digest, key.opening);
         }
@@ -113,6 +113,7 @@ impl Signer for CallSigner {
             if !(is_busy || may_repeat) || Instant::now() + wait >= until {
                 return Err(error.into());
             }
+            gate.tries_again(&error);
             tracing::warn!(key = %key.reference, %error, "a signature failed; once more");
             thread::sleep(wait);
             if is_busy { pause *= 2 } else { may_repeat = false }

@@ -22,7 +22,6 @@ use crate::{
 
 /// Long enough for what is tried again, and short enough to wait for.
 const HURRY: Duration = Duration::from_secs(2);
-
 /// How long is waited for what comes back by itself.
 const AWAITED: Duration = Duration::from_secs(30);
 
@@ -46,7 +45,7 @@ pub(super) fn config(kms: &Kms, credentials: &std::path::Path, sessions: usize) 
 }
 
 impl World {
-    fn kms(&self) -> &Kms {
+    pub(super) fn kms(&self) -> &Kms {
         let Place::AwsKms(kms, _) = &self.place else { unreachable!("another world") };
         kms
     }
@@ -56,11 +55,11 @@ impl World {
         write(directory, text);
     }
 
-    fn p256(&self, label: &str) -> NewKey {
+    pub(super) fn p256(&self, label: &str) -> NewKey {
         self.key(label, KeyKind::EcdsaP256)
     }
 
-    fn signs(&self, key: &NewKey) -> Result<(), SignError> {
+    pub(super) fn signs(&self, key: &NewKey) -> Result<(), SignError> {
         let signed = self.sign(key, SignatureAlgorithm::EcdsaSha256);
         signed.map(|signature| {
             assert!(key.public.verifies(SignatureAlgorithm::EcdsaSha256, signature.to_be_signed(), signature.bytes()))
@@ -76,7 +75,7 @@ impl World {
     }
 }
 
-fn id(key: &NewKey) -> String {
+pub(super) fn id(key: &NewKey) -> String {
     key.reference.aws_kms_id().unwrap().to_string()
 }
 
@@ -205,6 +204,8 @@ fn who_is_asked_too_often_is_asked_later_and_not_without_end() {
         world.kms().fault("Sign", Fault::Refuse(400, name), Some(1));
         world.signs(&key).unwrap();
     }
+    let counted: u64 = world.keyring.tokens().iter().flat_map(|token| token.errors.values()).sum();
+    assert_eq!(counted, 2, "a try that is made again is counted");
     world.kms().fault("Sign", Fault::Refuse(400, "ThrottlingException"), Some(3));
     world.signs(&key).unwrap();
     let before = world.kms().calls()["Sign"];

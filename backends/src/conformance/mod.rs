@@ -5,6 +5,7 @@
 
 mod abilities;
 mod aws_kms;
+mod aws_kms_ends;
 mod device;
 mod devices;
 mod faulty;

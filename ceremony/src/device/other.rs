@@ -14,6 +14,7 @@ use crate::{
 
 /// What a YubiHSM is called in a description.
 pub(super) const YUBIHSM: &str = "yubihsm";
+pub(super) const PKCS11: &str = "pkcs11";
 
 /// What AWS KMS is called in a description.
 pub(super) const AWS_KMS: &str = "aws-kms";

@@ -29,8 +29,9 @@ pub(super) async fn destroy(
         found => Some(found?),
     };
     let is_there = guards.is_some();
-    // Other kinds of keys have other guards.
-    let facts = guards.unwrap_or_else(|| vec![Fact::same(DESTROYABLE, "true")]);
+    // Other kinds of keys have other guards, and keys behind other interfaces have not this one.
+    let gone = if open.device()?.is_behind_pkcs11() { vec![Fact::same(DESTROYABLE, "true")] } else { Vec::new() };
+    let facts = guards.unwrap_or(gone);
     let destroyable = facts.into_iter().filter(|fact| fact.name == DESTROYABLE);
     run.done(destroyable.collect(), Some(open)).await?;
 
@@ -49,6 +50,13 @@ pub(super) async fn destroy(
             backend: device.description.to_string(),
         };
         run.entries.push(open.book.record(event).await?.index);
+    } else {
+        // Where a key ends slowly, the device says so once more; it may also be elsewhere.
+        match device.keyring.destroy(&task.key, task.spki) {
+            Ok(_) => {}
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     if device.labelled(task.key.label())?.contains(&task.key) {
         return Err(CeremonyError::Wrong { what: "end of the key", sentence: "the token still has it".to_owned() });

@@ -1,6 +1,8 @@
 //! What `[backend.aws-kms]` means.
 
+use hallmark_policy::{Policy, key::KeyKind};
 use hallmark_signer::{
+    AWS_KMS_MESSAGE_BYTES_MAX, aws_kms_kinds,
     config::{AwsKmsTable, BackendTable, ConfigError},
     secret::{SecretError, SecretSource},
 };
@@ -8,7 +10,13 @@ use hallmark_signer::{
 use super::Findings;
 use crate::{settings::Settings, trouble::sentence};
 
-pub(super) fn tell(table: &AwsKmsTable, backend: &BackendTable, settings: &Settings, findings: &mut Findings) {
+pub(super) fn tell(
+    table: &AwsKmsTable,
+    backend: &BackendTable,
+    settings: &Settings,
+    policy: Option<&Policy>,
+    findings: &mut Findings,
+) {
     let AwsKmsTable { region, endpoint, account, .. } = table;
     let at = endpoint.as_ref().map(|endpoint| format!(", which is spoken to at `{endpoint}`")).unwrap_or_default();
     findings.say(format!("live in AWS KMS, in the region `{region}` of the account {account}{at}."));
@@ -18,6 +26,7 @@ pub(super) fn tell(table: &AwsKmsTable, backend: &BackendTable, settings: &Setti
         table.deletion_days()
     ));
     tell_credentials(table, settings, findings);
+    tell_kinds(policy, findings);
     match backend.check(&settings.directory) {
         Ok(()) => {}
         Err(ConfigError::Secret { source: SecretError::NoCredentials(_), .. }) => {
@@ -44,5 +53,24 @@ fn tell_credentials(table: &AwsKmsTable, settings: &Settings, findings: &mut Fin
             "The credentials are `[{profile}]` of the credential `{name}` of the service manager, and those of the start until the next one."
         )),
         SecretSource::Env(_) | SecretSource::Typed | SecretSource::Given(_) => {}
+    }
+}
+
+/// What the policy wants that is not made there, or does not sign there what it has to.
+fn tell_kinds(policy: Option<&Policy>, findings: &mut Findings) {
+    for authority in policy.into_iter().flat_map(Policy::authorities) {
+        let root = (!authority.root.offline).then_some(("root", authority.root.key));
+        for (what, kind) in root.into_iter().chain([("epoch", authority.epoch.key)]) {
+            let name = &authority.name;
+            if aws_kms_kinds().all(|made| made != kind) {
+                findings.problem(format!(
+                    "authority `{name}`: `{what}.key` is `{kind}`, which is not made in AWS KMS here; hint: choose another kind, or another place for its keys"
+                ));
+            } else if kind == KeyKind::Ed25519 && authority.crl.is_some() {
+                findings.problem(format!(
+                    "authority `{name}`: `{what}.key` is `{kind}`, with which AWS KMS signs {AWS_KMS_MESSAGE_BYTES_MAX} bytes at most, and a CRL grows longer than that; hint: choose an ECDSA key, or no CRLs"
+                ));
+            }
+        }
     }
 }

@@ -17,7 +17,7 @@ use crate::{files::directory_of, settings::Settings, trouble::sentence};
 pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut Findings) {
     let (core, directory) = (&settings.core, settings.directory.as_path());
     findings.heading("CA keys");
-    tell_backend(&core.backend, settings, findings);
+    tell_backend(&core.backend, settings, policy, findings);
     tell_rotation(&core.rotation, findings);
     findings.heading("Ledger and decision log");
     tell_ledger(&core.ledger, directory, findings);
@@ -25,12 +25,12 @@ pub(super) fn tell(settings: &Settings, policy: Option<&Policy>, findings: &mut 
     tell_callers_signed_here(&core.policy.callers_signed_here, policy, findings);
 }
 
-fn tell_backend(backend: &BackendTable, settings: &Settings, findings: &mut Findings) {
+fn tell_backend(backend: &BackendTable, settings: &Settings, policy: Option<&Policy>, findings: &mut Findings) {
     let directory = settings.directory.as_path();
     match backend {
         BackendTable::Pkcs11(table) => tell_pkcs11(table, backend, directory, findings),
         BackendTable::YubiHsm(table) => yubihsm::tell(table, backend, settings, findings),
-        BackendTable::AwsKms(table) => aws_kms::tell(table, backend, settings, findings),
+        BackendTable::AwsKms(table) => aws_kms::tell(table, backend, settings, policy, findings),
         BackendTable::Software { directory: keys, passphrase } => {
             findings.say(format!(
                 "live in encrypted files in `{}`: for laboratories only, and `hallmarkd run` also wants --allow-software-keys.",

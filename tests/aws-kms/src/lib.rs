@@ -92,6 +92,11 @@ impl Kms {
         self.relay.admit(access_key_id, token);
     }
 
+    /// From now on, the credentials belong to this account, as those of another do that take their place.
+    pub fn belong(&self, account: &str) {
+        self.relay.belong(account);
+    }
+
     /// It ends: who is connected is cut off, and nobody is let in.
     pub fn stop(&self) {
         self.relay.stop();

@@ -22,6 +22,12 @@ pub enum Limit {
     PendingDeletion,
     /// It schedules a deletion in a day. Amended.
     WaitingDays,
+    /// It takes the ARN of another account or region for one of its own. Amended.
+    ForeignArns,
+    /// It tells the id of a public key's key, and not its ARN. Amended.
+    PublicKeyIds,
+    /// It fails where a deletion is to be scheduled by an ARN. Amended.
+    DeletionByArn,
     /// It takes every key of access, and looks at no signature. The relay looks at the key of access and at the token.
     Credentials,
     /// It lets everybody do everything. The relay refuses what it is told to.
@@ -31,7 +37,7 @@ pub enum Limit {
 }
 
 /// All of them.
-pub const LIMITS: [Limit; 10] = [
+pub const LIMITS: [Limit; 13] = [
     Limit::Digest,
     Limit::Ed25519,
     Limit::PssSalt,
@@ -39,6 +45,9 @@ pub const LIMITS: [Limit; 10] = [
     Limit::Disabled,
     Limit::PendingDeletion,
     Limit::WaitingDays,
+    Limit::ForeignArns,
+    Limit::PublicKeyIds,
+    Limit::DeletionByArn,
     Limit::Credentials,
     Limit::Permissions,
     Limit::Throttling,
@@ -89,6 +98,22 @@ impl Limit {
                 let request = json!({ "KeyId": p256(), "PendingWindowInDays": 1 });
                 kms.try_call("ScheduleKeyDeletion", &request).is_ok()
             }
+            Self::ForeignArns => {
+                let id = p256();
+                let describes = |region: &str, account: &str| {
+                    let arn = format!("arn:aws:kms:{region}:{account}:key/{id}");
+                    kms.try_call("DescribeKey", &json!({ "KeyId": arn })).is_ok()
+                };
+                describes("eu-west-1", kms.account()) || describes(crate::REGION, "123456789012")
+            }
+            Self::PublicKeyIds => {
+                let id = p256();
+                kms.call("GetPublicKey", &json!({ "KeyId": id }))["KeyId"] == json!(id)
+            }
+            Self::DeletionByArn => {
+                let arn = kms.describe(&p256())["Arn"].clone();
+                kms.try_call("ScheduleKeyDeletion", &json!({ "KeyId": arn, "PendingWindowInDays": 7 })).is_err()
+            }
             // Its calls here have no signature.
             Self::Credentials => kms.try_call("ListKeys", &json!({})).is_ok(),
             Self::Permissions => {
@@ -114,7 +139,10 @@ impl Limit {
             | Self::LongMessages
             | Self::Disabled
             | Self::PendingDeletion
-            | Self::WaitingDays => true,
+            | Self::WaitingDays
+            | Self::ForeignArns
+            | Self::PublicKeyIds
+            | Self::DeletionByArn => true,
             Self::Credentials | Self::Permissions | Self::Throttling => false,
         }
     }

@@ -36,7 +36,6 @@ pub enum Fault {
 pub(crate) struct Relay {
     address: SocketAddr,
     server: SocketAddr,
-    account: String,
     shared: Arc<Shared>,
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
@@ -56,6 +55,8 @@ struct State {
     calls: BTreeMap<String, usize>,
     faults: Vec<(String, Fault, Option<usize>)>,
     admitted: (String, Option<String>),
+    /// The account that the credentials belong to.
+    account: String,
 }
 
 impl Default for State {
@@ -68,6 +69,7 @@ impl Default for State {
             calls: BTreeMap::new(),
             faults: Vec::new(),
             admitted: (ACCESS_KEY_ID.to_owned(), None),
+            account: String::new(),
         }
     }
 }
@@ -114,7 +116,8 @@ impl Relay {
     pub(crate) fn new(server: SocketAddr, account: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
-        let relay = Self { address, server, account, shared: Arc::default(), accepting: Mutex::default() };
+        let relay = Self { address, server, shared: Arc::default(), accepting: Mutex::default() };
+        relay.belong(&account);
         relay.accept(listener);
         relay
     }
@@ -129,6 +132,10 @@ impl Relay {
 
     pub(crate) fn admit(&self, access_key_id: &str, token: Option<&str>) {
         self.shared.lock().admitted = (access_key_id.to_owned(), token.map(str::to_owned));
+    }
+
+    pub(crate) fn belong(&self, account: &str) {
+        account.clone_into(&mut self.shared.lock().account);
     }
 
     pub(crate) fn fault(&self, call: &str, fault: Fault, times: Option<usize>) {
@@ -178,7 +185,7 @@ impl Relay {
         state.life += 1;
         let life = state.life;
         drop(state);
-        let (shared, server, account) = (Arc::clone(&self.shared), self.server, self.account.clone());
+        let (shared, server) = (Arc::clone(&self.shared), self.server);
         let accept = move || {
             for client in listener.incoming().flatten() {
                 let mut state = shared.lock();
@@ -187,10 +194,10 @@ impl Relay {
                 }
                 state.open.extend(client.try_clone());
                 drop(state);
-                let (shared, account) = (Arc::clone(&shared), account.clone());
+                let shared = Arc::clone(&shared);
                 thread::spawn(move || {
                     let mut client = client;
-                    while serve(&shared, life, &mut client, server, &account).is_some() {}
+                    while serve(&shared, life, &mut client, server).is_some() {}
                     let _ = client.shutdown(Shutdown::Both);
                 });
             }
@@ -200,13 +207,15 @@ impl Relay {
 }
 
 /// Passes one call on, and its answer back.
-fn serve(shared: &Shared, life: u64, client: &mut TcpStream, server: SocketAddr, account: &str) -> Option<()> {
+fn serve(shared: &Shared, life: u64, client: &mut TcpStream, server: SocketAddr) -> Option<()> {
     let request = Request::read(client)?;
-    let fault = shared.lock().takes(&request);
+    let mut state = shared.lock();
+    let (fault, account) = (state.takes(&request), state.account.clone());
+    drop(state);
     let answer = match &fault {
         Some(Fault::Refuse(status, name)) => refusal(*status, name),
         Some(Fault::LoseAnswer | Fault::Say(..) | Fault::SpoilSignature) | None => {
-            let answer = pass(server, account, &headers(&request.head), &request.body)?;
+            let answer = pass(server, &account, &headers(&request.head), &request.body)?;
             changed(answer, fault.as_ref())
         }
     };
