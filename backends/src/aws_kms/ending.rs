@@ -28,6 +28,9 @@ use crate::{
 /// How long what KMS has done to a key may be unknown elsewhere in it.
 const SETTLING_TIME_MAX: Duration = Duration::from_secs(6);
 
+/// What the last look at what has become of it is given at least.
+const LOOK_TIME: Duration = Duration::from_secs(1);
+
 /// The state of a key that somebody disabled.
 const STATE_DISABLED: &str = "Disabled";
 
@@ -137,7 +140,8 @@ fn end(service: &Service, reference: &KeyReference, id: &KeyId, until: Instant) 
         Err(error) if error.code() == Some(Code::Away) => {}
         Err(error) => return Err(lost(service, reference, error)),
     }
-    let settled = until.min(Instant::now() + SETTLING_TIME_MAX);
+    // The last look has time for its answer.
+    let settled = until.checked_sub(LOOK_TIME).unwrap_or(until).min(Instant::now() + SETTLING_TIME_MAX);
     loop {
         let key = service.client.key(id, left(until)).map_err(|error| lost(service, reference, error))?;
         if key.state == STATE_PENDING_DELETION {
