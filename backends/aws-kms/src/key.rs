@@ -18,7 +18,7 @@ const UUID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
 
 /// The id of a key: a UUID in lower-case hex. Ids of multi-Region keys have another form and are none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(String);
+pub struct KeyId(Box<str>);
 
 impl KeyId {
     /// Reads an id.
@@ -26,7 +26,7 @@ impl KeyId {
     pub fn parse(text: &str) -> Option<Self> {
         let digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
         let fits = text.split('-').map(str::len).eq(UUID_PARTS) && text.bytes().all(|byte| byte == b'-' || digit(byte));
-        fits.then(|| Self(text.to_owned()))
+        fits.then(|| Self(text.into()))
     }
 
     /// Its text.

@@ -111,11 +111,11 @@ impl Client {
     async fn described(&self, id: KeyId) -> Result<Option<Key>, Error> {
         match self.sdk.describe_key().key_id(self.arn(&id)).send().await {
             Ok(answer) => self.described_as(&id, answer.key_metadata).map(Some),
-            Err(error) => match self.failed(DESCRIBE_KEY, &error) {
-                Error::Answered { code: Code::NotFound, .. } => Ok(None),
+            Err(error) => {
+                let error = self.failed(DESCRIBE_KEY, &error);
                 // A key that may not be seen may be ours, too.
-                error => Err(error),
-            },
+                if let Error::Answered { code: Code::NotFound, .. } = error { Ok(None) } else { Err(error) }
+            }
         }
     }
 }

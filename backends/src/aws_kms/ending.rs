@@ -161,10 +161,10 @@ fn not_destroyable(key: &KeyReference) -> BackendError {
 }
 
 fn lost(service: &Service, reference: &KeyReference, error: Error) -> BackendError {
-    match error {
-        Error::Answered { code: Code::NotFound, text, .. } => not_shown(service, reference, text),
-        error => failed(error),
+    if let Error::Answered { code: Code::NotFound, text, .. } = error {
+        return not_shown(service, reference, text);
     }
+    failed(error)
 }
 
 fn not_shown(service: &Service, key: &KeyReference, found: String) -> BackendError {

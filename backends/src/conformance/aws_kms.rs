@@ -83,7 +83,16 @@ fn class(error: &SignError) -> Option<ErrorClass> {
     match error {
         SignError::Backend(error) => Some(error.class()),
         SignError::SignAgain { failed, .. } => class(failed),
-        _ => None,
+        SignError::Busy
+        | SignError::DeadlinePassed
+        | SignError::Stopped
+        | SignError::NotOpen { .. }
+        | SignError::WrongAlgorithm { .. }
+        | SignError::Lied { .. }
+        | SignError::Overdue { .. }
+        | SignError::Resting { .. }
+        | SignError::Slow { .. }
+        | SignError::Panicked => None,
     }
 }
 
@@ -188,7 +197,7 @@ fn a_key_whose_making_was_not_answered_is_found_and_removed_and_made_again() {
     let world = World::aws_kms();
     world.kms().fault("CreateKey", Fault::LoseAnswer, Some(1));
     let key = world.keyring.generate(&request("a", KeyKind::EcdsaP256)).unwrap();
-    assert_eq!(world.keyring.list().unwrap(), [key.reference.clone()]);
+    assert_eq!(world.keyring.list().unwrap(), std::slice::from_ref(&key.reference));
     assert_eq!(world.kms().calls()["CreateKey"], 2);
     // What KMS knows late is waited for.
     world.kms().fault("DescribeKey", Fault::Refuse(400, "NotFoundException"), Some(2));

@@ -2,7 +2,12 @@
 //!
 //! moto shows what the calls are like, and keys of most kinds. What it does not show is listed in [`LIMITS`], so that nothing is skipped in silence;
 //! `server.py` does those things as AWS's documentation has them ([`Kms::new`]). It must never listen anywhere but on 127.0.0.1.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on ends by panicking"
+)]
 
 mod http;
 mod limits;

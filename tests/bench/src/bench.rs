@@ -315,7 +315,7 @@ impl Bench {
                 [&[MemoryNow(memory_mb * SOAK_GROWTH_MAX), Peak(80.0), Calls(2.0)][..], &counts].concat()
             });
             self.add(row.against(ceiling).holding(held).judged(&wanted.unwrap_or_default()));
-            warm = warm.or((stretch == SOAK_WARM).then_some(held));
+            warm = warm.or_else(|| (stretch == SOAK_WARM).then_some(held));
         }
         daemon.stop()
     }
