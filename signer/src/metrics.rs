@@ -88,6 +88,7 @@ impl Inner {
 
     /// Every alarm that there can be, from 0 on: a counter that is not there before it is 1 is seen to rise by nobody.
     fn alarms(&self) -> BTreeMap<OfAlarm, u64> {
+        // Where they cannot be read, `metrics_incomplete` says so.
         let authorities = self.ledger.authorities().unwrap_or_default();
         let each = |authority: AuthorityRecord| {
             ALARMS.iter().map(move |alarm| (OfAlarm { authority: authority.name.clone(), alarm }, 0))
