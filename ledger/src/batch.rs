@@ -36,6 +36,8 @@ pub(crate) struct Batch<'c> {
     pub(crate) revoked: u64,
     /// Whether more certificates of an instance are to be revoked than one batch does.
     pub(crate) revoking: bool,
+    /// How many digests were added that certificates are found by.
+    pub(crate) found: usize,
     issuers: HashMap<SpkiDigest, Issuer>,
 }
 
@@ -91,6 +93,7 @@ impl<'c> Batch<'c> {
             alarms: Vec::new(),
             revoked: 0,
             revoking: false,
+            found: 0,
             issuers: HashMap::new(),
         }
     }

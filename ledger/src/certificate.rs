@@ -1,16 +1,18 @@
 //! Finding leaf certificates: by serial number, key, name and instance along an index, by all else through what their decisions say,
 //! backwards through the log, a part of it at a time.
 
+use std::ops::ControlFlow;
+
 use hallmark_entry::{
     Summary,
     privacy::{COMMITMENT, Opening, reveal},
-    sha256,
 };
-use hallmark_policy::{Facts, Revocation, content::Serial, hex, key::SpkiDigest, name::NameKind, time::UnixTime};
-use rusqlite::{Connection, Row, params};
+use hallmark_policy::{Revocation, content::Serial, hex, key::SpkiDigest, time::UnixTime};
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 use crate::{
     UnixMillis,
+    found::{self, Digest, KINDS},
     schema::{signed, unsigned},
 };
 
@@ -86,94 +88,75 @@ pub(crate) fn page(
     at: UnixMillis,
 ) -> rusqlite::Result<CertificatePage> {
     let mut page = CertificatePage::default();
-    let before = filter.before.map_or(i64::MAX, signed);
-    let Source { sql, key, newest_stretch } = source(connection, filter, before)?;
-    let mut statement = connection.prepare_cached(sql)?;
     let mut entries = connection.prepare_cached("SELECT bytes FROM entry WHERE log_index = ?1")?;
     let mut read_entries = 0;
-    for stretch in (0..=newest_stretch).rev() {
-        for log_index in statement.query_map(params![before, key, stretch], |row| row.get::<_, i64>(0))? {
-            let log_index = log_index?;
-            let entry: Vec<u8> = entries.query_row([log_index], |row| row.get(0))?;
-            let log_index = unsigned(log_index);
-            read_entries += 1;
-            match look(connection, authority, filter, log_index, &entry, at)? {
-                Looked::Found(record) => page.certificates.push(*record),
-                Looked::Other => {}
-                Looked::Earlier if is_in_order_below(connection, log_index)? => return Ok(page),
-                Looked::Earlier => {}
-            }
-            if page.certificates.len() >= filter.most || read_entries >= ENTRIES_MAX {
-                page.next = Some(log_index).filter(|index| *index > 0);
-                return Ok(page);
-            }
+    let see = |log_index: i64| {
+        let entry: Vec<u8> = entries.query_row([log_index], |row| row.get(0))?;
+        let log_index = unsigned(log_index);
+        read_entries += 1;
+        match look(connection, authority, filter, log_index, &entry, at)? {
+            Looked::Found(record) => page.certificates.push(*record),
+            Looked::Other => {}
+            Looked::Earlier if is_in_order_below(connection, log_index)? => return Ok(ControlFlow::Break(())),
+            Looked::Earlier => {}
         }
-    }
+        if page.certificates.len() >= filter.most || read_entries >= ENTRIES_MAX {
+            page.next = Some(log_index).filter(|index| *index > 0);
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    };
+    Along::of(filter).each(connection, filter.before.map_or(i64::MAX, signed), see)?;
     Ok(page)
 }
 
-/// Where the entries stand that can be about them, newest first, along an index.
-struct Source {
-    /// With the bound (?1), the key (?2) and the stretch (?3).
-    sql: &'static str,
-    key: Option<i64>,
-    /// The search begins there, and goes through all before it; 0 where there is but one.
-    newest_stretch: i64,
+/// Along which index decisions are looked at, newest first.
+enum Along {
+    /// Those of a registration.
+    Registration(u64),
+    /// Those of which something has this digest.
+    Digest(Digest),
+    /// All: by caller, profile and time alone the index is the log itself.
+    Log,
 }
 
-/// By caller, profile and time alone the index is the log itself.
-fn source(connection: &Connection, filter: &CertificateFilter, before: i64) -> rusqlite::Result<Source> {
-    if let Some(registration) = filter.registration {
-        let sql = "SELECT log_index FROM serial INDEXED BY serial_instance \
-                   WHERE instance = ?2 AND log_index < ?1 AND ?3 = 0 ORDER BY log_index DESC";
-        return Ok(Source { sql, key: Some(signed(registration)), newest_stretch: 0 });
+const OF_REGISTRATION: &str = "SELECT log_index FROM serial INDEXED BY serial_instance \
+                               WHERE instance = ?2 AND log_index < ?1 ORDER BY log_index DESC";
+
+const OF_LOG: &str = "SELECT log_index FROM entry WHERE log_index < ?1 ORDER BY log_index DESC";
+
+impl Along {
+    fn of(filter: &CertificateFilter) -> Self {
+        if let Some(registration) = filter.registration {
+            return Self::Registration(registration);
+        }
+        let serial = filter.serial.as_deref().map(Digest::of_serial);
+        let key = || filter.spki.map(Digest::of_key);
+        let name = || (!filter.name.is_empty()).then(|| Digest::of_name(&filter.name));
+        serial.or_else(key).or_else(name).map_or(Self::Log, Self::Digest)
     }
-    let serial = filter.serial.as_deref().map(|serial| digest_of(SERIAL, serial));
-    let spki = || filter.spki.map(|spki| digest_of(SPKI, spki.as_bytes()));
-    let name = || (!filter.name.is_empty()).then(|| digest_of(NAME, bare(&filter.name).as_bytes()));
-    let Some(digest) = serial.or_else(spki).or_else(name) else {
-        let sql = "SELECT log_index FROM entry WHERE log_index < ?1 AND ?2 IS NULL AND ?3 = 0 ORDER BY log_index DESC";
-        return Ok(Source { sql, key: None, newest_stretch: 0 });
-    };
-    let newest: Option<i64> = connection.query_row("SELECT max(stretch) FROM found_by", [], |row| row.get(0))?;
-    let sql =
-        "SELECT log_index FROM found_by WHERE stretch = ?3 AND digest = ?2 AND log_index < ?1 ORDER BY log_index DESC";
-    Ok(Source { sql, key: Some(digest), newest_stretch: newest.unwrap_or(0).min(before >> STRETCH_BITS) })
-}
 
-/// What a certificate is found by.
-const SERIAL: &[u8] = b"serial";
-const SPKI: &[u8] = b"spki";
-const NAME: &[u8] = b"name";
-
-/// The index is in stretches of so many entries (log2), each sorted for itself: what is added falls on the few pages of the last one, however long the log is.
-const STRETCH_BITS: u32 = 16;
-
-/// A digest in the index: where two things have the same, the entries tell them apart.
-fn digest_of(what: &[u8], value: &[u8]) -> i64 {
-    let [a, b, c, d, e, f, g, h, ..] = sha256(&[what, b":", value].concat());
-    i64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// Kinds of names, which may stand before one.
-const KINDS: [NameKind; 5] = [NameKind::CommonName, NameKind::Dns, NameKind::Uri, NameKind::Ip, NameKind::Email];
-
-/// A name without its kind.
-fn bare(name: &str) -> &str {
-    let with_kind = name.split_once(':').filter(|(kind, _)| KINDS.iter().any(|known| known.short() == *kind));
-    with_kind.map_or(name, |(_, bare)| bare)
-}
-
-/// Lets a leaf be found by its serial number, its key and its names.
-pub(crate) fn index(connection: &Connection, facts: &Facts, serial: Serial, log_index: u64) -> rusqlite::Result<()> {
-    let names = facts.names.iter().map(|name| digest_of(NAME, bare(name).as_bytes()));
-    let spki = facts.spki.map(|spki| digest_of(SPKI, spki.as_bytes()));
-    let sql = "INSERT INTO found_by (stretch, digest, log_index) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-    let mut statement = connection.prepare_cached(sql)?;
-    for digest in names.chain(spki).chain([digest_of(SERIAL, serial.as_bytes())]) {
-        statement.execute(params![signed(log_index >> STRETCH_BITS), digest, signed(log_index)])?;
+    /// Shows those before an index, until enough was seen.
+    fn each(
+        &self,
+        connection: &Connection,
+        before: i64,
+        mut see: impl FnMut(i64) -> rusqlite::Result<ControlFlow<()>>,
+    ) -> rusqlite::Result<()> {
+        let (sql, registration) = match self {
+            Self::Digest(digest) => return found::each(connection, *digest, before, see),
+            Self::Registration(registration) => (OF_REGISTRATION, Some(signed(*registration))),
+            Self::Log => (OF_LOG, None),
+        };
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params_from_iter([Some(before), registration].into_iter().flatten()))?;
+        while let Some(row) = rows.next()? {
+            if see(row.get(0)?)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 enum Looked {
@@ -290,55 +273,28 @@ mod tests {
     fn every_search_goes_along_an_index_and_sorts_nothing() {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::create(&mut connection).unwrap();
-        let key = SpkiDigest::from_bytes([1; 32]);
-        let by_caller = CertificateFilter { caller: "c".to_owned(), ..CertificateFilter::default() };
-        let by_digest = "SEARCH found_by USING PRIMARY KEY (stretch=? AND digest=? AND log_index<?)";
-        for (filter, index) in [
-            (CertificateFilter { serial: Some(vec![1]), ..by_caller.clone() }, by_digest),
-            (CertificateFilter { spki: Some(key), ..by_caller.clone() }, by_digest),
-            (CertificateFilter { name: "a".to_owned(), ..by_caller.clone() }, by_digest),
-            (
-                CertificateFilter { registration: Some(1), ..by_caller.clone() },
-                "SEARCH serial USING COVERING INDEX serial_instance (instance=? AND log_index<?)",
-            ),
-            (by_caller, "SEARCH entry USING INTEGER PRIMARY KEY (rowid<?)"),
-        ] {
-            let source = source(&connection, &filter, 7).unwrap();
-            assert_eq!(plan(&connection, source.sql, 3), [index]);
-        }
+        let by_registration = "SEARCH serial USING COVERING INDEX serial_instance (instance=? AND log_index<?)";
+        assert_eq!(plan(&connection, OF_REGISTRATION, 2), [by_registration]);
+        assert_eq!(plan(&connection, OF_LOG, 1), ["SEARCH entry USING INTEGER PRIMARY KEY (rowid<?)"]);
     }
 
     #[test]
-    fn what_lies_in_several_stretches_is_found_newest_first_and_from_wherever_a_page_ended() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        schema::create(&mut connection).unwrap();
-        let at = [3, 65_535, 65_536, 70_000, 400_000];
-        let facts = |name: &str| Facts { names: vec![format!("dns:{name}")], ..Facts::default() };
-        for log_index in at {
-            index(&connection, &facts("a.example"), Serial::from_random([7; 16]), log_index).unwrap();
-            index(&connection, &facts("b.example"), Serial::from_random([8; 16]), log_index + 1).unwrap();
-        }
-        let filter = CertificateFilter { name: "a.example".to_owned(), ..CertificateFilter::default() };
-        let found = |before: i64| {
-            let Source { sql, key, newest_stretch } = source(&connection, &filter, before).unwrap();
-            let mut statement = connection.prepare(sql).unwrap();
-            let mut stretch = |stretch: i64| -> Vec<u64> {
-                let rows = statement.query_map(params![before, key, stretch], |row| row.get::<_, i64>(0)).unwrap();
-                rows.map(|row| unsigned(row.unwrap())).collect()
-            };
-            (0..=newest_stretch).rev().flat_map(&mut stretch).collect::<Vec<_>>()
+    fn what_tells_certificates_apart_best_is_what_they_are_looked_for_by() {
+        let along = |filter: CertificateFilter| match Along::of(&filter) {
+            Along::Registration(registration) => format!("registration {registration}"),
+            Along::Digest(digest) => format!("{digest:?}"),
+            Along::Log => "log".to_owned(),
         };
-        assert_eq!(found(i64::MAX), [400_000, 70_000, 65_536, 65_535, 3]);
-        assert_eq!(found(65_536), [65_535, 3]);
-        assert!(found(3).is_empty());
-    }
-
-    #[test]
-    fn names_are_found_with_their_kind_and_without() {
-        for (name, found) in
-            [("dns:a.example", "a.example"), ("uri:spiffe://a/b", "spiffe://a/b"), ("spiffe://a/b", "spiffe://a/b")]
-        {
-            assert_eq!(bare(name), found);
-        }
+        let key = SpkiDigest::from_bytes([1; 32]);
+        let mut filter = CertificateFilter { caller: "c".to_owned(), ..CertificateFilter::default() };
+        assert_eq!(along(filter.clone()), "log");
+        filter.name = "dns:a".to_owned();
+        assert_eq!(along(filter.clone()), format!("{:?}", Digest::of_name("a")));
+        filter.spki = Some(key);
+        assert_eq!(along(filter.clone()), format!("{:?}", Digest::of_key(key)));
+        filter.serial = Some(vec![1]);
+        assert_eq!(along(filter.clone()), format!("{:?}", Digest::of_serial(&[1])));
+        filter.registration = Some(1);
+        assert_eq!(along(filter), "registration 1");
     }
 }

@@ -135,13 +135,11 @@ struct SerialRow {
     spki_sha256: Option<[u8; 32]>,
     /// Its end, in seconds.
     not_after: i64,
-    /// Digest of what was signed.
-    signed_sha256: Option<[u8; 32]>,
 }
 
 impl SerialRow {
     fn find(connection: &Connection, issuer: SpkiDigest, serial: Serial) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT s.issuer, s.instance, coalesce(s.same_as, s.log_index), s.displaced, s.spki_sha256, s.signed_sha256, s.not_after \
+        let sql = "SELECT s.issuer, s.instance, coalesce(s.same_as, s.log_index), s.displaced, s.spki_sha256, s.not_after \
                    FROM serial s JOIN issuer i ON i.id = s.issuer \
                    WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
         let mut statement = connection.prepare_cached(sql)?;
@@ -153,8 +151,7 @@ impl SerialRow {
                 group: unsigned(row.get(2)?),
                 displaced: row.get(3)?,
                 spki_sha256: row.get(4)?,
-                signed_sha256: row.get(5)?,
-                not_after: row.get(6)?,
+                not_after: row.get(5)?,
             })
         };
         statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], read).optional()
@@ -167,19 +164,22 @@ pub(crate) fn signed_before(
     issuer: SpkiDigest,
     serial: Serial,
 ) -> rusqlite::Result<Option<[u8; 32]>> {
-    Ok(SerialRow::find(connection, issuer, serial)?.and_then(|row| row.signed_sha256))
+    let sql = "SELECT d.sha256 FROM issuer i JOIN serial s ON s.issuer = i.id JOIN signed d ON d.log_index = s.log_index \
+               WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], |row| row.get(0)).optional()
 }
 
 /// Keeps the digest of what was signed.
 pub(crate) fn keep_signed(
     connection: &Connection,
-    (issuer, serial): (i64, &[u8]),
+    log_index: u64,
     to_be_signed: &[u8],
     signature: &[u8],
 ) -> rusqlite::Result<()> {
-    let sql = "UPDATE serial SET signed_sha256 = ?3 WHERE issuer = ?1 AND serial = ?2";
+    let sql = "INSERT OR REPLACE INTO signed (log_index, sha256) VALUES (?1, ?2)";
     let digest = signed_sha256(to_be_signed, signature);
-    connection.prepare_cached(sql)?.execute(params![issuer, serial, digest]).map(drop)
+    connection.prepare_cached(sql)?.execute(params![signed(log_index), digest]).map(drop)
 }
 
 /// Whether a registration was given a certificate with this key.

@@ -11,7 +11,7 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, LedgerError, UnixMillis,
     batch::{Batch, Fault},
-    certificate, claim, crl, freeze,
+    claim, crl, found, freeze,
     instance::{self, Change, Consequence, Held, Verdict},
     limits,
     request::{self, RequestRow},
@@ -229,7 +229,7 @@ impl Batch<'_> {
         ])?;
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
         if let (Stage::Leaf { .. }, Some(serial)) = (stage, warrant.conditions.numbering.serial()) {
-            certificate::index(self.connection, &warrant.facts, serial, logged.index)?;
+            self.found += found::index(self.connection, &warrant.facts, serial, logged.index)?;
         }
         if let Content::Crl(content) = &warrant.content {
             crl::keep(self.connection, issuer, content, warrant.conditions.numbering, logged.index)?;

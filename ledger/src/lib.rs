@@ -14,6 +14,7 @@ mod config;
 mod crl;
 mod error;
 mod event;
+mod found;
 mod freeze;
 mod genuine;
 mod handle;

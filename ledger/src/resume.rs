@@ -160,14 +160,14 @@ impl Batch<'_> {
 
     /// Keeps a signature, unless there is one, and gives the one that is kept.
     pub(crate) fn keep_signature(&self, log_index: u64, signature: Vec<u8>) -> Result<Vec<u8>, Fault> {
-        let sql = "UPDATE request SET signature = ?2 WHERE log_index = ?1 AND signature IS NULL AND void = 0 \
-                   RETURNING issuer, serial, iif(wish IS NULL, NULL, tbs)";
-        let mut update = self.connection.prepare_cached(sql)?;
-        let mut kept = update.query(params![signed(log_index), signature])?;
-        if let Some(row) = kept.next()? {
-            if let Some(to_be_signed) = row.get_ref(2)?.as_blob_or_null().map_err(rusqlite::Error::from)? {
-                let (issuer, serial) = (row.get(0)?, row.get::<_, Vec<u8>>(1)?);
-                instance::keep_signed(self.connection, (issuer, &serial), to_be_signed, &signature)?;
+        let sql = "UPDATE request SET signature = ?2 WHERE log_index = ?1 AND signature IS NULL AND void = 0";
+        if self.connection.prepare_cached(sql)?.execute(params![signed(log_index), signature])? == 1 {
+            // Beside the update: SQLite gathers what an UPDATE returns in a table of its own.
+            let sql = "SELECT tbs FROM request WHERE log_index = ?1 AND wish IS NOT NULL";
+            let mut of_instance = self.connection.prepare_cached(sql)?;
+            if let Some(row) = of_instance.query([signed(log_index)])?.next()? {
+                let to_be_signed = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+                instance::keep_signed(self.connection, log_index, to_be_signed, &signature)?;
             }
             return Ok(signature);
         }

@@ -5,10 +5,10 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 11;
+pub(crate) const SCHEMA_VERSION: i64 = 12;
 
 /// What makes the tables of the version after it out of those of a version, from the oldest that can be brought up to date.
-const UPGRADES: [(i64, &str); 2] = [
+const UPGRADES: [(i64, &str); 3] = [
     (
         9,
         "ALTER TABLE authority ADD COLUMN frozen_index INTEGER;
@@ -19,6 +19,15 @@ const UPGRADES: [(i64, &str); 2] = [
      ) STRICT, WITHOUT ROWID;",
     ),
     (10, "ALTER TABLE serial ADD COLUMN signed_sha256 BLOB"),
+    (
+        11,
+        "CREATE TABLE found_new (log_index INTEGER PRIMARY KEY, digests BLOB NOT NULL) STRICT;
+     CREATE TABLE signed (log_index INTEGER PRIMARY KEY, sha256 BLOB NOT NULL) STRICT;
+     INSERT INTO signed SELECT log_index, signed_sha256 FROM serial WHERE signed_sha256 IS NOT NULL ORDER BY log_index;
+     ALTER TABLE serial DROP COLUMN signed_sha256;
+     DROP INDEX serial_end;
+     CREATE INDEX serial_end ON serial (not_after, log_index);",
+    ),
 ];
 
 /// How long a connection waits for another of this process before it gives up.
@@ -53,13 +62,14 @@ const STATEMENTS_MAX: usize = 64;
 /// of what lives longest among its certificates, `retried` whether the retry with another key was used, `withheld` whether the current
 /// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void). `serial.instance` says
 /// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
-/// key of a certificate with a registration, `serial.signed_sha256` the digest of what was signed then (none where nothing is kept), `serial.same_as` the decision of the first of those with the same key that were given in each other's place: their
+/// key of a certificate with a registration, `serial.same_as` the decision of the first of those with the same key that were given in each other's place: their
 /// group, which is its own decision where there is none, and which `instance` has of its current and its previous certificate;
-/// `serial.displaced` whether a retry with another key took its place.
+/// `serial.displaced` whether a retry with another key took its place. `signed` has the digest of what was signed, for certificates with a registration whose signature
+/// is kept, by their decision: serial numbers fall on a page each, and decisions follow each other. For the same reason `serial_end` has, of those that end together, one after another.
 /// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it, newest first, those `before` a decision next. Their records may be gone.
 /// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it. It never forgets, as the
 /// log does not. Digests are sorted within a `stretch` of the log alone (65,536 entries): sorted over all, each would fall on a page of its own, which a long log
-/// would have to read and write for it.
+/// would have to read and write for it. `found_new` has what is not sorted in yet, or not all of it: the newest leaves, eight bytes a digest.
 /// `clock_step` has where an operator took the clock for right: only there can an entry be earlier than the one before it.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
 /// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
@@ -131,11 +141,14 @@ CREATE TABLE serial (
     same_as INTEGER,
     displaced INTEGER NOT NULL DEFAULT 0,
     crl_partition INTEGER NOT NULL DEFAULT 0,
-    signed_sha256 BLOB,
     PRIMARY KEY (issuer, serial)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX serial_end ON serial (not_after);
+CREATE INDEX serial_end ON serial (not_after, log_index);
 CREATE INDEX serial_instance ON serial (instance, log_index) WHERE instance IS NOT NULL;
+CREATE TABLE signed (
+    log_index INTEGER PRIMARY KEY,
+    sha256 BLOB NOT NULL
+) STRICT;
 CREATE TABLE revocation (
     issuer INTEGER NOT NULL REFERENCES issuer (id),
     serial BLOB NOT NULL,
@@ -227,6 +240,10 @@ CREATE TABLE revoking (
 CREATE UNIQUE INDEX instance_name ON instance (authority, provider, name);
 CREATE INDEX instance_revoked ON instance (authority, provider, name) WHERE revoked_at IS NOT NULL;
 CREATE INDEX instance_service ON instance (authority, provider, service, not_after);
+CREATE TABLE found_new (
+    log_index INTEGER PRIMARY KEY,
+    digests BLOB NOT NULL
+) STRICT;
 CREATE TABLE found_by (
     stretch INTEGER NOT NULL,
     digest INTEGER NOT NULL,

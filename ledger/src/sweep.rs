@@ -144,18 +144,19 @@ fn seen(connection: &Connection, after: i64, rows_max: usize) -> rusqlite::Resul
 /// Forgets serial numbers, and the records of instances with them: a record ends with the last of its certificates. Who is revoked is
 /// remembered. Gives the time before which it is not looked again.
 fn forget_ended(connection: &Connection, cutoff: i64, rows_max: usize) -> rusqlite::Result<i64> {
-    let sql = "SELECT issuer, serial, instance FROM serial WHERE not_after < ?1 ORDER BY not_after LIMIT ?2";
+    let sql = "SELECT issuer, serial, instance, log_index FROM serial WHERE not_after < ?1 ORDER BY not_after LIMIT ?2";
     let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
     let cutoff_secs = cutoff.div_euclid(1_000);
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params![cutoff_secs, limit], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Option<i64>>(2)?))
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Option<i64>>(2)?, row.get::<_, i64>(3)?))
     })?;
     let rows: Vec<_> = rows.collect::<Result<_, _>>()?;
-    for (issuer, serial, instance) in &rows {
+    for (issuer, serial, instance, log_index) in &rows {
         let sql = "DELETE FROM serial WHERE issuer = ?1 AND serial = ?2";
         connection.prepare_cached(sql)?.execute(params![issuer, serial])?;
         if let Some(instance) = instance {
+            connection.prepare_cached("DELETE FROM signed WHERE log_index = ?1")?.execute([log_index])?;
             let sql = "DELETE FROM instance WHERE id = ?1 AND not_after < ?2 AND revoked_at IS NULL";
             connection.prepare_cached(sql)?.execute(params![instance, cutoff_secs])?;
         }

@@ -18,6 +18,7 @@ use crate::{
     LedgerError, RevokeAt, UnixMillis,
     batch::Batch,
     config::Head,
+    found::Sorting,
     instance::Alarm,
     operation::{Deferred, Operation},
     room::{Look, Room},
@@ -47,6 +48,7 @@ pub(crate) struct Writer {
     policy: Option<PolicyDigest>,
     room: Look,
     sweep: Sweep,
+    sorting: Sorting,
     /// What counts as now for the sweep. Other entries carry the time of a clock that nobody vouches for.
     trusted_at: Option<UnixMillis>,
     retention: Retention,
@@ -73,6 +75,7 @@ impl Writer {
             frontier,
             policy: None,
             sweep: Sweep::new(),
+            sorting: Sorting::default(),
             trusted_at: None,
             retention,
         })
@@ -146,6 +149,7 @@ impl Writer {
     ) -> Result<(), LedgerError> {
         let size = operations.len();
         let rows = size * SWEEP_ROWS_EACH;
+        let sorting = std::mem::take(&mut self.sorting);
         let mut batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
         batch.ended_millis = self.retention.ended_millis;
         for operation in operations {
@@ -155,14 +159,19 @@ impl Writer {
                 return Err(self.lost(&error));
             }
         }
-        let written = self.finish(batch, rows)?;
+        let written = self.finish(batch, rows, sorting)?;
         self.shared.meters.batches.observe(size as u64);
         self.adopt(written);
         Ok(())
     }
 
     /// Forgets old requests within the batch, writes what holds for it as a whole, and commits it.
-    fn finish(&self, mut batch: Batch<'_>, sweep_rows_max: usize) -> Result<Written, LedgerError> {
+    fn finish(
+        &self,
+        mut batch: Batch<'_>,
+        sweep_rows_max: usize,
+        mut sorting: Sorting,
+    ) -> Result<Written, LedgerError> {
         let head = self.shared.head();
         let mut sweep = self.sweep;
         sweep.note(batch.revoking);
@@ -181,20 +190,23 @@ impl Writer {
             // Entries follow each other, also where the clock of one leapt; what has ended is told by the one that can be trusted.
             sweep.run(&mut batch, RevokeAt { at: now, ended_by: at }, cutoffs, sweep_rows_max)
         };
-        forget().and_then(|()| batch.finish(self.shared.published())).map_err(|error| self.lost(&error))?;
+        forget()
+            .and_then(|()| sorting.step(&self.connection, batch.found))
+            .and_then(|()| batch.finish(self.shared.published()))
+            .map_err(|error| self.lost(&error))?;
         self.commit()?;
         let Batch { frontier, leaves, waiting, policy, last_at, alarms, .. } = batch;
         let last_entry_at = last_at.or(head.last_entry_at);
-        Ok(Written { frontier, leaves, waiting, policy, alarms, last_entry_at, trusted_at, sweep })
+        Ok(Written { frontier, leaves, waiting, policy, alarms, last_entry_at, trusted_at, sweep, sorting })
     }
 
     /// Goes on from a batch that is durable.
     fn adopt(&mut self, written: Written) {
-        let Written { frontier, leaves, waiting, policy, alarms, last_entry_at, trusted_at, sweep } = written;
+        let Written { frontier, leaves, waiting, policy, alarms, last_entry_at, trusted_at, sweep, sorting } = written;
         self.shared.raise(alarms);
         let head = Head { size: frontier.size(), root: frontier.root(), last_entry_at };
         let before = std::mem::replace(&mut self.frontier, frontier);
-        (self.policy, self.trusted_at, self.sweep) = (policy, trusted_at, sweep);
+        (self.policy, self.trusted_at, self.sweep, self.sorting) = (policy, trusted_at, sweep, sorting);
         if !leaves.is_empty() {
             // It is gone only when this ledger is stopping; receipts are missing then.
             drop(self.jobs.send(Job::Batch { before, leaves, waiting }));
@@ -249,8 +261,9 @@ impl Writer {
             return false;
         }
         let begun = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| self.lost(&error));
+        let sorting = std::mem::take(&mut self.sorting);
         let batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
-        match begun.and_then(|()| self.finish(batch, IDLE_SWEEP_ROWS)) {
+        match begun.and_then(|()| self.finish(batch, IDLE_SWEEP_ROWS, sorting)) {
             Ok(written) => {
                 self.adopt(written);
                 self.is_sweep_due()
@@ -277,6 +290,7 @@ struct Written {
     last_entry_at: Option<UnixMillis>,
     trusted_at: Option<UnixMillis>,
     sweep: Sweep,
+    sorting: Sorting,
 }
 
 #[cfg(test)]
@@ -399,7 +413,7 @@ mod tests {
                 writer.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
                 let mut batch = Batch::new(&writer.connection, &writer.private, &writer.frontier, writer.policy);
                 batch.alarms.push(Alarm::new("instance-stolen", "a", 7, "a key is in use"));
-                let written = writer.finish(batch, 0);
+                let written = writer.finish(batch, 0, Sorting::default());
                 assert_eq!(raised(), 0);
                 written
             };

@@ -293,8 +293,8 @@ async fn a_start_waits_for_a_process_that_is_being_ended() {
 async fn a_database_of_a_newer_program_is_refused() {
     let world = World::new();
     world.open().stop();
-    set_schema_version(&world, 12);
-    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 12, known: 11, .. })));
+    set_schema_version(&world, 13);
+    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 13, known: 12, .. })));
 }
 
 #[tokio::test]
@@ -302,21 +302,28 @@ async fn a_database_of_a_much_older_program_is_refused() {
     let world = World::new();
     world.open().stop();
     set_schema_version(&world, 8);
-    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 8, known: 11, .. })));
+    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 8, known: 12, .. })));
 }
 
 /// What the versions since added is taken away again.
 #[tokio::test]
 async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_has() {
+    const SINCE_11: &str = "DROP TABLE found_new; DROP TABLE signed; ALTER TABLE serial ADD COLUMN signed_sha256 BLOB; \
+                            DROP INDEX serial_end; CREATE INDEX serial_end ON serial (not_after)";
     const SINCE_10: &str = "ALTER TABLE serial DROP COLUMN signed_sha256";
     const SINCE_9: &str = "ALTER TABLE authority DROP COLUMN frozen_index; DROP TABLE later_key";
-    for (version, added) in [(10, &[SINCE_10][..]), (9, &[SINCE_10, SINCE_9])] {
+    for (version, added) in [(11, &[SINCE_11][..]), (10, &[SINCE_11, SINCE_10]), (9, &[SINCE_11, SINCE_10, SINCE_9])] {
         let world = World::new();
         let ledger = world.begin().await;
         let head = ledger.head();
         ledger.stop();
         let connection = rusqlite::Connection::open(&world.config.database).unwrap();
         connection.execute_batch(&added.join(";")).unwrap();
+        if version == 11 {
+            let sql = "INSERT INTO issuer (id, spki_sha256, issued) VALUES (77, x'00', 1); \
+                       INSERT INTO serial (issuer, serial, not_after, log_index, signed_sha256) VALUES (77, x'01', 0, 78, x'02')";
+            connection.execute_batch(sql).unwrap();
+        }
         drop(connection);
         set_schema_version(&world, version);
         let opened = world.open();
@@ -326,15 +333,20 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
         let fresh = World::new();
         fresh.open().stop();
         assert_eq!(columns(&world), columns(&fresh), "as in a new one");
+        let connection = rusqlite::Connection::open(&world.config.database).unwrap();
+        let sql = "SELECT group_concat(log_index || ' ' || hex(sha256)) FROM signed";
+        let kept: Option<String> = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(kept.as_deref(), (version == 11).then_some("78 02"), "what was signed is known as before");
     }
 }
 
-/// The version of the tables, and all their columns.
+/// The version of the tables, all their columns, and their indexes.
 #[cfg(test)]
 fn columns(world: &World) -> (i64, String) {
     let connection = rusqlite::Connection::open(&world.config.database).expect("it opens");
     let sql = "SELECT group_concat(said) FROM (SELECT m.name || '.' || c.name || ' ' || c.type || c.\"notnull\" || c.pk AS said \
-               FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY said)";
+               FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table' \
+               UNION ALL SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY said)";
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("it has one");
     (version, connection.query_row(sql, [], |row| row.get(0)).expect("it has columns"))
 }

@@ -195,9 +195,9 @@ fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
     transaction.execute("INSERT INTO issuer (id, spki_sha256, issued) VALUES (1, ?1, 0)", [ISSUER])?;
     {
         let mut rows = transaction.prepare(
-            "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256, signed_sha256) \
-             VALUES (1, ?1, ?2, ?3, ?4, ?5, randomblob(32))",
+            "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) VALUES (1, ?1, ?2, ?3, ?4, ?5)",
         )?;
+        let mut signed = transaction.prepare("INSERT INTO signed (log_index, sha256) VALUES (?1, randomblob(32))")?;
         let mut instance = transaction.prepare(
             "INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, moves, not_after, issuer, \
              serial, spki_sha256, log_index, current_group, previous_issuer, previous_serial, previous_spki_sha256, previous_index, previous_group) \
@@ -212,6 +212,7 @@ fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
                 number_of_last = serial(u64::try_from(index)?);
                 let end = end(certificate, u64::try_from(index)?);
                 rows.execute(params![number_of_last, i64::try_from(end)?, index, id, KEY])?;
+                signed.execute([index])?;
             }
             let service = format!("sports.service-{}", number % 1_000);
             let values = params![
