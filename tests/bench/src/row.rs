@@ -91,6 +91,43 @@ impl Row {
         }
     }
 
+    /// One of several that were measured in equally long parts: what is counted is added, and the rest the mean of the parts, but for what is the most.
+    /// Nothing of none.
+    pub(crate) fn mean(parts: Vec<Self>) -> Self {
+        let Some(last) = parts.last().cloned() else { return Self::default() };
+        let values = |of: fn(&Self) -> Option<f64>| parts.iter().map(of).collect::<Option<Vec<_>>>();
+        let mean = |of: fn(&Self) -> Option<f64>| {
+            values(of).map(|values| values.iter().sum::<f64>() / values.len().max(1) as f64)
+        };
+        let most = |of: fn(&Self) -> Option<f64>| values(of).map(|values| values.into_iter().fold(0.0, f64::max));
+        let mut sum = Self::default();
+        for part in &parts {
+            sum.certificates = Some(sum.certificates.unwrap_or(0) + part.certificates.unwrap_or(0));
+            part.errors.iter().for_each(|(code, count)| *sum.errors.entry(code.clone()).or_default() += count);
+            part.pkcs11_calls
+                .iter()
+                .for_each(|(call, count)| *sum.pkcs11_calls.entry(call.clone()).or_default() += count);
+        }
+        Self {
+            per_s: mean(|part| part.per_s),
+            p50_ms: mean(|part| part.p50_ms),
+            p90_ms: mean(|part| part.p90_ms),
+            p99_ms: mean(|part| part.p99_ms),
+            max_ms: most(|part| part.max_ms),
+            cpu_ms_per_certificate: mean(|part| part.cpu_ms_per_certificate),
+            front_cpu_ms_per_certificate: mean(|part| part.front_cpu_ms_per_certificate),
+            core_cpu_ms_per_certificate: mean(|part| part.core_cpu_ms_per_certificate),
+            client_cpu_ms_per_certificate: mean(|part| part.client_cpu_ms_per_certificate),
+            pkcs11_calls_per_certificate: mean(|part| part.pkcs11_calls_per_certificate),
+            fsyncs_per_certificate: mean(|part| part.fsyncs_per_certificate),
+            memory_peak_mb: most(|part| part.memory_peak_mb),
+            certificates: sum.certificates,
+            errors: sum.errors,
+            pkcs11_calls: sum.pkcs11_calls,
+            ..last
+        }
+    }
+
     /// Says how the rate compares with this one.
     pub(crate) fn against(mut self, ceiling: f64) -> Self {
         self.ratio_to_ceiling = self.per_s.filter(|_| ceiling > 0.0).map(|rate| rate / ceiling);
@@ -114,5 +151,25 @@ impl Row {
         let clients = self.clients.map(|clients| format!("{clients} client{}", if clients == 1 { "" } else { "s" }));
         let parts = [self.key.map(ToOwned::to_owned), Some(self.name.clone()), clients];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_parts_what_is_counted_is_added_and_the_rest_their_mean() {
+        let part = |per_s: f64, max_ms: f64, certificates: u64| Row {
+            per_s: Some(per_s),
+            max_ms: Some(max_ms),
+            certificates: Some(certificates),
+            errors: BTreeMap::from([("INTERNAL".to_owned(), certificates)]),
+            ..Row::new("refresh", None, Some(64))
+        };
+        let row = Row::mean(vec![part(1.0, 9.0, 10), part(3.0, 7.0, 30)]);
+        assert_eq!((row.per_s, row.max_ms, row.certificates, row.p50_ms), (Some(2.0), Some(9.0), Some(40), None));
+        assert_eq!((row.errors.get("INTERNAL"), row.name.as_str(), row.clients), (Some(&40), "refresh", Some(64)));
+        assert_eq!(Row::mean(Vec::new()).name, "");
     }
 }
