@@ -389,7 +389,7 @@ impl Inner {
         let caller = Caller::parse(&unary.caller_certificate).ok();
         let (began, known) = (Instant::now(), Method::from_name(&method));
         let traced = Traced { service: SIGNER_SERVICE, method: known.map(Method::name), began };
-        let reply = match self.traced(traced, &unary.trace_parent.clone(), self.work(unary)).await {
+        let reply = match self.traced(traced, &unary.trace_parent.clone(), || self.work(unary)).await {
             Ok(reply) => reply,
             Err(failure) => {
                 // What has no entry of its own is counted: nothing that a caller was refused stays unsaid.

@@ -122,7 +122,7 @@ impl Inner {
         let caller = Caller::parse(&unary.caller_certificate).ok();
         let known = OperatorMethod::from_name(&method).map(|_| method.as_str());
         let traced = Traced { service: OPERATOR_SERVICE, method: known, began: Instant::now() };
-        let worked = self.traced(traced, &unary.trace_parent.clone(), self.operate(unary)).await;
+        let worked = self.traced(traced, &unary.trace_parent.clone(), || self.operate(unary)).await;
         let reply = worked.unwrap_or_else(|failure| {
             self.meters.refused(known, OfProfile::default(), &failure);
             if let (None, Some(reason)) = (&failure.logged, failure.reasons.first()) {

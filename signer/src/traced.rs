@@ -36,18 +36,18 @@ impl Traced<'_> {
 
 impl Inner {
     /// Works on a call, with a trace if it has one. The header is the caller's, or empty.
-    pub(crate) async fn traced(
+    pub(crate) async fn traced<F: Future<Output = Result<Reply, Failure>> + Send>(
         &self,
         call: Traced<'_>,
         trace_parent: &[u8],
-        work: impl Future<Output = Result<Reply, Failure>> + Send,
+        work: impl FnOnce() -> F + Send,
     ) -> Result<Reply, Failure> {
         let traces = self.traces.as_ref().filter(|_| call.is_work());
         let rpc = || Rpc::new(call.service, call.method);
         let begun = traces.and_then(|traces| Some((traces, traces.begin(rpc, trace_parent, call.began)?)));
-        let Some((traces, trace)) = begun else { return work.await };
+        let Some((traces, trace)) = begun else { return work().await };
         // On the heap, so that calls without a trace are no larger for it.
-        let (done, trace) = trace.around(Box::pin(work)).await;
+        let (done, trace) = trace.around(Box::pin(work())).await;
         let (code, reason) = match &done {
             Ok(_) => (status::OK, None),
             Err(failure) => (answer::code(failure), failure.reasons.first()),

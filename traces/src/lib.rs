@@ -1,7 +1,7 @@
 //! Spans of calls: taken where the work is done, and sent to a receiver by OTLP over gRPC.
 //!
 //! It knows no house and no rule: whoever works says which stage has ended. What is sent is names of the configuration, codes and times. It must
-//! never hold up a call, never grow without a bound, and never believe a caller who wants to be traced: a receiver that is away, slow or hostile costs
+//! never hold up a call, never grow without a bound, and never believe a caller who wants to be traced: a receiver that is away, hangs or refuses costs
 //! spans and nothing else.
 
 mod endpoint;

@@ -24,7 +24,7 @@ use opentelemetry_proto::tonic::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, UnixListener},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -46,10 +46,12 @@ pub(crate) enum Act {
     Hang,
 }
 
-/// The receiver. It is gone when it is dropped.
+/// The receiver. It ends its connections and is gone when it is dropped.
 pub(crate) struct Receiver {
     shared: Arc<Shared>,
-    tasks: Vec<JoinHandle<()>>,
+    accepting: JoinHandle<()>,
+    /// Dropped, it is the signal to end.
+    _serving: oneshot::Sender<()>,
     port: u16,
 }
 
@@ -93,10 +95,13 @@ impl Receiver {
             }
         });
         let service = TraceServiceServer::new(Service(Arc::clone(&shared)));
-        let serving = tokio::spawn(async move {
-            Server::builder().add_service(service).serve_with_incoming(ReceiverStream::new(connections)).await.unwrap();
+        let (serving, served) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let server = Server::builder().add_service(service);
+            let end = async { drop(served.await) };
+            server.serve_with_incoming_shutdown(ReceiverStream::new(connections), end).await.unwrap();
         });
-        Self { shared, tasks: vec![accepting, serving], port }
+        Self { shared, accepting, _serving: serving, port }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -183,7 +188,7 @@ pub(crate) fn attributes(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.accepting.abort();
     }
 }
 

@@ -161,7 +161,7 @@ async fn a_caller_s_trace_is_taken_over_and_one_that_is_none_is_ignored() {
     let daemon = laboratory.start_with(crate::SOFTWARE);
     let mut client = connect(&laboratory, &daemon).await;
     let later = HEADER.replacen("00", "cc", 1) + "-what-will-be";
-    let taken = [HEADER.to_owned(), HEADER.replace("-00", "-01"), later];
+    let taken = [HEADER.to_owned(), HEADER.replace("b7-00", "b7-01"), later];
     for (number, header) in taken.iter().enumerate() {
         client.mint_certificate(with_headers(Asked::sports_api().request(), &[header])).await.unwrap();
         let call = receiver.await_calls(number + 1).await.remove(number);
