@@ -152,11 +152,10 @@ where
 
 /// What a process that gave up the internet cannot know of itself.
 fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "; hint: the core makes sockets of the internet only with `core-network = true` in [process], and a Unix socket must be writable for its user"
-        }
-        _ => "",
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "; hint: the core makes sockets of the internet only with `core-network = true` in [process], and a Unix socket must be writable for its user"
+    } else {
+        ""
     }
 }
 
