@@ -255,7 +255,7 @@ fn check_says_where_traces_go_and_what_of_that_cannot_be() {
     ]);
     let place = "endpoint = \"unix:/run/otlp.sock\"";
     for (table, problem) in [
-        ("ratio = 0.5", "[traces] missing field `endpoint`"),
+        ("ratio = 0.5", "missing field `endpoint`"),
         ("endpoint = \"otlp.sock\"", "problem: `traces.endpoint` is no place of a receiver; write `unix:/PATH`"),
         ("endpoint = \"https://127.0.0.1:4317\"", "problem: `traces.endpoint` wants TLS"),
         (
