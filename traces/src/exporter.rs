@@ -31,6 +31,9 @@ const TRIES_MAX: usize = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// How long after the last word about the receiver the next trouble is told.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
 /// Who this is, in every batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
@@ -47,7 +50,9 @@ pub(crate) struct Exporter {
     stopping: watch::Receiver<bool>,
     counts: Arc<Counts>,
     pause: Duration,
-    complaint: Option<String>,
+    /// Which trouble was told last; none where there is none, or it is over.
+    told: Option<&'static str>,
+    told_at: Option<Instant>,
 }
 
 /// Waits until it is time to stop: also where there is nobody any more who could tell it.
@@ -63,7 +68,7 @@ impl Exporter {
         stopping: watch::Receiver<bool>,
         counts: Arc<Counts>,
     ) -> Self {
-        Self { line: Line::new(endpoint), sender, waiting, stopping, counts, pause: PAUSE, complaint: None }
+        Self { line: Line::new(endpoint), sender, waiting, stopping, counts, pause: PAUSE, told: None, told_at: None }
     }
 
     /// Sends until it is told to stop, and what is queued then.
@@ -107,11 +112,11 @@ impl Exporter {
                     self.counts.exported(count - rejected);
                     self.counts.failed(rejected);
                     self.pause = PAUSE;
-                    return self
-                        .say(rejected > 0, || format!("it rejects {rejected} of {count} spans: {}", taken.sentence));
+                    let trouble = (rejected > 0).then_some("rejects");
+                    return self.say(trouble, || format!("it rejects {rejected} of {count} spans: {}", taken.sentence));
                 }
                 Err(failure) => {
-                    self.say(true, || failure.to_string());
+                    self.say(Some(failure.kind()), || failure.to_string());
                     self.rest().await;
                     if !Failure::may_pass(&failure) || self.is_stopping() {
                         break;
@@ -134,18 +139,19 @@ impl Exporter {
         *self.stopping.borrow() || self.stopping.has_changed().is_err()
     }
 
-    /// Tells of trouble when it is new, and when it is over.
-    fn say(&mut self, is_trouble: bool, sentence: impl FnOnce() -> String) {
-        let complaint = is_trouble.then(sentence);
-        if complaint == self.complaint {
+    /// Tells of trouble when it is of another kind than what was told last, and when it is over; a receiver that changes its mind fills no log.
+    fn say(&mut self, trouble: Option<&'static str>, sentence: impl FnOnce() -> String) {
+        let now = Instant::now();
+        let is_soon = self.told_at.is_some_and(|told_at| now < told_at + TOLD_EVERY);
+        if trouble == self.told || is_soon && trouble.is_some() {
             return;
         }
+        (self.told, self.told_at) = (trouble, Some(now));
         let receiver = self.line.endpoint().to_string();
-        match &complaint {
-            Some(sentence) => tracing::warn!(receiver, "the receiver of traces does not take them: {sentence}"),
+        match trouble {
+            Some(_) => tracing::warn!(receiver, "the receiver of traces does not take them: {}", sentence()),
             None => tracing::info!(receiver, "the receiver of traces takes them"),
         }
-        self.complaint = complaint;
     }
 
     fn request(&self, batch: &[Box<Trace>]) -> ExportRequest {

@@ -57,6 +57,16 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Which of them it is.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Lost => "lost",
+            Self::Late => "late",
+            Self::Refused(_) => "refused",
+        }
+    }
+
     /// Whether the same batch may be taken another time (OTLP 1.10, "Failures"). One that was too much for the receiver is not sent to it again.
     pub(crate) fn may_pass(&self) -> bool {
         match self {

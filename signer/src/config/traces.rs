@@ -77,6 +77,14 @@ mod tests {
     }
 
     #[test]
+    fn a_share_may_be_typed_as_a_whole_number() {
+        for (typed, share) in [("0", 0.0), ("1", 1.0), ("0.5", 0.5)] {
+            let setting = read(&format!("endpoint = 'unix:/run/otlp.sock'\nratio = {typed}")).unwrap();
+            assert_eq!(setting.ratio.share(), share);
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_told_by_its_key_with_what_to_write() {
         let at = "endpoint = 'unix:/run/otlp.sock'";
         for (table, key, hint) in [

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hallmark_proto::{
-    operator::{MetricsRequest, PolicyStatusRequest},
+    operator::{MetricsRequest, PolicyStatusRequest, PrepareEpochRequest},
     signer::{GetChainRequest, MintCertificateRequest, WatchEpochsRequest},
 };
 use hallmark_tests::{
@@ -208,14 +208,24 @@ async fn every_method_that_works_has_a_span_and_what_waits_or_is_asked_by_monito
     operator.metrics(MetricsRequest {}).await.unwrap();
     client.get_chain(GetChainRequest { authority: AUTHORITY.to_owned(), epoch: None }).await.unwrap();
     operator.policy_status(with_headers(PolicyStatusRequest {}, &[HEADER])).await.unwrap();
-    let calls = receiver.await_calls(2).await;
+    let prepare = PrepareEpochRequest { authority: AUTHORITY.to_owned(), lifetime_seconds: 0 };
+    operator.prepare_epoch(prepare).await.unwrap();
+    let calls = receiver.await_calls(3).await;
     let names: Vec<_> = calls.iter().map(|call| call.name.as_str()).collect();
-    assert_eq!(names, ["hallmark.signer.v1.Signer/GetChain", "hallmark.operator.v1.Operator/PolicyStatus"]);
-    assert_eq!(attributes(&calls[0].attributes)["hallmark.authority"], AUTHORITY);
+    let operators = ["PolicyStatus", "PrepareEpoch"].map(|method| format!("hallmark.operator.v1.Operator/{method}"));
+    assert_eq!(names, ["hallmark.signer.v1.Signer/GetChain", &operators[0], &operators[1]]);
     assert_eq!(calls[1].trace_id, TRACE);
+    for call in [&calls[0], &calls[2]] {
+        assert_eq!(attributes(&call.attributes)["hallmark.authority"], AUTHORITY);
+    }
+    // An epoch's certificates go the same way, each by itself.
+    let stages = receiver.stages_of(&calls[2]);
+    let of = |name: &str| stages.iter().filter(|stage| stage.name == name).count();
+    assert!(of("endorse") >= 2 && ["commit", "sign", "receipt"].iter().all(|name| of(name) == of("endorse")));
+    assert!(stages.iter().all(|stage| is_child_of(stage, &calls[2])));
     drop(watched);
     assert!(daemon.terminate());
-    assert_eq!(receiver.calls().len(), 2);
+    assert_eq!(receiver.calls().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
