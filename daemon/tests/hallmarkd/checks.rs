@@ -284,6 +284,16 @@ fn check_says_where_traces_go_and_what_of_that_cannot_be() {
 }
 
 #[test]
+fn the_table_of_traces_that_the_page_shows_is_good() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/monitoring.md")).unwrap();
+    let (_, shown) = page.split_once("\n    [traces]\n").unwrap();
+    let shown = shown.split_once("\n\n").unwrap().0.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let world = World::new();
+    world.write("signer.toml", &format!("{}\n[traces]\n{shown}\n", world.read("signer.toml")));
+    world.check().done().says(&["Spans are sent to `unix:/run/otelcol/otlp.sock`", "A share of 0.01 of all calls"]);
+}
+
+#[test]
 fn a_start_with_traces_that_cannot_be_is_refused() {
     let world = World::new();
     let good = world.read("signer.toml");
