@@ -338,6 +338,12 @@ impl Keyring {
         self.holders().statuses(&self.crew)
     }
 
+    /// The name of a token, by its place among them: that of [`Moments::token`](crate::Moments::token).
+    #[must_use]
+    pub fn token_name(&self, token: usize) -> Option<String> {
+        self.holders().all.get(token).map(|holder| holder.name.clone())
+    }
+
     /// How the threads are doing; the device is not asked.
     #[must_use]
     pub fn threads(&self) -> Health {

@@ -6,6 +6,7 @@ mod ceremonies;
 mod core;
 mod front;
 mod process;
+mod traces;
 mod yubihsm;
 
 use std::path::Path;
@@ -78,6 +79,7 @@ fn findings(settings: &Settings, pin: Option<SecretString>) -> Result<Findings, 
     process::tell(settings, &mut findings);
     let policy = read_policy(&settings.directory.join(&settings.core.policy.file));
     core::tell(settings, policy.as_ref().ok(), &mut findings);
+    traces::tell(settings, &mut findings);
     match &policy {
         Ok(policy) => findings.sentences.extend(meaning::tell(policy).lines),
         Err(error) => findings.problem(sentence(error)),

@@ -10,7 +10,7 @@ use std::{
 use aws_lc_rs::digest;
 use hallmark_front::{FrontConfig, FrontFile};
 use hallmark_signer::config::{
-    BackendTable, CeremonyTable, CoreFile, LedgerTable, LogTable, PolicyTable, RotationTable,
+    BackendTable, CeremonyTable, CoreFile, LedgerTable, LogTable, PolicyTable, RotationTable, TracesTable,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// The tables that there are.
-const TABLES: [&str; 9] =
-    ["listen", "operators", "process", "policy", "ledger", "log", "backend", "rotation", "ceremony"];
+const TABLES: [&str; 10] =
+    ["listen", "operators", "process", "policy", "ledger", "log", "backend", "rotation", "ceremony", "traces"];
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,6 +50,8 @@ pub(crate) struct SignerFile {
     /// `[ceremony.*]`, by the names of authorities.
     #[serde(default)]
     pub(crate) ceremony: BTreeMap<String, CeremonyTable>,
+    /// `[traces]`.
+    pub(crate) traces: Option<TracesTable>,
 }
 
 /// A configuration that reads, and where it was read.
@@ -78,12 +80,12 @@ impl Settings {
     /// [`Trouble::Unreadable`], or [`Trouble::Settings`] with a problem for each table that has one.
     pub(crate) fn read(path: &Path) -> Result<Self, Trouble> {
         let text = fs::read_to_string(path).map_err(|source| Trouble::Unreadable { path: path.to_owned(), source })?;
-        let SignerFile { listen, operators, process, policy, ledger, log, backend, rotation, ceremony } =
+        let SignerFile { listen, operators, process, policy, ledger, log, backend, rotation, ceremony, traces } =
             SignerFile::parse(&text).map_err(|problems| Trouble::Settings { path: path.to_owned(), problems })?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        let core = CoreFile { policy, ledger, log, backend, rotation, ceremony };
+        let core = CoreFile { policy, ledger, log, backend, rotation, ceremony, traces };
         Ok(Self { listen, operators, process, core, directory, file: path.to_owned(), sha256 })
     }
 }
@@ -94,7 +96,8 @@ impl Settings {
     /// # Errors
     /// See [`hallmark_front::ConfigError`].
     pub(crate) fn front(&self) -> Result<FrontConfig, Trouble> {
-        Ok(FrontConfig::from_file(self.listen.clone(), &self.directory)?)
+        let config = FrontConfig::from_file(self.listen.clone(), &self.directory)?;
+        Ok(config.with_trace_parents(self.core.traces.is_some()))
     }
 
     /// The operators' front, if there is one, checked.
@@ -104,7 +107,7 @@ impl Settings {
     pub(crate) fn operators_front(&self) -> Result<Option<FrontConfig>, Trouble> {
         let Some(table) = &self.operators else { return Ok(None) };
         let config = FrontConfig::from_file(table.listener(&self.listen), &self.directory)?;
-        Ok(Some(config.for_operators()))
+        Ok(Some(config.for_operators().with_trace_parents(self.core.traces.is_some())))
     }
 
     /// The users of the processes, if they are told apart.
@@ -173,6 +176,7 @@ fn problems_of(tables: &toml::Table) -> Vec<String> {
         "policy" => of_table::<PolicyTable>(tables, name),
         "rotation" => tables.get(name).and_then(|_| of_table::<RotationTable>(tables, name)),
         "ceremony" => tables.get(name).and_then(|_| of_table::<BTreeMap<String, CeremonyTable>>(tables, name)),
+        "traces" => tables.get(name).and_then(|_| of_table::<TracesTable>(tables, name)),
         "ledger" => of_table::<LedgerTable>(tables, name),
         "log" => of_table::<LogTable>(tables, name),
         "backend" => of_table::<BackendTable>(tables, name),
@@ -221,7 +225,8 @@ mod tests {
     }
 
     fn uncommented(text: &str) -> String {
-        let setting = |line: &&str| line.starts_with("# [ceremony.") || key_of(line.trim_start_matches("# ")).is_some();
+        let is_table = |line: &str| ["# [ceremony.", "# [traces]"].iter().any(|table| line.starts_with(table));
+        let setting = |line: &&str| is_table(line) || key_of(line.trim_start_matches("# ")).is_some();
         text.lines()
             .map(|line| Some(line).filter(setting).map_or(line, |line| line.trim_start_matches("# ")))
             .fold(String::new(), |text, line| text + line + "\n")
@@ -342,6 +347,7 @@ mod tests {
             "rotation",
             "ledger",
             "log",
+            "traces",
             "backend.pkcs11",
             "backend.yubihsm",
             "backend.aws-kms",

@@ -36,6 +36,7 @@ use crate::{
     methods::{Methods, Shape},
     room::{Full as NoRoom, Room},
     stream::{self, Stream},
+    trace_parent,
     turned_away::{self, Reason},
 };
 
@@ -105,6 +106,8 @@ struct Inner {
     clock: Arc<dyn TimeProvider>,
     stopping: watch::Receiver<bool>,
     turned_away_frames: Arc<Semaphore>,
+    /// Where it does not, callers' headers cost nothing, and nothing of them reaches the core.
+    passes_trace_parents: bool,
 }
 
 /// A call that may go to the core.
@@ -113,6 +116,8 @@ struct Taken<'a> {
     shape: Shape,
     deadline: Deadline,
     received: Received,
+    /// The caller's header, or nothing.
+    trace_parent: Bytes,
     /// Of a call that uses a CA key; held until the core has answered.
     pass: Option<Pass>,
 }
@@ -145,7 +150,16 @@ impl Calls {
             clock,
             stopping,
             turned_away_frames,
+            passes_trace_parents: false,
         })))
+    }
+
+    /// The same, before anybody has it, with callers' headers `traceparent` passed on.
+    pub(crate) fn with_trace_parents(mut self) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.passes_trace_parents = true;
+        }
+        self
     }
 
     /// Who is admitted, and when.
@@ -249,7 +263,9 @@ impl Inner {
             true => Some(self.admit(connection, deadline, &received.message).await?),
             false => None,
         };
-        Ok(Taken { method, shape, deadline, received, pass })
+        let passes = self.passes_trace_parents && !shape.streams;
+        let trace_parent = if passes { trace_parent::of(&parts.headers) } else { Bytes::new() };
+        Ok(Taken { method, shape, deadline, received, trace_parent, pass })
     }
 
     /// Waits until a mint may go to the core. Its message is looked at only where it waits.
@@ -272,13 +288,14 @@ impl Inner {
         let deadline = Deadline::of(&HeaderMap::new(), self.default_deadline)?;
         let (room, _) = self.room.take(connection.caller.id, 0).map_err(|NoRoom| Reason::Overloaded)?;
         let received = Received { message: Bytes::new(), room };
-        Ok(Taken { method, shape, deadline, received, pass: None })
+        Ok(Taken { method, shape, deadline, received, trace_parent: Bytes::new(), pass: None })
     }
 
     /// Asks the core, and waits no longer than the deadline. The core's work goes on by itself in any case.
     async fn ask(&self, connection: &Connection, taken: Taken<'_>) -> Result<Bytes, Status> {
-        let Taken { method, shape, deadline, received: Received { message, room }, mut pass } = taken;
-        let frame = link::unary(method, connection.caller.certificate(), deadline.boottime_nanos, message);
+        let Taken { method, shape, deadline, received: Received { message, room }, trace_parent, mut pass } = taken;
+        let caller = connection.caller.certificate();
+        let frame = link::unary(method, caller, deadline.boottime_nanos, message, trace_parent);
         let patience = Patience { until: deadline.at, repeatable: shape.repeatable };
         let call = self.core.call(frame, patience);
         // Until the core has done with it: what nobody waits for any more takes its room all the same.
@@ -303,7 +320,7 @@ impl Inner {
 
     /// Answers with a stream, which goes on by itself.
     fn stream(&self, connection: &Arc<Connection>, taken: Taken<'_>, under_way: UnderWay) -> Response<Body> {
-        let Taken { method, shape, deadline, received: Received { message, room }, pass: _ } = taken;
+        let Taken { method, shape, deadline, received: Received { message, room }, trace_parent: _, pass: _ } = taken;
         drop(room);
         let under_way = under_way.goes_on_as_stream();
         let stream = Stream {

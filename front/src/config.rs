@@ -89,6 +89,7 @@ pub struct FrontConfig {
     pub(crate) clock: Arc<dyn TimeProvider>,
     pub(crate) anchor_rule: AnchorRule,
     pub(crate) whose: Whose,
+    pub(crate) passes_trace_parents: bool,
 }
 
 /// Whom a listener is for, and so which service it offers.
@@ -141,6 +142,7 @@ impl FrontConfig {
             clock: Arc::new(DefaultTimeProvider),
             anchor_rule: AnchorRule(Arc::new(|_| true)),
             whose: Whose::Coordinators,
+            passes_trace_parents: false,
         })
     }
 
@@ -148,6 +150,13 @@ impl FrontConfig {
     #[must_use]
     pub fn for_operators(mut self) -> Self {
         self.whose = Whose::Operators;
+        self
+    }
+
+    /// Passes callers' headers `traceparent` on to the core, or not: for a core that traces calls.
+    #[must_use]
+    pub fn with_trace_parents(mut self, passed: bool) -> Self {
+        self.passes_trace_parents = passed;
         self
     }
 

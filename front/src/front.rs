@@ -82,6 +82,7 @@ impl Front {
         };
         let (deadline, counted) = (config.default_deadline, Arc::clone(&counters));
         let calls = Calls::new(service, core, deadline, counted, Arc::clone(&config.clock), stop.clone())?;
+        let calls = if config.passes_trace_parents { calls.with_trace_parents() } else { calls };
         let (health, routes) = match config.whose {
             Whose::Coordinators => routes::<Signer>(calls.clone())?,
             Whose::Operators => routes::<Operator>(calls.clone())?,

@@ -28,6 +28,7 @@ mod reload;
 mod room;
 mod stream;
 mod tls_files;
+mod trace_parent;
 mod turned_away;
 mod unread;
 

@@ -35,8 +35,14 @@ pub trait Core: Send + Sync + 'static {
 }
 
 /// The frame of a call that wants an answer.
-pub(crate) fn unary(method: &str, caller_certificate: Bytes, deadline_boottime_nanos: u64, body: Bytes) -> Bytes {
-    let unary = Unary { method: method.to_owned(), caller_certificate, deadline_boottime_nanos, body };
+pub(crate) fn unary(
+    method: &str,
+    caller_certificate: Bytes,
+    deadline_boottime_nanos: u64,
+    body: Bytes,
+    trace_parent: Bytes,
+) -> Bytes {
+    let unary = Unary { method: method.to_owned(), caller_certificate, deadline_boottime_nanos, body, trace_parent };
     encode(Kind::Unary(unary))
 }
 

@@ -116,7 +116,7 @@ impl Stream {
     fn frame(&self, question: Bytes) -> Bytes {
         let question_max = u64::try_from(QUESTION_TIME_MAX.as_nanos()).unwrap_or(u64::MAX);
         let until = self.deadline.boottime_nanos.min(boottime_nanos().saturating_add(question_max));
-        link::unary(&self.method, self.connection.caller.certificate(), until, question)
+        link::unary(&self.method, self.connection.caller.certificate(), until, question, Bytes::new())
     }
 
     fn patience(&self) -> Patience {

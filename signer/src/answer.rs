@@ -69,12 +69,21 @@ pub(crate) fn success(message: &impl Message) -> Reply {
 
 /// The reply to a call that did not. The code is that of the first class, in [`ReasonClass`]'s order, that a reason has.
 pub(crate) fn failure(failure: &Failure) -> Reply {
-    let class = failure.reasons.iter().map(|reason| reason.code.class()).min().unwrap_or(ReasonClass::Internal);
+    let class = class(failure);
     let code = status_code(class);
     let message = message(failure);
     let details = details(failure, class);
     let status = Status { code, message: message.clone(), details };
     Reply { code, message, details: status.encode_to_vec().into(), answered: true, ..Reply::default() }
+}
+
+/// The gRPC status of that reply.
+pub(crate) fn code(failure: &Failure) -> i32 {
+    status_code(class(failure))
+}
+
+fn class(failure: &Failure) -> ReasonClass {
+    failure.reasons.iter().map(|reason| reason.code.class()).min().unwrap_or(ReasonClass::Internal)
 }
 
 fn message(failure: &Failure) -> String {

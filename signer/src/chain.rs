@@ -27,6 +27,7 @@ pub(crate) async fn chain(core: &Arc<Inner>, call: CallContext) -> Result<Reply,
             return Err(core.refuse(vec![reason], core.facts(call.method.name(), &call.caller)).await);
         }
     };
+    core.trace_authority(&message.authority);
     let selected = match limits(&message) {
         Err(reason) => Err(reason.into()),
         Ok(()) => match message.epoch.as_ref().and_then(|selector| selector.by.as_ref()) {

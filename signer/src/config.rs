@@ -5,6 +5,7 @@ mod backend;
 mod ceremony;
 mod error;
 mod pkcs11;
+mod traces;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +25,7 @@ pub use self::{
     aws_kms::AwsKmsTable,
     backend::{BackendTable, CommandLogWord, YubiHsmTable},
     pkcs11::{ChoiceWord, Pkcs11Table, ReplicaTable},
+    traces::TracesTable,
 };
 use crate::secret::{SecretSource, read_private};
 
@@ -64,6 +66,8 @@ pub struct CoreFile {
     /// `[ceremony.NAME]`, by the names of authorities.
     #[serde(default)]
     pub ceremony: BTreeMap<String, CeremonyTable>,
+    /// `[traces]`; without it nothing is traced.
+    pub traces: Option<TracesTable>,
 }
 
 /// `[rotation]`.
@@ -140,6 +144,7 @@ pub struct CoreConfig {
     pub(crate) drain_time_max: Duration,
     pub(crate) backups: Option<PathBuf>,
     pub(crate) public_files: Vec<(String, PathBuf)>,
+    pub(crate) traces: Option<hallmark_traces::Setting>,
 }
 
 impl CoreConfig {
@@ -202,6 +207,7 @@ impl CoreFile {
             drain_time_max: Duration::from_secs(self.rotation.drain_time_max()?.secs()),
             backups: self.ledger.backups.as_ref().map(|path| directory.join(path)),
             public_files: Vec::new(),
+            traces: self.traces.as_ref().map(|table| table.setting(&self.log.origin)).transpose()?,
         })
     }
 

@@ -22,7 +22,11 @@ use hallmark_policy::{
     reason::quote,
     time::UnixTime,
 };
-use hallmark_proto::link::{Call, Reply, TurnedAway, Unary, call::Kind};
+use hallmark_proto::{
+    SIGNER_SERVICE,
+    link::{Call, Reply, TurnedAway, Unary, call::Kind},
+};
+use hallmark_traces::Traces;
 use prost::Message;
 use tokio::{
     sync::{Mutex, Notify, Semaphore, watch},
@@ -51,6 +55,7 @@ use crate::{
     mint,
     rates::Rates,
     rotate,
+    traced::Traced,
 };
 
 /// Calls that are worked on at the same time; one more is shed. Each may hold a message of 256 KiB.
@@ -100,6 +105,8 @@ pub(crate) struct Inner {
     pub(crate) crls: Crls,
     pub(crate) backups: Backups,
     pub(crate) meters: Meters,
+    /// None where calls are not traced.
+    pub(crate) traces: Option<Traces>,
     /// When it started.
     pub(crate) began: UnixTime,
     /// Answers that reached no front.
@@ -125,6 +132,8 @@ pub(crate) struct Setting {
     pub(crate) publish: PathBuf,
     /// Backups of the ledger.
     pub(crate) backups: Backups,
+    /// How calls are traced, if they are.
+    pub(crate) traces: Option<hallmark_traces::Setting>,
 }
 
 /// What a method needs to know about its call.
@@ -146,6 +155,7 @@ impl Core {
             drain_time_max,
             publish,
             backups,
+            traces,
         } = setting;
         let began = clock.wall().time;
         let inner = Inner {
@@ -176,6 +186,7 @@ impl Core {
             crls: Crls::published_below(&publish),
             backups,
             meters: Meters::default(),
+            traces: traces.map(Traces::start),
             began,
             unsent: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -294,7 +305,13 @@ impl Core {
                 closing.keyring.stop();
             }
         });
-        if closed.await.is_err() {
+        let sent = async {
+            if let Some(traces) = &inner.traces {
+                traces.stop().await;
+            }
+        };
+        let (closed, ()) = tokio::join!(closed, sent);
+        if closed.is_err() {
             tracing::error!("closing the ledger panicked");
         }
     }
@@ -371,7 +388,8 @@ impl Inner {
         let method = unary.method.clone();
         let caller = Caller::parse(&unary.caller_certificate).ok();
         let (began, known) = (Instant::now(), Method::from_name(&method));
-        let reply = match self.work(unary).await {
+        let traced = Traced { service: SIGNER_SERVICE, method: known.map(Method::name), began };
+        let reply = match self.traced(traced, &unary.trace_parent.clone(), || self.work(unary)).await {
             Ok(reply) => reply,
             Err(failure) => {
                 // What has no entry of its own is counted: nothing that a caller was refused stays unsaid.

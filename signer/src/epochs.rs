@@ -51,6 +51,7 @@ const NOTHING_NEW_BEFORE: Duration = Duration::from_millis(500);
 pub(crate) async fn list(core: &Arc<Inner>, call: CallContext) -> Result<Reply, Failure> {
     let facts = core.facts(call.method.name(), &call.caller);
     let message: ListEpochsRequest = decode(call.body)?;
+    core.trace_authority(&message.authority);
     let listed = known(core, &message.authority).and_then(|()| page(core, &message));
     match listed {
         Ok(response) => Ok(answer::success(&response)),

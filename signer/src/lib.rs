@@ -57,6 +57,7 @@ pub mod secret;
 mod spoken_for;
 mod standing;
 mod start;
+mod traced;
 mod waits;
 
 pub use self::core::Core;
@@ -72,6 +73,7 @@ pub use hallmark_backends::{AWS_KMS_MESSAGE_BYTES_MAX, Health, SoftwareKeys, Tok
 pub use hallmark_ledger::{
     LedgerConfig, NextLog, RebuildError, Rebuilt, RestoreError, RestoreWish, Restored, RollError, Rolled, UnixMillis,
 };
+pub use hallmark_traces::Endpoint as TracesEndpoint;
 pub use handed_over::{HandOver, HandOverError};
 pub use held::{Held, compare_held};
 pub use making::MakingError;

@@ -94,6 +94,11 @@ pub(crate) struct OfRefusal {
 }
 
 impl OfProfile {
+    /// What it is called: authority and profile, empty where there is none.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        (&self.authority, &self.profile)
+    }
+
     /// As far as the policy knows them: what a caller makes up is no label.
     pub(crate) fn known(policy: &Policy, authority: &str, profile: &str) -> Self {
         let found = policy.profiles().find(|(name, of)| *name == profile && (authority.is_empty() || *of == authority));
@@ -175,11 +180,13 @@ impl Inner {
     /// A stage of the call that this task works on has ended.
     pub(crate) fn stage(&self, stage: Stage, from: Instant, to: Instant) {
         self.meters.stage(stage, from, to);
+        self.trace(|trace| trace.stage(stage.name(), from, to));
     }
 
     /// What the keyring timed of a signature.
     pub(crate) fn signed(&self, moments: &Moments) {
-        let Moments { came, began, signed, verified, token: _ } = *moments;
+        let Moments { came, began, signed, verified, token } = *moments;
+        self.trace(|trace| trace.token(self.keyring.token_name(token).unwrap_or_default()));
         self.stage(Stage::Queue, came, began);
         self.stage(Stage::Sign, began, signed);
         self.stage(Stage::Verify, signed, verified);

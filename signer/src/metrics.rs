@@ -8,6 +8,7 @@ mod authorities;
 mod ledger;
 mod shown;
 mod tokens;
+mod traces;
 mod work;
 
 use std::{
@@ -83,6 +84,7 @@ impl Inner {
         self.fronts.register(&mut registry);
         self.work_metrics(&mut registry);
         self.token_metrics(&mut registry);
+        self.trace_metrics(&mut registry);
         registry
     }
 

@@ -46,6 +46,7 @@ async fn minted(core: &Arc<Inner>, call: CallContext, of: &mut OfProfile) -> Res
         }
     };
     *of = OfProfile::known(&core.policy(), &message.authority, &message.profile);
+    core.trace_profile(of);
     facts.authority.clone_from(&message.authority);
     facts.profile.clone_from(&message.profile);
     facts.request_id.clone_from(&message.request_id);

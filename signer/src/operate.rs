@@ -6,6 +6,7 @@ use std::{pin::Pin, sync::Arc, time::Instant};
 use bytes::Bytes;
 use hallmark_policy::{Caller, Facts, Reason, ReasonCode, caller::Identity, profile::PolicyDigest, reason::quote};
 use hallmark_proto::{
+    OPERATOR_SERVICE,
     link::{Call, Reply, Unary, call::Kind},
     operator::{ApplyPolicyRequest, ApplyPolicyResponse, PolicyStatusRequest, PolicyStatusResponse},
 };
@@ -17,6 +18,7 @@ use crate::{
     core::{Core, Inner, malformed},
     epochs,
     meters::OfProfile,
+    traced::Traced,
 };
 
 /// Longest reason that an operator gives, in bytes.
@@ -119,7 +121,9 @@ impl Inner {
         let method = unary.method.clone();
         let caller = Caller::parse(&unary.caller_certificate).ok();
         let known = OperatorMethod::from_name(&method).map(|_| method.as_str());
-        let reply = self.operate(unary).await.unwrap_or_else(|failure| {
+        let traced = Traced { service: OPERATOR_SERVICE, method: known, began: Instant::now() };
+        let worked = self.traced(traced, &unary.trace_parent.clone(), || self.operate(unary)).await;
+        let reply = worked.unwrap_or_else(|failure| {
             self.meters.refused(known, OfProfile::default(), &failure);
             if let (None, Some(reason)) = (&failure.logged, failure.reasons.first()) {
                 self.count(caller.as_ref(), method.clone(), reason.code.as_str().to_owned());

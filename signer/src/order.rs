@@ -148,6 +148,7 @@ pub(crate) async fn certify(
         }
     };
     let identity = warrant.conditions().request.clone();
+    core.trace_authority(&identity.authority);
     let validity = warrant.content().certificate().map(|content| content.validity);
     let passage = core.fences.enter(issuer.digest(), leaves_of(&identity));
     let began = Instant::now();

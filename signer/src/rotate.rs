@@ -55,6 +55,7 @@ pub(crate) async fn rotate(core: &Arc<Inner>, call: CallContext) -> Result<Reply
     let by = core.caller_name(&call.caller);
     let message: RotateIntermediateRequest = decode(call.body)?;
     let name = message.authority.clone();
+    core.trace_authority(&name);
     let statement = Statement::new(message.manifest.to_vec());
     let facts = Facts { authority: name.clone(), manifest_sha256: Some(*statement.sha256()), ..facts };
     if let Err(failure) = epochs::known(core, &name).and_then(|()| limits(&message)) {

@@ -145,6 +145,7 @@ impl Core {
                 drain_time_max: config.drain_time_max,
                 publish,
                 backups: Backups::new(config.backups, config.public_files),
+                traces: config.traces,
             },
             options,
             &mut report,

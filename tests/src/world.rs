@@ -450,6 +450,7 @@ impl World {
             caller_certificate: caller.clone(),
             deadline_boottime_nanos: deadline,
             body: body.into(),
+            trace_parent: Bytes::new(),
         };
         self.frame(Kind::Unary(unary)).await.expect("a call is answered")
     }
@@ -467,7 +468,8 @@ impl World {
     async fn operate_before(&self, method: &str, caller: &Bytes, body: Vec<u8>, deadline_nanos: u64) -> Reply {
         let deadline_boottime_nanos = self.clocks.boottime_nanos().saturating_add(deadline_nanos);
         let caller_certificate = caller.clone();
-        let unary = Unary { method: method.to_owned(), caller_certificate, deadline_boottime_nanos, body: body.into() };
+        let (method, trace_parent) = (method.to_owned(), Bytes::new());
+        let unary = Unary { method, caller_certificate, deadline_boottime_nanos, body: body.into(), trace_parent };
         let frame = Call { kind: Some(Kind::Unary(unary)) }.encode_to_vec();
         Reply::decode(self.core().operate(frame.into()).await).expect("a reply decodes")
     }

@@ -233,3 +233,70 @@ fn a_file_that_is_not_there_is_told_with_a_hint() {
     let ended = crate::world::hallmarkd(&["check", "/nowhere/signer.toml"]);
     ended.failed_with(&["`/nowhere/signer.toml` cannot be read; hint: ", "No such file"]);
 }
+
+#[test]
+fn check_says_where_traces_go_and_what_of_that_cannot_be() {
+    let world = World::new();
+    let good = world.read("signer.toml");
+    assert!(!world.check().done().stdout.contains("Traces"), "nothing is traced without a table");
+    let with = |table: &str| {
+        world.write("signer.toml", &format!("{good}\n[traces]\n{table}\n"));
+        world.check()
+    };
+    with("endpoint = \"unix:/run/otlp.sock\"\nratio = 0.25").done().says(&[
+        "Traces",
+        "Spans are sent to `unix:/run/otlp.sock` by OTLP over gRPC.",
+        "A share of 0.25 of all calls is traced; no caller decides whether its calls are.",
+        "The spans of 2048 calls wait for the receiver; what is beyond is dropped.",
+    ]);
+    with("endpoint = \"unix:/run/otlp.sock\"\ncallers-decide = true\nqueue = 7").done().says(&[
+        "A share of 1 of all calls is traced, and those that their callers record: a caller can have all of its calls traced.",
+        "The spans of 7 calls wait",
+    ]);
+    let place = "endpoint = \"unix:/run/otlp.sock\"";
+    for (table, problem) in [
+        ("ratio = 0.5", "missing field `endpoint`"),
+        ("endpoint = \"otlp.sock\"", "problem: `traces.endpoint` is no place of a receiver; write `unix:/PATH`"),
+        ("endpoint = \"https://127.0.0.1:4317\"", "problem: `traces.endpoint` wants TLS"),
+        (
+            "endpoint = \"http://127.0.0.1:4317/v1/traces\"",
+            "problem: `traces.endpoint` has more than a host and a port",
+        ),
+        ("endpoint = \"http://127.0.0.1:4317\"", "or write `core-network = true` in [process]"),
+        (
+            &format!("{place}\nratio = 1.5"),
+            "problem: `traces.ratio`: `1.5` is no share of calls; write a number from 0.0",
+        ),
+        (&format!("{place}\nratio = \"half\""), "invalid type"),
+        (&format!("{place}\nqueue = 0"), "problem: `traces.queue` is 0; 1 to 65536 calls may wait"),
+        (&format!("{place}\nqueue = -1"), "invalid value"),
+        (&format!("{place}\nsample = 1.0"), "unknown field `sample`"),
+    ] {
+        with(table).failed_with(&[problem]);
+    }
+    world.write("signer.toml", &good.replacen("[process]", "[process]\ncore-network = true", 1));
+    let good = world.read("signer.toml");
+    world.write("signer.toml", &format!("{good}\n[traces]\nendpoint = \"http://collector.example.com\"\n"));
+    world
+        .check()
+        .done()
+        .says(&["Spans are sent to `http://collector.example.com:4317`", "They leave this machine in clear"]);
+}
+
+#[test]
+fn the_table_of_traces_that_the_page_shows_is_good() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/monitoring.md")).unwrap();
+    let (_, shown) = page.split_once("\n    [traces]\n").unwrap();
+    let shown = shown.split_once("\n\n").unwrap().0.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let world = World::new();
+    world.write("signer.toml", &format!("{}\n[traces]\n{shown}\n", world.read("signer.toml")));
+    world.check().done().says(&["Spans are sent to `unix:/run/otelcol/otlp.sock`", "A share of 0.01 of all calls"]);
+}
+
+#[test]
+fn a_start_with_traces_that_cannot_be_is_refused() {
+    let world = World::new();
+    let good = world.read("signer.toml");
+    world.write("signer.toml", &format!("{good}\n[traces]\nendpoint = \"https://127.0.0.1:4317\"\n"));
+    world.init().failed_with(&["`traces.endpoint` wants TLS", "hint: "]);
+}

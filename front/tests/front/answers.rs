@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Act, World, eventually, origin};
+use crate::support::{Act, World, body, eventually, framed, origin, request};
 use bytes::Bytes;
 use hallmark_proto::{SIGNER_SERVICE, link::Reply};
 use tokio::sync::Semaphore;
@@ -168,4 +168,20 @@ async fn reflection_lists_the_service() {
     let mut answers = client.server_reflection_info(ask(symbol)).await.unwrap().into_inner();
     let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
     assert!(matches!(answer, MessageResponse::FileDescriptorResponse(_)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_caller_s_traceparent_reaches_a_core_that_traces_as_it_is_and_no_other() {
+    const HEADER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let (tracing, usual) = (World::builder().with_trace_parents().start(), World::start());
+    let long = "a".repeat(300);
+    for (headers, passed) in
+        [(&[HEADER][..], HEADER), (&["anything"], "anything"), (&[], ""), (&[HEADER, HEADER], ""), (&[&long], "")]
+    {
+        for (world, passed) in [(&tracing, passed), (&usual, "")] {
+            let asked = headers.iter().fold(request("GetChain"), |asked, header| asked.header("traceparent", *header));
+            world.connect().await.send(asked.body(body(framed(b"?"))).unwrap()).await.unwrap();
+            assert_eq!(world.core.next_unary().await.trace_parent, passed, "{headers:?}");
+        }
+    }
 }

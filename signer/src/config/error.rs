@@ -170,6 +170,24 @@ pub enum ConfigError {
         /// What was typed.
         typed: Span,
     },
+    /// Where traces are sent to is no place.
+    #[error("`traces.endpoint` {source}")]
+    TracesEndpoint {
+        /// What it is instead.
+        source: hallmark_traces::EndpointError,
+    },
+    /// A share of calls that is none.
+    #[error("`traces.ratio`: {source}")]
+    TracesRatio {
+        /// What it is instead.
+        source: hallmark_traces::RatioError,
+    },
+    /// A queue that makes no sense.
+    #[error("`traces.queue` is {queue}; 1 to {} calls may wait", hallmark_traces::QUEUE_MAX)]
+    TracesQueue {
+        /// What was typed.
+        queue: usize,
+    },
     /// An authority that the policy does not have.
     #[error("`policy.callers-signed-here` names `{0}`, which the policy does not have")]
     UnknownAuthority(String),

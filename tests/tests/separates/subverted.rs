@@ -74,6 +74,7 @@ impl Subverted {
             caller_certificate: caller,
             deadline_boottime_nanos: NEVER,
             body: message.encode_to_vec().into(),
+            trace_parent: Bytes::new(),
         };
         self.send(Kind::Call, &Call { kind: Some(call::Kind::Unary(unary)) }.encode_to_vec()).await;
         let (header, content) = self.answer().await.expect("an answer");
@@ -191,6 +192,7 @@ async fn arbitrary_bytes_and_lengths_end_their_connection_and_nothing_else() {
             caller_certificate: coordinator.clone(),
             deadline_boottime_nanos: NEVER,
             body: Bytes::copy_from_slice(&random),
+            trace_parent: Bytes::copy_from_slice(&random),
         };
         front.send(Kind::Call, &Call { kind: Some(call::Kind::Unary(unary)) }.encode_to_vec()).await;
         let (_, reply) = front.answer().await.unwrap();

@@ -55,6 +55,7 @@ pub(crate) struct WorldBuilder {
     unwanted: Option<CertificateDer<'static>>,
     connections_max: usize,
     peer_times: Option<(Duration, Duration)>,
+    trace_parents: bool,
 }
 
 /// A running front and everything around it.
@@ -190,6 +191,12 @@ impl WorldBuilder {
         self
     }
 
+    /// Before a core that traces calls.
+    pub(crate) fn with_trace_parents(mut self) -> Self {
+        self.trace_parents = true;
+        self
+    }
+
     pub(crate) fn start(self) -> World {
         let directory = TempDir::new().unwrap();
         let (callers, servers) = (Authority::new("callers"), Authority::new("servers"));
@@ -214,6 +221,7 @@ impl WorldBuilder {
             .with_clock(clock.clone())
             .with_watch_interval(self.watch_interval)
             .with_connections_max(self.connections_max)
+            .with_trace_parents(self.trace_parents)
             .with_anchor_rule(move |anchors| unwanted.as_ref().is_none_or(|unwanted| !anchors.contains(unwanted)));
         let config = match self.peer_times {
             Some((frame, read)) => config.with_peer_times(frame, read),
@@ -255,6 +263,7 @@ impl World {
             unwanted: None,
             connections_max: 1_024,
             peer_times: None,
+            trace_parents: false,
         }
     }
 
