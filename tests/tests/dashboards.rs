@@ -43,7 +43,7 @@ fn of_a_daemon() -> Metrics {
     let mut refused = laboratory.hallmark(&daemon);
     refused.args(["mint", "--profile", "no-such-profile", "--csr"]).arg(laboratory.path("api.csr"));
     assert!(!refused.output().unwrap().status.success());
-    loop {
+    for _ in 0..600 {
         let metrics = Metrics::read(&succeed(laboratory.hallmark_operator(&daemon).arg("metrics")));
         // CRLs are made, the log is published, and fronts tell what they count beside all this.
         let is_there = |name: &&str| metrics.samples.iter().any(|sample| sample.name == **name);
@@ -54,6 +54,7 @@ fn of_a_daemon() -> Metrics {
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
+    panic!("after half a minute a metric is still missing");
 }
 
 /// A metric as the page and PromQL name it, without the suffixes of histograms.

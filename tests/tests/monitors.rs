@@ -168,13 +168,7 @@ async fn what_waits_is_seen_while_it_waits_and_its_wait_is_timed_afterwards() {
     (0..3).for_each(|_| one(&mut mints));
     world.device().await_hanging(3, Duration::from_secs(60));
     (0..4).for_each(|_| one(&mut mints));
-    let waiting = loop {
-        let metrics = Metrics::of(&world).await;
-        if metrics.sum("hallmark_key_queue_jobs", &[]) >= 4.0 {
-            break metrics;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let waiting = until(&world, |metrics| metrics.sum("hallmark_key_queue_jobs", &[]) >= 4.0).await;
     assert_eq!(waiting.sum("hallmark_calls_under_way", &[]), 7.0);
     assert_eq!(waiting.sum("hallmark_token_sessions", &[]), 3.0);
     world.device().release();
@@ -219,6 +213,18 @@ async fn what_is_left_of_certificates_and_crls_goes_down_with_the_clock() {
     assert_eq!(Metrics::of(&world).await.sum("hallmark_epoch_generation", &[]), 2.0);
 }
 
+/// The metrics, once they are so; within a minute.
+async fn until(world: &World, are_so: impl Fn(&Metrics) -> bool) -> Metrics {
+    for _ in 0..6_000 {
+        let metrics = Metrics::of(world).await;
+        if are_so(&metrics) {
+            return metrics;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("within a minute it did not become so");
+}
+
 #[tokio::test]
 async fn the_program_the_log_and_the_disk_are_told() {
     let world = World::new(Where::Software).await;
@@ -226,14 +232,10 @@ async fn the_program_the_log_and_the_disk_are_told() {
     assert_eq!(metrics.sum("hallmark_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
     assert_eq!(metrics.sum("hallmark_start_time_seconds", &[]), world.clocks().now() as f64);
     assert!(metrics.sum("hallmark_ledger_free_bytes", &[]) > 1_000_000.0);
-    let published = loop {
-        let metrics = Metrics::of(&world).await;
-        let of = |name| metrics.sum(name, &[]);
-        if of("hallmark_log_published_entries") == of("hallmark_log_entries") {
-            break metrics;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let published = until(&world, |metrics| {
+        metrics.sum("hallmark_log_published_entries", &[]) == metrics.sum("hallmark_log_entries", &[])
+    })
+    .await;
     assert!(published.sum("hallmark_log_entries", &[]) > 0.0);
     assert!(published.sum("hallmark_log_publication_age_seconds", &[]) < 60.0);
     for (name, about) in &published.described {
