@@ -65,9 +65,7 @@ pub(crate) fn open(config: AwsKmsConfig) -> Result<Opened, BackendError> {
     let service = Arc::new(Service { client, deletion_days });
     // The first call resolves a name and makes a connection, and whoever starts waits longer than for a look at the health.
     twice(OPERATE_TIME_MAX, |until| service.client.random(1, keys::left(until)).map_err(failed))?;
-    if !twice(OPERATE_TIME_MAX, |until| service.client.is_of_account(keys::left(until)).map_err(failed))? {
-        tracing::warn!(account = %service.client.account(), "AWS KMS tells of no key and of no alias, so that nothing says whose account this is; it is looked at when a key is made");
-    }
+    twice(OPERATE_TIME_MAX, |until| service.client.is_of_account(keys::left(until)).map_err(failed))?;
     let region: Arc<dyn Backend> = Arc::new(Region { service, making: Making::default() });
     let signers = (0..sessions).map(|_| region.signer()).collect();
     Ok((region, signers))
