@@ -18,11 +18,14 @@ use std::{
 };
 
 use hallmark_aws_kms::{Client, Credentials, Key, RANDOM_BYTES_MAX};
-use hallmark_policy::key::{PublicKey, SpkiDigest};
+use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
 use secrecy::SecretString;
 
-pub use self::keys::{aws_kms_guards, aws_kms_kinds};
 use self::{failure::failed, name::Name, signer::CallSigner};
+pub use self::{
+    keys::{aws_kms_guards, aws_kms_kinds},
+    signer::aws_kms_never_signs,
+};
 use crate::{
     backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer, Wrapping},
     config::{AwsKmsConfig, SESSIONS_MAX},
@@ -280,5 +283,9 @@ impl Backend for Region {
 
     fn wrapping(&self) -> Option<&dyn Wrapping> {
         None
+    }
+
+    fn never_signs(&self, algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String> {
+        aws_kms_never_signs(algorithm, message_bytes)
     }
 }

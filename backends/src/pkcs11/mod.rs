@@ -25,7 +25,7 @@ use cryptoki::{
     session::Session,
     slot::TokenInfo,
 };
-use hallmark_policy::key::{PublicKey, SpkiDigest};
+use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
 use secrecy::SecretString;
 
 use self::{
@@ -220,6 +220,11 @@ impl Backend for Device {
 }
 
 /// What module and token say they are; of a token that does not answer, nothing.
+
+    /// Messages are digests here, or as long as they may be; which mechanisms there are, the module says when a key is opened.
+    fn never_signs(&self, _: SignatureAlgorithm, _: usize) -> Option<String> {
+        None
+    }
 fn describe(access: &Access, token: Option<&TokenInfo>) -> Description {
     let module = &access.module;
     let library = module.context.get_library_info();
