@@ -61,7 +61,7 @@ DEVICES = all
 test-devices: build
 	@scripts/deps devices
 	HALLMARK_DEVICES=$(DEVICES) $(CARGO) test --locked -p hallmark-backends --lib -- --nocapture conformance::devices
-	HALLMARK_DEVICES=$(DEVICES) $(CARGO) test --locked -p hallmark-tests --test devices --test post_quantum
+	HALLMARK_DEVICES=$(DEVICES) $(CARGO) test --locked --workspace --test devices --test post_quantum
 
 test-rotation: deps
 	HALLMARK_ROTATION_SECONDS=60 $(CARGO) test --locked -p hallmark-tests --test fences -- --nocapture

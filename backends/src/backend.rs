@@ -54,6 +54,8 @@ pub(crate) trait Backend: Send + Sync {
     fn signer(&self) -> Box<dyn Signer>;
     /// How keys are wrapped here; none where they are not.
     fn wrapping(&self) -> Option<&dyn Wrapping>;
+    /// What is never signed here, whatever the key: a message of so many bytes with this algorithm. None where it may be. Nobody is asked.
+    fn never_signs(&self, algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String>;
 }
 
 /// What one signing thread owns: a session of a token, or nothing but the way to the keys.

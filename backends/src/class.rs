@@ -73,7 +73,8 @@ impl BackendError {
             Self::LoggedOut
             | Self::CredentialsUnusable { .. }
             | Self::CredentialsRefused { .. }
-            | Self::OtherAccount { .. } => ErrorClass::LoggedOut,
+            | Self::OtherAccount { .. }
+            | Self::AccountUntold { .. } => ErrorClass::LoggedOut,
             Self::PinNotSet { .. }
             | Self::WrongPin { .. }
             | Self::PinFinalTry { .. }
@@ -145,6 +146,7 @@ impl BackendError {
             | Self::OtherAttested { .. }
             | Self::CredentialsUnusable { .. }
             | Self::OtherAccount { .. }
+            | Self::AccountUntold { .. }
             | Self::EndNotShown { .. }
             | Self::KeyAway { .. }
             | Self::Reference(_)

@@ -6,7 +6,7 @@ use hallmark_aws_kms::{Account, CredentialsPlace, Place as AwsKmsPlace};
 use hallmark_yubihsm::Place;
 use secrecy::SecretString;
 
-use crate::{Exceptions, HistoryWaiver, Waiver};
+use crate::{Exceptions, ModuleWaiver, Waiver};
 
 /// Most signing sessions that are opened; each has a thread. A YubiHSM 2 has 16 sessions, large devices thousands.
 pub const SESSIONS_MAX: usize = 64;
@@ -52,17 +52,17 @@ impl BackendConfig {
 }
 
 impl BackendConfig {
-    /// Modules of which less is believed, by their paths, each with the attributes of a key's history that need not be true.
+    /// Modules of which less is believed or asked, by their paths, each with what that is.
     #[must_use]
-    pub fn module_waivers(&self) -> Vec<(String, String)> {
+    pub fn module_waivers(&self) -> Vec<(String, Vec<Waiver>)> {
         let tokens = match self {
             Self::Pkcs11(token) => std::slice::from_ref(token),
             Self::Replicated { tokens, .. } => tokens.as_slice(),
             Self::YubiHsm(_) | Self::AwsKms(_) | Self::Software { .. } => &[],
         };
         let of = |module: &ModuleConfig| {
-            let attributes: Vec<_> = module.waived.iter().map(|word| word.attribute()).collect();
-            (module.path.display().to_string(), attributes.join(" "))
+            let waived: Vec<_> = module.waived.iter().copied().map(Waiver::from).collect();
+            (module.path.display().to_string(), waived)
         };
         let mut waivers: Vec<_> =
             tokens.iter().map(|token| of(&token.module)).filter(|(_, it)| !it.is_empty()).collect();
@@ -78,8 +78,8 @@ pub struct ModuleConfig {
     pub path: PathBuf,
     /// What C_Initialize is given through its reserved pointer, for modules that read their configuration there, as NSS does.
     pub arguments: Option<String>,
-    /// What this module says otherwise of the history of keys that were made in it.
-    pub waived: Vec<HistoryWaiver>,
+    /// What this module says otherwise of the history of keys that were made in it, and what it does not know of keys at all.
+    pub waived: Vec<ModuleWaiver>,
 }
 
 impl<T: Into<PathBuf>> From<T> for ModuleConfig {

@@ -169,6 +169,15 @@ pub enum BackendError {
         /// The one that is configured.
         wanted: String,
     },
+    /// Nothing says which account the credentials belong to.
+    #[error(
+        "AWS KMS tells of neither a key nor an alias in this region, so that nothing says that these credentials belong to the AWS account {wanted}; \
+         compare them with `aws sts get-caller-identity`, then make any key there with the same credentials, it is looked at again at the next use"
+    )]
+    AccountUntold {
+        /// The one that is configured.
+        wanted: String,
+    },
     /// A key is not where it is to be destroyed, and was not seen to end there.
     #[error(
         "key `{key}` is not in {place} ({found}): nothing shows that it was destroyed; look for it in AWS, and at the credentials"

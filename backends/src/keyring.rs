@@ -8,7 +8,7 @@ use std::{
 };
 
 use hallmark_ledger::Committed;
-use hallmark_policy::key::{PublicKey, SpkiDigest};
+use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
 use secrecy::SecretString;
 
 use crate::{
@@ -273,6 +273,15 @@ impl Keyring {
     /// again.
     pub fn sign_again(&self, committed: Committed, deadline: Instant, tried: Tried, done: Done) {
         self.sign_message_again(committed.into(), deadline, tried, done);
+    }
+
+    /// What no token ever signs: a message of so many bytes with this algorithm. None where one may. A warrant for it is not to be committed. The
+    /// devices are not asked.
+    #[must_use]
+    pub fn never_signs(&self, algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String> {
+        let backends = self.holders().all.iter().filter_map(|holder| holder.backend());
+        let never: Option<Vec<_>> = backends.map(|backend| backend.never_signs(algorithm, message_bytes)).collect();
+        never?.into_iter().next()
     }
 
     /// How long a key is left alone, because the device failed it several times in a row, or no token is there that has it. Whoever asks for a

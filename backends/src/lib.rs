@@ -41,7 +41,7 @@ mod yubihsm;
 #[cfg(test)]
 mod conformance;
 
-pub use aws_kms::{aws_kms_guards, aws_kms_kinds};
+pub use aws_kms::{aws_kms_guards, aws_kms_kinds, aws_kms_never_signs};
 pub use backend::{Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrappers};
 pub use class::{ErrorClass, Failure};
 pub use config::{
@@ -68,6 +68,8 @@ pub use signature::{Moments, Signature, SignatureParts};
 pub use software::stand_in;
 pub use token::{make_throwaway_token, make_trusted_wrap_key, survey};
 pub use tried::Tried;
-pub use waiver::{HistoryWaiver, Waiver};
+pub use waiver::{HistoryWaiver, ModuleWaiver, Waiver};
 pub use wrap_key::{CheckValue, WRAP_KEY_BYTES, WRAP_MECHANISM, WrapKey, WrapKeyFound, WrapValue};
-pub use yubihsm::{SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX, look_for_connector, yubihsm_guards, yubihsm_kinds};
+pub use yubihsm::{
+    SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX, look_for_connector, yubihsm_guards, yubihsm_kinds, yubihsm_never_signs,
+};

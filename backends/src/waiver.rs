@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 /// What a key may lack. Of a key's history, some modules say something else than the others, and some devices write another one into what was copied
-/// into them. How a key is guarded now is waived for keys alone that are named one by one ([`Exceptions`](crate::Exceptions)).
+/// into them. How a key is guarded now is waived for keys alone that are named one by one ([`Exceptions`](crate::Exceptions)), but for what a
+/// module does not know at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Waiver {
     /// CKA_LOCAL: it was generated in this token.
@@ -14,11 +15,20 @@ pub enum Waiver {
     NeverExtractable,
     /// CKA_EXTRACTABLE: it can be wrapped and leave the token. For [`Exception::Wrappable`] alone.
     Extractable,
+    /// CKA_COPYABLE, where the module does not know it.
+    Copyable,
+    /// CKA_ALLOWED_MECHANISMS, where the module does not know it.
+    AllowedMechanisms,
+    /// CKA_DESTROYABLE, where the module does not know it.
+    Destroyable,
 }
 
 impl Waiver {
     /// Those that are about a key's history.
     pub const HISTORY: [Self; 3] = [Self::Local, Self::AlwaysSensitive, Self::NeverExtractable];
+
+    /// Those of attributes that are younger than some modules: what a module says of them holds, if it says anything.
+    pub const UNKNOWN: [Self; 3] = [Self::Copyable, Self::AllowedMechanisms, Self::Destroyable];
 
     /// The attribute, as the specification names it.
     #[must_use]
@@ -28,11 +38,47 @@ impl Waiver {
             Self::AlwaysSensitive => "CKA_ALWAYS_SENSITIVE",
             Self::NeverExtractable => "CKA_NEVER_EXTRACTABLE",
             Self::Extractable => "CKA_EXTRACTABLE",
+            Self::Copyable => "CKA_COPYABLE",
+            Self::AllowedMechanisms => "CKA_ALLOWED_MECHANISMS",
+            Self::Destroyable => "CKA_DESTROYABLE",
+        }
+    }
+
+    /// What keys are without, as a sentence's end after the attribute; none of a key's history.
+    #[must_use]
+    pub fn leaves_open(self) -> Option<&'static str> {
+        match self {
+            Self::Local | Self::AlwaysSensitive | Self::NeverExtractable | Self::Extractable => None,
+            Self::Copyable => Some("whoever has the PIN can copy a key within its token"),
+            Self::AllowedMechanisms => Some("a key signs with every mechanism that the module has for its type"),
+            Self::Destroyable => Some(
+                "whoever has the PIN can destroy every key, a root's too; this signer tells roots from epochs by their CKA_ID",
+            ),
+        }
+    }
+
+    /// What is asked of an attribute.
+    pub(crate) fn asked(attribute: &str, waived: &[Self]) -> Asked {
+        match waived.iter().find(|waiver| waiver.attribute() == attribute) {
+            None => Asked::Whole,
+            Some(waiver) if waiver.leaves_open().is_some() => Asked::IfKnown,
+            Some(_) => Asked::Nothing,
         }
     }
 }
 
-/// A waiver of a key's history, as configurations name it: how a key is guarded now has no word here.
+/// What is asked of an attribute of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// That it is there, and as it should be.
+    Whole,
+    /// That it is as it should be, if it is there.
+    IfKnown,
+    /// Nothing.
+    Nothing,
+}
+
+/// A waiver of a key's history, as configurations name it.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HistoryWaiver {
     /// CKA_LOCAL.
@@ -44,6 +90,42 @@ pub enum HistoryWaiver {
     /// CKA_NEVER_EXTRACTABLE.
     #[serde(rename = "CKA_NEVER_EXTRACTABLE")]
     NeverExtractable,
+}
+
+/// A waiver of a module, as configurations name it: of a key's history, or of what the module does not know. What it knows and says otherwise of
+/// how a key is guarded now has no word here.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ModuleWaiver {
+    /// CKA_LOCAL.
+    #[serde(rename = "CKA_LOCAL")]
+    Local,
+    /// CKA_ALWAYS_SENSITIVE.
+    #[serde(rename = "CKA_ALWAYS_SENSITIVE")]
+    AlwaysSensitive,
+    /// CKA_NEVER_EXTRACTABLE.
+    #[serde(rename = "CKA_NEVER_EXTRACTABLE")]
+    NeverExtractable,
+    /// CKA_COPYABLE.
+    #[serde(rename = "CKA_COPYABLE")]
+    Copyable,
+    /// CKA_ALLOWED_MECHANISMS.
+    #[serde(rename = "CKA_ALLOWED_MECHANISMS")]
+    AllowedMechanisms,
+    /// CKA_DESTROYABLE.
+    #[serde(rename = "CKA_DESTROYABLE")]
+    Destroyable,
+}
+
+impl ModuleWaiver {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Local,
+        Self::AlwaysSensitive,
+        Self::NeverExtractable,
+        Self::Copyable,
+        Self::AllowedMechanisms,
+        Self::Destroyable,
+    ];
 }
 
 impl HistoryWaiver {
@@ -59,10 +141,29 @@ impl HistoryWaiver {
 
 impl From<HistoryWaiver> for Waiver {
     fn from(word: HistoryWaiver) -> Self {
+        ModuleWaiver::from(word).into()
+    }
+}
+
+impl From<HistoryWaiver> for ModuleWaiver {
+    fn from(word: HistoryWaiver) -> Self {
         match word {
             HistoryWaiver::Local => Self::Local,
             HistoryWaiver::AlwaysSensitive => Self::AlwaysSensitive,
             HistoryWaiver::NeverExtractable => Self::NeverExtractable,
+        }
+    }
+}
+
+impl From<ModuleWaiver> for Waiver {
+    fn from(word: ModuleWaiver) -> Self {
+        match word {
+            ModuleWaiver::Local => Self::Local,
+            ModuleWaiver::AlwaysSensitive => Self::AlwaysSensitive,
+            ModuleWaiver::NeverExtractable => Self::NeverExtractable,
+            ModuleWaiver::Copyable => Self::Copyable,
+            ModuleWaiver::AllowedMechanisms => Self::AllowedMechanisms,
+            ModuleWaiver::Destroyable => Self::Destroyable,
         }
     }
 }

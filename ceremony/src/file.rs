@@ -4,7 +4,7 @@ mod other;
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{CommandLogUse, HistoryWaiver, ModuleConfig, NamedException, YubiHsmConfig, YubiHsmPlaceError};
+use hallmark_backends::{CommandLogUse, ModuleConfig, ModuleWaiver, NamedException, YubiHsmConfig, YubiHsmPlaceError};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -64,7 +64,7 @@ pub struct DevicePlace {
     pub module_arguments: Option<String>,
     /// What this module says otherwise of the history of keys that were made in it.
     #[serde(default)]
-    pub waive: Vec<HistoryWaiver>,
+    pub waive: Vec<ModuleWaiver>,
     /// Label of the token; empty for a YubiHSM and for AWS KMS.
     #[serde(default)]
     pub token: String,

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_policy::{content::Serial, hex, time::UnixTime};
+use hallmark_policy::{content::Serial, hex, key::KeyKind, time::UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{digest, error::CeremonyError, meaning::Ceremony, output};
@@ -15,6 +15,8 @@ pub(crate) struct Journal {
     path: PathBuf,
     begun: Begun,
     touching: bool,
+    ending: Option<KeyKind>,
+    ended: Option<u64>,
     sharing: bool,
     written: Option<String>,
     finished: Option<String>,
@@ -41,6 +43,14 @@ enum Line {
     },
     /// The key under the file's label is about to be made or destroyed: nothing else had the label, or it was that key.
     Touching,
+    /// The key that is about to be destroyed was there, and is of this kind.
+    Ending {
+        kind: String,
+    },
+    /// Its end stands in the log.
+    Ended {
+        log_index: u64,
+    },
     /// Shares of a new PIN are about to be written where nothing was.
     Sharing,
     /// The transcript is written aside, and about to be logged.
@@ -71,6 +81,10 @@ impl Journal {
                 }
                 (Ok(Line::Again { .. }), Some(journal)) => journal.runs += 1,
                 (Ok(Line::Touching), Some(journal)) => journal.touching = true,
+                (Ok(Line::Ending { kind }), Some(journal)) => {
+                    (journal.ending, journal.ended) = (KeyKind::from_name(&kind), None);
+                }
+                (Ok(Line::Ended { log_index }), Some(journal)) => journal.ended = Some(log_index),
                 (Ok(Line::Sharing), Some(journal)) => journal.sharing = true,
                 (Ok(Line::Written { transcript_sha256 }), Some(journal)) => journal.written = Some(transcript_sha256),
                 (Ok(Line::Finished { transcript_sha256 }), Some(journal)) => journal.finished = Some(transcript_sha256),
@@ -113,7 +127,8 @@ impl Journal {
     }
 
     fn new(path: PathBuf, begun: Begun) -> Self {
-        Self { path, begun, touching: false, sharing: false, written: None, finished: None, runs: 1 }
+        let (touching, sharing) = (false, false);
+        Self { path, begun, touching, ending: None, ended: None, sharing, written: None, finished: None, runs: 1 }
     }
 
     /// Remembers that the key of the file is about to be made or destroyed.
@@ -123,6 +138,30 @@ impl Journal {
             self.touching = true;
         }
         Ok(())
+    }
+
+    /// Remembers that the key of the file was there and is about to be destroyed, so that a run that finds it gone knows what has ended.
+    pub(crate) fn end(&mut self, kind: KeyKind) -> Result<(), CeremonyError> {
+        self.write(&Line::Ending { kind: kind.name().to_owned() })?;
+        (self.ending, self.ended) = (Some(kind), None);
+        Ok(())
+    }
+
+    /// The kind of the key that this run or an earlier one was about to destroy, and had seen.
+    pub(crate) fn ending(&self) -> Option<KeyKind> {
+        self.ending
+    }
+
+    /// Remembers that the end of the key stands in the log.
+    pub(crate) fn end_is_logged(&mut self, log_index: u64) -> Result<(), CeremonyError> {
+        self.write(&Line::Ended { log_index })?;
+        self.ended = Some(log_index);
+        Ok(())
+    }
+
+    /// Where the end of the key stands in the log, if it does.
+    pub(crate) fn end_in_log(&self) -> Option<u64> {
+        self.ended
     }
 
     /// Remembers that shares of a new PIN are about to be written.

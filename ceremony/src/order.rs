@@ -65,6 +65,9 @@ pub(crate) async fn certify(
     run.begin("endorse", Some(open)).await?;
     let warrant = endorse(approved, draft.into_der()).map_err(|error| defect(&error.to_string()))?;
     let digest = digest_fact("to-be-signed-sha256", &sha256(warrant.to_be_signed()));
+    if let Some(what) = open.device()?.never_signs(&warrant) {
+        return Err(CeremonyError::Incapable { sentence: format!("it does not do this: {what}") });
+    }
     run.done(vec![digest, Fact::same("says", "what was decided, and nothing else")], Some(open)).await?;
 
     run.begin("commit", Some(open)).await?;

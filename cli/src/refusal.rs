@@ -221,6 +221,9 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         "STATE_DIFFERS" => "do as the reason says; `hallmark epochs` shows how the epochs stand",
         "CRL_NOT_CONFIGURED" => "the policy's owner gives the authority `crl = { .. }`",
         "CRL_TOO_LARGE" => "rotate the epoch: a new key begins with an empty list",
+        "DEVICE_INCAPABLE" => {
+            "nothing was committed: ask for a shorter certificate; of CRLs, rotate the epoch, so that a new key begins an empty list, or choose an ECDSA key"
+        }
         "CRL_STALE" => "try again: a certificate was revoked, or another CRL made, meanwhile",
         "CERTIFICATE_UNKNOWN" => "look the serial number up in the log: `hallmark log show`",
         "DRAFT_DISAGREES" => "this is a defect of the signer; tell whoever runs it, with the log index",

@@ -231,6 +231,8 @@ pub enum ReasonCode {
     MalformedFrame,
     /// A queue is full.
     QueueFull,
+    /// The key's device never signs what would have to be signed, or not so much of it.
+    DeviceIncapable,
     /// The key's device failed or is away.
     DeviceFailed,
     /// The decision log cannot be written.
@@ -379,6 +381,7 @@ impl ReasonCode {
             Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
             Self::MalformedFrame => "MALFORMED_FRAME",
             Self::QueueFull => "QUEUE_FULL",
+            Self::DeviceIncapable => "DEVICE_INCAPABLE",
             Self::DeviceFailed => "DEVICE_FAILED",
             Self::LedgerFailed => "LEDGER_FAILED",
             Self::Stopping => "STOPPING",
@@ -470,6 +473,7 @@ impl ReasonCode {
             | Self::ManifestMissing
             | Self::RotatesByAge
             | Self::CrlNotConfigured
+            | Self::DeviceIncapable
             | Self::RootOffline
             | Self::PolicyDiffers
             | Self::PolicyStale

@@ -31,7 +31,7 @@ use crate::secret::{SecretSource, read_private};
 
 pub use ceremony::CeremonyTable;
 pub use error::ConfigError;
-pub use hallmark_backends::{HistoryWaiver, NamedException};
+pub use hallmark_backends::{HistoryWaiver, ModuleWaiver, NamedException, Waiver};
 
 /// How long request ids are kept if the configuration does not say.
 const RETENTION_DEFAULT: Span = Span::from_secs(86_400);

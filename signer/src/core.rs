@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hallmark_backends::{BackendError, Health, Keyring, TokenStatus};
 use hallmark_ledger::{Event, Ledger, RevokeAt, UnixMillis};
 use hallmark_policy::{
-    Caller, Facts, Method, Policy, Reason, ReasonCode, admit,
+    Caller, Facts, Method, Policy, Reason, ReasonCode, Warrant, admit,
     caller::Identity,
     content::{SERIAL_RANDOM_BYTES, Serial},
     key::SpkiDigest,
@@ -471,6 +471,14 @@ impl Inner {
         let sentence = format!("the key's device failed several times in a row and is asked again in {millis} ms");
         let reason = Reason::new(ReasonCode::DeviceFailed, "key", sentence);
         Err(Failure { reasons: vec![reason], logged: None, retry_after: Some(retry_after) })
+    }
+
+    /// Why the device never signs this: then it is not to be committed.
+    pub(crate) fn beyond_the_device(&self, warrant: &Warrant) -> Option<Reason> {
+        let (algorithm, length) = (warrant.content().algorithm(), warrant.to_be_signed().len());
+        let what = self.keyring.never_signs(algorithm, length)?;
+        let sentence = format!("{length} bytes would have to be signed, and the key's device does not do this: {what}");
+        Some(Reason::new(ReasonCode::DeviceIncapable, "certificate", sentence))
     }
 
     /// It has no entry, and so is counted, not logged one by one: whoever asks too often must not fill the log.

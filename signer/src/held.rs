@@ -3,7 +3,7 @@
 
 use hallmark_backends::{
     AwsKmsConfig, BackendConfig, BackendError, CommandLogUse, Exception, Exceptions, HistoryWaiver, Keyring,
-    SoftwareKeys, TokenConfig, Waiver, YubiHsmConfig,
+    ModuleWaiver, SoftwareKeys, TokenConfig, Waiver, YubiHsmConfig,
 };
 
 use crate::{HandOver, StartError, handed_over::ToldKey};
@@ -128,7 +128,7 @@ fn copy(token: TokenConfig) -> Place {
     let lacks: Vec<_> =
         HistoryWaiver::ALL.into_iter().filter(|word| token.waived.contains(&Waiver::from(*word))).collect();
     let mut module = token.module;
-    module.waived.extend(&lacks);
+    module.waived.extend(lacks.iter().copied().map(ModuleWaiver::from));
     let backend = BackendConfig::Pkcs11(TokenConfig { module, sessions: 1, waived: Vec::new(), ..token });
     Place { name, backend, lacks }
 }

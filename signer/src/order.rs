@@ -147,6 +147,9 @@ pub(crate) async fn certify(
             return Err(core.refuse(vec![reason], *disagreement.facts).await);
         }
     };
+    if let Some(reason) = core.beyond_the_device(&warrant) {
+        return Err(core.refuse(vec![reason], warrant.facts().clone()).await);
+    }
     let identity = warrant.conditions().request.clone();
     core.trace_authority(&identity.authority);
     let validity = warrant.content().certificate().map(|content| content.validity);

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use hallmark_backends::{BackendError, KeyLabel, KeyReference, Keyring};
 use hallmark_ledger::{EpochRecord, EpochState, Epochs, Step, StoredKey};
 use hallmark_policy::{
-    ReasonCode, SIGNER,
+    Reason, ReasonCode, SIGNER,
     crl::{CrlScope, RevocationReason},
     file::RetiredKeyWord,
     key::{PublicKey, SpkiDigest},
@@ -106,7 +106,7 @@ pub(crate) async fn last_crl(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(
         }
         match signed {
             Ok(_) => has_signed = true,
-            Err(failure) if failure.reasons.iter().all(|reason| reason.code == ReasonCode::CrlTooLarge) => {
+            Err(failure) if failure.reasons.iter().all(is_too_long) => {
                 tracing::error!(authority, generation, %list, "there is no last CRL of this list: it is too long, and was not made before either");
             }
             // A key that has just signed others fails for a while, and not for good.
@@ -122,6 +122,11 @@ pub(crate) async fn last_crl(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Whether a list is longer than one may be, or than the device signs.
+fn is_too_long(reason: &Reason) -> bool {
+    matches!(reason.code, ReasonCode::CrlTooLarge | ReasonCode::DeviceIncapable)
 }
 
 /// Whether the device, and not a decision, stands in the way of a signature.

@@ -236,8 +236,21 @@ async fn start(
         Some(format!("token {} is away: {why}; what it holds is signed with by the others", token.name))
     }));
     for (module, waived) in waivers {
-        tracing::warn!(module, waived, "less is believed about the history of keys that are made in this module");
-        report.lines.push(format!("waived: of a key that is made in the module {module}, {waived} need not be true"));
+        let (unknown, history): (Vec<_>, Vec<_>) =
+            waived.into_iter().partition(|waiver| waiver.leaves_open().is_some());
+        if !history.is_empty() {
+            let waived = history.iter().map(|waiver| waiver.attribute()).collect::<Vec<_>>().join(" ");
+            tracing::warn!(module, waived, "less is believed about the history of keys that are made in this module");
+            report
+                .lines
+                .push(format!("waived: of a key that is made in the module {module}, {waived} need not be true"));
+        }
+        for (waived, leaves_open) in unknown.iter().filter_map(|it| Some((it.attribute(), it.leaves_open()?))) {
+            tracing::warn!(module, waived, "this module need not know an attribute of CA keys");
+            report
+                .lines
+                .push(format!("waived: the module {module} need not know {waived}; where it does not, {leaves_open}"));
+        }
     }
     for (key, exception) in exceptions {
         let meaning = exception.meaning();

@@ -74,6 +74,12 @@ pub enum Error {
         /// The one that is meant.
         wanted: String,
     },
+    /// Nothing says which account the credentials belong to: there is neither a key nor an alias in the region.
+    #[error("ListKeys and ListAliases tell of nothing, and so not whether this is the account `{wanted}`")]
+    AccountUntold {
+        /// The one that is meant.
+        wanted: String,
+    },
     /// The call cannot be made as it was asked for.
     #[error("{call} cannot be asked for ({detail})")]
     NotAsked {
@@ -127,7 +133,11 @@ impl Error {
         match self {
             Self::Credentials(_) | Self::NotReached { .. } | Self::NotAsked { .. } | Self::SetUp { .. } => true,
             Self::Answered { code, .. } => *code != Code::Failed,
-            Self::NoAnswer { .. } | Self::Lacking { .. } | Self::OtherKey { .. } | Self::OtherAccount { .. } => false,
+            Self::NoAnswer { .. }
+            | Self::Lacking { .. }
+            | Self::OtherKey { .. }
+            | Self::OtherAccount { .. }
+            | Self::AccountUntold { .. } => false,
         }
     }
 
@@ -142,6 +152,7 @@ impl Error {
             | Self::Lacking { .. }
             | Self::OtherKey { .. }
             | Self::OtherAccount { .. }
+            | Self::AccountUntold { .. }
             | Self::NotAsked { .. }
             | Self::SetUp { .. } => None,
         }

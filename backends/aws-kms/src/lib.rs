@@ -20,5 +20,4 @@ pub use key::{
     Algorithm, Input, Key, KeyId, NewKey, RANDOM_BYTES_MAX, RAW_MESSAGE_BYTES_MAX, STATE_ENABLED,
     STATE_PENDING_DELETION, Spec,
 };
-pub use list::Listed;
 pub use place::{Account, Place, PlaceError};

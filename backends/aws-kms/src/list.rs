@@ -25,22 +25,13 @@ const ARN_ACCOUNT: usize = 4;
 const LIST_KEYS: &str = "ListKeys";
 const LIST_ALIASES: &str = "ListAliases";
 
-/// The keys of an account in a region.
-#[derive(Debug)]
-pub struct Listed {
-    /// What KMS says of each.
-    pub keys: Vec<Key>,
-    /// Whether anything in the answers said that it is the account that is meant. Where there is neither a key nor an alias, nothing does.
-    pub is_proven: bool,
-}
-
 impl Client {
     /// What KMS says of every key of the account in this region. Those that end meanwhile are left out.
     ///
     /// # Errors
-    /// See [`Error`]; [`Error::OtherAccount`] if the credentials belong to another account than the one that is meant; also if there are too many, or
-    /// if one may not be described.
-    pub fn keys(&self, within: Duration) -> Result<Listed, Error> {
+    /// See [`Error`]; [`Error::OtherAccount`] if the credentials belong to another account than the one that is meant, [`Error::AccountUntold`] if
+    /// nothing says whose they are; also if there are too many, or if one may not be described.
+    pub fn keys(&self, within: Duration) -> Result<Vec<Key>, Error> {
         self.run(LIST_KEYS, within, async {
             let (mut ids, mut marker) = (Vec::new(), None);
             loop {
@@ -66,36 +57,44 @@ impl Client {
                     None => break,
                 }
             }
-            let is_proven = !ids.is_empty() || self.has_alias().await?;
+            if ids.is_empty() {
+                self.is_of_account_by_alias().await?;
+            }
             // Multi-Region keys have other ids, and none of them is ours.
             let ids = ids.into_iter().filter_map(|id| KeyId::parse(&id));
             let found = stream::iter(ids).map(|id| self.described(id)).buffer_unordered(DESCRIBED_AT_ONCE);
             let found: Vec<Option<Key>> = found.try_collect().await?;
-            Ok(Listed { keys: found.into_iter().flatten().collect(), is_proven })
+            Ok(found.into_iter().flatten().collect())
         })
     }
 
-    /// Whether the credentials are seen to belong to the account that is meant. Where there is neither a key nor an alias in this region, nothing
-    /// says so.
+    /// Sees that the credentials belong to the account that is meant, by the name of a key in this region, or of an alias.
     ///
     /// # Errors
-    /// See [`Error`]; [`Error::OtherAccount`] if they belong to another.
-    pub fn is_of_account(&self, within: Duration) -> Result<bool, Error> {
+    /// See [`Error`]; [`Error::OtherAccount`] if they belong to another, [`Error::AccountUntold`] if there is neither a key nor an alias.
+    pub fn is_of_account(&self, within: Duration) -> Result<(), Error> {
         self.run(LIST_KEYS, within, async {
             let page = self.sdk.list_keys().limit(1).send().await.map_err(|error| self.failed(LIST_KEYS, &error))?;
             match page.keys.unwrap_or_default().first() {
-                Some(key) => self.is_here(LIST_KEYS, key.key_arn().unwrap_or_default()).map(|()| true),
-                None => self.has_alias().await,
+                Some(key) => self.is_here(LIST_KEYS, key.key_arn().unwrap_or_default()),
+                None => self.is_of_account_by_alias().await,
             }
         })
     }
 
-    /// Whether there is an alias, which is the account's; AWS has some of its own in most.
-    async fn has_alias(&self) -> Result<bool, Error> {
-        let page = self.sdk.list_aliases().limit(1).send().await.map_err(|error| self.failed(LIST_ALIASES, &error))?;
-        match page.aliases.unwrap_or_default().first() {
-            Some(alias) => self.is_here(LIST_ALIASES, alias.alias_arn().unwrap_or_default()).map(|()| true),
-            None => Ok(false),
+    /// The same by an alias. AWS has some of its own in most accounts, before there is any key.
+    async fn is_of_account_by_alias(&self) -> Result<(), Error> {
+        let mut marker = None;
+        loop {
+            let page = self.sdk.list_aliases().set_marker(marker).send().await;
+            let page = page.map_err(|error| self.failed(LIST_ALIASES, &error))?;
+            if let Some(alias) = page.aliases.unwrap_or_default().first() {
+                return self.is_here(LIST_ALIASES, alias.alias_arn().unwrap_or_default());
+            }
+            match page.next_marker.filter(|_| page.truncated) {
+                Some(next) => marker = Some(next),
+                None => return Err(Error::AccountUntold { wanted: self.account().to_string() }),
+            }
         }
     }
 

@@ -18,6 +18,7 @@ pub(super) fn failed(error: Error) -> BackendError {
             failure: failure(call, format!("of the key `{found}`, and was asked of `{wanted}`")),
         },
         Error::OtherAccount { found, wanted, .. } => BackendError::OtherAccount { found, wanted },
+        Error::AccountUntold { wanted } => BackendError::AccountUntold { wanted },
         Error::NotAsked { call, detail } => BackendError::Refused { failure: failure(call, detail) },
         Error::SetUp { detail } => BackendError::Configuration { detail },
     }
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
     use crate::class::ErrorClass;
 
-    fn errors() -> [(Error, ErrorClass, bool); 13] {
+    fn errors() -> [(Error, ErrorClass, bool); 14] {
         let answered = |code, text: &str| Error::Answered { call: "Sign", code, text: text.to_owned() };
         let place = || "eu-central-1".to_owned();
         [
@@ -79,6 +80,7 @@ mod tests {
                 ErrorClass::LoggedOut,
                 true,
             ),
+            (Error::AccountUntold { wanted: "123456789012".to_owned() }, ErrorClass::LoggedOut, true),
             (
                 Error::SetUp { detail: "this machine has no certificates of authorities".to_owned() },
                 ErrorClass::Refused,

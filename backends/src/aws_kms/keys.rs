@@ -226,7 +226,7 @@ pub(super) fn settled<T>(look: impl Fn() -> Result<T, BackendError>) -> Result<T
 }
 
 /// This signer's keys with what their descriptions say, those of which the deletion is scheduled left out. It is an error if it is another account's
-/// list, or if one of them may not be seen.
+/// list, or may be, or if one of them may not be seen.
 pub(super) fn names(service: &Service, until: Instant) -> Result<Vec<(KeyReference, Name)>, BackendError> {
     let within = until.saturating_duration_since(Instant::now()).min(LIST_TIME_MAX);
     let listed = service.client.keys(within).map_err(failed)?;
@@ -234,10 +234,7 @@ pub(super) fn names(service: &Service, until: Instant) -> Result<Vec<(KeyReferen
         let name = Name::read(&key.description).filter(|_| key.state != STATE_PENDING_DELETION)?;
         Some((KeyReference::aws_kms(KeyId::parse(&key.id)?, name.label.clone()), name))
     };
-    if !listed.is_proven {
-        tracing::warn!(account = %service.client.account(), "AWS KMS tells of no key and of no alias, so that nothing says whose account this is");
-    }
-    Ok(listed.keys.into_iter().filter_map(ours).collect())
+    Ok(listed.into_iter().filter_map(ours).collect())
 }
 
 /// What guards a key, as evidence. Who may use it stands in its key policy, in grants and in IAM, and is no attribute of it.

@@ -18,11 +18,14 @@ use std::{
 };
 
 use hallmark_aws_kms::{Client, Credentials, Key, RANDOM_BYTES_MAX};
-use hallmark_policy::key::{PublicKey, SpkiDigest};
+use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
 use secrecy::SecretString;
 
-pub use self::keys::{aws_kms_guards, aws_kms_kinds};
 use self::{failure::failed, name::Name, signer::CallSigner};
+pub use self::{
+    keys::{aws_kms_guards, aws_kms_kinds},
+    signer::aws_kms_never_signs,
+};
 use crate::{
     backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer, Wrapping},
     config::{AwsKmsConfig, SESSIONS_MAX},
@@ -65,9 +68,7 @@ pub(crate) fn open(config: AwsKmsConfig) -> Result<Opened, BackendError> {
     let service = Arc::new(Service { client, deletion_days });
     // The first call resolves a name and makes a connection, and whoever starts waits longer than for a look at the health.
     twice(OPERATE_TIME_MAX, |until| service.client.random(1, keys::left(until)).map_err(failed))?;
-    if !twice(OPERATE_TIME_MAX, |until| service.client.is_of_account(keys::left(until)).map_err(failed))? {
-        tracing::warn!(account = %service.client.account(), "AWS KMS tells of no key and of no alias, so that nothing says whose account this is; it is looked at when a key is made");
-    }
+    twice(OPERATE_TIME_MAX, |until| service.client.is_of_account(keys::left(until)).map_err(failed))?;
     let region: Arc<dyn Backend> = Arc::new(Region { service, making: Making::default() });
     let signers = (0..sessions).map(|_| region.signer()).collect();
     Ok((region, signers))
@@ -282,5 +283,9 @@ impl Backend for Region {
 
     fn wrapping(&self) -> Option<&dyn Wrapping> {
         None
+    }
+
+    fn never_signs(&self, algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String> {
+        aws_kms_never_signs(algorithm, message_bytes)
     }
 }

@@ -26,6 +26,25 @@ const SIGN_TIME_MAX: Duration = Duration::from_millis(2_500);
 /// Pause after KMS said that it was asked too often; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
+const ML_DSA: &str = "a signature by ML-DSA";
+
+/// What is never signed in AWS KMS: a message of so many bytes with this algorithm. Ed25519 signs messages as they are, and all other algorithms
+/// their digests.
+#[must_use]
+pub fn aws_kms_never_signs(algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String> {
+    match algorithm {
+        SignatureAlgorithm::Ed25519 => (message_bytes > RAW_MESSAGE_BYTES_MAX)
+            .then(|| format!("an Ed25519 signature over more than {RAW_MESSAGE_BYTES_MAX} bytes")),
+        SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
+            Some(ML_DSA.to_owned())
+        }
+        SignatureAlgorithm::EcdsaSha256
+        | SignatureAlgorithm::EcdsaSha384
+        | SignatureAlgorithm::RsaPkcs1Sha256
+        | SignatureAlgorithm::RsaPssSha256 => None,
+    }
+}
+
 pub(super) struct CallSigner {
     service: Arc<Service>,
     /// Keys that this thread has compared, with the opening that they belong to.
@@ -77,6 +96,9 @@ impl Signer for CallSigner {
         message: &[u8],
         gate: &Gate<'_>,
     ) -> Result<Vec<u8>, SignError> {
+        if let Some(what) = aws_kms_never_signs(algorithm, message.len()) {
+            return Err(BackendError::Incapable { what }.into());
+        }
         let digest = match algorithm {
             SignatureAlgorithm::EcdsaSha384 => digest::digest(&digest::SHA384, message),
             SignatureAlgorithm::EcdsaSha256
@@ -92,13 +114,9 @@ impl Signer for CallSigner {
             SignatureAlgorithm::EcdsaSha384 => (Algorithm::EcdsaSha384, Input::Digest(digest.as_ref())),
             SignatureAlgorithm::RsaPkcs1Sha256 => (Algorithm::RsaPkcs1Sha256, Input::Digest(digest.as_ref())),
             SignatureAlgorithm::RsaPssSha256 => (Algorithm::RsaPssSha256, Input::Digest(digest.as_ref())),
-            SignatureAlgorithm::Ed25519 if message.len() > RAW_MESSAGE_BYTES_MAX => {
-                let what = format!("an Ed25519 signature over more than {RAW_MESSAGE_BYTES_MAX} bytes");
-                return Err(BackendError::Incapable { what }.into());
-            }
             SignatureAlgorithm::Ed25519 => (Algorithm::Ed25519, Input::Raw(message)),
             SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
-                return Err(BackendError::Incapable { what: "a signature by ML-DSA".to_owned() }.into());
+                return Err(BackendError::Incapable { what: ML_DSA.to_owned() }.into());
             }
         };
         let until = gate.deadline.min(Instant::now() + SIGN_TIME_MAX);

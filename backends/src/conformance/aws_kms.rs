@@ -9,7 +9,7 @@ use std::{
 };
 
 use hallmark_policy::key::{KeyKind, SignatureAlgorithm};
-use hallmark_test_aws_kms::{Fault, LIMITS};
+use hallmark_test_aws_kms::Fault;
 use serde_json::json;
 
 use super::{
@@ -94,14 +94,6 @@ fn class(error: &SignError) -> Option<ErrorClass> {
         | SignError::Slow { .. }
         | SignError::Panicked => None,
     }
-}
-
-#[test]
-fn every_limit_of_moto_is_amended_or_played_by_the_relay() {
-    // What stands for a limit that is not amended is in this file, by the name of the fault.
-    let played: Vec<_> =
-        LIMITS.into_iter().filter(|limit| !limit.is_amended()).map(|limit| format!("{limit:?}")).collect();
-    assert_eq!(played, ["Credentials", "Permissions", "Throttling"]);
 }
 
 #[test]

@@ -129,17 +129,43 @@ fn credentials_of_another_account_open_nothing_and_make_nothing() {
 }
 
 #[test]
-fn what_is_made_in_an_account_that_told_nothing_of_itself_is_taken_back_if_it_is_another() {
+fn an_account_that_tells_nothing_of_itself_is_not_believed() {
     let (world, other) = (World::aws_kms(), Kms::new());
     world.kms().belong(other.account());
     world.kms().fault("ListAliases", Fault::Say("Aliases", json!([])), None);
-    // The second attempt sees what the first one left there.
-    let error = world.keyring.generate(&request("a", KeyKind::EcdsaP256)).unwrap_err();
-    assert!(matches!(error, BackendError::OtherAccount { .. }), "{error}");
-    assert_eq!((world.kms().calls()["CreateKey"], live(&other, "a")), (1, 0));
-    // The right one is worked in, also if nothing is in it.
+    let label = request("a", KeyKind::EcdsaP256).label;
+    // An empty list would mean that nothing is left of what is to end.
+    for error in [
+        world.keyring.list().unwrap_err(),
+        world.keyring.clear(&label).unwrap_err(),
+        world.keyring.generate(&request("a", KeyKind::EcdsaP256)).unwrap_err(),
+        world.keyring.list_each(|_| true).remove(0).1.unwrap_err(),
+    ] {
+        assert!(matches!(&error, BackendError::AccountUntold { wanted } if wanted == world.kms().account()), "{error}");
+    }
+    assert_eq!(world.kms().calls().get("CreateKey"), None);
+    let directory = tempfile::tempdir().unwrap();
+    let path = write(&directory, &Kms::credentials());
+    let opened = Keyring::open_backend(BackendConfig::AwsKms(config(world.kms(), &path, 1)), SoftwareKeys::Refused);
+    assert!(matches!(opened, Err(BackendError::AccountUntold { .. })));
+    // Any key of the account says whose it is, also one that nobody uses.
     world.kms().belong(world.kms().account());
-    assert_eq!(world.keyring.clear(&request("a", KeyKind::EcdsaP256).label).unwrap().keys, 0);
+    let unused = world.kms().make("x", &json!({ "Description": "", "Tags": [] }));
+    world.kms().call("ScheduleKeyDeletion", &json!({ "KeyId": unused, "PendingWindowInDays": 7 }));
+    assert_eq!(world.keyring.clear(&label).unwrap().keys, 0);
+    world.p256("a");
+}
+
+#[test]
+fn what_is_made_in_another_account_meanwhile_is_taken_back() {
+    let (world, other) = (World::aws_kms(), Kms::new());
+    let elsewhere = Fault::Elsewhere(other.account().to_owned());
+    for call in ["CreateKey", "ScheduleKeyDeletion"] {
+        world.kms().fault(call, elsewhere.clone(), Some(2));
+    }
+    let error = world.keyring.generate(&request("a", KeyKind::EcdsaP256)).unwrap_err();
+    assert!(matches!(&error, BackendError::OtherAccount { found, .. } if found == other.account()), "{error}");
+    assert_eq!((live(&other, "a"), live(world.kms(), "a")), (0, 0));
     world.p256("a");
 }
 

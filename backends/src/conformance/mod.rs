@@ -15,6 +15,7 @@ mod other;
 mod pair;
 mod signing;
 mod tokens;
+mod unknown;
 mod wrapping;
 
 use std::{
@@ -26,14 +27,14 @@ use std::{
 use hallmark_aws_kms::{Account, CredentialsPlace};
 use hallmark_policy::key::{KeyKind, SignatureAlgorithm, SpkiDigest};
 use hallmark_test_aws_kms::{Kms, PROFILE, REGION};
-use hallmark_test_token::{OTHER_IS_FRESH, PIN, Token};
+use hallmark_test_token::{OTHER_IS_FRESH, OTHER_MODULE, OTHER_WAIVED, PIN, Token};
 use hallmark_test_yubihsm::{AUTHENTICATION_KEY, DOMAIN, PASSWORD};
 use tempfile::TempDir;
 
 use crate::{
     AwsKmsConfig, AwsKmsPlace, BackendConfig, BackendError, CommandLogUse, KeyLabel, KeyPurpose, KeyRequest, Keyring,
-    ModuleConfig, NewKey, SignError, Signature, SoftwareKeys, Survey, TokenConfig, YubiHsmConfig, aws_kms_kinds,
-    patience::Patience, signature::Message, survey, yubihsm::manual::Manual, yubihsm_kinds,
+    ModuleConfig, ModuleWaiver, NewKey, SignError, Signature, SoftwareKeys, Survey, TokenConfig, Waiver, YubiHsmConfig,
+    aws_kms_kinds, patience::Patience, signature::Message, survey, yubihsm::manual::Manual, yubihsm_kinds,
 };
 
 /// Longer than any signature takes, so that a deadline that is not meant to pass does not.
@@ -198,7 +199,14 @@ impl Place {
 
 /// The module of a token, with what it is given.
 fn module(token: &Token) -> ModuleConfig {
-    ModuleConfig { arguments: token.arguments().map(str::to_owned), ..token.module().into() }
+    let is_the_other = env::var_os(OTHER_MODULE).is_some_and(|module| module == token.module().as_os_str());
+    let words = env::var(OTHER_WAIVED).ok().filter(|_| is_the_other).unwrap_or_default();
+    let waiver = |word: &str| {
+        let named = ModuleWaiver::ALL.into_iter().find(|waiver| Waiver::from(*waiver).attribute() == word);
+        named.unwrap_or_else(|| panic!("`{word}` is not waived"))
+    };
+    let waived = words.split_whitespace().map(waiver).collect();
+    ModuleConfig { arguments: token.arguments().map(str::to_owned), waived, path: token.module().to_owned() }
 }
 
 fn request(label: &str, kind: KeyKind) -> KeyRequest {

@@ -8,15 +8,20 @@ use std::{
 };
 
 use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
+use hallmark_yubihsm::EDDSA_MESSAGE_BYTES_MAX;
 
 use super::{AMPLE, Place, World, message, request, sign};
 use crate::{
-    BackendError, Description, ErrorClass, KeyLabel, KeyPurpose, KeyReference, KeyRequest, Keyring, NewKey,
-    QUEUE_JOBS_MAX, SignError,
+    AWS_KMS_MESSAGE_BYTES_MAX, BackendError, Description, ErrorClass, KeyLabel, KeyPurpose, KeyReference, KeyRequest,
+    Keyring, NewKey, QUEUE_JOBS_MAX, SignError,
     backend::{Backend, Gate, Guard, OpenKey, Signer},
     patience::Patience,
+    signature::Message,
     yubihsm_kinds,
 };
+
+/// As long as a CRL of some hundred thousand entries.
+const LONG: usize = 100_000;
 
 #[test]
 fn every_kind_of_key_is_generated_and_signs_with_each_of_its_algorithms() {
@@ -45,6 +50,37 @@ fn every_kind_of_key_is_generated_and_signs_with_each_of_its_algorithms() {
                 let parts = signature.into_parts();
                 assert_eq!((parts.issuer, parts.log_index), (key.public.digest(), 7));
                 assert_eq!(parts.to_be_signed, b"what the ledger committed");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_never_signed_is_told_before_anybody_asks_for_it_and_everything_else_is_signed() {
+    for world in World::all("never") {
+        let longest_as_it_is = match world.place {
+            Place::Token(_) | Place::Directory(_) => None,
+            Place::YubiHsm(_) | Place::Manual(_) => Some(EDDSA_MESSAGE_BYTES_MAX),
+            Place::AwsKms(..) => Some(AWS_KMS_MESSAGE_BYTES_MAX),
+        };
+        for kind in world.kinds() {
+            let key = world.key(kind.name(), kind);
+            for algorithm in SignatureAlgorithm::ALL.into_iter().filter(|algorithm| kind.signs_with(*algorithm)) {
+                let bound = longest_as_it_is.filter(|_| algorithm == SignatureAlgorithm::Ed25519);
+                for length in [1, bound.unwrap_or(LONG), bound.map_or(LONG, |bound| bound + 1)] {
+                    let fits = world.place.signs(algorithm) && bound.is_none_or(|bound| length <= bound);
+                    assert_eq!(world.keyring.never_signs(algorithm, length).is_none(), fits, "{algorithm}, {length}");
+                    let (long, uses) = (vec![7; length], world.key_uses());
+                    let job = Message { to_be_signed: long, ..message(key.public.digest(), algorithm) };
+                    let signed = sign(&world.keyring, job, AMPLE);
+                    if fits {
+                        signed.unwrap();
+                    } else {
+                        let error = signed.unwrap_err();
+                        assert!(matches!(error, SignError::Backend(BackendError::Incapable { .. })), "{error}");
+                        assert_eq!(world.key_uses(), uses, "no key was touched");
+                    }
+                }
             }
         }
     }
@@ -198,6 +234,9 @@ impl Backend for Liar {
         Box::new(LyingSigner(Arc::clone(&self.distrusted)))
     }
     fn wrapping(&self) -> Option<&dyn crate::backend::Wrapping> {
+        None
+    }
+    fn never_signs(&self, _: SignatureAlgorithm, _: usize) -> Option<String> {
         None
     }
 }

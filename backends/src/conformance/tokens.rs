@@ -19,7 +19,7 @@ use super::{
     request, sign,
 };
 use crate::{
-    BackendConfig, BackendError, Choice, Everywhere, HistoryWaiver, KeyPurpose, Keyring, ModuleConfig, SignError,
+    BackendConfig, BackendError, Choice, Everywhere, KeyPurpose, Keyring, ModuleConfig, ModuleWaiver, SignError,
     SoftwareKeys, TokenConfig, Tried, Waiver,
 };
 
@@ -265,9 +265,9 @@ fn a_copy_that_is_less_strictly_kept_signs_nothing_and_only_its_history_can_be_w
 fn of_a_key_in_a_module_its_history_alone_is_waived_and_only_what_is_named() {
     for (changed, waived, found) in [
         ((LOCAL, false), Vec::new(), Some("CKA_LOCAL")),
-        ((LOCAL, false), vec![HistoryWaiver::NeverExtractable], Some("CKA_LOCAL")),
-        ((LOCAL, false), vec![HistoryWaiver::Local], None),
-        ((EXTRACTABLE, true), vec![HistoryWaiver::Local, HistoryWaiver::NeverExtractable], Some("CKA_EXTRACTABLE")),
+        ((LOCAL, false), vec![ModuleWaiver::NeverExtractable], Some("CKA_LOCAL")),
+        ((LOCAL, false), vec![ModuleWaiver::Local], None),
+        ((EXTRACTABLE, true), vec![ModuleWaiver::Local, ModuleWaiver::NeverExtractable], Some("CKA_EXTRACTABLE")),
     ] {
         let pair = Unopened::new("module-waiver").with_one_copy();
         let copies = &pair.tokens.1;
@@ -284,7 +284,7 @@ fn of_a_key_in_a_module_its_history_alone_is_waived_and_only_what_is_named() {
         };
         let keyring = Keyring::open_backend(BackendConfig::Pkcs11(token), SoftwareKeys::Refused).unwrap();
         let told = keyring.describe().to_string();
-        assert_eq!(told.contains("waived CKA_LOCAL"), waived.contains(&HistoryWaiver::Local), "{told}");
+        assert_eq!(told.contains("waived CKA_LOCAL"), waived.contains(&ModuleWaiver::Local), "{told}");
         let opened = keyring.open(&pair.key.reference, pair.key.public.digest());
         let inspected = keyring.inspect(&pair.key.reference, KeyPurpose::Epoch);
         for answer in [opened, inspected] {

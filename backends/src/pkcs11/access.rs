@@ -26,7 +26,7 @@ pub(crate) struct Access {
     opening: Mutex<Opening>,
     /// The PIN was refused: nobody tries again.
     pin_refused: AtomicBool,
-    /// What the module says otherwise of the history of keys that were made in it.
+    /// What the module says otherwise of the history of keys that were made in it, and what it does not know of keys at all.
     waived: Vec<Waiver>,
     /// Where other tokens hold the same keys: what need not hold of a copy's history. None where it is the only one.
     beside: Option<Vec<Waiver>>,

@@ -2,9 +2,11 @@
 
 pub(crate) mod access;
 pub(crate) mod failure;
+mod guarded;
 mod module;
 pub(crate) mod objects;
 pub(crate) mod officer;
+mod purpose;
 #[expect(unsafe_code, reason = "C_Sign into our own buffer saves one of three calls; the file has nothing else")]
 mod raw;
 mod renewal;
@@ -22,10 +24,11 @@ use std::{
 
 use cryptoki::{
     error::{Error, RvError},
+    object::Attribute,
     session::Session,
     slot::TokenInfo,
 };
-use hallmark_policy::key::{PublicKey, SpkiDigest};
+use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
 use secrecy::SecretString;
 
 use self::{
@@ -112,7 +115,7 @@ impl Backend for Device {
         self.anchored_twice(|session| {
             let waived = self.access.waived(expected);
             match objects::find(session, reference, expected, &waived)?.as_slice() {
-                [found] => objects::check(session, found, reference, &waived).map(|()| found.public.clone()),
+                [found] => guarded::check(session, found, reference, &waived).map(|()| found.public.clone()),
                 // Twins, each checked; the first signature tells them apart.
                 [found, ..] => Ok(found.public.clone()),
                 [] => Err(BackendError::KeyNotFound { key: reference.clone() }),
@@ -124,7 +127,7 @@ impl Backend for Device {
         self.anchored_twice(|session| {
             let found = objects::find_unproven(session, reference)?;
             let excepted = self.access.excepted(found.public.digest());
-            objects::check_made(session, &found, reference, purpose, &excepted)?;
+            guarded::check_made(session, &found, reference, purpose, &excepted)?;
             Ok(found.public)
         })
     }
@@ -137,7 +140,7 @@ impl Backend for Device {
                 Err(BackendError::KeyNotFound { .. }) if begun.get() => return objects::remove(session, reference),
                 found => found?,
             };
-            if !objects::is_destroyable(session, found.private_object)? {
+            if !guarded::is_destroyable(session, found.private_object, self.access.waived_of_all())? {
                 return Err(BackendError::NotDestroyable { key: reference.clone() });
             }
             begun.set(true);
@@ -155,7 +158,7 @@ impl Backend for Device {
         self.anchored_twice(|session| {
             let (private, public) = objects::labelled(session, label)?;
             for object in &private {
-                if !objects::is_destroyable(session, *object)? {
+                if !guarded::is_destroyable(session, *object, self.access.waived_of_all())? {
                     let key = objects::name(session, *object, label)?;
                     return Err(BackendError::NotDestroyable { key });
                 }
@@ -196,7 +199,7 @@ impl Backend for Device {
     fn guards(&self, reference: &KeyReference, expected: SpkiDigest) -> Result<Vec<Guard>, BackendError> {
         self.anchored_twice(|session| {
             let found = objects::find_one(session, reference, expected, &self.access.waived(expected))?;
-            objects::guards(session, &found)
+            guarded::guards(session, &found)
         })
     }
 
@@ -216,6 +219,11 @@ impl Backend for Device {
 
     fn wrapping(&self) -> Option<&dyn Wrapping> {
         Some(self)
+    }
+
+    /// Messages are digests here, or as long as they may be; which mechanisms there are, the module says when a key is opened.
+    fn never_signs(&self, _: SignatureAlgorithm, _: usize) -> Option<String> {
+        None
     }
 }
 
@@ -288,11 +296,12 @@ fn generate_pair(
     }
     let mut id = vec![0; ID_BYTES];
     session.generate_random_slice(&mut id).map_err(failed)?;
+    purpose::mark(&mut id, request.purpose, waived);
     let reference = KeyReference::pkcs11(id.clone(), request.label.clone())?;
     begun.set(Some(reference.clone()));
-    make(session, &id, request)?;
+    make(session, &id, request, waived)?;
     let found = objects::find_unproven(session, &reference)?;
-    objects::check_made(session, &found, &reference, request.purpose, waived)?;
+    guarded::check_made(session, &found, &reference, request.purpose, waived)?;
     let public = found.public;
     if public.kind() != request.kind {
         return Err(BackendError::WrongAttribute {
@@ -305,20 +314,52 @@ fn generate_pair(
     Ok(NewKey { reference, public })
 }
 
+/// Generates a pair, as strictly as the module takes it: what it does not know, and is waived, is left out where it refuses the whole.
+fn make(session: &Session, id: &[u8], request: &KeyRequest, waived: &[Waiver]) -> Result<(), BackendError> {
+    let is_waived = |waiver: &Waiver| waived.contains(waiver);
+    let unknown: Vec<_> = Waiver::UNKNOWN.into_iter().filter(is_waived).map(Waiver::attribute).collect();
+    match make_without(session, id, request, &[]) {
+        Err(error) if !unknown.is_empty() && is_about_the_template(&error) => {
+            tracing::warn!(label = %request.label, ?error, without = unknown.join(" "), "the module refuses the attributes of a CA key; once more without those that it need not know");
+            make_without(session, id, request, &unknown).map_err(failed)
+        }
+        made => made.map_err(failed),
+    }
+}
+
 /// Generates a pair, saying of which kind in each of the ways that devices take.
-fn make(session: &Session, id: &[u8], request: &KeyRequest) -> Result<(), BackendError> {
+fn make_without(session: &Session, id: &[u8], request: &KeyRequest, unknown: &[&str]) -> Result<(), Error> {
     let (kind, label, purpose) = (request.kind, request.label.as_str(), request.purpose);
-    let private = template::private_key(kind, id, label, purpose);
+    let known = |attribute: &Attribute| !template::is_one_of(attribute, kind, unknown);
+    let mut private = template::private_key(kind, id, label, purpose);
+    private.retain(known);
     let mut last = Error::NotSupported;
     for way in template::ways(kind) {
-        let public = template::public_key(&way, id, label, purpose);
+        let mut public = template::public_key(&way, id, label, purpose);
+        public.retain(known);
         match session.generate_key_pair(&template::generation(kind), &public, &private) {
             Ok(_) => return Ok(()),
             Err(error) if is_about_the_curve(&error) => last = error,
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(error),
         }
     }
-    Err(failed(last))
+    Err(last)
+}
+
+/// Whether a module may say so of a template with attributes that it does not know.
+fn is_about_the_template(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pkcs11(
+            RvError::AttributeTypeInvalid
+                | RvError::AttributeValueInvalid
+                | RvError::AttributeReadOnly
+                | RvError::TemplateInconsistent
+                | RvError::FunctionFailed
+                | RvError::GeneralError,
+            _
+        )
+    )
 }
 
 fn is_about_the_curve(error: &Error) -> bool {

@@ -1,4 +1,4 @@
-//! Keys in a token: found by id and label, their public key read, their guards checked.
+//! Keys in a token: found by id and label, their public key read.
 
 use cryptoki::{
     mechanism::MechanismType,
@@ -7,9 +7,8 @@ use cryptoki::{
 };
 use hallmark_policy::key::{Family, KeyKind, PublicKey, SpkiDigest};
 
-use super::{access::is_user, failure::failed, template};
+use super::{access::is_user, failure::failed, guarded, template};
 use crate::{
-    backend::{Guard, KeyPurpose},
     encoding,
     error::BackendError,
     reference::{KeyLabel, KeyReference, KeyReferenceError},
@@ -47,7 +46,7 @@ pub(crate) fn find(
     for private_object in private {
         let twin = Found { private_object, public_object, public: public.clone() };
         // What is wrong with the only one is said by whoever checks it.
-        if alone || check(session, &twin, key, waived).is_ok() {
+        if alone || guarded::check(session, &twin, key, waived).is_ok() {
             found.push(twin);
         }
     }
@@ -112,73 +111,6 @@ pub(crate) fn find_unproven(session: &Session, key: &KeyReference) -> Result<Fou
     Ok(Found { private_object, public_object, public })
 }
 
-/// Reads every guard of a private key back, one by one; absent is wrong, but for what the configuration waives of a copy. Of CKA_DESTROYABLE
-/// the device must say which.
-pub(crate) fn check(
-    session: &Session,
-    found: &Found,
-    key: &KeyReference,
-    waived: &[Waiver],
-) -> Result<(), BackendError> {
-    let kind = found.public.kind();
-    let is_waived = |(name, _): &template::Wanted| waived.iter().any(|waiver| waiver.attribute() == *name);
-    let guards = template::asked_for(kind).into_iter().chain(template::told_by_the_device(kind));
-    for wanted in guards.filter(|wanted| !is_waived(wanted)) {
-        check_one(session, found, key, wanted)?;
-    }
-    if destroyable(session, found.private_object)?.is_none() {
-        return Err(wrong(key, template::DESTROYABLE, "absent", "true or false"));
-    }
-    same_key(session, found, key)
-}
-
-/// As [`check`], for a key that was made for a known purpose. `excepted`: what need not hold of it, beside what follows from the purpose.
-pub(crate) fn check_made(
-    session: &Session,
-    found: &Found,
-    key: &KeyReference,
-    purpose: KeyPurpose,
-    excepted: &[Waiver],
-) -> Result<(), BackendError> {
-    check(session, found, key, &[purpose.waived(), excepted].concat())?;
-    template::lets_wrap(purpose).into_iter().try_for_each(|wanted| check_one(session, found, key, wanted))?;
-    check_one(session, found, key, template::needed_for(purpose))
-}
-
-fn check_one(
-    session: &Session,
-    found: &Found,
-    key: &KeyReference,
-    (name, wanted): template::Wanted,
-) -> Result<(), BackendError> {
-    let value = read(session, found.private_object, wanted.attribute_type())?;
-    if value.as_ref().is_some_and(|value| same(value, &wanted)) {
-        return Ok(());
-    }
-    Err(wrong(key, name, &shown(value.as_ref()), &shown(Some(&wanted))))
-}
-
-/// Every guard of a private key as the device tells it; of one that can be wrapped, which keys may do that, too.
-pub(crate) fn guards(session: &Session, found: &Found) -> Result<Vec<Guard>, BackendError> {
-    let kind = found.public.kind();
-    let names = template::asked_for(kind).into_iter().chain(template::told_by_the_device(kind));
-    let one = |(attribute, wanted): template::Wanted| {
-        let value = read(session, found.private_object, wanted.attribute_type())?;
-        Ok(Guard { attribute, value: shown(value.as_ref()) })
-    };
-    let mut guards: Vec<Guard> =
-        names.chain([template::needed_for(KeyPurpose::Root)]).map(one).collect::<Result<_, BackendError>>()?;
-    if is_extractable(session, found.private_object)? {
-        guards.push(one((template::WRAP_WITH_TRUSTED, Attribute::WrapWithTrusted(false)))?);
-    }
-    Ok(guards)
-}
-
-/// Whether a private key can be wrapped.
-pub(crate) fn is_extractable(session: &Session, object: ObjectHandle) -> Result<bool, BackendError> {
-    Ok(read(session, object, AttributeType::Extractable)? == Some(Attribute::Extractable(true)))
-}
-
 /// Whether there is an object of that class and name.
 pub(crate) fn has_name(session: &Session, key: &KeyReference, class: ObjectClass) -> Result<bool, BackendError> {
     Ok(!named(session, key, class)?.is_empty())
@@ -190,18 +122,6 @@ pub(crate) fn labels(session: &Session, template: &[Attribute]) -> Result<Vec<St
     let labels =
         search(session, template, KEYS_LISTED_MAX)?.into_iter().map(of).collect::<Result<Vec<_>, BackendError>>()?;
     Ok(labels.iter().map(|label| String::from_utf8_lossy(label).into_owned()).collect())
-}
-
-/// Whether the token says that the private key may be destroyed. Where it does not say, it may be a root's.
-pub(crate) fn is_destroyable(session: &Session, object: ObjectHandle) -> Result<bool, BackendError> {
-    Ok(destroyable(session, object)? == Some(true))
-}
-
-fn destroyable(session: &Session, object: ObjectHandle) -> Result<Option<bool>, BackendError> {
-    Ok(match read(session, object, AttributeType::Destroyable)? {
-        Some(Attribute::Destroyable(value)) => Some(value),
-        Some(_) | None => None,
-    })
 }
 
 /// Whether there is a private key of that label.
@@ -330,7 +250,7 @@ fn public_key(session: &Session, object: ObjectHandle, key: &KeyReference) -> Re
 
 /// Compares what the private key tells of itself with the public key: its curve, by either name, or its modulus. The rest
 /// is proven by every signature.
-fn same_key(session: &Session, found: &Found, key: &KeyReference) -> Result<(), BackendError> {
+pub(super) fn same_key(session: &Session, found: &Found, key: &KeyReference) -> Result<(), BackendError> {
     let (name, attribute) = template::mark(found.public.kind());
     let mark = read(session, found.private_object, attribute)?;
     if mark.as_ref().is_some_and(|mark| template::fits(mark, &found.public)) {
@@ -404,6 +324,6 @@ pub(crate) fn shown(value: Option<&Attribute>) -> String {
     }
 }
 
-fn wrong(key: &KeyReference, attribute: &'static str, found: &str, wanted: &str) -> BackendError {
+pub(super) fn wrong(key: &KeyReference, attribute: &'static str, found: &str, wanted: &str) -> BackendError {
     BackendError::WrongAttribute { key: key.clone(), attribute, found: found.to_owned(), wanted: wanted.to_owned() }
 }

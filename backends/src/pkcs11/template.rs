@@ -258,6 +258,13 @@ pub(crate) fn signing(algorithm: SignatureAlgorithm) -> Mechanism<'static> {
     }
 }
 
+/// Whether an attribute of a template is one of these, by their names.
+pub(crate) fn is_one_of(attribute: &Attribute, kind: KeyKind, names: &[&str]) -> bool {
+    let known = asked_for(kind).into_iter().chain([needed_for(KeyPurpose::Epoch)]);
+    let of = |(_, own): &Wanted| own.attribute_type() == attribute.attribute_type();
+    known.into_iter().filter(of).any(|(name, _)| names.contains(&name))
+}
+
 pub(crate) fn key_type(kind: KeyKind) -> KeyType {
     words(kind).key_type
 }

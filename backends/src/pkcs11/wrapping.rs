@@ -11,7 +11,7 @@ use super::{
     Device, ID_BYTES,
     access::is_user,
     failure::failed,
-    objects,
+    guarded, objects,
     template::{self, Wanted},
 };
 use crate::{
@@ -58,8 +58,8 @@ impl Wrapping for Device {
         self.anchored_twice(|session| {
             let waived = self.access.waived(expected);
             let found = objects::find_one(session, key, expected, &waived)?;
-            objects::check(session, &found, key, &waived)?;
-            if !objects::is_extractable(session, found.private_object)? {
+            guarded::check(session, &found, key, &waived)?;
+            if !guarded::is_extractable(session, found.private_object)? {
                 return Err(BackendError::NotWrappable { key: key.clone() });
             }
             let wrap =
@@ -105,7 +105,7 @@ impl Wrapping for Device {
             }
             let waived = Exception::Restored.waived();
             let found = objects::find_one(session, key, public.digest(), waived)?;
-            objects::check(session, &found, key, waived)
+            guarded::check(session, &found, key, waived)
         })
     }
 }

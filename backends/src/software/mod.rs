@@ -153,6 +153,10 @@ impl Backend for Directory {
     fn wrapping(&self) -> Option<&dyn Wrapping> {
         None
     }
+
+    fn never_signs(&self, _: SignatureAlgorithm, _: usize) -> Option<String> {
+        None
+    }
 }
 
 struct SoftwareSigner {

@@ -21,15 +21,18 @@ mod tests;
 
 use std::{cell::Cell, sync::Arc};
 
-use hallmark_policy::key::{PublicKey, SpkiDigest};
+use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
 use hallmark_yubihsm::{Capabilities, Connector, DeviceInfo, Domains, RANDOM_BYTES_MAX, SESSIONS_OF_A_DEVICE, Way};
 use secrecy::SecretString;
 
-pub use self::keys::{yubihsm_guards, yubihsm_kinds};
 use self::{
     access::{Access, Place},
     held::Held,
     signer::SessionSigner,
+};
+pub use self::{
+    keys::{yubihsm_guards, yubihsm_kinds},
+    signer::yubihsm_never_signs,
 };
 use crate::{
     backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer, Wrapping},
@@ -312,6 +315,10 @@ impl Backend for Device {
 
     fn wrapping(&self) -> Option<&dyn Wrapping> {
         None
+    }
+
+    fn never_signs(&self, algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String> {
+        yubihsm_never_signs(algorithm, message_bytes)
     }
 }
 

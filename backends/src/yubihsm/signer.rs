@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lc_rs::digest;
 use hallmark_policy::key::{SignatureAlgorithm, SpkiDigest};
-use hallmark_yubihsm::{Session, Signing};
+use hallmark_yubihsm::{EDDSA_MESSAGE_BYTES_MAX, Session, Signing};
 
 use super::{
     access::{Access, in_session},
@@ -17,6 +17,24 @@ use crate::{
     reference::KeyReferenceError,
     sign_error::SignError,
 };
+
+const ML_DSA: &str = "a signature by ML-DSA";
+const RSA_PSS: &str = "a signature by RSASSA-PSS";
+
+/// What a YubiHSM never signs over the way that is gone here: a message of so many bytes with this algorithm. Ed25519 signs messages as they are,
+/// and all other algorithms their digests.
+#[must_use]
+pub fn yubihsm_never_signs(algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String> {
+    match algorithm {
+        SignatureAlgorithm::Ed25519 => (message_bytes > EDDSA_MESSAGE_BYTES_MAX)
+            .then(|| format!("an Ed25519 signature over more than {EDDSA_MESSAGE_BYTES_MAX} bytes")),
+        SignatureAlgorithm::RsaPssSha256 => Some(RSA_PSS.to_owned()),
+        SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
+            Some(ML_DSA.to_owned())
+        }
+        SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 | SignatureAlgorithm::RsaPkcs1Sha256 => None,
+    }
+}
 
 pub(super) struct SessionSigner {
     access: Arc<Access>,
@@ -84,6 +102,9 @@ impl Signer for SessionSigner {
         message: &[u8],
         gate: &Gate<'_>,
     ) -> Result<Vec<u8>, SignError> {
+        if let Some(what) = yubihsm_never_signs(algorithm, message.len()) {
+            return Err(BackendError::Incapable { what }.into());
+        }
         let digest;
         let signing = match algorithm {
             SignatureAlgorithm::EcdsaSha256 => {
@@ -97,10 +118,10 @@ impl Signer for SessionSigner {
             SignatureAlgorithm::Ed25519 => Signing::EddsaMessage(message),
             SignatureAlgorithm::RsaPkcs1Sha256 => Signing::Pkcs1Sha256Message(message),
             SignatureAlgorithm::RsaPssSha256 => {
-                return Err(BackendError::Incapable { what: "a signature by RSASSA-PSS".to_owned() }.into());
+                return Err(BackendError::Incapable { what: RSA_PSS.to_owned() }.into());
             }
             SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
-                return Err(BackendError::Incapable { what: "a signature by ML-DSA".to_owned() }.into());
+                return Err(BackendError::Incapable { what: ML_DSA.to_owned() }.into());
             }
         };
         match self.attempt(key, signing, gate) {

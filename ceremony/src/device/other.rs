@@ -2,10 +2,11 @@
 
 use hallmark_backends::{
     AwsCredentials, BackendError, Description, PinState, Survey, WrapAbility, aws_kms_guards, aws_kms_kinds,
-    yubihsm_guards,
+    aws_kms_never_signs, yubihsm_guards, yubihsm_never_signs,
 };
-use hallmark_policy::key::KeyKind;
+use hallmark_policy::{Warrant, key::KeyKind};
 
+use super::Device;
 use crate::{
     error::CeremonyError,
     file::{AwsKmsPlace, StandsFor},
@@ -60,5 +61,17 @@ pub(super) fn foretold(stands_for: StandsFor, kind: KeyKind) -> Vec<(&'static st
     match stands_for {
         StandsFor::YubiHsm => yubihsm_guards(kind),
         StandsFor::AwsKms => aws_kms_guards(kind),
+    }
+}
+
+impl Device {
+    /// What it never signs, where this is such a thing: then it is not to be committed. A rehearsal's device says what the one would say that it stands for.
+    pub(crate) fn never_signs(&self, warrant: &Warrant) -> Option<String> {
+        let (algorithm, length) = (warrant.content().algorithm(), warrant.to_be_signed().len());
+        match self.foretells {
+            Some(StandsFor::YubiHsm) => yubihsm_never_signs(algorithm, length),
+            Some(StandsFor::AwsKms) => aws_kms_never_signs(algorithm, length),
+            None => self.keyring.never_signs(algorithm, length),
+        }
     }
 }

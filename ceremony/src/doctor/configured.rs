@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{HistoryWaiver, KeyPurpose, ModuleConfig, NamedException};
+use hallmark_backends::{KeyPurpose, ModuleConfig, ModuleWaiver, NamedException};
 use serde::Deserialize;
 
 use crate::{
@@ -136,7 +136,7 @@ struct Pkcs11Table {
     module: PathBuf,
     module_arguments: Option<String>,
     #[serde(default)]
-    waive: Vec<HistoryWaiver>,
+    waive: Vec<ModuleWaiver>,
     token: String,
     serial: Option<String>,
     sessions: Option<u64>,

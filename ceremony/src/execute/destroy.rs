@@ -37,32 +37,43 @@ pub(super) async fn destroy(
 
     run.begin("destroy", Some(open)).await?;
     open.journal.touch()?;
-    let device = open.device()?;
     if is_there {
-        let public = device.open_key(&task.key, task.spki)?;
-        device.keyring.destroy(&task.key, task.spki)?;
-        let event = Event::KeyEvent {
-            authority: checked.authority_name().to_owned(),
-            action: KeyAction::Destroyed,
-            reference: task.key.to_string(),
-            spki: task.spki,
-            kind: public.kind(),
-            backend: device.description.to_string(),
-        };
-        run.entries.push(open.book.record(event).await?.index);
+        let public = open.device()?.open_key(&task.key, task.spki)?;
+        open.journal.end(public.kind())?;
+        open.device()?.keyring.destroy(&task.key, task.spki)?;
     } else {
         // Where a key ends slowly, the device says so once more; it may also be elsewhere.
-        match device.keyring.destroy(&task.key, task.spki) {
+        match open.device()?.keyring.destroy(&task.key, task.spki) {
             Ok(_) => {}
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    if device.labelled(task.key.label())?.contains(&task.key) {
+    if open.device()?.labelled(task.key.label())?.contains(&task.key) {
         return Err(CeremonyError::Wrong { what: "end of the key", sentence: "the token still has it".to_owned() });
     }
+    run.entries.extend(log(open, checked, task).await?);
     run.done(vec![Fact::varies("destroyed", &task.key)], Some(open)).await?;
     Ok(Left { digests: vec![digest_fact("spki-sha256", task.spki.as_bytes())], ..Left::default() })
+}
+
+/// Has the log say that the key was destroyed, once: also where an earlier run destroyed it and was interrupted.
+async fn log(open: &mut Open, checked: &Checked, task: &DestroyTask) -> Result<Option<u64>, CeremonyError> {
+    if let Some(index) = open.journal.end_in_log() {
+        return Ok(Some(index));
+    }
+    let Some(kind) = open.journal.ending() else { return Ok(None) };
+    let event = Event::KeyEvent {
+        authority: checked.authority_name().to_owned(),
+        action: KeyAction::Destroyed,
+        reference: task.key.to_string(),
+        spki: task.spki,
+        kind,
+        backend: open.device()?.description.to_string(),
+    };
+    let index = open.book.record(event).await?.index;
+    open.journal.end_is_logged(index)?;
+    Ok(Some(index))
 }
 
 fn is_gone(error: &BackendError) -> bool {

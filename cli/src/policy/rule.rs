@@ -198,6 +198,7 @@ impl Rule {
             | ReasonCode::DraftDisagrees
             | ReasonCode::DeadlinePassed
             | ReasonCode::QueueFull
+            | ReasonCode::DeviceIncapable
             | ReasonCode::DeviceFailed
             | ReasonCode::LedgerFailed
             | ReasonCode::Stopping => Self::Signer,

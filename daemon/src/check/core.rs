@@ -5,8 +5,8 @@ use std::path::Path;
 use hallmark_policy::{Policy, meaning::quoted, time::Span};
 use hallmark_signer::{
     config::{
-        BackendTable, ChoiceWord, ConfigError, HistoryWaiver, LedgerTable, LogTable, NamedException, Pkcs11Table,
-        ReplicaTable, RotationTable,
+        BackendTable, ChoiceWord, ConfigError, LedgerTable, LogTable, NamedException, Pkcs11Table, ReplicaTable,
+        RotationTable, Waiver,
     },
     secret::{SecretError, SecretSource},
 };
@@ -41,8 +41,27 @@ fn tell_backend(backend: &BackendTable, settings: &Settings, policy: Option<&Pol
     }
 }
 
-fn attributes(waived: &[HistoryWaiver]) -> String {
-    quoted(waived.iter().map(|word| word.attribute().to_owned()).collect::<Vec<_>>())
+fn attributes(waived: impl IntoIterator<Item = Waiver>) -> String {
+    quoted(waived.into_iter().map(|waiver| waiver.attribute().to_owned()).collect::<Vec<_>>())
+}
+
+/// What is waived of the module: of history, and of what it does not know.
+fn tell_waived(table: &Pkcs11Table, findings: &mut Findings) {
+    let (unknown, history): (Vec<_>, Vec<_>) =
+        table.waive.iter().copied().map(Waiver::from).partition(|waiver| waiver.leaves_open().is_some());
+    if !history.is_empty() {
+        findings.say(format!(
+            "Of a key that is made in this module, {} need not be true: it is believed less about the key's history, and about nothing else.",
+            attributes(history)
+        ));
+    }
+    for waiver in unknown {
+        findings.say(format!(
+            "The module need not know {}: where it does not, {}.",
+            attributes([waiver]),
+            waiver.leaves_open().unwrap_or_default()
+        ));
+    }
 }
 
 fn tell_pkcs11(table: &Pkcs11Table, backend: &BackendTable, directory: &Path, findings: &mut Findings) {
@@ -56,12 +75,7 @@ fn tell_pkcs11(table: &Pkcs11Table, backend: &BackendTable, directory: &Path, fi
     if let Some(arguments) = &table.module_arguments {
         findings.say(format!("The module is started with `{arguments}`."));
     }
-    if !table.waive.is_empty() {
-        findings.say(format!(
-            "Of a key that is made in this module, {} need not be true: it is believed less about the key's history, and about nothing else.",
-            attributes(&table.waive)
-        ));
-    }
+    tell_waived(table, findings);
     tell_replicas(&table.replica, &table.module, table.choice, directory, findings);
     for NamedException { spki_sha256, because } in &table.exception {
         let meaning = because.meaning();
@@ -104,7 +118,10 @@ fn tell_replicas(
             findings.say(format!("{sessions} sessions sign in it."));
         }
         if !replica.waive.is_empty() {
-            findings.say(format!("Of a copy in it, {} need not be true.", attributes(&replica.waive)));
+            findings.say(format!(
+                "Of a copy in it, {} need not be true.",
+                attributes(replica.waive.iter().copied().map(Waiver::from))
+            ));
         }
         tell_secret("PIN", "backend.pkcs11.replica.pin", &replica.pin, directory, findings);
         if replica.module.is_some() {

@@ -76,7 +76,13 @@ fn check_says_what_a_module_is_given_and_what_it_is_not_believed_about() {
         "The module is started with `configdir='sql:/nss'`.",
         "Of a key that is made in this module, `CKA_LOCAL` need not be true: it is believed less about the key's history, and about nothing else.",
     ]);
-    world.edit("signer.toml", "[\"CKA_LOCAL\"]", "[\"CKA_SENSITIVE\"]");
+    world.edit("signer.toml", "[\"CKA_LOCAL\"]", "[\"CKA_LOCAL\", \"CKA_COPYABLE\", \"CKA_DESTROYABLE\"]");
+    world.check().done().says(&[
+        "`CKA_LOCAL` need not be true",
+        "The module need not know `CKA_COPYABLE`: where it does not, whoever has the PIN can copy a key within its token.",
+        "The module need not know `CKA_DESTROYABLE`: where it does not, whoever has the PIN can destroy every key, a root's too;",
+    ]);
+    world.edit("signer.toml", "\"CKA_LOCAL\", \"CKA_COPYABLE\", \"CKA_DESTROYABLE\"", "\"CKA_SENSITIVE\"");
     world.check().failed_with(&["unknown variant `CKA_SENSITIVE`", "`CKA_LOCAL`", "`CKA_NEVER_EXTRACTABLE`"]);
 }
 
@@ -84,9 +90,10 @@ fn check_says_what_a_module_is_given_and_what_it_is_not_believed_about() {
 fn a_start_says_what_a_module_is_not_believed_about() {
     let world = World::with_token();
     let place = "module = \"/usr/lib/softhsm/libsofthsm2.so\"\n";
-    world.edit("signer.toml", place, &format!("{place}waive = [\"CKA_LOCAL\"]\n"));
+    world.edit("signer.toml", place, &format!("{place}waive = [\"CKA_LOCAL\", \"CKA_COPYABLE\"]\n"));
     world.init().done().says(&[
         "waived: of a key that is made in the module /usr/lib/softhsm/libsofthsm2.so, CKA_LOCAL need not be true",
+        "waived: the module /usr/lib/softhsm/libsofthsm2.so need not know CKA_COPYABLE; where it does not, whoever has the PIN can copy a key within its token",
     ]);
 }
 
@@ -119,6 +126,23 @@ fn every_configuration_in_the_pages_of_devices_is_good_up_to_the_module_that_is_
         }
     }
     assert!(tried >= 6, "{tried}");
+}
+
+#[test]
+fn every_page_of_a_device_says_first_what_was_tried_and_what_was_not() {
+    let says = [
+        "Tried here",
+        "Tried in `make test-devices`",
+        "**Untried on hardware.**",
+        "**What was tried, and what was not.**",
+    ];
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/devices");
+    let paths = fs::read_dir(pages).unwrap().map(|page| page.unwrap().path());
+    for path in paths.filter(|path| !path.ends_with("README.md")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let begins: Vec<_> = text.lines().take(6).collect();
+        assert!(says.iter().any(|words| begins.iter().any(|line| line.starts_with(words))), "{}", path.display());
+    }
 }
 
 #[test]

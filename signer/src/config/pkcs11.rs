@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use hallmark_backends::{
-    BackendConfig, Choice, HistoryWaiver, ModuleConfig, NamedException, SESSIONS_MAX, TOKENS_MAX, TokenConfig,
+    BackendConfig, Choice, HistoryWaiver, ModuleConfig, ModuleWaiver, NamedException, SESSIONS_MAX, TOKENS_MAX,
+    TokenConfig,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -25,9 +26,9 @@ pub struct Pkcs11Table {
     pub module: PathBuf,
     /// What the module is given when it is initialised, where it reads its configuration there.
     pub module_arguments: Option<String>,
-    /// What this module says otherwise of the history of keys that were made in it.
+    /// What this module says otherwise of the history of keys that were made in it, and what it does not know of keys at all.
     #[serde(default)]
-    pub waive: Vec<HistoryWaiver>,
+    pub waive: Vec<ModuleWaiver>,
     /// Label of the token.
     pub token: String,
     /// Serial of the token, where labels are not unique.
@@ -207,14 +208,14 @@ mod tests {
     #[test]
     fn what_a_module_needs_is_that_of_its_tokens_and_a_replica_of_another_module_has_its_own() {
         let pin = "pin = { env = 'PATH' }";
-        let first = "module-arguments = \"configdir='sql:/nss'\"\nwaive = ['CKA_LOCAL', 'CKA_NEVER_EXTRACTABLE']\n";
+        let first = "module-arguments = \"configdir='sql:/nss'\"\nwaive = ['CKA_LOCAL', 'CKA_DESTROYABLE']\n";
         let others = format!(
             "replica = [{{ token = 'b', {pin} }}, {{ token = 'c', {pin}, module = '/other.so', module-arguments = 'x' }}]"
         );
         let Ok(BackendConfig::Replicated { tokens, .. }) = read(&format!("{first}{others}")) else { panic!() };
         let [first, same, other] = tokens.as_slice() else { panic!() };
         assert_eq!(first.module.arguments.as_deref(), Some("configdir='sql:/nss'"));
-        assert_eq!(first.module.waived, [HistoryWaiver::Local, HistoryWaiver::NeverExtractable]);
+        assert_eq!(first.module.waived, [ModuleWaiver::Local, ModuleWaiver::Destroyable]);
         assert_eq!((&first.module, first.waived.len()), (&same.module, 0));
         assert_eq!((other.module.arguments.as_deref(), other.module.waived.len()), (Some("x"), 0));
 
@@ -241,6 +242,7 @@ mod tests {
             "waive = ['CKA_SENSITIVE']",
             "waive = ['CKA_EXTRACTABLE']",
             "waive = ['LOCAL']",
+            "replica = [{ token = 'b', pin = { env = 'PATH' }, waive = ['CKA_COPYABLE'] }]",
             "waive = 'CKA_LOCAL'",
             "waives = []",
             "module-argument = 'x'",

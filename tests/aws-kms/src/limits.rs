@@ -128,24 +128,6 @@ impl Limit {
             }
         }
     }
-
-    /// Whether the amended KMS does it.
-    #[must_use]
-    pub fn is_amended(self) -> bool {
-        match self {
-            Self::Digest
-            | Self::Ed25519
-            | Self::PssSalt
-            | Self::LongMessages
-            | Self::Disabled
-            | Self::PendingDeletion
-            | Self::WaitingDays
-            | Self::ForeignArns
-            | Self::PublicKeyIds
-            | Self::DeletionByArn => true,
-            Self::Credentials | Self::Permissions | Self::Throttling => false,
-        }
-    }
 }
 
 /// Whether a signature has a salt of 32 bytes, as `openssl` sees it.
@@ -174,15 +156,7 @@ fn has_short_salt(key: &Value, signature: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Answer, pass};
-
-    #[test]
-    fn every_limit_that_is_named_is_one_of_moto_and_none_where_it_is_amended() {
-        for limit in LIMITS {
-            assert!(limit.holds(Kind::Plain), "{limit:?} holds no longer");
-            assert_eq!(limit.holds(Kind::Amended), !limit.is_amended(), "{limit:?}, amended");
-        }
-    }
+    use crate::{Fault, http::pass};
 
     #[test]
     fn accounts_do_not_see_each_other() {
@@ -192,18 +166,69 @@ mod tests {
         assert!(other.try_call("DescribeKey", &json!({ "KeyId": id })).is_err());
     }
 
-    #[test]
-    fn the_relay_looks_at_the_key_of_access() {
+    /// What KMS answers a client of these credentials, which comes through the relay.
+    fn ask(kms: &Kms, key: &str, token: Option<&str>, call: &str, content: &Value) -> (u16, Value) {
+        let token = token.map(|token| format!("X-Amz-Security-Token: {token}\r\n")).unwrap_or_default();
+        let headers = format!(
+            "Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: TrentService.{call}\r\n{token}Authorization: \
+             AWS4-HMAC-SHA256 Credential={key}/20260101/{}/kms/aws4_request, SignedHeaders=host, Signature=0\r\n",
+            crate::REGION
+        );
+        let answer = pass(kms.relay.address(), "0", &headers, content.to_string().as_bytes()).unwrap();
+        (answer.status, serde_json::from_slice::<Value>(&answer.body).unwrap()["__type"].clone())
+    }
+
+    /// Whether a client sees what AWS's documentation says, although moto does otherwise.
+    fn is_played(limit: Limit) -> bool {
         let kms = Kms::new();
-        let ask = |key: &str| -> Answer {
-            let headers = format!(
-                "Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: TrentService.ListKeys\r\nAuthorization: \
-                 AWS4-HMAC-SHA256 Credential={key}/20260101/{}/kms/aws4_request, SignedHeaders=host, Signature=0\r\n",
-                crate::REGION
-            );
-            pass(kms.relay.address(), "0", &headers, b"{}").unwrap()
-        };
-        assert_eq!(ask(crate::ACCESS_KEY_ID).status, 200);
-        assert_eq!(ask("AKIANOBODY").status, 400);
+        let id = kms.make("a", &json!({}));
+        let message = json!({ "KeyId": id, "Message": "YQ==", "SigningAlgorithm": "ECDSA_SHA_256" });
+        let as_whom = |key: &str, token: Option<&str>| ask(&kms, key, token, "Sign", &message);
+        let sign = || as_whom(crate::ACCESS_KEY_ID, None);
+        let (good, refused) = ((200, Value::Null), |name: &str| (400, json!(name)));
+        let faulty = |name: &'static str, times: Option<usize>| kms.fault("Sign", Fault::Refuse(400, name), times);
+        match limit {
+            Limit::Credentials => {
+                let before = sign() == good
+                    && as_whom("AKIANOBODY", None) == refused("UnrecognizedClientException")
+                    && as_whom(crate::ACCESS_KEY_ID, Some("a token")) == refused("ExpiredTokenException");
+                kms.admit("ASIANEXT", Some("a token"));
+                before
+                    && as_whom("ASIANEXT", Some("a token")) == good
+                    && as_whom("ASIANEXT", None) == refused("ExpiredTokenException")
+                    && sign() == refused("UnrecognizedClientException")
+            }
+            Limit::Permissions => {
+                faulty("AccessDeniedException", None);
+                let denied = (0..OFTEN).all(|_| sign() == refused("AccessDeniedException"));
+                let others = ask(&kms, crate::ACCESS_KEY_ID, None, "DescribeKey", &json!({ "KeyId": id })) == good;
+                kms.end_faults();
+                denied && others && sign() == good
+            }
+            Limit::Throttling => {
+                faulty("ThrottlingException", Some(2));
+                let throttled = (0..2).all(|_| sign() == refused("ThrottlingException"));
+                throttled && sign() == good
+            }
+            Limit::Digest
+            | Limit::Ed25519
+            | Limit::PssSalt
+            | Limit::LongMessages
+            | Limit::Disabled
+            | Limit::PendingDeletion
+            | Limit::WaitingDays
+            | Limit::ForeignArns
+            | Limit::PublicKeyIds
+            | Limit::DeletionByArn => false,
+        }
+    }
+
+    #[test]
+    fn every_limit_of_moto_is_amended_or_played_by_the_relay() {
+        for limit in LIMITS {
+            assert!(limit.holds(Kind::Plain), "{limit:?} is none any more");
+            let amended = !limit.holds(Kind::Amended);
+            assert_ne!(amended, is_played(limit), "{limit:?} is amended ({amended}), or else is played");
+        }
     }
 }

@@ -31,6 +31,8 @@ pub enum Device {
     OpenCryptoki,
     /// NSS's softokn.
     Nss,
+    /// The same, with what it does not know waived.
+    NssWaived,
     /// tpm2-pkcs11 over a TPM in software and its resource manager.
     Tpm,
     /// SoftHSM in another process, reached through p11-kit.
@@ -42,12 +44,13 @@ impl Device {
     pub const ALWAYS: [Self; 2] = [Self::SoftHsm, Self::Kryoptic];
 
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SoftHsm,
         Self::Kryoptic,
         Self::KryopticOwnOpenSsl,
         Self::OpenCryptoki,
         Self::Nss,
+        Self::NssWaived,
         Self::Tpm,
         Self::P11Kit,
     ];
@@ -61,6 +64,7 @@ impl Device {
             Self::KryopticOwnOpenSsl => "kryoptic with OpenSSL 4",
             Self::OpenCryptoki => "openCryptoki, software token",
             Self::Nss => "NSS softokn",
+            Self::NssWaived => "NSS softokn, with what it lacks in `waive`",
             Self::Tpm => "tpm2-pkcs11 over swtpm",
             Self::P11Kit => "p11-kit, SoftHSM behind it",
         }
@@ -75,6 +79,7 @@ impl Device {
             Self::KryopticOwnOpenSsl => kryoptic::start_with_its_own_openssl(),
             Self::OpenCryptoki => open_cryptoki::start(),
             Self::Nss => nss::start(),
+            Self::NssWaived => nss::start_waived(),
             Self::Tpm => tpm::start(),
             Self::P11Kit => p11_kit::start(),
         }

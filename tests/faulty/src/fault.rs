@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cryptoki_sys::CK_RV;
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_RV};
 
 /// Which calls of a function a fault meets, counted from when it was set.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +38,8 @@ pub enum Effect {
     FlipSignature,
     /// The application is logged out before it is done.
     LogOut,
+    /// For C_GetAttributeValue and C_GenerateKeyPair: the module does not know this attribute, as one that is older than it.
+    NotKnown(CK_ATTRIBUTE_TYPE),
     /// For C_FindObjectsInit, once somebody has logged in after this fault was set: whoever looks for the objects of one
     /// label is given those of another, whatever their CKA_ID.
     SwapKeys {
@@ -127,6 +129,7 @@ impl Effect {
             Self::SwapKeys { scope: Scope::Everything, .. } => (7, 0),
             Self::SwapKeys { scope: Scope::PrivateKeys, .. } => (7, 1),
             Self::CrashAfter => (8, 0),
+            Self::NotKnown(attribute) => (9, *attribute),
         };
         Words { kind, value }
     }
@@ -142,7 +145,8 @@ impl Effect {
             | Self::Crash
             | Self::CrashAfter
             | Self::FlipSignature
-            | Self::LogOut => ("", ""),
+            | Self::LogOut
+            | Self::NotKnown(_) => ("", ""),
         }
     }
 
@@ -161,6 +165,7 @@ impl Effect {
                 Self::SwapKeys { wanted, found, scope }
             }
             8 => Self::CrashAfter,
+            9 => Self::NotKnown(words.value),
             _ => return None,
         })
     }
@@ -181,6 +186,7 @@ mod tests {
             Effect::CrashAfter,
             Effect::FlipSignature,
             Effect::LogOut,
+            Effect::NotKnown(0x4000_0600),
             Effect::SwapKeys { wanted: "a".to_owned(), found: "b".to_owned(), scope: Scope::Everything },
             Effect::SwapKeys { wanted: "a".to_owned(), found: "b".to_owned(), scope: Scope::PrivateKeys },
         ];

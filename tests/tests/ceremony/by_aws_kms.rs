@@ -94,6 +94,8 @@ fn the_end_of_a_key_that_was_interrupted_is_finished_and_is_none_where_the_key_i
     assert_eq!(kms.describe(id)["KeyState"], "Enabled");
     // As if the call had been done, and the answer lost.
     kms.call("ScheduleKeyDeletion", &json!({ "KeyId": id, "PendingWindowInDays": 7 }));
+    assert_eq!(hall.destroyed(), 0);
     hall.run(&end).good();
     hall.verify("end").good();
+    assert_eq!(hall.destroyed(), 1, "the log has it, although no run both ended the key and lived to say so");
 }

@@ -11,7 +11,7 @@ use std::{
 use hallmark_faulty::Device;
 use hallmark_policy::time::UnixTime;
 use hallmark_test_token::{MODULE, PIN, Token};
-use hallmark_tests::{daemon::program, example_policy, tools::pem};
+use hallmark_tests::{daemon::program, example_policy, log::Log, tools::pem};
 use tempfile::TempDir;
 
 pub(crate) const ORIGIN: &str = "ceremonies.hallmark.lab/roots";
@@ -95,6 +95,12 @@ impl Hall {
 
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// How often the log of ceremonies says that a key was destroyed.
+    pub(crate) fn destroyed(&self) -> usize {
+        let log = Log::read(&self.path("log/public"), &self.read("log/log.vkey"));
+        log.of_type("key-event").filter(|entry| entry["action"] == "destroyed").count()
     }
 
     /// The text of a ceremony's file, over SoftHSM itself.

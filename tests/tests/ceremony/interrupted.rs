@@ -114,7 +114,31 @@ fn a_key_and_its_end_go_on_whichever_step_they_are_killed_at() {
         hall.file("end", "athenz", &task);
         "end".to_owned()
     };
-    at_each_step(8, end, |hall| assert!(hall.keys().is_empty()));
+    at_each_step(8, end, |hall| {
+        assert!(hall.keys().is_empty());
+        assert_eq!(hall.destroyed(), 1, "the log says so, once");
+    });
+}
+
+#[test]
+fn a_key_that_the_device_destroyed_before_the_program_died_stands_in_the_log_as_destroyed_once() {
+    let key =
+        "[task.key]\nlabel = \"spare\"\nkind = \"ecdsa-p256\"\ndestroyable = true\npublic-key = \"out/spare.pub\"\n";
+    // The private key's object, and its public half.
+    for object in [1, 2] {
+        let hall = Hall::new();
+        hall.run(&hall.file("spare", "athenz", key)).good();
+        let facts = hall.transcript("spare")["steps"][4]["facts"].clone();
+        let task = format!("[task.destroy]\nkey = {}\nspki-sha256 = {}\n", facts[1]["value"], facts[2]["value"]);
+        let end = hall.file_behind_the_device("end", "athenz", &task);
+        hall.device.fault(Function::DestroyObject, When::Nth(object), Effect::CrashAfter);
+        assert_eq!(hall.run(&end).code, -1, "it is killed");
+        hall.device.mend();
+        assert_eq!(hall.destroyed(), 0);
+        hall.run(&end).good();
+        hall.verify("end").good();
+        assert_eq!((hall.destroyed(), hall.keys().len()), (1, 0));
+    }
 }
 
 #[test]

@@ -59,6 +59,9 @@ pub const OTHER_SO_PIN: &str = "HALLMARK_TEST_SO_PIN";
 /// What its C_Initialize is given, where it wants that.
 pub const OTHER_ARGUMENTS: &str = "HALLMARK_TEST_ARGUMENTS";
 
+/// Names attributes that the other module need not know, or says otherwise, with spaces between them.
+pub const OTHER_WAIVED: &str = "HALLMARK_TEST_WAIVED";
+
 /// Set where a test has made a device for itself: its token may never have been initialised, and then has no label.
 pub const OTHER_IS_FRESH: &str = "HALLMARK_TEST_FRESH";
 

@@ -9,18 +9,18 @@ mod limits;
 mod relay;
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool, atomic::Ordering},
     thread,
 };
 
+use hallmark_test_relay::Relay;
 use yubihsm::{
     Capability, Client, Connector, Credentials, Domain, HttpConfig, asymmetric, authentication,
     connector::http::Server, object,
 };
 
-use self::relay::Relay;
 pub use limits::{LIMITS, Limit};
 
 /// The authentication key of a device that was just made.
@@ -56,6 +56,7 @@ const PORTS_TRIED_MAX: usize = 20;
 /// A device behind a connector.
 pub struct Device {
     relay: Relay,
+    server: SocketAddr,
     mock: Connector,
     /// Kept, because each session of the mock is one of 17 that it ever opens.
     factory: Mutex<Option<Client>>,
@@ -72,7 +73,7 @@ impl Device {
         let mock = Connector::mockhsm();
         let over = Arc::new(AtomicBool::new(false));
         let server = serve(&mock, &over);
-        let device = Self { relay: Relay::new(server), mock, factory: Mutex::default(), over };
+        let device = Self { relay: relay::to(server), server, mock, factory: Mutex::default(), over };
         device.put_authentication_key(AUTHENTICATION_KEY, PASSWORD, &CAPABILITIES, &DELEGATED);
         device
     }
@@ -176,12 +177,12 @@ impl Drop for Device {
         self.over.store(true, Ordering::SeqCst);
         // The server waits for a request, and sees it then.
         self.relay.stop();
-        self.relay.wake_the_server();
+        relay::wake(self.server);
     }
 }
 
 /// Serves the mock on a port that nobody has; says which.
-fn serve(mock: &Connector, over: &Arc<AtomicBool>) -> std::net::SocketAddr {
+fn serve(mock: &Connector, over: &Arc<AtomicBool>) -> SocketAddr {
     for _ in 0..PORTS_TRIED_MAX {
         let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = probe.local_addr().expect("its address");

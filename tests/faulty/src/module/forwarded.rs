@@ -44,7 +44,7 @@ macro_rules! forward {
 }
 
 forward! {
-    [C_Initialize C_Finalize C_GetFunctionList C_GetTokenInfo C_OpenSession C_CloseSession C_CloseAllSessions C_Login C_FindObjectsInit C_SignInit C_Sign C_SignFinal]
+    [C_Initialize C_Finalize C_GetFunctionList C_GetTokenInfo C_OpenSession C_CloseSession C_CloseAllSessions C_Login C_GetAttributeValue C_FindObjectsInit C_SignInit C_Sign C_SignFinal C_GenerateKeyPair]
     C_GetInfo = GetInfo(a: *mut CK_INFO);
     C_GetSlotList = GetSlotList(a: CK_BBOOL, b: *mut CK_SLOT_ID, c: *mut CK_ULONG);
     C_GetSlotInfo = GetSlotInfo(a: CK_SLOT_ID, b: *mut CK_SLOT_INFO);
@@ -61,7 +61,6 @@ forward! {
     C_CopyObject = CopyObject(session; a: CK_OBJECT_HANDLE, b: *mut CK_ATTRIBUTE, c: CK_ULONG, d: *mut CK_OBJECT_HANDLE);
     C_DestroyObject = DestroyObject(session; a: CK_OBJECT_HANDLE);
     C_GetObjectSize = GetObjectSize(session; a: CK_OBJECT_HANDLE, b: *mut CK_ULONG);
-    C_GetAttributeValue = GetAttributeValue(session; a: CK_OBJECT_HANDLE, b: *mut CK_ATTRIBUTE, c: CK_ULONG);
     C_SetAttributeValue = SetAttributeValue(session; a: CK_OBJECT_HANDLE, b: *mut CK_ATTRIBUTE, c: CK_ULONG);
     C_FindObjects = FindObjects(session; a: *mut CK_OBJECT_HANDLE, b: CK_ULONG, c: *mut CK_ULONG);
     C_FindObjectsFinal = FindObjectsFinal(session;);
@@ -92,7 +91,6 @@ forward! {
     C_SignEncryptUpdate = SignEncryptUpdate(session; a: *mut CK_BYTE, b: CK_ULONG, c: *mut CK_BYTE, d: *mut CK_ULONG);
     C_DecryptVerifyUpdate = DecryptVerifyUpdate(session; a: *mut CK_BYTE, b: CK_ULONG, c: *mut CK_BYTE, d: *mut CK_ULONG);
     C_GenerateKey = GenerateKey(session; a: *mut CK_MECHANISM, b: *mut CK_ATTRIBUTE, c: CK_ULONG, d: *mut CK_OBJECT_HANDLE);
-    C_GenerateKeyPair = GenerateKeyPair(session; a: *mut CK_MECHANISM, b: *mut CK_ATTRIBUTE, c: CK_ULONG, d: *mut CK_ATTRIBUTE, e: CK_ULONG, f: *mut CK_OBJECT_HANDLE, g: *mut CK_OBJECT_HANDLE);
     C_WrapKey = WrapKey(session; a: *mut CK_MECHANISM, b: CK_OBJECT_HANDLE, c: CK_OBJECT_HANDLE, d: *mut CK_BYTE, e: *mut CK_ULONG);
     C_UnwrapKey = UnwrapKey(session; a: *mut CK_MECHANISM, b: CK_OBJECT_HANDLE, c: *mut CK_BYTE, d: CK_ULONG, e: *mut CK_ATTRIBUTE, f: CK_ULONG, g: *mut CK_OBJECT_HANDLE);
     C_DeriveKey = DeriveKey(session; a: *mut CK_MECHANISM, b: CK_OBJECT_HANDLE, c: *mut CK_ATTRIBUTE, d: CK_ULONG, e: *mut CK_OBJECT_HANDLE);

@@ -118,7 +118,11 @@ fn before(way: &Way<'_>, call: &Call, place: &FaultPlace, effect: &Effect) -> Op
                 unsafe { log_out(call.session) };
             }
         }
-        Effect::LoseAnswer(_) | Effect::CrashAfter | Effect::FlipSignature | Effect::SwapKeys { .. } => {}
+        Effect::LoseAnswer(_)
+        | Effect::CrashAfter
+        | Effect::FlipSignature
+        | Effect::NotKnown(_)
+        | Effect::SwapKeys { .. } => {}
     }
     None
 }

@@ -4,9 +4,10 @@ use std::{ffi::c_void, sync::atomic::Ordering::SeqCst};
 
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BYTE, CK_FLAGS, CK_MECHANISM, CK_NOTIFY, CK_OBJECT_CLASS, CK_OBJECT_HANDLE, CK_RV,
-    CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CK_USER_TYPE, CK_UTF8CHAR, CKA_CLASS, CKA_ID, CKA_LABEL,
-    CKF_CLOCK_ON_TOKEN, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED, CKO_PRIVATE_KEY,
-    CKR_CRYPTOKI_NOT_INITIALIZED, CKR_FUNCTION_NOT_SUPPORTED, CKR_OK, CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKU_USER,
+    CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CK_USER_TYPE, CK_UTF8CHAR,
+    CKA_CLASS, CKA_ID, CKA_LABEL, CKF_CLOCK_ON_TOKEN, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY,
+    CKF_USER_PIN_LOCKED, CKO_PRIVATE_KEY, CKR_ATTRIBUTE_TYPE_INVALID, CKR_CRYPTOKI_NOT_INITIALIZED,
+    CKR_FUNCTION_NOT_SUPPORTED, CKR_OK, CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKU_USER,
 };
 
 use super::{Call, Way, call};
@@ -211,6 +212,63 @@ unsafe fn flip(way: &Way<'_>, answer: CK_RV, signature: *mut CK_BYTE, length: *m
         *first ^= 1;
         *last ^= 1;
     }
+}
+
+/// Tells nothing of attributes that it does not know, if there shall be some.
+pub(super) unsafe extern "C" fn C_GetAttributeValue(
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+) -> CK_RV {
+    call(Call::within(Function::GetAttributeValue, session), |way| {
+        let Some(get_value) = way.real.C_GetAttributeValue else { return CKR_FUNCTION_NOT_SUPPORTED };
+        // SAFETY: as above.
+        let answer = unsafe { get_value(session, object, template, count) };
+        let attributes: &mut [CK_ATTRIBUTE] = match usize::try_from(count) {
+            // SAFETY: the caller's template has so many attributes, and nobody else uses it now.
+            Ok(count) if !template.is_null() => unsafe { std::slice::from_raw_parts_mut(template, count) },
+            _ => &mut [],
+        };
+        let mut answers = answer;
+        for attribute in attributes.iter_mut().filter(|attribute| !is_known(way, attribute)) {
+            attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
+            answers = CKR_ATTRIBUTE_TYPE_INVALID;
+        }
+        answers
+    })
+}
+
+/// Makes no keys with attributes that it does not know, if there shall be some.
+pub(super) unsafe extern "C" fn C_GenerateKeyPair(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    public: *mut CK_ATTRIBUTE,
+    public_count: CK_ULONG,
+    private: *mut CK_ATTRIBUTE,
+    private_count: CK_ULONG,
+    public_key: *mut CK_OBJECT_HANDLE,
+    private_key: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    call(Call::within(Function::GenerateKeyPair, session), |way| {
+        let Some(generate) = way.real.C_GenerateKeyPair else { return CKR_FUNCTION_NOT_SUPPORTED };
+        for (template, count) in [(public, public_count), (private, private_count)] {
+            let attributes = match usize::try_from(count) {
+                // SAFETY: each of the caller's templates has so many attributes.
+                Ok(count) if !template.is_null() => unsafe { std::slice::from_raw_parts(template, count) },
+                _ => &[],
+            };
+            if !attributes.iter().all(|attribute| is_known(way, attribute)) {
+                return CKR_ATTRIBUTE_TYPE_INVALID;
+            }
+        }
+        // SAFETY: as above.
+        unsafe { generate(session, mechanism, public, public_count, private, private_count, public_key, private_key) }
+    })
+}
+
+fn is_known(way: &Way<'_>, attribute: &CK_ATTRIBUTE) -> bool {
+    !way.effects.iter().any(|(_, effect)| *effect == Effect::NotKnown(attribute.type_))
 }
 
 /// Looks for other objects than those that are asked for, if that shall happen.
