@@ -82,7 +82,8 @@ impl Journal {
                 (Ok(Line::Again { .. }), Some(journal)) => journal.runs += 1,
                 (Ok(Line::Touching), Some(journal)) => journal.touching = true,
                 (Ok(Line::Ending { kind }), Some(journal)) => {
-                    (journal.ending, journal.ended) = (KeyKind::from_name(&kind), None);
+                    let kind = KeyKind::from_name(&kind).ok_or_else(|| damaged("a line is not one of ours"))?;
+                    (journal.ending, journal.ended) = (Some(kind), None);
                 }
                 (Ok(Line::Ended { log_index }), Some(journal)) => journal.ended = Some(log_index),
                 (Ok(Line::Sharing), Some(journal)) => journal.sharing = true,

@@ -222,7 +222,7 @@ fn hint_of_reason(code: &str) -> Option<&'static str> {
         "CRL_NOT_CONFIGURED" => "the policy's owner gives the authority `crl = { .. }`",
         "CRL_TOO_LARGE" => "rotate the epoch: a new key begins with an empty list",
         "DEVICE_INCAPABLE" => {
-            "nothing was committed: ask for a shorter certificate; of CRLs, rotate the epoch, so that a new key begins an empty list, or choose an ECDSA key"
+            "nothing was committed: ask for a shorter certificate; of an epoch's CRL, rotate the epoch, so that a new key begins an empty list, or choose an ECDSA key"
         }
         "CRL_STALE" => "try again: a certificate was revoked, or another CRL made, meanwhile",
         "CERTIFICATE_UNKNOWN" => "look the serial number up in the log: `hallmark log show`",

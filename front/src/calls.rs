@@ -245,9 +245,6 @@ impl Inner {
             return Err(Missed::Reason(Reason::NotGrpc));
         }
         let (method, shape) = self.methods.of_path(parts.uri.path()).ok_or(Missed::Reason(Reason::MethodUnknown))?;
-        if connection.is_full_of_answers() {
-            return Err(Missed::Reason(Reason::Overloaded));
-        }
         if parts.headers.get(GRPC_ENCODING).is_some_and(|encoding| encoding != IDENTITY) {
             return Err(Missed::Reason(Reason::Compressed));
         }

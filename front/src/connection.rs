@@ -135,11 +135,6 @@ impl Connection {
         UnderWay { connection: Arc::clone(self), is_stream: false }
     }
 
-    /// Whether there is no room for further answers, because peers do not read theirs.
-    pub(crate) fn is_full_of_answers(&self) -> bool {
-        self.unread.is_full()
-    }
-
     /// The same bytes, which are part of an answer; `held` is dropped when its peer has taken them.
     pub(crate) fn follow<H: Send + 'static>(&self, content: Bytes, held: H) -> Bytes {
         self.unread.follow(content, held)

@@ -19,8 +19,6 @@ pub const READ_TIME_MAX: Duration = Duration::from_secs(30);
 const READ_TIME_MAX_WHILE_FULL: Duration = Duration::from_secs(1);
 /// Bytes of answers that wait to be read, over all connections, from which on less patience is had.
 const UNREAD_BYTES_MAX: usize = 32 * 1_024 * 1_024;
-/// The same, from which on no call is taken that would get an answer: those who do not read are looked for once a second, and much can be answered in that time.
-const UNREAD_BYTES_LIMIT: usize = 2 * UNREAD_BYTES_MAX;
 
 /// What is unread of all connections.
 #[derive(Clone, Debug, Default)]
@@ -63,11 +61,6 @@ impl Unread {
         state.since.insert(number, Instant::now());
         drop(state);
         Bytes::from_owner(Answer { content, unread: Arc::clone(self), number, _held: held })
-    }
-
-    /// Whether so much is unread, over all connections, that there is no room for further answers.
-    pub(crate) fn is_full(&self) -> bool {
-        self.all.0.load(Ordering::Relaxed) > UNREAD_BYTES_LIMIT
     }
 
     /// Whether the peer has left an answer unread for longer than it may.

@@ -131,7 +131,7 @@ impl Writer {
         }
         let mut replies = Vec::with_capacity(operations.len());
         let mut rest = operations.into_iter();
-        match self.transact(&mut rest, &mut replies) {
+        match self.transact(&mut rest, &mut replies, room) {
             Ok(()) => replies.into_iter().for_each(|reply: Deferred| reply.send(Ok(()))),
             Err(error) => {
                 replies.into_iter().for_each(|reply| reply.send(Err(error.clone())));
@@ -146,6 +146,7 @@ impl Writer {
         &mut self,
         operations: &mut std::vec::IntoIter<Operation>,
         replies: &mut Vec<Deferred>,
+        room: Room,
     ) -> Result<(), LedgerError> {
         let size = operations.len();
         let rows = size * SWEEP_ROWS_EACH;
@@ -159,7 +160,7 @@ impl Writer {
                 return Err(self.lost(&error));
             }
         }
-        let written = self.finish(batch, rows, sorting)?;
+        let written = self.finish(batch, rows, (sorting, room))?;
         self.shared.meters.batches.observe(size as u64);
         self.adopt(written);
         Ok(())
@@ -170,7 +171,7 @@ impl Writer {
         &self,
         mut batch: Batch<'_>,
         sweep_rows_max: usize,
-        mut sorting: Sorting,
+        (mut sorting, room): (Sorting, Room),
     ) -> Result<Written, LedgerError> {
         let head = self.shared.head();
         let mut sweep = self.sweep;
@@ -191,7 +192,7 @@ impl Writer {
             sweep.run(&mut batch, RevokeAt { at: now, ended_by: at }, cutoffs, sweep_rows_max)
         };
         forget()
-            .and_then(|()| sorting.step(&self.connection, batch.found))
+            .and_then(|()| sorting.step(&self.connection, batch.found, room == Room::Ample))
             .and_then(|()| batch.finish(self.shared.published()))
             .map_err(|error| self.lost(&error))?;
         self.commit()?;
@@ -261,9 +262,9 @@ impl Writer {
             return false;
         }
         let begun = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| self.lost(&error));
-        let sorting = std::mem::take(&mut self.sorting);
+        let (sorting, room) = (std::mem::take(&mut self.sorting), self.room.look(&self.connection, &self.shared));
         let batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
-        match begun.and_then(|()| self.finish(batch, IDLE_SWEEP_ROWS, sorting)) {
+        match begun.and_then(|()| self.finish(batch, IDLE_SWEEP_ROWS, (sorting, room))) {
             Ok(written) => {
                 self.adopt(written);
                 self.is_sweep_due()
@@ -413,7 +414,7 @@ mod tests {
                 writer.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
                 let mut batch = Batch::new(&writer.connection, &writer.private, &writer.frontier, writer.policy);
                 batch.alarms.push(Alarm::new("instance-stolen", "a", 7, "a key is in use"));
-                let written = writer.finish(batch, 0, Sorting::default());
+                let written = writer.finish(batch, 0, (Sorting::default(), Room::Ample));
                 assert_eq!(raised(), 0);
                 written
             };

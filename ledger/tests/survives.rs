@@ -321,7 +321,8 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
         connection.execute_batch(&added.join(";")).unwrap();
         if version == 11 {
             let sql = "INSERT INTO issuer (id, spki_sha256, issued) VALUES (77, x'00', 1); \
-                       INSERT INTO serial (issuer, serial, not_after, log_index, signed_sha256) VALUES (77, x'01', 0, 78, x'02')";
+                       INSERT INTO serial (issuer, serial, not_after, log_index, signed_sha256) \
+                       VALUES (77, x'01', 0, 79, x'03'), (77, x'02', 0, 78, x'02'), (77, x'03', 0, 80, NULL)";
             connection.execute_batch(sql).unwrap();
         }
         drop(connection);
@@ -336,7 +337,7 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
         let connection = rusqlite::Connection::open(&world.config.database).unwrap();
         let sql = "SELECT group_concat(log_index || ' ' || hex(sha256)) FROM signed";
         let kept: Option<String> = connection.query_row(sql, [], |row| row.get(0)).unwrap();
-        assert_eq!(kept.as_deref(), (version == 11).then_some("78 02"), "what was signed is known as before");
+        assert_eq!(kept.as_deref(), (version == 11).then_some("78 02,79 03"), "what was signed is known as before");
     }
 }
 

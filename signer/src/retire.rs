@@ -107,7 +107,8 @@ pub(crate) async fn last_crl(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(
         match signed {
             Ok(_) => has_signed = true,
             Err(failure) if failure.reasons.iter().all(is_too_long) => {
-                tracing::error!(authority, generation, %list, "there is no last CRL of this list: it is too long, and was not made before either");
+                let why = failure.reasons.first().map(|reason| reason.sentence.as_str()).unwrap_or_default();
+                tracing::error!(authority, generation, %list, "there is no last CRL of this list, which is never signed: {why}");
             }
             // A key that has just signed others fails for a while, and not for good.
             Err(failure) if is_the_device_s(&failure) && !has_signed => {

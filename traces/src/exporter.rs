@@ -21,7 +21,7 @@ pub const BATCH_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long a stop waits until what is queued was taken.
 pub const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Spans after which a batch takes no further call: the work of a fraction of a millisecond, on a thread that signs nothing.
+/// Spans after which a batch takes no further call: the work of a fraction of a millisecond.
 const BATCH_SPANS: usize = 512;
 
 /// How often a batch is sent, at most.

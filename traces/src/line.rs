@@ -17,6 +17,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     net::{TcpStream, UnixStream},
+    task::AbortHandle,
     time::timeout,
 };
 use tonic::{Code, Request, Status, body::Body, client::Grpc};
@@ -28,7 +29,7 @@ use crate::{
     wire::{EXPORT, ExportRequest, ExportResponse, PartialSuccess},
 };
 
-/// Longest time that a batch may take, from connecting to its answer.
+/// Longest time that one try of a batch may take, from connecting to its answer.
 pub const EXPORT_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Largest answer that is read, in bytes: a number and a sentence.
@@ -41,6 +42,8 @@ const TOLD_CHARS_MAX: usize = 200;
 pub(crate) struct Line {
     endpoint: Endpoint,
     sender: Option<SendRequest<Body>>,
+    /// What drives the connection.
+    driver: Option<AbortHandle>,
 }
 
 /// Why a batch was not taken.
@@ -67,18 +70,14 @@ impl Failure {
         }
     }
 
-    /// Whether the same batch may be taken another time (OTLP 1.10, "Failures"). One that was too much for the receiver is not sent to it again.
+    /// Whether the same batch may be taken another time (OTLP 1.10, "Failures"). One that was too much for the receiver is not sent to it again, nor one whose answer was too much for us
+    /// (OUT_OF_RANGE): it was taken.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Lost | Self::Late => true,
             Self::Refused(status) => matches!(
                 status.code(),
-                Code::Cancelled
-                    | Code::DeadlineExceeded
-                    | Code::Aborted
-                    | Code::OutOfRange
-                    | Code::Unavailable
-                    | Code::DataLoss
+                Code::Cancelled | Code::DeadlineExceeded | Code::Aborted | Code::Unavailable | Code::DataLoss
             ),
         }
     }
@@ -95,7 +94,7 @@ pub(crate) struct Taken {
 
 impl Line {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, sender: None }
+        Self { endpoint, sender: None, driver: None }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -108,8 +107,16 @@ impl Line {
         if let Err(Failure::Unreachable(_) | Failure::Lost | Failure::Late) = &exported {
             // What is not over comes to nothing: the next batch has a connection of its own.
             self.sender = None;
+            self.end();
         }
         exported
+    }
+
+    /// Ends the connection, whatever its other side still owes.
+    fn end(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            driver.abort();
+        }
     }
 
     async fn send(&mut self, batch: ExportRequest) -> Result<Taken, Failure> {
@@ -137,27 +144,36 @@ impl Line {
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<Body>, Failure> {
-        match &self.endpoint {
+    async fn connect(&mut self) -> Result<SendRequest<Body>, Failure> {
+        self.end();
+        let (sender, driver) = match &self.endpoint {
             Endpoint::Unix(path) => shake_hands(UnixStream::connect(path).await.map_err(Failure::Unreachable)?).await,
             Endpoint::Http { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(Failure::Unreachable)?;
                 stream.set_nodelay(true).map_err(Failure::Unreachable)?;
                 shake_hands(stream).await
             }
-        }
+        }?;
+        self.driver = Some(driver);
+        Ok(sender)
     }
 }
 
-async fn shake_hands<S>(stream: S) -> Result<SendRequest<Body>, Failure>
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+async fn shake_hands<S>(stream: S) -> Result<(SendRequest<Body>, AbortHandle), Failure>
 where
     TokioIo<S>: Read + Write + Unpin + Send + 'static,
 {
     let shaken = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
     let (sender, connection) = shaken.map_err(|_| Failure::Lost)?;
-    // It ends with its sender. How it ends is told by the batch that was under way.
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(sender)
+    // How it ends is told by the batch that was under way.
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    Ok((sender, driver.abort_handle()))
 }
 
 /// What a process that gave up the internet cannot know of itself.

@@ -65,7 +65,8 @@ fn a_module_that_does_not_know_an_attribute_makes_keys_where_that_one_is_waived_
         let others: Vec<_> = all().into_iter().filter(|other| *other != waiver).collect();
         for waived in [Vec::new(), others] {
             let keyring = open(&device, &token, &waived);
-            keyring.generate(&request("a", KeyKind::EcdsaP256)).unwrap_err();
+            let error = keyring.generate(&request("a", KeyKind::EcdsaP256)).unwrap_err();
+            assert!(error.to_string().contains("CKR_ATTRIBUTE_TYPE_INVALID"), "{name}: {error}");
             assert!(keyring.list().unwrap().is_empty(), "{name}: nothing is left");
         }
         let keyring = open(&device, &token, &[waiver]);
@@ -134,4 +135,28 @@ fn where_a_module_does_not_know_which_keys_last_their_ids_say_it_and_no_root_is_
     let again = keyring.generate(&request("epoch", KeyKind::EcdsaP256)).unwrap();
     assert_eq!(keyring.clear(again.reference.label()).unwrap().keys, 1);
     signs(&keyring, &root);
+    // A younger module says of every key that it may be destroyed.
+    device.mend();
+    let keyring = open(&device, &token, &[ModuleWaiver::Destroyable]);
+    assert_eq!(guard(&keyring, &root, "CKA_DESTROYABLE"), "true");
+    for error in [
+        keyring.destroy(&root.reference, root.public.digest()).map(drop).unwrap_err(),
+        keyring.clear(root.reference.label()).map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, BackendError::NotDestroyable { .. }), "{error}");
+    }
+    signs(&keyring, &root);
+}
+
+#[test]
+fn a_module_that_fails_once_makes_a_key_with_every_attribute_that_it_knows() {
+    const CKR_GENERAL_ERROR: u64 = 0x5;
+    let (token, device) = (Token::make("fails"), Device::new());
+    let keyring = open(&device, &token, &all());
+    device.fault(Function::GenerateKeyPair, When::First(1), Effect::Refuse(CKR_GENERAL_ERROR));
+    let key = keyring.generate(&request("a", KeyKind::EcdsaP256)).unwrap();
+    for (_, _, name) in UNKNOWN {
+        assert_ne!(guard(&keyring, &key, name), "absent", "{name}");
+    }
+    signs(&keyring, &key);
 }

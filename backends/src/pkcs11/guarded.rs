@@ -99,13 +99,14 @@ pub(crate) fn is_extractable(session: &Session, object: ObjectHandle) -> Result<
 }
 
 /// Whether the token says that the private key may be destroyed. Where it does not say, it may be a root's, unless the module does not know that
-/// and the key's own id says that it is an epoch's.
+/// and the key's own id says that it is an epoch's. A key whose id says that it is a root's may not, whatever a younger module says of it.
 pub(crate) fn is_destroyable(session: &Session, object: ObjectHandle, waived: &[Waiver]) -> Result<bool, BackendError> {
-    if let Some(is_so) = destroyable(session, object)? {
-        return Ok(is_so);
-    }
+    let told = destroyable(session, object)?;
     let id = bytes(session, object, AttributeType::Id)?.unwrap_or_default();
-    Ok(purpose::is(&id, KeyPurpose::Epoch, waived))
+    Ok(match told {
+        Some(is_so) => is_so && !purpose::is(&id, KeyPurpose::Root, waived),
+        None => purpose::is(&id, KeyPurpose::Epoch, waived),
+    })
 }
 
 fn id_of(key: &KeyReference) -> Result<&[u8], BackendError> {

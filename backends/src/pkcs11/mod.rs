@@ -221,7 +221,7 @@ impl Backend for Device {
         Some(self)
     }
 
-    /// Messages are digests here, or as long as they may be; which mechanisms there are, the module says when a key is opened.
+    /// Messages are digests here, or as long as they may be. A mechanism that the module lacks is found when it signs: `hallmark doctor` tries each that is usual.
     fn never_signs(&self, _: SignatureAlgorithm, _: usize) -> Option<String> {
         None
     }
@@ -314,17 +314,28 @@ fn generate_pair(
     Ok(NewKey { reference, public })
 }
 
-/// Generates a pair, as strictly as the module takes it: what it does not know, and is waived, is left out where it refuses the whole.
+/// Generates a pair, as strictly as the module takes it: what it does not know, and is waived, is left out where it refuses the whole twice, and in the
+/// same words. A device that fails once is asked the same again.
 fn make(session: &Session, id: &[u8], request: &KeyRequest, waived: &[Waiver]) -> Result<(), BackendError> {
     let is_waived = |waiver: &Waiver| waived.contains(waiver);
     let unknown: Vec<_> = Waiver::UNKNOWN.into_iter().filter(is_waived).map(Waiver::attribute).collect();
-    match make_without(session, id, request, &[]) {
-        Err(error) if !unknown.is_empty() && is_about_the_template(&error) => {
-            tracing::warn!(label = %request.label, ?error, without = unknown.join(" "), "the module refuses the attributes of a CA key; once more without those that it need not know");
-            make_without(session, id, request, &unknown).map_err(failed)
-        }
-        made => made.map_err(failed),
+    let strictly = || make_without(session, id, request, &[]);
+    let refused = match strictly() {
+        Err(error) if !unknown.is_empty() && is_about_the_template(&error) => error,
+        made => return made.map_err(failed),
+    };
+    match strictly() {
+        Err(again) if is_the_same(&again, &refused) => {}
+        // It was not the template.
+        made => return made.map_err(failed),
     }
+    tracing::warn!(label = %request.label, error = ?refused, without = unknown.join(" "), "the module refuses the attributes of a CA key; once more without those that it need not know");
+    make_without(session, id, request, &unknown).map_err(failed)
+}
+
+/// Whether a module says the same twice.
+fn is_the_same(one: &Error, other: &Error) -> bool {
+    matches!((one, other), (Error::Pkcs11(one, _), Error::Pkcs11(other, _)) if one == other)
 }
 
 /// Generates a pair, saying of which kind in each of the ways that devices take.

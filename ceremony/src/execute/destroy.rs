@@ -57,7 +57,8 @@ pub(super) async fn destroy(
     Ok(Left { digests: vec![digest_fact("spki-sha256", task.spki.as_bytes())], ..Left::default() })
 }
 
-/// Has the log say that the key was destroyed, once: also where an earlier run destroyed it and was interrupted.
+/// Has the log say that the key was destroyed: also where an earlier run destroyed it and was interrupted. One that died between the entry and its own note of that
+/// has it said twice, which is true both times.
 async fn log(open: &mut Open, checked: &Checked, task: &DestroyTask) -> Result<Option<u64>, CeremonyError> {
     if let Some(index) = open.journal.end_in_log() {
         return Ok(Some(index));

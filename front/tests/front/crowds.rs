@@ -2,13 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::support::{Act, Answer, Caller, Dial, World, body, eventually, framed, request};
+use crate::support::{Answer, Caller, Dial, World, body, eventually, framed, request};
 use bytes::Bytes;
-use hallmark_proto::link::Reply;
 use http_body_util::StreamBody;
 use hyper::{body::Frame, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use prost::Message as _;
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -136,31 +134,6 @@ async fn a_peer_that_does_not_read_its_answers_is_closed() {
     assert_eq!(world.counters.connections_too_slow(), 1);
     sleep(BRIEFLY).await;
     assert!(is_answered(&good).await);
-}
-
-#[tokio::test]
-async fn while_peers_leave_too_much_unread_nobody_is_answered_and_then_everybody_again() {
-    const ANSWER_BYTES: usize = 4 << 20;
-    let world = World::start();
-    let reply = Reply { body: vec![7; ANSWER_BYTES].into(), ..Reply::default() };
-    world.core.act(Act::Say(reply.encode_to_vec().into()));
-    let good = world.connect().await;
-    let mut http = http2::Builder::new(TokioExecutor::new());
-    http.initial_stream_window_size(0);
-    let (sender, connection) = http.handshake(TokioIo::new(tls(world.dial()).await)).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let mut unread = Vec::new();
-    // 68 MiB, of 64 that there is room for.
-    for _ in 0..17 {
-        let asked = sender.clone().send_request(request("GetChain").body(body(framed(b"?"))).unwrap());
-        unread.push(timeout(Duration::from_secs(20), asked).await.unwrap().unwrap());
-    }
-    assert_eq!(good.call("GetChain", b"?").await.unwrap().reason(), "OVERLOADED");
-    // Nobody has such patience while there is no room.
-    drop(timeout(Duration::from_secs(20), connection).await.expect("it is closed"));
-    drop(unread);
-    eventually("there is room", || world.counters.connections_too_slow() == 1).await;
-    assert_eq!(good.call("GetChain", b"?").await.unwrap().message().len(), ANSWER_BYTES);
 }
 
 #[tokio::test]

@@ -64,8 +64,8 @@ fn check(laboratory: &Laboratory) -> (bool, String) {
 /// Has the page's program write other credentials, which `aws` tells it.
 fn renew(laboratory: &Laboratory, told: &str) {
     let program = page().split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap().to_owned();
-    assert_eq!(program.matches("/etc/hallmark/aws-credentials").count(), 3);
-    let program = program.replace("/etc/hallmark/aws-credentials", &laboratory.text("aws"));
+    assert_eq!(program.matches("/var/lib/hallmark/aws-credentials").count(), 3);
+    let program = program.replace("/var/lib/hallmark/aws-credentials", &laboratory.text("aws"));
     let (aws, path) = (laboratory.path("bin/aws"), std::env::var("PATH").unwrap());
     fs::create_dir(laboratory.path("bin")).unwrap();
     fs::write(

@@ -244,10 +244,11 @@ async fn nothing_of_what_is_asked_or_certified_is_in_what_is_sent() {
         uris: vec!["spiffe://lab.athenz.cloud/ns/default/sa/sports.secretservice".to_owned()],
         ..Asked::default()
     };
-    let csr = asked.csr_with(&key);
     let mut secrets: Vec<Vec<u8>> = Vec::new();
     for asked in [asked.clone(), Asked { uris: Vec::new(), ..asked }] {
-        let request = athenz(asked.csr_with(&key));
+        let csr = asked.csr_with(&key);
+        secrets.push(csr.clone());
+        let request = athenz(csr);
         secrets.push(request.request_id.clone().into_bytes());
         if let Ok(answer) = client.mint_certificate(request).await {
             let answer = answer.into_inner();
@@ -255,9 +256,9 @@ async fn nothing_of_what_is_asked_or_certified_is_in_what_is_sent() {
             secrets.push(answer.receipt.into_bytes());
         }
     }
-    assert!(secrets.len() > 5, "one of them was issued");
+    assert!(secrets.len() > 7, "one of them was issued");
     receiver.await_calls(2).await;
-    secrets.extend([csr, key.der_bytes().to_vec()]);
+    secrets.push(key.der_bytes().to_vec());
     let texts =
         ["sports", "secretservice", "i-4711", "instanceid", "spiffe:", "lab.athenz.cloud", "coordinator", "127.0.0.1"];
     secrets.extend(texts.map(|text| text.as_bytes().to_vec()));
