@@ -72,7 +72,8 @@ impl Endpoint {
         }
         let port = match authority.port() {
             Some(port) => Some(port.as_u16()).filter(|port| *port != 0).ok_or(form)?,
-            None if authority.as_str().ends_with(':') => return Err(form),
+            // Something stands behind the host, and is no port.
+            None if authority.as_str() != authority.host() => return Err(form),
             None => PORT,
         };
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
