@@ -83,6 +83,8 @@ impl Row {
     pub(crate) fn holding(self, held: Held) -> Self {
         let Held { memory_mb, handles, threads, files } = held;
         Self {
+            // It is read a moment later, and memory may have grown since.
+            memory_peak_mb: self.memory_peak_mb.map(|peak| peak.max(memory_mb)),
             memory_now_mb: Some(memory_mb),
             handles: Some(handles),
             threads: Some(threads),
