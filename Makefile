@@ -60,6 +60,7 @@ DEVICES = all
 
 test-devices: build
 	@scripts/deps devices
+	$(CARGO) test --locked -p hallmark-backends --lib -- conformance --skip conformance::devices
 	HALLMARK_DEVICES=$(DEVICES) $(CARGO) test --locked -p hallmark-backends --lib -- --nocapture conformance::devices
 	HALLMARK_DEVICES=$(DEVICES) $(CARGO) test --locked --workspace --test devices --test post_quantum
 
