@@ -57,6 +57,18 @@ impl Waiver {
         }
     }
 
+    /// Of attributes that are waived of a module, those of keys' history, and for each that the module need not know what that comes to, in a sentence.
+    #[must_use]
+    pub fn told<'a>(attributes: &[&'a str]) -> (Vec<&'a str>, Vec<String>) {
+        let need_not_know = |attribute: &str| {
+            let waiver = Self::UNKNOWN.into_iter().find(|waiver| waiver.attribute() == attribute)?;
+            let leaves_open = waiver.leaves_open()?;
+            Some(format!("this module need not know {attribute}; where it does not, {leaves_open}"))
+        };
+        let history = attributes.iter().copied().filter(|attribute| need_not_know(attribute).is_none());
+        (history.collect(), attributes.iter().filter_map(|attribute| need_not_know(attribute)).collect())
+    }
+
     /// What is asked of an attribute.
     pub(crate) fn asked(attribute: &str, waived: &[Self]) -> Asked {
         match waived.iter().find(|waiver| waiver.attribute() == attribute) {
@@ -78,19 +90,15 @@ pub(crate) enum Asked {
     Nothing,
 }
 
-/// A waiver of a key's history, as configurations name it.
+/// A waiver of a key's history, as configurations name it: one of a module's, but for those of what the module does not know.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HistoryWaiver {
-    /// CKA_LOCAL.
-    #[serde(rename = "CKA_LOCAL")]
-    Local,
-    /// CKA_ALWAYS_SENSITIVE.
-    #[serde(rename = "CKA_ALWAYS_SENSITIVE")]
-    AlwaysSensitive,
-    /// CKA_NEVER_EXTRACTABLE.
-    #[serde(rename = "CKA_NEVER_EXTRACTABLE")]
-    NeverExtractable,
-}
+#[serde(try_from = "ModuleWaiver")]
+pub struct HistoryWaiver(ModuleWaiver);
+
+/// A word for a module alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} is no part of a key's history; write one of CKA_LOCAL, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE", Waiver::from(*.0).attribute())]
+pub struct NotOfHistory(ModuleWaiver);
 
 /// A waiver of a module, as configurations name it: of a key's history, or of what the module does not know. What it knows and says otherwise of
 /// how a key is guarded now has no word here.
@@ -130,7 +138,8 @@ impl ModuleWaiver {
 
 impl HistoryWaiver {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Local, Self::AlwaysSensitive, Self::NeverExtractable];
+    pub const ALL: [Self; 3] =
+        [Self(ModuleWaiver::Local), Self(ModuleWaiver::AlwaysSensitive), Self(ModuleWaiver::NeverExtractable)];
 
     /// The attribute, as the specification names it.
     #[must_use]
@@ -139,19 +148,24 @@ impl HistoryWaiver {
     }
 }
 
+impl TryFrom<ModuleWaiver> for HistoryWaiver {
+    type Error = NotOfHistory;
+
+    fn try_from(word: ModuleWaiver) -> Result<Self, NotOfHistory> {
+        let word = Self(word);
+        if Self::ALL.contains(&word) { Ok(word) } else { Err(NotOfHistory(word.0)) }
+    }
+}
+
 impl From<HistoryWaiver> for Waiver {
     fn from(word: HistoryWaiver) -> Self {
-        ModuleWaiver::from(word).into()
+        word.0.into()
     }
 }
 
 impl From<HistoryWaiver> for ModuleWaiver {
     fn from(word: HistoryWaiver) -> Self {
-        match word {
-            HistoryWaiver::Local => Self::Local,
-            HistoryWaiver::AlwaysSensitive => Self::AlwaysSensitive,
-            HistoryWaiver::NeverExtractable => Self::NeverExtractable,
-        }
+        word.0
     }
 }
 
@@ -165,5 +179,18 @@ impl From<ModuleWaiver> for Waiver {
             ModuleWaiver::AllowedMechanisms => Self::AllowedMechanisms,
             ModuleWaiver::Destroyable => Self::Destroyable,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_module_need_not_know_is_told_with_what_that_leaves_open() {
+        let (history, unknown) = Waiver::told(&["CKA_LOCAL", "CKA_COPYABLE"]);
+        assert_eq!(history, ["CKA_LOCAL"]);
+        let wanted = "this module need not know CKA_COPYABLE; where it does not, whoever has the PIN can copy a key within its token";
+        assert_eq!(unknown, [wanted]);
     }
 }

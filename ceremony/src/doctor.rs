@@ -13,7 +13,7 @@ use std::{
 };
 
 use hallmark_backends::{
-    NamedException, SESSIONS_BESIDE as YUBIHSM_SESSIONS_BESIDE, SESSIONS_OF_A_YUBIHSM, Survey, WRAP_MECHANISM,
+    NamedException, SESSIONS_BESIDE as YUBIHSM_SESSIONS_BESIDE, SESSIONS_OF_A_YUBIHSM, Survey, WRAP_MECHANISM, Waiver,
     YubiHsmPlaceError, look_for_connector, survey,
 };
 use hallmark_policy::{
@@ -249,8 +249,10 @@ fn wrapping(place: &configured::Device, found: &Survey, findings: &mut Vec<Findi
         let hint = "`hallmark ceremony plan` says whether that is enough for this ceremony";
         findings.push(Finding::look("wrapping", sentence, hint));
     }
-    if !found.description.waived.is_empty() {
-        let sentence = format!("of keys in this module, {} need not hold", found.description.waived.join(" "));
+    let (history, unknown) = Waiver::told(&found.description.waived);
+    let of_history =
+        (!history.is_empty()).then(|| format!("of keys in this module, {} need not hold", history.join(" ")));
+    for sentence in of_history.into_iter().chain(unknown) {
         findings.push(Finding::look("waive", sentence, "take out of `waive` what the module says as others do"));
     }
     for NamedException { spki_sha256, because } in &place.exceptions {

@@ -36,7 +36,7 @@ mod witness;
 
 use std::path::Path;
 
-use hallmark_backends::{KeyPurpose, PinState, Survey, Wrappers};
+use hallmark_backends::{KeyPurpose, PinState, Survey, Waiver, Wrappers};
 use hallmark_policy::hex;
 use tokio::runtime::Builder;
 
@@ -151,9 +151,11 @@ fn remarks(ceremony: &Ceremony, survey: Option<&Survey>) -> Vec<String> {
     if ceremony.witnesses.is_empty() {
         remarks.push("the file names no witness: it can be run with --unattended only".to_owned());
     }
-    if let Some(waived) = survey.map(|survey| &survey.description.waived).filter(|waived| !waived.is_empty()) {
+    let (waived, unknown) = survey.map(|survey| Waiver::told(&survey.description.waived)).unwrap_or_default();
+    if !waived.is_empty() {
         remarks.push(format!("the file waives {} of every key in this module", waived.join(" ")));
     }
+    remarks.extend(unknown.into_iter().map(|sentence| format!("by the file, {sentence}")));
     if let KeyPurpose::Wrappable(by) = ceremony.task.purpose() {
         remarks.push(wrappable(by).to_owned());
     }

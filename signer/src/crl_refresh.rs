@@ -8,6 +8,7 @@ use std::{
 
 use hallmark_ledger::{AuthorityRecord, AuthorityState, CrlStatus, EpochState, Epochs};
 use hallmark_policy::{
+    ReasonCode,
     profile::CrlProfile,
     time::{Span, UnixTime},
 };
@@ -28,6 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// back, what was revoked meanwhile stands on a list within one.
 const RETRY_AFTER_SECS: u64 = 1;
 const RETRY_SECS_MAX: u64 = 60;
+
+/// The longest after a refusal that only another list can change: each try is an entry of the log.
+const RETRY_REFUSED_SECS_MAX: u64 = 3_600;
 
 /// What keeps CRLs fresh.
 #[derive(Default)]
@@ -104,14 +108,19 @@ impl Refreshing {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).remove(&kept.key());
     }
 
-    fn failed(&self, kept: &Kept, now: UnixTime) {
+    fn failed(&self, kept: &Kept, now: UnixTime, failure: &Failure) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let failing = failing.entry(kept.key()).or_insert(Failing { times: 0, again_at: now });
-        let wait =
-            RETRY_AFTER_SECS.saturating_mul(1_u64.checked_shl(failing.times).unwrap_or(u64::MAX)).min(RETRY_SECS_MAX);
+        let longest = if is_never_signed(failure) { RETRY_REFUSED_SECS_MAX } else { RETRY_SECS_MAX };
+        let wait = RETRY_AFTER_SECS.saturating_mul(1_u64.checked_shl(failing.times).unwrap_or(u64::MAX)).min(longest);
         failing.times = failing.times.saturating_add(1);
         failing.again_at = now.after(Span::from_secs(wait));
     }
+}
+
+/// Whether a list is longer than one may be, or than its device signs.
+pub(crate) fn is_never_signed(failure: &Failure) -> bool {
+    failure.reasons.iter().all(|reason| matches!(reason.code, ReasonCode::CrlTooLarge | ReasonCode::DeviceIncapable))
 }
 
 impl Kept {
@@ -142,7 +151,7 @@ impl Inner {
                     said.push(format!("signed CRL {} of `{}` {}", crl.number, kept.authority, kept.list));
                 }
                 Err(failure) => {
-                    self.crls.refreshing.failed(&kept, now);
+                    self.crls.refreshing.failed(&kept, now, &failure);
                     said.push(self.said_of(&kept, &failure));
                 }
             }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use hallmark_backends::{BackendError, KeyLabel, KeyReference, Keyring};
 use hallmark_ledger::{EpochRecord, EpochState, Epochs, Step, StoredKey};
 use hallmark_policy::{
-    Reason, ReasonCode, SIGNER,
+    ReasonCode, SIGNER,
     crl::{CrlScope, RevocationReason},
     file::RetiredKeyWord,
     key::{PublicKey, SpkiDigest},
@@ -17,6 +17,7 @@ use crate::{
     answer::Failure,
     ca::Ca,
     core::Inner,
+    crl_refresh::is_never_signed,
     epochs, later_epochs,
     making::{self, MakingError, backend},
     proven,
@@ -106,7 +107,7 @@ pub(crate) async fn last_crl(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(
         }
         match signed {
             Ok(_) => has_signed = true,
-            Err(failure) if failure.reasons.iter().all(is_too_long) => {
+            Err(failure) if is_never_signed(&failure) => {
                 let why = failure.reasons.first().map(|reason| reason.sentence.as_str()).unwrap_or_default();
                 tracing::error!(authority, generation, %list, "there is no last CRL of this list, which is never signed: {why}");
             }
@@ -123,11 +124,6 @@ pub(crate) async fn last_crl(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(
         }
     }
     Ok(())
-}
-
-/// Whether a list is longer than one may be, or than the device signs.
-fn is_too_long(reason: &Reason) -> bool {
-    matches!(reason.code, ReasonCode::CrlTooLarge | ReasonCode::DeviceIncapable)
 }
 
 /// Whether the device, and not a decision, stands in the way of a signature.

@@ -2,55 +2,31 @@
 
 use std::fmt;
 
-/// Which trace: 16 bytes.
+/// An identifier of so many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceId([u8; Self::BYTES]);
+pub struct Id<const BYTES: usize>([u8; BYTES]);
+
+/// Which trace: 16 bytes.
+pub type TraceId = Id<16>;
 
 /// Which span of a trace: 8 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpanId([u8; Self::BYTES]);
+pub type SpanId = Id<8>;
 
-impl TraceId {
-    /// Its length.
-    pub const BYTES: usize = 16;
-
-    /// None of zeros alone, which stand for no trace.
+impl<const BYTES: usize> Id<BYTES> {
+    /// None of zeros alone, which stand for none.
     #[must_use]
-    pub fn new(bytes: [u8; Self::BYTES]) -> Option<Self> {
-        (bytes != [0; Self::BYTES]).then_some(Self(bytes))
+    pub fn new(bytes: [u8; BYTES]) -> Option<Self> {
+        (bytes != [0; BYTES]).then_some(Self(bytes))
     }
 
     /// As it travels.
     #[must_use]
-    pub fn bytes(self) -> [u8; Self::BYTES] {
+    pub fn bytes(self) -> [u8; BYTES] {
         self.0
     }
 }
 
-impl SpanId {
-    /// Its length.
-    pub const BYTES: usize = 8;
-
-    /// None of zeros alone, which stand for no span.
-    #[must_use]
-    pub fn new(bytes: [u8; Self::BYTES]) -> Option<Self> {
-        (bytes != [0; Self::BYTES]).then_some(Self(bytes))
-    }
-
-    /// As it travels.
-    #[must_use]
-    pub fn bytes(self) -> [u8; Self::BYTES] {
-        self.0
-    }
-}
-
-impl fmt::Display for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Display for SpanId {
+impl<const BYTES: usize> fmt::Display for Id<BYTES> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }

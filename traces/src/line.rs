@@ -51,8 +51,8 @@ pub(crate) struct Line {
 pub(crate) enum Failure {
     #[error("it cannot be reached: {0}{hint}", hint = hint(.0))]
     Unreachable(io::Error),
-    #[error("it speaks no HTTP/2, or went away")]
-    Lost,
+    #[error("it speaks no HTTP/2, or went away: {0}")]
+    Lost(String),
     #[error("it did not answer within {} s", EXPORT_TIME_MAX.as_secs())]
     Late,
     #[error("it refuses: {}", told(.0))]
@@ -64,7 +64,7 @@ impl Failure {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
-            Self::Lost => "lost",
+            Self::Lost(_) => "lost",
             Self::Late => "late",
             Self::Refused(_) => "refused",
         }
@@ -74,7 +74,7 @@ impl Failure {
     /// (OUT_OF_RANGE): it was taken.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Lost | Self::Late => true,
+            Self::Unreachable(_) | Self::Lost(_) | Self::Late => true,
             Self::Refused(status) => matches!(
                 status.code(),
                 Code::Cancelled | Code::DeadlineExceeded | Code::Aborted | Code::Unavailable | Code::DataLoss
@@ -104,7 +104,7 @@ impl Line {
     /// Sends a batch, once.
     pub(crate) async fn export(&mut self, batch: ExportRequest) -> Result<Taken, Failure> {
         let exported = timeout(EXPORT_TIME_MAX, self.send(batch)).await.unwrap_or(Err(Failure::Late));
-        if let Err(Failure::Unreachable(_) | Failure::Lost | Failure::Late) = &exported {
+        if let Err(Failure::Unreachable(_) | Failure::Lost(_) | Failure::Late) = &exported {
             // What is not over comes to nothing: the next batch has a connection of its own.
             self.sender = None;
             self.end();
@@ -127,7 +127,7 @@ impl Line {
         self.sender = Some(sender.clone());
         let origin = self.endpoint.origin().unwrap_or_default();
         let mut client = Grpc::with_origin(Connected(sender), origin).max_decoding_message_size(ANSWER_BYTES_MAX);
-        client.ready().await.map_err(|_| Failure::Lost)?;
+        client.ready().await.map_err(|error| lost(&error))?;
         let mut request = Request::new(batch);
         request.set_timeout(EXPORT_TIME_MAX);
         let codec = ProstCodec::<ExportRequest, ExportResponse>::default();
@@ -139,8 +139,10 @@ impl Line {
                 Ok(Taken { rejected, sentence: shortened(&error_message) })
             }
             // A status that the receiver sent has no source.
-            Err(status) if std::error::Error::source(&status).is_some() => Err(Failure::Lost),
-            Err(status) => Err(Failure::Refused(Box::new(status))),
+            Err(status) => Err(match std::error::Error::source(&status) {
+                Some(error) => lost(error),
+                None => Failure::Refused(Box::new(status)),
+            }),
         }
     }
 
@@ -170,10 +172,14 @@ where
     TokioIo<S>: Read + Write + Unpin + Send + 'static,
 {
     let shaken = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
-    let (sender, connection) = shaken.map_err(|_| Failure::Lost)?;
+    let (sender, connection) = shaken.map_err(|error| lost(&error))?;
     // How it ends is told by the batch that was under way.
     let driver = tokio::spawn(async move { drop(connection.await) });
     Ok((sender, driver.abort_handle()))
+}
+
+fn lost(error: &dyn std::error::Error) -> Failure {
+    Failure::Lost(shortened(&error.to_string()))
 }
 
 /// What a process that gave up the internet cannot know of itself.

@@ -282,4 +282,26 @@ mod tests {
             assert!(toml::from_str::<BackendTable>(&text).is_err(), "{unknown}");
         }
     }
+
+    #[test]
+    fn a_token_may_differ_in_keys_history_and_a_module_in_what_it_does_not_know_as_well() {
+        #[derive(Debug, Deserialize)]
+        struct Table<T> {
+            waive: Vec<T>,
+        }
+        let words: Vec<_> = ModuleWaiver::ALL.map(|word| hallmark_backends::Waiver::from(word).attribute()).into();
+        let all = format!("waive = {words:?}");
+        assert_eq!(toml::from_str::<Table<ModuleWaiver>>(&all).unwrap().waive, ModuleWaiver::ALL);
+        let history =
+            format!("waive = {:?}", hallmark_backends::Waiver::HISTORY.map(hallmark_backends::Waiver::attribute));
+        assert_eq!(toml::from_str::<Table<HistoryWaiver>>(&history).unwrap().waive, HistoryWaiver::ALL);
+        for waiver in hallmark_backends::Waiver::UNKNOWN {
+            let word = waiver.attribute();
+            let error = toml::from_str::<Table<HistoryWaiver>>(&format!("waive = [{word:?}]")).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("{word} is no part of a key's history; write one of CKA_LOCAL")),
+                "{error}"
+            );
+        }
+    }
 }

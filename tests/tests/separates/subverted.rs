@@ -159,6 +159,10 @@ async fn nobody_operates_through_the_callers_door() {
 #[tokio::test(flavor = "multi_thread")]
 async fn arbitrary_bytes_and_lengths_end_their_connection_and_nothing_else() {
     let laboratory = Laboratory::new();
+    // Only a core that traces reads what fronts pass on as `traceparent`.
+    let file = laboratory.path("signer.toml");
+    let traced = std::fs::read_to_string(&file).unwrap() + "\n[traces]\nendpoint = \"unix:/nobody/is/here\"\n";
+    std::fs::write(&file, traced).unwrap();
     let daemon = laboratory.start();
     let (core, door) = (daemon.core(), laboratory.door("callers"));
     let announced = |bytes: u32, kind: u8| [&bytes.to_be_bytes()[..], &[kind], &[0; 8]].concat();

@@ -12,6 +12,7 @@ use hallmark_tests::{
     client::connect,
     daemon::{Daemon, Laboratory},
 };
+use tokio::io::AsyncWriteExt as _;
 use tonic::{Code, transport::Channel};
 
 use crate::{
@@ -138,15 +139,15 @@ async fn a_receiver_that_takes_no_connection_and_one_that_speaks_something_else_
     drop(silent);
 
     let laboratory = crate::laboratory("queue = 2");
-    let strange = UnixListener::bind(laboratory.path(SOCKET)).unwrap();
-    let talking = std::thread::spawn(move || {
-        use std::io::Write as _;
-        while let Ok((mut stream, _)) = strange.accept() {
-            let mut random = vec![0; 100_000];
-            aws_lc_rs::rand::fill(&mut random).unwrap();
-            if stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").and_then(|()| stream.write_all(&random)).is_err() {
-                continue;
-            }
+    let strange = tokio::net::UnixListener::bind(laboratory.path(SOCKET)).unwrap();
+    let talking = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = strange.accept().await.unwrap();
+            let mut said = b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec();
+            said.resize(100_000, 0);
+            aws_lc_rs::rand::fill(&mut said[28..]).unwrap();
+            // The daemon may have heard enough before the end.
+            let _ = stream.write_all(&said).await;
         }
     });
     let daemon = laboratory.start_with(SOFTWARE);
@@ -156,7 +157,8 @@ async fn a_receiver_that_takes_no_connection_and_one_that_speaks_something_else_
     mint(&mut client, 1).await;
     assert_eq!(spans(&laboratory, &daemon, "exported"), 0.0);
     stop(daemon);
-    drop(talking);
+    talking.abort();
+    assert!(talking.await.unwrap_err().is_cancelled());
 }
 
 #[tokio::test(flavor = "multi_thread")]
