@@ -121,10 +121,14 @@ impl Record {
     }
 }
 
+/// The part of an end, in seconds, by which records that are alive are found: periods of 2^20 s, some twelve days.
+fn end_period(not_after: i64) -> i64 {
+    not_after >> 20
+}
+
 /// The row of a serial number that was given.
 #[derive(Clone, Copy, Debug)]
 struct SerialRow {
-    issuer: i64,
     /// The registration that it was given to.
     instance: Option<u64>,
     /// The first decision of those with the same key that were given in each other's place.
@@ -135,23 +139,24 @@ struct SerialRow {
     spki_sha256: Option<[u8; 32]>,
     /// Its end, in seconds.
     not_after: i64,
+    is_revoked: bool,
 }
 
 impl SerialRow {
     fn find(connection: &Connection, issuer: SpkiDigest, serial: Serial) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT s.issuer, s.instance, coalesce(s.same_as, s.log_index), s.displaced, s.spki_sha256, s.not_after \
+        let sql = "SELECT s.instance, coalesce(s.same_as, s.log_index), s.displaced, s.spki_sha256, s.not_after, \
+                   EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial) \
                    FROM serial s JOIN issuer i ON i.id = s.issuer \
                    WHERE i.spki_sha256 = ?1 AND s.serial = ?2";
         let mut statement = connection.prepare_cached(sql)?;
         let read = |row: &Row<'_>| {
-            let instance = row.get::<_, Option<i64>>(1)?.map(unsigned);
             Ok(Self {
-                issuer: row.get(0)?,
-                instance,
-                group: unsigned(row.get(2)?),
-                displaced: row.get(3)?,
-                spki_sha256: row.get(4)?,
-                not_after: row.get(5)?,
+                instance: row.get::<_, Option<i64>>(0)?.map(unsigned),
+                group: unsigned(row.get(1)?),
+                displaced: row.get(2)?,
+                spki_sha256: row.get(3)?,
+                not_after: row.get(4)?,
+                is_revoked: row.get(5)?,
             })
         };
         statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], read).optional()

@@ -5,10 +5,10 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 12;
+pub(crate) const SCHEMA_VERSION: i64 = 13;
 
 /// What makes the tables of the version after it out of those of a version, from the oldest that can be brought up to date.
-const UPGRADES: [(i64, &str); 3] = [
+const UPGRADES: [(i64, &str); 4] = [
     (
         9,
         "ALTER TABLE authority ADD COLUMN frozen_index INTEGER;
@@ -27,6 +27,13 @@ const UPGRADES: [(i64, &str); 3] = [
      ALTER TABLE serial DROP COLUMN signed_sha256;
      DROP INDEX serial_end;
      CREATE INDEX serial_end ON serial (not_after, log_index);",
+    ),
+    (
+        12,
+        "ALTER TABLE instance ADD COLUMN end_period INTEGER NOT NULL DEFAULT 0;
+     UPDATE instance SET end_period = not_after >> 20;
+     DROP INDEX instance_service;
+     CREATE INDEX instance_service ON instance (authority, provider, service, end_period);",
     ),
 ];
 
@@ -60,7 +67,8 @@ const STATEMENTS_MAX: usize = 64;
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
 /// `instance` has a row for each instance that is registered; its `id` is the index of the decision that registered it, `not_after` the end
 /// of what lives longest among its certificates, `retried` whether the retry with another key was used, `withheld` whether the current
-/// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void). `serial.instance` says
+/// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void), `end_period` the part of `not_after` by which
+/// those that are alive are found: a refresh changes it once in some ten days, and so writes that index no oftener. `serial.instance` says
 /// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
 /// key of a certificate with a registration, `serial.same_as` the decision of the first of those with the same key that were given in each other's place: their
 /// group, which is its own decision where there is none, and which `instance` has of its current and its previous certificate;
@@ -225,7 +233,8 @@ CREATE TABLE instance (
     retried INTEGER NOT NULL DEFAULT 0,
     withheld INTEGER NOT NULL DEFAULT 0,
     revoked_at INTEGER,
-    revoked_index INTEGER
+    revoked_index INTEGER,
+    end_period INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE clock_step (
     log_index INTEGER PRIMARY KEY
@@ -239,7 +248,7 @@ CREATE TABLE revoking (
 ) STRICT;
 CREATE UNIQUE INDEX instance_name ON instance (authority, provider, name);
 CREATE INDEX instance_revoked ON instance (authority, provider, name) WHERE revoked_at IS NOT NULL;
-CREATE INDEX instance_service ON instance (authority, provider, service, not_after);
+CREATE INDEX instance_service ON instance (authority, provider, service, end_period);
 CREATE TABLE found_new (
     log_index INTEGER PRIMARY KEY,
     digests BLOB NOT NULL

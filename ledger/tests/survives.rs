@@ -293,8 +293,8 @@ async fn a_start_waits_for_a_process_that_is_being_ended() {
 async fn a_database_of_a_newer_program_is_refused() {
     let world = World::new();
     world.open().stop();
-    set_schema_version(&world, 13);
-    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 13, known: 12, .. })));
+    set_schema_version(&world, 14);
+    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 14, known: 13, .. })));
 }
 
 #[tokio::test]
@@ -302,7 +302,7 @@ async fn a_database_of_a_much_older_program_is_refused() {
     let world = World::new();
     world.open().stop();
     set_schema_version(&world, 8);
-    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 8, known: 12, .. })));
+    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 8, known: 13, .. })));
 }
 
 /// What the versions since added is taken away again.
@@ -310,15 +310,24 @@ async fn a_database_of_a_much_older_program_is_refused() {
 async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_has() {
     const SINCE_11: &str = "DROP TABLE found_new; DROP TABLE signed; ALTER TABLE serial ADD COLUMN signed_sha256 BLOB; \
                             DROP INDEX serial_end; CREATE INDEX serial_end ON serial (not_after)";
+    const SINCE_12: &str = "DROP INDEX instance_service; ALTER TABLE instance DROP COLUMN end_period; \
+                            CREATE INDEX instance_service ON instance (authority, provider, service, not_after)";
     const SINCE_10: &str = "ALTER TABLE serial DROP COLUMN signed_sha256";
     const SINCE_9: &str = "ALTER TABLE authority DROP COLUMN frozen_index; DROP TABLE later_key";
-    for (version, added) in [(11, &[SINCE_11][..]), (10, &[SINCE_11, SINCE_10]), (9, &[SINCE_11, SINCE_10, SINCE_9])] {
+    const SINCE: [(i64, &str); 4] = [(12, SINCE_12), (11, SINCE_11), (10, SINCE_10), (9, SINCE_9)];
+    for (version, _) in SINCE {
         let world = World::new();
         let ledger = world.begin().await;
         let head = ledger.head();
         ledger.stop();
         let connection = rusqlite::Connection::open(&world.config.database).unwrap();
-        connection.execute_batch(&added.join(";")).unwrap();
+        for (_, added) in SINCE.iter().filter(|(before, _)| *before >= version) {
+            connection.execute_batch(added).unwrap();
+        }
+        let sql = "INSERT INTO issuer (id, spki_sha256, issued) VALUES (78, x'01', 1); \
+                   INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, not_after, issuer, serial, \
+                   spki_sha256, log_index, current_group) VALUES (1, 'a', 'p', 'n', 's', 0, 0, 10485759, 78, x'01', x'02', 1, 1)";
+        connection.execute_batch(sql).unwrap();
         if version == 11 {
             let sql = "INSERT INTO issuer (id, spki_sha256, issued) VALUES (77, x'00', 1); \
                        INSERT INTO serial (issuer, serial, not_after, log_index, signed_sha256) \
@@ -335,6 +344,8 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
         fresh.open().stop();
         assert_eq!(columns(&world), columns(&fresh), "as in a new one");
         let connection = rusqlite::Connection::open(&world.config.database).unwrap();
+        let period: i64 = connection.query_row("SELECT end_period FROM instance", [], |row| row.get(0)).unwrap();
+        assert_eq!(period, 9, "who is alive is found as before");
         let sql = "SELECT group_concat(log_index || ' ' || hex(sha256)) FROM signed";
         let kept: Option<String> = connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(kept.as_deref(), (version == 11).then_some("78 02,79 03"), "what was signed is known as before");

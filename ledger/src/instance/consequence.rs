@@ -10,7 +10,7 @@ use hallmark_policy::{
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Consequence, Held, Record, presented_serial};
+use super::{Consequence, Held, Record, end_period, presented_serial};
 use crate::{
     Revoke, UnixMillis,
     batch::{Batch, Fault},
@@ -180,10 +180,15 @@ impl Batch<'_> {
             at.0,
             not_after
         ];
-        match self.connection.prepare_cached(sql)?.execute(values)? {
-            1 => Ok(()),
-            _ => Err(Fault::Sql(rusqlite::Error::QueryReturnedNoRows)),
+        if self.connection.prepare_cached(sql)?.execute(values)? != 1 {
+            return Err(Fault::Sql(rusqlite::Error::QueryReturnedNoRows));
         }
+        let period = end_period(record.not_after.max(not_after));
+        if period != end_period(record.not_after) {
+            let sql = "UPDATE instance SET end_period = ?2 WHERE id = ?1";
+            self.connection.prepare_cached(sql)?.execute(params![signed(record.id), period])?;
+        }
+        Ok(())
     }
 
     /// Writes what follows from a refusal whose entry stands at that index.
@@ -429,7 +434,9 @@ fn insert(
     let sql = "DELETE FROM instance WHERE authority = ?1 AND provider = ?2 AND name = ?3";
     connection.prepare_cached(sql)?.execute(params![conditions.authority, provider, id])?;
     let sql = "INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, not_after, issuer, \
-               serial, spki_sha256, log_index, current_group) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?1, ?1)";
+               serial, spki_sha256, log_index, current_group, end_period) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?1, ?1, ?11)";
+    let not_after = conditions.not_after.secs();
     let values = params![
         signed(held.log_index),
         conditions.authority,
@@ -437,10 +444,11 @@ fn insert(
         id,
         service,
         at.0,
-        conditions.not_after.secs(),
+        not_after,
         held.issuer,
         held.serial,
-        held.spki
+        held.spki,
+        end_period(not_after)
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }

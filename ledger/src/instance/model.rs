@@ -5,6 +5,7 @@
 
 mod chance;
 mod many;
+mod quota;
 mod real;
 mod reference;
 
@@ -284,6 +285,9 @@ impl History {
         let sql = "SELECT count(*) FROM revocation";
         let revoked: i64 = self.real.connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(revoked, self.model.revoked.len() as i64, "{}", trace());
+        let sql = "SELECT count(*) FROM instance WHERE end_period <> not_after / 1048576";
+        let wrong: i64 = self.real.connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(wrong, 0, "{}", trace());
     }
 }
 

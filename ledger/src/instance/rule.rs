@@ -27,7 +27,7 @@ use hallmark_policy::{
 };
 use rusqlite::{Connection, params};
 
-use super::{Change, Record, SerialRow, had_key, is_revoked, unknown};
+use super::{Change, Record, SerialRow, end_period, had_key, is_revoked, unknown};
 use crate::{
     UnixMillis,
     schema::{signed, unsigned},
@@ -129,6 +129,11 @@ fn register(
     }))
 }
 
+/// How many instances of a service are alive, beside one; at most so many are counted.
+pub(super) const ALIVE: &str = "SELECT count(*) FROM (SELECT 1 FROM instance WHERE authority = ?1 AND provider = ?2 AND service = ?3 \
+                               AND end_period >= ?7 AND not_after > ?4 AND revoked_at IS NULL AND name <> ?5 \
+                               AND (withheld <> 2 OR previous_serial IS NOT NULL) LIMIT ?6)";
+
 /// Instances of the service that are alive, beside this one.
 fn over_quota(
     connection: &Connection,
@@ -138,12 +143,9 @@ fn over_quota(
     at: UnixMillis,
 ) -> rusqlite::Result<Option<Reason>> {
     let Some(most) = alive_max else { return Ok(None) };
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM instance WHERE authority = ?1 AND provider = ?2 AND service = ?3 \
-               AND not_after > ?4 AND revoked_at IS NULL AND name <> ?5 \
-               AND (withheld <> 2 OR previous_serial IS NOT NULL) LIMIT ?6)";
     let now = at.0.div_euclid(1_000);
-    let values = params![authority, name.provider, name.service, now, name.id, signed(most)];
-    let alive: i64 = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+    let values = params![authority, name.provider, name.service, now, name.id, signed(most), end_period(now)];
+    let alive: i64 = connection.prepare_cached(ALIVE)?.query_row(values, |row| row.get(0))?;
     let sentence =
         || format!("service `{}` has {most} instances of provider `{}` already", name.service, name.provider);
     Ok((unsigned(alive) >= most).then(|| Reason::new(ReasonCode::QuotaExceeded, FIELD, sentence())))
@@ -183,7 +185,7 @@ fn refresh(
     }
     let is_current = row.group == record.current_group;
     let is_previous = record.previous_group == Some(row.group);
-    if (is_current || is_previous) && is_revoked(connection, row.issuer, serial.as_bytes())? {
+    if (is_current || is_previous) && row.is_revoked {
         let reason =
             Reason::new(ReasonCode::InstanceCertificateRevoked, FIELD, format!("the certificate {serial} is revoked"));
         return Ok(refuse(reason, Consequence::Alarm));
