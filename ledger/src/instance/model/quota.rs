@@ -58,6 +58,7 @@ fn those_that_are_alive_are_found_along_an_index() {
     let mut connection = rusqlite::Connection::open_in_memory().unwrap();
     schema::create(&mut connection).unwrap();
     let found = plan(&connection, ALIVE, 7);
-    let along = "SEARCH instance USING INDEX instance_service (authority=? AND provider=? AND service=? AND end_period>?)";
+    let along =
+        "SEARCH instance USING INDEX instance_service (authority=? AND provider=? AND service=? AND end_period>?)";
     assert!(found.iter().any(|step| step == along), "{found:?}");
 }
