@@ -12,7 +12,7 @@ mod withheld;
 use hallmark_policy::{
     Reason, ReasonCode,
     content::Serial,
-    instance::{InstanceMove, InstanceName, InstanceStep, signed_sha256},
+    instance::{Asked, InstanceMove, InstanceName, InstanceStep, signed_sha256},
     key::SpkiDigest,
     time::UnixTime,
 };
@@ -29,7 +29,7 @@ pub use page::{InstanceFilter, InstancePage, InstanceRecord, InstanceState};
 pub(crate) use page::{page, show};
 pub(crate) use rule::{Consequence, Verdict, is_alarming, judge};
 pub(crate) use unknown::{before_resumed, forgotten_ahead, restored_at, stopped};
-pub(crate) use withheld::{Withheld, release, withhold};
+pub(crate) use withheld::{Withheld, make_void, release, withhold};
 
 /// A certificate of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(crate) struct Record {
     pub(crate) service: String,
     /// End of what lives longest among its certificates, in seconds.
     pub(crate) not_after: i64,
+    /// That, or a little later.
+    counted_until: i64,
     pub(crate) current: Held,
     pub(crate) previous: Option<Held>,
     /// The first decision of those with the current certificate's key that were given in each other's place.
@@ -64,7 +66,7 @@ pub(crate) struct Record {
 
 const COLUMNS: &str = "id, service, not_after, issuer, serial, spki_sha256, log_index, previous_issuer, \
                        previous_serial, previous_spki_sha256, previous_index, retried, revoked_at IS NOT NULL, withheld, \
-                       current_group, previous_group";
+                       current_group, previous_group, counted_until";
 
 impl Record {
     /// The record of that provider's instance.
@@ -95,6 +97,7 @@ impl Record {
             id: unsigned(row.get(0)?),
             service: row.get(1)?,
             not_after: row.get(2)?,
+            counted_until: row.get(16)?,
             current: held(3)?.ok_or_else(unreadable)?,
             previous: held(7)?,
             current_group: unsigned(row.get(14)?),
@@ -110,9 +113,11 @@ impl Record {
         self.current.log_index == self.id
     }
 
-    /// Whether it was registered with a certificate that is void: nobody has it.
-    fn was_never_given(&self) -> bool {
-        self.is_first() && self.withheld == Some(Withheld::Void)
+    /// Whether it was registered with a certificate that is void, and nobody but this key's owner can have it.
+    fn was_given_to_nobody_but(&self, key: SpkiDigest) -> bool {
+        let owners = self.current.spki == *key.as_bytes();
+        self.is_first()
+            && (self.withheld == Some(Withheld::Void) || owners && self.withheld == Some(Withheld::Doubtful))
     }
 
     /// Whether one of its certificates has not ended.
@@ -121,9 +126,37 @@ impl Record {
     }
 }
 
-/// The part of an end, in seconds, by which records that are alive are found: periods of 2^20 s, some twelve days.
-fn end_period(not_after: i64) -> i64 {
-    not_after >> 20
+/// An end, or up to an eighth of what is left until then later, in seconds: of the ends that follow each other while an instance is refreshed, many have the same.
+fn counted_until(not_after: i64, at: UnixMillis) -> i64 {
+    let eighth = not_after.saturating_sub(at.0.div_euclid(1_000)).max(8) / 8;
+    let step = 1_i64 << eighth.ilog2();
+    not_after.saturating_add(step - 1).div_euclid(step).saturating_mul(step).max(not_after)
+}
+
+/// How a retry with another key took a certificate's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Displaced {
+    /// Whoever sent it has the certificate before, which is public.
+    Unproven,
+    /// Whoever sent it has the key of the certificate before.
+    Proven,
+}
+
+impl Displaced {
+    fn read(column: i64) -> Option<Self> {
+        match column {
+            0 => None,
+            2 => Some(Self::Proven),
+            _ => Some(Self::Unproven),
+        }
+    }
+
+    fn column(self) -> i64 {
+        match self {
+            Self::Unproven => 1,
+            Self::Proven => 2,
+        }
+    }
 }
 
 /// The row of a serial number that was given.
@@ -133,8 +166,7 @@ struct SerialRow {
     instance: Option<u64>,
     /// The first decision of those with the same key that were given in each other's place.
     group: u64,
-    /// Whether a retry with another key took its place.
-    displaced: bool,
+    displaced: Option<Displaced>,
     /// Digest of its key; none where it has no registration.
     spki_sha256: Option<[u8; 32]>,
     /// Its end, in seconds.
@@ -153,7 +185,7 @@ impl SerialRow {
             Ok(Self {
                 instance: row.get::<_, Option<i64>>(0)?.map(unsigned),
                 group: unsigned(row.get(1)?),
-                displaced: row.get(2)?,
+                displaced: Displaced::read(row.get(2)?),
                 spki_sha256: row.get(3)?,
                 not_after: row.get(4)?,
                 is_revoked: row.get(5)?,
@@ -187,10 +219,17 @@ pub(crate) fn keep_signed(
     connection.prepare_cached(sql)?.execute(params![signed(log_index), digest]).map(drop)
 }
 
-/// Whether a registration was given a certificate with this key.
-fn had_key(connection: &Connection, registration: u64, key: SpkiDigest) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM serial WHERE instance = ?1 AND spki_sha256 = ?2";
-    connection.prepare_cached(sql)?.exists(params![signed(registration), key.as_bytes()])
+/// Whether a registration was given a certificate for this key and this request already. Where one of the two had no id, nobody can tell, and the key alone says so.
+fn was_asked_before(
+    connection: &Connection,
+    registration: u64,
+    key: SpkiDigest,
+    asked: Option<Asked>,
+) -> rusqlite::Result<bool> {
+    let sql =
+        "SELECT 1 FROM serial WHERE instance = ?1 AND spki_sha256 = ?2 AND (asked IS NULL OR ?3 IS NULL OR asked = ?3)";
+    let values = params![signed(registration), key.as_bytes(), asked.map(Asked::to_number)];
+    connection.prepare_cached(sql)?.exists(values)
 }
 
 /// Whether a certificate is revoked.

@@ -5,6 +5,7 @@ use hallmark_policy::{
     Conditions, Facts, Numbering, Reason, ReasonCode, RequestIdentity, Stage, Warrant,
     content::{CertificateContent, Content},
     hex,
+    instance::Asked,
 };
 use rusqlite::params;
 
@@ -169,10 +170,11 @@ impl Batch<'_> {
         let id = issuer.id;
         let spki = conditions.instance.as_ref().map(|moved| *moved.key.as_bytes());
         let partition = conditions.numbering.scope().number();
-        let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256, crl_partition, same_as) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
-        let values =
-            params![id, content.serial.as_bytes(), end, index, registration, spki, partition, instance::group(change)];
+        let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256, crl_partition, same_as, asked) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING";
+        let asked = conditions.instance.as_ref().and_then(|moved| moved.asked).map(Asked::to_number);
+        let group = instance::group(change);
+        let values = params![id, content.serial.as_bytes(), end, index, registration, spki, partition, group, asked];
         let is_taken = self.connection.prepare_cached(sql)?.execute(values)? == 1;
         if is_taken {
             let issuer = self.issuer(conditions.issuer)?;

@@ -8,7 +8,7 @@ use crate::{
     Committed, Found, Issued, LedgerError, Logged, UnixMillis,
     batch::{Batch, Fault},
     freeze, genuine,
-    instance::{self, Alarm, Withheld},
+    instance::{self, Alarm},
     issue::{has_passed, reused, void},
     request::RequestRow,
     schema::signed,
@@ -108,7 +108,7 @@ impl Batch<'_> {
     ) -> Result<Logged, Fault> {
         let object = about(row).text("result", result).reasons(std::slice::from_ref(objection));
         let logged = self.append(object.into_entry("void", at.0), at)?;
-        instance::withhold(self.connection, row.log_index, Withheld::Void)?;
+        instance::make_void(self.connection, row.log_index, self.begun_at)?;
         let sql = "UPDATE request SET void = 1 WHERE log_index = ?1";
         self.connection.prepare_cached(sql)?.execute([signed(row.log_index)])?;
         Ok(logged)

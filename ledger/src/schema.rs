@@ -30,10 +30,11 @@ const UPGRADES: [(i64, &str); 4] = [
     ),
     (
         12,
-        "ALTER TABLE instance ADD COLUMN end_period INTEGER NOT NULL DEFAULT 0;
-     UPDATE instance SET end_period = not_after >> 20;
-     DROP INDEX instance_service;
-     CREATE INDEX instance_service ON instance (authority, provider, service, end_period);",
+        "DROP INDEX instance_service;
+     ALTER TABLE instance ADD COLUMN counted_until INTEGER NOT NULL DEFAULT 0;
+     UPDATE instance SET counted_until = not_after;
+     CREATE INDEX instance_service ON instance (authority, provider, service, counted_until);
+     ALTER TABLE serial ADD COLUMN asked INTEGER;",
     ),
 ];
 
@@ -67,12 +68,13 @@ const STATEMENTS_MAX: usize = 64;
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
 /// `instance` has a row for each instance that is registered; its `id` is the index of the decision that registered it, `not_after` the end
 /// of what lives longest among its certificates, `retried` whether the retry with another key was used, `withheld` whether the current
-/// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void), `end_period` the part of `not_after` by which
-/// those that are alive are found: a refresh changes it once in some ten days, and so writes that index no oftener. `serial.instance` says
+/// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void, 3: it is void, and may have been given before a crash),
+/// `counted_until` its `not_after` or a little later: those that are alive are found by it, and a refresh seldom changes it. `serial.instance` says
 /// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
 /// key of a certificate with a registration, `serial.same_as` the decision of the first of those with the same key that were given in each other's place: their
 /// group, which is its own decision where there is none, and which `instance` has of its current and its previous certificate;
-/// `serial.displaced` whether a retry with another key took its place. `signed` has the digest of what was signed, for certificates with a registration whose signature
+/// `serial.displaced` whether a retry with another key took its place (1, or 2 where that proved to have the key of the one before), `serial.asked` a digest of the id of the request that it
+/// was given to. `signed` has the digest of what was signed, for certificates with a registration whose signature
 /// is kept, by their decision: serial numbers fall on a page each, and decisions follow each other. For the same reason `serial_end` has, of those that end together, one after another.
 /// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it, newest first, those `before` a decision next. Their records may be gone.
 /// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it. It never forgets, as the
@@ -149,6 +151,7 @@ CREATE TABLE serial (
     same_as INTEGER,
     displaced INTEGER NOT NULL DEFAULT 0,
     crl_partition INTEGER NOT NULL DEFAULT 0,
+    asked INTEGER,
     PRIMARY KEY (issuer, serial)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX serial_end ON serial (not_after, log_index);
@@ -234,7 +237,7 @@ CREATE TABLE instance (
     withheld INTEGER NOT NULL DEFAULT 0,
     revoked_at INTEGER,
     revoked_index INTEGER,
-    end_period INTEGER NOT NULL DEFAULT 0
+    counted_until INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE clock_step (
     log_index INTEGER PRIMARY KEY
@@ -248,7 +251,7 @@ CREATE TABLE revoking (
 ) STRICT;
 CREATE UNIQUE INDEX instance_name ON instance (authority, provider, name);
 CREATE INDEX instance_revoked ON instance (authority, provider, name) WHERE revoked_at IS NOT NULL;
-CREATE INDEX instance_service ON instance (authority, provider, service, end_period);
+CREATE INDEX instance_service ON instance (authority, provider, service, counted_until);
 CREATE TABLE found_new (
     log_index INTEGER PRIMARY KEY,
     digests BLOB NOT NULL

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use crate::{
     LedgerConfig, RevokeAt, UnixMillis,
     batch::{Batch, Fault},
-    instance::{self, Withheld},
+    instance,
     request::RequestRow,
     resume::about,
     schema::unsigned,
@@ -180,7 +180,7 @@ fn forget_pending(batch: &mut Batch<'_>, log_index: i64, now: UnixMillis) -> rus
             return Ok(());
         }
     };
-    instance::withhold(batch.connection, row.log_index, Withheld::Void)?;
+    instance::make_void(batch.connection, row.log_index, batch.begun_at)?;
     // Before the entry, so that a database that is full gets room for it.
     forget(batch.connection, log_index)?;
     batch.append(about(&row).text("result", FORGOTTEN).into_entry("void", now.0), now).map(drop)

@@ -45,6 +45,8 @@ pub(crate) struct Writer {
     jobs: Sender<Job>,
     growth: Growth,
     frontier: Frontier,
+    /// Index of the first entry of this run.
+    begun_at: u64,
     policy: Option<PolicyDigest>,
     room: Look,
     sweep: Sweep,
@@ -72,6 +74,7 @@ impl Writer {
             shared,
             jobs,
             growth,
+            begun_at: frontier.size(),
             frontier,
             policy: None,
             sweep: Sweep::new(),
@@ -152,7 +155,7 @@ impl Writer {
         let rows = size * SWEEP_ROWS_EACH;
         let sorting = std::mem::take(&mut self.sorting);
         let mut batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
-        batch.ended_millis = self.retention.ended_millis;
+        (batch.begun_at, batch.ended_millis) = (self.begun_at, self.retention.ended_millis);
         for operation in operations {
             let (reply, written) = operation.apply(&mut batch);
             replies.push(reply);
@@ -263,7 +266,8 @@ impl Writer {
         }
         let begun = self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| self.lost(&error));
         let (sorting, room) = (std::mem::take(&mut self.sorting), self.room.look(&self.connection, &self.shared));
-        let batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
+        let mut batch = Batch::new(&self.connection, &self.private, &self.frontier, self.policy);
+        batch.begun_at = self.begun_at;
         match begun.and_then(|()| self.finish(batch, IDLE_SWEEP_ROWS, (sorting, room))) {
             Ok(written) => {
                 self.adopt(written);
@@ -301,7 +305,9 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::{Event, Logged, nodes, schema, wal};
+    use hallmark_policy::RequestIdentity;
+
+    use crate::{Event, Issued, Logged, nodes, schema, wal};
 
     /// A writer without threads.
     struct World {
@@ -373,6 +379,39 @@ mod tests {
         assert_eq!((world.shared.head().size, world.writer.frontier.size(), world.shared.commits()), (2, 2, 1));
         let sentence = world.shared.poisoned().unwrap().to_string();
         assert!(sentence.starts_with("the ledger stopped because its disk failed: "), "{sentence}");
+    }
+
+    /// A registration whose signature never came, and whose certificate has ended before its request comes again.
+    const PENDING: &str = "INSERT INTO issuer (id, spki_sha256, issued) VALUES (1, zeroblob(32), 1); \
+        INSERT INTO serial (issuer, serial, not_after, log_index, instance) VALUES (1, x'01', 0, 0, 0); \
+        INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, not_after, issuer, serial, spki_sha256, log_index, \
+        current_group) VALUES (0, 'a', 'p', 'n', 's', 0, 0, 0, 1, x'01', zeroblob(32), 0, 0); \
+        INSERT INTO request (log_index, at, authority, caller, id, content, stage, generation, transition, issuer, serial, algorithm, not_after, tbs) \
+        VALUES (0, 0, 'a', 'c', 'r', zeroblob(32), 'leaf', 1, zeroblob(32), 1, x'01', 'ed25519', 0, x'00')";
+
+    #[test]
+    fn what_becomes_void_was_given_to_nobody_unless_another_run_committed_it_and_nothing_says_that_its_signature_failed()
+     {
+        for (begun_at, failed, wanted) in [(0, 0, 2), (0, 1, 2), (1, 0, 3), (1, 1, 2)] {
+            let mut world = World::new();
+            assert!(world.write(1).iter().all(Result::is_ok));
+            world.writer.connection.execute_batch(PENDING).unwrap();
+            world.writer.connection.execute("UPDATE instance SET withheld = ?1", [failed]).unwrap();
+            world.writer.begun_at = begun_at;
+            let request = RequestIdentity {
+                authority: "a".to_owned(),
+                caller: "c".to_owned(),
+                id: "r".to_owned(),
+                content_sha256: [0; 32],
+            };
+            let (reply, answer) = oneshot::channel();
+            world.writer.write(vec![Operation::Resume { request, at: UnixMillis(10_000), reply }]);
+            let answer = answer.blocking_recv().unwrap().unwrap();
+            assert!(matches!(answer, Issued::Refused { .. }), "{answer:?}");
+            let sql = "SELECT withheld FROM instance";
+            let withheld: i64 = world.writer.connection.query_row(sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(withheld, wanted, "begun at {begun_at}, failed {failed}");
+        }
     }
 
     /// Counts what is said at the level `ERROR` with an alarm's name.

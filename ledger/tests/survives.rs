@@ -310,7 +310,7 @@ async fn a_database_of_a_much_older_program_is_refused() {
 async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_has() {
     const SINCE_11: &str = "DROP TABLE found_new; DROP TABLE signed; ALTER TABLE serial ADD COLUMN signed_sha256 BLOB; \
                             DROP INDEX serial_end; CREATE INDEX serial_end ON serial (not_after)";
-    const SINCE_12: &str = "DROP INDEX instance_service; ALTER TABLE instance DROP COLUMN end_period; \
+    const SINCE_12: &str = "DROP INDEX instance_service; ALTER TABLE instance DROP COLUMN counted_until; ALTER TABLE serial DROP COLUMN asked; \
                             CREATE INDEX instance_service ON instance (authority, provider, service, not_after)";
     const SINCE_10: &str = "ALTER TABLE serial DROP COLUMN signed_sha256";
     const SINCE_9: &str = "ALTER TABLE authority DROP COLUMN frozen_index; DROP TABLE later_key";
@@ -344,8 +344,8 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
         fresh.open().stop();
         assert_eq!(columns(&world), columns(&fresh), "as in a new one");
         let connection = rusqlite::Connection::open(&world.config.database).unwrap();
-        let period: i64 = connection.query_row("SELECT end_period FROM instance", [], |row| row.get(0)).unwrap();
-        assert_eq!(period, 9, "who is alive is found as before");
+        let counted: i64 = connection.query_row("SELECT counted_until FROM instance", [], |row| row.get(0)).unwrap();
+        assert_eq!(counted, 10_485_759, "who is alive is found as before");
         let sql = "SELECT group_concat(log_index || ' ' || hex(sha256)) FROM signed";
         let kept: Option<String> = connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(kept.as_deref(), (version == 11).then_some("78 02,79 03"), "what was signed is known as before");

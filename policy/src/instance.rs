@@ -97,8 +97,29 @@ pub struct InstanceMove {
     pub key: SpkiDigest,
     /// SHA-256 over profile, lifetime, names and claims as they were asked for. The same key with another wish gets another certificate.
     pub wish_sha256: [u8; 32],
+    /// Digest of the request's own id, by which a request that somebody recorded is told from a new one; none where it has no id of its own.
+    pub asked: Option<Asked>,
     /// How it moves.
     pub step: InstanceStep,
+}
+
+/// The first eight bytes of the SHA-256 of a request's own id, which a proof of possession covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked([u8; 8]);
+
+impl Asked {
+    /// Of that id.
+    #[must_use]
+    pub fn of(request_id: &str) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = sha256(request_id.as_bytes());
+        Self([a, b, c, d, e, f, g, h])
+    }
+
+    /// As a number, for a database.
+    #[must_use]
+    pub fn to_number(self) -> i64 {
+        i64::from_be_bytes(self.0)
+    }
 }
 
 /// How a record moves.
@@ -304,7 +325,8 @@ pub(crate) fn check(
             InstanceStep::Refresh(presented_certificate(rule, request, presented, name.as_ref(), now, reasons)?)
         }
     };
-    Some(InstanceMove { name: name?, key: request.key.digest(), wish_sha256: request.wish_sha256(), step })
+    let asked = request.has_own_id.then(|| Asked::of(&request.request_id));
+    Some(InstanceMove { name: name?, key: request.key.digest(), wish_sha256: request.wish_sha256(), asked, step })
 }
 
 fn presented_certificate(

@@ -76,7 +76,23 @@ fn serial_of(certificate: &[u8]) -> Serial {
 /// The same, with the proof that whoever asks has the key of the presented certificate.
 #[must_use]
 pub fn proven(id: &str, key: &KeyPair, certificate: &[u8], old_key: &KeyPair) -> MintCertificateRequest {
-    let mut request = refresh(id, key, certificate);
+    prove(refresh(id, key, certificate), id, key, certificate, old_key)
+}
+
+/// The same of a request that has no id.
+#[must_use]
+pub fn proven_without_id(id: &str, key: &KeyPair, certificate: &[u8], old_key: &KeyPair) -> MintCertificateRequest {
+    let request = MintCertificateRequest { request_id: String::new(), ..refresh(id, key, certificate) };
+    prove(request, id, key, certificate, old_key)
+}
+
+fn prove(
+    mut request: MintCertificateRequest,
+    id: &str,
+    key: &KeyPair,
+    certificate: &[u8],
+    old_key: &KeyPair,
+) -> MintCertificateRequest {
     let name = InstanceName { provider: PROVIDER.to_owned(), id: id.to_owned(), service: String::new() };
     let digest = SpkiDigest::of(&key.subject_public_key_info());
     let message = proof_message(&request.authority, &request.request_id, &name, serial_of(certificate), digest);

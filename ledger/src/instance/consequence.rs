@@ -5,12 +5,12 @@ use hallmark_policy::{
     Conditions, Facts,
     content::Serial,
     crl::RevocationReason,
-    instance::{InstanceMove, InstanceName},
+    instance::{InstanceMove, InstanceName, InstanceStep},
     key::SpkiDigest,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Consequence, Held, Record, end_period, presented_serial};
+use super::{Consequence, Displaced, Held, Record, counted_until, presented_serial};
 use crate::{
     Revoke, UnixMillis,
     batch::{Batch, Fault},
@@ -126,13 +126,7 @@ impl Batch<'_> {
                 let sql = "UPDATE instance SET issuer = ?3, serial = ?4, spki_sha256 = ?5, log_index = ?6, current_group = ?6, \
                            withheld = 0, moved_at = ?7, moves = moves + 1, not_after = max(not_after, ?8) WHERE id = ?1 AND log_index = ?2";
                 self.set(sql, record, held, at, not_after)?;
-                let reason = RevocationReason::Superseded;
-                self.revoke_held(&conditions.authority, &record.current, reason, BY_RULE, at.into())?;
-                // Who holds it has lost a race, or its key: nobody can tell, and so it revokes nobody.
-                let sql = "UPDATE serial SET displaced = 1 WHERE instance = ?1 AND log_index >= ?2 \
-                           AND coalesce(same_as, log_index) = ?2";
-                let values = params![signed(record.id), signed(record.current_group)];
-                self.connection.prepare_cached(sql)?.execute(values)?;
+                self.displace(conditions, record, is_retry && is_proven(moved), at)?;
                 if is_retry {
                     let sql = "UPDATE instance SET retried = 1 WHERE id = ?1";
                     self.connection.prepare_cached(sql)?.execute([signed(record.id)])?;
@@ -146,6 +140,37 @@ impl Batch<'_> {
                 self.set(sql, record, held, at, not_after)?;
             }
         }
+        Ok(())
+    }
+
+    /// Supersedes the current certificate of a record, with those that were given in its place over the same key. Whoever presents one of them later has lost a race or its
+    /// key where the retry that displaces them was not proven: nobody can tell, and so it revokes nobody. Where it was proven, two have keys of the instance.
+    fn displace(
+        &mut self,
+        conditions: &Conditions,
+        record: &Record,
+        is_proven: bool,
+        at: UnixMillis,
+    ) -> Result<(), Fault> {
+        let of_group = "instance = ?1 AND log_index >= ?2 AND coalesce(same_as, log_index) = ?2";
+        let sql = format!("SELECT issuer, serial, log_index FROM serial WHERE {of_group} ORDER BY log_index LIMIT ?3");
+        let group = (signed(record.id), signed(record.current_group));
+        let displaced: Vec<Held> = {
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(params![group.0, group.1, SERIALS_EACH_MAX], |row| {
+                let log_index = crate::schema::unsigned(row.get(2)?);
+                Ok(Held { issuer: row.get(0)?, serial: row.get(1)?, spki: record.current.spki, log_index })
+            })?;
+            rows.collect::<Result<_, _>>()?
+        };
+        for held in displaced.iter().filter(|held| held.log_index != record.current.log_index).chain([&record.current])
+        {
+            let reason = RevocationReason::Superseded;
+            self.revoke_held(&conditions.authority, held, reason, BY_RULE, at.into())?;
+        }
+        let how = if is_proven { Displaced::Proven } else { Displaced::Unproven };
+        let sql = format!("UPDATE serial SET displaced = ?3 WHERE {of_group}");
+        self.connection.prepare_cached(&sql)?.execute(params![group.0, group.1, how.column()])?;
         Ok(())
     }
 
@@ -183,10 +208,9 @@ impl Batch<'_> {
         if self.connection.prepare_cached(sql)?.execute(values)? != 1 {
             return Err(Fault::Sql(rusqlite::Error::QueryReturnedNoRows));
         }
-        let period = end_period(record.not_after.max(not_after));
-        if period != end_period(record.not_after) {
-            let sql = "UPDATE instance SET end_period = ?2 WHERE id = ?1";
-            self.connection.prepare_cached(sql)?.execute(params![signed(record.id), period])?;
+        if not_after > record.counted_until {
+            let sql = "UPDATE instance SET counted_until = ?2 WHERE id = ?1";
+            self.connection.prepare_cached(sql)?.execute(params![signed(record.id), counted_until(not_after, at)])?;
         }
         Ok(())
     }
@@ -422,6 +446,10 @@ fn count_living(
     count.map(crate::schema::unsigned)
 }
 
+fn is_proven(moved: &InstanceMove) -> bool {
+    matches!(&moved.step, InstanceStep::Refresh(presented) if presented.proven)
+}
+
 /// A record begins. Whatever was registered under its name is over.
 fn insert(
     connection: &Connection,
@@ -434,7 +462,7 @@ fn insert(
     let sql = "DELETE FROM instance WHERE authority = ?1 AND provider = ?2 AND name = ?3";
     connection.prepare_cached(sql)?.execute(params![conditions.authority, provider, id])?;
     let sql = "INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, not_after, issuer, \
-               serial, spki_sha256, log_index, current_group, end_period) \
+               serial, spki_sha256, log_index, current_group, counted_until) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?1, ?1, ?11)";
     let not_after = conditions.not_after.secs();
     let values = params![
@@ -448,7 +476,7 @@ fn insert(
         held.issuer,
         held.serial,
         held.spki,
-        end_period(not_after)
+        counted_until(not_after, at)
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }

@@ -14,13 +14,13 @@ use std::collections::BTreeSet;
 use hallmark_policy::{
     content::Serial,
     crl::RevocationReason,
-    instance::{InstanceMove, InstanceName, InstanceStep, PresentedCertificate},
+    instance::{Asked, InstanceMove, InstanceName, InstanceStep, PresentedCertificate},
     key::SpkiDigest,
     time::UnixTime,
 };
 use hallmark_tlog::frontier::Frontier;
 
-use super::{Allowed, InstanceRevocation, InstanceRevoked, Withheld, withhold};
+use super::{Allowed, InstanceRevocation, InstanceRevoked, Withheld, make_void, withhold};
 use crate::{Revoke, Revoked, UnixMillis};
 use chance::Chance;
 use real::Real;
@@ -124,19 +124,29 @@ impl History {
     fn withhold(&mut self) {
         let at = self.chance.below(INSTANCES) as usize;
         let is_void = self.chance.below(2) == 0;
+        let is_of_an_earlier_run = self.chance.below(2) == 0;
         let Some(record) = &mut self.model.records[at] else { return };
-        let why = if is_void { Withheld::Void } else { Withheld::Failed };
         let index = super::Record::find(&self.real.connection, AUTHORITY, &name(at as u64)).unwrap().unwrap();
-        withhold(&self.real.connection, index.current.log_index, why).unwrap();
+        let index = index.current.log_index;
+        if is_void {
+            let begun_at = if is_of_an_earlier_run { index + 1 } else { index };
+            make_void(&self.real.connection, index, begun_at).unwrap();
+        } else {
+            withhold(&self.real.connection, index, Withheld::Failed).unwrap();
+        }
         if self.model.kept.contains(&record.current) {
-            record.withheld = if is_void { 2 } else { record.withheld.max(1) };
+            record.withheld = match (is_void, is_of_an_earlier_run, record.withheld) {
+                (false, _, before) => before.max(1),
+                (true, true, 0) => 3,
+                (true, _, _) => 2,
+            };
         }
         if is_void {
             let sql = "UPDATE request SET void = 1 WHERE serial = ?1";
             self.real.connection.execute(sql, [self.world[record.current].serial.as_bytes()]).unwrap();
             self.model.kept.remove(&record.current);
         }
-        self.trace.push(format!("withhold {at}: {why:?}"));
+        self.trace.push(format!("withhold {at}: void {is_void}, of an earlier run {is_of_an_earlier_run}"));
     }
 
     /// An operator revokes one certificate, and not its instance.
@@ -248,9 +258,21 @@ impl History {
             }
         };
         let lifetime = u8::from(self.chance.below(4) == 0);
-        let moved = InstanceMove { name: name(instance), key: digest(key), wish_sha256: [lifetime; 32], step };
+        // Some requests have no id, and some are recorded ones that come again.
+        let asked = match self.chance.below(4) {
+            0 => None,
+            1 => self.world.last().and_then(|last| last.asked),
+            _ => Some(self.world.len() as u64 + 1_000 * self.chance.below(1_000)),
+        };
+        let moved = InstanceMove {
+            name: name(instance),
+            key: digest(key),
+            wish_sha256: [lifetime; 32],
+            asked: asked.map(|id| Asked::of(&id.to_string())),
+            step,
+        };
         self.trace.push(format!("{wish:?} of {instance} with key {key}, lifetime {lifetime}, at {}", self.now));
-        let expected = self.model.wish(instance, (key, lifetime), wish, &self.world, self.now);
+        let expected = self.model.wish(instance, (key, lifetime, asked), wish, &self.world, self.now);
         let found = self.real.wish(&moved, serial, self.now);
         self.trace.push(format!("  -> {found:?}"));
         // A stopped authority says so, whatever the rule would say.
@@ -263,7 +285,7 @@ impl History {
         if let Outcome::Issued(word) = found {
             let registration = self.model.records[instance as usize].as_ref().unwrap().registration;
             assert_eq!(registration == self.world.len(), matches!(word, "registered" | "replaced"));
-            self.world.push(Certificate { serial, key, lifetime, begins: self.now, instance, registration });
+            self.world.push(Certificate { serial, key, asked, lifetime, begins: self.now, instance, registration });
         }
         self.compare();
     }
@@ -279,13 +301,13 @@ impl History {
             assert_eq!(found.current.serial, serial(record.current), "{}", trace());
             assert_eq!(found.previous.map(|held| held.serial), record.previous.map(serial), "{}", trace());
             assert_eq!((found.retried, found.revoked), (record.retried, record.revoked), "{}", trace());
-            let withheld = [None, Some(Withheld::Failed), Some(Withheld::Void)];
+            let withheld = [None, Some(Withheld::Failed), Some(Withheld::Void), Some(Withheld::Doubtful)];
             assert_eq!(found.withheld, withheld[usize::from(record.withheld)], "{}", trace());
         }
         let sql = "SELECT count(*) FROM revocation";
         let revoked: i64 = self.real.connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(revoked, self.model.revoked.len() as i64, "{}", trace());
-        let sql = "SELECT count(*) FROM instance WHERE end_period <> not_after / 1048576";
+        let sql = "SELECT count(*) FROM instance WHERE counted_until NOT BETWEEN not_after AND not_after + 324000";
         let wrong: i64 = self.real.connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(wrong, 0, "{}", trace());
     }

@@ -8,14 +8,15 @@
 //! | one whose serial number was given to another key, or with another end | refused, alarm: somebody else signs with our key |
 //! | of no record, or of another registration or service | refused, alarm |
 //! | of a revoked instance | refused |
+//! | one that is revoked, or the one before or a twin of the current one, which is revoked, for the same key | refused, alarm |
 //! | the current one | the record moves |
 //! | the one before, and the new key is the current one's | the current certificate again, or another in its place where it is not kept or another was asked for |
 //! | the one before, with another key, and nobody was given the current one | the record moves, and what it displaces is superseded |
 //! | the one before, with another key, once | the record moves, and what it displaces is superseded, alarm |
 //! | the one before, with another key, again | refused |
-//! | an older one, and the new key is one that this registration had | refused, alarm: somebody repeats what he recorded |
-//! | one that a retry displaced | refused, alarm: its holder lost a race, or a thief came first |
-//! | an older one, and its key is proven | the instance is revoked, alarm |
+//! | an older one, and the request is one that had an answer, as far as is known | refused, alarm: somebody repeats what he recorded |
+//! | one that a retry displaced which proved nothing | refused, alarm: its holder lost a race, or somebody has seen the one before |
+//! | an older one, or one that a proven retry displaced, and its key is proven | the instance is revoked, alarm |
 //! | an older one | refused, alarm |
 //!
 //! A certificate that was given once more with the same key is what was given in its place.
@@ -27,7 +28,7 @@ use hallmark_policy::{
 };
 use rusqlite::{Connection, params};
 
-use super::{Change, Record, SerialRow, end_period, had_key, is_revoked, unknown};
+use super::{Change, Displaced, Record, SerialRow, Withheld, is_revoked, unknown, was_asked_before};
 use crate::{
     UnixMillis,
     schema::{signed, unsigned},
@@ -111,7 +112,7 @@ fn register(
             if is_retry && record.service == name.service && is_kept(connection, record, moved, at)? {
                 return Ok(Verdict::Same { log_index: record.current.log_index });
             }
-            if !replace && !record.was_never_given() {
+            if !replace && !record.was_given_to_nobody_but(*key) {
                 let until = UnixTime::from_secs(record.not_after);
                 let sentence =
                     format!("{name} is registered since log entry {}, and its certificates end at {until}", record.id);
@@ -124,14 +125,14 @@ fn register(
         return Ok(refuse(reason, Consequence::Nothing));
     }
     Ok(Verdict::Move(match record {
-        Some(record) if record.is_alive(at) && !record.was_never_given() => Change::Replaced(record),
+        Some(record) if record.is_alive(at) && !record.was_given_to_nobody_but(*key) => Change::Replaced(record),
         Some(_) | None => Change::Registered,
     }))
 }
 
 /// How many instances of a service are alive, beside one; at most so many are counted.
 pub(super) const ALIVE: &str = "SELECT count(*) FROM (SELECT 1 FROM instance WHERE authority = ?1 AND provider = ?2 AND service = ?3 \
-                               AND end_period >= ?7 AND not_after > ?4 AND revoked_at IS NULL AND name <> ?5 \
+                               AND counted_until > ?4 AND not_after > ?4 AND revoked_at IS NULL AND name <> ?5 \
                                AND (withheld <> 2 OR previous_serial IS NOT NULL) LIMIT ?6)";
 
 /// Instances of the service that are alive, beside this one.
@@ -144,7 +145,7 @@ fn over_quota(
 ) -> rusqlite::Result<Option<Reason>> {
     let Some(most) = alive_max else { return Ok(None) };
     let now = at.0.div_euclid(1_000);
-    let values = params![authority, name.provider, name.service, now, name.id, signed(most), end_period(now)];
+    let values = params![authority, name.provider, name.service, now, name.id, signed(most)];
     let alive: i64 = connection.prepare_cached(ALIVE)?.query_row(values, |row| row.get(0))?;
     let sentence =
         || format!("service `{}` has {most} instances of provider `{}` already", name.service, name.provider);
@@ -158,7 +159,7 @@ fn refresh(
     presented: &PresentedCertificate,
     at: UnixMillis,
 ) -> rusqlite::Result<Verdict> {
-    let InstanceMove { name, key, .. } = moved;
+    let InstanceMove { name, key, asked, .. } = moved;
     let PresentedCertificate { issuer, serial, key: presented_key, not_after, proven, .. } = presented;
     let Some(row) = SerialRow::find(connection, *issuer, *serial)? else {
         return unknown::certificate(connection, authority, presented, at);
@@ -190,19 +191,26 @@ fn refresh(
             Reason::new(ReasonCode::InstanceCertificateRevoked, FIELD, format!("the certificate {serial} is revoked"));
         return Ok(refuse(reason, Consequence::Alarm));
     }
+    let of_current = record.current.spki == *key.as_bytes();
+    let is_other = record.current.serial != serial.as_bytes();
+    if (is_current && is_other || is_previous && of_current)
+        && is_revoked(connection, record.current.issuer, &record.current.serial)?
+    {
+        let sentence = format!("the current certificate of {name} is revoked, and its key gets no other one");
+        return Ok(refuse(Reason::new(ReasonCode::InstanceCertificateRevoked, FIELD, sentence), Consequence::Alarm));
+    }
     if is_current {
         return Ok(Verdict::Move(Change::Moved(record)));
     }
     if is_previous {
-        let current_stands = !is_revoked(connection, record.current.issuer, &record.current.serial)?;
-        if record.current.spki == *key.as_bytes() && current_stands {
+        if of_current {
             return Ok(if is_kept(connection, &record, moved, at)? {
                 Verdict::Same { log_index: record.current.log_index }
             } else {
                 Verdict::Move(Change::Reissued(record))
             });
         }
-        if record.withheld.is_some() {
+        if matches!(record.withheld, Some(Withheld::Failed | Withheld::Void)) {
             return Ok(Verdict::Move(Change::MovedAgain(record)));
         }
         if !record.retried {
@@ -212,15 +220,15 @@ fn refresh(
         let reason = Reason::new(ReasonCode::InstanceRetryUsed, FIELD, sentence);
         return Ok(refuse(reason.allowing("the certificate that was given last"), Consequence::Nothing));
     }
-    if had_key(connection, record.id, *key)? {
+    if was_asked_before(connection, record.id, *key, *asked)? {
         let sentence = format!(
-            "the certificate {serial} of {name} was replaced, and the new key is one that the instance had: an earlier refresh is repeated"
+            "the certificate {serial} of {name} was replaced, and this request or its key had an answer before: an earlier refresh is repeated"
         );
         let reason = Reason::new(ReasonCode::InstanceCertificateReplaced, FIELD, sentence);
-        let allowed = "the certificate that was given last, and the CSR of a new key";
+        let allowed = "the certificate that was given last, and a request id that was never used";
         return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
     }
-    if row.displaced {
+    if row.displaced == Some(Displaced::Unproven) || row.displaced.is_some() && !*proven {
         let sentence = format!(
             "the certificate {serial} of {name} was displaced: the one before it was presented again with another key"
         );

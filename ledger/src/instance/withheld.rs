@@ -2,7 +2,9 @@
 //!
 //! A record moves when its certificate is committed, and the signature comes later or never. Where it never came, the owner has the
 //! certificate before, and must not have to spend its one retry on the signer's failure. That nobody has the certificate is not quite certain:
-//! after a crash, it may have been given, and the record of its signature lost. So the record does not go back; it lets both on.
+//! after a crash, it may have been given, and the record of its signature lost. So the record does not go back; it lets both on. Where a certificate becomes void that another
+//! run of the program had committed, and nothing says that its signature failed, it is in doubt: then another key moves the record by the retry alone, with its alarm,
+//! and registers nothing anew.
 
 use rusqlite::{Connection, params};
 
@@ -15,6 +17,8 @@ pub(crate) enum Withheld {
     Failed,
     /// It is void, and is never signed.
     Void,
+    /// It is void, but an earlier run may have given it before it crashed.
+    Doubtful,
 }
 
 impl Withheld {
@@ -22,7 +26,8 @@ impl Withheld {
         match column {
             0 => None,
             1 => Some(Self::Failed),
-            _ => Some(Self::Void),
+            2 => Some(Self::Void),
+            _ => Some(Self::Doubtful),
         }
     }
 
@@ -30,6 +35,7 @@ impl Withheld {
         match self {
             Self::Failed => 1,
             Self::Void => 2,
+            Self::Doubtful => 3,
         }
     }
 }
@@ -42,6 +48,18 @@ const CURRENT: &str = "log_index = ?1 AND id = (SELECT s.instance FROM request r
 pub(crate) fn withhold(connection: &Connection, log_index: u64, why: Withheld) -> rusqlite::Result<()> {
     let sql = format!("UPDATE instance SET withheld = max(withheld, ?2) WHERE {CURRENT}");
     connection.prepare_cached(&sql)?.execute(params![signed(log_index), why.column()]).map(drop)
+}
+
+/// The certificate of that decision is void, if it is a current one. `begun_at` is the first index of this run.
+pub(crate) fn make_void(connection: &Connection, log_index: u64, begun_at: u64) -> rusqlite::Result<()> {
+    if log_index >= begun_at {
+        return withhold(connection, log_index, Withheld::Void);
+    }
+    let sql = format!(
+        "UPDATE instance SET withheld = CASE withheld WHEN 0 THEN ?2 WHEN ?3 THEN ?4 ELSE withheld END WHERE {CURRENT}"
+    );
+    let [doubtful, failed, void] = [Withheld::Doubtful, Withheld::Failed, Withheld::Void].map(Withheld::column);
+    connection.prepare_cached(&sql)?.execute(params![signed(log_index), doubtful, failed, void]).map(drop)
 }
 
 /// The certificate of that decision is about to be signed again.

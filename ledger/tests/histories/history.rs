@@ -211,7 +211,8 @@ impl History {
         let asked: Vec<_> = asked.into_iter().map(|(id, asks, serial)| (id, wish_of(&asks), serial)).collect();
         for ((drawn, (id, lifetime, serial)), issued) in drawn.iter().zip(asked).zip(answers) {
             self.trace.push(format!("{drawn:?} at {}", self.now));
-            let wish = (drawn.key, lifetime);
+            let number = id.strip_prefix("r-").unwrap().parse().unwrap();
+            let wish = (drawn.key, lifetime, Some(number));
             let expected = self.model.wish(drawn.instance, wish, drawn.wish, &self.world, self.now);
             let found = self.answered(*drawn, lifetime, &id, serial, issued).await;
             self.trace.push(format!("  -> {found:?}"));
@@ -245,7 +246,8 @@ impl History {
                 }
                 let Drawn { instance, key, .. } = drawn;
                 let registration = self.model.records[instance as usize].as_ref().unwrap().registration;
-                self.world.push(Certificate { serial, key, lifetime, begins: self.now, instance, registration });
+                let asked = Some(id.strip_prefix("r-").unwrap().parse().unwrap());
+                self.world.push(Certificate { serial, key, asked, lifetime, begins: self.now, instance, registration });
                 self.certificates.push(certificate);
                 self.asked.insert(id.to_owned(), index);
                 Outcome::Issued(change(&logged.entry))

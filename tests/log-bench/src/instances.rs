@@ -126,6 +126,7 @@ fn refresh(number: u64, certificates: u64) -> Result<InstanceMove> {
         name: InstanceName { provider: PROVIDER.to_owned(), id: name(number), service },
         key: SpkiDigest::from_bytes([2; 32]),
         wish_sha256: [0; 32],
+        asked: None,
         step: InstanceStep::Refresh(presented),
     })
 }
@@ -200,8 +201,8 @@ fn fill(database: &Path, instances: u64, certificates: u64) -> Result<()> {
         let mut signed = transaction.prepare("INSERT INTO signed (log_index, sha256) VALUES (?1, randomblob(32))")?;
         let mut instance = transaction.prepare(
             "INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, moves, not_after, issuer, \
-             serial, spki_sha256, log_index, current_group, previous_issuer, previous_serial, previous_spki_sha256, previous_index, previous_group, end_period) \
-             VALUES (?1, ?2, ?3, ?4, ?5, 1795000000000, 1797500000000, 30, ?6, 1, ?7, randomblob(32), ?8, ?8, 1, ?7, randomblob(32), ?1, ?1, ?6 >> 20)",
+             serial, spki_sha256, log_index, current_group, previous_issuer, previous_serial, previous_spki_sha256, previous_index, previous_group, counted_until) \
+             VALUES (?1, ?2, ?3, ?4, ?5, 1795000000000, 1797500000000, 30, ?6, 1, ?7, randomblob(32), ?8, ?8, 1, ?7, randomblob(32), ?1, ?1, ?6)",
         )?;
         for number in 0..instances {
             let id = i64::try_from(number * certificates)?;

@@ -2,8 +2,8 @@
 
 use hallmark_tests::{
     EVERYWHERE, Where, World,
-    asking::caller_certificate,
-    instances::{Agent, key, policy, proven, refresh, register},
+    asking::{Refused, caller_certificate},
+    instances::{Agent, key, policy, proven, proven_without_id, refresh, register},
 };
 
 use crate::{alarms, change, codes, revoked};
@@ -49,6 +49,64 @@ async fn an_owner_who_refreshes_after_the_thief_did_twice_shuts_it_out() {
     assert_eq!(owner.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_STOLEN"]);
     assert_eq!(thief.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_REVOKED"]);
     assert_eq!(alarms(&world.log_after_stop().await), ["instance-stolen"]);
+}
+
+#[tokio::test]
+async fn a_thief_who_has_the_key_and_uses_the_one_retry_is_caught_by_the_owners_next_refresh() {
+    for place in EVERYWHERE {
+        for goes_on in [false, true] {
+            let mut world = World::with_policy(place, &policy("")).await;
+            let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+            let mut thief = owner.copied();
+            owner.refresh(&world).await.unwrap();
+            thief.refresh(&world).await.unwrap();
+            assert_eq!(change(&thief.minted), "retried");
+            if goes_on {
+                thief.refresh(&world).await.unwrap();
+            }
+            world.restart().await;
+            assert_eq!(owner.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_STOLEN"]);
+            assert_eq!(thief.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_REVOKED"]);
+            let log = world.log_after_stop().await;
+            assert_eq!(alarms(&log), ["instance-retried", "instance-stolen"]);
+            assert_eq!(revoked(&log).len(), if goes_on { 4 } else { 3 }, "all of its certificates");
+        }
+    }
+}
+
+/// Refreshes and keeps the key, as agents may that need not have a new one each time.
+async fn refresh_with_the_same_key(agent: &mut Agent, world: &World) -> Result<(), Refused> {
+    let request = proven(&agent.id, &agent.key, &agent.minted.certificate, &agent.key);
+    agent.minted = world.mint(request).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_keys_are_kept_a_thief_who_is_faster_or_slower_is_caught_as_well() {
+    for is_faster in [false, true] {
+        let mut world = World::with_policy(Where::Software, &policy("")).await;
+        let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+        let mut thief = owner.copied();
+        let (fast, slow) = if is_faster { (&mut thief, &mut owner) } else { (&mut owner, &mut thief) };
+        refresh_with_the_same_key(fast, &world).await.unwrap();
+        refresh_with_the_same_key(fast, &world).await.unwrap();
+        assert_eq!(refresh_with_the_same_key(slow, &world).await.unwrap_err().reasons, ["INSTANCE_STOLEN"]);
+        assert_eq!(refresh_with_the_same_key(fast, &world).await.unwrap_err().reasons, ["INSTANCE_REVOKED"]);
+        assert_eq!(alarms(&world.log_after_stop().await), ["instance-stolen"]);
+    }
+}
+
+#[tokio::test]
+async fn where_keys_are_kept_and_requests_have_no_ids_a_replay_cannot_be_told_from_a_thief_and_revokes_nobody() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+    let first = owner.copied();
+    refresh_with_the_same_key(&mut owner, &world).await.unwrap();
+    refresh_with_the_same_key(&mut owner, &world).await.unwrap();
+    let nameless = proven_without_id("i-1", &first.key, &first.minted.certificate, &first.key);
+    assert_eq!(codes(world.mint(nameless).await), ["INSTANCE_CERTIFICATE_REPLACED"]);
+    refresh_with_the_same_key(&mut owner, &world).await.unwrap();
+    assert_eq!(alarms(&world.log_after_stop().await), ["stray-certificate"]);
 }
 
 #[tokio::test]

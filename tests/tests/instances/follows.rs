@@ -5,6 +5,7 @@ use hallmark_proto::signer::{
 };
 use hallmark_tests::{
     EVERYWHERE, Where, World,
+    asking::request_id,
     instances::{Agent, asked, key, policy, proven, refresh},
 };
 
@@ -74,7 +75,8 @@ async fn where_the_answer_is_not_kept_any_more_the_same_key_gets_another_in_its_
     let retried = world.mint(refresh("i-1", &key(), &agent.minted.certificate)).await.unwrap();
     assert_eq!(change(&retried), "retried", "the retry with another key was not used by that");
     let log = world.log_after_stop().await;
-    assert_eq!(revoked(&log), [(serial(&again), "superseded".to_owned())]);
+    let superseded = |minted| (serial(minted), "superseded".to_owned());
+    assert_eq!(revoked(&log), [superseded(&moved), superseded(&again)], "whoever has either is shut out");
     assert_eq!(alarms(&log), ["instance-retried"]);
 }
 
@@ -106,27 +108,24 @@ async fn the_certificate_before_with_another_key_moves_once_and_what_it_displace
 }
 
 #[tokio::test]
-async fn whoever_presents_the_certificate_before_cannot_make_the_owner_revoke_itself() {
-    for has_key in [false, true] {
-        let mut world = World::with_policy(Where::Software, &policy("")).await;
-        let mut owner = Agent::registered(&world, "i-1").await.unwrap();
-        let before = owner.copied();
-        owner.refresh(&world).await.unwrap();
-        let (old, new) = (&before.minted.certificate, key());
-        let request = if has_key { proven("i-1", &new, old, &before.key) } else { refresh("i-1", &new, old) };
-        let mut other = before.copied();
-        (other.minted, other.key) = (world.mint(request).await.unwrap(), new);
-        assert_eq!(change(&other.minted), "retried");
-        for _ in 0..2 {
-            assert_eq!(owner.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_CERTIFICATE_REPLACED"]);
-            // Nor after the record has moved on, and another one was displaced.
-            other.refresh(&world).await.unwrap();
-            world.restart().await;
-        }
-        let log = world.log_after_stop().await;
-        assert_eq!(alarms(&log), ["instance-retried", "stray-certificate", "stray-certificate"]);
-        assert_eq!(revoked(&log), [(serial(&owner.minted), "superseded".to_owned())], "the instance is not");
+async fn whoever_has_only_seen_the_certificate_before_cannot_make_the_owner_revoke_itself() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+    let before = owner.copied();
+    owner.refresh(&world).await.unwrap();
+    let new = key();
+    let mut other = before.copied();
+    (other.minted, other.key) = (world.mint(refresh("i-1", &new, &before.minted.certificate)).await.unwrap(), new);
+    assert_eq!(change(&other.minted), "retried");
+    for _ in 0..2 {
+        assert_eq!(owner.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_CERTIFICATE_REPLACED"]);
+        // Nor after the record has moved on, and another one was displaced.
+        other.refresh(&world).await.unwrap();
+        world.restart().await;
     }
+    let log = world.log_after_stop().await;
+    assert_eq!(alarms(&log), ["instance-retried", "stray-certificate", "stray-certificate"]);
+    assert_eq!(revoked(&log), [(serial(&owner.minted), "superseded".to_owned())], "the instance is not");
 }
 
 #[tokio::test]
@@ -173,13 +172,41 @@ async fn a_certificate_that_another_ca_signed_is_refused_with_an_alarm() {
 async fn a_revoked_certificate_is_not_refreshed() {
     let mut world = World::with_policy(Where::Software, &policy("")).await;
     let agent = Agent::registered(&world, "i-1").await.unwrap();
-    let epoch = hallmark_signer::Ca::Epoch { generation: 1 };
-    let number = hallmark_policy::content::Serial::from_stored(&agent.minted.serial).unwrap();
-    let reason = hallmark_policy::crl::RevocationReason::KeyCompromise;
-    world.core().revoke_certificate("athenz", epoch, number, reason, "an operator").await.unwrap();
+    revoke(&world, &agent.minted).await;
     let asked = world.mint(refresh("i-1", &key(), &agent.minted.certificate)).await;
     assert_eq!(codes(asked), ["INSTANCE_CERTIFICATE_REVOKED"]);
     assert_eq!(alarms(&world.log_after_stop().await), ["stray-certificate"]);
+}
+
+async fn revoke(world: &World, minted: &MintCertificateResponse) {
+    let epoch = hallmark_signer::Ca::Epoch { generation: 1 };
+    let number = hallmark_policy::content::Serial::from_stored(&minted.serial).unwrap();
+    let reason = hallmark_policy::crl::RevocationReason::KeyCompromise;
+    world.core().revoke_certificate("athenz", epoch, number, reason, "an operator").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_key_of_a_revoked_current_certificate_gets_no_other_one() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let agent = Agent::registered(&world, "i-1").await.unwrap();
+    let new = key();
+    let before = &agent.minted.certificate;
+    let current = world.mint(refresh("i-1", &new, before)).await.unwrap();
+    let mut longer = refresh("i-1", &new, before);
+    longer.lifetime_seconds = 3_600;
+    let twin = world.mint(longer.clone()).await.unwrap();
+    assert_eq!(change(&twin), "reissued");
+    revoke(&world, &twin).await;
+    longer.request_id = request_id();
+    for request in [refresh("i-1", &new, before), proven("i-1", &new, before, &agent.key), longer] {
+        assert_eq!(codes(world.mint(request).await), ["INSTANCE_CERTIFICATE_REVOKED"]);
+    }
+    let of_its_twin = world.mint(refresh("i-1", &key(), &current.certificate)).await;
+    assert_eq!(codes(of_its_twin), ["INSTANCE_CERTIFICATE_REVOKED"], "the record stands at what is revoked");
+    let another = world.mint(refresh("i-1", &key(), before)).await.unwrap();
+    assert_eq!(change(&another), "retried", "its owner goes on with another key");
+    let stray = "stray-certificate";
+    assert_eq!(alarms(&world.log_after_stop().await), [stray, stray, stray, stray, "instance-retried"]);
 }
 
 #[tokio::test]

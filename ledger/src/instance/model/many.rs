@@ -22,7 +22,11 @@ fn all_certificates_of_an_instance_are_revoked_however_many_there_are() {
         };
         let step = InstanceStep::Register { replace: false, alive_max: None };
         let now = 1_800_000_000;
-        real.wish(&InstanceMove { name: name(0), key: digest(1), wish_sha256: [0; 32], step }, serial(0), now);
+        real.wish(
+            &InstanceMove { name: name(0), key: digest(1), wish_sha256: [0; 32], asked: None, step },
+            serial(0),
+            now,
+        );
         let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256) \
                    SELECT issuer, ?1, not_after, ?2, instance, spki_sha256 FROM serial LIMIT 1";
         for number in 1..2_500 {

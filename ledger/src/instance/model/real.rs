@@ -2,8 +2,13 @@
 
 use hallmark_entry::privacy::Private;
 use hallmark_policy::{
-    Conditions, EpochId, Facts, Numbering, RequestIdentity, Stage, content::Serial, crl::CrlScope,
-    instance::InstanceMove, limits::Limits, profile::PolicyDigest, time::UnixTime,
+    Conditions, EpochId, Facts, Numbering, RequestIdentity, Stage,
+    content::Serial,
+    crl::CrlScope,
+    instance::{Asked, InstanceMove},
+    limits::Limits,
+    profile::PolicyDigest,
+    time::UnixTime,
 };
 use hallmark_tlog::frontier::Frontier;
 use rusqlite::{Connection, params};
@@ -74,12 +79,14 @@ impl Real {
             };
             let issuer = batch.issuer(ISSUER).unwrap().id;
             let registration = registration(Some(&change), batch.next_index());
-            let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256, same_as) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let sql = "INSERT INTO serial (issuer, serial, not_after, log_index, instance, spki_sha256, same_as, asked) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
             let index = schema::signed(batch.next_index());
             let end = conditions.not_after.secs();
             let group = group(Some(&change));
-            let values = params![issuer, serial.as_bytes(), end, index, registration, moved.key.as_bytes(), group];
+            let asked = moved.asked.map(Asked::to_number);
+            let values =
+                params![issuer, serial.as_bytes(), end, index, registration, moved.key.as_bytes(), group, asked];
             batch.connection.execute(sql, values).unwrap();
             let logged = batch.append(b"{}".to_vec(), at).unwrap();
             let sql = "INSERT INTO request (log_index, at, authority, caller, id, content, stage, issuer, serial, \

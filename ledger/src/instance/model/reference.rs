@@ -11,6 +11,8 @@ use super::{INSTANCES, LIFETIME_SECS};
 pub(super) struct Certificate {
     pub(super) serial: Serial,
     pub(super) key: u64,
+    /// The id of the request that it was given to, if it had one.
+    pub(super) asked: Option<u64>,
     /// What was asked for, beside the key.
     pub(super) lifetime: u8,
     pub(super) begins: i64,
@@ -26,7 +28,7 @@ pub(super) struct Registered {
     pub(super) current: usize,
     pub(super) previous: Option<usize>,
     pub(super) retried: bool,
-    /// 1: the signature of the current one failed; 2: it is void.
+    /// 1: the signature of the current one failed; 2: it is void; 3: it is void, and an earlier run may have given it.
     pub(super) withheld: u8,
     pub(super) revoked: bool,
     pub(super) ends: i64,
@@ -42,8 +44,8 @@ pub(super) struct Model {
     pub(super) revoked: BTreeSet<usize>,
     /// What was given in the place of one, with the same key.
     pub(super) same_as: BTreeMap<usize, usize>,
-    /// What a retry with another key took the place of.
-    pub(super) displaced: BTreeSet<usize>,
+    /// What a retry with another key took the place of, and whether that was proven.
+    pub(super) displaced: BTreeMap<usize, bool>,
     pub(super) stopped: bool,
     pub(super) restored_at: Option<i64>,
 }
@@ -66,7 +68,7 @@ impl Model {
     pub(super) fn wish(
         &mut self,
         instance: u64,
-        (key, lifetime): (u64, u8),
+        (key, lifetime, asked): (u64, u8, Option<u64>),
         wish: Wish,
         world: &[Certificate],
         now: i64,
@@ -95,7 +97,9 @@ impl Model {
                 if world[record.current].key == key && record.previous.is_none() && again(self, record.current) {
                     return Outcome::Same(record.current);
                 }
-                let was_never_given = record.previous.is_none() && record.withheld == 2;
+                let is_owner = world[record.current].key == key;
+                let was_never_given =
+                    record.previous.is_none() && (record.withheld == 2 || record.withheld == 3 && is_owner);
                 if !replace && !was_never_given {
                     return Outcome::Refused("INSTANCE_EXISTS");
                 }
@@ -108,11 +112,11 @@ impl Model {
                     return Outcome::Refused("INSTANCE_DIFFERS");
                 }
                 let stands = |index: usize| certificate == index || self.same_as.get(&certificate) == Some(&index);
-                let had_key = self
-                    .known
-                    .iter()
-                    .map(|index| &world[*index])
-                    .any(|it| (it.instance, it.registration, it.key) == (instance, record.registration, key));
+                let may_be_asked = |before: Option<u64>| before.is_none() || asked.is_none() || before == asked;
+                let was_asked = self.known.iter().map(|index| &world[*index]).any(|it| {
+                    (it.instance, it.registration, it.key) == (instance, record.registration, key)
+                        && may_be_asked(it.asked)
+                });
                 let place = if stands(record.current) {
                     "current"
                 } else if record.previous.is_some_and(stands) {
@@ -121,10 +125,10 @@ impl Model {
                     "older"
                 };
                 match place {
-                    "older" if self.displaced.contains(&certificate) => {
+                    "older" if self.displaced.get(&certificate) == Some(&false) => {
                         return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED");
                     }
-                    "older" if had_key => return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED"),
+                    "older" if was_asked => return Outcome::Refused("INSTANCE_CERTIFICATE_REPLACED"),
                     "older" if proven => {
                         let ours = |index: &usize| {
                             world[*index].instance == instance
@@ -140,14 +144,18 @@ impl Model {
                     _ if self.revoked.contains(&certificate) => {
                         return Outcome::Refused("INSTANCE_CERTIFICATE_REVOKED");
                     }
+                    "current" if self.revoked.contains(&record.current) => {
+                        return Outcome::Refused("INSTANCE_CERTIFICATE_REVOKED");
+                    }
                     "current" => Outcome::Issued("moved"),
+                    _ if world[record.current].key == key && self.revoked.contains(&record.current) => {
+                        return Outcome::Refused("INSTANCE_CERTIFICATE_REVOKED");
+                    }
                     _ if world[record.current].key == key && again(self, record.current) => {
                         return Outcome::Same(record.current);
                     }
-                    _ if world[record.current].key == key && !self.revoked.contains(&record.current) => {
-                        Outcome::Issued("reissued")
-                    }
-                    _ if record.withheld > 0 => Outcome::Issued("moved-again"),
+                    _ if world[record.current].key == key => Outcome::Issued("reissued"),
+                    _ if matches!(record.withheld, 1 | 2) => Outcome::Issued("moved-again"),
                     _ if !record.retried => Outcome::Issued("retried"),
                     _ => return Outcome::Refused("INSTANCE_RETRY_USED"),
                 }
@@ -185,15 +193,13 @@ impl Model {
                 Registered { current: next, previous, retried: false, withheld: 0, ends, ..before }
             }
             (_, Some(before)) => {
-                let displaces = matches!(change, "retried" | "moved-again");
-                if displaces && lives(before.current) {
-                    self.revoked.insert(before.current);
-                }
-                if displaces {
-                    let stands = |index: &usize| self.same_as.get(index) == Some(&before.current);
+                if matches!(change, "retried" | "moved-again") {
+                    let stands =
+                        |index: &usize| *index == before.current || self.same_as.get(index) == Some(&before.current);
                     let twins: Vec<_> = self.known.iter().copied().filter(stands).collect();
-                    self.displaced.extend(twins);
-                    self.displaced.insert(before.current);
+                    self.revoked.extend(twins.iter().copied().filter(|index| lives(*index)));
+                    let is_proven = change == "retried" && matches!(wish, Wish::Refresh { proven: true, .. });
+                    self.displaced.extend(twins.into_iter().map(|index| (index, is_proven)));
                 }
                 if change == "reissued" {
                     self.same_as.values_mut().filter(|given| **given == before.current).for_each(|given| *given = next);
