@@ -2,14 +2,16 @@
 
 mod ceremonies;
 mod instances;
+mod log;
 mod names;
+mod policy;
 mod rotation;
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
-use hallmark_policy::time::{Span, UnixTime};
+use hallmark_policy::time::Span;
 
 pub use ceremonies::{
     CeremonyCommand, CeremonyPlanArguments, CeremonyRehearseArguments, CeremonyReportArguments, CeremonyRunArguments,
@@ -20,7 +22,12 @@ pub use instances::{
     InstanceAllowArguments, InstanceCommand, InstanceListArguments, InstanceRevokeArguments, InstanceShowArguments,
     InstanceStateWord, OneInstanceArguments, ReasonWord, SelectionArguments,
 };
+pub use log::{
+    EntryFormat, ExportArguments, FilterArguments, LogArguments, LogCommand, ProveArguments, QueryArguments,
+    RangeArguments, ReceiptArguments, ReconcileArguments, ShowArguments, StatsArguments, VerifyArguments,
+};
 pub use names::{NameCommand, NameListArguments, NameReleaseArguments};
+pub use policy::{ApplyArguments, CheckArguments, ExplainArguments, PolicyCommand, StatusArguments, TestArguments};
 pub use rotation::{
     EpochAbortArguments, EpochActivateArguments, EpochBringArguments, EpochCommand, EpochListArguments,
     EpochPrepareArguments, EpochRevokeArguments, EpochsArguments, EpochsCommand, EpochsListArguments,
@@ -39,27 +46,6 @@ Exit codes:
 The client configuration file is ~/.config/hallmark/client.toml unless --config names another. It is TOML and can have \
 signer, ca, cert, key, authority, profile, log-key and timeout. Flags go before the environment, and the environment \
 goes before the file.";
-
-const CASES_HELP: &str = "\
-A file of cases is TOML:
-  at = \"2026-01-31T12:00:00Z\"         # when it is asked; now if not said
-  [[case]]
-  name = \"a service gets its name\"
-  caller = \"coordinator\"              # a caller of the policy, or uri:URI, or dns:NAME
-  profile = \"athenz-service\"
-  common-name = \"sports.api\"
-  dns = [\"api.sports.example.com\"]    # as well as uri, ip and email
-  key = \"ecdsa-p256\"                  # a CSR is made; or csr = \"FILE\" beside the cases
-  possession = \"csr\"                  # or \"caller\": the key without a CSR
-  claims = []                          # such as { oid = \"1.2.3\", value = \"0101ff\" }, DER in hexadecimal
-  manifest = \"manifest.json\"         # beside the cases; also once before all of them
-  policy-hash = \"<64 digits>\"        # where names come from the manifest
-  evidence-jwt = \"FILE\"              # the provider's JWT, beside the cases; it goes with a csr
-  lifetime = \"24h\"
-  expect = \"approve\"                  # or \"refuse\"
-  reasons = []                         # of a refusal: all of its codes
-  names = [\"cn:sports.api\", \"dns:api.sports.example.com\"]
-  lifetime-seconds = 86400             # from the moment of asking";
 
 /// The heading of the flags that say how to reach a signer.
 const SIGNER: &str = "Signer";
@@ -130,46 +116,6 @@ pub enum Command {
     Completions(CompletionsArguments),
     /// Print the manual page, or write those of all commands into a directory.
     Man(ManArguments),
-}
-
-/// The commands for decision logs.
-#[derive(Clone, Debug, Subcommand)]
-pub enum LogCommand {
-    /// Check a whole published log: every entry, every hash, the signed root, and what was seen before.
-    Verify(Box<VerifyArguments>),
-    /// Show entries of a published log, without checking it.
-    Show(ShowArguments),
-    /// Check the receipt of one entry, and that it is about a certificate.
-    Receipt(ReceiptArguments),
-    /// Find the entry of a certificate and make a receipt for it.
-    Prove(ProveArguments),
-    /// Find entries by what they say; the whole log is checked on the way.
-    ///
-    /// Entries are printed as they are found, before the log is read to its end: they count only if this ends with 0.
-    Query(Box<QueryArguments>),
-    /// Show entries from one index to another, each proven to be in the log.
-    Range(RangeArguments),
-    /// Compare certificates, CRLs and a device's counter with what an issuer's entries say.
-    Reconcile(ReconcileArguments),
-    /// Count what was issued, refused and why, over time.
-    Stats(Box<StatsArguments>),
-    /// Copy a published log, with private values or without.
-    Export(ExportArguments),
-}
-
-/// The commands for policies.
-#[derive(Clone, Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Say every mistake in a policy file at its line, or what the policy means.
-    Check(CheckArguments),
-    /// Show rule by rule what would become of a CSR, and the certificate; touches no key and no network.
-    Explain(Box<ExplainArguments>),
-    /// Run the cases beside policies: requests with the decisions that are expected.
-    Test(TestArguments),
-    /// Have a policy checked by the signer and brought into force; a bad one changes nothing.
-    Apply(ApplyArguments),
-    /// Show which policy is in force, and since when.
-    Status(StatusArguments),
 }
 
 /// How to reach a signer.
@@ -348,349 +294,6 @@ pub struct BackupArguments {
     /// Why, for the decision log.
     #[arg(long, value_name = "TEXT")]
     pub why: String,
-}
-
-/// Which log, and who speaks for it.
-#[derive(Clone, Debug, Args)]
-pub struct LogArguments {
-    /// The published log: a directory with `checkpoint` and `tile/`, or the URL of one.
-    #[arg(value_name = "LOG")]
-    pub log: String,
-    /// Verifier key of the log, as a file or as text. Get it from whoever runs the signer, not from the log.
-    #[arg(long, value_name = "VKEY", env = "HALLMARK_LOG_KEY", hide_env_values = true)]
-    pub key: Option<String>,
-    /// CA certificates (PEM) that an https server must chain to [default: those of the system].
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-    /// A log that this one continues under another name: a directory or a URL; repeatable, the latest first.
-    #[arg(long, value_name = "LOG")]
-    pub previous: Vec<String>,
-    /// Verifier key of such a log, as a file or as text; repeatable.
-    #[arg(long, value_name = "VKEY")]
-    pub previous_key: Vec<String>,
-    /// Entries before this one have no bundles any more, by the policy that whoever runs the signer states.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub pruned_before: u64,
-}
-
-/// `hallmark log verify`.
-#[derive(Clone, Debug, Args)]
-pub struct VerifyArguments {
-    /// Which log.
-    #[command(flatten)]
-    pub log: LogArguments,
-    /// An earlier checkpoint of this log: nothing may have changed before it.
-    #[arg(long, value_name = "FILE")]
-    pub anchor: Option<PathBuf>,
-    /// Where checkpoints are remembered from run to run [default: ~/.local/state/hallmark/logs].
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-    /// Neither use nor remember anything from run to run.
-    #[arg(long, conflicts_with = "state")]
-    pub no_state: bool,
-    /// Verifier key of a witness, as a file or as text; repeatable.
-    #[arg(long, value_name = "VKEY")]
-    pub witness: Vec<String>,
-    /// How many of the witnesses must have co-signed [default: all].
-    #[arg(long, value_name = "N", requires = "witness")]
-    pub quorum: Option<usize>,
-    /// Age of the newest entry from which the log counts as stale.
-    #[arg(long, value_name = "SPAN", default_value = "25h", value_parser = Span::parse)]
-    pub stale_after: Span,
-    /// Longest time without an entry, while the signer runs; it logs a heartbeat every 10 minutes.
-    #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = Span::parse)]
-    pub silence: Span,
-}
-
-/// `hallmark log show`.
-#[derive(Clone, Debug, Args)]
-pub struct ShowArguments {
-    /// The published log: a directory, or a URL.
-    #[arg(value_name = "LOG")]
-    pub log: String,
-    /// CA certificates (PEM) that an https server must chain to [default: those of the system].
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-    /// Index of the first entry, from 0 [default: so that the newest are shown].
-    #[arg(long, value_name = "N")]
-    pub from: Option<u64>,
-    /// How many entries.
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub count: u64,
-}
-
-/// `hallmark log receipt`.
-#[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("about").required(true).multiple(true).args(["entry", "log"]))]
-pub struct ReceiptArguments {
-    /// The receipt.
-    #[arg(value_name = "FILE")]
-    pub receipt: PathBuf,
-    /// The certificate that the entry must be about, PEM or DER.
-    #[arg(value_name = "CERT")]
-    pub certificate: Option<PathBuf>,
-    /// The entry that it is about, verbatim, as `mint --entry-out` writes it.
-    #[arg(long, value_name = "FILE")]
-    pub entry: Option<PathBuf>,
-    /// The published log to take the entry from: a directory, or a URL.
-    #[arg(long, value_name = "LOG", conflicts_with = "entry")]
-    pub log: Option<String>,
-    /// CA certificates (PEM) that an https server must chain to [default: those of the system].
-    #[arg(long, value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-    /// Verifier key of the log, as a file or as text.
-    #[arg(long, value_name = "VKEY", env = "HALLMARK_LOG_KEY", hide_env_values = true)]
-    pub key: Option<String>,
-}
-
-/// `hallmark log prove`.
-#[derive(Clone, Debug, Args)]
-pub struct ProveArguments {
-    /// Which log.
-    #[command(flatten)]
-    pub log: LogArguments,
-    /// The certificate, PEM or DER.
-    #[arg(value_name = "CERT")]
-    pub certificate: PathBuf,
-    /// Where to write the receipt; `-` is stdout [default: -].
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Where to write the entry that the receipt is about.
-    #[arg(long, value_name = "FILE")]
-    pub entry_out: Option<PathBuf>,
-    /// Overwrite files that exist.
-    #[arg(long)]
-    pub force: bool,
-}
-
-/// How entries are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EntryFormat {
-    /// Columns for people.
-    Table,
-    /// One JSON object a line: index and entry.
-    Json,
-    /// Comma-separated values (RFC 4180).
-    Csv,
-}
-
-/// `hallmark log query`.
-#[derive(Clone, Debug, Args)]
-pub struct QueryArguments {
-    /// Which log.
-    #[command(flatten)]
-    pub log: LogArguments,
-    /// Which entries.
-    #[command(flatten)]
-    pub filter: FilterArguments,
-    /// How they are printed.
-    #[arg(long, value_enum, default_value_t = EntryFormat::Table)]
-    pub format: EntryFormat,
-}
-
-/// Which entries are meant: those to which everything that is given applies.
-#[derive(Clone, Debug, Default, Args)]
-pub struct FilterArguments {
-    /// Type of the entry, such as decision or rotation.
-    #[arg(long = "type", value_name = "TYPE")]
-    pub kind: Option<String>,
-    /// issued, refused or validated.
-    #[arg(long, value_name = "WORD")]
-    pub decision: Option<String>,
-    /// Code of a reason, such as NAME_OUTSIDE_FORMAT.
-    #[arg(long, value_name = "CODE")]
-    pub reason: Option<String>,
-    /// Caller, by its name in the policy or one of its identities.
-    #[arg(long, value_name = "NAME")]
-    pub caller: Option<String>,
-    /// A name in the certificate or request, with its kind or without; `*` stands for any text.
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// Instance id: of the instance that the entry names, or in a dNSName (before `.instanceid.`) or an athenz URI (after the provider).
-    #[arg(long, value_name = "ID")]
-    pub instance: Option<String>,
-    /// Serial number, in hexadecimal.
-    #[arg(long, value_name = "HEX")]
-    pub serial: Option<String>,
-    /// SHA-256 of the policy that decided, in hexadecimal, or its beginning.
-    #[arg(long, value_name = "HEX")]
-    pub policy: Option<String>,
-    /// Authority.
-    #[arg(long, value_name = "NAME")]
-    pub authority: Option<String>,
-    /// Profile.
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-    /// Request id.
-    #[arg(long, value_name = "ID")]
-    pub request_id: Option<String>,
-    /// Not before this moment, such as 2026-01-31T12:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
-    pub since: Option<UnixTime>,
-    /// Not after this moment.
-    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
-    pub until: Option<UnixTime>,
-}
-
-/// `hallmark log range`.
-#[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["from", "to", "since", "until"]))]
-pub struct RangeArguments {
-    /// Which log.
-    #[command(flatten)]
-    pub log: LogArguments,
-    /// Index of the first entry, from 0.
-    #[arg(long, value_name = "N")]
-    pub from: Option<u64>,
-    /// Index of the last entry [default: the newest].
-    #[arg(long, value_name = "N")]
-    pub to: Option<u64>,
-    /// Not before this moment, such as 2026-01-31T12:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
-    pub since: Option<UnixTime>,
-    /// Not after this moment.
-    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
-    pub until: Option<UnixTime>,
-    /// How they are printed.
-    #[arg(long, value_enum, default_value_t = EntryFormat::Table)]
-    pub format: EntryFormat,
-}
-
-/// `hallmark log reconcile`.
-#[derive(Clone, Debug, Args)]
-pub struct ReconcileArguments {
-    /// Which log.
-    #[command(flatten)]
-    pub log: LogArguments,
-    /// Certificate of the issuer, PEM or DER.
-    #[arg(long, value_name = "FILE")]
-    pub issuer: PathBuf,
-    /// Certificates at hand: files, PEM with any number of them or DER; or directories of such files. Repeatable.
-    #[arg(long = "certificates", value_name = "PATH")]
-    pub certificates: Vec<PathBuf>,
-    /// CRLs of the issuer, PEM or DER, up to 16 MiB each; repeatable.
-    #[arg(long, value_name = "FILE")]
-    pub crl: Vec<PathBuf>,
-    /// How often the device says that it signed with the issuer's key.
-    #[arg(long, value_name = "N")]
-    pub counter: Option<u64>,
-    /// What the device logged: commands of a YubiHSM2 as `yubihsm-shell` lists them, serial numbers one a line, or JSON lines.
-    #[arg(long, value_name = "FILE", conflicts_with = "counter")]
-    pub device_log: Option<PathBuf>,
-    /// Object id of the issuer's key, such as 0x0123: commands of other keys in the device's log are passed over.
-    #[arg(long, value_name = "ID", requires = "device_log", value_parser = object_id)]
-    pub device_key: Option<u16>,
-}
-
-/// The id of an object in a YubiHSM2, in hexadecimal.
-fn object_id(text: &str) -> Result<u16, String> {
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    u16::from_str_radix(digits, 16).map_err(|_| "it is no number of four hexadecimal digits, such as 0x0123".to_owned())
-}
-
-/// `hallmark log stats`.
-#[derive(Clone, Debug, Args)]
-pub struct StatsArguments {
-    /// Which log.
-    #[command(flatten)]
-    pub log: LogArguments,
-    /// Which entries.
-    #[command(flatten)]
-    pub filter: FilterArguments,
-}
-
-/// `hallmark log export`.
-#[derive(Clone, Debug, Args)]
-pub struct ExportArguments {
-    /// Which log.
-    #[command(flatten)]
-    pub log: LogArguments,
-    /// Directory to write the copy to; it must not exist.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Leave the salts of private values out: nobody can tell the values, and the copy still verifies.
-    #[arg(long)]
-    pub redact: bool,
-}
-
-/// `hallmark policy apply`.
-#[derive(Clone, Debug, Args)]
-pub struct ApplyArguments {
-    /// How to reach the signer.
-    #[command(flatten)]
-    pub connection: ConnectionArguments,
-    /// The policy file.
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// Only have it checked: nothing is logged and nothing changes.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// SHA-256 of the policy that is to be replaced, in hexadecimal; with another one in force nothing changes.
-    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
-    pub expect: Option<[u8; 32]>,
-}
-
-/// `hallmark policy status`.
-#[derive(Clone, Debug, Args)]
-pub struct StatusArguments {
-    /// How to reach the signer.
-    #[command(flatten)]
-    pub connection: ConnectionArguments,
-}
-
-/// `hallmark policy check`.
-#[derive(Clone, Debug, Args)]
-pub struct CheckArguments {
-    /// The policy file.
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-}
-
-/// `hallmark policy explain`.
-#[derive(Clone, Debug, Args)]
-pub struct ExplainArguments {
-    /// Certificate signing request, PEM or DER.
-    #[arg(value_name = "CSR")]
-    pub csr: PathBuf,
-    /// The policy file.
-    #[arg(long, value_name = "FILE")]
-    pub policy: PathBuf,
-    /// Profile of the policy.
-    #[arg(long, value_name = "NAME")]
-    pub profile: String,
-    /// Caller of the policy by its name, or any identity: uri:URI or dns:NAME.
-    #[arg(long, value_name = "NAME")]
-    pub caller: String,
-    /// The manifest in force, for profiles whose names come from it.
-    #[arg(long, value_name = "FILE")]
-    pub manifest: Option<PathBuf>,
-    /// SHA-256 of the workload's policy, in hexadecimal, by which the manifest is asked for names.
-    #[arg(long, value_name = "HEX", value_parser = hex::digest)]
-    pub policy_hash: Option<[u8; 32]>,
-    /// Evidence that the signer checks: the provider's JWT.
-    #[arg(long, value_name = "FILE")]
-    pub evidence_jwt: Option<PathBuf>,
-    /// Wished lifetime, such as 24h [default: the profile's].
-    #[arg(long, value_name = "SPAN", value_parser = Span::parse)]
-    pub lifetime: Option<Span>,
-    /// When it is asked, such as 2026-01-31T12:00:00Z [default: now].
-    #[arg(long, value_name = "TIME", value_parser = UnixTime::parse)]
-    pub at: Option<UnixTime>,
-}
-
-/// `hallmark policy test`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = CASES_HELP)]
-pub struct TestArguments {
-    /// The policy files; the cases of `x.toml` are in `x.tests.toml` beside it.
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-    /// The cases, where they are in another file.
-    #[arg(long, value_name = "FILE")]
-    pub cases: Option<PathBuf>,
-    /// Write what was decided into the cases that failed, as what is expected from now on. Read the diff.
-    #[arg(long)]
-    pub bless: bool,
 }
 
 /// `hallmark completions`.
