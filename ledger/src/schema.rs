@@ -33,7 +33,10 @@ const UPGRADES: [(i64, &str); 4] = [
         "ALTER TABLE instance ADD COLUMN end_period INTEGER NOT NULL DEFAULT 0;
      UPDATE instance SET end_period = not_after >> 20;
      DROP INDEX instance_service;
-     CREATE INDEX instance_service ON instance (authority, provider, service, end_period);",
+     CREATE INDEX instance_service ON instance (authority, provider, service, end_period);
+     ALTER TABLE same_request ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+     UPDATE same_request SET at = coalesce((SELECT at FROM head), 0);
+     CREATE INDEX same_request_at ON same_request (at);",
     ),
 ];
 
@@ -80,7 +83,8 @@ const STATEMENTS_MAX: usize = 64;
 /// would have to read and write for it. `found_new` has what is not sorted in yet, or not all of it: the newest leaves, eight bytes a digest.
 /// `clock_step` has where an operator took the clock for right: only there can an entry be earlier than the one before it.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
-/// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
+/// `same_request` has the ids of requests that another request's certificate answers, too, and when each was asked: it forgets them after the retention time, and
+/// `request` that other one not before the last of them.
 /// `authority.frozen_index` is the entry of the operator who froze it, `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, or set a clock right that had run ahead for so long that
 /// certificates may be forgotten that have not ended, in seconds.
 /// `later_key` has the labels of keys that this ledger made and does not know, once they were seen: each stops its authority once, and an operator who lets that
@@ -207,9 +211,11 @@ CREATE TABLE same_request (
     id TEXT NOT NULL,
     content BLOB NOT NULL,
     log_index INTEGER NOT NULL,
+    at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (authority, caller, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX same_request_of ON same_request (log_index);
+CREATE INDEX same_request_at ON same_request (at);
 CREATE TABLE instance (
     id INTEGER PRIMARY KEY,
     authority TEXT NOT NULL,
