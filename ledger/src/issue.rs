@@ -11,7 +11,7 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, LedgerError, UnixMillis,
     batch::{Batch, Fault},
-    claim, crl, found, freeze,
+    claim, crl, freeze,
     instance::{self, Change, Consequence, Held, Verdict},
     limits,
     request::{self, RequestRow},
@@ -229,7 +229,8 @@ impl Batch<'_> {
         ])?;
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
         if let (Stage::Leaf { .. }, Some(serial)) = (stage, warrant.conditions.numbering.serial()) {
-            self.found += found::index(self.connection, &warrant.facts, serial, logged.index)?;
+            let not_after = warrant.conditions.not_after;
+            self.found.index(self.connection, &warrant.facts, serial, not_after, logged.index)?;
         }
         if let Content::Crl(content) = &warrant.content {
             crl::keep(self.connection, issuer, content, warrant.conditions.numbering, logged.index)?;

@@ -1,5 +1,5 @@
-//! Forgetting: old leaf requests with their ids, TBSCertificates and signatures, and, long after their end, serial numbers and records
-//! of instances. The log stays, and what was committed and never signed gets a void entry first.
+//! Forgetting: old leaf requests with their ids, TBSCertificates and signatures, and, long after their end, serial numbers, records
+//! of instances, and what certificates are found by. The log stays, and what was committed and never signed gets a void entry first.
 //!
 //! A request goes with the last of the ids that its certificate answers, each of which has a retention of its own.
 
@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use crate::{
     LedgerConfig, RevokeAt, UnixMillis,
     batch::{Batch, Fault},
+    found,
     instance::{self, Withheld},
     request::RequestRow,
     resume::about,
@@ -55,6 +56,8 @@ impl Retention {
 pub(crate) struct Sweep {
     /// Nothing that has ended is old enough before its cutoff has passed this time.
     ended_next_at: i64,
+    /// The same of what certificates are found by.
+    found_next_at: i64,
     /// Whether certificates of a revoked instance may still have to be revoked.
     revoking: bool,
     /// No id that another request's certificate answers is old enough before the cutoff has passed this time.
@@ -80,6 +83,7 @@ impl Sweep {
     pub(crate) fn new() -> Self {
         Self {
             ended_next_at: i64::MIN,
+            found_next_at: i64::MIN,
             revoking: true,
             bound_next_at: i64::MIN,
             after: -1,
@@ -96,7 +100,7 @@ impl Sweep {
     pub(crate) fn is_due(&self, cutoffs: Cutoffs) -> bool {
         self.revoking
             || cutoffs.requests > self.next_at.min(self.bound_next_at)
-            || cutoffs.ended > self.ended_next_at
+            || cutoffs.ended > self.ended_next_at.min(self.found_next_at)
     }
 
     /// Looks at `rows_max` rows of each kind at most, and deletes what is old enough. Entries get the time `now.at`.
@@ -119,6 +123,11 @@ impl Sweep {
         }
         if cutoffs.ended > self.ended_next_at {
             self.ended_next_at = forget_ended(batch.connection, cutoffs.ended, rows_max)?;
+        }
+        if cutoffs.ended > self.found_next_at {
+            let (ended_before, added) = (cutoffs.ended.div_euclid(1_000), batch.found.digests());
+            let more = found::forget_ended(batch.connection, ended_before, added)?;
+            self.found_next_at = if more { i64::MIN } else { cutoffs.ended.saturating_add(ENDED_LOOK_MILLIS) };
         }
         let cutoff = cutoffs.requests;
         if cutoff > self.bound_next_at {
