@@ -68,6 +68,12 @@ fn find(arguments: &CertificateFindArguments, config: &Config, screen: &Screen) 
     }
     if found.is_empty() {
         screen.say(&format!("{} has no such certificate", printable(&authority)));
+        let SelectionArguments { serial, name, instance, spki, .. } = &arguments.selection;
+        if serial.is_some() || name.is_some() || instance.is_some() || spki.is_some() {
+            screen.say(
+                "hint: the signer forgets what ended longer ago than its `ended-retention`; the log has it, see `hallmark log query`",
+            );
+        }
     }
     if let Some(next) = next {
         screen.say(&format!("hint: there may be more; give --before {next}"));

@@ -29,6 +29,7 @@ use crate::{
 #[derive(Debug, Default)]
 struct Findings {
     sentences: Vec<String>,
+    warnings: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -46,7 +47,7 @@ impl Findings {
     }
 }
 
-/// Prints the sentences to standard output and the problems to standard error.
+/// Prints the sentences to standard output, and warnings and problems to standard error.
 ///
 /// # Errors
 /// [`Trouble::Problems`] if there is one, [`Trouble::Hardening`], [`Trouble::NoTerminal`], a PIN that is not right, and what [`Settings::read`] says.
@@ -57,6 +58,9 @@ pub(crate) fn check(path: &Path, type_pin: bool) -> Result<(), Trouble> {
     let findings = findings(&settings, pin)?;
     for sentence in &findings.sentences {
         stdout::line(sentence);
+    }
+    for warning in &findings.warnings {
+        eprintln!("warning: {warning}");
     }
     for problem in &findings.problems {
         eprintln!("problem: {problem}");
@@ -81,7 +85,10 @@ fn findings(settings: &Settings, pin: Option<SecretString>) -> Result<Findings, 
     core::tell(settings, policy.as_ref().ok(), &mut findings);
     traces::tell(settings, &mut findings);
     match &policy {
-        Ok(policy) => findings.sentences.extend(meaning::tell(policy).lines),
+        Ok(policy) => {
+            findings.sentences.extend(meaning::tell(policy).lines);
+            findings.warnings.extend(meaning::warnings(policy));
+        }
         Err(error) => findings.problem(sentence(error)),
     }
     if findings.problems.is_empty() {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     LedgerError, Logged, ReceiptHandle, UnixMillis,
+    found::Added,
     instance::Alarm,
     schema::{signed, unsigned},
     signing::Waiting,
@@ -38,8 +39,8 @@ pub(crate) struct Batch<'c> {
     pub(crate) revoked: u64,
     /// Whether more certificates of an instance are to be revoked than one batch does.
     pub(crate) revoking: bool,
-    /// How many digests were added that certificates are found by.
-    pub(crate) found: usize,
+    /// What was added that certificates are found by.
+    pub(crate) found: Added,
     issuers: HashMap<SpkiDigest, Issuer>,
 }
 
@@ -96,7 +97,7 @@ impl<'c> Batch<'c> {
             alarms: Vec::new(),
             revoked: 0,
             revoking: false,
-            found: 0,
+            found: Added::default(),
             issuers: HashMap::new(),
         }
     }

@@ -1,5 +1,5 @@
 //! Finding leaf certificates: by serial number, key, name and instance along an index, by all else through what their decisions say,
-//! backwards through the log, a part of it at a time.
+//! backwards through the log, a part of it at a time. What has ended for long no index has any more, and the log still has.
 
 use std::ops::ControlFlow;
 
@@ -74,7 +74,7 @@ pub struct CertificateRecord {
 /// A part of what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificatePage {
-    /// The certificates, newest first.
+    /// The certificates, newest first; maybe none although there are more.
     pub certificates: Vec<CertificateRecord>,
     /// Where to go on; none at the end.
     pub next: Option<u64>,
@@ -106,7 +106,8 @@ pub(crate) fn page(
         }
         Ok(ControlFlow::Continue(()))
     };
-    Along::of(filter).each(connection, filter.before.map_or(i64::MAX, signed), see)?;
+    let rest = Along::of(filter).each(connection, filter.before.map_or(i64::MAX, signed), see)?;
+    page.next = page.next.or_else(|| rest.map(unsigned));
     Ok(page)
 }
 
@@ -136,13 +137,13 @@ impl Along {
         serial.or_else(key).or_else(name).map_or(Self::Log, Self::Digest)
     }
 
-    /// Shows those before an index, until enough was seen.
+    /// Shows those before an index, until enough was seen. Gives before which to go on where it was looked for long enough.
     fn each(
         &self,
         connection: &Connection,
         before: i64,
         mut see: impl FnMut(i64) -> rusqlite::Result<ControlFlow<()>>,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Option<i64>> {
         let (sql, registration) = match self {
             Self::Digest(digest) => return found::each(connection, *digest, before, see),
             Self::Registration(registration) => (OF_REGISTRATION, Some(signed(*registration))),
@@ -155,7 +156,7 @@ impl Along {
                 break;
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -103,7 +103,7 @@ impl Ledger {
         self.read(|connection| instance::signed_before(connection, issuer, serial))
     }
 
-    /// When a request was committed, or the one whose certificate answers it, too.
+    /// When a request was asked: committed, or answered with the certificate of another.
     ///
     /// # Errors
     /// See [`LedgerError`].

@@ -12,7 +12,7 @@ use rusqlite::params;
 use crate::{
     Committed, Found, Issued, LedgerError, UnixMillis,
     batch::{Batch, Fault},
-    claim, crl, found, freeze,
+    claim, crl, freeze,
     instance::{self, Change, Consequence, Held, Verdict},
     limits,
     request::{self, RequestRow},
@@ -88,7 +88,7 @@ impl Batch<'_> {
             .text("serial", &hex(&row.serial))
             .count("decision-index", row.log_index);
         self.append(entry.into_entry("outcome", at.0), at)?;
-        RequestRow::bind(self.connection, request, log_index)?;
+        RequestRow::bind(self.connection, request, log_index, at)?;
         let (identity, content) = (row.identity(), row.content);
         Ok(match row.found(&content) {
             Found::Answered(answer) => Issued::Answered(answer),
@@ -231,7 +231,8 @@ impl Batch<'_> {
         ])?;
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
         if let (Stage::Leaf { .. }, Some(serial)) = (stage, warrant.conditions.numbering.serial()) {
-            self.found += found::index(self.connection, &warrant.facts, serial, logged.index)?;
+            let not_after = warrant.conditions.not_after;
+            self.found.index(self.connection, &warrant.facts, serial, not_after, logged.index)?;
         }
         if let Content::Crl(content) = &warrant.content {
             crl::keep(self.connection, issuer, content, warrant.conditions.numbering, logged.index)?;

@@ -16,6 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct RequestRow {
     pub(crate) log_index: u64,
+    /// When it was asked: committed, or bound to the decision of another.
     pub(crate) at: UnixMillis,
     pub(crate) authority: String,
     pub(crate) caller: String,
@@ -51,20 +52,25 @@ impl RequestRow {
         if own.is_some() {
             return Ok(own);
         }
-        let sql = "SELECT log_index, content FROM same_request WHERE authority = ?1 AND caller = ?2 AND id = ?3";
+        let sql = "SELECT log_index, content, at FROM same_request WHERE authority = ?1 AND caller = ?2 AND id = ?3";
         let mut statement = connection.prepare_cached(sql)?;
-        let read = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get(1)?));
-        let Some((log_index, content)) = statement.query_row(params![authority, caller, id], read).optional()? else {
-            return Ok(None);
-        };
-        Ok(Self::at(connection, log_index)?.map(|row| Self { content, ..row }))
+        let read = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get(1)?, UnixMillis(row.get(2)?)));
+        let bound = statement.query_row(params![authority, caller, id], read).optional()?;
+        let Some((log_index, content, at)) = bound else { return Ok(None) };
+        Ok(Self::at(connection, log_index)?.map(|row| Self { content, at, ..row }))
     }
 
     /// Binds an id to the decision of another request, whose certificate answers it, too.
-    pub(crate) fn bind(connection: &Connection, request: &RequestIdentity, log_index: u64) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO same_request (authority, caller, id, content, log_index) VALUES (?1, ?2, ?3, ?4, ?5)";
+    pub(crate) fn bind(
+        connection: &Connection,
+        request: &RequestIdentity,
+        log_index: u64,
+        at: UnixMillis,
+    ) -> rusqlite::Result<()> {
+        let sql =
+            "INSERT INTO same_request (authority, caller, id, content, log_index, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let RequestIdentity { authority, caller, id, content_sha256 } = request;
-        let values = params![authority, caller, id, content_sha256, signed(log_index)];
+        let values = params![authority, caller, id, content_sha256, signed(log_index), at.0];
         connection.prepare_cached(sql)?.execute(values).map(drop)
     }
 

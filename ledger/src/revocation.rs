@@ -74,6 +74,16 @@ pub(crate) fn is_known(connection: &Connection, issuer: SpkiDigest, serial: Seri
     Ok(Found::of(connection, &issuer, serial)?.is_some())
 }
 
+/// How many certificates of a registration that have not ended and are not revoked no CRL will ever name: the key that signed them is destroyed.
+pub(crate) fn unlisted(connection: &Connection, registration: u64, ended_by: UnixMillis) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM serial s JOIN issuer i ON i.id = s.issuer \
+               JOIN epoch e ON e.spki_sha256 = i.spki_sha256 AND e.state = 'destroyed' \
+               WHERE s.instance = ?1 AND s.not_after * 1000 > ?2 \
+               AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial)";
+    let values = params![signed(registration), ended_by.0];
+    connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).map(unsigned)
+}
+
 /// A certificate that was committed, found by its issuer and serial number.
 struct Found {
     not_after: UnixTime,

@@ -34,7 +34,18 @@ const UPGRADES: [(i64, &str); 4] = [
      ALTER TABLE instance ADD COLUMN counted_until INTEGER NOT NULL DEFAULT 0;
      UPDATE instance SET counted_until = not_after;
      CREATE INDEX instance_service ON instance (authority, provider, service, counted_until);
-     ALTER TABLE serial ADD COLUMN asked INTEGER;",
+     ALTER TABLE serial ADD COLUMN asked INTEGER;
+     ALTER TABLE same_request ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+     UPDATE same_request SET at = coalesce((SELECT at FROM head), 0);
+     CREATE INDEX same_request_at ON same_request (at);
+     CREATE TABLE found_stretch (stretch INTEGER PRIMARY KEY, latest_end INTEGER NOT NULL) STRICT;
+     WITH RECURSIVE there (stretch) AS (
+         SELECT min(stretch) FROM found_by
+         UNION ALL
+         SELECT (SELECT min(f.stretch) FROM found_by f WHERE f.stretch > there.stretch) FROM there WHERE there.stretch IS NOT NULL
+     ) INSERT INTO found_stretch SELECT stretch, 0 FROM there WHERE stretch IS NOT NULL;
+     INSERT OR REPLACE INTO found_stretch SELECT log_index >> 16, not_after FROM serial ORDER BY not_after;
+     CREATE INDEX found_stretch_end ON found_stretch (latest_end);",
     ),
 ];
 
@@ -77,12 +88,14 @@ const STATEMENTS_MAX: usize = 64;
 /// was given to. `signed` has the digest of what was signed, for certificates with a registration whose signature
 /// is kept, by their decision: serial numbers fall on a page each, and decisions follow each other. For the same reason `serial_end` has, of those that end together, one after another.
 /// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it, newest first, those `before` a decision next. Their records may be gone.
-/// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it. It never forgets, as the
-/// log does not. Digests are sorted within a `stretch` of the log alone (65,536 entries): sorted over all, each would fall on a page of its own, which a long log
-/// would have to read and write for it. `found_new` has what is not sorted in yet, or not all of it: the newest leaves, eight bytes a digest.
+/// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it.
+/// Digests are sorted within a `stretch` of the log alone (65,536 entries): sorted over all, each would fall on a page of its own, which a long log
+/// would have to read and write for it. `found_new` has what is not sorted in yet, or not all of it: the newest leaves, eight bytes a digest. `found_stretch` has every stretch of both,
+/// and in seconds when the last of its certificates ends, or later: `found_by` forgets a stretch of which all have ended for long, as `serial` does; the log does not.
 /// `clock_step` has where an operator took the clock for right: only there can an entry be earlier than the one before it.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
-/// `same_request` has the ids of requests that another request's certificate answers, too; it forgets them with that one.
+/// `same_request` has the ids of requests that another request's certificate answers, too, and when each was asked: it forgets them after the retention time, and
+/// `request` that other one not before the last of them.
 /// `authority.frozen_index` is the entry of the operator who froze it, `authority.stopped_index` is the alarm that stopped it, `restored_at` when an operator took an older database for good, or set a clock right that had run ahead for so long that
 /// certificates may be forgotten that have not ended, in seconds.
 /// `later_key` has the labels of keys that this ledger made and does not know, once they were seen: each stops its authority once, and an operator who lets that
@@ -210,9 +223,11 @@ CREATE TABLE same_request (
     id TEXT NOT NULL,
     content BLOB NOT NULL,
     log_index INTEGER NOT NULL,
+    at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (authority, caller, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX same_request_of ON same_request (log_index);
+CREATE INDEX same_request_at ON same_request (at);
 CREATE TABLE instance (
     id INTEGER PRIMARY KEY,
     authority TEXT NOT NULL,
@@ -262,6 +277,11 @@ CREATE TABLE found_by (
     log_index INTEGER NOT NULL,
     PRIMARY KEY (stretch, digest, log_index)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE found_stretch (
+    stretch INTEGER PRIMARY KEY,
+    latest_end INTEGER NOT NULL
+) STRICT;
+CREATE INDEX found_stretch_end ON found_stretch (latest_end);
 CREATE TABLE name_claim (
     authority TEXT NOT NULL,
     form TEXT NOT NULL,

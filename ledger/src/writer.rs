@@ -195,7 +195,7 @@ impl Writer {
             sweep.run(&mut batch, RevokeAt { at: now, ended_by: at }, cutoffs, sweep_rows_max)
         };
         forget()
-            .and_then(|()| sorting.step(&self.connection, batch.found, room == Room::Ample))
+            .and_then(|()| sorting.step(&self.connection, &batch.found, room == Room::Ample))
             .and_then(|()| batch.finish(self.shared.published()))
             .map_err(|error| self.lost(&error))?;
         self.commit()?;

@@ -311,7 +311,8 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
     const SINCE_11: &str = "DROP TABLE found_new; DROP TABLE signed; ALTER TABLE serial ADD COLUMN signed_sha256 BLOB; \
                             DROP INDEX serial_end; CREATE INDEX serial_end ON serial (not_after)";
     const SINCE_12: &str = "DROP INDEX instance_service; ALTER TABLE instance DROP COLUMN counted_until; ALTER TABLE serial DROP COLUMN asked; \
-                            CREATE INDEX instance_service ON instance (authority, provider, service, not_after)";
+                            CREATE INDEX instance_service ON instance (authority, provider, service, not_after); \
+                            DROP INDEX same_request_at; ALTER TABLE same_request DROP COLUMN at; DROP TABLE found_stretch";
     const SINCE_10: &str = "ALTER TABLE serial DROP COLUMN signed_sha256";
     const SINCE_9: &str = "ALTER TABLE authority DROP COLUMN frozen_index; DROP TABLE later_key";
     const SINCE: [(i64, &str); 4] = [(12, SINCE_12), (11, SINCE_11), (10, SINCE_10), (9, SINCE_9)];
@@ -327,6 +328,11 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
         let sql = "INSERT INTO issuer (id, spki_sha256, issued) VALUES (78, x'01', 1); \
                    INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, not_after, issuer, serial, \
                    spki_sha256, log_index, current_group) VALUES (1, 'a', 'p', 'n', 's', 0, 0, 10485759, 78, x'01', x'02', 1, 1)";
+        connection.execute_batch(sql).unwrap();
+        let sql = "INSERT INTO same_request (authority, caller, id, content, log_index) VALUES ('a', 'c', 'x', x'', 1); \
+                   INSERT INTO found_by (stretch, digest, log_index) VALUES (0, 1, 1), (0, 2, 1), (3, 1, 196608), (9, 1, 589824); \
+                   INSERT INTO serial (issuer, serial, not_after, log_index) \
+                   VALUES (78, x'01', 5, 196608), (78, x'02', 7, 196609), (78, x'03', 6, 196610), (78, x'04', 8, 655360)";
         connection.execute_batch(sql).unwrap();
         if version == 11 {
             let sql = "INSERT INTO issuer (id, spki_sha256, issued) VALUES (77, x'00', 1); \
@@ -346,6 +352,12 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
         let connection = rusqlite::Connection::open(&world.config.database).unwrap();
         let counted: i64 = connection.query_row("SELECT counted_until FROM instance", [], |row| row.get(0)).unwrap();
         assert_eq!(counted, 10_485_759, "who is alive is found as before");
+        let sql = "SELECT (SELECT at FROM same_request) = (SELECT at FROM head)";
+        let is_now: bool = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert!(is_now, "an id that was bound begins its retention");
+        let sql = "SELECT group_concat(stretch || ' ' || latest_end) FROM found_stretch";
+        let ends: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(ends, "0 0,3 7,9 0,10 8", "what no serial number is left of can be forgotten, and nothing else");
         let sql = "SELECT group_concat(log_index || ' ' || hex(sha256)) FROM signed";
         let kept: Option<String> = connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(kept.as_deref(), (version == 11).then_some("78 02,79 03"), "what was signed is known as before");

@@ -38,6 +38,30 @@ pub fn tell(policy: &Policy) -> Findings {
     findings
 }
 
+/// Says what a policy lets happen that those who answer for it may not expect of it.
+#[must_use]
+pub fn warnings(policy: &Policy) -> Vec<String> {
+    policy.authorities().filter_map(|authority| unlisted(policy, authority)).collect()
+}
+
+/// A leaf that is issued a moment before a rotation outlives it, whatever its lifetime; and a key that is destroyed signs no CRL.
+fn unlisted(policy: &Policy, authority: &Authority) -> Option<String> {
+    if authority.crl.is_none() || authority.retired_key() != RetiredKeyWord::Destroy {
+        return None;
+    }
+    let profiles = policy.profiles().filter_map(|(name, _)| policy.profile(name));
+    let with_records: Vec<_> =
+        profiles.filter(|profile| profile.authority() == authority.name && profile.instances().is_some()).collect();
+    let longest = with_records.iter().map(|profile| profile.lifetime_maximum()).max()?;
+    let names = quoted(with_records.iter().map(|profile| profile.name()));
+    Some(format!(
+        "authority `{}` destroys the key of a replaced epoch, and keeps records of instances for {names}: a certificate from before a rotation \
+         that is revoked after it stands on no CRL, also where its key was stolen, and is believed until it ends, for up to {longest}; hint: \
+         `retired-key = \"crl-only\"` lets the key sign CRLs until then",
+        authority.name
+    ))
+}
+
 fn tell_policy(policy: &Policy, findings: &mut Findings) {
     findings.heading(&format!("Policy {}", policy.digest()));
     findings.say("Whatever is not named below is refused.");

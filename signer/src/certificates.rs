@@ -66,7 +66,7 @@ impl Inner {
         };
         let log_size = self.ledger.head().size;
         let CertificatePage { certificates, next } = self.search(authority.clone(), filter.clone()).await?;
-        if certificates.is_empty() && !serial.is_empty() {
+        if certificates.is_empty() && next.is_none() && !serial.is_empty() {
             self.check_serial(&authority, filter).await?;
         }
         let count = u64::try_from(certificates.len()).unwrap_or(u64::MAX);
@@ -127,13 +127,21 @@ impl Inner {
     /// That nothing is left to revoke is an answer; a serial number that nobody has is a mistake.
     async fn check_serial(self: &Arc<Self>, authority: &str, filter: CertificateFilter) -> Result<(), Failure> {
         let number = filter.serial.as_deref().map(hex).unwrap_or_default();
-        let any = CertificateFilter { living: false, ..filter };
-        if self.search(authority.to_owned(), any).await?.certificates.is_empty() {
-            let sentence =
-                format!("authority `{authority}` issued no leaf certificate {number} to which all of that applies");
-            return Err(Reason::new(ReasonCode::CertificateUnknown, "selection.serial", sentence).into());
+        let mut any = CertificateFilter { living: false, before: None, ..filter };
+        loop {
+            let page = self.search(authority.to_owned(), any.clone()).await?;
+            if !page.certificates.is_empty() {
+                return Ok(());
+            }
+            any.before = page.next;
+            if any.before.is_none() {
+                break;
+            }
         }
-        Ok(())
+        let sentence =
+            format!("authority `{authority}` issued no leaf certificate {number} to which all of that applies");
+        let reason = Reason::new(ReasonCode::CertificateUnknown, "selection.serial", sentence);
+        Err(reason.allowing("one that has not ended for longer than `ended-retention`: the log has all others").into())
     }
 
     async fn search(

@@ -157,6 +157,9 @@ pub struct InstanceAllowArguments {
 #[derive(Clone, Debug, Subcommand)]
 pub enum CertificateCommand {
     /// Find certificates by serial number, name, instance, key, caller, profile and time.
+    ///
+    /// By serial number, name, instance and key, those are found that have not ended for longer than the signer's `ended-retention`; `hallmark log query` finds
+    /// the others in the published log. By caller, profile and time alone, the signer reads its log backwards, and finds all.
     Find(Box<CertificateFindArguments>),
     /// Count certificates and, after a yes, revoke them all.
     Revoke(Box<CertificateRevokeArguments>),

@@ -168,6 +168,27 @@ fn a_good_policy_is_said_in_sentences() {
 }
 
 #[test]
+fn what_a_policy_lets_happen_is_warned_of() {
+    let world = world();
+    let profile = "[profile.athenz-service]\n";
+    let records = format!("{profile}instances = {{ intents = [\"register\", \"refresh\"] }}\n");
+    let root = "[authority.athenz.root]";
+    let settings = "crl = { lifetime = \"7d\", refresh = \"1d\" }\nretired-key = \"destroy\"";
+    let policy = include_str!("../../../examples/policy.toml").replacen(profile, &records, 1).replacen(
+        root,
+        &format!("[authority.athenz]\n{settings}\n\n{root}"),
+        1,
+    );
+    world.write("records.toml", policy);
+    let run = world.run(["policy", "check", "records.toml"]);
+    assert_eq!(run.code, 0);
+    assert_snapshot!(run.stderr);
+    let run = world.run(["--json", "policy", "check", "records.toml"]);
+    let answer: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(answer["warnings"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn every_mistake_is_told_at_its_line_with_a_hint() {
     let world = world();
     let bad = POLICY

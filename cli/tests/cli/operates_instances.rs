@@ -97,6 +97,8 @@ fn certificates_are_looked_for_until_there_are_enough() {
     assert_snapshot!(find("").told());
     assert_snapshot!(find(" --limit 1").told());
     assert_snapshot!(find(" --before 5").told());
+    let by_name = find(" --before 5 --name dns:a.example");
+    assert!(by_name.stderr.contains("the log has it, see `hallmark log query`"), "{}", by_name.told());
     let json = find(" --name dns:a.example --json").json();
     assert_eq!((&json["result"], json["certificates"].as_array().unwrap().len()), (&"certificates".into(), 2));
     assert_eq!(json["certificates"][1]["revocation-reason"], "key-compromise");

@@ -45,6 +45,25 @@ fn check_says_how_much_and_how_often() {
 }
 
 #[test]
+fn check_warns_where_a_theft_could_be_found_too_late_for_a_crl() {
+    let world = World::new();
+    let profile = "[profile.athenz-service]\n";
+    world.edit("policy.toml", profile, &format!("{profile}instances = {{ intents = [\"register\", \"refresh\"] }}\n"));
+    let settings = "[authority.athenz]\ncrl = { lifetime = \"7d\", refresh = \"1d\" }\n";
+    let root = "[authority.athenz.root]";
+    world.edit("policy.toml", root, &format!("{settings}\n{root}"));
+    let check = world.check().done().says(&["has no problem"]);
+    assert!(!check.stderr.contains("warning:"), "{}", check.stderr);
+    world.edit("policy.toml", settings, &format!("{settings}retired-key = \"destroy\"\n"));
+    let check = world.check().done().says(&["has no problem"]);
+    assert!(
+        check.stderr.contains("warning: authority `athenz` destroys the key of a replaced epoch"),
+        "{}",
+        check.stderr
+    );
+}
+
+#[test]
 fn operators_are_told_apart_from_callers() {
     let world = World::new();
     world.edit("signer.toml", "allow = [\"spiffe://hallmark.lab/operator\"]", "allow = [\"Operator\"]");

@@ -298,6 +298,7 @@ impl Batch<'_> {
         why: &str,
         at: RevokeAt,
     ) -> Result<(crate::Logged, u64, u64), Fault> {
+        let unlisted = crate::revocation::unlisted(self.connection, record.id, at.ended_by)?;
         let object = Object::new()
             .text("action", "revoked")
             .text("authority", authority)
@@ -306,6 +307,7 @@ impl Batch<'_> {
             .text("reason", reason.name())
             .text("by", by)
             .text("sentence", why);
+        let object = if unlisted > 0 { object.count("unlisted", unlisted) } else { object };
         let logged = self.append(object.into_entry("instance", at.at.0), at.at)?;
         let sql = "UPDATE instance SET revoked_at = ?2, revoked_index = ?3 WHERE id = ?1";
         self.connection.prepare_cached(sql)?.execute(params![signed(record.id), at.at.0, signed(logged.index)])?;

@@ -81,3 +81,31 @@ fn what_a_policy_means_is_said_as_it_was() {
     let was = std::fs::read_to_string(path).unwrap_or_default();
     assert!(said == was, "it is said otherwise now:\n{said}");
 }
+
+/// The example's services keep records of instances, under an authority with these settings.
+#[cfg(test)]
+fn with_records(settings: &str) -> Policy {
+    let example = include_str!("../../../examples/policy.toml");
+    let profile = "[profile.athenz-service]\n";
+    let keeping = format!("{profile}instances = {{ intents = [\"register\", \"refresh\"] }}\n");
+    let text = example.replacen(profile, &keeping, 1);
+    let root = "[authority.athenz.root]";
+    Policy::parse(&text.replacen(root, &format!("[authority.athenz]\n{settings}\n\n{root}"), 1)).unwrap()
+}
+
+#[test]
+fn where_an_instance_s_certificate_outlives_the_key_that_could_revoke_it_there_is_a_warning() {
+    const CRL: &str = "crl = { lifetime = \"7d\", refresh = \"1d\" }";
+    let destroys = with_records(&format!("{CRL}\nretired-key = \"destroy\""));
+    let [warning] = meaning::warnings(&destroys).try_into().expect("one");
+    for part in ["authority `athenz`", "`athenz-service`", "on no CRL", "for up to 30d", "`retired-key = \"crl-only\"`"]
+    {
+        assert!(warning.contains(part), "{warning}");
+    }
+    for settings in ["retired-key = \"destroy\"", CRL, &format!("{CRL}\nretired-key = \"crl-only\"")] {
+        assert!(meaning::warnings(&with_records(settings)).is_empty(), "{settings}");
+    }
+    for (name, text) in POLICIES {
+        assert!(meaning::warnings(&Policy::parse(text).unwrap()).is_empty(), "{name}");
+    }
+}

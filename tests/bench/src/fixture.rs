@@ -85,6 +85,8 @@ fn find(connection: &Connection, first: u64, entries: u64, at: i64) -> Result<()
     let mut serial = connection.prepare(sql)?;
     let mut found_by =
         connection.prepare("INSERT INTO found_by (stretch, digest, log_index) VALUES (?2 >> 16, ?1, ?2)")?;
+    let mut stretch =
+        connection.prepare("INSERT OR REPLACE INTO found_stretch (stretch, latest_end) VALUES (?1 >> 16, ?2)")?;
     let end = at / 1_000 + VALID_SECS;
     let step = u64::MAX / entries.max(1) / FOUND_BY;
     for number in 0..entries {
@@ -92,6 +94,7 @@ fn find(connection: &Connection, first: u64, entries: u64, at: i64) -> Result<()
         let spread = (number * FOUND_BY * step).to_be_bytes();
         let bytes = [&[1][..], &spread, &spread].concat();
         serial.execute(params![issuer, bytes, end, index])?;
+        stretch.execute([index, end])?;
         for row in 0..FOUND_BY {
             let digest = ((number * FOUND_BY + row) * step).wrapping_add(1 << 63).cast_signed();
             found_by.execute(params![digest, index])?;

@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use hallmark_ledger::{InstanceFilter, Ledger, LedgerConfig, Private, UnixMillis};
+use hallmark_entry::sha256;
+use hallmark_ledger::{CertificateFilter, InstanceFilter, Ledger, LedgerConfig, Private, UnixMillis};
 use hallmark_policy::{
     content::Serial,
     instance::{InstanceMove, InstanceName, InstanceStep, PresentedCertificate},
@@ -20,6 +21,9 @@ use crate::synthetic;
 
 /// Lookups that are measured.
 const LOOKUPS: u64 = 20_000;
+
+/// Searches for certificates that are measured: each looks into every stretch of the log.
+const SEARCHES: u64 = 1_000;
 
 /// Most memory for pages while it is filled, in KiB: 10 million instances are spread over more than a disk fetches in time.
 const FILLING_CACHE_KIB: i64 = 12_000_000;
@@ -48,7 +52,7 @@ pub(crate) fn measure(instances: u64, certificates: u64, place: Option<&Path>) -
     let (empty, began) = (size()?, Instant::now());
     fill(&database, instances, certificates)?;
     let records = size()?;
-    index(&database, instances * certificates)?;
+    index(&database, instances * certificates, certificates)?;
     println!(
         "filled a ledger with {instances} instances of {certificates} certificates in {:.0} s: {} bytes an instance, \
          and {} bytes a certificate to find it by",
@@ -60,6 +64,7 @@ pub(crate) fn measure(instances: u64, certificates: u64, place: Option<&Path>) -
     ledger.stop();
     let (ledger, took) = opened(directory.path())?;
     println!("start with {instances}: {took} (right after it was filled {first})");
+    decide(&database, instances, certificates)?;
     println!("as its pages are found, most of them on the disk:");
     look_up(&ledger, instances, certificates)?;
     io::copy(&mut fs::File::open(&database)?, &mut io::sink())?;
@@ -71,21 +76,53 @@ pub(crate) fn measure(instances: u64, certificates: u64, place: Option<&Path>) -
 
 /// What records, refreshes and pages take.
 fn look_up(ledger: &Ledger, instances: u64, certificates: u64) -> Result<()> {
-    let number = |lookup: u64| lookup.wrapping_mul(0x9e37_79b9_7f4a_7c15) % instances.max(1);
-    timed("record", |lookup| {
+    let number = |lookup: u64| spread(lookup, instances);
+    timed("record", LOOKUPS, |lookup| {
         ledger.instance(AUTHORITY, PROVIDER, &name(number(lookup)))?.context("it is there").map(drop)
     })?;
-    timed("what a refresh looks up", |lookup| {
+    timed("what a refresh looks up", LOOKUPS, |lookup| {
         let is_alarming =
             ledger.is_alarming(AUTHORITY, &refresh(number(lookup), certificates)?, UnixMillis(NOW_MILLIS))?;
         anyhow::ensure!(!is_alarming, "it is the current certificate");
         Ok(())
     })?;
     let filter = InstanceFilter { most: 100, ..InstanceFilter::default() };
-    timed("page of 100 records", |lookup| {
+    timed("page of 100 records", LOOKUPS, |lookup| {
         let filter = InstanceFilter { after: (PROVIDER.to_owned(), name(number(lookup))), ..filter.clone() };
         Ok(ledger.instances(AUTHORITY, &filter, UnixMillis(NOW_MILLIS)).map(drop)?)
+    })?;
+    let filter = CertificateFilter { most: 100, ..CertificateFilter::default() };
+    timed("certificate by its serial number", SEARCHES, |lookup| {
+        let serial = Some(serial(number(lookup) * certificates));
+        anyhow::ensure!(search(ledger, &CertificateFilter { serial, ..filter.clone() })? == 1, "there is one");
+        Ok(())
+    })?;
+    timed("certificates by name", SEARCHES, |lookup| {
+        let name = format!("dns:{}", host(number(lookup)));
+        anyhow::ensure!(
+            search(ledger, &CertificateFilter { name, ..filter.clone() })? == certificates,
+            "all are found"
+        );
+        Ok(())
     })
+}
+
+/// How many certificates are found, page by page.
+fn search(ledger: &Ledger, filter: &CertificateFilter) -> Result<u64> {
+    let (mut filter, mut found) = (filter.clone(), 0);
+    loop {
+        let page = ledger.certificates(AUTHORITY, &filter, UnixMillis(NOW_MILLIS))?;
+        found += page.certificates.len() as u64;
+        filter.before = page.next;
+        if filter.before.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// The instance of a lookup, far from those before and after it.
+fn spread(lookup: u64, instances: u64) -> u64 {
+    lookup.wrapping_mul(0x9e37_79b9_7f4a_7c15) % instances.max(1)
 }
 
 /// Opens it, and says how long that took.
@@ -96,9 +133,9 @@ fn opened(directory: &Path) -> Result<(Ledger, String)> {
 }
 
 /// Looks up far apart from each other, as requests do, through the ledger's own way of reading.
-fn timed(what: &str, look_up: impl Fn(u64) -> Result<()>) -> Result<()> {
+fn timed(what: &str, lookups: u64, look_up: impl Fn(u64) -> Result<()>) -> Result<()> {
     let mut took = Vec::new();
-    for lookup in 0..LOOKUPS {
+    for lookup in 0..lookups {
         let began = Instant::now();
         look_up(lookup)?;
         took.push(began.elapsed());
@@ -175,15 +212,50 @@ fn filling(database: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// What certificates are found by, spread as digests are.
-fn index(database: &Path, certificates: u64) -> Result<()> {
+/// A name that each certificate of an instance has, and no other.
+fn host(number: u64) -> String {
+    format!("{}.instanceid.athenz.cloud.example", name(number))
+}
+
+/// What certificates are found by: serial number and one name, and what stands for their key and two other names, spread as digests are.
+fn index(database: &Path, certificates: u64, each: u64) -> Result<()> {
+    let digest = |kind: &[u8], value: &[u8]| {
+        let [a, b, c, d, e, f, g, h, ..] = sha256(&[kind, value].concat());
+        i64::from_be_bytes([a, b, c, d, e, f, g, h])
+    };
     let mut connection = filling(database)?;
     let transaction = connection.transaction()?;
     {
-        let sql = "INSERT INTO found_by (stretch, digest, log_index) VALUES (?1 >> 16, random(), ?1)";
+        let sql = "INSERT INTO found_by (stretch, digest, log_index) VALUES (?1 >> 16, coalesce(?2, random()), ?1)";
         let mut rows = transaction.prepare(sql)?;
-        for number in 0..certificates * FOUND_BY {
-            rows.execute([i64::try_from(number / FOUND_BY)?])?;
+        let sql = "INSERT OR REPLACE INTO found_stretch (stretch, latest_end) VALUES (?1 >> 16, 2000000000)";
+        let mut stretches = transaction.prepare(sql)?;
+        for number in 0..certificates {
+            let index = i64::try_from(number)?;
+            let known = [digest(b"serial:", &serial(number)), digest(b"name:", host(number / each.max(1)).as_bytes())];
+            for row in 0..FOUND_BY {
+                rows.execute(params![index, known.get(usize::try_from(row)?)])?;
+            }
+            stretches.execute([index])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The decisions about the certificates that are looked for. The others are not needed, and neither is a tree over them.
+fn decide(database: &Path, instances: u64, certificates: u64) -> Result<()> {
+    let mut connection = Connection::open(database)?;
+    let transaction = connection.transaction()?;
+    {
+        let sql = "INSERT OR IGNORE INTO entry (log_index, leaf, bytes) VALUES (?1, zeroblob(32), ?2)";
+        let mut rows = transaction.prepare(sql)?;
+        for number in (0..SEARCHES).map(|lookup| spread(lookup, instances)) {
+            for certificate in 0..certificates {
+                let index = number * certificates + certificate;
+                let entry = synthetic::decision_of(index, NOW_MILLIS, &serial(index), &host(number));
+                rows.execute(params![i64::try_from(index)?, entry])?;
+            }
         }
     }
     transaction.commit()?;

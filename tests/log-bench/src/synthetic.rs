@@ -34,13 +34,17 @@ pub(crate) fn now_millis() -> Result<i64> {
 
 /// A decision to issue, with the members of a real one.
 fn decision(index: u64, at_millis: i64) -> Vec<u8> {
+    let serial = sha256(format!("serial {index}").as_bytes());
+    let host = format!("i-{index}.instanceid.athenz.lab.athenz.cloud");
+    decision_of(index, at_millis, serial.get(..16).unwrap_or_default(), &host)
+}
+
+/// The same, about a certificate with this serial number and this host's name.
+pub(crate) fn decision_of(index: u64, at_millis: i64, serial: &[u8], host: &str) -> Vec<u8> {
     let digest = |what: &str| sha256(format!("{what} {index}").as_bytes());
     let service = format!("service-{}", index % 1_000);
-    let names = [
-        format!("cn:sports.{service}"),
-        format!("dns:{service}.sports.lab.athenz.cloud"),
-        format!("dns:i-{index}.instanceid.athenz.lab.athenz.cloud"),
-    ];
+    let names =
+        [format!("cn:sports.{service}"), format!("dns:{service}.sports.lab.athenz.cloud"), format!("dns:{host}")];
     Object::new()
         .text("method", "MintCertificate")
         .text("authority", "athenz")
@@ -63,7 +67,7 @@ fn decision(index: u64, at_millis: i64) -> Vec<u8> {
         .object("epoch", Object::new().count("generation", 1).hex("transition", &[5; 32]))
         .text("decision", "issued")
         .object("issuer", Object::new().hex("spki-sha256", &[9; 32]).count("sequence", index + 1))
-        .hex("serial", digest("serial").get(..16).unwrap_or_default())
+        .hex("serial", serial)
         .into_entry("decision", at_millis)
 }
 

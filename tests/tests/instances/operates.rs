@@ -282,7 +282,11 @@ async fn what_has_ended_for_long_is_forgotten_by_the_database_and_kept_by_the_lo
     assert_eq!(show(&world, "i-2").await.unwrap().instance.unwrap().state(), InstanceState::Revoked);
     assert_eq!(codes(world.mint(register("i-2", &key())).await), ["INSTANCE_REVOKED"]);
     let number = agent.minted.serial.clone();
-    assert_eq!(find(&world, selection(|s| s.serial = number)).await, [serial(&agent.minted)], "the log has it");
+    assert_eq!(
+        find(&world, selection(|s| s.serial = number)).await,
+        [serial(&agent.minted)],
+        "the newest are found for longer"
+    );
     Agent::registered(&world, "i-1").await.unwrap();
     assert!(alarms(&world.log_after_stop().await).is_empty());
 }
@@ -342,7 +346,7 @@ async fn what_would_revoke_too_much_or_nothing_is_refused() {
 #[tokio::test]
 async fn who_revokes_what_a_destroyed_key_signed_is_told_that_no_crl_names_it() {
     let policy = policy("").replacen("[authority.athenz]\n", "[authority.athenz]\nretired-key = \"destroy\"\n", 1);
-    let world = World::with_policy(Where::Software, &policy).await;
+    let mut world = World::with_policy(Where::Software, &policy).await;
     let mut agent = Agent::registered(&world, "i-1").await.unwrap();
     world.prepare_epoch(0).await.unwrap();
     world.activate_epoch(2, false).await.unwrap();
@@ -358,6 +362,35 @@ async fn who_revokes_what_a_destroyed_key_signed_is_told_that_no_crl_names_it() 
     assert_eq!((counted.certificates, counted.unlisted), (2, 1), "one is of each epoch");
     let revoked: RevokeInstanceResponse = ask(&world, "RevokeInstance", &revoke("i-1")).await.unwrap();
     assert_eq!((revoked.certificates, revoked.unlisted), (2, 1));
+    let log = world.log_after_stop().await;
+    assert_eq!(log.of_type("instance").next().unwrap()["unlisted"].as_u64(), Some(1), "and so is who reads the log");
+}
+
+#[tokio::test]
+async fn a_theft_that_is_found_after_a_rotation_says_in_the_log_what_no_crl_names() {
+    for (word, unlisted) in [("destroy", Some(2)), ("crl-only", None)] {
+        let settings = format!("[authority.athenz]\nretired-key = \"{word}\"\n");
+        let policy = policy("").replacen("[authority.athenz]\n", &settings, 1);
+        let mut world = World::with_policy(Where::Software, &policy).await;
+        let mut agent = Agent::registered(&world, "i-1").await.unwrap();
+        let mut thief = agent.copied();
+        agent.refresh(&world).await.unwrap();
+        world.prepare_epoch(0).await.unwrap();
+        world.activate_epoch(2, false).await.unwrap();
+        agent.refresh(&world).await.unwrap();
+        assert_eq!(thief.refresh(&world).await.unwrap_err().reasons, ["INSTANCE_STOLEN"]);
+        let again: RevokeInstanceResponse = ask(&world, "RevokeInstance", &revoke("i-1")).await.unwrap();
+        assert!(again.before);
+        let crl = world.core().sign_crl(AUTHORITY, Ca::Epoch { generation: 2 }, None).await.unwrap();
+        assert_eq!(crl.entries, 1, "what the living key signed is listed");
+        let listed = world.core().sign_crl(AUTHORITY, Ca::Epoch { generation: 1 }, None).await.map(|crl| crl.entries);
+        assert_eq!(listed.ok(), unlisted.is_none().then_some(2), "{word}");
+        let log = world.log_after_stop().await;
+        let entry = log.of_type("instance").next().unwrap();
+        assert_eq!((entry["action"].as_str(), entry["by"].as_str()), (Some("revoked"), Some("signer")));
+        assert_eq!(entry["unlisted"].as_u64(), unlisted, "{word}: {entry}");
+        assert_eq!(revoked(&log).len(), 3, "in the log they are revoked, all of them");
+    }
 }
 
 #[tokio::test]

@@ -154,6 +154,64 @@ async fn the_same_content_without_a_request_id_is_the_same_request_for_a_minute(
     assert_eq!(log.of_type("outcome").filter(|entry| entry["result"] == "same-answer").count(), 1);
 }
 
+/// Mints until everything that is old enough was looked at, and forgotten.
+async fn serve(world: &World, name: &str) {
+    for number in 0..10 {
+        Agent::registered(world, &format!("{name}-{number}")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_another_request_s_certificate_answers_keeps_its_answer_for_a_retention_of_its_own() {
+    const HOUR: u32 = 3_600;
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let agent = Agent::registered(&world, "i-1").await.unwrap();
+    let other = Agent::registered(&world, "i-2").await.unwrap();
+    let new = key();
+    let moved = world.mint(refresh("i-2", &new, &other.minted.certificate)).await.unwrap();
+    world.clocks().pass(24 * HOUR - 60);
+    let late = [register("i-1", &agent.key), refresh("i-2", &new, &other.minted.certificate)];
+    let answers = [agent.minted.certificate.clone(), moved.certificate.clone()];
+    for (request, answer) in late.iter().zip(&answers) {
+        let asked = world.mint(request.clone()).await.unwrap();
+        assert_eq!((&asked.certificate, asked.replayed), (answer, true), "the serial rule says so");
+    }
+    for hours in [1, 22] {
+        world.clocks().pass(hours * HOUR);
+        serve(&world, &format!("after-{hours}")).await;
+        for (request, answer) in late.iter().zip(&answers) {
+            let again = world.mint(request.clone()).await.unwrap();
+            assert_eq!((&again.certificate, again.replayed), (answer, true), "{hours} hours later");
+        }
+        world.restart().await;
+    }
+    world.clocks().pass(2 * HOUR);
+    serve(&world, "much-later").await;
+    let [registered, refreshed] = late;
+    assert_eq!(codes(world.mint(registered).await), ["INSTANCE_EXISTS"], "its own retention is over, too");
+    assert_eq!(change(&world.mint(refreshed).await.unwrap()), "reissued");
+    assert!(alarms(&world.log_after_stop().await).is_empty());
+}
+
+#[tokio::test]
+async fn what_the_serial_rule_answered_without_a_request_id_is_the_same_request_for_a_minute_of_its_own() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let first = Agent::registered(&world, "i-1").await.unwrap();
+    let request =
+        MintCertificateRequest { request_id: String::new(), ..refresh("i-1", &key(), &first.minted.certificate) };
+    let moved = world.mint(request.clone()).await.unwrap();
+    world.clocks().pass(100);
+    let to_the_end_of_a_minute = u32::try_from(119 - world.clocks().now() % 60).unwrap();
+    world.clocks().pass(to_the_end_of_a_minute);
+    for _ in 0..2 {
+        assert_eq!(world.mint(request.clone()).await.unwrap().certificate, moved.certificate);
+        world.clocks().pass(15);
+    }
+    let log = world.log_after_stop().await;
+    let bound = log.of_type("outcome").filter(|entry| entry["result"] == "same-answer").count();
+    assert_eq!(bound, 1, "what is asked 15 s after it was answered is the same request");
+}
+
 #[tokio::test]
 async fn without_a_request_id_a_difference_in_csr_caller_profile_lifetime_or_presented_certificate_is_another_request()
 {

@@ -328,6 +328,7 @@ pub const KINDS: &[Kind] = &[
             maybe("reason", Word(REASONS_OF_REVOCATION)),
             needed("registered-index", Count),
             maybe("sentence", Text),
+            maybe("unlisted", Count),
             maybe("was-revoked", Flag),
         ],
         variants: None,
