@@ -146,9 +146,14 @@ impl Keyring {
                 let opened = only.operate("open a key", self.patience.operate, find, drop);
                 opened.inspect(|public| self.crew.admit(reference.clone(), public.clone(), only.index))
             }
-            _ => self.holders().open(reference, expected, self.patience.operate, |holder, public| {
-                self.crew.admit(reference.clone(), public.clone(), holder);
-            }),
+            _ => {
+                let before = self.crew.open_key(expected);
+                let found = |holder, public: &PublicKey| self.crew.admit(reference.clone(), public.clone(), holder);
+                let opened = self.holders().open(reference, expected, before.as_ref(), self.patience.operate, found);
+                // What waits for a token that has it no longer is another's.
+                self.crew.look_again();
+                opened
+            }
         };
         match &opened {
             Ok(_) => drop(self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&expected)),

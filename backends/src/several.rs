@@ -11,7 +11,7 @@ use hallmark_meter::Reading;
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 
 use crate::{
-    backend::{Backend, KeyRequest, NewKey},
+    backend::{Backend, KeyRequest, NewKey, OpenKey},
     choosing::Holders,
     config::{BackendConfig, Choice, TOKENS_MAX, TokenConfig},
     crew::Crew,
@@ -215,11 +215,13 @@ impl Holders {
         Err(failed.unwrap_or_else(|| self.nobody()))
     }
 
-    /// Opens a key on every token that is there or about to be. Tells `found` of each that has it, in the order in which they answer.
+    /// Opens a key on every token that is there or about to be. Tells `found` of each that has it, in the order in which they answer. One in which
+    /// it is not as it should be has it no longer, as `before` says it had: also where it answers after the caller has gone.
     pub(crate) fn open(
         &self,
         reference: &KeyReference,
         expected: SpkiDigest,
+        before: Option<&OpenKey>,
         within: Duration,
         mut found: impl FnMut(usize, &PublicKey),
     ) -> Result<PublicKey, BackendError> {
@@ -227,6 +229,7 @@ impl Holders {
         let mut asked: Vec<_> = self.there().iter().map(|holder| holder.index).collect();
         for holder in &self.all {
             let (holder, tell, reference) = (Arc::clone(holder), tell.clone(), reference.clone());
+            let held = before.map(|before| Arc::clone(&before.held));
             let ask = move || {
                 let find = move |backend: &dyn Backend| backend.open(&reference, expected);
                 let opened = if holder.await_opened(within) {
@@ -234,8 +237,16 @@ impl Holders {
                 } else {
                     Err(BackendError::TokensAway { tokens: holder.name.clone() })
                 };
+                let had = match (&opened, held) {
+                    (Err(error), Some(held)) if error.is_about_the_key() => held.set(holder.index, false),
+                    (Ok(_) | Err(_), _) => false,
+                };
                 // Who asked may have enough; whoever looks after this token asks again.
-                let _ = tell.send((holder.index, opened));
+                if let Err(mpsc::SendError((_, Err(error)))) = tell.send((holder.index, opened))
+                    && had
+                {
+                    lacks(&holder, &error);
+                }
             };
             let asking = thread::Builder::new().name("open-key".to_owned()).spawn(ask);
             asking.map_err(|source| BackendError::Thread { source })?;

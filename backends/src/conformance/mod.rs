@@ -6,6 +6,7 @@
 mod abilities;
 mod aws_kms;
 mod aws_kms_ends;
+mod copies;
 mod device;
 mod devices;
 mod faulty;
