@@ -1,4 +1,4 @@
-//! Keys in several tokens: opened, found, destroyed on each.
+//! Keys in several tokens: made, opened and found on each.
 
 use std::{
     collections::BTreeMap,
@@ -20,29 +20,11 @@ use crate::{
     keeper::{Keeper, lacks},
     patience::Patience,
     pkcs11,
-    reference::{KeyLabel, KeyReference},
+    reference::KeyReference,
 };
 
 /// How much longer is waited for the other tokens, once one has answered. Who comes later is taken in then.
 const OTHERS_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// On which tokens something was done, and which may have what it was done to and were not there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Everywhere {
-    /// What the tokens are on which it was done.
-    pub on: Vec<String>,
-    /// The names of those that were away or failed. It is to be done again.
-    pub away: Vec<String>,
-}
-
-/// How many keys were destroyed, and which tokens may still have some.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cleared {
-    /// Keys that were destroyed.
-    pub keys: usize,
-    /// The names of the tokens that were away or failed. It is to be done again.
-    pub away: Vec<String>,
-}
 
 /// How a token stands, for monitoring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +147,7 @@ impl Holders {
     }
 
     /// The tokens that are there, in order, and the names of the others, by one look at each: none is in both, and none in neither.
-    fn there_and_away(&self) -> (Vec<Arc<Holder>>, Vec<String>) {
+    pub(crate) fn there_and_away(&self) -> (Vec<Arc<Holder>>, Vec<String>) {
         let (mut there, mut away) = (Vec::new(), Vec::new());
         for holder in &self.all {
             if holder.serves() {
@@ -284,63 +266,6 @@ impl Holders {
             }
         }
         Ok(public)
-    }
-
-    /// Destroys a key on every token that has it.
-    pub(crate) fn destroy(
-        &self,
-        reference: &KeyReference,
-        expected: SpkiDigest,
-        within: Duration,
-    ) -> Result<Everywhere, BackendError> {
-        let (there, away) = self.there_and_away();
-        let (mut done, mut failed) = (Everywhere { on: Vec::new(), away }, Vec::new());
-        for holder in there {
-            let own = reference.clone();
-            let destroy = move |backend: &dyn Backend| backend.destroy(&own, expected);
-            match holder.operate("destroy a key", within, destroy, drop) {
-                Ok(()) => done.on.push(holder.told()),
-                // What else has its name goes with its label.
-                Err(
-                    BackendError::KeyNotFound { .. }
-                    | BackendError::WrongKey { .. }
-                    | BackendError::KeyAmbiguous { .. }
-                    | BackendError::WrongAttribute { .. },
-                ) if self.are_several() => {}
-                Err(error) => {
-                    tracing::error!(token = holder.name, %error, "a key is not destroyed on this token");
-                    done.away.push(holder.name.clone());
-                    failed.push((holder.name.clone(), error));
-                }
-            }
-        }
-        match BackendError::of_tokens(failed) {
-            Some(error) if done.on.is_empty() => Err(error),
-            None if done == Everywhere::default() => Err(BackendError::KeyNotFound { key: reference.clone() }),
-            Some(_) | None => Ok(done),
-        }
-    }
-
-    /// Destroys every key of a label on every token.
-    pub(crate) fn clear(&self, label: &KeyLabel, within: Duration) -> Result<Cleared, BackendError> {
-        let (there, away) = self.there_and_away();
-        let (mut done, mut failed) = (Cleared { keys: 0, away }, Vec::new());
-        for holder in there {
-            let own = label.clone();
-            match holder.operate("destroy keys", within, move |backend| backend.clear(&own), drop) {
-                Ok(keys) => done.keys += keys,
-                Err(error) => {
-                    tracing::error!(token = holder.name, %error, "keys are not destroyed on this token");
-                    done.away.push(holder.name.clone());
-                    failed.push((holder.name.clone(), error));
-                }
-            }
-        }
-        match BackendError::of_tokens(failed) {
-            // Also where others did it: one that may not be destroyed is an error, wherever it is.
-            Some(error) if !self.are_several() || !error.may_pass() => Err(error),
-            Some(_) | None => Ok(done),
-        }
     }
 
     /// The keys of each of these tokens, or why it does not say which it has.

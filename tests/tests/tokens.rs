@@ -168,12 +168,7 @@ async fn a_call_that_hangs_in_one_token_is_answered_by_the_other_and_what_it_bri
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_the_tokens_and_a_copy_that_is_away_is_destroyed_when_it_is_back() {
-    let policy = example_policy().replacen(
-        "[authority.athenz.root]",
-        "[authority.athenz]\nretired-key = \"destroy\"\n\n[authority.athenz.root]",
-        1,
-    );
-    let mut world = World::replicated(&policy).await;
+    let mut world = World::replicated(&destroying_policy()).await;
     assert_eq!(world.replica().objects(), 4, "the keys of root and epoch");
     let generation = world.prepare_epoch(0).await.unwrap().epoch.unwrap().epoch.unwrap().generation;
     world.replicate().await;
@@ -200,6 +195,51 @@ async fn the_log_names_the_tokens_and_a_copy_that_is_away_is_destroyed_when_it_i
     let opened = log.of_type("key-event").filter(|entry| entry["action"] == "opened");
     let of_both = |text: &str| text.contains(&first) && text.contains(&second);
     assert!(opened.last().is_some_and(|entry| of_both(entry["backend"].as_str().unwrap())));
+}
+
+/// The example's policy, with keys that are destroyed when their epochs are over.
+fn destroying_policy() -> String {
+    let wanted = "[authority.athenz]\nretired-key = \"destroy\"\n\n[authority.athenz.root]";
+    example_policy().replacen("[authority.athenz.root]", wanted, 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_each_token_had_of_a_key_is_destroyed_with_an_entry_of_its_own_also_where_it_cannot_be_told_to_be_the_key()
+{
+    for spoiled in [[false, true], [true, false], [true, true]] {
+        let mut world = World::replicated(&destroying_policy()).await;
+        let label = world.token().labels().into_iter().find(|label| label.contains("-epoch-1-")).unwrap();
+        let generation = world.prepare_epoch(0).await.unwrap().epoch.unwrap().epoch.unwrap().generation;
+        world.replicate().await;
+        if spoiled[0] {
+            world.token().destroy_public_half(&label);
+        } else {
+            world.token().make_twin(&label);
+        }
+        if spoiled[1] {
+            world.replica().lose_public_halves();
+        }
+        world.activate_epoch(generation, false).await.unwrap();
+        assert_eq!(world.epochs().await.last().unwrap().state(), EpochState::Destroyed, "{spoiled:?}");
+        assert_eq!(world.epoch_keys(), ["2"]);
+        let serials = [world.token().serial().to_owned(), world.replica().serial().to_owned()];
+        let log = world.log_after_stop().await;
+        let of = |action: &str| -> Vec<_> {
+            let entries = log.of_type("key-event").filter(|entry| entry["action"] == action);
+            let on = |entry: &serde_json::Value| {
+                let backend = entry["backend"].as_str().unwrap();
+                let named: Vec<_> = serials.iter().map(|serial| backend.contains(serial.as_str())).collect();
+                named
+            };
+            let mut on: Vec<_> = entries.map(on).collect();
+            on.sort();
+            on
+        };
+        assert_eq!(of("destroyed"), [[false, true], [true, false]], "{spoiled:?}");
+        // The twin, of which nobody was told.
+        let twin = if spoiled[0] { vec![] } else { vec![vec![true, false]] };
+        assert_eq!(of("cleared"), twin, "{spoiled:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -386,12 +386,15 @@ fn a_key_is_destroyed_on_both_and_one_that_is_away_is_told_until_it_is_back() {
     let (reference, digest) = (&pair.key.reference, pair.key.public.digest());
     pair.devices[1].away(Absence { code: AWAY, sessions: Sessions::Die });
     again(|| !pair.serve()[1]);
-    let Everywhere { on, away } = pair.keyring.destroy(reference, digest).unwrap();
-    assert!(on.len() == 1 && on[0].contains(pair.tokens.0.serial()) && away.len() == 1, "{on:?} {away:?}");
+    let Everywhere { on, without, away } = pair.keyring.destroy(reference, digest).unwrap();
+    assert!(
+        without.is_empty() && on.len() == 1 && on[0].contains(pair.tokens.0.serial()) && away.len() == 1,
+        "{on:?} {away:?}"
+    );
     assert_eq!(pair.tokens.1.objects(), 2);
     assert!(matches!(pair.sign().unwrap_err(), SignError::NotOpen { .. }));
     let again_away = pair.keyring.destroy(reference, digest).unwrap();
-    assert_eq!((again_away.on.len(), again_away.away), (0, away));
+    assert_eq!((again_away.on.len(), again_away.without, again_away.away), (0, on, away));
     pair.devices[1].restore();
     again(|| pair.serve()[1]);
     let done = pair.keyring.destroy(reference, digest).unwrap();
