@@ -87,11 +87,16 @@ impl Desk {
                 return;
             }
             drop(waits);
-            tracing::warn!(operation, "the key device came back after its caller had gone");
-            if let Ok(result) = result
-                && catch_unwind(AssertUnwindSafe(|| undo(result))).is_err()
-            {
-                tracing::error!(operation, "undoing it ended by a fault in this program");
+            match result {
+                Ok(result) => {
+                    tracing::warn!(operation, "the key device came back after its caller had gone");
+                    if catch_unwind(AssertUnwindSafe(|| undo(result))).is_err() {
+                        tracing::error!(operation, "undoing it ended by a fault in this program");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(operation, %error, "the key device failed after its caller had gone");
+                }
             }
             hanging.fetch_sub(1, Ordering::SeqCst);
         };

@@ -21,6 +21,7 @@ use crate::{
     patience::Patience,
     pkcs11,
     reference::KeyReference,
+    refused_pins::RefusedPins,
 };
 
 /// How much longer is waited for the other tokens, once one has answered. Who comes later is taken in then.
@@ -63,6 +64,7 @@ pub(crate) fn open(
     tokens: Vec<TokenConfig>,
     choice: Choice,
     patience: Patience,
+    refused_pins: &Arc<RefusedPins>,
 ) -> Result<(Arc<Crew>, Keepers), BackendError> {
     if !(2..=TOKENS_MAX).contains(&tokens.len()) {
         let detail = format!("{} tokens are configured to hold the same keys; 2 to {TOKENS_MAX} work", tokens.len());
@@ -74,7 +76,8 @@ pub(crate) fn open(
     let ((tell, begun), (ends, ended)) = (mpsc::channel(), mpsc::channel::<()>());
     let keepers = Keepers { ended };
     let started = holders.iter().zip(tokens).try_for_each(|(holder, token)| {
-        let open: Arc<Open> = Arc::new(move || pkcs11::open(token.clone(), true));
+        let refused_pins = Arc::clone(refused_pins);
+        let open: Arc<Open> = Arc::new(move || pkcs11::open(token.clone(), true, &refused_pins));
         let mut keeper = Keeper::new(&crew, holder, open, patience);
         let (index, tell, ends) = (holder.index, tell.clone(), ends.clone());
         let keep = move || {

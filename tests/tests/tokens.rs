@@ -9,12 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_faulty::{Absence, Device, Effect, Function, Sessions, When, cryptoki_sys::CKR_DEVICE_ERROR};
+use hallmark_faulty::{
+    Absence, Device, Effect, Function, Sessions, When,
+    cryptoki_sys::{CKR_DEVICE_ERROR, CKR_PIN_INCORRECT},
+};
 use hallmark_proto::{
     operator::{MetricsRequest, MetricsResponse},
     signer::EpochState,
 };
-use hallmark_test_token::Token;
+use hallmark_test_token::{Replica, Token};
 use hallmark_tests::{
     OPERATOR, World,
     asking::{Asked, caller_certificate, decoded},
@@ -274,12 +277,9 @@ async fn metrics(world: &World) -> String {
     decoded::<MetricsResponse>(reply).unwrap().text
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_hangs_behind_the_real_daemon_costs_no_request() {
-    let (first, second) = (Token::make("daemon"), Token::make("daemon"));
-    let second = second.takes_keys_of(&first);
-    let devices = [Device::new(), Device::new()];
-    let laboratory = Laboratory::behind(&devices[0], &first, &example_policy());
+/// A laboratory whose daemon has two tokens, which nobody has keys in yet.
+fn laboratory_with_both(devices: &[Device; 2], first: &Token, second: &Replica) -> Laboratory {
+    let laboratory = Laboratory::behind(&devices[0], first, &example_policy());
     let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
     let module = devices[1].module();
     let (before, after) = settings.split_once("[backend.pkcs11]").unwrap();
@@ -291,6 +291,54 @@ async fn a_token_that_hangs_behind_the_real_daemon_costs_no_request() {
         second.serial()
     );
     fs::write(laboratory.path("signer.toml"), format!("{before}[backend.pkcs11]{after}{replica}")).unwrap();
+    laboratory
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_that_one_token_refused_is_tried_once_however_often_the_core_starts_and_again_when_a_person_starts_the_daemon()
+ {
+    let (first, second) = (Token::make("pins"), Token::make("pins"));
+    let second = second.takes_keys_of(&first);
+    let devices = [Device::new(), Device::new()];
+    let laboratory = laboratory_with_both(&devices, &first, &second);
+    succeed(&mut laboratory.init());
+    second.replicate();
+    // No flag of the token tells of it, and a second attempt would succeed.
+    devices[1].fault(Function::Login, When::Nth(1), Effect::Refuse(CKR_PIN_INCORRECT));
+    let before = devices[1].calls(Function::Login);
+    let log_ins = || devices[1].calls(Function::Login) - before;
+    let daemon = laboratory.start();
+    until(AMPLE, || log_ins() == 1).await;
+    let mut client = connect(&laboratory, &daemon).await;
+    for _ in 0..3 {
+        let core = daemon.core();
+        succeed(std::process::Command::new("kill").args(["-KILL", &core.to_string()]));
+        until(AMPLE, || daemon.children_that("core").next().is_some_and(|now| now != core)).await;
+        client.mint_certificate(Asked::sports_api().request()).await.unwrap();
+        assert_eq!((log_ins(), signed(&devices[1])), (1, 0));
+    }
+    let log = fs::read_to_string(laboratory.path("hallmarkd.log")).unwrap();
+    assert!(log.contains("the token refused this PIN before; it is not tried again"), "{log}");
+    drop(client);
+    assert!(daemon.terminate());
+    let daemon = laboratory.start();
+    until(AMPLE, || log_ins() == 2).await;
+    let mut client = connect(&laboratory, &daemon).await;
+    let began = Instant::now();
+    while signed(&devices[1]) == 0 {
+        assert!(began.elapsed() < AMPLE);
+        client.mint_certificate(Asked::sports_api().request()).await.unwrap();
+    }
+    drop(client);
+    assert!(daemon.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_hangs_behind_the_real_daemon_costs_no_request() {
+    let (first, second) = (Token::make("daemon"), Token::make("daemon"));
+    let second = second.takes_keys_of(&first);
+    let devices = [Device::new(), Device::new()];
+    let laboratory = laboratory_with_both(&devices, &first, &second);
     let checked = succeed(laboratory.hallmarkd().arg("check").arg(laboratory.path("signer.toml")));
     assert!(
         checked.contains(second.label()) && checked.contains("Whichever token has a session free signs."),

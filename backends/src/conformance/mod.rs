@@ -14,6 +14,7 @@ mod keys;
 mod ladder;
 mod other;
 mod pair;
+mod pins;
 mod signing;
 mod tokens;
 mod unknown;

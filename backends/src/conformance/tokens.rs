@@ -32,11 +32,14 @@ fn both_tokens_sign_and_a_signature_still_costs_two_calls() {
     let pair = Pair::new("both");
     pair.under_load(|more| more());
     assert!(pair.signed().iter().all(|signed| *signed > 0), "{:?}", pair.signed());
-    let before = [pair.devices[0].counts(), pair.devices[1].counts()];
-    (0..50).for_each(|_| drop(pair.sign().unwrap()));
-    let calls = [0, 1].map(|at| pair.devices[at].counts().since(&before[at]));
-    let of = |function| calls[0].of(function) + calls[1].of(function);
-    assert_eq!([of(Function::SignInit), of(Function::Sign), of(Function::FindObjectsInit)], [50, 50, 0]);
+    // A look at the tokens' keys may fall between.
+    again(|| {
+        let before = [pair.devices[0].counts(), pair.devices[1].counts()];
+        (0..50).for_each(|_| drop(pair.sign().unwrap()));
+        let calls = [0, 1].map(|at| pair.devices[at].counts().since(&before[at]));
+        let of = |function| calls[0].of(function) + calls[1].of(function);
+        [of(Function::SignInit), of(Function::Sign), of(Function::FindObjectsInit)] == [50, 50, 0]
+    });
 }
 
 #[test]
