@@ -23,6 +23,7 @@ use crate::{
     config::Choice,
     error::BackendError,
     holder::Holder,
+    keeper::lacks,
     keyring::Done,
     patience::Patience,
     queue::{NotQueued, Queue},
@@ -310,6 +311,11 @@ impl Crew {
             Ok(bytes) => (None, verified(signer, message, bytes, &key, moments)),
             Err(error) => (Some(message), Err(error)),
         };
+        if let Err(SignError::Backend(error)) = &signed
+            && error.is_about_the_key()
+        {
+            self.has_it_no_longer(holder, &key, error);
+        }
         let again = signed.as_ref().err().and_then(|error| {
             let tried = tried.and(holder.index);
             self.goes_on(&key, tried, deadline, error, &gate)
@@ -352,6 +358,16 @@ impl Crew {
                 None => answer(done, Err(error)),
             },
             Ok(signature) => answer(done, Ok(signature)),
+        }
+    }
+
+    /// One of several tokens that was to sign with a key does not have it as it should: it is given no more of that work until it was found to have
+    /// the key, which whoever looks after it looks for soon.
+    fn has_it_no_longer(&self, holder: &Holder, key: &OpenKey, error: &BackendError) {
+        if self.holders.are_several() && key.held.set(holder.index, false) {
+            lacks(holder, error);
+            holder.doubt();
+            self.look_again();
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Desk {
     thread: Option<JoinHandle<()>>,
     /// Errands that were given up and have not come back.
     hanging: Arc<AtomicUsize>,
+    /// Errands that have not ended.
+    errands_left: Arc<AtomicUsize>,
 }
 
 type Errand = Box<dyn FnOnce() + Send>;
@@ -43,7 +45,17 @@ impl Desk {
             .name(name.to_owned())
             .spawn(move || work.into_iter().for_each(|errand| errand()))
             .map_err(|source| BackendError::Thread { source })?;
-        Ok(Self { errands: Mutex::new(Some(errands)), thread: Some(thread), hanging: Arc::default() })
+        Ok(Self {
+            errands: Mutex::new(Some(errands)),
+            thread: Some(thread),
+            hanging: Arc::default(),
+            errands_left: Arc::default(),
+        })
+    }
+
+    /// Whether it has nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.errands_left.load(Ordering::SeqCst) == 0
     }
 
     /// Does `work` on the desk's thread, for a caller who waits for `within`; `operation` says in words what it is. Work that
@@ -58,12 +70,15 @@ impl Desk {
         let waits = Arc::new(Mutex::new(Waits::Yes));
         let (still, hanging) = (Arc::clone(&waits), Arc::clone(&self.hanging));
         let (answer, answered) = mpsc::sync_channel(1);
+        let left = Left::one_more(&self.errands_left);
         let errand = move || {
             if *still.lock().unwrap_or_else(PoisonError::into_inner) != Waits::Yes {
                 hanging.fetch_sub(1, Ordering::SeqCst);
                 return;
             }
             let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(BackendError::Panicked { operation }));
+            // Before it is answered: whoever hears the answer finds the desk idle.
+            drop(left);
             let mut waits = still.lock().unwrap_or_else(PoisonError::into_inner);
             if *waits == Waits::Yes {
                 *waits = Waits::Answered;
@@ -72,11 +87,16 @@ impl Desk {
                 return;
             }
             drop(waits);
-            tracing::warn!(operation, "the key device came back after its caller had gone");
-            if let Ok(result) = result
-                && catch_unwind(AssertUnwindSafe(|| undo(result))).is_err()
-            {
-                tracing::error!(operation, "undoing it ended by a fault in this program");
+            match result {
+                Ok(result) => {
+                    tracing::warn!(operation, "the key device came back after its caller had gone");
+                    if catch_unwind(AssertUnwindSafe(|| undo(result))).is_err() {
+                        tracing::error!(operation, "undoing it ended by a fault in this program");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(operation, %error, "the key device failed after its caller had gone");
+                }
             }
             hanging.fetch_sub(1, Ordering::SeqCst);
         };
@@ -99,6 +119,22 @@ impl Desk {
         self.hanging.fetch_add(1, Ordering::SeqCst);
         tracing::error!(operation, ?within, "the key device does not answer");
         Err(hung)
+    }
+}
+
+/// An errand that has not ended.
+struct Left(Arc<AtomicUsize>);
+
+impl Left {
+    fn one_more(errands: &Arc<AtomicUsize>) -> Self {
+        errands.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(errands))
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hallmark_meter::{Histogram, Tally};
@@ -21,6 +21,9 @@ use crate::{
 
 /// Most codes of errors that are counted apart. PKCS #11 has about a hundred.
 const ERROR_CODES_MAX: usize = 128;
+
+/// How soon is looked for a key that a token did not have when it was to sign: it may just be loading its keys anew.
+const DOUBTED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A backend and its signers, as they are opened.
 pub(crate) type Opened = (Arc<dyn Backend>, Vec<Box<dyn Signer>>);
@@ -46,6 +49,8 @@ pub(crate) struct Holder {
     pub(crate) errors: Tally<String>,
     pub(crate) seated: AtomicUsize,
     pub(crate) hung: AtomicUsize,
+    /// A signature failed because a key was not there as it should be.
+    doubted: AtomicBool,
     opened: OnceLock<(Arc<dyn Backend>, Description, usize)>,
     /// As `stage` says, for those who look at each job.
     serves: AtomicBool,
@@ -82,6 +87,7 @@ impl Holder {
             errors: Tally::new(ERROR_CODES_MAX, "OTHER".to_owned()),
             seated: AtomicUsize::new(0),
             hung: AtomicUsize::new(0),
+            doubted: AtomicBool::new(false),
             opened: OnceLock::new(),
             serves: AtomicBool::new(false),
             stage: Mutex::new(Stage::Opens),
@@ -146,6 +152,22 @@ impl Holder {
     /// Whether it has a thread whose call does not hang.
     pub(crate) fn has_free_seat(&self) -> bool {
         self.seated.load(Ordering::SeqCst) > self.hung.load(Ordering::SeqCst)
+    }
+
+    /// It did not have a key that it was known to have: whoever looks after it looks for that key soon.
+    pub(crate) fn doubt(&self) {
+        self.doubted.store(true, Ordering::SeqCst);
+        self.alarm.set(Instant::now() + DOUBTED_INTERVAL);
+    }
+
+    /// Whether it was doubted since this was asked last.
+    pub(crate) fn was_doubted(&self) -> bool {
+        self.doubted.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether nobody does anything with its keys but sign.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        self.keys.is_idle()
     }
 
     /// Does something with its keys, for a caller who waits so long.

@@ -1,6 +1,7 @@
 //! Who looks after one of several tokens: opens it, finds out that it has left, and takes it in again when it is back and has the right keys.
 //!
-//! A token that serves and has signed since the last look is not asked anything.
+//! A token that serves is asked now and then for the keys that are open, also for those that it is known to have: somebody may have restored it, or taken
+//! them away, while it answered. One that has signed since the last look is asked for nothing else.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +23,11 @@ use crate::{
 /// How often a token that serves is looked at.
 const SERVES_INTERVAL: Duration = Duration::from_secs(3);
 
-/// How often is looked for keys that a token did not have.
-const MISSING_INTERVAL: Duration = Duration::from_secs(5);
+/// How often is looked for keys that a token did not have, and some of those that it had are compared anew.
+const KEYS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many of these, of a token that has signed since the last look and of one that has not. The others follow in turn.
+const COMPARED_MAX: (usize, usize) = (1, 8);
 
 /// How soon a token that is away is asked again, at first and at most.
 const AWAY_INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -36,7 +40,9 @@ pub(crate) struct Keeper {
     patience: Patience,
     away: Backoff,
     signatures_seen: u64,
-    missing_due: Instant,
+    keys_due: Instant,
+    /// Which of the keys that the token is known to have was compared last.
+    compared: Option<SpkiDigest>,
     /// What was said last of a key that the token does not have as it should.
     said: BTreeMap<SpkiDigest, String>,
 }
@@ -51,7 +57,8 @@ impl Keeper {
             patience,
             away: Backoff::new(first, most),
             signatures_seen: 0,
-            missing_due: Instant::now(),
+            keys_due: Instant::now(),
+            compared: None,
             said: BTreeMap::new(),
         }
     }
@@ -92,7 +99,7 @@ impl Keeper {
         } else if self.holder.backend().is_none() {
             self.open()
         } else {
-            self.is_well().and_then(|()| self.check_keys(false))
+            self.is_well().and_then(|()| self.check_keys(usize::MAX))
         };
         match looked {
             Ok(()) => self.serves(),
@@ -102,17 +109,20 @@ impl Keeper {
 
     fn look_at_one_that_serves(&mut self) -> Result<(), BackendError> {
         let signatures = self.holder.signatures.load(Ordering::Relaxed);
-        if signatures == self.signatures_seen {
+        let has_signed = signatures != self.signatures_seen;
+        if !has_signed {
             self.is_well()?;
         }
         self.signatures_seen = signatures;
-        if Instant::now() < self.missing_due {
+        let doubted = self.holder.was_doubted();
+        if !doubted && Instant::now() < self.keys_due {
             return Ok(());
         }
-        self.missing_due = Instant::now() + about(MISSING_INTERVAL);
+        self.keys_due = Instant::now() + about(KEYS_INTERVAL);
+        let compared = if has_signed { COMPARED_MAX.0 } else { COMPARED_MAX.1 };
         // Other work with its keys may take long, and is no reason to send it away.
-        if let Err(error) = self.check_keys(true) {
-            tracing::warn!(token = self.holder.name, %error, "a token could not be asked for the keys that it lacks");
+        if let Err(error) = self.check_keys(compared) {
+            tracing::warn!(token = self.holder.name, %error, "a token could not be asked for its keys");
         }
         Ok(())
     }
@@ -135,22 +145,36 @@ impl Keeper {
         holder.is_opened(backend, description, signers.len());
         drop(joining);
         self.crew.join(&holder, signers)?;
-        self.check_keys(false)
+        self.check_keys(usize::MAX)
     }
 
-    /// Finds the keys that are open in this token, and compares their public keys and attributes. An error is the device's.
-    fn check_keys(&mut self, missing_alone: bool) -> Result<(), BackendError> {
-        for key in self.crew.open_keys() {
-            if missing_alone && key.held.by(self.holder.index) {
-                continue;
+    /// Finds the keys that are open in this token, and compares their public keys and attributes: all that it lacks, and so many of those that it had,
+    /// in turn, while nobody else works on its keys. An error is the device's.
+    fn check_keys(&mut self, compared_max: usize) -> Result<(), BackendError> {
+        let (mut held, lacking): (Vec<_>, Vec<_>) =
+            self.crew.open_keys().into_iter().partition(|key| key.held.by(self.holder.index));
+        for key in &lacking {
+            self.check(key)?;
+        }
+        let next = held.partition_point(|key| self.compared.is_some_and(|last| key.public.digest() <= last));
+        held.rotate_left(next);
+        for key in held.iter().take(compared_max) {
+            if compared_max != usize::MAX && !self.holder.is_left_alone() {
+                break;
             }
-            let (reference, expected) = (key.reference.clone(), key.public.digest());
-            let find = move |backend: &dyn crate::backend::Backend| backend.open(&reference, expected);
-            match self.holder.operate("open a key", self.patience.operate, find, drop) {
-                Ok(_) => self.has(&key),
-                Err(error) if error.is_about_the_key() => self.has_not(&key, &error),
-                Err(error) => return Err(error),
-            }
+            self.compared = Some(key.public.digest());
+            self.check(key)?;
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, key: &OpenKey) -> Result<(), BackendError> {
+        let (reference, expected) = (key.reference.clone(), key.public.digest());
+        let find = move |backend: &dyn crate::backend::Backend| backend.open(&reference, expected);
+        match self.holder.operate("open a key", self.patience.operate, find, drop) {
+            Ok(_) => self.has(key),
+            Err(error) if error.is_about_the_key() => self.has_not(key, &error),
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -17,12 +17,14 @@ use crate::{
     choosing::Holders,
     config::{BackendConfig, Choice, SoftwareKeys},
     crew::Crew,
+    ending::{Cleared, Everywhere},
     error::BackendError,
     holder::{Holder, Opened, Stage},
     patience::Patience,
     pkcs11,
     reference::{KeyLabel, KeyReference},
-    several::{self, Cleared, Everywhere, Keepers, TokenStatus},
+    refused_pins::RefusedPins,
+    several::{self, Keepers, TokenStatus},
     sign_error::SignError,
     signature::{Message, Signature},
     software,
@@ -71,21 +73,46 @@ impl Keyring {
     /// # Errors
     /// See [`BackendError`]. A wrong PIN is tried once, in all.
     pub fn open_backend(config: BackendConfig, software_keys: SoftwareKeys) -> Result<Self, BackendError> {
-        Self::open_patiently(config, software_keys, Patience::default())
+        Self::open_remembering(config, software_keys, RefusedPins::of_this_process()?)
     }
 
+    /// The same, with what is known of PINs that tokens refused: those are not tried.
+    ///
+    /// # Errors
+    /// See [`BackendError`].
+    pub fn open_remembering(
+        config: BackendConfig,
+        software_keys: SoftwareKeys,
+        refused_pins: RefusedPins,
+    ) -> Result<Self, BackendError> {
+        Self::open_with(config, software_keys, Patience::default(), refused_pins)
+    }
+
+    #[cfg(test)]
     pub(crate) fn open_patiently(
         config: BackendConfig,
         software_keys: SoftwareKeys,
         patience: Patience,
     ) -> Result<Self, BackendError> {
+        Self::open_with(config, software_keys, patience, RefusedPins::of_this_process()?)
+    }
+
+    pub(crate) fn open_with(
+        config: BackendConfig,
+        software_keys: SoftwareKeys,
+        patience: Patience,
+        refused_pins: RefusedPins,
+    ) -> Result<Self, BackendError> {
+        let refused_pins = Arc::new(refused_pins);
         let name = config.name();
         let keyring = match config {
             BackendConfig::Replicated { tokens, choice } => {
-                let (crew, keepers) = several::open(tokens, choice, patience)?;
+                let (crew, keepers) = several::open(tokens, choice, patience, &refused_pins)?;
                 Self { crew, keepers: Some(Mutex::new(keepers)), patience, made: Mutex::default() }
             }
-            BackendConfig::Pkcs11(token) => Self::over(name, move || pkcs11::open(token, false), patience)?,
+            BackendConfig::Pkcs11(token) => {
+                Self::over(name, move || pkcs11::open(token, false, &refused_pins), patience)?
+            }
             BackendConfig::YubiHsm(config) => Self::over(name, move || yubihsm::open(config), patience)?,
             BackendConfig::AwsKms(config) => Self::over(name, move || aws_kms::open(config), patience)?,
             BackendConfig::Software { .. } if software_keys == SoftwareKeys::Refused => {
@@ -146,9 +173,14 @@ impl Keyring {
                 let opened = only.operate("open a key", self.patience.operate, find, drop);
                 opened.inspect(|public| self.crew.admit(reference.clone(), public.clone(), only.index))
             }
-            _ => self.holders().open(reference, expected, self.patience.operate, |holder, public| {
-                self.crew.admit(reference.clone(), public.clone(), holder);
-            }),
+            _ => {
+                let before = self.crew.open_key(expected);
+                let found = |holder, public: &PublicKey| self.crew.admit(reference.clone(), public.clone(), holder);
+                let opened = self.holders().open(reference, expected, before.as_ref(), self.patience.operate, found);
+                // What waits for a token that has it no longer is another's.
+                self.crew.look_again();
+                opened
+            }
         };
         match &opened {
             Ok(_) => drop(self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&expected)),

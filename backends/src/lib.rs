@@ -17,6 +17,7 @@ mod config;
 mod crew;
 mod desk;
 mod encoding;
+mod ending;
 mod error;
 mod exception;
 mod holder;
@@ -27,6 +28,7 @@ mod patience;
 mod pkcs11;
 mod queue;
 mod reference;
+mod refused_pins;
 mod seat;
 mod several;
 mod sign_error;
@@ -48,6 +50,7 @@ pub use config::{
     AwsKmsConfig, BackendConfig, Choice, CommandLogUse, ModuleConfig, SESSIONS_MAX, SoftwareKeys, TOKENS_MAX,
     TokenConfig, YubiHsmConfig,
 };
+pub use ending::{Cleared, Everywhere};
 pub use error::BackendError;
 pub use exception::{Exception, Exceptions, NamedException};
 pub use hallmark_aws_kms::{
@@ -62,7 +65,8 @@ pub use keyring::{Done, Health, Keyring};
 pub use pkcs11::survey::{PinState, Survey, WrapAbility};
 pub use queue::QUEUE_JOBS_MAX;
 pub use reference::{ID_BYTES_MAX, KeyLabel, KeyReference, KeyReferenceError, LABEL_BYTES_MAX};
-pub use several::{Cleared, Everywhere, TokenStatus};
+pub use refused_pins::{PIN_DIGEST_BYTES, PinDigest, RefusedPins};
+pub use several::TokenStatus;
 pub use sign_error::SignError;
 pub use signature::{Moments, Signature, SignatureParts};
 pub use software::stand_in;

@@ -1,4 +1,4 @@
-//! Keys in several tokens: opened, found, destroyed on each.
+//! Keys in several tokens: made, opened and found on each.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use hallmark_meter::Reading;
 use hallmark_policy::key::{PublicKey, SpkiDigest};
 
 use crate::{
-    backend::{Backend, KeyRequest, NewKey},
+    backend::{Backend, KeyRequest, NewKey, OpenKey},
     choosing::Holders,
     config::{BackendConfig, Choice, TOKENS_MAX, TokenConfig},
     crew::Crew,
@@ -20,29 +20,12 @@ use crate::{
     keeper::{Keeper, lacks},
     patience::Patience,
     pkcs11,
-    reference::{KeyLabel, KeyReference},
+    reference::KeyReference,
+    refused_pins::RefusedPins,
 };
 
 /// How much longer is waited for the other tokens, once one has answered. Who comes later is taken in then.
 const OTHERS_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// On which tokens something was done, and which may have what it was done to and were not there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Everywhere {
-    /// What the tokens are on which it was done.
-    pub on: Vec<String>,
-    /// The names of those that were away or failed. It is to be done again.
-    pub away: Vec<String>,
-}
-
-/// How many keys were destroyed, and which tokens may still have some.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cleared {
-    /// Keys that were destroyed.
-    pub keys: usize,
-    /// The names of the tokens that were away or failed. It is to be done again.
-    pub away: Vec<String>,
-}
 
 /// How a token stands, for monitoring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +64,7 @@ pub(crate) fn open(
     tokens: Vec<TokenConfig>,
     choice: Choice,
     patience: Patience,
+    refused_pins: &Arc<RefusedPins>,
 ) -> Result<(Arc<Crew>, Keepers), BackendError> {
     if !(2..=TOKENS_MAX).contains(&tokens.len()) {
         let detail = format!("{} tokens are configured to hold the same keys; 2 to {TOKENS_MAX} work", tokens.len());
@@ -92,7 +76,8 @@ pub(crate) fn open(
     let ((tell, begun), (ends, ended)) = (mpsc::channel(), mpsc::channel::<()>());
     let keepers = Keepers { ended };
     let started = holders.iter().zip(tokens).try_for_each(|(holder, token)| {
-        let open: Arc<Open> = Arc::new(move || pkcs11::open(token.clone(), true));
+        let refused_pins = Arc::clone(refused_pins);
+        let open: Arc<Open> = Arc::new(move || pkcs11::open(token.clone(), true, &refused_pins));
         let mut keeper = Keeper::new(&crew, holder, open, patience);
         let (index, tell, ends) = (holder.index, tell.clone(), ends.clone());
         let keep = move || {
@@ -165,7 +150,7 @@ impl Holders {
     }
 
     /// The tokens that are there, in order, and the names of the others, by one look at each: none is in both, and none in neither.
-    fn there_and_away(&self) -> (Vec<Arc<Holder>>, Vec<String>) {
+    pub(crate) fn there_and_away(&self) -> (Vec<Arc<Holder>>, Vec<String>) {
         let (mut there, mut away) = (Vec::new(), Vec::new());
         for holder in &self.all {
             if holder.serves() {
@@ -215,11 +200,13 @@ impl Holders {
         Err(failed.unwrap_or_else(|| self.nobody()))
     }
 
-    /// Opens a key on every token that is there or about to be. Tells `found` of each that has it, in the order in which they answer.
+    /// Opens a key on every token that is there or about to be. Tells `found` of each that has it, in the order in which they answer. One in which
+    /// it is not as it should be has it no longer, as `before` says it had: also where it answers after the caller has gone.
     pub(crate) fn open(
         &self,
         reference: &KeyReference,
         expected: SpkiDigest,
+        before: Option<&OpenKey>,
         within: Duration,
         mut found: impl FnMut(usize, &PublicKey),
     ) -> Result<PublicKey, BackendError> {
@@ -227,6 +214,7 @@ impl Holders {
         let mut asked: Vec<_> = self.there().iter().map(|holder| holder.index).collect();
         for holder in &self.all {
             let (holder, tell, reference) = (Arc::clone(holder), tell.clone(), reference.clone());
+            let held = before.map(|before| Arc::clone(&before.held));
             let ask = move || {
                 let find = move |backend: &dyn Backend| backend.open(&reference, expected);
                 let opened = if holder.await_opened(within) {
@@ -234,8 +222,16 @@ impl Holders {
                 } else {
                     Err(BackendError::TokensAway { tokens: holder.name.clone() })
                 };
+                let had = match (&opened, held) {
+                    (Err(error), Some(held)) if error.is_about_the_key() => held.set(holder.index, false),
+                    (Ok(_) | Err(_), _) => false,
+                };
                 // Who asked may have enough; whoever looks after this token asks again.
-                let _ = tell.send((holder.index, opened));
+                if let Err(mpsc::SendError((_, Err(error)))) = tell.send((holder.index, opened))
+                    && had
+                {
+                    lacks(&holder, &error);
+                }
             };
             let asking = thread::Builder::new().name("open-key".to_owned()).spawn(ask);
             asking.map_err(|source| BackendError::Thread { source })?;
@@ -273,63 +269,6 @@ impl Holders {
             }
         }
         Ok(public)
-    }
-
-    /// Destroys a key on every token that has it.
-    pub(crate) fn destroy(
-        &self,
-        reference: &KeyReference,
-        expected: SpkiDigest,
-        within: Duration,
-    ) -> Result<Everywhere, BackendError> {
-        let (there, away) = self.there_and_away();
-        let (mut done, mut failed) = (Everywhere { on: Vec::new(), away }, Vec::new());
-        for holder in there {
-            let own = reference.clone();
-            let destroy = move |backend: &dyn Backend| backend.destroy(&own, expected);
-            match holder.operate("destroy a key", within, destroy, drop) {
-                Ok(()) => done.on.push(holder.told()),
-                // What else has its name goes with its label.
-                Err(
-                    BackendError::KeyNotFound { .. }
-                    | BackendError::WrongKey { .. }
-                    | BackendError::KeyAmbiguous { .. }
-                    | BackendError::WrongAttribute { .. },
-                ) if self.are_several() => {}
-                Err(error) => {
-                    tracing::error!(token = holder.name, %error, "a key is not destroyed on this token");
-                    done.away.push(holder.name.clone());
-                    failed.push((holder.name.clone(), error));
-                }
-            }
-        }
-        match BackendError::of_tokens(failed) {
-            Some(error) if done.on.is_empty() => Err(error),
-            None if done == Everywhere::default() => Err(BackendError::KeyNotFound { key: reference.clone() }),
-            Some(_) | None => Ok(done),
-        }
-    }
-
-    /// Destroys every key of a label on every token.
-    pub(crate) fn clear(&self, label: &KeyLabel, within: Duration) -> Result<Cleared, BackendError> {
-        let (there, away) = self.there_and_away();
-        let (mut done, mut failed) = (Cleared { keys: 0, away }, Vec::new());
-        for holder in there {
-            let own = label.clone();
-            match holder.operate("destroy keys", within, move |backend| backend.clear(&own), drop) {
-                Ok(keys) => done.keys += keys,
-                Err(error) => {
-                    tracing::error!(token = holder.name, %error, "keys are not destroyed on this token");
-                    done.away.push(holder.name.clone());
-                    failed.push((holder.name.clone(), error));
-                }
-            }
-        }
-        match BackendError::of_tokens(failed) {
-            // Also where others did it: one that may not be destroyed is an error, wherever it is.
-            Some(error) if !self.are_several() || !error.may_pass() => Err(error),
-            Some(_) | None => Ok(done),
-        }
     }
 
     /// The keys of each of these tokens, or why it does not say which it has.

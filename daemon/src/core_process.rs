@@ -2,9 +2,15 @@
 //!
 //! The doors are listening sockets of whoever started it, so that fronts can connect while it restarts: they wait.
 
-use std::{env, os::unix::net::UnixListener, sync::Arc, time::Duration};
+use std::{
+    env,
+    io::Write as _,
+    os::unix::net::{UnixDatagram, UnixListener},
+    sync::Arc,
+    time::Duration,
+};
 
-use hallmark_signer::Core;
+use hallmark_signer::{Core, PinDigest, RefusedPins};
 use listenfd::ListenFd;
 use rustix::process::{Signal, getpid, kill_process};
 use secrecy::SecretString;
@@ -25,6 +31,7 @@ use crate::{
     heart::Heart,
     link::{ForCallers, ForOperators},
     own_files,
+    pins::{self, PINS_SOCKET},
     probe::{PROBE_INTERVAL, PROBE_TIME_MAX, Probe, ability},
     secrets::{SECRET_SOCKET, taken},
     service_manager::{self, State},
@@ -51,11 +58,25 @@ pub(crate) fn core(arguments: &CoreArguments) -> Result<(), Trouble> {
     hardening::raise_limit_of_locked_memory();
     let heart = begin(&arguments.supervised, &arguments.logging)?;
     hardening::keep_out_of_swap();
-    let (doors, secret) = Doors::inherited()?;
+    let (doors, Kept { secret, pins }) = Doors::inherited()?;
+    let refused_pins = pins.map(|socket| pins_in(&socket, &heart)).transpose()?.flatten();
     let settings = Settings::read(&arguments.start.file)?;
     confine(&own_files::of_core(&settings))?;
-    let starting = Starting::read(&settings, &arguments.start, secret)?;
+    let starting = Starting::read(&settings, &arguments.start, secret)?.remembering(refused_pins);
     until_orphaned(&heart, live(&heart, starting, doors, &settings))
+}
+
+/// What the supervisor remembers of PINs that tokens refused. It is told of one more at once, from whichever thread hears of it, so that it knows also of
+/// what this process did not live to say.
+fn pins_in(socket: &UnixDatagram, heart: &Heart) -> Result<Option<RefusedPins>, Trouble> {
+    let Some(line) = heart.line()? else { return Ok(None) };
+    let tell = move |digest: PinDigest| {
+        // One write, which nothing else on this line comes between.
+        if let Err(error) = (&line).write_all(pins::said(&digest).as_bytes()) {
+            tracing::error!(%error, "the supervisor is not told that a PIN was refused: the next core may try it once more");
+        }
+    };
+    pins::taken(socket, tell).map(Some)
 }
 
 async fn live(heart: &Heart, starting: Starting, doors: Doors, settings: &Settings) -> Result<(), Trouble> {
@@ -129,6 +150,14 @@ fn give_up(sentence: &str) -> Result<(), Trouble> {
     Err(Trouble::CoreFailed { sentence: sentence.to_owned() })
 }
 
+/// What a supervisor keeps for its cores.
+struct Kept {
+    /// The secret of the key backend, if it was typed or is a credential.
+    secret: Option<SecretString>,
+    /// The socket with what it remembers of PINs that tokens refused.
+    pins: Option<UnixDatagram>,
+}
+
 /// The sockets that fronts connect to.
 struct Doors {
     callers: UnixListener,
@@ -136,8 +165,8 @@ struct Doors {
 }
 
 impl Doors {
-    /// Those that this process was given (sd_listen_fds(3)), and the secret of the key backend, if a supervisor has it.
-    fn inherited() -> Result<(Self, Option<SecretString>), Trouble> {
+    /// Those that this process was given (sd_listen_fds(3)), and what a supervisor keeps for it.
+    fn inherited() -> Result<(Self, Kept), Trouble> {
         // The names must be read before: they are no use to anybody later.
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut sockets = ListenFd::from_env();
@@ -146,9 +175,10 @@ impl Doors {
         let mut take = |wanted| place(wanted).map_or(Ok(None), |place| sockets.take_unix_listener(place));
         let callers = take(CALLERS_DOOR).map_err(broken)?.ok_or(Trouble::NoDoor)?;
         let operators = take(OPERATORS_DOOR).map_err(broken)?;
-        let secret = place(SECRET_SOCKET).map_or(Ok(None), |place| sockets.take_unix_datagram(place));
-        let secret = secret.map_err(broken)?.map(|socket| taken(&socket)).transpose()?;
-        Ok((Self { callers, operators }, secret))
+        let mut take = |wanted| place(wanted).map_or(Ok(None), |place| sockets.take_unix_datagram(place));
+        let secret = take(SECRET_SOCKET).map_err(broken)?.map(|socket| taken(&socket)).transpose()?;
+        let pins = take(PINS_SOCKET).map_err(broken)?;
+        Ok((Self { callers, operators }, Kept { secret, pins }))
     }
 
     fn attended(

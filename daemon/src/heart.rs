@@ -48,6 +48,12 @@ impl Heart {
         Ok(Self { supervisor: Some(supervisor), serving })
     }
 
+    /// Another end of the line to the supervisor, for what is said from any thread; none without a supervisor.
+    pub(crate) fn line(&self) -> Result<Option<StdStream>, Trouble> {
+        let line = self.supervisor.as_ref().map(StdStream::try_clone).transpose();
+        line.map_err(|source| Trouble::Supervisor { source })
+    }
+
     /// Says that it serves.
     pub(crate) fn serves(&self, address: Option<SocketAddr>) {
         self.serving.send_replace(Some(Serving { address }));

@@ -37,6 +37,7 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
     let config = settings.core.clone().given(secret).read(&settings.directory)?;
     let options = StartOptions {
         software_keys,
+        refused_pins: None,
         accept_clock: false,
         accept_missing_checkpoint: false,
         accept_missing_anchor: false,

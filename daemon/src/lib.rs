@@ -24,6 +24,7 @@ mod manuals;
 mod one_process;
 mod operators;
 mod own_files;
+mod pins;
 mod probe;
 mod process;
 mod published;

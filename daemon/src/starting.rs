@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use hallmark_signer::{Core, PolicyNews, Roots, SoftwareKeys, StartOptions, SystemClock, WINDOW, config::BackendTable};
+use hallmark_signer::{
+    Core, PolicyNews, RefusedPins, Roots, SoftwareKeys, StartOptions, SystemClock, WINDOW, config::BackendTable,
+};
 use secrecy::SecretString;
 
 use crate::{arguments::StartArguments, settings::Settings, trouble::Trouble};
@@ -30,6 +32,7 @@ impl Starting {
         };
         let options = StartOptions {
             software_keys,
+            refused_pins: None,
             accept_clock: arguments.accept_clock,
             accept_missing_checkpoint: arguments.accept_missing_checkpoint,
             accept_missing_anchor: arguments.accept_missing_anchor,
@@ -41,6 +44,11 @@ impl Starting {
             clock: Box::new(SystemClock),
         };
         Ok(Self { config, options })
+    }
+
+    /// The same, with what a supervisor remembers of PINs that tokens refused.
+    pub(crate) fn remembering(self, refused_pins: Option<RefusedPins>) -> Self {
+        Self { options: StartOptions { refused_pins, ..self.options }, ..self }
     }
 
     /// Starts the core, and tells what it found.

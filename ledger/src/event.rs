@@ -76,7 +76,7 @@ pub enum Event {
         /// Description of the backend.
         backend: String,
     },
-    /// Keys were destroyed that an interrupted attempt had left under a label: nobody was ever told of them.
+    /// Keys were destroyed that an interrupted attempt had left under a label, or others had made under it: nobody was ever told of them.
     KeysCleared {
         /// The authority whose label it is.
         authority: String,

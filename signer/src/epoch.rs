@@ -171,11 +171,11 @@ async fn make_key(
 ) -> Result<(), MakingError> {
     let (name, generation) = (&authority.name, epoch.generation);
     let cleared = core.clear(name, KeyLabel::parse(&epoch.label)?).await?;
-    if cleared.keys > 0 {
+    if cleared.keys() > 0 {
         tracing::warn!(
             authority = name,
             generation,
-            cleared = cleared.keys,
+            cleared = cleared.keys(),
             "an interrupted attempt had left keys; they are destroyed"
         );
     }

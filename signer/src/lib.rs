@@ -69,7 +69,10 @@ pub use ca::{Ca, CrlList};
 pub use clock::{Clock, SystemClock};
 pub use crl::{Crl, NotDone};
 pub use fronts::FrontDoor;
-pub use hallmark_backends::{AWS_KMS_MESSAGE_BYTES_MAX, Health, SoftwareKeys, TokenStatus, aws_kms_kinds};
+pub use hallmark_backends::{
+    AWS_KMS_MESSAGE_BYTES_MAX, Health, PIN_DIGEST_BYTES, PinDigest, RefusedPins, SoftwareKeys, TokenStatus,
+    aws_kms_kinds,
+};
 pub use hallmark_ledger::{
     LedgerConfig, NextLog, RebuildError, Rebuilt, RestoreError, RestoreWish, Restored, RollError, Rolled, UnixMillis,
 };

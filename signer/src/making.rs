@@ -268,18 +268,35 @@ impl Inner {
         self.ledger.record(event, self.clock.wall().millis).await.map(drop)
     }
 
-    /// Destroys what an interrupted attempt left under a label, and logs how much that was.
+    /// Destroys what an interrupted attempt left under a label, and logs how much that was on each token.
     pub(crate) async fn clear(self: &Arc<Self>, authority: &str, label: KeyLabel) -> Result<Cleared, MakingError> {
         let name = label.as_str().to_owned();
-        let cleared =
+        let mut cleared =
             self.device(authority, move |keyring| keyring.clear(&label)).await?.map_err(backend(authority))?;
-        if cleared.keys > 0 {
-            let count = u64::try_from(cleared.keys).unwrap_or(u64::MAX);
-            let backend = self.keyring.describe_all().join("; ");
-            let event = Event::KeysCleared { authority: authority.to_owned(), label: name, count, backend };
-            self.ledger.record(event, self.clock.wall().millis).await?;
+        for (token, keys) in &cleared.on {
+            self.keys_cleared(authority, &name, *keys, token.clone()).await?;
         }
-        Ok(cleared)
+        match cleared.refused.take() {
+            Some(error) => Err(backend(authority)(error)),
+            None => Ok(cleared),
+        }
+    }
+
+    /// Logs that keys of a label were destroyed on a token, if there were any, of which nobody was ever told.
+    pub(crate) async fn keys_cleared(
+        &self,
+        authority: &str,
+        label: &str,
+        keys: usize,
+        token: String,
+    ) -> Result<(), LedgerError> {
+        if keys == 0 {
+            return Ok(());
+        }
+        let count = u64::try_from(keys).unwrap_or(u64::MAX);
+        let (authority, label) = (authority.to_owned(), label.to_owned());
+        let event = Event::KeysCleared { authority, label, count, backend: token };
+        self.ledger.record(event, self.clock.wall().millis).await.map(drop)
     }
 
     /// Does something with the device on a thread that may wait for it.

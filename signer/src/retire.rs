@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hallmark_backends::{BackendError, KeyLabel, KeyReference, Keyring};
+use hallmark_backends::{BackendError, Everywhere, KeyLabel, KeyReference, Keyring};
 use hallmark_ledger::{EpochRecord, EpochState, Epochs, Step, StoredKey};
 use hallmark_policy::{
     ReasonCode, SIGNER,
@@ -147,24 +147,31 @@ async fn is_over(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<bool, MakingE
     }
 }
 
-/// Destroys the key of an epoch with everything else under its label, and says so in the log.
+/// Destroys the key of an epoch with everything else under its label, and says so in the log, of each token.
 async fn destroy(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingError> {
     // Before anything under its label is destroyed.
     proven::intent(&core.ledger, epoch)?;
     core.ledger.prove_over(epoch)?;
     let (authority, generation) = (epoch.authority.clone(), epoch.generation);
-    let (destroyed, mut away) = match &epoch.key {
-        Some(key) => destroy_key(core, &authority, key).await?,
-        None => (false, Vec::new()),
+    let known = match &epoch.key {
+        Some(key) => Some((key, destroy_key(core, &authority, key).await?)),
+        None => None,
     };
     let label = KeyLabel::parse(&epoch.label)?;
     let cleared = core.device_within(&authority, DESTROY_TIME_MAX, move |keyring| keyring.clear(&label)).await?;
     let cleared = cleared.map_err(backend(&authority))?;
-    if let Some(key) = epoch.key.as_ref().filter(|_| !destroyed && cleared.keys > 0) {
-        let public = PublicKey::parse(&key.spki)?;
-        let tokens = core.keyring.describe_all().join("; ");
-        core.key_destroyed(&authority, &key.reference, &public, tokens).await?;
+    for (token, keys) in cleared.on {
+        let mut others = keys;
+        if let Some((key, _)) = known.as_ref().filter(|(_, done)| may_have_had_it(done, &token)) {
+            core.key_destroyed(&authority, &key.reference, &PublicKey::parse(&key.spki)?, token.clone()).await?;
+            others = keys.saturating_sub(1);
+        }
+        core.keys_cleared(&authority, &epoch.label, others, token).await?;
     }
+    if let Some(error) = cleared.refused {
+        return Err(backend(&authority)(error));
+    }
+    let mut away = known.map(|(_, done)| done.away).unwrap_or_default();
     away.extend(cleared.away);
     away.sort();
     away.dedup();
@@ -175,25 +182,32 @@ async fn destroy(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingErr
     Ok(())
 }
 
-/// Whether it was there and is destroyed, which is logged for each token; and the tokens that may still have it. What is left of it, or has its name,
-/// goes with its label.
-async fn destroy_key(core: &Arc<Inner>, authority: &str, key: &StoredKey) -> Result<(bool, Vec<String>), MakingError> {
+/// Whether what a token had under the label may have been the key: it had something of its name, or could not be asked, and the key was not destroyed on
+/// it already.
+fn may_have_had_it(done: &Everywhere, token: &String) -> bool {
+    !done.on.contains(token) && !done.without.contains(token)
+}
+
+/// Destroys the key where it is told to be the key, and logs that of each token. What is left of it, or has its name, goes with its label.
+async fn destroy_key(core: &Arc<Inner>, authority: &str, key: &StoredKey) -> Result<Everywhere, MakingError> {
     let expected = SpkiDigest::of(&key.spki);
     core.keyring.close(expected);
     let reference: KeyReference = key.reference.parse()?;
     let work = move |keyring: &Keyring| keyring.destroy(&reference, expected);
     match core.device_within(authority, DESTROY_TIME_MAX, work).await? {
         Ok(done) => {
-            let (public, destroyed) = (PublicKey::parse(&key.spki)?, !done.on.is_empty());
-            for token in done.on {
-                core.key_destroyed(authority, &key.reference, &public, token).await?;
+            let public = PublicKey::parse(&key.spki)?;
+            for token in &done.on {
+                core.key_destroyed(authority, &key.reference, &public, token.clone()).await?;
             }
-            Ok((destroyed, done.away))
+            Ok(done)
         }
-        // Destroyed before, and the answer or the entry was lost; or there are twins; or its public half is gone.
-        Err(
-            BackendError::KeyNotFound { .. } | BackendError::KeyAmbiguous { .. } | BackendError::WrongAttribute { .. },
-        ) => Ok((false, Vec::new())),
+        // Destroyed before, and the answer or the entry was lost.
+        Err(BackendError::KeyNotFound { .. }) => {
+            Ok(Everywhere { without: core.keyring.describe_all(), ..Everywhere::default() })
+        }
+        // There are twins, or its public half is gone.
+        Err(BackendError::KeyAmbiguous { .. } | BackendError::WrongAttribute { .. }) => Ok(Everywhere::default()),
         Err(error) => Err(backend(authority)(error)),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, sync::Arc, time::Duration};
 
-use hallmark_backends::{BackendConfig, BackendError, Keyring, SoftwareKeys};
+use hallmark_backends::{BackendConfig, BackendError, Keyring, RefusedPins, SoftwareKeys};
 use hallmark_ledger::{
     Acceptance, CaKey, Epochs, Event, KeyAction, KeyChange, Ledger, LedgerConfig, LedgerError, OpenError, Recovery,
     UnixMillis,
@@ -29,6 +29,8 @@ use crate::{
 pub struct StartOptions {
     /// Whether CA keys may live in files.
     pub software_keys: SoftwareKeys,
+    /// What is known of PINs that tokens refused, where somebody remembers it longer than this process lives.
+    pub refused_pins: Option<RefusedPins>,
     /// An operator's word that the clock is right, although it disagrees with the log.
     pub accept_clock: bool,
     /// An operator's word that the database is the newest, although the published checkpoint is gone.
@@ -227,7 +229,11 @@ async fn start(
 ) -> Result<Core, StartError> {
     let software = matches!(backend, BackendConfig::Software { .. });
     let (exceptions, waivers) = (backend.exceptions().all(), backend.module_waivers());
-    let keyring = Keyring::open_backend(backend, options.software_keys).map_err(Box::new)?;
+    let keyring = match options.refused_pins {
+        Some(refused_pins) => Keyring::open_remembering(backend, options.software_keys, refused_pins),
+        None => Keyring::open_backend(backend, options.software_keys),
+    };
+    let keyring = keyring.map_err(Box::new)?;
     let clock = ClockGuard::new(options.clock, recovery.last_entry_at, recovery.clock_distrusted);
     let backends = keyring.describe_all();
     report.lines.extend(backends.iter().map(|backend| format!("key backend: {backend}")));

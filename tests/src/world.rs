@@ -401,6 +401,7 @@ impl World {
         let config = config.with_monitors(vec![Identity::parse(MONITOR).expect("an identity")]);
         let options = StartOptions {
             software_keys: if self.place == Where::Software { SoftwareKeys::Admitted } else { SoftwareKeys::Refused },
+            refused_pins: None,
             accept_clock,
             accept_missing_checkpoint: false,
             accept_missing_anchor: false,

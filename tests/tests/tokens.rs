@@ -9,12 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_faulty::{Absence, Device, Effect, Function, Sessions, When, cryptoki_sys::CKR_DEVICE_ERROR};
+use hallmark_faulty::{
+    Absence, Device, Effect, Function, Sessions, When,
+    cryptoki_sys::{CKR_DEVICE_ERROR, CKR_PIN_INCORRECT},
+};
 use hallmark_proto::{
     operator::{MetricsRequest, MetricsResponse},
     signer::EpochState,
 };
-use hallmark_test_token::Token;
+use hallmark_test_token::{Replica, Token};
 use hallmark_tests::{
     OPERATOR, World,
     asking::{Asked, caller_certificate, decoded},
@@ -168,12 +171,7 @@ async fn a_call_that_hangs_in_one_token_is_answered_by_the_other_and_what_it_bri
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_the_tokens_and_a_copy_that_is_away_is_destroyed_when_it_is_back() {
-    let policy = example_policy().replacen(
-        "[authority.athenz.root]",
-        "[authority.athenz]\nretired-key = \"destroy\"\n\n[authority.athenz.root]",
-        1,
-    );
-    let mut world = World::replicated(&policy).await;
+    let mut world = World::replicated(&destroying_policy()).await;
     assert_eq!(world.replica().objects(), 4, "the keys of root and epoch");
     let generation = world.prepare_epoch(0).await.unwrap().epoch.unwrap().epoch.unwrap().generation;
     world.replicate().await;
@@ -200,6 +198,51 @@ async fn the_log_names_the_tokens_and_a_copy_that_is_away_is_destroyed_when_it_i
     let opened = log.of_type("key-event").filter(|entry| entry["action"] == "opened");
     let of_both = |text: &str| text.contains(&first) && text.contains(&second);
     assert!(opened.last().is_some_and(|entry| of_both(entry["backend"].as_str().unwrap())));
+}
+
+/// The example's policy, with keys that are destroyed when their epochs are over.
+fn destroying_policy() -> String {
+    let wanted = "[authority.athenz]\nretired-key = \"destroy\"\n\n[authority.athenz.root]";
+    example_policy().replacen("[authority.athenz.root]", wanted, 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_each_token_had_of_a_key_is_destroyed_with_an_entry_of_its_own_also_where_it_cannot_be_told_to_be_the_key()
+{
+    for spoiled in [[false, true], [true, false], [true, true]] {
+        let mut world = World::replicated(&destroying_policy()).await;
+        let label = world.token().labels().into_iter().find(|label| label.contains("-epoch-1-")).unwrap();
+        let generation = world.prepare_epoch(0).await.unwrap().epoch.unwrap().epoch.unwrap().generation;
+        world.replicate().await;
+        if spoiled[0] {
+            world.token().destroy_public_half(&label);
+        } else {
+            world.token().make_twin(&label);
+        }
+        if spoiled[1] {
+            world.replica().lose_public_halves();
+        }
+        world.activate_epoch(generation, false).await.unwrap();
+        assert_eq!(world.epochs().await.last().unwrap().state(), EpochState::Destroyed, "{spoiled:?}");
+        assert_eq!(world.epoch_keys(), ["2"]);
+        let serials = [world.token().serial().to_owned(), world.replica().serial().to_owned()];
+        let log = world.log_after_stop().await;
+        let of = |action: &str| -> Vec<_> {
+            let entries = log.of_type("key-event").filter(|entry| entry["action"] == action);
+            let on = |entry: &serde_json::Value| {
+                let backend = entry["backend"].as_str().unwrap();
+                let named: Vec<_> = serials.iter().map(|serial| backend.contains(serial.as_str())).collect();
+                named
+            };
+            let mut on: Vec<_> = entries.map(on).collect();
+            on.sort();
+            on
+        };
+        assert_eq!(of("destroyed"), [[false, true], [true, false]], "{spoiled:?}");
+        // The twin, of which nobody was told.
+        let twin = if spoiled[0] { vec![] } else { vec![vec![true, false]] };
+        assert_eq!(of("cleared"), twin, "{spoiled:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,12 +277,9 @@ async fn metrics(world: &World) -> String {
     decoded::<MetricsResponse>(reply).unwrap().text
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_hangs_behind_the_real_daemon_costs_no_request() {
-    let (first, second) = (Token::make("daemon"), Token::make("daemon"));
-    let second = second.takes_keys_of(&first);
-    let devices = [Device::new(), Device::new()];
-    let laboratory = Laboratory::behind(&devices[0], &first, &example_policy());
+/// A laboratory whose daemon has two tokens, which nobody has keys in yet.
+fn laboratory_with_both(devices: &[Device; 2], first: &Token, second: &Replica) -> Laboratory {
+    let laboratory = Laboratory::behind(&devices[0], first, &example_policy());
     let settings = fs::read_to_string(laboratory.path("signer.toml")).unwrap();
     let module = devices[1].module();
     let (before, after) = settings.split_once("[backend.pkcs11]").unwrap();
@@ -251,6 +291,54 @@ async fn a_token_that_hangs_behind_the_real_daemon_costs_no_request() {
         second.serial()
     );
     fs::write(laboratory.path("signer.toml"), format!("{before}[backend.pkcs11]{after}{replica}")).unwrap();
+    laboratory
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_that_one_token_refused_is_tried_once_however_often_the_core_starts_and_again_when_a_person_starts_the_daemon()
+ {
+    let (first, second) = (Token::make("pins"), Token::make("pins"));
+    let second = second.takes_keys_of(&first);
+    let devices = [Device::new(), Device::new()];
+    let laboratory = laboratory_with_both(&devices, &first, &second);
+    succeed(&mut laboratory.init());
+    second.replicate();
+    // No flag of the token tells of it, and a second attempt would succeed.
+    devices[1].fault(Function::Login, When::Nth(1), Effect::Refuse(CKR_PIN_INCORRECT));
+    let before = devices[1].calls(Function::Login);
+    let log_ins = || devices[1].calls(Function::Login) - before;
+    let daemon = laboratory.start();
+    until(AMPLE, || log_ins() == 1).await;
+    let mut client = connect(&laboratory, &daemon).await;
+    for _ in 0..3 {
+        let core = daemon.core();
+        succeed(std::process::Command::new("kill").args(["-KILL", &core.to_string()]));
+        until(AMPLE, || daemon.children_that("core").next().is_some_and(|now| now != core)).await;
+        client.mint_certificate(Asked::sports_api().request()).await.unwrap();
+        assert_eq!((log_ins(), signed(&devices[1])), (1, 0));
+    }
+    let log = fs::read_to_string(laboratory.path("hallmarkd.log")).unwrap();
+    assert!(log.contains("the token refused this PIN before; it is not tried again"), "{log}");
+    drop(client);
+    assert!(daemon.terminate());
+    let daemon = laboratory.start();
+    until(AMPLE, || log_ins() == 2).await;
+    let mut client = connect(&laboratory, &daemon).await;
+    let began = Instant::now();
+    while signed(&devices[1]) == 0 {
+        assert!(began.elapsed() < AMPLE);
+        client.mint_certificate(Asked::sports_api().request()).await.unwrap();
+    }
+    drop(client);
+    assert!(daemon.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_hangs_behind_the_real_daemon_costs_no_request() {
+    let (first, second) = (Token::make("daemon"), Token::make("daemon"));
+    let second = second.takes_keys_of(&first);
+    let devices = [Device::new(), Device::new()];
+    let laboratory = laboratory_with_both(&devices, &first, &second);
     let checked = succeed(laboratory.hallmarkd().arg("check").arg(laboratory.path("signer.toml")));
     assert!(
         checked.contains(second.label()) && checked.contains("Whichever token has a session free signs."),

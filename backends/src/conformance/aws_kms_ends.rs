@@ -152,7 +152,7 @@ fn an_account_that_tells_nothing_of_itself_is_not_believed() {
     world.kms().belong(world.kms().account());
     let unused = world.kms().make("x", &json!({ "Description": "", "Tags": [] }));
     world.kms().call("ScheduleKeyDeletion", &json!({ "KeyId": unused, "PendingWindowInDays": 7 }));
-    assert_eq!(world.keyring.clear(&label).unwrap().keys, 0);
+    assert_eq!(world.keyring.clear(&label).unwrap().keys(), 0);
     world.p256("a");
 }
 
@@ -202,7 +202,7 @@ fn a_label_is_cleared_of_epochs_keys_alone_and_their_tags_say_so_too() {
         assert!(is_told, "{error}");
         assert_eq!((state(&world, &good), live(world.kms(), "a")), ("Enabled".to_owned(), 2), "nothing was begun");
         world.kms().call("ScheduleKeyDeletion", &json!({ "KeyId": other, "PendingWindowInDays": 7 }));
-        assert_eq!(world.keyring.clear(good.reference.label()).unwrap().keys, 1);
+        assert_eq!(world.keyring.clear(good.reference.label()).unwrap().keys(), 1);
     }
     // What was made for a root has that in its tag, whatever its description says by now.
     let root = KeyRequest { purpose: KeyPurpose::Root, ..request("r", KeyKind::EcdsaP256) };

@@ -427,8 +427,8 @@ fn every_key_of_a_label_is_cleared_and_no_other() {
             }
         }
         let label = crate::KeyLabel::parse("issuer").unwrap();
-        assert_eq!(world.keyring.clear(&label).unwrap().keys, twins);
-        assert_eq!(world.keyring.clear(&label).unwrap().keys, 0);
+        assert_eq!(world.keyring.clear(&label).unwrap().keys(), twins);
+        assert_eq!(world.keyring.clear(&label).unwrap().keys(), 0);
         assert_eq!(world.keyring.list().unwrap(), std::slice::from_ref(&other.reference));
         world.sign(&other, SignatureAlgorithm::EcdsaSha256).unwrap();
     }

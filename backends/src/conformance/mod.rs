@@ -6,6 +6,7 @@
 mod abilities;
 mod aws_kms;
 mod aws_kms_ends;
+mod copies;
 mod device;
 mod devices;
 mod faulty;
@@ -13,6 +14,7 @@ mod keys;
 mod ladder;
 mod other;
 mod pair;
+mod pins;
 mod signing;
 mod tokens;
 mod unknown;

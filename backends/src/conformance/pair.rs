@@ -18,8 +18,8 @@ use super::{
     message, request,
 };
 use crate::{
-    BackendConfig, BackendError, Choice, Keyring, NewKey, SignError, Signature, SoftwareKeys, TokenConfig, Tried,
-    Waiver, patience::Patience,
+    BackendConfig, BackendError, Choice, Keyring, NewKey, RefusedPins, SignError, Signature, SoftwareKeys, TokenConfig,
+    Tried, Waiver, patience::Patience,
 };
 
 /// Clients of the line.
@@ -75,6 +75,11 @@ impl Unopened {
 
     pub(super) fn open(&self, pins: [&str; 2]) -> Result<Keyring, BackendError> {
         Keyring::open_patiently(self.config(pins), SoftwareKeys::Refused, self.patience)
+    }
+
+    /// The same, with what is known of PINs that were refused.
+    pub(super) fn open_remembering(&self, pins: [&str; 2], refused_pins: RefusedPins) -> Result<Keyring, BackendError> {
+        Keyring::open_with(self.config(pins), SoftwareKeys::Refused, self.patience, refused_pins)
     }
 
     /// Opened, with a key of the first token alone.

@@ -32,11 +32,14 @@ fn both_tokens_sign_and_a_signature_still_costs_two_calls() {
     let pair = Pair::new("both");
     pair.under_load(|more| more());
     assert!(pair.signed().iter().all(|signed| *signed > 0), "{:?}", pair.signed());
-    let before = [pair.devices[0].counts(), pair.devices[1].counts()];
-    (0..50).for_each(|_| drop(pair.sign().unwrap()));
-    let calls = [0, 1].map(|at| pair.devices[at].counts().since(&before[at]));
-    let of = |function| calls[0].of(function) + calls[1].of(function);
-    assert_eq!([of(Function::SignInit), of(Function::Sign), of(Function::FindObjectsInit)], [50, 50, 0]);
+    // A look at the tokens' keys may fall between.
+    again(|| {
+        let before = [pair.devices[0].counts(), pair.devices[1].counts()];
+        (0..50).for_each(|_| drop(pair.sign().unwrap()));
+        let calls = [0, 1].map(|at| pair.devices[at].counts().since(&before[at]));
+        let of = |function| calls[0].of(function) + calls[1].of(function);
+        [of(Function::SignInit), of(Function::Sign), of(Function::FindObjectsInit)] == [50, 50, 0]
+    });
 }
 
 #[test]
@@ -386,12 +389,15 @@ fn a_key_is_destroyed_on_both_and_one_that_is_away_is_told_until_it_is_back() {
     let (reference, digest) = (&pair.key.reference, pair.key.public.digest());
     pair.devices[1].away(Absence { code: AWAY, sessions: Sessions::Die });
     again(|| !pair.serve()[1]);
-    let Everywhere { on, away } = pair.keyring.destroy(reference, digest).unwrap();
-    assert!(on.len() == 1 && on[0].contains(pair.tokens.0.serial()) && away.len() == 1, "{on:?} {away:?}");
+    let Everywhere { on, without, away } = pair.keyring.destroy(reference, digest).unwrap();
+    assert!(
+        without.is_empty() && on.len() == 1 && on[0].contains(pair.tokens.0.serial()) && away.len() == 1,
+        "{on:?} {away:?}"
+    );
     assert_eq!(pair.tokens.1.objects(), 2);
     assert!(matches!(pair.sign().unwrap_err(), SignError::NotOpen { .. }));
     let again_away = pair.keyring.destroy(reference, digest).unwrap();
-    assert_eq!((again_away.on.len(), again_away.away), (0, away));
+    assert_eq!((again_away.on.len(), again_away.without, again_away.away), (0, on, away));
     pair.devices[1].restore();
     again(|| pair.serve()[1]);
     let done = pair.keyring.destroy(reference, digest).unwrap();

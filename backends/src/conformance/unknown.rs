@@ -133,7 +133,7 @@ fn where_a_module_does_not_know_which_keys_last_their_ids_say_it_and_no_root_is_
     assert!(matches!(error, BackendError::NotDestroyable { .. }), "{error}");
     keyring.destroy(&epoch.reference, epoch.public.digest()).unwrap();
     let again = keyring.generate(&request("epoch", KeyKind::EcdsaP256)).unwrap();
-    assert_eq!(keyring.clear(again.reference.label()).unwrap().keys, 1);
+    assert_eq!(keyring.clear(again.reference.label()).unwrap().keys(), 1);
     signs(&keyring, &root);
     // A younger module says of every key that it may be destroyed.
     device.mend();

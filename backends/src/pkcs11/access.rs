@@ -14,7 +14,9 @@ use hallmark_policy::key::SpkiDigest;
 use secrecy::SecretString;
 
 use super::{failure::failed, module::Module, session::TokenSession};
-use crate::{config::ModuleConfig, error::BackendError, exception::Exceptions, waiver::Waiver};
+use crate::{
+    config::ModuleConfig, error::BackendError, exception::Exceptions, refused_pins::RefusedPins, waiver::Waiver,
+};
 
 /// A token, as the configuration names it, and the PIN to it.
 pub(crate) struct Access {
@@ -26,6 +28,8 @@ pub(crate) struct Access {
     opening: Mutex<Opening>,
     /// The PIN was refused: nobody tries again.
     pin_refused: AtomicBool,
+    /// What outlasts this way in.
+    refused_pins: Arc<RefusedPins>,
     /// What the module says otherwise of the history of keys that were made in it, and what it does not know of keys at all.
     waived: Vec<Waiver>,
     /// Where other tokens hold the same keys: what need not hold of a copy's history. None where it is the only one.
@@ -62,6 +66,7 @@ impl Access {
             pin,
             opening: Mutex::default(),
             pin_refused: AtomicBool::new(false),
+            refused_pins: Arc::new(RefusedPins::of_this_process()?),
             waived: module.waived.iter().map(|word| Waiver::from(*word)).collect(),
             beside: None,
             exceptions: Exceptions::default(),
@@ -72,6 +77,11 @@ impl Access {
     /// follow each other for other tokens' sake, and each would be one more attempt.
     pub(super) fn beside_others(self, waived: Vec<Waiver>) -> Self {
         Self { beside: Some(waived), ..self }
+    }
+
+    /// What was refused is not tried again, whoever it was that tried, and who tries after this one knows it, too.
+    pub(super) fn remembering(self, refused_pins: &Arc<RefusedPins>) -> Self {
+        Self { refused_pins: Arc::clone(refused_pins), ..self }
     }
 
     /// Of these keys less is asked than of others.
@@ -154,6 +164,13 @@ impl Access {
     }
 
     fn log_in(&self, session: &Session, token: &TokenInfo) -> Result<(), BackendError> {
+        let name = (token.label(), token.serial_number());
+        if self.refused_pins.has(name, &self.pin) {
+            self.pin_refused.store(true, Ordering::SeqCst);
+            let error = self.wrong_pin();
+            tracing::error!(%error, "the token refused this PIN before; it is not tried again");
+            return Err(error);
+        }
         self.may_try_pin(token)?;
         match session.login(UserType::User, Some(&self.pin)) {
             Ok(()) => {
@@ -166,6 +183,8 @@ impl Access {
                 let error = if answer == RvError::PinLocked {
                     BackendError::PinLocked { token: self.name() }
                 } else {
+                    // At once: who waits for the answer may have gone.
+                    self.refused_pins.add(name, &self.pin);
                     self.wrong_pin()
                 };
                 tracing::error!(%error, "no log-in is tried any more");

@@ -44,6 +44,7 @@ use crate::{
     holder::Opened,
     making::Making,
     reference::{KeyLabel, KeyReference},
+    refused_pins::RefusedPins,
     waiver::Waiver,
 };
 
@@ -63,23 +64,24 @@ pub(crate) struct Device {
     making: Making,
 }
 
-/// Opens a token and its signing sessions, one after another; the first failure ends it. `beside` others that hold the same keys.
-pub(crate) fn open(token: TokenConfig, beside: bool) -> Result<Opened, BackendError> {
+/// Opens a token and its signing sessions, one after another; the first failure ends it. `beside` others that hold the same keys. A PIN that it is known to
+/// have refused is not tried.
+pub(crate) fn open(token: TokenConfig, beside: bool, refused_pins: &Arc<RefusedPins>) -> Result<Opened, BackendError> {
     let sessions = token.sessions;
     if !(1..=SESSIONS_MAX).contains(&sessions) {
         let detail = format!("`sessions` is {sessions}; write 1 to {SESSIONS_MAX}");
         return Err(BackendError::Configuration { detail });
     }
-    let device: Arc<dyn Backend> = Arc::new(Device::open(token, beside)?);
+    let device: Arc<dyn Backend> = Arc::new(Device::open(token, beside, refused_pins)?);
     let mut signers: Vec<_> = (0..sessions).map(|_| device.signer()).collect();
     signers.iter_mut().try_for_each(|signer| signer.connect())?;
     Ok((device, signers))
 }
 
 impl Device {
-    fn open(token: TokenConfig, beside: bool) -> Result<Self, BackendError> {
+    fn open(token: TokenConfig, beside: bool, refused_pins: &Arc<RefusedPins>) -> Result<Self, BackendError> {
         let TokenConfig { module, label, serial, pin, sessions: _, waived, exceptions } = token;
-        let mut access = Access::new(&module, label, serial, pin)?.excepting(exceptions);
+        let mut access = Access::new(&module, label, serial, pin)?.remembering(refused_pins).excepting(exceptions);
         if beside {
             access = access.beside_others(waived);
         }

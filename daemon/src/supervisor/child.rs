@@ -12,6 +12,7 @@ use std::{
 };
 
 use command_fds::{CommandFdExt as _, FdMapping};
+use hallmark_signer::PinDigest;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -23,6 +24,7 @@ use tokio::{
 use super::spec::Spec;
 use crate::{
     heart::{ALIVE, ASKED, SERVING},
+    pins::{PINS_MAX, PINS_SOCKET, Pins, heard},
     secrets::{SECRET_SOCKET, handed_over},
 };
 
@@ -50,6 +52,10 @@ pub(super) struct Child {
     said: Vec<u8>,
     began: Instant,
     start_time_max: Duration,
+    /// Whether it is believed of PINs: the core alone.
+    is_core: bool,
+    /// What it said of PINs that tokens refused.
+    refused_pins: Vec<PinDigest>,
     /// Since when an answer is waited for.
     asked: Option<Instant>,
     has_answered: bool,
@@ -80,8 +86,8 @@ pub(super) enum How {
 }
 
 impl Child {
-    /// Starts a process.
-    pub(super) fn spawn(spec: &Spec, first: bool) -> io::Result<Self> {
+    /// Starts a process; a core with what is remembered for it.
+    pub(super) fn spawn(spec: &Spec, first: bool, pins: Option<&Pins>) -> io::Result<Self> {
         let (own, its) = StdStream::pair()?;
         own.set_nonblocking(true)?;
         let mut command = Command::new(&spec.program);
@@ -103,6 +109,9 @@ impl Child {
         if let Some(secret) = &spec.secret {
             sockets.push((SECRET_SOCKET, handed_over(secret)?));
         }
+        if let Some(pins) = pins {
+            sockets.push((PINS_SOCKET, pins.handed_over()?));
+        }
         let names: Vec<_> = sockets.iter().map(|(name, _)| *name).collect();
         command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
         let numbered = (FIRST_SOCKET..).zip(sockets);
@@ -114,6 +123,8 @@ impl Child {
             said: Vec::new(),
             began: Instant::now(),
             start_time_max: spec.start_time_max,
+            is_core: spec.is_core,
+            refused_pins: Vec::new(),
             asked: None,
             has_answered: false,
             serves: false,
@@ -128,7 +139,10 @@ impl Child {
         let mut buffer = [0; LINE_BYTES_MAX];
         loop {
             tokio::select! {
-                ended = self.process.wait() => return Happened::Ended(How::Exited(ended.unwrap_or_default())),
+                ended = self.process.wait() => {
+                    self.hear_out();
+                    return Happened::Ended(How::Exited(ended.unwrap_or_default()));
+                }
                 read = self.socket.read(&mut buffer), if self.said.len() < LINE_BYTES_MAX => match read {
                     // It ends; how is heard above.
                     Ok(0) | Err(_) => self.said.resize(LINE_BYTES_MAX, 0),
@@ -155,9 +169,25 @@ impl Child {
         }
     }
 
+    /// What it said of PINs that tokens refused.
+    pub(super) fn refused_pins(&mut self) -> Vec<PinDigest> {
+        std::mem::take(&mut self.refused_pins)
+    }
+
     async fn killed(&mut self, how: How) -> Happened {
         drop(self.process.kill().await);
+        self.hear_out();
         Happened::Ended(how)
+    }
+
+    /// Hears what it had said before it ended. Whatever else that was is over with it.
+    fn hear_out(&mut self) {
+        let mut buffer = [0; LINE_BYTES_MAX];
+        while let Ok(bytes @ 1..) = rustix::io::read(&self.socket, &mut buffer) {
+            if self.hear(buffer.get(..bytes).unwrap_or_default()).is_err() {
+                return;
+            }
+        }
     }
 
     /// Asks whether it is alive, unless it has an answer to give; judges whether it took too long.
@@ -181,7 +211,7 @@ impl Child {
         }
     }
 
-    /// What it says: that it is alive, or once that it serves.
+    /// What it says: that it is alive, or once that it serves; a core also that a PIN was refused.
     fn hear(&mut self, bytes: &[u8]) -> Result<Option<Option<SocketAddr>>, Babble> {
         let mut serves = None;
         for byte in bytes {
@@ -195,6 +225,8 @@ impl Child {
             } else if let Some(address) = serving(&line).filter(|_| !self.serves) {
                 self.serves = true;
                 serves = Some(address);
+            } else if let Some(digest) = heard(&line).filter(|_| self.is_core && self.refused_pins.len() < PINS_MAX) {
+                self.refused_pins.push(digest);
             } else {
                 return Err(Babble);
             }

@@ -14,7 +14,7 @@ use super::{
     falls::{Falls, Next},
     spec::Spec,
 };
-use crate::trouble::Trouble;
+use crate::{pins::Pins, trouble::Trouble};
 
 /// What a child is told.
 #[derive(Clone, Copy, Debug)]
@@ -91,11 +91,16 @@ async fn keep(
     tell: watch::Sender<Served>,
 ) -> Result<(), Trouble> {
     let (what, mut falls, mut first) = (spec.what, Falls::default(), true);
+    let pins = spec.is_core.then(Pins::new).transpose();
+    let mut pins = pins.map_err(|source| Trouble::Spawn { what, source })?;
     loop {
         let began = Instant::now();
-        let (told, crashed) = match Child::spawn(&spec, first) {
-            Ok(child) => {
-                let (how, stopping) = run(child, &mut orders, &tell, (what, first, began)).await;
+        let (told, crashed) = match Child::spawn(&spec, first, pins.as_ref()) {
+            Ok(mut child) => {
+                let (how, stopping) = run(&mut child, &mut orders, &tell, (what, first, began)).await;
+                if let Some(pins) = &mut pins {
+                    child.refused_pins().into_iter().for_each(|digest| pins.remember(digest));
+                }
                 let told = how.to_string();
                 if stopping {
                     return if how.is_in_order() { Ok(()) } else { Err(Trouble::NotStopped { what, how: told }) };
@@ -133,7 +138,7 @@ fn after(pause: Duration) -> String {
 
 /// Until the child ends; how, and whether it was told to.
 async fn run(
-    mut child: Child,
+    child: &mut Child,
     orders: &mut mpsc::UnboundedReceiver<Order>,
     tell: &watch::Sender<Served>,
     (what, first, began): (&'static str, bool, Instant),
@@ -179,13 +184,15 @@ async fn stopped_within(pause: Duration, orders: &mut mpsc::UnboundedReceiver<Or
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink, path::Path};
+    use std::{fs, io::Write as _, os::unix::fs::symlink, path::Path};
 
     use super::*;
+    use crate::pins;
 
     /// What tells this test program which child it plays.
     const WRONG_PIN: &str = "ends-as-a-core-with-a-wrong-pin";
     const SERVES: &str = "serves-and-ends-with-a-sentence";
+    const REFUSES: &str = "serves-and-says-that-a-pin-was-refused-and-ends-at-once-unless-it-was-told-so";
 
     fn spec(is_core: bool, plays: &str) -> Spec {
         let arguments = ["--exact", "supervisor::keeper::tests::played", "--skip", plays, "--nocapture"];
@@ -208,6 +215,9 @@ mod tests {
         if plays(WRONG_PIN) {
             std::process::exit(crate::NOT_AGAIN.into());
         }
+        if plays(REFUSES) {
+            std::process::exit(refuses());
+        }
         if plays(SERVES) {
             let supervisor = crate::heart::Heart::of(true).unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -216,6 +226,30 @@ mod tests {
                 runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), supervisor.beat()).await });
             std::process::exit(i32::from(lived.is_err()));
         }
+    }
+
+    /// A core that serves, has a PIN refused and ends; one that was told of it before ends as after a wrong PIN.
+    fn refuses() -> i32 {
+        const LIFE: Duration = Duration::from_millis(500);
+        let supervisor = crate::heart::Heart::of(true).unwrap();
+        let socket = listenfd::ListenFd::from_env().take_unix_datagram(0).unwrap().unwrap();
+        let known = format!("{:?}", pins::taken(&socket, drop).unwrap());
+        if known.contains("(1 of them)") {
+            return crate::NOT_AGAIN.into();
+        }
+        let mut line = supervisor.line().unwrap().unwrap();
+        line.write_all(b"serving\n").unwrap();
+        std::thread::sleep(LIFE);
+        line.write_all(pins::said(&[9; hallmark_signer::PIN_DIGEST_BYTES]).as_bytes()).unwrap();
+        1
+    }
+
+    #[tokio::test]
+    async fn what_a_core_said_of_a_pin_with_its_last_breath_the_next_one_is_told() {
+        let mut core = Keeper::start(spec(true, REFUSES));
+        core.serves().await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(30), core.fails()).await.expect("the next one knows");
+        assert!(matches!(ended, Err(Trouble::NotAgain { .. })), "{ended:?}");
     }
 
     #[tokio::test]

@@ -207,6 +207,15 @@ impl Token {
         }
     }
 
+    /// Destroys the public key objects of this label, behind the signer's back.
+    pub fn destroy_public_half(&self, label: &str) {
+        let session = self.session();
+        let template = [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Label(label.into())];
+        let objects = session.find_objects(&template).expect("C_FindObjects");
+        assert!(!objects.is_empty(), "the token has no public key `{label}`");
+        objects.into_iter().for_each(|object| session.destroy_object(object).expect("C_DestroyObject"));
+    }
+
     /// The labels of its private keys.
     #[must_use]
     pub fn labels(&self) -> Vec<String> {

@@ -43,6 +43,14 @@ impl Token {
     }
 }
 
+/// The kind of attributes that are numbers; CKA_CLASS, and what it is of a public key.
+const NUMBER: u64 = 2;
+const CLASS: u64 = 0;
+const PUBLIC_KEY: u64 = 2;
+
+/// How the file of an object that was restored begins.
+const RESTORED: &str = "restored-";
+
 /// A token that holds copies of another's keys.
 #[derive(Debug)]
 pub struct Replica {
@@ -88,11 +96,50 @@ impl Replica {
         copied
     }
 
+    /// Somebody restores it with the vendor's tool: in the place of each object stands another one of the same name, with these attributes changed.
+    /// It answers all the while.
+    pub fn restore_with(&self, changed: &[(u64, bool)]) {
+        for path in objects(&self.directory) {
+            let mut content = fs::read(&path).expect("an object");
+            changed.iter().for_each(|(attribute, value)| set(&mut content, *attribute, *value));
+            let name = path.file_name().expect("a name").to_string_lossy();
+            let other = self.directory.join(format!("{RESTORED}{name}"));
+            fs::write(other.with_extension("lock"), []).expect("a lock file");
+            fs::write(other, content).expect("a restored object");
+            remove(&path);
+        }
+        touch(&self.directory);
+    }
+
+    /// It loses every object, and answers all the while.
+    pub fn lose(&self) {
+        objects(&self.directory).iter().for_each(|path| remove(path));
+        touch(&self.directory);
+    }
+
+    /// It loses its public key objects, and answers all the while.
+    pub fn lose_public_halves(&self) {
+        let class = [CLASS.to_be_bytes(), NUMBER.to_be_bytes(), PUBLIC_KEY.to_be_bytes()].concat();
+        for path in objects(&self.directory) {
+            // The first attribute of each object, behind the number of its state.
+            if fs::read(&path).expect("an object")[NUMBER_BYTES..].starts_with(&class) {
+                remove(&path);
+            }
+        }
+        touch(&self.directory);
+    }
+
     /// How many objects it has: two for each key.
     #[must_use]
     pub fn objects(&self) -> usize {
         objects(&self.directory).len()
     }
+}
+
+fn remove(object: &Path) {
+    fs::remove_file(object).expect("an object");
+    // Not every object has one.
+    drop(fs::remove_file(object.with_extension("lock")));
 }
 
 fn objects(directory: &Path) -> Vec<PathBuf> {
