@@ -224,7 +224,9 @@ async fn a_caller_that_floods_does_not_hold_up_another_one() {
 async fn a_caller_who_asks_for_what_policy_refuses_does_not_have_others_refused() {
     let stage = Stage::new();
     let mut other = stage.client("stranger").await;
-    let flood = Flood::of(&stage, || named("cart.shop.elsewhere"), Code::PermissionDenied).await;
+    // Always the same request: the core takes one of them after the other, and has as many as the front gives it.
+    let refused = named("cart.shop.elsewhere");
+    let flood = Flood::of(&stage, move || refused.clone(), Code::PermissionDenied).await;
     // So seldom that the other caller's certificates alone would say that the device makes 5 a second.
     for _ in 0..16 {
         sleep(Duration::from_millis(200)).await;
@@ -232,32 +234,6 @@ async fn a_caller_who_asks_for_what_policy_refuses_does_not_have_others_refused(
         answer.expect("the device is idle");
     }
     flood.end().await;
-    assert!(stage.daemon.terminate());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_caller_who_repeats_what_was_answered_does_not_hold_up_another_one_afterwards() {
-    const BURST: usize = 200;
-    let stage = Stage::new();
-    let mut other = stage.client("stranger").await;
-    Flood::of_workloads(&stage).await.end().await;
-    let (again, validated) = (workload(), MintCertificateRequest { validate_only: true, ..workload() });
-    stage.client("coordinator").await.mint_certificate(again.clone()).await.unwrap();
-    for asked in [again, validated] {
-        Flood::of(&stage, move || asked.clone(), Code::Ok).await.end().await;
-        let clients = stage.clients("coordinator").await;
-        let requests: Vec<_> = (0..BURST).map(|_| workload()).collect();
-        let burst = tokio::spawn(join_all(requests.into_iter().enumerate().map(move |(at, request)| {
-            let mut client = clients[at % CONNECTIONS].clone();
-            async move { timed(&mut client, request).await }
-        })));
-        sleep(LATENCY * 2).await;
-        let (time, answer) = timed(&mut other, workload()).await;
-        answer.expect("the other caller is not refused");
-        let answered = burst.await.unwrap().into_iter().filter_map(|(time, answer)| answer.is_ok().then_some(time));
-        let burst = median(answered.collect());
-        assert!(is_much_less(time, burst), "{time:?} beside {burst:?}");
-    }
     assert!(stage.daemon.terminate());
 }
 
