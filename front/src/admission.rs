@@ -1,16 +1,19 @@
 //! Admission: whether a mint can be answered in time, and when it goes to the core. Both are judged before any work is done for it.
 //!
-//! What the core does is learnt from its answers: calls that were answered in a span in which it always had enough to do, by that span.
+//! How fast the core's keys sign is learnt from its answers, from those alone for which one did (`pace`).
 //! By Little's law a new call then waits for those before it, divided by this rate. So many are with the core as keep it busy, the window;
 //! the others wait here, where callers take turns. One that would wait for too long is refused at once, so that those which were taken are
-//! answered in time, however much is offered; where too much waits, it is the heaviest caller's last calls that give way. Nothing here can refuse what
-//! an idle core could do: few calls are always taken, and a rate that was learnt too low is learnt anew from these.
+//! answered in time, however much is offered; where too much waits, it is the heaviest caller's last calls that give way, and those may have waited.
+//! Nothing here can refuse what an idle core could do: few calls are always taken, of which each caller has its share whatever others ask for, and a
+//! rate that was learnt too low is learnt anew from these.
 
 mod pace;
 mod queue;
+mod share;
 mod urgency;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,12 +25,13 @@ use tokio::{
 
 pub(crate) use self::urgency::Urgency;
 use self::{
-    pace::Pace,
+    pace::{Pace, Stay},
     queue::{Place, Queue},
+    share::{are_few, share},
 };
 use crate::{caller::CallerId, counters::Counters};
 
-/// Calls under way at one time that are always taken.
+/// Calls under way at one time that are always taken; callers share them out.
 pub(crate) const ALWAYS_TAKEN: u32 = 64;
 
 /// Longest wait for which a call is taken, whatever its deadline: so much work is left at most when an overload ends.
@@ -53,6 +57,8 @@ struct Shared {
 struct State {
     /// Calls that the core has.
     with_core: u32,
+    /// The same by caller, of those who have any there.
+    with_core_of: HashMap<CallerId, u32>,
     queue: Queue<Waiting>,
     pace: Pace,
 }
@@ -60,6 +66,7 @@ struct State {
 /// A call that waits.
 #[derive(Debug)]
 struct Waiting {
+    caller: CallerId,
     deadline: Instant,
     /// Dropped where it is refused.
     tell: oneshot::Sender<Pass>,
@@ -69,11 +76,10 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Pass {
     admission: Admission,
-    began: Instant,
-    /// Calls that the core had with it.
-    beside: u32,
-    /// Whether it came to its caller, and so to the core.
-    is_used: bool,
+    caller: CallerId,
+    stay: Stay,
+    /// Whether a key signed for it.
+    is_signed: bool,
 }
 
 /// Why a call does not go to the core.
@@ -117,7 +123,7 @@ impl Admission {
         let began = Instant::now();
         if let Some(pass) = self.enter_at_once(caller, began, deadline)? {
             self.0.counters.went_at_once();
-            return Ok(pass.used());
+            return Ok(pass);
         }
         // Without the lock: this reads what the caller sent.
         let urgency = urgency();
@@ -128,7 +134,7 @@ impl Admission {
         drop(waiter);
         let pass = told.map_err(|_| NotAdmitted::Late)?.map_err(|_| NotAdmitted::TooMuch)?;
         self.0.counters.waited(urgency, began.elapsed());
-        Ok(pass.used())
+        Ok(pass)
     }
 
     /// The way to the core, if nobody waits for it.
@@ -137,7 +143,7 @@ impl Admission {
         if state.would_be_late(caller, now, deadline) {
             return Err(NotAdmitted::TooMuch);
         }
-        Ok(state.has_room().then(|| state.enter(self, now)))
+        Ok(state.has_room().then(|| state.enter(self, caller, now)))
     }
 
     /// A place in the queue, and where is told that its turn has come; or that it is refused, by saying nothing.
@@ -150,7 +156,7 @@ impl Admission {
     ) -> (Place, oneshot::Receiver<Pass>) {
         let (tell, told) = oneshot::channel();
         let mut state = self.lock();
-        let place = state.queue.push(caller, urgency, Waiting { deadline, tell });
+        let place = state.queue.push(caller, urgency, Waiting { caller, deadline, tell });
         // Room may have come meanwhile.
         let begin = state.advance(self, now);
         let refused = state.make_way();
@@ -183,9 +189,28 @@ impl State {
         self.queue.is_empty() && self.with_core < self.pace.window()
     }
 
+    /// Calls under way of this caller, here and with the core.
+    fn of(&self, caller: CallerId) -> u32 {
+        let with_core = self.with_core_of.get(&caller).copied().unwrap_or_default();
+        with_core.saturating_add(u32::try_from(self.queue.waiting_of(caller)).unwrap_or(u32::MAX))
+    }
+
+    /// Calls under way of each caller who has any.
+    fn of_each(&self) -> impl Iterator<Item = u32> {
+        let only_waits = self.queue.callers().filter(move |(caller, _)| !self.with_core_of.contains_key(caller));
+        let waiting = only_waits.map(|(_, calls)| u32::try_from(calls).unwrap_or(u32::MAX));
+        self.with_core_of.keys().map(move |caller| self.of(*caller)).chain(waiting)
+    }
+
+    /// Whether a further call of this caller is one of the few that are always taken.
+    fn is_among_few(&self, caller: CallerId) -> bool {
+        self.under_way() < ALWAYS_TAKEN || are_few(self.of_each(), self.of(caller).saturating_add(1), 1)
+    }
+
     /// Whether a call of this caller would have its turn too late.
     fn would_be_late(&self, caller: CallerId, now: Instant, deadline: Instant) -> bool {
-        if self.under_way() < ALWAYS_TAKEN {
+        // Whatever was learnt of the core, and whoever has more of it.
+        if self.is_among_few(caller) {
             return false;
         }
         let left = deadline.saturating_duration_since(now) * DEADLINE_PERCENT / 100;
@@ -201,17 +226,37 @@ impl State {
         self.queue.len() > WAITING_MAX || (under_way > ALWAYS_TAKEN && lasts_too_long())
     }
 
-    /// Takes out the call that gives way to a new one where it is too much. Dropping it refuses it. One for one: where the core becomes slower, those
-    /// that were taken stay.
+    /// Takes out the call that gives way to a new one where it is too much, of a caller who has more than its share of the few. Dropping it refuses
+    /// it. One for one: where the core becomes slower, those that were taken stay.
     fn make_way(&mut self) -> Option<Waiting> {
-        if self.is_too_much() { self.queue.give_way() } else { None }
+        if !self.is_too_much() {
+            return None;
+        }
+        let share = share(|| self.of_each());
+        let with_core_of = &self.with_core_of;
+        self.queue.give_way(|caller, waiting| {
+            let with_core = with_core_of.get(&caller).copied().unwrap_or_default();
+            u32::try_from(waiting).unwrap_or(u32::MAX).saturating_add(with_core) > share
+        })
     }
 
-    /// A call goes to the core.
-    fn enter(&mut self, admission: &Admission, now: Instant) -> Pass {
+    /// A call of this caller goes to the core.
+    fn enter(&mut self, admission: &Admission, caller: CallerId, now: Instant) -> Pass {
         self.with_core += 1;
-        self.pace.began(self.under_way(), now);
-        Pass { admission: admission.clone(), began: now, beside: self.with_core, is_used: false }
+        *self.with_core_of.entry(caller).or_default() += 1;
+        let stay = self.pace.begins(self.with_core, now);
+        Pass { admission: admission.clone(), caller, stay, is_signed: false }
+    }
+
+    /// The core has a call of this caller no more.
+    fn leave(&mut self, caller: CallerId) {
+        self.with_core = self.with_core.saturating_sub(1);
+        if let Some(calls) = self.with_core_of.get_mut(&caller) {
+            *calls = calls.saturating_sub(1);
+            if *calls == 0 {
+                self.with_core_of.remove(&caller);
+            }
+        }
     }
 
     /// The calls whose turn has come, as many as the window has room for. One that would be answered too late is refused instead.
@@ -223,8 +268,8 @@ impl State {
             let left = waiting.deadline.saturating_duration_since(now);
             let takes = self.pace.time_for(self.with_core + 1).unwrap_or_default();
             // Few calls are always taken: a rate that was learnt too low is learnt anew from them.
-            if !left.is_zero() && (takes < left || self.under_way() < ALWAYS_TAKEN) {
-                let pass = self.enter(admission, now);
+            if !left.is_zero() && (takes < left || self.is_among_few(waiting.caller)) {
+                let pass = self.enter(admission, waiting.caller, now);
                 begin.push((waiting, pass));
             }
         }
@@ -233,14 +278,9 @@ impl State {
 }
 
 impl Pass {
-    fn used(mut self) -> Self {
-        self.is_used = true;
-        self
-    }
-
-    /// The core has answered without the work of a mint: how fast it does that says nothing of how fast it mints.
-    pub(crate) fn teaches_nothing(&mut self) {
-        self.is_used = false;
+    /// The core has answered, and a key signed for that: only this says how fast it is.
+    pub(crate) fn key_signed(&mut self) {
+        self.is_signed = true;
     }
 }
 
@@ -248,13 +288,11 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let now = Instant::now();
         let mut state = self.admission.lock();
-        if self.is_used {
-            state.pace.answered(now, now.saturating_duration_since(self.began), self.beside);
+        if self.is_signed {
+            state.pace.signed(self.stay, now);
         }
-        state.with_core = state.with_core.saturating_sub(1);
+        state.leave(self.caller);
         let begin = state.advance(&self.admission, now);
-        let under_way = state.under_way();
-        state.pace.left(under_way, now);
         drop(state);
         tell(begin);
     }

@@ -301,8 +301,10 @@ impl Inner {
         // Until the core has done with it: what nobody waits for any more takes its room all the same.
         let work = tokio::spawn(async move {
             let answer = link::answer(call.await);
-            if let (Some(pass), None | Some(Err(_))) = (&mut pass, &answer) {
-                pass.teaches_nothing();
+            if let (Some(pass), Some(Ok(answer))) = (&mut pass, &answer)
+                && answer.signed
+            {
+                pass.key_signed();
             }
             drop((room, pass));
             answer
@@ -311,11 +313,12 @@ impl Inner {
             self.counters.late();
             return Err(turned_away::late());
         };
-        done.ok().flatten().unwrap_or_else(|| {
+        let answer = done.ok().flatten().unwrap_or_else(|| {
             self.counters.core_was_away();
             tracing::warn!(method, "the core gave no readable answer");
             Err(turned_away::core_away(shape.repeatable))
-        })
+        });
+        answer.map(|answer| answer.message)
     }
 
     /// Answers with a stream, which goes on by itself.

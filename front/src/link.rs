@@ -56,29 +56,26 @@ fn encode(kind: Kind) -> Bytes {
     Call { kind: Some(kind) }.encode_to_vec().into()
 }
 
-/// What the core answers: the response message, or a status for the caller; `None` if it is no answer.
-pub(crate) fn answer(frame: Bytes) -> Option<Result<Bytes, Status>> {
-    Some(part(frame)?.map(|part| part.message))
-}
-
-/// One answer of a streaming method.
+/// One answer.
 #[derive(Debug)]
-pub(crate) struct Part {
-    /// The message; empty where there is nothing to say yet.
+pub(crate) struct Answer {
+    /// The message; of a streaming method empty where there is nothing to say yet.
     pub(crate) message: Bytes,
-    /// What to ask with next.
+    /// What to ask a streaming method with next.
     pub(crate) next: Bytes,
+    /// Whether a key signed for it.
+    pub(crate) signed: bool,
 }
 
-/// As [`answer`], for a streaming method.
-pub(crate) fn part(frame: Bytes) -> Option<Result<Part, Status>> {
+/// What the core answers, or a status for the caller; `None` if it is no answer.
+pub(crate) fn answer(frame: Bytes) -> Option<Result<Answer, Status>> {
     if frame.is_empty() {
         return None;
     }
     let reply = Reply::decode(frame).ok()?;
     let code = Code::from_i32(reply.code);
     if code == Code::Ok {
-        return Some(Ok(Part { message: reply.body, next: reply.next }));
+        return Some(Ok(Answer { message: reply.body, next: reply.next, signed: reply.signed }));
     }
     Some(Err(Status::with_details(code, shortened(reply.message), details(reply.details))))
 }
@@ -116,7 +113,7 @@ mod tests {
     fn a_code_that_nobody_knows_is_an_error_all_the_same() {
         let status = answer(reply(99, "odd".into(), vec![])).unwrap().unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::Unknown, "odd"));
-        assert_eq!(answer(reply(0, String::new(), vec![])).unwrap().unwrap(), Bytes::from_static(b"body"));
+        assert_eq!(answer(reply(0, String::new(), vec![])).unwrap().unwrap().message, Bytes::from_static(b"body"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
     connection::{Connection, UnderWay},
     counters::Counters,
     deadline::{Deadline, boottime_nanos},
-    link::{self, Core, Part, Patience},
+    link::{self, Answer, Core, Patience},
     message,
     turned_away::{self, Reason},
 };
@@ -70,7 +70,7 @@ impl Stream {
     /// Sends messages until something ends the stream; gives what that was.
     async fn feed(mut self, mut question: Bytes, sender: &mpsc::Sender<Fed>) -> Status {
         loop {
-            let Part { message, next } = match self.ask(question, sender).await {
+            let Answer { message, next, .. } = match self.ask(question, sender).await {
                 Ok(part) => part,
                 Err(end) => return end,
             };
@@ -90,7 +90,7 @@ impl Stream {
     }
 
     /// Asks the core once.
-    async fn ask(&mut self, question: Bytes, sender: &mpsc::Sender<Fed>) -> Result<Part, Status> {
+    async fn ask(&mut self, question: Bytes, sender: &mpsc::Sender<Fed>) -> Result<Answer, Status> {
         if Instant::now() >= self.deadline.at {
             self.counters.late();
             return Err(turned_away::late());
@@ -106,7 +106,7 @@ impl Stream {
             _ = dismissed.wait_for(|dismissed| *dismissed) => return Err(Reason::CallerNotAdmitted.status()),
             () = sender.closed() => return Err(gone()),
         };
-        let part = answered.ok().and_then(Result::ok).and_then(link::part);
+        let part = answered.ok().and_then(Result::ok).and_then(link::answer);
         part.unwrap_or_else(|| {
             self.counters.core_was_away();
             Err(turned_away::core_away(self.repeatable))

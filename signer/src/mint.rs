@@ -75,6 +75,7 @@ async fn minted(core: &Arc<Inner>, call: CallContext, of: &mut OfProfile) -> Res
     match outcome {
         Outcome::Certified(mut certified) => {
             let passage = certified.passage.take();
+            let signed = passage.is_some();
             let counted = if certified.replayed { &core.meters.repeated } else { &core.meters.issued };
             let chain = core.chain_by_key(&identity.authority, certified.issuer)?;
             let reply = answer::success(&response(&identity.authority, chain, certified));
@@ -83,7 +84,7 @@ async fn minted(core: &Arc<Inner>, call: CallContext, of: &mut OfProfile) -> Res
             }
             core.stage(Stage::Answer, began, Instant::now());
             counted.count(of.clone());
-            Ok(reply)
+            Ok(Reply { signed, ..reply })
         }
         Outcome::Validated(Validated { issuer, validity, receipt }) => {
             let chain = core.chain_by_key(&identity.authority, issuer)?;

@@ -15,14 +15,16 @@ use hallmark_proto::signer::{
 };
 use hallmark_test_token::Token;
 use hallmark_tests::{
-    asking::{join_all, request_id},
+    Where, World,
+    asking::{Asked, join_all, request_id},
     client::channel,
     daemon::{Daemon, Laboratory, succeed},
     instances,
 };
+use prost::Message as _;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _, date_time_ymd};
 use tokio::{task::JoinSet, time::sleep};
-use tonic::{Code, Response, Status, transport::Channel};
+use tonic::{Code, IntoRequest, Request, Response, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 const LATENCY: Duration = Duration::from_millis(20);
@@ -31,6 +33,9 @@ const SESSIONS: u64 = 4;
 /// Calls of a flood that are under way at a time, over so many connections.
 const FLOOD: usize = 100;
 const CONNECTIONS: usize = 10;
+
+/// How long a flood's calls may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long the flood goes on before anybody looks: the front knows by then how fast the device is.
 const WARMING: Duration = Duration::from_secs(2);
@@ -87,18 +92,27 @@ struct Flood {
 impl Flood {
     /// So many of the coordinator's certificates for workloads are asked for at a time.
     async fn of_workloads(stage: &Stage) -> Self {
+        Self::of(stage, workload, Code::Ok).await
+    }
+
+    /// So many of these are asked for by the coordinator at a time. Each is answered with this code, or is too much.
+    async fn of(
+        stage: &Stage,
+        asked: impl Fn() -> MintCertificateRequest + Clone + Send + 'static,
+        code: Code,
+    ) -> Self {
         let clients = stage.clients("coordinator").await;
         let (mut tasks, enough) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
         for number in 0..FLOOD {
             let (mut client, enough) = (clients[number % clients.len()].clone(), Arc::clone(&enough));
+            let asked = asked.clone();
             tasks.spawn(async move {
                 let mut took = Vec::new();
                 while !enough.load(Ordering::Relaxed) {
-                    let began = Instant::now();
-                    match client.mint_certificate(workload()).await {
-                        Ok(_) => took.push(began.elapsed()),
-                        Err(status) => assert_eq!(status.code(), Code::ResourceExhausted, "{status}"),
-                    }
+                    let (time, answer) = timed(&mut client, within(PATIENCE, asked())).await;
+                    let said = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
+                    assert!(said == code || said == Code::ResourceExhausted, "{answer:?}");
+                    took.extend((said == code).then_some(time));
                 }
                 took
             });
@@ -120,13 +134,17 @@ impl Flood {
 
 /// A certificate for a workload, which is nothing urgent.
 fn workload() -> MintCertificateRequest {
+    named("cart.shop.mesh.internal")
+}
+
+fn named(name: &str) -> MintCertificateRequest {
     let key = KeyPair::generate().unwrap();
     MintCertificateRequest {
         authority: "athenz".to_owned(),
         profile: "mesh".to_owned(),
         request_id: request_id(),
         subject: Some(Subject::Spki(key.subject_public_key_info().into())),
-        subject_alt_names: vec![SubjectAltName { name: Some(Name::Dns("cart.shop.mesh.internal".to_owned())) }],
+        subject_alt_names: vec![SubjectAltName { name: Some(Name::Dns(name.to_owned())) }],
         ..MintCertificateRequest::default()
     }
 }
@@ -151,7 +169,14 @@ fn is_much_less(time: Duration, flood: Duration) -> bool {
     time * 4 < flood * 3
 }
 
-async fn timed(client: &mut Client, request: MintCertificateRequest) -> (Duration, Answer) {
+/// The request, with a deadline so far ahead.
+fn within(time: Duration, request: MintCertificateRequest) -> Request<MintCertificateRequest> {
+    let mut request = Request::new(request);
+    request.set_timeout(time);
+    request
+}
+
+async fn timed(client: &mut Client, request: impl IntoRequest<MintCertificateRequest>) -> (Duration, Answer) {
     let began = Instant::now();
     let answer = client.mint_certificate(request).await;
     (began.elapsed(), answer)
@@ -192,6 +217,23 @@ async fn a_caller_that_floods_does_not_hold_up_another_one() {
     }
     let (other, flood) = (median(took), flood.end().await);
     assert!(is_much_less(other, flood), "{other:?} beside {flood:?}");
+    assert!(stage.daemon.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_asks_for_what_policy_refuses_does_not_have_others_refused() {
+    let stage = Stage::new();
+    let mut other = stage.client("stranger").await;
+    // Always the same request: the core takes one of them after the other, and has as many as the front gives it.
+    let refused = named("cart.shop.elsewhere");
+    let flood = Flood::of(&stage, move || refused.clone(), Code::PermissionDenied).await;
+    // So seldom that the other caller's certificates alone would say that the device makes 5 a second.
+    for _ in 0..16 {
+        sleep(Duration::from_millis(200)).await;
+        let (_, answer) = timed(&mut other, within(Duration::from_secs(2), workload())).await;
+        answer.expect("the device is idle");
+    }
+    flood.end().await;
     assert!(stage.daemon.terminate());
 }
 
@@ -281,4 +323,19 @@ async fn what_is_too_much_is_refused_with_a_time_to_come_back_and_afterwards_all
     assert!(median(took.clone()) < Duration::from_millis(500), "{took:?}");
     stage.device.pace(Duration::ZERO, SESSIONS);
     assert!(stage.daemon.terminate());
+}
+
+#[tokio::test]
+async fn the_core_says_of_each_reply_whether_a_key_signed_for_it() {
+    let world = World::new(Where::SoftHsm).await;
+    let request = Asked::sports_api().request();
+    let validated = MintCertificateRequest { validate_only: true, ..request.clone() };
+    let refused = MintCertificateRequest { lifetime_seconds: 31 * 86_400, ..request.clone() };
+    let asked = [(&validated, true, false), (&refused, false, false), (&request, true, true), (&request, true, false)];
+    for (request, is_answered, is_signed) in asked {
+        let before = world.key_uses();
+        let reply = world.unary("MintCertificate", world.caller(), request.encode_to_vec(), 20_000_000_000).await;
+        assert_eq!((reply.code == 0, reply.signed), (is_answered, is_signed));
+        assert_eq!(world.key_uses() - before, u64::from(is_signed));
+    }
 }

@@ -74,9 +74,19 @@ impl<T> Queue<T> {
 
     /// Calls that would have their turn before a further call of this caller, whatever its urgency.
     pub(super) fn ahead_of(&self, caller: CallerId) -> usize {
-        let own = self.callers.get(&caller).map_or(0, |waiting| waiting.length);
+        let own = self.waiting_of(caller);
         let others = self.callers.iter().filter(|(other, _)| **other != caller);
         own + others.map(|(_, waiting)| waiting.length.min(own + 1)).sum::<usize>()
+    }
+
+    /// Callers of whom calls wait, and how many.
+    pub(super) fn callers(&self) -> impl Iterator<Item = (CallerId, usize)> {
+        self.callers.iter().map(|(caller, waiting)| (*caller, waiting.length))
+    }
+
+    /// Calls that wait of this caller.
+    pub(super) fn waiting_of(&self, caller: CallerId) -> usize {
+        self.callers.get(&caller).map_or(0, |waiting| waiting.length)
     }
 
     /// The call whose turn it is.
@@ -103,10 +113,12 @@ impl<T> Queue<T> {
         Some(call)
     }
 
-    /// Takes out what has to give way where too much waits: of the caller of whom most waits, the least urgent call, and among equals the
-    /// last one. What has waited longest of its urgency stays, as long as there is anything else, so that ageing has something to work on.
-    pub(super) fn give_way(&mut self) -> Option<T> {
-        let heaviest = self.callers.iter().max_by_key(|(_, waiting)| (waiting.length, waiting.last()));
+    /// Takes out what has to give way where too much waits: of the caller of whom most waits, among those who may have to, the least urgent call, and
+    /// among equals the last one. What has waited longest of its urgency stays, as long as there is anything else, so that ageing has something to
+    /// work on.
+    pub(super) fn give_way(&mut self, may_have_to: impl Fn(CallerId, usize) -> bool) -> Option<T> {
+        let heavy = self.callers.iter().filter(|(caller, waiting)| may_have_to(**caller, waiting.length));
+        let heaviest = heavy.max_by_key(|(_, waiting)| (waiting.length, waiting.last()));
         let caller = *heaviest?.0;
         let call = self.callers.get_mut(&caller)?.give_way()?;
         self.left(caller);
@@ -251,10 +263,18 @@ mod tests {
             (2, Other, 20),
             (2, Other, 21),
         ]);
-        let order: Vec<_> = std::iter::from_fn(|| waiting.give_way()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| waiting.give_way(|_, _| true)).collect();
         // What waits longest of its kind stays while there is anything else; of two callers with as many, the one that came last yields.
         assert_eq!(order, [12, 11, 14, 21, 10, 20, 13]);
         assert!(waiting.is_empty() && waiting.turns.is_empty());
+    }
+
+    #[test]
+    fn who_does_not_have_to_give_way_keeps_what_waits() {
+        let mut waiting = queue([(1, Other, 10), (1, Other, 11), (2, Other, 20)]);
+        let order: Vec<_> = std::iter::from_fn(|| waiting.give_way(|it, _| it != caller(1))).collect();
+        assert_eq!(order, [20]);
+        assert_eq!((waiting.waiting_of(caller(1)), waiting.waiting_of(caller(2))), (2, 0));
     }
 
     #[test]
@@ -265,7 +285,7 @@ mod tests {
         assert_eq!((waiting.remove(place), waiting.remove(place)), (Some(11), None));
         assert_eq!(waiting.remove(alone), Some(20));
         assert_eq!(waiting.pop(), Some(10));
-        assert_eq!((waiting.len(), waiting.pop(), waiting.give_way()), (0, None, None));
+        assert_eq!((waiting.len(), waiting.pop(), waiting.give_way(|_, _| true)), (0, None, None));
         assert!(waiting.callers.is_empty() && waiting.turns.is_empty());
     }
 

@@ -4,6 +4,8 @@ use tokio::{sync::mpsc, task::yield_now, time::advance};
 
 use super::{Urgency::Other, pace::BUSY, *};
 
+mod learns;
+
 const LONG: Duration = Duration::from_secs(20);
 /// Of a core that answers 200 calls a second.
 const ANSWER: Duration = Duration::from_millis(5);
@@ -64,7 +66,22 @@ impl Stage {
 
     /// The core answers one call.
     async fn answer(&mut self) {
-        advance(ANSWER).await;
+        self.answer_after(ANSWER).await;
+    }
+
+    async fn answer_after(&mut self, time: Duration) {
+        advance(time).await;
+        if let Some((name, mut pass)) = self.core.pop_front() {
+            pass.key_signed();
+            drop(pass);
+            self.answered.push(name);
+        }
+        self.settle().await;
+    }
+
+    /// The core answers one call, and no key signed for that.
+    async fn answer_without_a_signature(&mut self, time: Duration) {
+        advance(time).await;
         if let Some((name, pass)) = self.core.pop_front() {
             drop(pass);
             self.answered.push(name);
@@ -168,7 +185,7 @@ async fn an_idle_core_teaches_nothing() {
     for _ in 0..100 {
         advance(Duration::from_secs(1)).await;
         stage.offer_many(0, BUSY - 1).await;
-        stage.core.clear();
+        stage.answer_all().await;
     }
     assert_eq!(stage.admission.lock().pace.rate, None);
 }
@@ -180,9 +197,7 @@ async fn a_core_that_becomes_faster_again_is_believed() {
     stage.offer_many(0, 1_000).await;
     let before = stage.under_way();
     for _ in 0..1_000 {
-        advance(Duration::from_millis(1)).await;
-        stage.core.pop_front();
-        stage.settle().await;
+        stage.answer_after(Duration::from_millis(1)).await;
         stage.offer_many(0, 2).await;
     }
     assert!(stage.under_way() > before * 4, "{}", stage.under_way());
@@ -286,12 +301,14 @@ async fn who_waits_for_a_core_that_hangs_hears_it_at_the_deadline() {
 async fn a_call_that_would_come_too_late_after_all_does_not_go_to_the_core() {
     let mut stage = Stage::new();
     stage.teach(80).await;
-    stage.offer(1, Other, Duration::from_millis(190), 1).await;
+    stage.offer(0, Urgency::NearlyExpired, Duration::from_millis(510), 1).await;
+    stage.offer(1, Other, Duration::from_millis(510), 2).await;
     assert_eq!(stage.refused, []);
-    // The core becomes slow while it waits.
+    // The core becomes slow while they wait.
     stage.admission.lock().pace.rate = Some(1.0);
     stage.answer_all().await;
     assert_eq!(stage.refused, [(1, NotAdmitted::TooMuch)]);
+    assert!(stage.answered.contains(&2), "another caller who has few is taken at any rate");
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,8 +29,16 @@ fn mint(caller: &Arc<Caller>, message: &Bytes) -> JoinHandle<Answer> {
 
 /// A core that answers nothing, and so many calls of one caller: the core has 64 of them, and the others wait.
 async fn flooded(world: &World, calls: usize) -> (Arc<Semaphore>, Arc<Caller>, Vec<JoinHandle<Answer>>) {
+    flooded_where(world, calls, Act::WaitFor).await
+}
+
+async fn flooded_where(
+    world: &World,
+    calls: usize,
+    act: impl FnOnce(Arc<Semaphore>) -> Act,
+) -> (Arc<Semaphore>, Arc<Caller>, Vec<JoinHandle<Answer>>) {
     let gate = Arc::new(Semaphore::new(0));
-    world.core.act(Act::WaitFor(Arc::clone(&gate)));
+    world.core.act(act(Arc::clone(&gate)));
     let caller = Arc::new(world.connect().await);
     let waiting: Vec<_> = (0..calls).map(|_| mint(&caller, &Bytes::from_static(b"?"))).collect();
     for _ in 0..WITH_CORE {
@@ -68,6 +76,24 @@ async fn what_would_not_be_answered_in_time_is_refused_at_once_and_the_core_does
     }
     assert_eq!(mint(&caller, &question).await.unwrap().message(), b"?".as_slice());
     assert_eq!(world.core.finished(), WAITING + 2, "the refused one never came");
+}
+
+#[tokio::test]
+async fn answers_for_which_no_key_signed_do_not_say_how_fast_the_device_is() {
+    let world = World::start();
+    let (gate, caller, mut waiting) = flooded_where(&world, WAITING, Act::Repeat).await;
+    let mut pace = interval(PACE);
+    for _ in 0..ANSWERED {
+        pace.tick().await;
+        gate.add_permits(1);
+    }
+    eventually("they are answered", || world.core.finished() == ANSWERED).await;
+    waiting.push(mint(&caller, &Bytes::from_static(b"?")));
+    eventually("it is taken", || world.counters.waiting() == u64::try_from(ANSWERED - WITH_CORE + 1).unwrap()).await;
+    gate.add_permits(WAITING);
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap().message(), b"?".as_slice());
+    }
 }
 
 #[tokio::test]

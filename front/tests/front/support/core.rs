@@ -30,6 +30,8 @@ pub(crate) enum Act {
     Tell(Arc<Mutex<VecDeque<Reply>>>),
     /// Waits for one permit each, then answers with the request's body.
     WaitFor(Arc<Semaphore>),
+    /// The same without a signature.
+    Repeat(Arc<Semaphore>),
 }
 
 pub(crate) struct FakeCore {
@@ -103,7 +105,8 @@ impl Core for FakeCore {
         let finished = Arc::clone(&self.finished);
         Box::pin(async move {
             let Kind::Unary(unary) = kind else { return Bytes::new() };
-            let echo = Reply { body: unary.body, ..Reply::default() }.encode_to_vec().into();
+            let signed = !matches!(act, Act::Repeat(_));
+            let echo = Reply { body: unary.body, signed, ..Reply::default() }.encode_to_vec().into();
             let answer = match act {
                 Act::Echo => echo,
                 Act::Say(bytes) => bytes,
@@ -114,7 +117,7 @@ impl Core for FakeCore {
                         None => std::future::pending().await,
                     }
                 }
-                Act::WaitFor(gate) => {
+                Act::WaitFor(gate) | Act::Repeat(gate) => {
                     gate.acquire().await.unwrap().forget();
                     echo
                 }
