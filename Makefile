@@ -17,7 +17,7 @@ help:
 	@echo 'make test-rotation  a minute of minting and rotating at once, with its numbers, on a machine that does nothing else'
 	@echo 'make test-instances  the serial rule of instances, and the whole ledger, against a model, over 10,000 random histories each (minutes); make test does some hundred'
 	@echo 'make bench   the daemon against what its token can do: a table, and run/bench.json (five minutes, after a release build), on a machine that does nothing else'
-	@echo 'make bench-full  the same with a log of 10,000,000 entries and a soak of 1,000,000 certificates (half an hour)'
+	@echo 'make bench-full  the same with a log of 10,000,000 entries, an overload of a minute and a soak of 1,000,000 certificates (half an hour)'
 	@echo 'make flamegraph  where core and front spend their time under 64 clients: run/flamegraph.svg'
 	@echo 'make bench-instances  bytes, start and lookups of a ledger with INSTANCES records (100000), on a machine that does nothing else'
 	@echo 'make deb     the Debian package, after a release build'

@@ -14,7 +14,7 @@ use crate::trouble::Trouble;
 /// What a process keeps.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kept {
-    /// Directories and files below which it reads.
+    /// Directories and files below which it reads; a front lists none of them.
     pub(crate) reads: Vec<PathBuf>,
     /// The same, where it writes, too.
     pub(crate) writes: Vec<PathBuf>,

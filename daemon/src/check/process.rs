@@ -26,6 +26,7 @@ pub(super) fn tell(settings: &Settings, findings: &mut Findings) {
     let network = if settings.process.core_network { "may connect to" } else { "makes no connection of" };
     findings.say(format!("The core {network} the internet, where the kernel has seccomp."));
     tell_neighbours(settings, findings);
+    tell_links(settings, findings);
 }
 
 /// Landlock knows directories: what stands beside a front's files can be kept from it by owners and modes alone.
@@ -33,7 +34,9 @@ fn tell_neighbours(settings: &Settings, findings: &mut Findings) {
     let core = &settings.core;
     let is_core_s = |directory: &Path| {
         let files = [&core.ledger.database, &core.policy.file, &core.log.key].into_iter();
-        files.map(|file| settings.directory.join(file)).any(|file| directory_of(&file).starts_with(directory))
+        let places = files.map(|file| directory_of(&settings.directory.join(file)).to_owned());
+        let mut places = places.flat_map(|place| [place.canonicalize().ok(), Some(place)]).flatten();
+        places.any(|place| place.starts_with(directory))
     };
     let mut directories = own_files::of_front(settings, false).reads;
     if settings.operators.is_some() {
@@ -46,5 +49,33 @@ fn tell_neighbours(settings: &Settings, findings: &mut Findings) {
             "TLS files are in `{}` beside files of the core: landlock keeps none of these from a front; give them a directory of their own.",
             directory.display()
         ));
+    }
+}
+
+/// A front gives up files at its start, and no link gives it others later.
+fn tell_links(settings: &Settings, findings: &mut Findings) {
+    let mut files = own_files::tls_files(&settings.listen, &settings.directory);
+    if let Some(operators) = &settings.operators {
+        files.extend(own_files::tls_files(&operators.listener(&settings.listen), &settings.directory));
+    }
+    let mut links: Vec<_> = files.iter().filter_map(|path| own_files::link_above(path)).collect();
+    links.sort();
+    links.dedup();
+    for link in links {
+        findings.say(format!(
+            "TLS files are reached by the link `{}`: a front goes on reading where it leads when the front starts. Restart `hallmarkd` once it leads elsewhere, or keep the directory and replace the files in it.",
+            link.display()
+        ));
+    }
+    files.sort();
+    files.dedup();
+    for path in files {
+        if let Some(directory) = own_files::leads_out(&path) {
+            findings.say(format!(
+                "`{}` is a link into `{}`: a front reads all that is below there, too. Restart `hallmarkd` once it leads to another directory.",
+                path.display(),
+                directory.display()
+            ));
+        }
     }
 }

@@ -36,8 +36,11 @@ pub(super) fn restrict(kept: &Kept) -> Result<Done, RulesetError> {
         Half::Front | Half::Core { .. } => ruleset,
     };
     let mut ruleset = ruleset.create()?;
-    // A program that is read is not run: execve(2) is not allowed anyhow.
-    let reads = AccessFs::ReadFile | AccessFs::ReadDir;
+    // A program that is read is not run: execve(2) is not allowed anyhow. A front knows its files by name.
+    let reads = match kept.half {
+        Half::Front => AccessFs::ReadFile.into(),
+        Half::Core { .. } => AccessFs::ReadFile | AccessFs::ReadDir,
+    };
     for path in &kept.reads {
         ruleset = allow(ruleset, path, reads)?;
     }

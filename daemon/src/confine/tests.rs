@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     net::{TcpListener, TcpStream},
+    os::unix::fs::symlink,
     path::Path,
     process::Command,
 };
@@ -18,6 +19,9 @@ fn tried(directory: &Path) -> Vec<(&'static str, bool)> {
     let path = |name: &str| directory.join(name);
     vec![
         ("reads what it may read", fs::read(path("readable/file")).is_ok()),
+        ("lists what it may read", fs::read_dir(path("readable")).is_ok()),
+        ("reads by a link into where it may read", fs::read(path("link")).is_ok()),
+        ("reads by a link out of where it may read", fs::read(path("readable/out")).is_ok()),
         ("writes what it may read", fs::write(path("readable/file"), "x").is_ok()),
         ("makes a file where it may read", fs::write(path("readable/new"), "x").is_ok()),
         ("removes what it may read", fs::remove_file(path("readable/file")).is_ok()),
@@ -59,19 +63,21 @@ fn played() {
 
 #[test]
 fn a_confined_process_has_its_own_files_and_no_other_and_no_network_and_runs_nothing() {
-    // Whatever a front is allowed elsewhere, it writes nothing and starts nothing.
-    for (half, writes) in [("core", true), ("front", false)] {
-        is_confined(half, writes);
+    // Whatever a front is allowed elsewhere, it writes nothing, lists nothing and starts nothing.
+    for half in ["core", "front"] {
+        is_confined(half);
     }
 }
 
-fn is_confined(half: &str, writes: bool) {
+fn is_confined(half: &str) {
     let directory = tempfile::tempdir().unwrap();
     for name in ["readable", "writable"] {
         fs::create_dir(directory.path().join(name)).unwrap();
     }
     fs::write(directory.path().join("readable/file"), "content").unwrap();
     fs::write(directory.path().join("secret"), "content").unwrap();
+    symlink("readable/file", directory.path().join("link")).unwrap();
+    symlink("../secret", directory.path().join("readable/out")).unwrap();
     let played = Command::new(env::current_exe().unwrap())
         .args(["--exact", "confine::tests::played", "--nocapture"])
         .env(PLAYED, directory.path())
@@ -83,7 +89,11 @@ fn is_confined(half: &str, writes: bool) {
     let went: Vec<_> = told.lines().filter_map(|line| line.split_once("tried: ")?.1.strip_suffix(": true")).collect();
     let always = ["makes a thread", "makes a Unix socket"];
     let writing = ["writes where it may write", "renames where it may write"];
-    let with_landlock = [&["reads what it may read"][..], if writes { &writing } else { &[] }].concat();
+    let (reading, by_link) = ("reads what it may read", "reads by a link into where it may read");
+    let with_landlock = match half {
+        "core" => [&[reading, "lists what it may read", by_link][..], &writing].concat(),
+        _ => vec![reading, by_link],
+    };
     if told.contains("no landlock") {
         // Then only system calls are kept from it; the kernel without landlock is told of.
         assert!(!went.contains(&"runs a program") && !went.contains(&"connects to a port"), "{told}");

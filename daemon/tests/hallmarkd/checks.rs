@@ -1,6 +1,6 @@
 //! `hallmarkd check`.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
@@ -162,6 +162,28 @@ fn every_page_of_a_device_says_first_what_was_tried_and_what_was_not() {
         let begins: Vec<_> = text.lines().take(6).collect();
         assert!(says.iter().any(|words| begins.iter().any(|line| line.starts_with(words))), "{}", path.display());
     }
+}
+
+#[test]
+fn check_says_where_links_lead_and_what_a_front_that_runs_does_not_follow() {
+    let world = World::new();
+    let plain = world.check().done();
+    assert!(!plain.stdout.contains("reached by the link") && !plain.stdout.contains("is a link"), "{}", plain.stdout);
+    let archive = tempfile::tempdir().unwrap();
+    let root = archive.path().canonicalize().unwrap();
+    fs::rename(world.path("server.pem"), root.join("server1.pem")).unwrap();
+    symlink(root.join("server1.pem"), world.path("server.pem")).unwrap();
+    fs::create_dir(world.path("release-1")).unwrap();
+    fs::rename(world.path("callers-ca.pem"), world.path("release-1/callers-ca.pem")).unwrap();
+    symlink("release-1", world.path("current")).unwrap();
+    world.edit("signer.toml", "\"callers-ca.pem\"", "\"current/callers-ca.pem\"");
+    let (current, server) = (world.path("current"), world.path("server.pem"));
+    let checked = world.check().done().says(&[
+        &format!("TLS files are reached by the link `{}`: a front goes on reading where it leads", current.display()),
+        &format!("`{}` is a link into `{}`: a front reads all that is below there", server.display(), root.display()),
+        "has no problem",
+    ]);
+    assert_eq!(checked.stdout.matches("is a link into").count(), 1, "both listeners have it: {}", checked.stdout);
 }
 
 #[test]

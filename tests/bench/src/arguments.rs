@@ -40,7 +40,7 @@ pub(crate) struct BenchArguments {
     /// Only this part; can be repeated.
     #[arg(long, value_name = "PART")]
     pub(crate) only: Vec<Part>,
-    /// Everything: entries of the long log are 10,000,000 if nothing else is said, and the soak comes last.
+    /// Everything: entries of the long log are 10,000,000 if nothing else is said, the overload lasts a minute, and the soak comes last.
     #[arg(long)]
     pub(crate) full: bool,
     /// Entries of the long log; 1,000,000 without it.
@@ -49,6 +49,9 @@ pub(crate) struct BenchArguments {
     /// Certificates of the soak.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..))]
     pub(crate) soak: u64,
+    /// Connections of the crowd that do nothing; a tenth as many are slow.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub(crate) crowd: u32,
     /// Directory for databases and tokens, in a directory of its own that is removed in the end. Its disk is measured, too.
     #[arg(long, value_name = "DIR", default_value = "run")]
     pub(crate) place: PathBuf,
@@ -91,6 +94,12 @@ pub(crate) enum Part {
 const ENTRIES: u64 = 1_000_000;
 const ENTRIES_OF_ALL: u64 = 10_000_000;
 
+/// Of the crowd's connections that do nothing, as many as there is one slow one for.
+const IDLE_FOR_EACH_SLOW: u32 = 10;
+
+/// How long more is asked for than a device can sign, at least, where everything is measured.
+const OVERLOAD_SECONDS_OF_ALL: u32 = 60;
+
 impl BenchArguments {
     /// Whether this part is measured.
     pub(crate) fn wants(&self, part: Part) -> bool {
@@ -100,5 +109,28 @@ impl BenchArguments {
     /// Entries of the long log.
     pub(crate) fn log_entries(&self) -> u64 {
         self.entries.unwrap_or(if self.full { ENTRIES_OF_ALL } else { ENTRIES })
+    }
+    /// Connections of the crowd that send what they began byte by byte.
+    pub(crate) fn slow(&self) -> u32 {
+        self.crowd / IDLE_FOR_EACH_SLOW
+    }
+
+    /// Seconds of the overload that is judged.
+    pub(crate) fn overload_seconds(&self) -> u32 {
+        if self.full { self.seconds.max(OVERLOAD_SECONDS_OF_ALL) } else { self.seconds }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_everything_an_overload_lasts_a_minute() {
+        let seconds = |typed: &[&str]| {
+            let arguments = Arguments::parse_from([&["hallmark-bench"], typed].concat());
+            arguments.bench.overload_seconds()
+        };
+        assert_eq!([seconds(&[]), seconds(&["--full"]), seconds(&["--full", "--seconds", "90"])], [8, 60, 90]);
     }
 }

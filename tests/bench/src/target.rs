@@ -17,6 +17,8 @@ pub(crate) enum Wanted {
     Ratio(f64),
     /// At most so much CPU time of front and core a certificate.
     Cpu(f64),
+    /// Less CPU time of the load generator a certificate.
+    ClientCpu(f64),
     /// A median under this.
     P50(f64),
     /// 99 in a hundred under this.
@@ -49,6 +51,7 @@ impl Wanted {
         let (found, is_met, digits): (_, fn(f64, f64) -> bool, _) = match self {
             Self::Ratio(_) => (row.ratio_to_ceiling, |found, wanted| found >= wanted, 3),
             Self::Cpu(_) => (row.cpu_ms_per_certificate, |found, wanted| found <= wanted, 3),
+            Self::ClientCpu(_) => (row.client_cpu_ms_per_certificate, |found, wanted| found < wanted, 3),
             Self::P50(_) => (row.p50_ms, |found, wanted| found < wanted, 2),
             Self::P99(_) => (row.p99_ms, |found, wanted| found < wanted, 1),
             Self::Calls(wanted) => return self.calls_missed_by(row, *wanted),
@@ -81,6 +84,7 @@ impl Wanted {
         match self {
             Self::Ratio(value)
             | Self::Cpu(value)
+            | Self::ClientCpu(value)
             | Self::P50(value)
             | Self::P99(value)
             | Self::Calls(value)
@@ -102,12 +106,13 @@ impl fmt::Display for Wanted {
         match self {
             Self::Ratio(ratio) => write!(f, "at least {ratio} of the ceiling"),
             Self::Cpu(millis) => write!(f, "CPU at most {millis} ms"),
+            Self::ClientCpu(millis) => write!(f, "client's CPU under {millis} ms"),
             Self::P50(millis) => write!(f, "p50 under {millis:.2} ms"),
             Self::P99(millis) => write!(f, "p99 under {millis} ms"),
             Self::Calls(calls) => write!(f, "{calls} PKCS#11 calls"),
             Self::Idle(megabytes) => write!(f, "idle under {megabytes} MB"),
             Self::Peak(megabytes) => write!(f, "peak under {megabytes} MB"),
-            Self::Start(millis) => write!(f, "serves within {millis} ms"),
+            Self::Start(millis) => write!(f, "serves within {millis:.0} ms"),
             Self::Rate(rate) => write!(f, "at least {rate:.0}/s"),
             Self::Refusal(millis) => write!(f, "refused within {millis} ms"),
             Self::MemoryNow(megabytes) => write!(f, "memory at most {megabytes:.1} MB"),
@@ -132,6 +137,15 @@ mod tests {
         let missed = ["CPU at most 0.429 ms: 0.430", "p99 under 35 ms: 35.0", "2 PKCS#11 calls: not measured"];
         assert_eq!(bad.missed, missed);
         assert_eq!(row.judged(&[]).met, None);
+    }
+
+    #[test]
+    fn the_load_generator_is_held_to_what_it_may_take_of_the_machine() {
+        let of = |millis| Row { client_cpu_ms_per_certificate: millis, ..Row::default() };
+        let missed = |millis| Wanted::ClientCpu(0.1).missed_by(&of(millis));
+        assert_eq!(missed(Some(0.062)), None);
+        assert_eq!(missed(Some(0.1)).as_deref(), Some("client's CPU under 0.1 ms: 0.100"));
+        assert_eq!(missed(None).as_deref(), Some("client's CPU under 0.1 ms: not measured"));
     }
 
     #[test]

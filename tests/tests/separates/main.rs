@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod locks;
 #[cfg(test)]
 mod locks_memory;

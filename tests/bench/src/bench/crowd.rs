@@ -18,10 +18,6 @@ use crate::{
     target::Wanted::{Calls, P99},
 };
 
-/// Connections that do nothing, and connections that send what they began byte by byte.
-const IDLE: u32 = 2_000;
-const SLOW: u32 = 200;
-
 /// How often the good client is measured without them and beside them, in turns; of each the median counts.
 const TURNS: usize = 3;
 
@@ -43,7 +39,8 @@ impl Bench {
         let daemon = self.start(&laboratory, false)?;
         self.heading("A crowd");
         let row = |name: String| Row::new(name, Some(Key::EcdsaP256), Some(CLIENTS));
-        let beside = format!("beside {} idle and {SLOW} slow", thousands(f64::from(IDLE)));
+        let [idle, slow] = [self.arguments.crowd, self.arguments.slow()].map(|count| thousands(f64::from(count)));
+        let beside = format!("beside {idle} idle and {slow} slow");
         let (mut alone, mut crowded) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
             alone.push(self.measured(row("without a crowd".to_owned()), &daemon, &Load::of(CLIENTS), None)?);
@@ -64,7 +61,7 @@ impl Bench {
         let file = |name: &str| daemon.laboratory.path(name);
         let mut child = Command::new(self.load_program())
             .args(["--signer", &format!("https://{}", daemon.address)])
-            .args(["--idle", &IDLE.to_string(), "--slow", &SLOW.to_string()])
+            .args(["--idle", &self.arguments.crowd.to_string(), "--slow", &self.arguments.slow().to_string()])
             .arg("--ca")
             .arg(file("server-ca.pem"))
             .arg("--cert")
