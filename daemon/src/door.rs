@@ -1,5 +1,8 @@
 //! The core's door: where the front of another process comes in. Whatever it sends costs the core a bounded amount of memory and time.
 //!
+//! What a call takes is given back when it is answered; what a call holds that may stay until something happens is given back at once. How the core is,
+//! fronts ask by a connection of their own, where they wait behind no call.
+//!
 //! A front is believed in who calls, and in nothing else; which door it came through decides what it may ask. Its process must be of
 //! the one user for whom the door is. No bytes make this panic: what is no frame ends its connection.
 
@@ -7,8 +10,11 @@ use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use hallmark_proto::{
-    frame::{HEADER_BYTES, Header, Kind, LARGE_METHODS, USUAL_CALL_BYTES_MAX},
-    link::{Call, CoreState, FrontCounts, call},
+    frame::{
+        CONTENT_BYTES_MAX, HEADER_BYTES, Header, Kind, LARGE_METHODS, STREAMING_CALL_BYTES_MAX, STREAMING_METHODS,
+        USUAL_CALL_BYTES_MAX,
+    },
+    link::{Call, CoreState, FrontCounts, Unary, call},
 };
 use prost::Message as _;
 use tokio::{
@@ -22,8 +28,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Connections at one time: that of a front, that of its successor, and some whose end was not noticed yet.
-const CONNECTIONS_MAX: usize = 8;
+/// Connections at one time: the three of a front, those of its successor, and some whose end was not noticed yet.
+const CONNECTIONS_MAX: usize = 12;
+/// Questions how the core is that are answered and not yet read by the front, over all connections of a door. They take no place of calls.
+const QUESTIONS_MAX: usize = 64;
 /// Calls under way or answered and not yet read by the front, over all connections of a door. The core turns away what is beyond its own
 /// limit, which is lower, with an answer.
 const FRAMES_MAX: usize = 6 * 1_024;
@@ -78,6 +86,7 @@ impl Quiet {
 struct Shared {
     answers: Arc<dyn Answers>,
     places: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
     room: Arc<Semaphore>,
     large_room: Arc<Semaphore>,
 }
@@ -87,6 +96,36 @@ struct Answer {
     header: Header,
     content: Bytes,
     way: Way,
+}
+
+/// Until when a call stays with the core, and how much it may bring.
+#[derive(Clone, Copy)]
+enum Stay {
+    UntilDone { may_be_large: bool },
+    UntilSomethingHappens,
+}
+
+impl Stay {
+    /// As its method says. Its message is not copied for the look.
+    fn of(frame: Bytes) -> Self {
+        let kind = Call::decode(frame).ok().and_then(|call| call.kind);
+        let Some(call::Kind::Unary(Unary { method, .. })) = kind else {
+            return Self::UntilDone { may_be_large: false };
+        };
+        if STREAMING_METHODS.contains(&method.as_str()) {
+            return Self::UntilSomethingHappens;
+        }
+        Self::UntilDone { may_be_large: LARGE_METHODS.iter().any(|(name, _)| *name == method) }
+    }
+
+    /// Largest frame of such a call, in bytes.
+    fn call_bytes_max(self) -> u32 {
+        match self {
+            Self::UntilDone { may_be_large: true } => CONTENT_BYTES_MAX,
+            Self::UntilDone { may_be_large: false } => USUAL_CALL_BYTES_MAX,
+            Self::UntilSomethingHappens => STREAMING_CALL_BYTES_MAX,
+        }
+    }
 }
 
 /// The place that a call takes until its answer is written; an answer that is dropped before is counted.
@@ -145,6 +184,7 @@ impl Door {
         let shared = Shared {
             answers,
             places: Arc::new(Semaphore::new(FRAMES_MAX)),
+            questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT_BYTES)),
             large_room: Arc::new(Semaphore::new(LARGE_ROOM_BYTES / ROOM_UNIT_BYTES)),
         };
@@ -212,42 +252,57 @@ impl Shared {
     ) -> Result<(), Ended> {
         loop {
             let header = read_header(&mut read).await?;
-            if !header.kind.is_asked() {
-                return Err(Ended::NotAQuestion);
-            }
-            let (place, room) = self.space(header.content_bytes).await.ok_or(Ended::Gone)?;
-            let mut content = BytesMut::zeroed(usize::try_from(header.content_bytes).unwrap_or(usize::MAX));
-            timeout(TRANSFER_TIME_MAX, read.read_exact(&mut content)).await.map_err(|_| Ended::TooSlow)??;
-            let content = content.freeze();
-            if header.content_bytes > USUAL_CALL_BYTES_MAX && !may_be_large(content.clone()) {
-                return Err(Ended::TooLarge(header.content_bytes));
-            }
-            let (answered, number) = (answered.clone(), header.number);
-            let answers = Arc::clone(&self.answers);
-            let tell = move |kind, content: Bytes| {
-                let content_bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
-                // What was turned away has no answer that anybody misses.
-                let unsent = (kind == Kind::Reply && !content.is_empty()).then_some(answers);
-                let way = Way { _place: place, unsent };
-                drop(answered.send(Answer { header: Header { kind, content_bytes, number }, content, way }));
-            };
             match header.kind {
-                // One after another: a flood of them takes no threads from those who work.
-                Kind::AskState | Kind::AskKeys => tell(Kind::State, self.state(header.kind == Kind::AskKeys).await),
-                Kind::Counts => {
-                    self.answers.counted(FrontCounts::decode(content).map_err(|_| Ended::NoCounts)?);
-                    tell(Kind::State, self.state(false).await);
+                Kind::Call => self.hear_call(header, &mut read, answered.clone()).await?,
+                Kind::AskState | Kind::AskKeys | Kind::Counts => {
+                    self.hear_question(header, &mut read, &answered).await?
                 }
-                Kind::Call | Kind::Reply | Kind::State => {
-                    let work = self.answers.call(content);
-                    tokio::spawn(async move {
-                        let reply = work.await;
-                        drop(room);
-                        tell(Kind::Reply, reply);
-                    });
-                }
+                Kind::Reply | Kind::State => return Err(Ended::NotAQuestion),
             }
         }
+    }
+
+    /// Has a call worked on.
+    async fn hear_call(
+        &self,
+        Header { content_bytes, number, .. }: Header,
+        read: &mut BufReader<OwnedReadHalf>,
+        answered: mpsc::UnboundedSender<Answer>,
+    ) -> Result<(), Ended> {
+        let (place, room) = self.space(content_bytes).await.ok_or(Ended::Gone)?;
+        let content = read_content(read, content_bytes).await?;
+        let room = match Stay::of(content.clone()) {
+            stay if content_bytes > stay.call_bytes_max() => return Err(Ended::TooLarge(content_bytes)),
+            Stay::UntilDone { .. } => Some(room),
+            // They are few and small, and the core lets go of what it has read: whatever waits for long takes no room from others.
+            Stay::UntilSomethingHappens => None,
+        };
+        let (work, answers) = (self.answers.call(content), Arc::clone(&self.answers));
+        tokio::spawn(async move {
+            let content = work.await;
+            drop(room);
+            // What was turned away has no answer that anybody misses.
+            let unsent = (!content.is_empty()).then_some(answers);
+            tell(&answered, Kind::Reply, number, content, Way { _place: place, unsent });
+        });
+        Ok(())
+    }
+
+    /// Says how the core is. One after another: a flood of them takes no threads from those who work.
+    async fn hear_question(
+        &self,
+        Header { kind, content_bytes, number }: Header,
+        read: &mut BufReader<OwnedReadHalf>,
+        answered: &mpsc::UnboundedSender<Answer>,
+    ) -> Result<(), Ended> {
+        let place = Arc::clone(&self.questions).acquire_owned().await.map_err(|_| Ended::Gone)?;
+        let content = read_content(read, content_bytes).await?;
+        if kind == Kind::Counts {
+            self.answers.counted(FrontCounts::decode(content).map_err(|_| Ended::NoCounts)?);
+        }
+        let state = self.state(kind == Kind::AskKeys).await;
+        tell(answered, Kind::State, number, state, Way { _place: place, unsent: None });
+        Ok(())
     }
 
     /// A place and room for a call, as soon as there are: until then nothing more is read.
@@ -278,13 +333,16 @@ async fn read_header(read: &mut BufReader<OwnedReadHalf>) -> Result<Header, Ende
     Ok(Header::read(header)?)
 }
 
-/// Whether a large frame is of a method that takes a whole file. Its message is not copied for the look.
-fn may_be_large(frame: Bytes) -> bool {
-    let method = Call::decode(frame).ok().and_then(|call| match call.kind? {
-        call::Kind::Unary(unary) => Some(unary.method),
-        call::Kind::TurnedAway(_) => None,
-    });
-    method.is_some_and(|method| LARGE_METHODS.iter().any(|(name, _)| *name == method))
+async fn read_content(read: &mut BufReader<OwnedReadHalf>, content_bytes: u32) -> Result<Bytes, Ended> {
+    let mut content = BytesMut::zeroed(usize::try_from(content_bytes).unwrap_or(usize::MAX));
+    timeout(TRANSFER_TIME_MAX, read.read_exact(&mut content)).await.map_err(|_| Ended::TooSlow)??;
+    Ok(content.freeze())
+}
+
+/// Puts an answer on its way. A connection that has ended has nobody to write it.
+fn tell(answered: &mpsc::UnboundedSender<Answer>, kind: Kind, number: u64, content: Bytes, way: Way) {
+    let content_bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    drop(answered.send(Answer { header: Header { kind, content_bytes, number }, content, way }));
 }
 
 /// Writes what is answered, small answers together.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hallmark_proto::{OPERATOR_SERVICE, SIGNER_SERVICE, operator::MetricsResponse};
+use hallmark_proto::operator::MetricsResponse;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts,
 };
@@ -33,8 +33,9 @@ use crate::{
     error::FrontError,
     link::{self, Core, Patience},
     message::{self, Missed, Received},
-    methods::{Methods, Shape},
-    room::{Full as NoRoom, Room},
+    methods::{Methods, Offered, Shape},
+    room::Room,
+    shares::{Part, Shares, TooMany},
     stream::{self, Stream},
     trace_parent,
     turned_away::{self, Reason},
@@ -60,26 +61,6 @@ const OPEN_METRICS: HeaderValue =
 
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
-/// Which service a listener offers.
-pub(crate) trait Offered: Send + Sync + 'static {
-    /// Its full name.
-    const NAME: &'static str;
-}
-
-/// The coordinators' service.
-pub(crate) struct Signer;
-
-impl Offered for Signer {
-    const NAME: &'static str = SIGNER_SERVICE;
-}
-
-/// The operators' service.
-pub(crate) struct Operator;
-
-impl Offered for Operator {
-    const NAME: &'static str = OPERATOR_SERVICE;
-}
-
 /// The calls of one service, shared by all connections.
 #[derive(Clone)]
 pub(crate) struct Calls(Arc<Inner>);
@@ -101,6 +82,9 @@ struct Inner {
     methods: Methods,
     room: Room,
     admission: Admission,
+    /// Of callers in what is not admitted one by one.
+    shares: Shares,
+    streams: Shares,
     default_deadline: Duration,
     counters: Arc<Counters>,
     clock: Arc<dyn TimeProvider>,
@@ -118,8 +102,15 @@ struct Taken<'a> {
     received: Received,
     /// The caller's header, or nothing.
     trace_parent: Bytes,
-    /// Of a call that uses a CA key; held until the core has answered.
-    pass: Option<Pass>,
+    turn: Turn,
+}
+
+/// What lets a call go to the core; held until the core has answered.
+enum Turn {
+    /// Of one that uses a CA key.
+    Admitted(Pass),
+    /// Of any other.
+    OfShare { _part: Part },
 }
 
 impl<S> Mounted<S> {
@@ -145,6 +136,8 @@ impl Calls {
             methods,
             room: Room::default(),
             admission,
+            shares: Shares::of_calls(),
+            streams: Shares::of_streams(),
             default_deadline,
             counters,
             clock,
@@ -176,9 +169,10 @@ impl Calls {
     /// The core's metrics as text: what the method `Metrics` answers, over plain HTTP.
     pub(crate) async fn metrics(&self, connection: &Arc<Connection>) -> Response<Body> {
         let under_way = connection.enter();
-        let answered = match self.0.question(METRICS, connection) {
+        let answered = match self.0.question(METRICS, connection).await {
             Ok(question) => self.0.ask(connection, question).await,
-            Err(reason) => Err(reason.status()),
+            Err(Missed::Reason(reason)) => Err(reason.status()),
+            Err(Missed::Gone) => Err(taken_back()),
         };
         let mut response = Response::new(Body::empty());
         match answered.map(MetricsResponse::decode) {
@@ -232,7 +226,7 @@ impl Inner {
                 Err(status) => status.into_http(),
             },
             Err(Missed::Reason(reason)) => self.turn_away(connection, parts.uri.path(), reason),
-            Err(Missed::Gone) => Status::cancelled("the call was taken back").into_http(),
+            Err(Missed::Gone) => taken_back().into_http(),
         }
     }
 
@@ -259,41 +253,54 @@ impl Inner {
         .map_err(|_| {
             Missed::Reason(if deadline.at <= slow_at { Reason::DeadlinePassed } else { Reason::BodyTooSlow })
         })??;
-        let pass = match shape.queues {
-            true => Some(self.admit(connection, deadline, &received.message).await?),
-            false => None,
-        };
+        let turn = self.turn(connection, shape, deadline, &received.message).await?;
         let passes = self.passes_trace_parents && !shape.streams;
         let trace_parent = if passes { trace_parent::of(&parts.headers) } else { Bytes::new() };
-        Ok(Taken { method, shape, deadline, received, trace_parent, pass })
+        Ok(Taken { method, shape, deadline, received, trace_parent, turn })
     }
 
-    /// Waits until a mint may go to the core. Its message is looked at only where it waits.
-    async fn admit(&self, connection: &Connection, deadline: Deadline, message: &Bytes) -> Result<Pass, Missed> {
+    /// Waits until a call may go to the core. Its message is looked at only where it is a mint that waits.
+    async fn turn(
+        &self,
+        connection: &Connection,
+        shape: Shape,
+        deadline: Deadline,
+        message: &Bytes,
+    ) -> Result<Turn, Missed> {
+        let caller = connection.caller.id;
+        if !shape.queues {
+            let shares = if shape.streams { &self.streams } else { &self.shares };
+            let part = timeout_at(deadline.at, shares.take(caller)).await;
+            let part = part.map_err(|_| Missed::Reason(Reason::DeadlinePassed))?;
+            return part
+                .map(|part| Turn::OfShare { _part: part })
+                .map_err(|TooMany| Missed::Reason(Reason::Overloaded));
+        }
         let now_secs = || self.clock.current_time().map_or(0, |now| now.as_secs());
         let urgency = || Urgency::of(message, now_secs());
-        let admitted = self.admission.admit(connection.caller.id, deadline.at, urgency).await;
-        admitted.map_err(|why| match why {
+        let admitted = self.admission.admit(caller, deadline.at, urgency).await;
+        admitted.map(Turn::Admitted).map_err(|why| match why {
             NotAdmitted::TooMuch => Missed::Reason(Reason::Overloaded),
             NotAdmitted::Late => Missed::Reason(Reason::DeadlinePassed),
         })
     }
 
     /// A call of a method whose message is empty.
-    fn question(&self, path: &str, connection: &Connection) -> Result<Taken<'_>, Reason> {
+    async fn question(&self, path: &str, connection: &Connection) -> Result<Taken<'_>, Missed> {
         if *self.stopping.borrow() {
-            return Err(Reason::Stopping);
+            return Err(Missed::Reason(Reason::Stopping));
         }
-        let (method, shape) = self.methods.of_path(path).ok_or(Reason::MethodUnknown)?;
-        let deadline = Deadline::of(&HeaderMap::new(), self.default_deadline)?;
-        let (room, _) = self.room.take(connection.caller.id, 0).map_err(|NoRoom| Reason::Overloaded)?;
+        let (method, shape) = self.methods.of_path(path).ok_or(Missed::Reason(Reason::MethodUnknown))?;
+        let deadline = Deadline::of(&HeaderMap::new(), self.default_deadline).map_err(Missed::Reason)?;
+        let (room, _) = self.room.take(connection.caller.id, 0)?;
         let received = Received { message: Bytes::new(), room };
-        Ok(Taken { method, shape, deadline, received, trace_parent: Bytes::new(), pass: None })
+        let turn = self.turn(connection, shape, deadline, &received.message).await?;
+        Ok(Taken { method, shape, deadline, received, trace_parent: Bytes::new(), turn })
     }
 
     /// Asks the core, and waits no longer than the deadline. The core's work goes on by itself in any case.
     async fn ask(&self, connection: &Connection, taken: Taken<'_>) -> Result<Bytes, Status> {
-        let Taken { method, shape, deadline, received: Received { message, room }, trace_parent, mut pass } = taken;
+        let Taken { method, shape, deadline, received: Received { message, room }, trace_parent, mut turn } = taken;
         let caller = connection.caller.certificate();
         let frame = link::unary(method, caller, deadline.boottime_nanos, message, trace_parent);
         let patience = Patience { until: deadline.at, repeatable: shape.repeatable };
@@ -301,12 +308,12 @@ impl Inner {
         // Until the core has done with it: what nobody waits for any more takes its room all the same.
         let work = tokio::spawn(async move {
             let answer = link::answer(call.await);
-            if let (Some(pass), Some(Ok(answer))) = (&mut pass, &answer)
+            if let (Turn::Admitted(pass), Some(Ok(answer))) = (&mut turn, &answer)
                 && answer.signed
             {
                 pass.key_signed();
             }
-            drop((room, pass));
+            drop((room, turn));
             answer
         });
         let Ok(done) = timeout_at(deadline.at, work).await else {
@@ -323,8 +330,7 @@ impl Inner {
 
     /// Answers with a stream, which goes on by itself.
     fn stream(&self, connection: &Arc<Connection>, taken: Taken<'_>, under_way: UnderWay) -> Response<Body> {
-        let Taken { method, shape, deadline, received: Received { message, room }, trace_parent: _, pass: _ } = taken;
-        drop(room);
+        let Taken { method, shape, deadline, received: Received { message, room }, trace_parent: _, turn } = taken;
         let under_way = under_way.goes_on_as_stream();
         let stream = Stream {
             core: Arc::clone(&self.core),
@@ -334,6 +340,7 @@ impl Inner {
             deadline,
             repeatable: shape.repeatable,
             counters: Arc::clone(&self.counters),
+            held: Arc::new((room, turn)),
         };
         stream::respond(stream, message, under_way)
     }
@@ -375,6 +382,11 @@ impl Inner {
         }
         response
     }
+}
+
+/// Nobody waits for it.
+fn taken_back() -> Status {
+    Status::cancelled("the call was taken back")
 }
 
 /// Whether the content is gRPC with protobuf messages.

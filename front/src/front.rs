@@ -22,7 +22,7 @@ use tonic_health::pb::health_server::HealthServer;
 
 use crate::{
     admission::Admission,
-    calls::{Calls, Mounted, Offered, Operator, Signer},
+    calls::{Calls, Mounted},
     config::{FrontConfig, Whose},
     connection::Edge,
     counters::Counters,
@@ -31,6 +31,7 @@ use crate::{
     handshakes::Handshakes,
     health::{HealthHandle, QUESTION_BYTES_MAX},
     link::Core,
+    methods::{Offered, Operator, Signer},
     reload::{Look, ReloadHandle, TlsWatch},
     unread::UnreadBytes,
 };

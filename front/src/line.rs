@@ -44,6 +44,8 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Line {
     usual: Lane,
+    /// For questions how the core is, from the first one on: they wait behind no call.
+    state: Arc<OnceLock<Lane>>,
     /// For calls that carry a whole file, from the first one on: a manifest that waits for room, or takes its time on the way, holds up
     /// nobody else.
     large: Arc<OnceLock<Lane>>,
@@ -68,7 +70,8 @@ impl Line {
     /// Keeps a line to the core behind this door, whose process must be of user `core_uid`, or of root. Needs a runtime.
     #[must_use]
     pub fn open(door: PathBuf, core_uid: u32) -> Self {
-        Self { usual: Lane::open(door.clone(), core_uid), large: Arc::default(), door, core_uid }
+        let usual = Lane::open(door.clone(), core_uid);
+        Self { usual, state: Arc::default(), large: Arc::default(), door, core_uid }
     }
 
     /// How the core is, with the CA keys that it knows, as soon as there is one.
@@ -93,7 +96,7 @@ impl Line {
 
     async fn question(&self, kind: Kind, content: Bytes, time_max: Duration) -> Option<CoreState> {
         let asked = async {
-            let connection = self.usual.connection(Instant::now() + time_max).await?;
+            let connection = self.lane(&self.state).connection(Instant::now() + time_max).await?;
             connection.ask(kind, content).await.ok()
         };
         CoreState::decode(timeout(time_max, asked).await.ok()??).ok()
@@ -101,8 +104,7 @@ impl Line {
 
     async fn ask(&self, frame: Bytes, patience: Patience) -> Bytes {
         let usual = u32::try_from(frame.len()).is_ok_and(|bytes| bytes <= USUAL_CALL_BYTES_MAX);
-        let large = || self.large.get_or_init(|| Lane::open(self.door.clone(), self.core_uid));
-        let lane = if usual { &self.usual } else { large() };
+        let lane = if usual { &self.usual } else { self.lane(&self.large) };
         let mut until = patience.until;
         for _ in 0..SENT_MAX {
             let Some(connection) = lane.connection(until).await else { break };
@@ -114,6 +116,11 @@ impl Line {
             }
         }
         Bytes::new()
+    }
+
+    /// One that is opened when it is needed.
+    fn lane<'a>(&self, lane: &'a OnceLock<Lane>) -> &'a Lane {
+        lane.get_or_init(|| Lane::open(self.door.clone(), self.core_uid))
     }
 }
 

@@ -2,15 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use hallmark_proto::{FILE_DESCRIPTOR_SET, frame::LARGE_METHODS};
+use hallmark_proto::{
+    FILE_DESCRIPTOR_SET, OPERATOR_SERVICE, SIGNER_SERVICE,
+    frame::{LARGE_METHODS, STREAMING_MESSAGE_BYTES_MAX},
+};
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, method_options::IdempotencyLevel};
 
 use crate::error::FrontError;
 
-/// Largest request message, in bytes, of a method that is not among [`LARGE_METHODS`]: a CSR of 64 KiB, evidence and room.
+/// Largest request message, in bytes, of a method that takes a request or a certificate: a CSR of 64 KiB, evidence and room.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1_024;
+/// Largest request message, in bytes, of any other method but [`LARGE_METHODS`] and those that stream: names, selections and reasons.
+const SMALL_MESSAGE_BYTES_MAX: usize = 16 * 1_024;
+/// Methods that take a request or a certificate.
+const USUAL_METHODS: [&str; 2] = [MINT, "BringIntermediate"];
 const MINT: &str = "MintCertificate";
+
+/// Which service a listener offers.
+pub(crate) trait Offered: Send + Sync + 'static {
+    /// Its full name.
+    const NAME: &'static str;
+}
+
+/// The coordinators' service.
+pub(crate) struct Signer;
+
+impl Offered for Signer {
+    const NAME: &'static str = SIGNER_SERVICE;
+}
+
+/// The operators' service.
+pub(crate) struct Operator;
+
+impl Offered for Operator {
+    const NAME: &'static str = OPERATOR_SERVICE;
+}
 
 /// The methods of a service by name.
 #[derive(Clone, Debug)]
@@ -33,7 +60,7 @@ pub(crate) struct Shape {
 }
 
 impl Methods {
-    /// Reads them from the descriptors that are compiled in, so that a new method needs no line here.
+    /// Reads them from the descriptors that are compiled in, so that a new method needs no line here unless its messages are long.
     pub(crate) fn read(service: &'static str) -> Result<Self, FrontError> {
         let files =
             FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).map_err(|source| FrontError::Descriptors { source })?.file;
@@ -47,7 +74,7 @@ impl Methods {
             let level =
                 method.options.as_ref().map_or(IdempotencyLevel::IdempotencyUnknown, |it| it.idempotency_level());
             let shape = Shape {
-                bytes_max: message_bytes_max(method.name()),
+                bytes_max: message_bytes_max(method.name(), method.server_streaming()),
                 streams: method.server_streaming(),
                 repeatable: level != IdempotencyLevel::IdempotencyUnknown,
                 queues: method.name() == MINT,
@@ -65,13 +92,19 @@ impl Methods {
     }
 }
 
-fn message_bytes_max(method: &str) -> usize {
-    LARGE_METHODS.iter().find(|(name, _)| *name == method).map_or(MESSAGE_BYTES_MAX, |(_, bytes)| *bytes)
+fn message_bytes_max(method: &str, streams: bool) -> usize {
+    match LARGE_METHODS.iter().find(|(name, _)| *name == method) {
+        Some((_, bytes)) => *bytes,
+        // Its question is kept for as long as the stream goes on.
+        None if streams => STREAMING_MESSAGE_BYTES_MAX,
+        None if USUAL_METHODS.contains(&method) => MESSAGE_BYTES_MAX,
+        None => SMALL_MESSAGE_BYTES_MAX,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use hallmark_proto::{OPERATOR_SERVICE, SIGNER_SERVICE};
+    use hallmark_proto::frame::STREAMING_METHODS;
 
     use super::*;
 
@@ -95,6 +128,23 @@ mod tests {
         let methods = Methods::read(SIGNER_SERVICE).unwrap();
         let (_, shape) = methods.of_path("/hallmark.signer.v1.Signer/WatchEpochs").unwrap();
         assert!(shape.streams);
+    }
+
+    #[test]
+    fn the_core_s_door_knows_the_methods_that_stream_and_no_others() {
+        let all = [SIGNER_SERVICE, OPERATOR_SERVICE].map(|service| Methods::read(service).unwrap().by_name);
+        let streaming: Vec<_> = all.iter().flatten().filter(|(_, shape)| shape.streams).collect();
+        assert_eq!(streaming.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), STREAMING_METHODS);
+        assert!(streaming.iter().all(|(_, shape)| shape.bytes_max == STREAMING_MESSAGE_BYTES_MAX));
+    }
+
+    #[test]
+    fn each_name_of_a_method_that_takes_more_is_one() {
+        let all = [SIGNER_SERVICE, OPERATOR_SERVICE].map(|service| Methods::read(service).unwrap().by_name);
+        let large = LARGE_METHODS.iter().map(|(name, _)| *name);
+        for name in large.chain(USUAL_METHODS) {
+            assert!(all.iter().any(|methods| methods.contains_key(name)), "{name}");
+        }
     }
 
     #[test]
@@ -127,7 +177,8 @@ mod tests {
 
     #[test]
     fn only_a_rotation_takes_a_manifest() {
-        assert_eq!(message_bytes_max("RotateIntermediate"), 17 * 1_024 * 1_024);
-        assert_eq!(message_bytes_max("GetChain"), MESSAGE_BYTES_MAX);
+        assert_eq!(message_bytes_max("RotateIntermediate", false), 17 * 1_024 * 1_024);
+        assert_eq!(message_bytes_max("MintCertificate", false), MESSAGE_BYTES_MAX);
+        assert_eq!(message_bytes_max("GetChain", false), SMALL_MESSAGE_BYTES_MAX);
     }
 }

@@ -42,6 +42,9 @@ pub(crate) struct Stream {
     pub(crate) deadline: Deadline,
     pub(crate) repeatable: bool,
     pub(crate) counters: Arc<Counters>,
+    /// The room of its question and its place among its caller's streams. What the core still works on holds them, too, so that who ends streams and
+    /// begins others has no more of them.
+    pub(crate) held: Arc<dyn Send + Sync>,
 }
 
 /// The response, whose body is fed by a task of its own.
@@ -97,7 +100,13 @@ impl Stream {
         }
         let mut dismissed = self.connection.dismissed();
         let patience = self.patience();
-        let asked = timeout_at(patience.until, tokio::spawn(self.core.call(self.frame(question), patience)));
+        let (call, held) = (self.core.call(self.frame(question), patience), Arc::clone(&self.held));
+        let work = tokio::spawn(async move {
+            let answer = call.await;
+            drop(held);
+            answer
+        });
+        let asked = timeout_at(patience.until, work);
         let deadline = tokio::time::sleep_until(self.deadline.at);
         let answered = tokio::select! {
             answered = asked => answered,

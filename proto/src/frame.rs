@@ -20,6 +20,15 @@ pub const COUNTS_BYTES_MAX: u32 = 4 * 1_024;
 pub const LARGE_METHODS: [(&str, usize); 2] =
     [("RotateIntermediate", 17 * 1_024 * 1_024), ("ApplyPolicy", (1_024 + 64) * 1_024)];
 
+/// Methods that answer with a stream: the core may keep each of their calls until something happens.
+pub const STREAMING_METHODS: [&str; 1] = ["WatchEpochs"];
+
+/// Largest message of these, in bytes: a name of 64, a revision of 64, and room.
+pub const STREAMING_MESSAGE_BYTES_MAX: usize = 1_024;
+
+/// Largest content of a call of these, in bytes: its message, and a caller's certificate, which is less than the 64 KiB that a handshake takes.
+pub const STREAMING_CALL_BYTES_MAX: u32 = 68 * 1_024;
+
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

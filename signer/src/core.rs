@@ -43,7 +43,7 @@ use crate::{
     clock::{self, ClockGuard, Moment},
     crl::Crls,
     epoch::Rotating,
-    epochs::{self, Watchers},
+    epochs::{self, EpochTurns, Watchers},
     expiry::Warned,
     fence::Fences,
     fronts::Fronts,
@@ -117,6 +117,7 @@ pub(crate) struct Inner {
     calls: Semaphore,
     watches: Semaphore,
     pub(crate) watchers: Watchers,
+    pub(crate) epoch_turns: EpochTurns,
     pub(crate) failed: watch::Sender<Option<String>>,
 }
 
@@ -195,6 +196,7 @@ impl Core {
             calls: Semaphore::new(CALLS_MAX),
             watches: Semaphore::new(WATCHES_MAX),
             watchers: Watchers::default(),
+            epoch_turns: EpochTurns::default(),
             failed: watch::Sender::new(None),
         };
         Self { inner: Arc::new(inner) }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -26,18 +26,17 @@ use hallmark_proto::{
     },
 };
 use prost::Message;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout_at};
 
 use crate::{
     answer::{self, Failure},
     core::{CallContext, Inner},
+    crl::interrupted,
     operate::decode,
 };
 
-/// Epochs of one answer, where the caller does not say.
-const PAGE: u32 = 100;
-/// Most epochs of one answer.
-const PAGE_MAX: u32 = 1_000;
+/// Most epochs of one answer, and how many there are where the caller does not say. Each is some queries and two verified signatures.
+const PAGE_MAX: u32 = 100;
 /// Most callers that an epoch's status names.
 const FETCHED_MAX: u32 = 1_000;
 /// Most streams that one caller has under way.
@@ -52,26 +51,71 @@ pub(crate) async fn list(core: &Arc<Inner>, call: CallContext) -> Result<Reply, 
     let facts = core.facts(call.method.name(), &call.caller);
     let message: ListEpochsRequest = decode(call.body)?;
     core.trace_authority(&message.authority);
-    let listed = known(core, &message.authority).and_then(|()| page(core, &message));
+    let authority = message.authority.clone();
+    let listed = match checked(core, &message) {
+        Ok(()) => in_turn(core, &core.epoch_turns.lists, call.deadline, move |core| page(core, &message)).await,
+        Err(failure) => Err(failure),
+    };
     match listed {
         Ok(response) => Ok(answer::success(&response)),
-        Err(failure) => Err(refused(core, failure, facts, message.authority).await),
+        Err(failure) => Err(refused(core, failure, facts, authority).await),
     }
 }
 
-/// Answers an operator's ListEpochs.
-pub(crate) fn list_for_operator(core: &Inner, body: Bytes) -> Result<Reply, Failure> {
+/// Answers an operator's ListEpochs, who waits for no caller's.
+pub(crate) async fn list_for_operator(core: &Arc<Inner>, deadline: Instant, body: Bytes) -> Result<Reply, Failure> {
     let message: ListEpochsRequest = decode(body)?;
-    known(core, &message.authority)?;
-    page(core, &message).map(|response| answer::success(&response))
+    checked(core, &message)?;
+    let listed = in_turn(core, &core.epoch_turns.of_operators, deadline, move |core| page(core, &message));
+    listed.await.map(|response| answer::success(&response))
 }
 
-fn page(core: &Inner, message: &ListEpochsRequest) -> Result<ListEpochsResponse, Failure> {
+/// Who reads epochs at this moment: one of each kind, in the order in which they came. Reading takes time of a processor, which mints need, too.
+pub(crate) struct EpochTurns {
+    lists: Arc<Semaphore>,
+    of_operators: Arc<Semaphore>,
+    news: Arc<Semaphore>,
+}
+
+impl Default for EpochTurns {
+    fn default() -> Self {
+        let one = || Arc::new(Semaphore::new(1));
+        Self { lists: one(), of_operators: one(), news: one() }
+    }
+}
+
+/// Reads, when its turn has come, in a thread for slow work, so that other calls do not wait for it.
+async fn in_turn<T: Send + 'static>(
+    core: &Arc<Inner>,
+    turns: &Arc<Semaphore>,
+    deadline: Instant,
+    read: impl FnOnce(&Inner) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let late =
+        || Failure::from(Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline passed before its turn"));
+    let turn = timeout_at(deadline.into(), Arc::clone(turns).acquire_owned()).await.map_err(|_| late())?;
+    let turn = turn.map_err(|_| interrupted())?;
+    let core = Arc::clone(core);
+    let reading = spawn_blocking(move || {
+        let found = read(&core);
+        drop(turn);
+        found
+    });
+    reading.await.map_err(|_| interrupted())?
+}
+
+/// What the message's comments promise about its fields.
+fn checked(core: &Inner, message: &ListEpochsRequest) -> Result<(), Failure> {
+    known(core, &message.authority)?;
     if message.limit > PAGE_MAX {
         let reason = Reason::new(ReasonCode::FieldOutOfLimits, "limit", format!("`limit` is {}", message.limit));
         return Err(reason.allowing(format!("at most {PAGE_MAX}")).into());
     }
-    let most = if message.limit == 0 { PAGE } else { message.limit };
+    Ok(())
+}
+
+fn page(core: &Inner, message: &ListEpochsRequest) -> Result<ListEpochsResponse, Failure> {
+    let most = if message.limit == 0 { PAGE_MAX } else { message.limit };
     let generation = if message.before_generation == 0 { u64::MAX } else { message.before_generation };
     let which = Epochs::Before { generation, most: most + 1 };
     let mut found = core.ledger.epochs(&message.authority, which).map_err(|error| core.ledger_failed(&error))?;
@@ -101,19 +145,24 @@ pub(crate) async fn watch(core: &Arc<Inner>, call: CallContext) -> Result<Reply,
         let sentence = format!("this caller has {WATCHES_OF_CALLER_MAX} streams under way");
         return Err(Reason::new(ReasonCode::QueueFull, "method", sentence).into());
     };
-    let until = Instant::from_std(call.deadline) - NOTHING_NEW_BEFORE;
+    // What the front sent is let go: this call may stay for long.
+    let seen = Bytes::copy_from_slice(&message.after_revision);
+    let authority = message.authority;
+    drop(message.after_revision);
+    let until = tokio::time::Instant::from_std(call.deadline) - NOTHING_NEW_BEFORE;
     let mut changes = core.epochs_changed.subscribe();
     loop {
         changes.mark_unchanged();
         if core.is_stopping() {
             return Err(Reason::new(ReasonCode::Stopping, "method", "the daemon is stopping").into());
         }
-        let (epochs, revision) = standing(core, &message.authority)?;
-        if revision != message.after_revision {
-            return told(core, &message.authority, epochs, revision);
+        let (epochs, revision) = standing(core, &authority)?;
+        if revision != seen {
+            let news = move |core: &Inner| told(core, &authority, epochs, revision);
+            return in_turn(core, &core.epoch_turns.news, call.deadline, news).await;
         }
-        if tokio::time::timeout_at(until, changes.changed()).await.is_err() {
-            return Ok(nothing_new(&message.authority, &revision));
+        if timeout_at(until, changes.changed()).await.is_err() {
+            return Ok(nothing_new(&authority, &revision));
         }
     }
 }

@@ -151,7 +151,7 @@ impl Inner {
         match method {
             Some(OperatorMethod::ApplyPolicy) => self.apply(&operator, unary.body).await,
             Some(OperatorMethod::PolicyStatus) => self.policy_status(unary.body),
-            Some(OperatorMethod::ListEpochs) => epochs::list_for_operator(self, unary.body),
+            Some(OperatorMethod::ListEpochs) => epochs::list_for_operator(self, deadline, unary.body).await,
             Some(OperatorMethod::PrepareEpoch) => {
                 let answered = self.prepare_epoch(Operating { name: &operator, deadline, body: unary.body }).await;
                 self.logged_if_refused(answered, facts).await

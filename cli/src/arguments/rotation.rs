@@ -108,8 +108,8 @@ pub struct EpochsListArguments {
     /// Show every change as it happens, one line each, until interrupted.
     #[arg(long, conflicts_with_all = ["limit", "before"])]
     pub watch: bool,
-    /// How many epochs, newest first; at most 1,000.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// How many epochs, newest first; at most 100.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub limit: u32,
     /// Only generations below this one.
     #[arg(long, value_name = "GENERATION", value_parser = clap::value_parser!(u64).range(1..))]
@@ -166,8 +166,8 @@ pub struct EpochListArguments {
     /// Authority whose epochs are wanted.
     #[arg(long, value_name = "NAME", env = "HALLMARK_AUTHORITY", hide_env_values = true)]
     pub authority: Option<String>,
-    /// How many epochs, newest first; at most 1,000.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// How many epochs, newest first; at most 100.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub limit: u32,
     /// Only generations below this one.
     #[arg(long, value_name = "GENERATION", value_parser = clap::value_parser!(u64).range(1..))]

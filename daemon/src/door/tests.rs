@@ -284,3 +284,58 @@ async fn more_connections_than_a_front_needs_are_refused() {
     assert!(receive(&mut one_more).await.is_err());
     drop(many);
 }
+
+/// Waits until the core has heard of so many calls.
+async fn hears(stand: &Stand, calls: usize) {
+    let heard = async {
+        while stand.echo.heard.load(Ordering::SeqCst) < calls {
+            tokio::task::yield_now().await;
+        }
+    };
+    let heard = timeout(Duration::from_secs(20), heard).await;
+    assert!(heard.is_ok(), "{} of {calls} were heard", stand.echo.heard.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn calls_that_stay_hold_no_room() {
+    const BYTES: usize = 60 * 1_024;
+    let stand = Stand::new(getuid().as_raw(), 0);
+    let (_reading, mut writing) = stand.connect().await.into_split();
+    let staying = ROOM_BYTES / BYTES + 10;
+    let sent = tokio::spawn(async move {
+        let calls = std::iter::repeat_n(call("WatchEpochs", BYTES), staying).chain([call("GetChain", 10)]);
+        for frame in calls {
+            let header = Header { kind: Kind::Call, content_bytes: frame.len().try_into().unwrap(), number: 1 };
+            writing.write_all(&header.bytes()).await.unwrap();
+            writing.write_all(&frame).await.unwrap();
+        }
+        writing
+    });
+    hears(&stand, staying + 1).await;
+    drop(sent.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_call_that_stays_is_small() {
+    let stand = Stand::open();
+    let mut stream = stand.connect().await;
+    send(&mut stream, Kind::Call, 1, &call("WatchEpochs", 100 * 1_024)).await;
+    assert!(receive(&mut stream).await.is_err());
+    assert_eq!(stand.echo.heard.load(Ordering::SeqCst), 0);
+    stand.goes_on().await;
+}
+
+#[tokio::test]
+async fn who_asks_how_the_core_is_waits_behind_no_call() {
+    let stand = Stand::new(getuid().as_raw(), 0);
+    let mut calling = stand.connect().await;
+    for number in 0..FRAMES_MAX {
+        send(&mut calling, Kind::Call, number.try_into().unwrap(), &call("GetChain", 0)).await;
+    }
+    hears(&stand, FRAMES_MAX).await;
+    timeout(Duration::from_secs(20), stand.goes_on()).await.expect("all places for calls are taken");
+    let mut asking = stand.connect().await;
+    send(&mut asking, Kind::Counts, 1, &FrontCounts::default().encode_to_vec()).await;
+    let answered = timeout(Duration::from_secs(20), receive(&mut asking)).await;
+    assert_eq!(answered.expect("it is answered").unwrap().0.kind, Kind::State);
+}

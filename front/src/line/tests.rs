@@ -212,3 +212,20 @@ async fn a_call_is_not_sent_again_long_after_it_was_sent_first() {
     drop(peer);
     assert!(call.await.unwrap().is_empty(), "its caller has patience for longer, and is told to come back");
 }
+
+#[tokio::test]
+async fn a_question_how_the_core_is_waits_behind_no_call() {
+    let played = Played::new();
+    let line = played.line();
+    let _unread = played.accept().await;
+    // Nobody reads them: more than a socket holds.
+    for _ in 0..40 {
+        ask(&line, &[7; 256 * 1_024], true);
+    }
+    let asked = tokio::spawn(async move { line.state(false, Duration::from_secs(60)).await });
+    let mut apart = timeout(Duration::from_secs(20), played.accept()).await.expect("it comes by another connection");
+    let (header, _) = apart.read().await;
+    assert_eq!(header.kind, Kind::AskState);
+    apart.write(Kind::State, header.number, &CoreState { serving: true, ..CoreState::default() }.encode_to_vec()).await;
+    assert!(asked.await.unwrap().unwrap().serving);
+}

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::support::{Answer, Caller, Dial, World, body, eventually, framed, request};
+use crate::support::{Answer, Caller, Dial, SIGNER, World, body, eventually, framed, request};
 use bytes::Bytes;
 use http_body_util::StreamBody;
 use hyper::{body::Frame, client::conn::http2};
@@ -163,4 +163,54 @@ async fn messages_that_trickle_leave_room_for_those_of_others() {
     let message = vec![1; hallmark_front::MESSAGE_BYTES_MAX];
     assert_eq!(good.call("MintCertificate", &message).await.unwrap().message().len(), message.len());
     assert_eq!(reason(answers.join_next().await.unwrap().unwrap()), "BODY_TOO_SLOW");
+}
+
+/// A frame's header of a request without its body, as RFC 9113, section 4.1 and RFC 7541 write it.
+fn headers(stream: u32) -> Vec<u8> {
+    let path = format!("{SIGNER}/MintCertificate");
+    let literal = |index: &[u8], value: &str| [index, &[value.len().try_into().unwrap()], value.as_bytes()].concat();
+    // POST, https, :path, :authority, content-type.
+    let block = [
+        vec![0x83, 0x87],
+        literal(&[0x04], &path),
+        literal(&[0x01], "localhost"),
+        literal(&[0x0f, 0x10], "application/grpc"),
+    ]
+    .concat();
+    let length = u32::try_from(block.len()).unwrap().to_be_bytes();
+    [&length[1..], &[HEADERS, END_HEADERS], &stream.to_be_bytes(), &block].concat()
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const END_HEADERS: u8 = 4;
+const REFUSED_STREAM: u32 = 7;
+
+#[tokio::test]
+async fn a_connection_has_so_many_streams_at_a_time_and_who_begins_another_is_refused_that() {
+    let world = World::start();
+    let mut stream = tls(world.dial()).await;
+    stream.write_all(PREFACE).await.unwrap();
+    for number in 0..=hallmark_front::STREAMS_MAX {
+        stream.write_all(&headers(2 * number + 1)).await.unwrap();
+    }
+    stream.flush().await.unwrap();
+    let refused = timeout(Duration::from_secs(20), async {
+        loop {
+            let mut header = [0; 9];
+            stream.read_exact(&mut header).await.unwrap();
+            let [high, middle, low, kind, _, id @ ..] = header;
+            let mut content = vec![0; u32::from_be_bytes([0, high, middle, low]).try_into().unwrap()];
+            stream.read_exact(&mut content).await.unwrap();
+            if kind == RST_STREAM {
+                break (u32::from_be_bytes(id), u32::from_be_bytes(content.try_into().unwrap()));
+            }
+        }
+    });
+    let last = 2 * hallmark_front::STREAMS_MAX + 1;
+    assert_eq!(refused.await.expect("it is refused"), (last, REFUSED_STREAM), "the last one, and none before it");
+    assert_eq!(hallmark_front::STREAMS_MAX, 256);
+    let open = u64::from(hallmark_front::STREAMS_MAX);
+    eventually("the others are open", || world.counters.requests() == open).await;
+    assert!(world.is_served(world.dial()).await);
 }

@@ -29,6 +29,8 @@ async fn a_message_over_its_limit_is_refused_before_it_is_buffered() {
     assert_eq!((answer.code(), answer.reason().as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
     let answer = caller.call("MintCertificate", &[1; hallmark_front::MESSAGE_BYTES_MAX]).await.unwrap();
     assert_eq!(answer.message().len(), hallmark_front::MESSAGE_BYTES_MAX);
+    let answer = send(&caller, "GetChain", endless(&[0, 0, 0, 0x40, 1])).await;
+    assert_eq!(answer.reason(), "MESSAGE_TOO_LARGE", "16 KiB, where neither certificate nor request are brought");
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ mod crowds;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
 mod sheds;
 #[cfg(test)]
 mod stops;

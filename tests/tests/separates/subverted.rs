@@ -3,28 +3,36 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use hallmark_proto::{
     frame::{CONTENT_BYTES_MAX, HEADER_BYTES, Header, Kind, USUAL_CALL_BYTES_MAX},
     link::{Call, CoreState, Reply, TurnedAway, Unary, call},
     operator::{ApplyPolicyRequest, PolicyStatusRequest},
-    signer::{MintCertificateRequest, MintCertificateResponse},
+    signer::{MintCertificateRequest, MintCertificateResponse, WatchEpochsRequest, WatchEpochsResponse},
 };
 use hallmark_tests::{
     asking::{Asked, Refused, caller_certificate, decoded},
-    client::connect,
+    client::{channel, connect},
     daemon::{Daemon, Laboratory},
     log::Log,
     tools::tbs,
 };
-use prost::Message;
+use prost::{
+    Message,
+    encoding::{WireType, encode_key, encode_varint},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
+    time::timeout,
 };
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 /// When nobody waits any more, as the core reads it: never.
 const NEVER: u64 = u64::MAX / 2;
+
+/// How long others may have to wait.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The front, played by the test.
 struct Subverted {
@@ -254,6 +262,50 @@ async fn floods_fill_no_memory_and_leave_the_core_to_others() {
     let operator = certificate(&laboratory, "operator.pem");
     assert_eq!(operators.call(operator, "PolicyStatus", &PolicyStatusRequest {}).await.code, 0);
     drop((asking, operators, front));
+    assert!(daemon.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_wait_for_something_to_happen_hold_up_no_other() {
+    /// As many as a caller may have, and as large as the door takes them: together more than it has room for.
+    const WATCHES: usize = 256;
+    const PADDING: usize = 66 * 1_024;
+    let laboratory = Laboratory::new();
+    let daemon = laboratory.start();
+    let core = daemon.core();
+    let mut front = Subverted::at(&laboratory.door("callers")).await;
+    let coordinator = certificate(&laboratory, "coordinator.pem");
+    let first = WatchEpochsRequest { authority: "athenz".to_owned(), ..WatchEpochsRequest::default() };
+    let told = front.call(coordinator.clone(), "WatchEpochs", &first).await;
+    assert!(told.code == 0 && !told.body.is_empty(), "{told:?}");
+    // Nothing has changed since. And a field that nobody knows.
+    let mut padded = BytesMut::from(&told.next[..]);
+    encode_key(99, WireType::LengthDelimited, &mut padded);
+    encode_varint(PADDING as u64, &mut padded);
+    padded.put_bytes(0, PADDING);
+    let unary = Unary {
+        method: "WatchEpochs".to_owned(),
+        caller_certificate: coordinator.clone(),
+        deadline_boottime_nanos: NEVER,
+        body: padded.freeze(),
+        trace_parent: Bytes::new(),
+    };
+    let watch = Call { kind: Some(call::Kind::Unary(unary)) }.encode_to_vec();
+    let sending = async {
+        for _ in 0..WATCHES {
+            front.send(Kind::Call, &watch).await;
+        }
+        // One more is beyond what a caller may have: so the others are all under way.
+        front.send(Kind::Call, &watch).await;
+        Reply::decode(front.answer().await.expect("an answer").1.as_slice()).unwrap()
+    };
+    let refused = timeout(PATIENCE, sending).await.expect("all are heard");
+    assert_eq!(decoded::<WatchEpochsResponse>(refused).unwrap_err().reasons, ["QUEUE_FULL"]);
+    timeout(PATIENCE, goes_on(&laboratory, &daemon, core)).await.expect("others are served");
+    let mut health = HealthClient::new(channel(&laboratory, daemon.address(), "coordinator").await);
+    let said = health.check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(said.get_ref().status(), ServingStatus::Serving);
+    drop((front, health));
     assert!(daemon.terminate());
 }
 
