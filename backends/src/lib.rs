@@ -6,6 +6,7 @@
 //! expected: the first two hold by type (`Signature` is made in one place, after verifying), the others are tested in
 //! `conformance/` over every backend.
 
+mod ability;
 mod alarm;
 mod aws_kms;
 mod backend;
@@ -41,6 +42,7 @@ mod yubihsm;
 #[cfg(test)]
 mod conformance;
 
+pub use ability::{Ability, Lack};
 pub use aws_kms::{aws_kms_guards, aws_kms_kinds, aws_kms_never_signs};
 pub use backend::{Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrappers};
 pub use class::{ErrorClass, Failure};
@@ -56,7 +58,8 @@ pub use hallmark_aws_kms::{
     RAW_MESSAGE_BYTES_MAX as AWS_KMS_MESSAGE_BYTES_MAX,
 };
 pub use hallmark_yubihsm::{
-    Place as YubiHsmPlace, PlaceError as YubiHsmPlaceError, SESSIONS_OF_A_DEVICE as SESSIONS_OF_A_YUBIHSM,
+    EDDSA_MESSAGE_BYTES_MAX as YUBIHSM_MESSAGE_BYTES_MAX, Place as YubiHsmPlace, PlaceError as YubiHsmPlaceError,
+    SESSIONS_OF_A_DEVICE as SESSIONS_OF_A_YUBIHSM,
 };
 pub use keyring::{Done, Health, Keyring};
 pub use pkcs11::survey::{PinState, Survey, WrapAbility};

@@ -36,6 +36,12 @@ fn check(laboratory: &Laboratory) -> (bool, String) {
     (output.status.success(), told)
 }
 
+fn doctor(laboratory: &Laboratory) -> String {
+    let mut doctor = Command::new(program("hallmark"));
+    let output = doctor.arg("doctor").arg(laboratory.path("signer.toml")).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
 /// Tries to have one minted, as often as it takes; how often it was refused.
 fn mints_at_last(laboratory: &Laboratory, daemon: &Daemon, csr: &str, between: impl Fn(usize)) -> usize {
     let began = Instant::now();
@@ -105,19 +111,66 @@ fn an_authentication_key_that_may_do_everything_and_a_wrong_password_make_no_aut
 fn doctor_looks_whether_a_connector_is_there_and_logs_in_to_nothing() {
     let device = Device::new();
     let laboratory = laboratory(&device, AUTHENTICATION_KEY, "another password");
-    let doctor = || {
-        let mut doctor = Command::new(program("hallmark"));
-        let output = doctor.arg("doctor").arg(laboratory.path("signer.toml")).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-    };
-    let told = doctor();
+    let told = doctor(&laboratory);
     for sentence in ["a YubiHSM is looked for at `http://127.0.0.1:", "a YubiHSM gives 16, 4 are wanted"] {
         assert!(told.contains(sentence), "`{sentence}` in {told}");
     }
     assert_eq!(device.connections(), 1, "somebody tried the password");
     device.stop();
-    let told = doctor();
+    let told = doctor(&laboratory);
     assert!(told.contains("no YubiHSM is reached at `http://127.0.0.1:"), "{told}");
+}
+
+#[test]
+fn what_a_policy_wants_and_a_yubihsm_does_not_do_is_told_of_before_it_is_asked_for() {
+    let device = Device::new();
+    let laboratory = laboratory(&device, AUTHENTICATION_KEY, PASSWORD);
+    let plain = fs::read_to_string(laboratory.path("policy.toml")).unwrap();
+    let with = |from: &str, to: &str| plain.replace(from, to);
+    let with_crl = |kind: &str| {
+        with("key = \"ecdsa-p256\"", &format!("key = \"{kind}\"")).replacen(
+            "[authority.athenz.root]",
+            "[authority.athenz]\ncrl = { lifetime = \"7d\", refresh = \"1d\" }\n[authority.athenz.root]",
+            1,
+        )
+    };
+    let pss = plain.replacen("key = \"ecdsa-p256\"", "key = \"rsa-2048\"\nsignature = \"rsa-pss-sha256\"", 1);
+    for (policy, checked, examined, refused) in [
+        (
+            with("key = \"ecdsa-p256\"", "key = \"ml-dsa-65\""),
+            "`root.key` is `ml-dsa-65`, which is not made in a YubiHSM here",
+            "keys of ml-dsa-65, which are not made in a YubiHSM here",
+            "a signature by ML-DSA",
+        ),
+        (
+            pss,
+            "`root.signature` is `rsa-pss-sha256`, which a YubiHSM does not sign with here",
+            "signatures by rsa-pss-sha256, which a YubiHSM does not sign with here",
+            "a signature by RSASSA-PSS",
+        ),
+        (
+            with_crl("ed25519"),
+            "`epoch.key` is `ed25519`, with which a YubiHSM signs 2000 bytes at most",
+            "CRLs by a key of ed25519, with which a YubiHSM signs 2000 bytes at most",
+            "",
+        ),
+    ] {
+        assert!(check(&laboratory).0 && !doctor(&laboratory).contains(examined), "{examined}");
+        fs::write(laboratory.path("policy.toml"), policy).unwrap();
+        let (fine, told) = check(&laboratory);
+        assert!(!fine && told.contains(checked), "{told}");
+        let told = doctor(&laboratory);
+        assert!(told.contains(examined), "{told}");
+        if !refused.is_empty() {
+            let output = laboratory.init().output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && told.contains(refused), "{told}");
+        }
+        fs::write(laboratory.path("policy.toml"), &plain).unwrap();
+    }
+    fs::write(laboratory.path("policy.toml"), with_crl("ecdsa-p384")).unwrap();
+    let (fine, told) = check(&laboratory);
+    assert!(fine, "CRLs by ECDSA are signed as digests: {told}");
 }
 
 #[test]

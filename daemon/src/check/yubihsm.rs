@@ -1,12 +1,21 @@
 //! What `[backend.yubihsm]` means.
 
-use hallmark_policy::meaning::quoted;
-use hallmark_signer::config::{BackendTable, CommandLogWord, ConfigError, YubiHsmTable};
+use hallmark_policy::{Policy, meaning::quoted};
+use hallmark_signer::{
+    Ability,
+    config::{BackendTable, CommandLogWord, ConfigError, YubiHsmTable},
+};
 
-use super::{Findings, core::tell_secret};
+use super::{Findings, core::tell_secret, kinds};
 use crate::{settings::Settings, trouble::sentence};
 
-pub(super) fn tell(table: &YubiHsmTable, backend: &BackendTable, settings: &Settings, findings: &mut Findings) {
+pub(super) fn tell(
+    table: &YubiHsmTable,
+    backend: &BackendTable,
+    settings: &Settings,
+    policy: Option<&Policy>,
+    findings: &mut Findings,
+) {
     let YubiHsmTable { connector, authentication_key, password, accept_capabilities, .. } = table;
     findings.say(format!(
         "live in the YubiHSM 2 at `{connector}`, which authentication key {authentication_key:#06x} opens."
@@ -26,6 +35,7 @@ pub(super) fn tell(table: &YubiHsmTable, backend: &BackendTable, settings: &Sett
             quoted(accept_capabilities)
         ));
     }
+    kinds::tell(policy, Ability::YUBIHSM, findings);
     tell_secret("password", backend.secret_field(), password, &settings.directory, findings);
     match backend.check(&settings.directory) {
         // Told above, with its place.
