@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hallmark_aws_kms::{Account, CredentialsPlace, Place as AwsKmsPlace};
+use hallmark_policy::key::KeyKind;
 use hallmark_yubihsm::Place;
 use secrecy::SecretString;
 
@@ -52,6 +53,15 @@ impl BackendConfig {
 }
 
 impl BackendConfig {
+    /// The same, where keys of these kinds are wanted and no others.
+    #[must_use]
+    pub fn of_kinds(self, kinds: Vec<KeyKind>) -> Self {
+        match self {
+            Self::YubiHsm(config) => Self::YubiHsm(YubiHsmConfig { kinds: Some(kinds), ..config }),
+            other @ (Self::Pkcs11(_) | Self::Replicated { .. } | Self::AwsKms(_) | Self::Software { .. }) => other,
+        }
+    }
+
     /// Modules of which less is believed or asked, by their paths, each with what that is.
     #[must_use]
     pub fn module_waivers(&self) -> Vec<(String, Vec<Waiver>)> {
@@ -107,6 +117,9 @@ pub struct YubiHsmConfig {
     pub accepted: Vec<String>,
     /// What is done with the device's own command log.
     pub command_log: CommandLogUse,
+    /// The kinds of keys that are wanted of it, where somebody knows them: the authentication key has to be able to do what these need, and what else
+    /// it can do is told.
+    pub kinds: Option<Vec<KeyKind>>,
 }
 
 /// AWS KMS, and the way into it.

@@ -15,7 +15,7 @@ use std::{
 
 use hallmark_backends::{
     Ability, NamedException, SESSIONS_BESIDE as YUBIHSM_SESSIONS_BESIDE, SESSIONS_OF_A_YUBIHSM, Survey, WRAP_MECHANISM,
-    Waiver, YubiHsmPlaceError, look_for_connector, survey,
+    Waiver, YubiHsmPlaceError, look_for_connector, survey, yubihsm_needs,
 };
 use hallmark_policy::{
     Policy,
@@ -174,6 +174,11 @@ fn one_yubihsm(place: &configured::YubiHsm, wanted: &Wanted, findings: &mut Vec<
         }),
     }
     wanted::hold(wanted, Ability::YUBIHSM, findings);
+    let (own, delegated) = yubihsm_needs(&wanted.kinds(), place.reads_log);
+    findings.push(Finding::good(
+        "authentication key",
+        format!("it needs {own}, and delegates {delegated}; each start says what else it can do"),
+    ));
     let most = u64::try_from(SESSIONS_OF_A_YUBIHSM).unwrap_or(u64::MAX);
     let wanted = place.sessions.saturating_add(u64::try_from(YUBIHSM_SESSIONS_BESIDE).unwrap_or(u64::MAX));
     findings.push(if wanted > most {

@@ -116,6 +116,7 @@ impl YubiHsmPlace {
             domains: self.domains.clone().unwrap_or_else(|| vec![DOMAIN_DEFAULT]),
             accepted: self.accept_capabilities.clone(),
             command_log: CommandLogUse::Off,
+            kinds: None,
         };
         config.check().map_err(|error| error.to_string())?;
         Ok(config)

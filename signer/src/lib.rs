@@ -69,7 +69,7 @@ pub use ca::{Ca, CrlList};
 pub use clock::{Clock, SystemClock};
 pub use crl::{Crl, NotDone};
 pub use fronts::FrontDoor;
-pub use hallmark_backends::{Ability, Health, Lack, SoftwareKeys, TokenStatus};
+pub use hallmark_backends::{Ability, Health, Lack, SoftwareKeys, TokenStatus, yubihsm_needs};
 pub use hallmark_ledger::{
     LedgerConfig, NextLog, RebuildError, Rebuilt, RestoreError, RestoreWish, Restored, RollError, Rolled, UnixMillis,
 };

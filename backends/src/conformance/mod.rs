@@ -184,6 +184,7 @@ impl Place {
                 domains: vec![DOMAIN],
                 accepted: Vec::new(),
                 command_log: CommandLogUse::Read,
+                kinds: None,
             }),
             Self::AwsKms(kms, directory) => {
                 let text = if secret == PIN { Kms::credentials() } else { Kms::credentials_with(secret) };

@@ -8,12 +8,12 @@ use std::{
     time::Instant,
 };
 
-use hallmark_yubihsm::{Capabilities, DeviceInfo, Domains, Error, Session, Way};
+use hallmark_yubihsm::{DeviceInfo, Domains, Error, Session, Way};
 
 use super::{
     failure::failed,
     held::Held,
-    least::{self, Found},
+    least::{self, Duty, Found},
     log,
     tally::Tally,
 };
@@ -26,7 +26,7 @@ pub(super) struct Access {
     pub(super) key: u16,
     /// Where keys are, all of them.
     pub(super) domains: Domains,
-    accepted: Capabilities,
+    duty: Duty,
     pub(super) log_use: CommandLogUse,
     /// Held while a session is opened, so that sessions are opened one after another.
     opening: Mutex<()>,
@@ -42,18 +42,12 @@ pub(super) struct Access {
 }
 
 impl Access {
-    pub(super) fn new(
-        way: Box<dyn Way>,
-        key: u16,
-        domains: Domains,
-        accepted: Capabilities,
-        log_use: CommandLogUse,
-    ) -> Arc<Self> {
+    pub(super) fn new(way: Box<dyn Way>, key: u16, domains: Domains, duty: Duty, log_use: CommandLogUse) -> Arc<Self> {
         Arc::new(Self {
             way,
             key,
             domains,
-            accepted,
+            duty,
             log_use,
             opening: Mutex::default(),
             first: OnceLock::new(),
@@ -118,7 +112,7 @@ impl Access {
             let detail = format!("the device tells nothing of authentication key {:#06x}", self.key);
             BackendError::Configuration { detail }
         })?;
-        let found = least::check(&key, self.domains, self.accepted)?;
+        let found = least::check(&key, self.domains, &self.duty)?;
         Ok((held.call(|session| session.device())?, found))
     }
 

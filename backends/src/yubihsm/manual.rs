@@ -24,7 +24,11 @@ use hallmark_yubihsm::{
     NewKey, Object, Origin, PublicPart, SESSIONS_OF_A_DEVICE, Session, Signing, Way,
 };
 
-use super::{least, open_way};
+use super::{
+    access::Access,
+    least::{self, Duty},
+    open_way,
+};
 use crate::{Keyring, config::CommandLogUse, error::BackendError, patience::Patience};
 
 /// Entries of a command log.
@@ -149,8 +153,9 @@ impl Manual {
         patience: Patience,
         accepted: Capabilities,
     ) -> Result<Keyring, BackendError> {
+        let duty = Duty::new(None, log != CommandLogUse::Off, accepted);
         let (way, domains) = (Box::new(self.clone()), Domains::of(&[1]).unwrap());
-        let open = move || open_way(way, OWN, domains, accepted, log, sessions);
+        let open = move || open_way(Access::new(way, OWN, domains, duty, log), sessions);
         Keyring::over("manual".to_owned(), open, patience)
     }
 

@@ -3,7 +3,8 @@
 use hallmark_policy::{Policy, meaning::quoted};
 use hallmark_signer::{
     Ability,
-    config::{BackendTable, CommandLogWord, ConfigError, YubiHsmTable},
+    config::{BackendTable, CommandLogWord, ConfigError, YubiHsmTable, kinds_here},
+    yubihsm_needs,
 };
 
 use super::{Findings, core::tell_secret, kinds};
@@ -29,6 +30,10 @@ pub(super) fn tell(
         }
         CommandLogWord::Off => "The device's own command log is not looked at.",
     });
+    if let Some(policy) = policy {
+        let (own, delegated) = yubihsm_needs(&kinds_here(policy), table.command_log() != CommandLogWord::Off);
+        findings.say(format!("The authentication key needs {own}, and delegates {delegated}; nobody asked it here."));
+    }
     if !accept_capabilities.is_empty() {
         findings.say(format!(
             "An exception: the authentication key may have {}, which this signer does not need.",

@@ -112,6 +112,7 @@ impl YubiHsmTable {
                 CommandLogWord::Consume => CommandLogUse::Consume,
                 CommandLogWord::Off => CommandLogUse::Off,
             },
+            kinds: None,
         };
         config.check().map_err(|source| ConfigError::YubiHsm { source: Box::new(source) })?;
         Ok(config)

@@ -14,6 +14,7 @@ use super::{
     super::{
         access::{Access, Place},
         finding::Finding,
+        least::Duty,
         log,
         manual::{LOG_ENTRIES, Manual, OWN},
         tally::Tally,
@@ -32,6 +33,10 @@ fn sign(keyring: &Keyring, key: &NewKey) -> Result<(), SignError> {
     let deadline = Instant::now() + Duration::from_secs(60);
     keyring.sign_message(message, deadline, Box::new(move |answer| send.send(answer.map(drop)).unwrap()));
     receive.recv().unwrap()
+}
+
+fn duty() -> Duty {
+    Duty::new(None, true, Capabilities::NONE)
 }
 
 /// A device whose log is compared without a keyring: what it says, and what was sent and answered.
@@ -208,7 +213,7 @@ fn a_keyring_has_looked_before_it_signs() {
 fn a_finding_is_told_also_where_the_device_does_not_take_that_its_log_was_read() {
     let device = Manual::new();
     let domains = Domains::of(&[1]).unwrap();
-    let access = Access::new(Box::new(device.clone()), OWN, domains, Capabilities::NONE, CommandLogUse::Consume);
+    let access = Access::new(Box::new(device.clone()), OWN, domains, duty(), CommandLogUse::Consume);
     let look = || {
         let mut told = Vec::new();
         let read =
@@ -229,7 +234,7 @@ fn a_finding_is_told_also_where_the_device_does_not_take_that_its_log_was_read()
 fn nobody_reads_the_log_while_another_has_not_compared_it() {
     let device = Manual::new();
     let domains = Domains::of(&[1]).unwrap();
-    let access = Access::new(Box::new(device.clone()), OWN, domains, Capabilities::NONE, CommandLogUse::Consume);
+    let access = Access::new(Box::new(device.clone()), OWN, domains, duty(), CommandLogUse::Consume);
     device.make(KEY, b"epoch", &["sign-ecdsa"]);
     thread::scope(|scope| {
         for _ in 0..4 {
