@@ -140,13 +140,16 @@ pub struct AwsKmsConfig {
 }
 
 /// What is done with a device's own command log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CommandLogUse {
     /// It is read, and held against what this signer asked for.
     #[default]
     Read,
     /// The same, and the device is told what was read, so that it has room for more: where it logs everything or does nothing (force-audit).
-    Consume,
+    Consume {
+        /// What it is kept in before the device is told that it was read.
+        file: PathBuf,
+    },
     /// It is left to others.
     Off,
 }

@@ -58,8 +58,8 @@ pub use hallmark_aws_kms::{
     RAW_MESSAGE_BYTES_MAX as AWS_KMS_MESSAGE_BYTES_MAX,
 };
 pub use hallmark_yubihsm::{
-    EDDSA_MESSAGE_BYTES_MAX as YUBIHSM_MESSAGE_BYTES_MAX, Place as YubiHsmPlace, PlaceError as YubiHsmPlaceError,
-    SESSIONS_OF_A_DEVICE as SESSIONS_OF_A_YUBIHSM,
+    CommandLog, EDDSA_MESSAGE_BYTES_MAX as YUBIHSM_MESSAGE_BYTES_MAX, LogEntry, Place as YubiHsmPlace,
+    PlaceError as YubiHsmPlaceError, SESSIONS_OF_A_DEVICE as SESSIONS_OF_A_YUBIHSM,
 };
 pub use keyring::{Done, Health, Keyring};
 pub use pkcs11::survey::{PinState, Survey, WrapAbility};
@@ -74,6 +74,6 @@ pub use tried::Tried;
 pub use waiver::{HistoryWaiver, ModuleWaiver, Waiver};
 pub use wrap_key::{CheckValue, WRAP_KEY_BYTES, WRAP_MECHANISM, WrapKey, WrapKeyFound, WrapValue};
 pub use yubihsm::{
-    SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX, look_for_connector, yubihsm_guards, yubihsm_kinds, yubihsm_needs,
-    yubihsm_never_signs,
+    CommandLogFile, SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX, look_for_connector, yubihsm_guards, yubihsm_kinds,
+    yubihsm_needs, yubihsm_never_signs,
 };

@@ -7,8 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hallmark_backends::{CommandLog, CommandLogFile, LogEntry};
 use hallmark_test_yubihsm::{AUTHENTICATION_KEY, Device, FACTORY_KEY, FACTORY_PASSWORD, PASSWORD};
-use hallmark_tests::daemon::{Daemon, Laboratory, program, succeed};
+use hallmark_tests::{
+    daemon::{Daemon, Laboratory, program, succeed},
+    log::Log,
+};
+use sha2::{Digest as _, Sha256};
 
 /// How long a caller tries.
 const AMPLE: Duration = Duration::from_secs(60);
@@ -196,4 +201,108 @@ fn the_configuration_on_the_page_is_one() {
     fs::set_permissions(laboratory.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
     let (fine, told) = check(&laboratory);
     assert!(fine, "{told}");
+}
+
+/// What a device logs, each command bound to the one before (GET LOG ENTRIES in the manual).
+struct Logged(Vec<LogEntry>);
+
+impl Logged {
+    fn new() -> Self {
+        let (command, result, session_key, target_key, tick) = (0xff, 0xff, 0xffff, 0xffff, u32::MAX);
+        let first = LogEntry {
+            number: 1,
+            command,
+            length: 0xffff,
+            session_key,
+            target_key,
+            second_key: 0xffff,
+            result,
+            tick,
+            digest: [7; 16],
+        };
+        Self(vec![first])
+    }
+
+    fn adds(&mut self, command: u8, target_key: u16) {
+        let last = self.0.last().unwrap();
+        let (number, result) = (last.number + 1, command | 0x80);
+        let mut bytes = number.to_be_bytes().to_vec();
+        bytes.push(command);
+        bytes.extend([52, AUTHENTICATION_KEY, target_key, 0xffff].into_iter().flat_map(u16::to_be_bytes));
+        bytes.push(result);
+        bytes.extend(9_u32.to_be_bytes());
+        bytes.extend(last.digest);
+        let digest = Sha256::digest(&bytes)[..16].try_into().unwrap();
+        let (session_key, second_key) = (AUTHENTICATION_KEY, 0xffff);
+        self.0.push(LogEntry {
+            number,
+            command,
+            length: 52,
+            session_key,
+            target_key,
+            second_key,
+            result,
+            tick: 9,
+            digest,
+        });
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_device_s_log_is_reconciled_with_the_decision_log() {
+    const GENERATE: u8 = 0x46;
+    const SIGN_ECDSA: u8 = 0x56;
+    const SET_LOG_INDEX: u8 = 0x67;
+    let device = Device::new();
+    let laboratory = laboratory(&device, AUTHENTICATION_KEY, PASSWORD);
+    succeed(&mut laboratory.init());
+    let daemon = laboratory.start();
+    let minted = ["api", "web", "db"].map(|name| laboratory.mint(&daemon, name, &P256));
+    assert!(daemon.terminate(), "it ended well");
+    let log = Log::read(&laboratory.path("log"), &fs::read_to_string(laboratory.path("log.vkey")).unwrap());
+    let key_of = |step: &str| log.of_type("rotation").find(|entry| entry["step"] == step).unwrap();
+    let (root, epoch) = (key_of("root-key"), key_of("epoch-key"));
+    let number = |entry: &serde_json::Value| {
+        let reference = entry["reference"].as_str().unwrap();
+        u16::from_str_radix(reference.split_once("id=").unwrap().1.split(';').next().unwrap(), 16).unwrap()
+    };
+    let issued = log.decisions("issued").into_iter();
+    let issued = issued.filter(|entry| entry["issuer"]["spki-sha256"] == epoch["spki-sha256"]).count();
+    assert!(issued > minted.len(), "the mesh CA is one of them");
+    let chain = fs::read_to_string(&minted[0]).unwrap();
+    let issuer = &chain[chain.rfind("-----BEGIN").unwrap()..];
+    fs::write(laboratory.path("issuer.pem"), issuer).unwrap();
+
+    // The mock keeps no command log (`Limit::CommandLog`): a device's is written here, and kept by what the signer keeps it with, in parts that overlap.
+    let mut logged = Logged::new();
+    for key in [&root, &epoch] {
+        logged.adds(GENERATE, number(key));
+    }
+    logged.adds(SIGN_ECDSA, number(root));
+    for _ in 0..issued {
+        logged.adds(SIGN_ECDSA, number(epoch));
+        logged.adds(SET_LOG_INDEX, 0xffff);
+    }
+    let path = laboratory.path("commands");
+    let keep = |entries: &[LogEntry]| {
+        CommandLogFile::new(path.clone())
+            .keep(&CommandLog { entries: entries.to_vec(), ..CommandLog::default() })
+            .unwrap();
+    };
+    logged.0.windows(3).for_each(keep);
+    let reconcile = || {
+        let mut command = Command::new(program("hallmark"));
+        command.args(["log", "reconcile"]).arg(laboratory.path("log")).arg("--key").arg(laboratory.path("log.vkey"));
+        command.arg("--issuer").arg(laboratory.path("issuer.pem")).arg("--device-log").arg(&path);
+        let output = command.args(["--device-key", &format!("{:#06x}", number(epoch))]).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), told)
+    };
+    let (code, told) = reconcile();
+    assert_eq!(code, Some(0), "{told}");
+    // Somebody signs with the key once more.
+    logged.adds(SIGN_ECDSA, number(epoch));
+    keep(&logged.0[logged.0.len() - 2..]);
+    let (code, told) = reconcile();
+    assert_eq!(code, Some(1), "{told}");
 }

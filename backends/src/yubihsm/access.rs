@@ -15,6 +15,7 @@ use super::{
     held::Held,
     least::{self, Duty, Found},
     log,
+    record::CommandLogFile,
     tally::Tally,
 };
 use crate::{alarm::Alarm, class::Failure, config::CommandLogUse, error::BackendError};
@@ -28,6 +29,10 @@ pub(super) struct Access {
     pub(super) domains: Domains,
     duty: Duty,
     pub(super) log_use: CommandLogUse,
+    /// What its command log is kept in, where its room is freed.
+    pub(super) kept: Option<CommandLogFile>,
+    /// It could not be kept the last time.
+    pub(super) is_unkept: AtomicBool,
     /// Held while a session is opened, so that sessions are opened one after another.
     opening: Mutex<()>,
     /// The serial number of the device with which the first session was opened. Every later one is with the same.
@@ -48,6 +53,11 @@ impl Access {
             key,
             domains,
             duty,
+            kept: match &log_use {
+                CommandLogUse::Consume { file } => Some(CommandLogFile::new(file.clone())),
+                CommandLogUse::Read | CommandLogUse::Off => None,
+            },
+            is_unkept: AtomicBool::new(false),
             log_use,
             opening: Mutex::default(),
             first: OnceLock::new(),

@@ -1,6 +1,6 @@
 //! What is not as it should be with a device's command log, told as far as it is certain and no further.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 /// What is not as it should be with a command log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(super) enum Finding {
     Unread { after: Option<u16>, entries: usize },
     /// Things that the device had no room to log.
     NoRoom { boots: u16, authentications: u16 },
+    /// What was read could not be kept, so that the device is not told that it was read.
+    Unkept { path: PathBuf, error: String },
     /// What it signed for this authentication key before this process read its log for the first time.
     Before { signatures: u64 },
 }
@@ -34,6 +36,7 @@ impl Finding {
             | Self::Overwritten { .. }
             | Self::Unread { .. }
             | Self::NoRoom { .. }
+            | Self::Unkept { .. }
             | Self::Before { .. } => false,
         }
     }
@@ -48,6 +51,7 @@ impl Finding {
             | Self::Broken { .. }
             | Self::Overwritten { .. }
             | Self::NoRoom { .. }
+            | Self::Unkept { .. }
             | Self::Before { .. } => false,
         }
     }
@@ -96,6 +100,12 @@ impl fmt::Display for Finding {
             Self::NoRoom { boots, authentications } => write!(
                 f,
                 "the device had no room to log {boots} starts and {authentications} openings of sessions; its log is read too seldom"
+            ),
+            Self::Unkept { path, error } => write!(
+                f,
+                "the device's command log is not kept in `{}` ({error}), so that the device is not told that it was read, and signs until it is full; make room, or \
+                 correct `command-log-file`",
+                path.display()
             ),
             Self::Before { signatures } => write!(
                 f,

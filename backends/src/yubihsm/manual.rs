@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub(crate) force_audit: bool,
     pub(crate) log: Vec<LogEntry>,
     pub(crate) unread: usize,
+    /// How often each key signed.
+    signed: BTreeMap<u16, usize>,
     /// How often the log was read.
     pub(crate) looks: usize,
     last: LogEntry,
@@ -124,6 +126,7 @@ impl Manual {
             force_audit: false,
             log: vec![first.clone()],
             unread: 0,
+            signed: BTreeMap::new(),
             looks: 0,
             last: first,
             loses: None,
@@ -193,6 +196,11 @@ impl Manual {
         let mut state = self.state();
         state.life += 1;
         state.sessions = 0;
+    }
+
+    /// How often a key signed, whatever became of the log.
+    pub(crate) fn signatures(&self, key: u16) -> usize {
+        self.state().signed.get(&key).copied().unwrap_or_default()
     }
 
     /// Somebody signs with a key who has this authentication key.
@@ -439,6 +447,7 @@ impl Session for ManualSession {
                 _ => return Err(refused(name, DeviceCode::InvalidData)),
             };
             state.write(command, OWN, id);
+            *state.signed.entry(id).or_default() += 1;
             Ok(signature)
         })
     }

@@ -11,6 +11,7 @@ mod keys;
 mod label;
 mod least;
 mod log;
+mod record;
 mod signer;
 mod tally;
 
@@ -34,6 +35,7 @@ use self::{
 pub use self::{
     keys::{yubihsm_guards, yubihsm_kinds},
     least::yubihsm_needs,
+    record::CommandLogFile,
     signer::yubihsm_never_signs,
 };
 use crate::{

@@ -8,7 +8,7 @@ use hallmark_signer::{
 };
 
 use super::{Findings, core::tell_secret, kinds};
-use crate::{settings::Settings, trouble::sentence};
+use crate::{files::directory_of, settings::Settings, trouble::sentence};
 
 pub(super) fn tell(
     table: &YubiHsmTable,
@@ -26,10 +26,21 @@ pub(super) fn tell(
     findings.say(match table.command_log() {
         CommandLogWord::Read => "The device's own command log is compared with what this signer asks for.",
         CommandLogWord::Consume => {
-            "The device's own command log is compared with what this signer asks for, and the device told what was read."
+            "The device's own command log is compared with what this signer asks for and kept, and the device told what was read."
         }
         CommandLogWord::Off => "The device's own command log is not looked at.",
     });
+    if let Some(file) = &table.command_log_file {
+        let file = settings.directory.join(file);
+        findings.say(format!("It is kept in `{}`, for whoever reconciles it with the decision log.", file.display()));
+        let directory = directory_of(&file);
+        if !directory.is_dir() {
+            findings.problem(format!(
+                "`backend.yubihsm.command-log-file` is in `{}`, which is no directory; hint: make it, the core's own",
+                directory.display()
+            ));
+        }
+    }
     if let Some(policy) = policy {
         let (own, delegated) = yubihsm_needs(&kinds_here(policy), table.command_log() != CommandLogWord::Off);
         findings.say(format!("The authentication key needs {own}, and delegates {delegated}; nobody asked it here."));
