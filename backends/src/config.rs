@@ -7,7 +7,7 @@ use hallmark_policy::key::KeyKind;
 use hallmark_yubihsm::Place;
 use secrecy::SecretString;
 
-use crate::{Exceptions, ModuleWaiver, Waiver};
+use crate::{DeviceLogFindings, Exceptions, ModuleWaiver, Waiver};
 
 /// Most signing sessions that are opened; each has a thread. A YubiHSM 2 has 16 sessions, large devices thousands.
 pub const SESSIONS_MAX: usize = 64;
@@ -59,6 +59,15 @@ impl BackendConfig {
         match self {
             Self::YubiHsm(config) => Self::YubiHsm(YubiHsmConfig { kinds: Some(kinds), ..config }),
             other @ (Self::Pkcs11(_) | Self::Replicated { .. } | Self::AwsKms(_) | Self::Software { .. }) => other,
+        }
+    }
+
+    /// Where what is found in a device's own command log is counted, if it has one that is read.
+    #[must_use]
+    pub fn device_log_findings(&self) -> Option<DeviceLogFindings> {
+        match self {
+            Self::YubiHsm(config) => Some(config.findings.clone()),
+            Self::Pkcs11(_) | Self::Replicated { .. } | Self::AwsKms(_) | Self::Software { .. } => None,
         }
     }
 
@@ -120,6 +129,8 @@ pub struct YubiHsmConfig {
     /// The kinds of keys that are wanted of it, where somebody knows them: the authentication key has to be able to do what these need, and what else
     /// it can do is told.
     pub kinds: Option<Vec<KeyKind>>,
+    /// Where what is found in its command log is counted, and waits to be logged.
+    pub findings: DeviceLogFindings,
 }
 
 /// AWS KMS, and the way into it.

@@ -74,6 +74,6 @@ pub use tried::Tried;
 pub use waiver::{HistoryWaiver, ModuleWaiver, Waiver};
 pub use wrap_key::{CheckValue, WRAP_KEY_BYTES, WRAP_MECHANISM, WrapKey, WrapKeyFound, WrapValue};
 pub use yubihsm::{
-    CommandLogFile, SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX, look_for_connector, yubihsm_guards, yubihsm_kinds,
-    yubihsm_needs, yubihsm_never_signs,
+    CommandLogFile, DEVICE_LOG_FINDINGS, DeviceLogAlarm, DeviceLogFindings, SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX,
+    look_for_connector, yubihsm_guards, yubihsm_kinds, yubihsm_needs, yubihsm_never_signs,
 };

@@ -4,7 +4,9 @@ mod other;
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{CommandLogUse, ModuleConfig, ModuleWaiver, NamedException, YubiHsmConfig, YubiHsmPlaceError};
+use hallmark_backends::{
+    CommandLogUse, DeviceLogFindings, ModuleConfig, ModuleWaiver, NamedException, YubiHsmConfig, YubiHsmPlaceError,
+};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -117,6 +119,7 @@ impl YubiHsmPlace {
             accepted: self.accept_capabilities.clone(),
             command_log: CommandLogUse::Off,
             kinds: None,
+            findings: DeviceLogFindings::default(),
         };
         config.check().map_err(|error| error.to_string())?;
         Ok(config)

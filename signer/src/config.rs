@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use hallmark_backends::BackendConfig;
+use hallmark_backends::{BackendConfig, DeviceLogFindings};
 use hallmark_ledger::{LedgerConfig, LogKeys, Private};
 use hallmark_policy::{Policy, caller::Identity, key::KeyKind, time::Span};
 use hallmark_tlog::note::SignerKey;
@@ -153,6 +153,12 @@ impl CoreConfig {
     pub fn with_public_files(mut self, files: Vec<(String, PathBuf)>) -> Self {
         self.public_files = files;
         self
+    }
+
+    /// Where what is found in the device's own command log is counted and waits to be logged, if the device has one.
+    #[must_use]
+    pub fn device_log_findings(&self) -> Option<DeviceLogFindings> {
+        self.backend.device_log_findings()
     }
 
     /// The same, with these operators; without it there are none.

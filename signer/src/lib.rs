@@ -24,6 +24,7 @@ mod crl;
 mod crl_due;
 mod crl_files;
 mod crl_refresh;
+mod device_log;
 mod epoch;
 mod epochs;
 mod expiry;

@@ -7,10 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_backends::{CommandLog, CommandLogFile, LogEntry};
+use hallmark_backends::{CommandLog, CommandLogFile, DeviceLogAlarm, DeviceLogFindings, LogEntry};
+use hallmark_signer::{Core, Roots, SoftwareKeys, StartOptions, WINDOW, config::CoreFile};
 use hallmark_test_yubihsm::{AUTHENTICATION_KEY, Device, FACTORY_KEY, FACTORY_PASSWORD, PASSWORD};
 use hallmark_tests::{
+    AUTHORITY, ORIGIN, Where, World,
     daemon::{Daemon, Laboratory, program, succeed},
+    example_policy,
     log::Log,
 };
 use sha2::{Digest as _, Sha256};
@@ -201,6 +204,62 @@ fn the_configuration_on_the_page_is_one() {
     fs::set_permissions(laboratory.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
     let (fine, told) = check(&laboratory);
     assert!(fine, "{told}");
+}
+
+/// The core in this process, with its keys in that device.
+async fn core(world: &World, device: &Device) -> (Core, DeviceLogFindings) {
+    let text = format!(
+        "[policy]\nfile = 'policy.toml'\nroots-without-ceremony = ['{AUTHORITY}']\n[ledger]\ndatabase = 'ledger.sqlite'\n[log]\norigin = '{ORIGIN}'\n\
+         key = 'log.key'\npublish = 'log'\n[backend.yubihsm]\nconnector = '{}'\nauthentication-key = {AUTHENTICATION_KEY}\npassword = {{ file = 'pin' }}\n\
+         sessions = 1\n",
+        device.place()
+    );
+    fs::write(world.path("pin"), PASSWORD).unwrap();
+    fs::set_permissions(world.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
+    let config = toml::from_str::<CoreFile>(&text).unwrap().read(&world.path(".")).unwrap();
+    let found = config.device_log_findings().unwrap();
+    let options = StartOptions {
+        software_keys: SoftwareKeys::Refused,
+        accept_clock: false,
+        accept_missing_checkpoint: false,
+        accept_missing_anchor: false,
+        create_authorities: true,
+        roots: Roots::new(),
+        refresh_crls: false,
+        window: WINDOW,
+        config_sha256: [0; 32],
+        clock: Box::new(world.clocks().clone()),
+    };
+    (Core::start(config, options).await.unwrap().0, found)
+}
+
+#[tokio::test]
+async fn what_speaks_of_a_stolen_key_is_an_alarm_of_the_decision_log_with_the_key_s_authority() {
+    let (world, device) = (World::unmade(Where::Software, &example_policy()), Device::new());
+    let (core, found) = core(&world, &device).await;
+    let key = core.ca_keys().unwrap().len();
+    assert!(key >= 2, "root and epoch");
+    core.stop().await;
+    drop(core);
+    let read = || Log::read(&world.path("log"), &fs::read_to_string(world.path("log.vkey")).unwrap());
+    let log = read();
+    let reference = log.of_type("rotation").find(|entry| entry["step"] == "epoch-key").unwrap()["reference"].clone();
+    let number = reference.as_str().unwrap().split_once("id=").unwrap().1.split(';').next().unwrap().to_owned();
+    let number = u16::from_str_radix(&number, 16).unwrap();
+
+    // The mock keeps no command log (`Limit::CommandLog`): what would be found in one waits here.
+    let (core, found_again) = self::core(&world, &device).await;
+    assert!(found.take_alarms().is_empty());
+    let alarm = |is_unasked, key, sentence: &str| DeviceLogAlarm { is_unasked, key, sentence: sentence.to_owned() };
+    found_again.wait(vec![alarm(true, Some(number), "it signed"), alarm(false, None, "it was changed")]);
+    core.stop().await;
+    drop(core);
+    let log = read();
+    let alarms: Vec<_> = log.of_type("alarm").collect();
+    assert_eq!(alarms.len(), 2, "{alarms:?}");
+    assert_eq!((&alarms[0]["alarm"], &alarms[0]["authority"]), (&"unasked-signature".into(), &AUTHORITY.into()));
+    assert_eq!(alarms[0]["sentence"], "it signed");
+    assert_eq!((&alarms[1]["alarm"], alarms[1].get("authority")), (&"device-log-broken".into(), None));
 }
 
 /// What a device logs, each command bound to the one before (GET LOG ENTRIES in the manual).

@@ -185,6 +185,7 @@ impl Place {
                 accepted: Vec::new(),
                 command_log: CommandLogUse::Read,
                 kinds: None,
+                findings: crate::DeviceLogFindings::default(),
             }),
             Self::AwsKms(kms, directory) => {
                 let text = if secret == PIN { Kms::credentials() } else { Kms::credentials_with(secret) };

@@ -12,6 +12,7 @@ use hallmark_yubihsm::{DeviceInfo, Domains, Error, Session, Way};
 
 use super::{
     failure::failed,
+    found::DeviceLogFindings,
     held::Held,
     least::{self, Duty, Found},
     log,
@@ -31,6 +32,8 @@ pub(super) struct Access {
     pub(super) log_use: CommandLogUse,
     /// What its command log is kept in, where its room is freed.
     pub(super) kept: Option<CommandLogFile>,
+    /// What was found in it.
+    pub(super) found: DeviceLogFindings,
     /// It could not be kept the last time.
     pub(super) is_unkept: AtomicBool,
     /// Held while a session is opened, so that sessions are opened one after another.
@@ -47,7 +50,14 @@ pub(super) struct Access {
 }
 
 impl Access {
-    pub(super) fn new(way: Box<dyn Way>, key: u16, domains: Domains, duty: Duty, log_use: CommandLogUse) -> Arc<Self> {
+    pub(super) fn new(
+        way: Box<dyn Way>,
+        key: u16,
+        domains: Domains,
+        duty: Duty,
+        log_use: CommandLogUse,
+        found: DeviceLogFindings,
+    ) -> Arc<Self> {
         Arc::new(Self {
             way,
             key,
@@ -58,6 +68,7 @@ impl Access {
                 CommandLogUse::Read | CommandLogUse::Off => None,
             },
             is_unkept: AtomicBool::new(false),
+            found,
             log_use,
             opening: Mutex::default(),
             first: OnceLock::new(),

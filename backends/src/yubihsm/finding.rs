@@ -27,7 +27,62 @@ pub(super) enum Finding {
     Before { signatures: u64 },
 }
 
+/// What a finding is about. The same again is no news.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Which {
+    word: &'static str,
+    /// The key, if it is about one.
+    pub(super) key: Option<u16>,
+    authentication_key: Option<u16>,
+}
+
 impl Finding {
+    /// Its word, for monitoring.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::ByAnother { .. } => "by-another",
+            Self::Unasked { .. } => "unasked",
+            Self::Missing { .. } => "missing",
+            Self::NotKept { .. } => "not-logged",
+            Self::Broken { .. } => "broken",
+            Self::Overwritten { .. } => "overwritten",
+            Self::Unread { .. } => "unread",
+            Self::NoRoom { .. } => "no-room",
+            Self::Unkept { .. } => "unkept",
+            Self::Before { .. } => "before-start",
+        }
+    }
+
+    /// What it is about.
+    pub(super) fn which(&self) -> Which {
+        let (key, authentication_key) = match self {
+            Self::ByAnother { key, authentication_key, .. } => (Some(*key), Some(*authentication_key)),
+            Self::Unasked { key, .. } | Self::Missing { key, .. } | Self::NotKept { key } => (Some(*key), None),
+            Self::Broken { .. }
+            | Self::Overwritten { .. }
+            | Self::Unread { .. }
+            | Self::NoRoom { .. }
+            | Self::Unkept { .. }
+            | Self::Before { .. } => (None, None),
+        };
+        Which { word: self.word(), key, authentication_key }
+    }
+
+    /// Whether a key signed what was not asked for.
+    pub(super) fn is_unasked(&self) -> bool {
+        match self {
+            Self::ByAnother { .. } | Self::Unasked { .. } => true,
+            Self::Missing { .. }
+            | Self::Broken { .. }
+            | Self::NotKept { .. }
+            | Self::Overwritten { .. }
+            | Self::Unread { .. }
+            | Self::NoRoom { .. }
+            | Self::Unkept { .. }
+            | Self::Before { .. } => false,
+        }
+    }
+
     /// Whether somebody has to look at it at once.
     pub(super) fn is_alarming(&self) -> bool {
         match self {

@@ -58,6 +58,10 @@ pub(super) fn read(access: &Access, held: &mut Held<'_>) {
     if access.log_use == CommandLogUse::Off {
         return;
     }
+    let tell = |finding: &Finding| {
+        access.found.add(finding);
+        tell(finding);
+    };
     if let Err(error) = read_once(access, held, tell) {
         tracing::warn!(%error, "the device's command log is not read");
     }

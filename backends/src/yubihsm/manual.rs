@@ -26,6 +26,7 @@ use hallmark_yubihsm::{
 
 use super::{
     access::Access,
+    found::DeviceLogFindings,
     least::{self, Duty},
     open_way,
 };
@@ -68,6 +69,8 @@ pub(crate) struct State {
     pub(crate) unread: usize,
     /// How often each key signed.
     signed: BTreeMap<u16, usize>,
+    /// What the signer found in its log.
+    pub(crate) found: DeviceLogFindings,
     /// How often the log was read.
     pub(crate) looks: usize,
     last: LogEntry,
@@ -127,6 +130,7 @@ impl Manual {
             log: vec![first.clone()],
             unread: 0,
             signed: BTreeMap::new(),
+            found: DeviceLogFindings::default(),
             looks: 0,
             last: first,
             loses: None,
@@ -158,7 +162,8 @@ impl Manual {
     ) -> Result<Keyring, BackendError> {
         let duty = Duty::new(None, log != CommandLogUse::Off, accepted);
         let (way, domains) = (Box::new(self.clone()), Domains::of(&[1]).unwrap());
-        let open = move || open_way(Access::new(way, OWN, domains, duty, log), sessions);
+        let found = self.state().found.clone();
+        let open = move || open_way(Access::new(way, OWN, domains, duty, log, found), sessions);
         Keyring::over("manual".to_owned(), open, patience)
     }
 

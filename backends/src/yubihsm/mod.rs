@@ -6,6 +6,7 @@
 mod access;
 mod failure;
 mod finding;
+mod found;
 mod held;
 mod keys;
 mod label;
@@ -33,6 +34,7 @@ use self::{
     signer::SessionSigner,
 };
 pub use self::{
+    found::{DEVICE_LOG_FINDINGS, DeviceLogAlarm, DeviceLogFindings},
     keys::{yubihsm_guards, yubihsm_kinds},
     least::yubihsm_needs,
     record::CommandLogFile,
@@ -69,10 +71,10 @@ pub(crate) struct Device {
 /// Opens a device and its signing sessions, one after another; the first failure ends it.
 pub(crate) fn open(config: YubiHsmConfig) -> Result<Opened, BackendError> {
     let (domains, accepted) = config.meant()?;
-    let YubiHsmConfig { connector, authentication_key, password, sessions, command_log, kinds, .. } = config;
+    let YubiHsmConfig { connector, authentication_key, password, sessions, command_log, kinds, findings, .. } = config;
     let way = Box::new(Connector::new(connector, authentication_key, &password));
     let duty = Duty::new(kinds.as_deref(), command_log != CommandLogUse::Off, accepted);
-    open_way(Access::new(way, authentication_key, domains, duty, command_log), sessions)
+    open_way(Access::new(way, authentication_key, domains, duty, command_log, findings), sessions)
 }
 
 fn open_way(access: Arc<Access>, sessions: usize) -> Result<Opened, BackendError> {

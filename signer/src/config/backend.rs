@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{BackendConfig, CommandLogUse, YubiHsmConfig, YubiHsmPlace};
+use hallmark_backends::{BackendConfig, CommandLogUse, DeviceLogFindings, YubiHsmConfig, YubiHsmPlace};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -117,6 +117,7 @@ impl YubiHsmTable {
                 (CommandLogWord::Read | CommandLogWord::Off, Some(_)) => return Err(ConfigError::CommandLogFileUnused),
             },
             kinds: None,
+            findings: DeviceLogFindings::default(),
         };
         config.check().map_err(|source| ConfigError::YubiHsm { source: Box::new(source) })?;
         Ok(config)

@@ -218,7 +218,14 @@ fn a_keyring_has_looked_before_it_signs() {
 fn a_finding_is_told_also_where_the_device_does_not_take_that_its_log_was_read() {
     let (directory, device) = (tempfile::tempdir().unwrap(), Manual::new());
     let domains = Domains::of(&[1]).unwrap();
-    let access = Access::new(Box::new(device.clone()), OWN, domains, duty(), consume(&directory));
+    let access = Access::new(
+        Box::new(device.clone()),
+        OWN,
+        domains,
+        duty(),
+        consume(&directory),
+        crate::DeviceLogFindings::default(),
+    );
     let look = || {
         let mut told = Vec::new();
         let read =
@@ -239,7 +246,14 @@ fn a_finding_is_told_also_where_the_device_does_not_take_that_its_log_was_read()
 fn nobody_reads_the_log_while_another_has_not_compared_it() {
     let (directory, device) = (tempfile::tempdir().unwrap(), Manual::new());
     let domains = Domains::of(&[1]).unwrap();
-    let access = Access::new(Box::new(device.clone()), OWN, domains, duty(), consume(&directory));
+    let access = Access::new(
+        Box::new(device.clone()),
+        OWN,
+        domains,
+        duty(),
+        consume(&directory),
+        crate::DeviceLogFindings::default(),
+    );
     device.make(KEY, b"epoch", &["sign-ecdsa"]);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -345,4 +359,24 @@ fn a_log_that_nobody_may_free_ends_the_signing_with_a_sentence() {
         }
     };
     insta::assert_snapshot!(error.to_string());
+}
+
+#[test]
+fn what_a_daemon_finds_is_counted_and_waits_to_be_logged() {
+    let device = Manual::new();
+    let keyring = device.open(1, CommandLogUse::Read, Patience::default()).unwrap();
+    let issuer = key(&keyring, "issuer");
+    let found = device.state().found.clone();
+    assert!(found.counts().is_empty(), "{:?}", found.counts());
+    let id = issuer.reference.yubihsm_id().unwrap();
+    device.signs_for(STRANGER, id);
+    // So many that the log is read before its time.
+    let began = Instant::now();
+    while found.counts().is_empty() {
+        sign(&keyring, &issuer).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(60), "it is not found");
+    }
+    assert_eq!(found.counts()["by-another"], 1);
+    let alarms = found.take_alarms();
+    assert!(matches!(&alarms[..], [alarm] if alarm.is_unasked && alarm.key == Some(id)), "{alarms:?}");
 }

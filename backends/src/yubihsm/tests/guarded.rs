@@ -28,6 +28,7 @@ pub(super) fn config(device: &Device, key: u16, password: &str) -> YubiHsmConfig
         accepted: Vec::new(),
         command_log: CommandLogUse::Off,
         kinds: None,
+        findings: crate::DeviceLogFindings::default(),
     }
 }
 
@@ -252,7 +253,14 @@ fn a_password_is_tried_once_and_never_again() {
     device.state().password_is_right = false;
     let domains = Domains::of(&[1]).unwrap();
     let duty = Duty::new(None, false, Capabilities::NONE);
-    let access = Access::new(Box::new(device.clone()), OWN, domains, duty, CommandLogUse::Off);
+    let access = Access::new(
+        Box::new(device.clone()),
+        OWN,
+        domains,
+        duty,
+        CommandLogUse::Off,
+        crate::DeviceLogFindings::default(),
+    );
     for _ in 0..5 {
         assert!(matches!(access.session(), Err(BackendError::WrongPin { .. })));
     }

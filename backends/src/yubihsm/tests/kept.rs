@@ -75,7 +75,8 @@ fn what_could_not_be_kept_is_told_once_until_it_can_be() {
     let (directory, device) = (tempfile::tempdir().unwrap(), Manual::new());
     let (domains, file) = (Domains::of(&[1]).unwrap(), directory.path().join("gone/commands"));
     let log_use = CommandLogUse::Consume { file };
-    let access = Access::new(Box::new(device.clone()), OWN, domains, duty(), log_use);
+    let access =
+        Access::new(Box::new(device.clone()), OWN, domains, duty(), log_use, crate::DeviceLogFindings::default());
     let look = || {
         let mut told = Vec::new();
         let read =
