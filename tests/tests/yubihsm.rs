@@ -9,7 +9,9 @@ use std::{
 
 use hallmark_backends::{CommandLog, CommandLogFile, DeviceLogAlarm, DeviceLogFindings, LogEntry};
 use hallmark_signer::{Core, Roots, SoftwareKeys, StartOptions, WINDOW, config::CoreFile};
-use hallmark_test_yubihsm::{AUTHENTICATION_KEY, Device, FACTORY_KEY, FACTORY_PASSWORD, PASSWORD};
+use hallmark_test_yubihsm::{
+    AUTHENTICATION_KEY, CAPABILITIES, DELEGATED, Device, FACTORY_KEY, FACTORY_PASSWORD, PASSWORD,
+};
 use hallmark_tests::{
     AUTHORITY, ORIGIN, Where, World,
     daemon::{Daemon, Laboratory, program, succeed},
@@ -132,7 +134,9 @@ fn doctor_looks_whether_a_connector_is_there_and_logs_in_to_nothing() {
 #[test]
 fn what_a_policy_wants_and_a_yubihsm_does_not_do_is_told_of_before_it_is_asked_for() {
     let device = Device::new();
-    let laboratory = laboratory(&device, AUTHENTICATION_KEY, PASSWORD);
+    let with_rsa = |names: &[&'static str]| [names, &["sign-pkcs"]].concat();
+    device.put_authentication_key(3, PASSWORD, &with_rsa(&CAPABILITIES), &with_rsa(&DELEGATED));
+    let laboratory = laboratory(&device, 3, PASSWORD);
     let plain = fs::read_to_string(laboratory.path("policy.toml")).unwrap();
     let with = |from: &str, to: &str| plain.replace(from, to);
     let with_crl = |kind: &str| {
@@ -173,6 +177,7 @@ fn what_a_policy_wants_and_a_yubihsm_does_not_do_is_told_of_before_it_is_asked_f
             let output = laboratory.init().output().unwrap();
             let told = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(!output.status.success() && told.contains(refused), "{told}");
+            assert_eq!(device.keys(), [0_u16; 0], "a key was made");
         }
         fs::write(laboratory.path("policy.toml"), &plain).unwrap();
     }
