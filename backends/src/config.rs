@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use hallmark_aws_kms::{Account, CredentialsPlace, Place as AwsKmsPlace};
+use hallmark_policy::key::KeyKind;
 use hallmark_yubihsm::Place;
 use secrecy::SecretString;
 
-use crate::{Exceptions, ModuleWaiver, Waiver};
+use crate::{DeviceLogFindings, Exceptions, ModuleWaiver, Waiver};
 
 /// Most signing sessions that are opened; each has a thread. A YubiHSM 2 has 16 sessions, large devices thousands.
 pub const SESSIONS_MAX: usize = 64;
@@ -52,6 +53,24 @@ impl BackendConfig {
 }
 
 impl BackendConfig {
+    /// The same, where keys of these kinds are wanted and no others.
+    #[must_use]
+    pub fn of_kinds(self, kinds: Vec<KeyKind>) -> Self {
+        match self {
+            Self::YubiHsm(config) => Self::YubiHsm(YubiHsmConfig { kinds: Some(kinds), ..config }),
+            other @ (Self::Pkcs11(_) | Self::Replicated { .. } | Self::AwsKms(_) | Self::Software { .. }) => other,
+        }
+    }
+
+    /// Where what is found in a device's own command log is counted, if it has one that is read.
+    #[must_use]
+    pub fn device_log_findings(&self) -> Option<DeviceLogFindings> {
+        match self {
+            Self::YubiHsm(config) => Some(config.findings.clone()),
+            Self::Pkcs11(_) | Self::Replicated { .. } | Self::AwsKms(_) | Self::Software { .. } => None,
+        }
+    }
+
     /// Modules of which less is believed or asked, by their paths, each with what that is.
     #[must_use]
     pub fn module_waivers(&self) -> Vec<(String, Vec<Waiver>)> {
@@ -107,6 +126,11 @@ pub struct YubiHsmConfig {
     pub accepted: Vec<String>,
     /// What is done with the device's own command log.
     pub command_log: CommandLogUse,
+    /// The kinds of keys that are wanted of it, where somebody knows them: the authentication key has to be able to do what these need, and what else
+    /// it can do is told.
+    pub kinds: Option<Vec<KeyKind>>,
+    /// Where what is found in its command log is counted, and waits to be logged.
+    pub findings: DeviceLogFindings,
 }
 
 /// AWS KMS, and the way into it.
@@ -127,13 +151,16 @@ pub struct AwsKmsConfig {
 }
 
 /// What is done with a device's own command log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CommandLogUse {
     /// It is read, and held against what this signer asked for.
     #[default]
     Read,
     /// The same, and the device is told what was read, so that it has room for more: where it logs everything or does nothing (force-audit).
-    Consume,
+    Consume {
+        /// What it is kept in before the device is told that it was read.
+        file: PathBuf,
+    },
     /// It is left to others.
     Off,
 }

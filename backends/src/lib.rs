@@ -6,6 +6,7 @@
 //! expected: the first two hold by type (`Signature` is made in one place, after verifying), the others are tested in
 //! `conformance/` over every backend.
 
+mod ability;
 mod alarm;
 mod aws_kms;
 mod backend;
@@ -43,6 +44,7 @@ mod yubihsm;
 #[cfg(test)]
 mod conformance;
 
+pub use ability::{Ability, Lack};
 pub use aws_kms::{aws_kms_guards, aws_kms_kinds, aws_kms_never_signs};
 pub use backend::{Description, Guard, KeyPurpose, KeyRequest, NewKey, Wrappers};
 pub use class::{ErrorClass, Failure};
@@ -59,7 +61,8 @@ pub use hallmark_aws_kms::{
     RAW_MESSAGE_BYTES_MAX as AWS_KMS_MESSAGE_BYTES_MAX,
 };
 pub use hallmark_yubihsm::{
-    Place as YubiHsmPlace, PlaceError as YubiHsmPlaceError, SESSIONS_OF_A_DEVICE as SESSIONS_OF_A_YUBIHSM,
+    CommandLog, EDDSA_MESSAGE_BYTES_MAX as YUBIHSM_MESSAGE_BYTES_MAX, LogEntry, Place as YubiHsmPlace,
+    PlaceError as YubiHsmPlaceError, SESSIONS_OF_A_DEVICE as SESSIONS_OF_A_YUBIHSM,
 };
 pub use keyring::{Done, Health, Keyring};
 pub use pkcs11::survey::{PinState, Survey, WrapAbility};
@@ -75,5 +78,6 @@ pub use tried::Tried;
 pub use waiver::{HistoryWaiver, ModuleWaiver, Waiver};
 pub use wrap_key::{CheckValue, WRAP_KEY_BYTES, WRAP_MECHANISM, WrapKey, WrapKeyFound, WrapValue};
 pub use yubihsm::{
-    SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX, look_for_connector, yubihsm_guards, yubihsm_kinds, yubihsm_never_signs,
+    CommandLogFile, DEVICE_LOG_FINDINGS, DeviceLogAlarm, DeviceLogFindings, SESSIONS_BESIDE, YUBIHSM_SESSIONS_MAX,
+    look_for_connector, yubihsm_guards, yubihsm_kinds, yubihsm_needs, yubihsm_never_signs,
 };

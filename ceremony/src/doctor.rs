@@ -6,6 +6,7 @@
 
 mod configured;
 mod region;
+mod wanted;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,8 +14,8 @@ use std::{
 };
 
 use hallmark_backends::{
-    NamedException, SESSIONS_BESIDE as YUBIHSM_SESSIONS_BESIDE, SESSIONS_OF_A_YUBIHSM, Survey, WRAP_MECHANISM, Waiver,
-    YubiHsmPlaceError, look_for_connector, survey,
+    Ability, NamedException, SESSIONS_BESIDE as YUBIHSM_SESSIONS_BESIDE, SESSIONS_OF_A_YUBIHSM, Survey, WRAP_MECHANISM,
+    Waiver, YubiHsmPlaceError, look_for_connector, survey, yubihsm_needs,
 };
 use hallmark_policy::{
     Policy,
@@ -33,6 +34,7 @@ use crate::{
 };
 
 pub use configured::Subject;
+use wanted::Wanted;
 
 /// Certificates that end sooner are to be looked at, and those that end sooner still are bad.
 const ENDS_SOON: Span = Span::from_days(60);
@@ -100,15 +102,6 @@ pub fn examine(file: &Path) -> Result<Vec<Finding>, CeremonyError> {
     Ok(findings)
 }
 
-/// What a policy wants of this device.
-#[derive(Default)]
-struct Wanted {
-    /// Kinds of keys.
-    kinds: Vec<KeyKind>,
-    /// Kinds that sign lists of certificates, which grow long.
-    lists: Vec<KeyKind>,
-}
-
 /// What the policy wants of this device.
 fn policy(subject: &Subject, findings: &mut Vec<Finding>) -> Wanted {
     let Some(path) = &subject.policy else { return Wanted::default() };
@@ -132,23 +125,18 @@ fn policy(subject: &Subject, findings: &mut Vec<Finding>) -> Wanted {
             continue;
         }
         let own = match (subject.is_ceremony, authority.root.offline) {
-            (true, _) => vec![authority.root.key],
-            (false, true) => vec![authority.epoch.key],
-            (false, false) => vec![authority.root.key, authority.epoch.key],
+            (true, _) => vec![&authority.root],
+            (false, true) => vec![&authority.epoch],
+            (false, false) => vec![&authority.root, &authority.epoch],
         };
-        if authority.crl.is_some() {
-            wanted.lists.extend(&own);
-        }
-        wanted.kinds.extend(own);
+        own.into_iter().for_each(|profile| wanted.add(authority, profile));
     }
-    wanted.kinds.sort_unstable_by_key(|kind| kind.name());
-    wanted.kinds.dedup();
     wanted
 }
 
 fn device(subject: &Subject, wanted: &Wanted, findings: &mut Vec<Finding>) {
     if let Some(yubihsm) = &subject.yubihsm {
-        return one_yubihsm(yubihsm, findings);
+        return one_yubihsm(yubihsm, wanted, findings);
     }
     if let Some(place) = &subject.aws_kms {
         return region::look(place, wanted, findings);
@@ -161,16 +149,17 @@ fn device(subject: &Subject, wanted: &Wanted, findings: &mut Vec<Finding>) {
         ));
         return;
     };
-    one_device(place, &wanted.kinds, findings);
+    let kinds = wanted.kinds();
+    one_device(place, &kinds, findings);
     for replica in &subject.replicas {
         let heading = "what follows is of the replica";
         findings.push(Finding::good("device", format!("{heading} `{}`", replica.token)));
-        one_device(replica, &wanted.kinds, findings);
+        one_device(replica, &kinds, findings);
     }
 }
 
 /// Nobody logs in, so that a YubiHSM says nothing: whether somebody is where it should be, and whether the sessions are enough.
-fn one_yubihsm(place: &configured::YubiHsm, findings: &mut Vec<Finding>) {
+fn one_yubihsm(place: &configured::YubiHsm, wanted: &Wanted, findings: &mut Vec<Finding>) {
     match place.connector.parse().map_err(|error: YubiHsmPlaceError| error.to_string()) {
         Err(sentence) => findings.push(Finding::bad("device", sentence, "`hallmarkd check` says what can be written")),
         Ok(connector) => findings.push(match look_for_connector(&connector) {
@@ -184,6 +173,12 @@ fn one_yubihsm(place: &configured::YubiHsm, findings: &mut Vec<Finding>) {
             Err(error) => Finding::bad("device", error.to_string(), "start yubihsm-connector, or check the plug"),
         }),
     }
+    wanted::hold(wanted, Ability::YUBIHSM, findings);
+    let (own, delegated) = yubihsm_needs(&wanted.kinds(), place.reads_log);
+    findings.push(Finding::good(
+        "authentication key",
+        format!("it needs {own}, and delegates {delegated}; each start says what else it can do"),
+    ));
     let most = u64::try_from(SESSIONS_OF_A_YUBIHSM).unwrap_or(u64::MAX);
     let wanted = place.sessions.saturating_add(u64::try_from(YUBIHSM_SESSIONS_BESIDE).unwrap_or(u64::MAX));
     findings.push(if wanted > most {

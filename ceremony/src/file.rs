@@ -4,7 +4,9 @@ mod other;
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{CommandLogUse, ModuleConfig, ModuleWaiver, NamedException, YubiHsmConfig, YubiHsmPlaceError};
+use hallmark_backends::{
+    CommandLogUse, DeviceLogFindings, ModuleConfig, ModuleWaiver, NamedException, YubiHsmConfig, YubiHsmPlaceError,
+};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -116,6 +118,8 @@ impl YubiHsmPlace {
             domains: self.domains.clone().unwrap_or_else(|| vec![DOMAIN_DEFAULT]),
             accepted: self.accept_capabilities.clone(),
             command_log: CommandLogUse::Off,
+            kinds: None,
+            findings: DeviceLogFindings::default(),
         };
         config.check().map_err(|error| error.to_string())?;
         Ok(config)

@@ -5,6 +5,7 @@ mod aws_kms;
 mod ceremonies;
 mod core;
 mod front;
+mod kinds;
 mod process;
 mod traces;
 mod yubihsm;

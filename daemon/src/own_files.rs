@@ -25,7 +25,7 @@ const SOFTHSM_TOKENS: &str = "directories.tokendir";
 const USB_DEVICES: &str = "/dev/bus/usb";
 
 /// What the core keeps: it reads what its user may read, since nobody knows what a vendor's module reads, and writes where database,
-/// published log, anchor, backups, keys in files and a SoftHSM token are, and where the configuration says.
+/// published log, anchor, backups, keys in files, a SoftHSM token and the log of a YubiHSM are, and where the configuration says.
 pub(crate) fn of_core(settings: &Settings) -> Kept {
     let own = |path: &Path| settings.directory.join(path);
     let beside = |path: &Path| directory_of(&own(path)).to_owned();
@@ -36,10 +36,13 @@ pub(crate) fn of_core(settings: &Settings) -> Kept {
     match &core.backend {
         BackendTable::Software { directory, .. } => writes.push(nearest(&own(directory))),
         BackendTable::Pkcs11(_) => writes.extend(softhsm_tokens()),
-        // Its own devices, where it is reached by USB.
-        BackendTable::YubiHsm(table) if table.is_usb() => writes.push(USB_DEVICES.into()),
-        // What is behind a connector or far away has no files here.
-        BackendTable::YubiHsm(_) | BackendTable::AwsKms(_) => {}
+        BackendTable::YubiHsm(table) => {
+            // Its own devices, where it is reached by USB, and what the device's log is kept in.
+            writes.extend(table.is_usb().then(|| USB_DEVICES.into()));
+            writes.extend(table.command_log_file.as_deref().map(beside));
+        }
+        // What is far away has no files here.
+        BackendTable::AwsKms(_) => {}
     }
     writes.extend(settings.process.core_paths.iter().map(|path| own(path)));
     Kept { reads: vec![PathBuf::from("/")], writes, half: Half::Core { network: settings.process.core_network } }

@@ -154,10 +154,42 @@ pub enum Event {
         /// Who changed them.
         by: String,
     },
+    /// A device's own command log, and what was asked of the device, disagree.
+    DeviceAlarm {
+        /// How.
+        alarm: DeviceAlarm,
+        /// The authority whose key it is about, where that is known.
+        authority: Option<String>,
+        /// What was found, and what to do.
+        sentence: String,
+    },
     /// Something happened in a ceremony.
     Ceremony(CeremonyEvent),
     /// Nothing happened: the log is alive.
     Heartbeat,
+}
+
+/// How a device's own command log and a signer disagree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceAlarm {
+    /// A CA key signed what the signer did not ask for.
+    UnaskedSignature,
+    /// The log lacks something, or was changed.
+    LogBroken,
+}
+
+impl DeviceAlarm {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::UnaskedSignature, Self::LogBroken];
+
+    /// Its word in the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnaskedSignature => "unasked-signature",
+            Self::LogBroken => "device-log-broken",
+        }
+    }
 }
 
 /// What happened in a ceremony.

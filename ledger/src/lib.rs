@@ -59,7 +59,9 @@ pub use committed::Committed;
 pub use config::{Head, LedgerConfig, LogKeys, Opened, Recovery, UnixMillis};
 pub use crl::{CrlRecord, CrlStatus};
 pub use error::{LedgerError, OpenError, QUEUE_OPERATIONS_MAX};
-pub use event::{BroughtKey, CeremonyAction, CeremonyEvent, Consent, EpochIntent, Event, KeyAction, Statement, Step};
+pub use event::{
+    BroughtKey, CeremonyAction, CeremonyEvent, Consent, DeviceAlarm, EpochIntent, Event, KeyAction, Statement, Step,
+};
 pub use freeze::{FreezeWish, Frozen};
 pub use handle::Ledger;
 pub use instance::{

@@ -5,7 +5,7 @@ use hallmark_entry::Object;
 use crate::{
     Acceptance, CeremonyAction, CeremonyEvent, Event, KeyAction, KeyChange, Logged, UnixMillis,
     batch::{Batch, Fault},
-    instance::{self, Withheld},
+    instance::{self, Alarm, Withheld},
     origin::OriginRow,
     schema::signed,
 };
@@ -46,6 +46,10 @@ impl Batch<'_> {
         if let Event::LogKeys { change, by: _ } = event {
             OriginRow::change_keys(self.connection, change)?;
         }
+        if let Event::DeviceAlarm { alarm, authority, sentence } = event {
+            let authority = authority.as_deref().unwrap_or_default();
+            self.alarms.push(Alarm::new(alarm.name(), authority, logged.index, sentence));
+        }
         if let Event::OperatorCommand { command } = event
             && let Some(accepted) = Acceptance::of_command(command)
         {
@@ -74,6 +78,7 @@ fn clock_distrusted(event: &Event) -> Option<bool> {
         | Event::Aggregate { .. }
         | Event::RevokeCertificates { .. }
         | Event::LogKeys { .. }
+        | Event::DeviceAlarm { .. }
         | Event::Ceremony(_)
         | Event::Heartbeat => None,
     }
@@ -141,6 +146,10 @@ fn entry(event: &Event, at: UnixMillis) -> Vec<u8> {
                 .text("code", code)
                 .text("sentence", sentence),
         ),
+        Event::DeviceAlarm { alarm, authority, sentence } => {
+            let object = object.text("alarm", alarm.name()).text("sentence", sentence);
+            ("alarm", authority.iter().fold(object, |object, authority| object.text("authority", authority)))
+        }
         Event::ClockDistrusted { sentence } => ("clock-distrusted", object.text("sentence", sentence)),
         Event::ClockAccepted => ("operator-command", object.text("command", "accept-clock")),
         Event::OperatorCommand { command } => ("operator-command", object.text("command", command)),

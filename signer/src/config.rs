@@ -8,15 +8,15 @@ mod pkcs11;
 mod traces;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use hallmark_backends::BackendConfig;
+use hallmark_backends::{BackendConfig, DeviceLogFindings};
 use hallmark_ledger::{LedgerConfig, LogKeys, Private};
-use hallmark_policy::{Policy, caller::Identity, time::Span};
+use hallmark_policy::{Policy, caller::Identity, key::KeyKind, time::Span};
 use hallmark_tlog::note::SignerKey;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -155,6 +155,12 @@ impl CoreConfig {
         self
     }
 
+    /// Where what is found in the device's own command log is counted and waits to be logged, if the device has one.
+    #[must_use]
+    pub fn device_log_findings(&self) -> Option<DeviceLogFindings> {
+        self.backend.device_log_findings()
+    }
+
     /// The same, with these operators; without it there are none.
     #[must_use]
     pub fn with_operators(mut self, operators: Vec<Identity>) -> Self {
@@ -195,10 +201,9 @@ impl CoreFile {
             return Err(ConfigError::WithAndWithoutCeremony(name.clone()));
         }
         Ok(CoreConfig {
-            policy,
             ledger: self.read_ledger(directory)?,
             log_key: self.log.read_keys(directory)?,
-            backend: self.backend.read(directory)?,
+            backend: self.backend.read(directory)?.of_kinds(kinds_here(&policy)),
             callers_signed_here: self.policy.callers_signed_here.clone(),
             roots_without_ceremony: self.policy.roots_without_ceremony.clone(),
             policy_file,
@@ -207,6 +212,7 @@ impl CoreFile {
             drain_time_max: Duration::from_secs(self.rotation.drain_time_max()?.secs()),
             backups: self.ledger.backups.as_ref().map(|path| directory.join(path)),
             public_files: Vec::new(),
+            policy,
             traces: self.traces.as_ref().map(|table| table.setting(&self.log.origin)).transpose()?,
         })
     }
@@ -238,6 +244,14 @@ impl CoreFile {
 pub fn read_policy(path: &Path) -> Result<Policy, ConfigError> {
     let text = read_policy_text(path)?;
     Policy::parse(&text).map_err(|source| ConfigError::Policy { path: path.to_owned(), source })
+}
+
+/// The kinds of keys that a policy wants where this signer's keys are.
+#[must_use]
+pub fn kinds_here(policy: &Policy) -> Vec<KeyKind> {
+    let profiles = policy.authorities().flat_map(|authority| [&authority.root, &authority.epoch]);
+    let wanted: BTreeSet<_> = profiles.filter(|profile| !profile.offline).map(|profile| profile.key).collect();
+    wanted.into_iter().collect()
 }
 
 /// The text of a policy file.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hallmark_backends::{BackendError, Health, Keyring, TokenStatus};
+use hallmark_backends::{BackendError, DeviceLogFindings, Health, Keyring, TokenStatus};
 use hallmark_ledger::{Event, Ledger, RevokeAt, UnixMillis};
 use hallmark_policy::{
     Caller, Facts, Method, Policy, Reason, ReasonCode, Warrant, admit,
@@ -42,6 +42,7 @@ use crate::{
     chain,
     clock::{self, ClockGuard, Moment},
     crl::Crls,
+    device_log::DEVICE_LOG_WINDOW,
     epoch::Rotating,
     epochs::{self, EpochTurns, Watchers},
     expiry::Warned,
@@ -105,6 +106,8 @@ pub(crate) struct Inner {
     pub(crate) crls: Crls,
     pub(crate) backups: Backups,
     pub(crate) meters: Meters,
+    /// What is found in the device's own command log; none where there is no such log.
+    pub(crate) device_log: Option<DeviceLogFindings>,
     /// None where calls are not traced.
     pub(crate) traces: Option<Traces>,
     /// When it started.
@@ -133,6 +136,8 @@ pub(crate) struct Setting {
     pub(crate) publish: PathBuf,
     /// Backups of the ledger.
     pub(crate) backups: Backups,
+    /// What is found in the device's own command log; none where there is no such log.
+    pub(crate) device_log: Option<DeviceLogFindings>,
     /// How calls are traced, if they are.
     pub(crate) traces: Option<hallmark_traces::Setting>,
 }
@@ -156,6 +161,7 @@ impl Core {
             drain_time_max,
             publish,
             backups,
+            device_log,
             traces,
         } = setting;
         let began = clock.wall().time;
@@ -187,6 +193,7 @@ impl Core {
             crls: Crls::published_below(&publish),
             backups,
             meters: Meters::default(),
+            device_log,
             traces: traces.map(Traces::start),
             began,
             unsent: AtomicU64::new(0),
@@ -296,6 +303,7 @@ impl Core {
             tracing::error!("calls are still under way after {STOP_SECS_MAX} s; the daemon stops without them");
         }
         inner.log_aggregates().await;
+        inner.log_device_alarms().await;
         let stopped = inner.ledger.record(Event::Stop, inner.clock.wall().millis).await;
         if let Err(error) = stopped {
             tracing::error!(%error, "the stop could not be logged");
@@ -329,6 +337,9 @@ impl Core {
             }
         });
         self.every(window, |inner, _| async move { inner.settle_all().await });
+        if self.inner.device_log.is_some() {
+            self.every(window.min(DEVICE_LOG_WINDOW), |inner, _| async move { inner.log_device_alarms().await });
+        }
     }
 
     /// Does something once a window, the first time when one has passed, until the core stops or is gone. What takes longer than a window leaves

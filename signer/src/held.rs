@@ -112,7 +112,7 @@ fn places(backend: BackendConfig) -> Vec<Place> {
         BackendConfig::Pkcs11(token) => alone("The token", BackendConfig::Pkcs11(TokenConfig { sessions: 1, ..token })),
         BackendConfig::Replicated { tokens, choice: _ } => tokens.into_iter().map(copy).collect(),
         BackendConfig::YubiHsm(config) => {
-            let config = YubiHsmConfig { sessions: 1, command_log: CommandLogUse::Off, ..config };
+            let config = YubiHsmConfig { sessions: 1, command_log: CommandLogUse::Off, kinds: None, ..config };
             alone("The token", BackendConfig::YubiHsm(config))
         }
         BackendConfig::AwsKms(config) => {

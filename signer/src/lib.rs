@@ -24,6 +24,7 @@ mod crl;
 mod crl_due;
 mod crl_files;
 mod crl_refresh;
+mod device_log;
 mod epoch;
 mod epochs;
 mod expiry;
@@ -70,8 +71,7 @@ pub use clock::{Clock, SystemClock};
 pub use crl::{Crl, NotDone};
 pub use fronts::FrontDoor;
 pub use hallmark_backends::{
-    AWS_KMS_MESSAGE_BYTES_MAX, Health, PIN_DIGEST_BYTES, PinDigest, RefusedPins, SoftwareKeys, TokenStatus,
-    aws_kms_kinds,
+    Ability, Health, Lack, PIN_DIGEST_BYTES, PinDigest, RefusedPins, SoftwareKeys, TokenStatus, yubihsm_needs,
 };
 pub use hallmark_ledger::{
     LedgerConfig, NextLog, RebuildError, Rebuilt, RestoreError, RestoreWish, Restored, RollError, Rolled, UnixMillis,

@@ -185,7 +185,7 @@ pub(crate) fn labelled(
     Ok(move |keyring: &Keyring| Ok(keyring.list()?.into_iter().filter(|key| *key.label() == label).collect::<Vec<_>>()))
 }
 
-/// Generates a key under a label that nothing has, and logs it.
+/// Generates a key under a label that nothing has, and logs it. None is made with which the device would never sign what it is for.
 pub(crate) async fn generate(
     core: &Arc<Inner>,
     authority: &str,
@@ -193,6 +193,9 @@ pub(crate) async fn generate(
     profile: &CaProfile,
     purpose: KeyPurpose,
 ) -> Result<NewKey, MakingError> {
+    if let Some(what) = core.keyring.never_signs(profile.algorithm, 0) {
+        return Err(backend(authority)(BackendError::Incapable { what }));
+    }
     let request = KeyRequest { label: KeyLabel::parse(label)?, kind: profile.key, purpose };
     let made = core.device(authority, move |keyring| keyring.generate(&request)).await?;
     let key = made.map_err(backend(authority))?;

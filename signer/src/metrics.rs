@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use hallmark_entry::schema::ALARMS;
-use hallmark_ledger::AuthorityRecord;
+use hallmark_ledger::{AuthorityRecord, DeviceAlarm};
 use hallmark_policy::{Reason, ReasonCode};
 use hallmark_proto::{
     link::Reply,
@@ -70,7 +70,7 @@ impl Inner {
             Unit::Seconds,
             gauge(self.began.secs()),
         );
-        registry.register("alarms", "Alarms about instances that stand in the log", counters(self.alarms()));
+        registry.register("alarms", "Alarms that stand in the log", counters(self.alarms()));
         // What else there is matters most when the database cannot be read.
         let told = self.authority_metrics(&mut registry);
         if let Err(error) = &told {
@@ -97,6 +97,9 @@ impl Inner {
         };
         let mut alarms: BTreeMap<_, _> = authorities.into_iter().flat_map(each).collect();
         let raised = self.ledger.alarms().into_iter();
+        // Not every alarm about a device is an authority's.
+        let of_device = DeviceAlarm::ALL.into_iter().filter(|_| self.device_log.is_some());
+        alarms.extend(of_device.map(|alarm| (OfAlarm { authority: String::new(), alarm: alarm.name() }, 0)));
         alarms.extend(raised.map(|((authority, alarm), count)| (OfAlarm { authority, alarm }, count)));
         alarms
     }

@@ -133,6 +133,7 @@ impl Core {
             report.lines.push(said_of_keys(&change));
             opened.ledger.record(Event::LogKeys { change, by: BY_START.to_owned() }, at).await?;
         }
+        let device_log = config.backend.device_log_findings();
         let started = start(
             opened.ledger.clone(),
             opened.recovery,
@@ -147,6 +148,7 @@ impl Core {
                 drain_time_max: config.drain_time_max,
                 publish,
                 backups: Backups::new(config.backups, config.public_files),
+                device_log,
                 traces: config.traces,
             },
             options,

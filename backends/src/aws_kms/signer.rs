@@ -147,3 +147,29 @@ impl Signer for CallSigner {
         self.compared.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kms_never_signs_is_told_by_algorithm_and_length() {
+        for algorithm in [SignatureAlgorithm::MlDsa44, SignatureAlgorithm::MlDsa65, SignatureAlgorithm::MlDsa87] {
+            assert_eq!(aws_kms_never_signs(algorithm, 1).as_deref(), Some("a signature by ML-DSA"), "{algorithm}");
+        }
+        let ed25519 = |bytes| aws_kms_never_signs(SignatureAlgorithm::Ed25519, bytes);
+        assert_eq!(ed25519(RAW_MESSAGE_BYTES_MAX), None);
+        assert_eq!(
+            ed25519(RAW_MESSAGE_BYTES_MAX + 1).as_deref(),
+            Some("an Ed25519 signature over more than 4096 bytes")
+        );
+        for algorithm in [
+            SignatureAlgorithm::EcdsaSha256,
+            SignatureAlgorithm::EcdsaSha384,
+            SignatureAlgorithm::RsaPkcs1Sha256,
+            SignatureAlgorithm::RsaPssSha256,
+        ] {
+            assert_eq!(aws_kms_never_signs(algorithm, usize::MAX), None, "{algorithm}");
+        }
+    }
+}

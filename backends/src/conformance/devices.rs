@@ -58,6 +58,15 @@ fn the_page_of_devices_says_what_each_can_do() {
     assert_eq!(documented.lines().count(), 2 + without_a_module + Device::ALL.len(), "a row for each");
 }
 
+#[test]
+fn the_page_names_the_sentences_that_the_last_column_is_about() {
+    let (before, _, _) = cut();
+    for sentence in SENTENCES {
+        let name = sentence.strip_prefix("conformance::").unwrap();
+        assert!(before.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
 /// A device's row: each in a process of its own, since a module reads its environment once.
 fn tried(device: Device) -> Vec<String> {
     let stand = device.start();

@@ -186,6 +186,8 @@ impl Place {
                 domains: vec![DOMAIN],
                 accepted: Vec::new(),
                 command_log: CommandLogUse::Read,
+                kinds: None,
+                findings: crate::DeviceLogFindings::default(),
             }),
             Self::AwsKms(kms, directory) => {
                 let text = if secret == PIN { Kms::credentials() } else { Kms::credentials_with(secret) };

@@ -8,13 +8,15 @@ use std::{
     time::Instant,
 };
 
-use hallmark_yubihsm::{Capabilities, DeviceInfo, Domains, Error, Session, Way};
+use hallmark_yubihsm::{DeviceInfo, Domains, Error, Session, Way};
 
 use super::{
     failure::failed,
+    found::DeviceLogFindings,
     held::Held,
-    least::{self, Found},
+    least::{self, Duty, Found},
     log,
+    record::CommandLogFile,
     tally::Tally,
 };
 use crate::{alarm::Alarm, class::Failure, config::CommandLogUse, error::BackendError};
@@ -26,8 +28,14 @@ pub(super) struct Access {
     pub(super) key: u16,
     /// Where keys are, all of them.
     pub(super) domains: Domains,
-    accepted: Capabilities,
+    duty: Duty,
     pub(super) log_use: CommandLogUse,
+    /// What its command log is kept in, where its room is freed.
+    pub(super) kept: Option<CommandLogFile>,
+    /// What was found in it.
+    pub(super) found: DeviceLogFindings,
+    /// It could not be kept the last time.
+    pub(super) is_unkept: AtomicBool,
     /// Held while a session is opened, so that sessions are opened one after another.
     opening: Mutex<()>,
     /// The serial number of the device with which the first session was opened. Every later one is with the same.
@@ -46,14 +54,21 @@ impl Access {
         way: Box<dyn Way>,
         key: u16,
         domains: Domains,
-        accepted: Capabilities,
+        duty: Duty,
         log_use: CommandLogUse,
+        found: DeviceLogFindings,
     ) -> Arc<Self> {
         Arc::new(Self {
             way,
             key,
             domains,
-            accepted,
+            duty,
+            kept: match &log_use {
+                CommandLogUse::Consume { file } => Some(CommandLogFile::new(file.clone())),
+                CommandLogUse::Read | CommandLogUse::Off => None,
+            },
+            is_unkept: AtomicBool::new(false),
+            found,
             log_use,
             opening: Mutex::default(),
             first: OnceLock::new(),
@@ -118,7 +133,7 @@ impl Access {
             let detail = format!("the device tells nothing of authentication key {:#06x}", self.key);
             BackendError::Configuration { detail }
         })?;
-        let found = least::check(&key, self.domains, self.accepted)?;
+        let found = least::check(&key, self.domains, &self.duty)?;
         Ok((held.call(|session| session.device())?, found))
     }
 

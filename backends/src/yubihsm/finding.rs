@@ -1,6 +1,6 @@
 //! What is not as it should be with a device's command log, told as far as it is certain and no further.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 /// What is not as it should be with a command log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,11 +21,68 @@ pub(super) enum Finding {
     Unread { after: Option<u16>, entries: usize },
     /// Things that the device had no room to log.
     NoRoom { boots: u16, authentications: u16 },
+    /// What was read could not be kept, so that the device is not told that it was read.
+    Unkept { path: PathBuf, error: String },
     /// What it signed for this authentication key before this process read its log for the first time.
     Before { signatures: u64 },
 }
 
+/// What a finding is about. The same again is no news.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Which {
+    word: &'static str,
+    /// The key, if it is about one.
+    pub(super) key: Option<u16>,
+    authentication_key: Option<u16>,
+}
+
 impl Finding {
+    /// Its word, for monitoring.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::ByAnother { .. } => "by-another",
+            Self::Unasked { .. } => "unasked",
+            Self::Missing { .. } => "missing",
+            Self::NotKept { .. } => "not-logged",
+            Self::Broken { .. } => "broken",
+            Self::Overwritten { .. } => "overwritten",
+            Self::Unread { .. } => "unread",
+            Self::NoRoom { .. } => "no-room",
+            Self::Unkept { .. } => "unkept",
+            Self::Before { .. } => "before-start",
+        }
+    }
+
+    /// What it is about.
+    pub(super) fn which(&self) -> Which {
+        let (key, authentication_key) = match self {
+            Self::ByAnother { key, authentication_key, .. } => (Some(*key), Some(*authentication_key)),
+            Self::Unasked { key, .. } | Self::Missing { key, .. } | Self::NotKept { key } => (Some(*key), None),
+            Self::Broken { .. }
+            | Self::Overwritten { .. }
+            | Self::Unread { .. }
+            | Self::NoRoom { .. }
+            | Self::Unkept { .. }
+            | Self::Before { .. } => (None, None),
+        };
+        Which { word: self.word(), key, authentication_key }
+    }
+
+    /// Whether a key signed what was not asked for.
+    pub(super) fn is_unasked(&self) -> bool {
+        match self {
+            Self::ByAnother { .. } | Self::Unasked { .. } => true,
+            Self::Missing { .. }
+            | Self::Broken { .. }
+            | Self::NotKept { .. }
+            | Self::Overwritten { .. }
+            | Self::Unread { .. }
+            | Self::NoRoom { .. }
+            | Self::Unkept { .. }
+            | Self::Before { .. } => false,
+        }
+    }
+
     /// Whether somebody has to look at it at once.
     pub(super) fn is_alarming(&self) -> bool {
         match self {
@@ -34,6 +91,7 @@ impl Finding {
             | Self::Overwritten { .. }
             | Self::Unread { .. }
             | Self::NoRoom { .. }
+            | Self::Unkept { .. }
             | Self::Before { .. } => false,
         }
     }
@@ -48,6 +106,7 @@ impl Finding {
             | Self::Broken { .. }
             | Self::Overwritten { .. }
             | Self::NoRoom { .. }
+            | Self::Unkept { .. }
             | Self::Before { .. } => false,
         }
     }
@@ -96,6 +155,12 @@ impl fmt::Display for Finding {
             Self::NoRoom { boots, authentications } => write!(
                 f,
                 "the device had no room to log {boots} starts and {authentications} openings of sessions; its log is read too seldom"
+            ),
+            Self::Unkept { path, error } => write!(
+                f,
+                "the device's command log is not kept in `{}` ({error}), so that the device is not told that it was read, and signs until it is full; make room, or \
+                 correct `command-log-file`",
+                path.display()
             ),
             Self::Before { signatures } => write!(
                 f,

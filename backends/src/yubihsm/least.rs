@@ -1,10 +1,13 @@
 //! What an authentication key has to be able to do, and what it must not.
 //!
 //! Deny by default: whatever is not needed is too much, unless somebody named it. Who has the password of a key that exports, wraps, puts keys in,
-//! changes other authentication keys or resets the device has the CA keys, or ends them.
+//! changes other authentication keys or resets the device has the CA keys, or ends them. What of the needs this configuration does not have is told
+//! and not refused: a start cannot know whether keys of another kind, of epochs before, are still there to sign.
 
+use hallmark_policy::key::KeyKind;
 use hallmark_yubihsm::{Capabilities, Domains, Object};
 
+use super::keys;
 use crate::error::BackendError;
 
 /// What every key of this signer may do, of which each has one: the authentication key has them to use the keys, and delegates them to make such keys.
@@ -19,6 +22,48 @@ pub(super) const NEEDED: Capabilities =
 pub(super) const WELCOME: Capabilities =
     Capabilities::SIGN_ATTESTATION_CERTIFICATE.and(Capabilities::GET_OPAQUE).and(Capabilities::GET_LOG_ENTRIES);
 
+/// What an authentication key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Duty {
+    /// What the keys need that are wanted, where somebody knows which these are.
+    uses: Option<Capabilities>,
+    /// Whether the device's command log is read with it.
+    reads_log: bool,
+    /// What it may have although it is not needed.
+    pub(super) accepted: Capabilities,
+}
+
+impl Duty {
+    /// To make keys of these kinds and to sign with them.
+    pub(super) fn new(kinds: Option<&[KeyKind]>, reads_log: bool, accepted: Capabilities) -> Self {
+        let use_of = |kind: &KeyKind| keys::algorithm(*kind).map(|(_, capability)| capability);
+        let uses = |kinds: &[KeyKind]| kinds.iter().filter_map(use_of).fold(Capabilities::NONE, Capabilities::and);
+        Self { uses: kinds.map(uses), reads_log, accepted }
+    }
+
+    /// What it cannot do without, as far as that is known: itself, and delegated.
+    pub(super) fn needs(&self) -> (Capabilities, Capabilities) {
+        let uses = self.uses.unwrap_or_default();
+        let log = if self.reads_log { Capabilities::GET_LOG_ENTRIES } else { Capabilities::NONE };
+        (NEEDED.and(uses).and(log), uses)
+    }
+
+    /// What of the needs of every signer this one has not, where somebody knows that.
+    fn idle(&self, key: &Object) -> Capabilities {
+        let Some(uses) = self.uses else { return Capabilities::NONE };
+        let both = |one: Capabilities, other: Capabilities| Capabilities::from_bits(one.bits() & other.bits());
+        let own = both(key.capabilities, USES.and(Capabilities::GET_LOG_ENTRIES)).without(self.needs().0);
+        own.and(both(key.delegated, USES).without(uses))
+    }
+}
+
+/// What the authentication key of a signer needs, itself and delegated, that has keys of these kinds in a YubiHSM: names of capabilities.
+#[must_use]
+pub fn yubihsm_needs(kinds: &[KeyKind], reads_log: bool) -> (String, String) {
+    let (own, delegated) = Duty::new(Some(kinds), reads_log, Capabilities::NONE).needs();
+    (own.to_string(), delegated.to_string())
+}
+
 /// What was found of an authentication key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
@@ -32,35 +77,41 @@ pub(super) struct Found {
     pub(super) delegates: Capabilities,
     /// What it has beyond its needs, and somebody accepted.
     pub(super) accepted: Capabilities,
+    /// What it has, itself or delegated, of which this signer makes no use, and nobody accepted.
+    pub(super) idle: Capabilities,
 }
 
 /// Compares it with what is needed. What is accepted is about what it has and what it delegates.
-pub(super) fn compare(key: &Object, accepted: Capabilities) -> Found {
+pub(super) fn compare(key: &Object, duty: &Duty) -> Found {
+    let accepted = duty.accepted;
     let beyond = key.capabilities.without(NEEDED.and(USES).and(WELCOME));
     let delegated = key.delegated.without(USES);
-    let uses = key.capabilities.bits() & key.delegated.bits() & USES.bits();
+    let (own, delegates) = duty.needs();
+    let idle = duty.idle(key);
     Found {
         has: key.capabilities,
-        missing: NEEDED.and(if uses == 0 { USES } else { Capabilities::NONE }).without(key.capabilities),
+        missing: own.without(key.capabilities).and(delegates.without(key.delegated)),
         excess: beyond.without(accepted),
         delegates: delegated.without(accepted),
-        accepted: Capabilities::from_bits(beyond.and(delegated).bits() & accepted.bits()),
+        accepted: Capabilities::from_bits(beyond.and(delegated).and(idle).bits() & accepted.bits()),
+        idle: idle.without(accepted),
     }
 }
 
 /// Refuses one that can do too little or too much, or sees other domains than it is said to.
-pub(super) fn check(key: &Object, domains: Domains, accepted: Capabilities) -> Result<Found, BackendError> {
-    let found = compare(key, accepted);
+pub(super) fn check(key: &Object, domains: Domains, duty: &Duty) -> Result<Found, BackendError> {
+    let found = compare(key, duty);
     let wrong = |detail: String| {
         let detail = format!("authentication key {:#06x} {detail}", key.id);
         Err(BackendError::Configuration { detail })
     };
     let uses = key.capabilities.bits() & key.delegated.bits() & USES.bits();
-    if !found.missing.is_empty() || uses == 0 {
-        let what = if uses == 0 {
-            format!("{NEEDED} and, both itself and delegated, one of {USES}")
-        } else {
-            NEEDED.to_string()
+    if !found.missing.is_empty() || duty.uses.is_none() && uses == 0 {
+        let (own, delegates) = duty.needs();
+        let what = match duty.uses {
+            None if uses == 0 => format!("{own} and, both itself and delegated, one of {USES}"),
+            None => own.to_string(),
+            Some(_) => format!("{own}, and delegated {delegates}, for the keys of the policy and `command-log`"),
         };
         return wrong(format!(
             "has {} and delegates {}, and needs {what}; put one that has them",
@@ -104,10 +155,36 @@ mod tests {
     fn told(key: &Object, accepted: &[&str]) -> String {
         let accepted = accepted.iter().map(|name| Capabilities::named(name).unwrap());
         let accepted = accepted.fold(Capabilities::NONE, Capabilities::and);
-        match check(key, Domains::of(&[1, 2]).unwrap(), accepted) {
-            Ok(found) => format!("taken, accepted: {}", found.accepted),
+        by(key, &Duty::new(None, false, accepted))
+    }
+
+    fn by(key: &Object, duty: &Duty) -> String {
+        match check(key, Domains::of(&[1, 2]).unwrap(), duty) {
+            Ok(found) => format!("taken, accepted: {}, of no use: {}", found.accepted, found.idle),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn where_the_policy_is_known_what_it_needs_is_needed_and_what_else_there_is_is_told() {
+        let all = key(NEEDED.and(USES).and(WELCOME), USES);
+        let just = key(NEEDED.and(Capabilities::SIGN_ECDSA), Capabilities::SIGN_ECDSA);
+        let accepts = Capabilities::SIGN_PKCS.and(Capabilities::GET_LOG_ENTRIES);
+        let duty = |kinds: &[KeyKind], reads_log| Duty::new(Some(kinds), reads_log, Capabilities::NONE);
+        let p256 = [KeyKind::EcdsaP256];
+        let sentences = [
+            by(&just, &duty(&p256, false)),
+            by(&all, &duty(&p256, false)),
+            by(&all, &duty(&p256, true)),
+            by(&all, &duty(&[KeyKind::EcdsaP384, KeyKind::Ed25519, KeyKind::Rsa4096], true)),
+            by(&all, &Duty::new(Some(&p256), false, accepts)),
+            by(&just, &duty(&p256, true)),
+            by(&just, &duty(&[KeyKind::EcdsaP256, KeyKind::Ed25519], false)),
+            by(&key(NEEDED.and(USES), Capabilities::SIGN_EDDSA), &duty(&p256, false)),
+            by(&all, &duty(&[], false)),
+        ];
+        insta::assert_snapshot!(sentences.join("\n"));
+        assert_eq!(yubihsm_needs(&p256, true).1, "sign-ecdsa");
     }
 
     #[test]

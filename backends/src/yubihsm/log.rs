@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::atomic::Ordering,
     sync::{Arc, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -52,30 +53,45 @@ fn look(access: &Access, place: &Place, failed: &mut bool) {
     access.read_log.set(Instant::now() + READ_INTERVAL);
 }
 
-/// Reads it once, says what is not as it should be, and tells the device that it is read where that was asked for.
+/// Reads it once, says what is not as it should be, and where that was asked for keeps it and tells the device that it is read.
 pub(super) fn read(access: &Access, held: &mut Held<'_>) {
     if access.log_use == CommandLogUse::Off {
         return;
     }
+    let tell = |finding: &Finding| {
+        access.found.add(finding);
+        tell(finding);
+    };
     if let Err(error) = read_once(access, held, tell) {
         tracing::warn!(%error, "the device's command log is not read");
     }
 }
 
-/// What is found is told before the device may forget what it was found in.
-pub(super) fn read_once(access: &Access, held: &mut Held<'_>, tell: impl FnMut(&Finding)) -> Result<(), BackendError> {
+/// What is found is told, and all of it kept, before the device may forget what it was found in.
+pub(super) fn read_once(
+    access: &Access,
+    held: &mut Held<'_>,
+    mut tell: impl FnMut(&Finding),
+) -> Result<(), BackendError> {
     // What one has read and not yet compared, another would compare as if it came later.
     let _one = access.reading.lock().unwrap_or_else(PoisonError::into_inner);
     let ours = ours(held)?;
     let before = access.tally.asks();
     let log = held.call(|session| session.log())?;
-    access.tally.compare(&log, &before, &ours).iter().for_each(tell);
-    if access.log_use == CommandLogUse::Consume
-        && let Some(last) = log.entries.last()
-    {
-        held.call(|session| session.log_was_read(last.number))?;
+    access.tally.compare(&log, &before, &ours).iter().for_each(&mut tell);
+    let (Some(file), Some(last)) = (&access.kept, log.entries.last()) else { return Ok(()) };
+    match file.keep(&log) {
+        Ok(()) => {
+            access.is_unkept.store(false, Ordering::SeqCst);
+            held.call(|session| session.log_was_read(last.number))
+        }
+        Err(error) => {
+            if !access.is_unkept.swap(true, Ordering::SeqCst) {
+                tell(&Finding::Unkept { path: file.path().to_owned(), error: error.to_string() });
+            }
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 /// The keys of this signer. A device whose log is full tells of none, until it was read: all that may be ours count then.

@@ -24,7 +24,12 @@ use hallmark_yubihsm::{
     NewKey, Object, Origin, PublicPart, SESSIONS_OF_A_DEVICE, Session, Signing, Way,
 };
 
-use super::{least, open_way};
+use super::{
+    access::Access,
+    found::DeviceLogFindings,
+    least::{self, Duty},
+    open_way,
+};
 use crate::{Keyring, config::CommandLogUse, error::BackendError, patience::Patience};
 
 /// Entries of a command log.
@@ -62,6 +67,10 @@ pub(crate) struct State {
     pub(crate) force_audit: bool,
     pub(crate) log: Vec<LogEntry>,
     pub(crate) unread: usize,
+    /// How often each key signed.
+    signed: BTreeMap<u16, usize>,
+    /// What the signer found in its log.
+    pub(crate) found: DeviceLogFindings,
     /// How often the log was read.
     pub(crate) looks: usize,
     last: LogEntry,
@@ -120,6 +129,8 @@ impl Manual {
             force_audit: false,
             log: vec![first.clone()],
             unread: 0,
+            signed: BTreeMap::new(),
+            found: DeviceLogFindings::default(),
             looks: 0,
             last: first,
             loses: None,
@@ -149,8 +160,10 @@ impl Manual {
         patience: Patience,
         accepted: Capabilities,
     ) -> Result<Keyring, BackendError> {
+        let duty = Duty::new(None, log != CommandLogUse::Off, accepted);
         let (way, domains) = (Box::new(self.clone()), Domains::of(&[1]).unwrap());
-        let open = move || open_way(way, OWN, domains, accepted, log, sessions);
+        let found = self.state().found.clone();
+        let open = move || open_way(Access::new(way, OWN, domains, duty, log, found), sessions);
         Keyring::over("manual".to_owned(), open, patience)
     }
 
@@ -188,6 +201,11 @@ impl Manual {
         let mut state = self.state();
         state.life += 1;
         state.sessions = 0;
+    }
+
+    /// How often a key signed, whatever became of the log.
+    pub(crate) fn signatures(&self, key: u16) -> usize {
+        self.state().signed.get(&key).copied().unwrap_or_default()
     }
 
     /// Somebody signs with a key who has this authentication key.
@@ -434,6 +452,7 @@ impl Session for ManualSession {
                 _ => return Err(refused(name, DeviceCode::InvalidData)),
             };
             state.write(command, OWN, id);
+            *state.signed.entry(id).or_default() += 1;
             Ok(signature)
         })
     }

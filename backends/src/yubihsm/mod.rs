@@ -6,11 +6,13 @@
 mod access;
 mod failure;
 mod finding;
+mod found;
 mod held;
 mod keys;
 mod label;
 mod least;
 mod log;
+mod record;
 mod signer;
 mod tally;
 
@@ -22,21 +24,25 @@ mod tests;
 use std::{cell::Cell, sync::Arc};
 
 use hallmark_policy::key::{PublicKey, SignatureAlgorithm, SpkiDigest};
-use hallmark_yubihsm::{Capabilities, Connector, DeviceInfo, Domains, RANDOM_BYTES_MAX, SESSIONS_OF_A_DEVICE, Way};
+use hallmark_yubihsm::{Capabilities, Connector, DeviceInfo, Domains, RANDOM_BYTES_MAX, SESSIONS_OF_A_DEVICE};
 use secrecy::SecretString;
 
 use self::{
     access::{Access, Place},
     held::Held,
+    least::Duty,
     signer::SessionSigner,
 };
 pub use self::{
+    found::{DEVICE_LOG_FINDINGS, DeviceLogAlarm, DeviceLogFindings},
     keys::{yubihsm_guards, yubihsm_kinds},
+    least::yubihsm_needs,
+    record::CommandLogFile,
     signer::yubihsm_never_signs,
 };
 use crate::{
     backend::{Backend, Description, Guard, KeyPurpose, KeyRequest, NewKey, Signer, Wrapping},
-    config::YubiHsmConfig,
+    config::{CommandLogUse, YubiHsmConfig},
     error::BackendError,
     holder::Opened,
     making::Making,
@@ -65,20 +71,13 @@ pub(crate) struct Device {
 /// Opens a device and its signing sessions, one after another; the first failure ends it.
 pub(crate) fn open(config: YubiHsmConfig) -> Result<Opened, BackendError> {
     let (domains, accepted) = config.meant()?;
-    let YubiHsmConfig { connector, authentication_key, password, sessions, command_log, .. } = config;
+    let YubiHsmConfig { connector, authentication_key, password, sessions, command_log, kinds, findings, .. } = config;
     let way = Box::new(Connector::new(connector, authentication_key, &password));
-    open_way(way, authentication_key, domains, accepted, command_log, sessions)
+    let duty = Duty::new(kinds.as_deref(), command_log != CommandLogUse::Off, accepted);
+    open_way(Access::new(way, authentication_key, domains, duty, command_log, findings), sessions)
 }
 
-fn open_way(
-    way: Box<dyn Way>,
-    authentication_key: u16,
-    domains: Domains,
-    accepted: Capabilities,
-    command_log: crate::config::CommandLogUse,
-    sessions: usize,
-) -> Result<Opened, BackendError> {
-    let access = Access::new(way, authentication_key, domains, accepted, command_log);
+fn open_way(access: Arc<Access>, sessions: usize) -> Result<Opened, BackendError> {
     let device: Arc<dyn Backend> = Arc::new(Device::open(&access)?);
     let mut signers: Vec<_> = (0..sessions).map(|_| device.signer()).collect();
     signers.iter_mut().try_for_each(|signer| signer.connect())?;
@@ -130,6 +129,13 @@ impl Device {
                 capabilities = %found.accepted,
                 authentication_key = access.key,
                 "the authentication key can do more than it needs to, and somebody accepted that"
+            );
+        }
+        if !found.idle.is_empty() {
+            tracing::warn!(
+                capabilities = %found.idle,
+                authentication_key = access.key,
+                "the authentication key can do what this configuration has no use for; put one that cannot (docs/devices/yubihsm2.md)"
             );
         }
         let attests = Capabilities::SIGN_ATTESTATION_CERTIFICATE.and(Capabilities::GET_OPAQUE);

@@ -3,3 +3,4 @@
 mod audited;
 mod connected;
 mod guarded;
+mod kept;

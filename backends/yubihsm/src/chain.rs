@@ -1,5 +1,7 @@
 //! A device's command log: who had it do what, each entry bound to the one before by a digest.
 
+use std::fmt;
+
 use aws_lc_rs::digest;
 use yubihsm::{command::Code, response};
 
@@ -98,6 +100,19 @@ impl LogEntry {
     }
 }
 
+impl fmt::Display for LogEntry {
+    /// As `audit get` of `yubihsm-shell` prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, command, length, session_key, target_key, second_key, result, tick, digest } = self;
+        write!(
+            f,
+            "item: {number:5} -- cmd: {command:#04x} -- length: {length:4} -- session key: {session_key:#06x} -- target key: {target_key:#06x} -- \
+             second key: {second_key:#06x} -- result: {result:#04x} -- tick: {tick} -- hash: {:032x}",
+            u128::from_be_bytes(*digest)
+        )
+    }
+}
+
 /// What a device has in its command log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLog {
@@ -141,6 +156,13 @@ mod tests {
         for pair in recorded().windows(2) {
             assert!(pair[1].follows(pair[0].end()), "{}", pair[1].number);
         }
+    }
+
+    #[test]
+    fn an_entry_is_printed_as_the_maker_s_tool_prints_it() {
+        let printed = "item:    46 -- cmd: 0x4b -- length:  234 -- session key: 0x0001 -- target key: 0xcf94 -- second key: 0x997e -- result: 0xcb -- \
+                       tick: 335725 -- hash: 415f51f1f035a1b713e730e4464e4033";
+        assert_eq!(recorded()[0].to_string(), printed);
     }
 
     /// A command or an answer as the library reads it from a device's bytes.

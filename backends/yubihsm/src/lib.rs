@@ -16,7 +16,7 @@ pub use chain::{ChainEnd, CommandLog, LogEntry, SIGNING_COMMANDS};
 pub use connector::{CONNECT_TIME_MAX, Connector, Place, PlaceError, probe};
 pub use error::{DeviceCode, Error};
 pub use object::{Algorithm, DeviceInfo, Domains, LABEL_BYTES, NewKey, Object, Origin, PublicPart};
-pub use session::{EDDSA_MESSAGE_BYTES_MAX, IDLE_TIME_MAX, RANDOM_BYTES_MAX, Session, Signing, Way};
+pub use session::{COMMANDS_MAX, EDDSA_MESSAGE_BYTES_MAX, IDLE_TIME_MAX, RANDOM_BYTES_MAX, Session, Signing, Way};
 
 /// Sessions that a device has.
 pub const SESSIONS_OF_A_DEVICE: usize = 16;

@@ -16,6 +16,10 @@ use crate::{
 /// How long a session may be idle; one that was for longer is taken to be over. The device ends it after 30 s.
 pub const IDLE_TIME_MAX: Duration = Duration::from_secs(25);
 
+/// Commands after which a session is taken to be over. The library sends no more than 1,048,576 in one and fails at the next, which looks like an
+/// answer that was lost; so it is ended at half of that, and what was begun before has the other half.
+pub const COMMANDS_MAX: u32 = 1 << 19;
+
 /// Longest message that is signed with EdDSA, in bytes: it goes to the device as it is, in one command.
 pub const EDDSA_MESSAGE_BYTES_MAX: usize = 2_000;
 
@@ -53,7 +57,7 @@ pub enum Signing<'a> {
 /// A call that failed otherwise than with [`Error::Device`] or [`Error::Unsupported`] leaves the session in doubt: drop it. The library closes none; the
 /// device ends it when it was idle for 30 s.
 pub trait Session: Send {
-    /// Whether it can be used: it was not idle for too long.
+    /// Whether it can be used: it was not idle for too long, and was not sent too many commands.
     fn is_open(&self) -> bool;
     /// GET DEVICE INFO.
     ///
@@ -126,12 +130,38 @@ pub trait Session: Send {
 pub(crate) struct Opened {
     client: Client,
     place: String,
-    used: Instant,
+    used: Used,
+}
+
+/// How a session was used.
+struct Used {
+    last: Instant,
+    commands: u32,
+}
+
+impl Used {
+    fn now() -> Self {
+        Self { last: Instant::now(), commands: 0 }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.last.elapsed() >= IDLE_TIME_MAX
+    }
+
+    /// Whether something may be begun in it.
+    fn is_open(&self) -> bool {
+        !self.is_idle() && self.commands < COMMANDS_MAX
+    }
+
+    /// One more command is sent.
+    fn sends(&mut self) {
+        *self = Self { last: Instant::now(), commands: self.commands.saturating_add(1) };
+    }
 }
 
 impl Opened {
     pub(crate) fn new(client: Client, place: String) -> Self {
-        Self { client, place, used: Instant::now() }
+        Self { client, place, used: Used::now() }
     }
 
     fn run<T>(
@@ -139,10 +169,10 @@ impl Opened {
         command: &'static str,
         work: impl FnOnce(&Client) -> Result<T, client::Error>,
     ) -> Result<T, Error> {
-        if !self.is_open() {
+        if self.used.is_idle() {
             return Err(Error::SessionLost { command, detail: "it was idle for too long".to_owned() });
         }
-        self.used = Instant::now();
+        self.used.sends();
         guarded(command, &self.place, || work(&self.client))
     }
 }
@@ -161,7 +191,7 @@ pub(crate) fn guarded<T>(
 
 impl Session for Opened {
     fn is_open(&self) -> bool {
-        self.used.elapsed() < IDLE_TIME_MAX
+        self.used.is_open()
     }
 
     fn device(&mut self) -> Result<DeviceInfo, Error> {
@@ -271,4 +301,32 @@ impl Session for Opened {
 
 fn theirs(label: &[u8]) -> Result<object::Label, Error> {
     object::Label::from_bytes(label).map_err(|_| Error::Unsupported { what: "a label of more than 40 bytes" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `MAX_COMMANDS_PER_SESSION` of the library, which does not tell it.
+    const OF_THE_LIBRARY: u32 = 0x10_0000;
+
+    #[test]
+    fn a_session_is_over_long_before_the_library_ends_it_in_the_middle_of_a_command() {
+        let mut used = Used::now();
+        for sent in 0..COMMANDS_MAX {
+            assert!(used.is_open(), "after {sent}");
+            used.sends();
+        }
+        assert!(!used.is_open());
+        // What was begun in it goes on, and has as many commands again.
+        assert!(!used.is_idle());
+        assert!(OF_THE_LIBRARY - used.commands >= COMMANDS_MAX);
+    }
+
+    #[test]
+    fn a_session_that_was_idle_for_too_long_is_over() {
+        let idle = Instant::now().checked_sub(IDLE_TIME_MAX).unwrap();
+        let used = Used { last: idle, commands: 1 };
+        assert!(used.is_idle() && !used.is_open());
+    }
 }

@@ -15,6 +15,9 @@ use crate::{
 /// Sessions of a signer if its configuration does not say.
 const SESSIONS_DEFAULT: u64 = 4;
 
+/// `command-log` of who does not look at it.
+const COMMAND_LOG_OFF: &str = "off";
+
 /// Which credentials are meant if nobody says.
 const PROFILE_DEFAULT: &str = "default";
 
@@ -54,6 +57,8 @@ pub(super) struct Device {
 pub(super) struct YubiHsm {
     pub(super) connector: String,
     pub(super) sessions: u64,
+    /// Whether its command log is read.
+    pub(super) reads_log: bool,
     /// What its authentication key may have beyond its needs.
     pub(super) accepted: Vec<String>,
 }
@@ -126,6 +131,7 @@ struct CredentialsTable {
 struct YubiHsmTable {
     connector: String,
     sessions: Option<u64>,
+    command_log: Option<String>,
     #[serde(default)]
     accept_capabilities: Vec<String>,
 }
@@ -232,6 +238,7 @@ impl Subject {
         let yubihsm = ceremony.device.as_ref().and_then(|place| place.yubihsm.as_ref()).map(|place| YubiHsm {
             connector: place.connector.clone(),
             sessions: 1,
+            reads_log: false,
             accepted: place.accept_capabilities.clone(),
         });
         let aws_kms = ceremony.device.as_ref().and_then(|place| place.aws_kms.as_ref().map(|region| (place, region)));
@@ -272,6 +279,7 @@ impl Subject {
         let yubihsm = signer.backend.yubihsm.map(|table| YubiHsm {
             connector: table.connector,
             sessions: table.sessions.unwrap_or(SESSIONS_DEFAULT),
+            reads_log: table.command_log.as_deref() != Some(COMMAND_LOG_OFF),
             accepted: table.accept_capabilities,
         });
         let aws_kms = signer.backend.aws_kms.map(|table| AwsKms {

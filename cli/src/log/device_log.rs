@@ -5,27 +5,33 @@
 //! - a serial number in hexadecimal: one signature, for that certificate;
 //! - a JSON object with `serial` (in hexadecimal) or `count` (of signatures), whatever else it has.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _},
+    path::Path,
+};
 
 use hallmark_entry::sha256;
 use serde::Deserialize;
 
 use super::findings::Findings;
-use crate::{
-    certificate::without_zeros,
-    files::{self, FileError},
-    hex,
-    problem::Problem,
-};
+use crate::{certificate::without_zeros, files::FileError, hex, problem::Problem};
 
-/// Largest file, in bytes: half a million commands.
-const DEVICE_LOG_BYTES_MAX: usize = 64 << 20;
+/// Most bytes of lines that are no commands: what they say is kept. Commands are counted as they are read, however many there are.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+
+/// Longest line, in bytes.
+const LINE_BYTES_MAX: u64 = 4_096;
 
 /// Commands of a YubiHSM2 that sign: PKCS#1 v1.5, PSS, ECDSA, EdDSA.
 const SIGN_COMMANDS: [u8; 4] = [0x47, 0x55, 0x56, 0x6a];
 
 /// The bit that a result has on top of its command where the command was done.
 const DONE: u8 = 0x80;
+
+/// What a command begins with.
+const ITEM: &str = "item:";
 
 /// What lines of the tool hold beside commands.
 const TOOL_LINES: [&str; 3] = ["Found ", "No logs to extract", "Logs correctly verified"];
@@ -71,10 +77,20 @@ struct Line {
 impl DeviceLog {
     /// Reads it. `key` is the object id of the issuer's key; commands of others are passed over.
     pub(crate) fn read(path: &Path, key: Option<u16>) -> Result<Self, Problem> {
-        let bytes = files::read_up_to(path, DEVICE_LOG_BYTES_MAX)?;
-        let text = String::from_utf8_lossy(&bytes);
-        let mut log = Self::default();
-        for (line, number) in text.lines().map(str::trim).zip(1_u64..) {
+        let failed = |source| FileError::Read { path: path.to_owned(), source };
+        let mut file = BufReader::new(File::open(path).map_err(failed)?);
+        let (mut log, mut bytes, mut kept) = (Self::default(), Vec::new(), 0);
+        for number in 1_u64.. {
+            bytes.clear();
+            if file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes).map_err(failed)? == 0 {
+                break;
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            let line = text.trim();
+            kept += if line.starts_with(ITEM) { 0 } else { bytes.len() };
+            if kept > KEPT_BYTES_MAX {
+                return Err(FileError::TooLarge { path: path.to_owned(), bytes_max: KEPT_BYTES_MAX }.into());
+            }
             if line.is_empty() || line.starts_with('#') || TOOL_LINES.iter().any(|start| line.starts_with(start)) {
                 continue;
             }
@@ -91,7 +107,7 @@ impl DeviceLog {
     fn add(&mut self, line: &str, key: Option<u16>) -> Option<()> {
         if let Some(unlogged) = UNLOGGED.iter().find_map(|end| line.strip_suffix(end)) {
             self.unlogged = self.unlogged.saturating_add(unlogged.parse().ok()?);
-        } else if line.starts_with("item:") {
+        } else if line.starts_with(ITEM) {
             self.add_item(Item::parse(line)?, key);
         } else if line.starts_with('{') {
             match serde_json::from_str(line).ok()? {

@@ -263,7 +263,10 @@ fn alarms(alarms: &[Alarm]) -> Vec<Piece> {
         return vec![Piece::plain("none since the start")];
     }
     let one = |alarm: &Alarm| {
-        let text = format!("{}: {} {}", printable(&alarm.authority), printable(&alarm.alarm), number(alarm.count));
+        // One about a device may be of none.
+        let of = Some(printable(&alarm.authority)).filter(|name| !name.is_empty());
+        let of = of.map(|name| format!("{name}: ")).unwrap_or_default();
+        let text = format!("{of}{} {}", printable(&alarm.alarm), number(alarm.count));
         Piece::toned(Tone::Bad, text)
     };
     alarms.iter().map(one).collect()

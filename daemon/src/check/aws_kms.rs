@@ -1,13 +1,13 @@
 //! What `[backend.aws-kms]` means.
 
-use hallmark_policy::{Policy, key::KeyKind};
+use hallmark_policy::Policy;
 use hallmark_signer::{
-    AWS_KMS_MESSAGE_BYTES_MAX, aws_kms_kinds,
+    Ability,
     config::{AwsKmsTable, BackendTable, ConfigError},
     secret::{SecretError, SecretSource},
 };
 
-use super::Findings;
+use super::{Findings, kinds};
 use crate::{settings::Settings, trouble::sentence};
 
 pub(super) fn tell(
@@ -26,7 +26,7 @@ pub(super) fn tell(
         table.deletion_days()
     ));
     tell_credentials(table, settings, findings);
-    tell_kinds(policy, findings);
+    kinds::tell(policy, Ability::AWS_KMS, findings);
     match backend.check(&settings.directory) {
         Ok(()) => {}
         Err(ConfigError::Secret { source: SecretError::NoCredentials(_), .. }) => {
@@ -53,24 +53,5 @@ fn tell_credentials(table: &AwsKmsTable, settings: &Settings, findings: &mut Fin
             "The credentials are `[{profile}]` of the credential `{name}` of the service manager, and those of the start until the next one."
         )),
         SecretSource::Env(_) | SecretSource::Typed | SecretSource::Given(_) => {}
-    }
-}
-
-/// What the policy wants that is not made there, or does not sign there what it has to.
-fn tell_kinds(policy: Option<&Policy>, findings: &mut Findings) {
-    for authority in policy.into_iter().flat_map(Policy::authorities) {
-        let root = (!authority.root.offline).then_some(("root", authority.root.key));
-        for (what, kind) in root.into_iter().chain([("epoch", authority.epoch.key)]) {
-            let name = &authority.name;
-            if aws_kms_kinds().all(|made| made != kind) {
-                findings.problem(format!(
-                    "authority `{name}`: `{what}.key` is `{kind}`, which is not made in AWS KMS here; hint: choose another kind, or another place for its keys"
-                ));
-            } else if kind == KeyKind::Ed25519 && authority.crl.is_some() {
-                findings.problem(format!(
-                    "authority `{name}`: `{what}.key` is `{kind}`, with which AWS KMS signs {AWS_KMS_MESSAGE_BYTES_MAX} bytes at most, and a CRL grows longer than that; hint: choose an ECDSA key, or no CRLs"
-                ));
-            }
-        }
     }
 }

@@ -29,7 +29,7 @@ fn tell_backend(backend: &BackendTable, settings: &Settings, policy: Option<&Pol
     let directory = settings.directory.as_path();
     match backend {
         BackendTable::Pkcs11(table) => tell_pkcs11(table, backend, directory, findings),
-        BackendTable::YubiHsm(table) => yubihsm::tell(table, backend, settings, findings),
+        BackendTable::YubiHsm(table) => yubihsm::tell(table, backend, settings, policy, findings),
         BackendTable::AwsKms(table) => aws_kms::tell(table, backend, settings, policy, findings),
         BackendTable::Software { directory: keys, passphrase } => {
             findings.say(format!(

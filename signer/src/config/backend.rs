@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hallmark_backends::{BackendConfig, CommandLogUse, YubiHsmConfig, YubiHsmPlace};
+use hallmark_backends::{BackendConfig, CommandLogUse, DeviceLogFindings, YubiHsmConfig, YubiHsmPlace};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -59,6 +59,8 @@ pub struct YubiHsmTable {
     pub accept_capabilities: Vec<String>,
     /// What is done with the device's own command log; `read` if not set.
     pub command_log: Option<CommandLogWord>,
+    /// With `command-log = "consume"`, and only with that: the file that what was read is kept in.
+    pub command_log_file: Option<PathBuf>,
 }
 
 /// `command-log`.
@@ -67,7 +69,7 @@ pub struct YubiHsmTable {
 pub enum CommandLogWord {
     /// It is read, and compared with what this signer asked for.
     Read,
-    /// The same, and its room is freed.
+    /// The same, and it is kept in a file, and its room freed.
     Consume,
     /// It is left to others.
     Off,
@@ -107,11 +109,15 @@ impl YubiHsmTable {
             sessions: self.sessions(),
             domains: self.domains().to_vec(),
             accepted: self.accept_capabilities.clone(),
-            command_log: match self.command_log() {
-                CommandLogWord::Read => CommandLogUse::Read,
-                CommandLogWord::Consume => CommandLogUse::Consume,
-                CommandLogWord::Off => CommandLogUse::Off,
+            command_log: match (self.command_log(), &self.command_log_file) {
+                (CommandLogWord::Read, None) => CommandLogUse::Read,
+                (CommandLogWord::Consume, Some(file)) => CommandLogUse::Consume { file: directory.join(file) },
+                (CommandLogWord::Off, None) => CommandLogUse::Off,
+                (CommandLogWord::Consume, None) => return Err(ConfigError::NoCommandLogFile),
+                (CommandLogWord::Read | CommandLogWord::Off, Some(_)) => return Err(ConfigError::CommandLogFileUnused),
             },
+            kinds: None,
+            findings: DeviceLogFindings::default(),
         };
         config.check().map_err(|source| ConfigError::YubiHsm { source: Box::new(source) })?;
         Ok(config)
@@ -233,6 +239,9 @@ mod tests {
         let least = "connector = 'http://127.0.0.1:12345'\nauthentication-key = 2\npassword = { env = 'PATH' }\n";
         let Ok(BackendConfig::YubiHsm(config)) = read(least) else { panic!() };
         assert_eq!((config.sessions, config.domains, config.command_log), (4, vec![1], CommandLogUse::Read));
+        let consumed = read(&format!("{least}command-log = 'consume'\ncommand-log-file = 'commands'"));
+        let Ok(BackendConfig::YubiHsm(config)) = consumed else { panic!() };
+        assert_eq!(config.command_log, CommandLogUse::Consume { file: "/etc/commands".into() });
         let told = [
             (least.replace("http:", "https:"), "HTTP only"),
             (least.replace("http://127.0.0.1:12345", "usb:1"), "a device is at"),
@@ -240,6 +249,8 @@ mod tests {
             (format!("{least}domains = [17]"), "`domains`"),
             (format!("{least}accept-capabilities = ['reset']"), "`reset`"),
             (least.replace("PATH", "NO_SUCH"), "`backend.yubihsm.password`"),
+            (format!("{least}command-log = 'consume'"), "`command-log-file` is missing"),
+            (format!("{least}command-log-file = 'commands'"), "stands beside"),
         ];
         for (text, sentence) in told {
             let error = read(&text).unwrap_err();

@@ -85,6 +85,16 @@ pub enum ConfigError {
         /// What.
         source: Box<hallmark_backends::BackendError>,
     },
+    /// What is consumed has to be kept.
+    #[error(
+        "`backend.yubihsm.command-log` is `consume`, and `command-log-file` is missing; hint: name a file in a directory of the core's, which keeps what the device is told to forget"
+    )]
+    NoCommandLogFile,
+    /// Nothing is consumed.
+    #[error(
+        "`backend.yubihsm.command-log-file` stands beside a `command-log` that is not `consume`, so that nothing would be in it; hint: write `command-log = \"consume\"`, or take it away"
+    )]
+    CommandLogFileUnused,
     /// A region, an endpoint or an account that is none.
     #[error("[backend.aws-kms]: {source}")]
     AwsKmsPlace {

@@ -1,12 +1,13 @@
 //! How the tokens (or the directory) stand. No device is asked.
 
+use hallmark_backends::{DEVICE_LOG_FINDINGS, DeviceLogFindings};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
-use super::shown::{Histograms, number};
+use super::shown::{Histograms, counters, number};
 use crate::core::Inner;
 
 /// Which token.
@@ -20,6 +21,12 @@ struct OfToken {
 struct OfError {
     token: String,
     code: String,
+}
+
+/// What was found in a device's own command log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
+struct OfFinding {
+    finding: &'static str,
 }
 
 impl Inner {
@@ -61,6 +68,13 @@ impl Inner {
             "How long a token took for a signature, or to fail",
             Unit::Seconds,
             Histograms::of_durations(took),
+        );
+        let found = self.device_log.as_ref().map(DeviceLogFindings::counts).unwrap_or_default();
+        let count = |finding: &str| found.get(finding).copied().unwrap_or_default();
+        registry.register(
+            "device_log_findings",
+            "What was found in a YubiHSM's own command log; 0 with every other device",
+            counters(DEVICE_LOG_FINDINGS.into_iter().map(|finding| (OfFinding { finding }, count(finding))).collect()),
         );
     }
 }

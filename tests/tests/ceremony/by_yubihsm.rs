@@ -56,3 +56,20 @@ fn another_device_than_the_file_s_makes_no_key() {
     device.stop();
     hall.run(&file).refused(3, "start its connector");
 }
+
+#[test]
+fn a_root_that_a_yubihsm_never_signs_is_refused_before_a_key_is_made() {
+    let (hall, device) = (Hall::new(), Device::new());
+    let (plain, pss) = ("key = \"ecdsa-p256\"", "key = \"rsa-2048\"\nsignature = \"rsa-pss-sha256\"");
+    let file = file(&hall, &device, "athenz-root", SERIAL);
+    let policy = hall.read("policy.toml");
+    assert!(policy.contains(plain), "{policy}");
+    hall.write("policy.toml", &policy.replacen(plain, pss, 1));
+    // The token of the rehearsal makes such a key, and signs with it: it is the device behind it that does not.
+    hall.run(&file).refused(1, "a signature by RSASSA-PSS");
+    assert_eq!(device.keys(), [0_u16; 0]);
+    assert!(!hall.path("out/athenz.pem").exists());
+    hall.write("policy.toml", &policy);
+    hall.run(&file).good();
+    assert_eq!(device.keys().len(), 1);
+}

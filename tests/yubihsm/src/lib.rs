@@ -143,6 +143,13 @@ impl Device {
         self.factory(|client| client.delete_object(id, object::Type::AsymmetricKey));
     }
 
+    /// The numbers of its asymmetric keys.
+    #[must_use]
+    pub fn keys(&self) -> Vec<u16> {
+        let all = [object::Filter::Type(object::Type::AsymmetricKey)];
+        self.factory(|client| client.list_objects(&all)).into_iter().map(|entry| entry.object_id).collect()
+    }
+
     /// What a key may do, by its bits.
     #[must_use]
     pub fn capabilities_of(&self, id: u16) -> u64 {

@@ -9,11 +9,13 @@ use std::{
 
 use hallmark_policy::key::SignatureAlgorithm;
 use hallmark_yubihsm::{Capabilities, CommandLog, Domains, LogEntry};
+use tempfile::TempDir;
 
 use super::{
     super::{
         access::{Access, Place},
         finding::Finding,
+        least::Duty,
         log,
         manual::{LOG_ENTRIES, Manual, OWN},
         tally::Tally,
@@ -26,12 +28,20 @@ const KEY: u16 = 0x6001;
 const ROOT: u16 = 0x4001;
 const STRANGER: u16 = 9;
 
-fn sign(keyring: &Keyring, key: &NewKey) -> Result<(), SignError> {
+pub(super) fn sign(keyring: &Keyring, key: &NewKey) -> Result<(), SignError> {
     let (send, receive) = mpsc::channel();
     let message = message(key.public.digest(), SignatureAlgorithm::EcdsaSha256);
     let deadline = Instant::now() + Duration::from_secs(60);
     keyring.sign_message(message, deadline, Box::new(move |answer| send.send(answer.map(drop)).unwrap()));
     receive.recv().unwrap()
+}
+
+pub(super) fn consume(directory: &TempDir) -> CommandLogUse {
+    CommandLogUse::Consume { file: directory.path().join("commands") }
+}
+
+pub(super) fn duty() -> Duty {
+    Duty::new(None, true, Capabilities::NONE)
 }
 
 /// A device whose log is compared without a keyring: what it says, and what was sent and answered.
@@ -198,17 +208,24 @@ fn what_this_process_signed_before_its_first_look_is_neither_earlier_nor_missing
 
 #[test]
 fn a_keyring_has_looked_before_it_signs() {
-    let device = Manual::new();
-    let keyring = device.open(1, CommandLogUse::Consume, Patience::default()).unwrap();
+    let (directory, device) = (tempfile::tempdir().unwrap(), Manual::new());
+    let keyring = device.open(1, consume(&directory), Patience::default()).unwrap();
     assert_eq!(device.state().looks, 1);
     drop(keyring);
 }
 
 #[test]
 fn a_finding_is_told_also_where_the_device_does_not_take_that_its_log_was_read() {
-    let device = Manual::new();
+    let (directory, device) = (tempfile::tempdir().unwrap(), Manual::new());
     let domains = Domains::of(&[1]).unwrap();
-    let access = Access::new(Box::new(device.clone()), OWN, domains, Capabilities::NONE, CommandLogUse::Consume);
+    let access = Access::new(
+        Box::new(device.clone()),
+        OWN,
+        domains,
+        duty(),
+        consume(&directory),
+        crate::DeviceLogFindings::default(),
+    );
     let look = || {
         let mut told = Vec::new();
         let read =
@@ -227,9 +244,16 @@ fn a_finding_is_told_also_where_the_device_does_not_take_that_its_log_was_read()
 
 #[test]
 fn nobody_reads_the_log_while_another_has_not_compared_it() {
-    let device = Manual::new();
+    let (directory, device) = (tempfile::tempdir().unwrap(), Manual::new());
     let domains = Domains::of(&[1]).unwrap();
-    let access = Access::new(Box::new(device.clone()), OWN, domains, Capabilities::NONE, CommandLogUse::Consume);
+    let access = Access::new(
+        Box::new(device.clone()),
+        OWN,
+        domains,
+        duty(),
+        consume(&directory),
+        crate::DeviceLogFindings::default(),
+    );
     device.make(KEY, b"epoch", &["sign-ecdsa"]);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -285,6 +309,7 @@ fn every_finding_is_a_sentence_that_says_what_to_do() {
         Finding::Unread { after: Some(65_535), entries: 2 },
         Finding::Unread { after: None, entries: 3 },
         Finding::NoRoom { boots: 1, authentications: 2 },
+        Finding::Unkept { path: "commands".into(), error: "No space left on device (os error 28)".to_owned() },
         Finding::Before { signatures: 3 },
     ];
     insta::assert_snapshot!(findings.map(|finding| finding.to_string()).join("\n"));
@@ -292,9 +317,9 @@ fn every_finding_is_a_sentence_that_says_what_to_do() {
 
 #[test]
 fn a_device_that_logs_everything_or_does_nothing_signs_on_while_its_log_is_read() {
-    let device = Manual::new();
+    let (directory, device) = (tempfile::tempdir().unwrap(), Manual::new());
     device.state().force_audit = true;
-    let keyring = device.open(2, CommandLogUse::Consume, Patience::default()).unwrap();
+    let keyring = device.open(2, consume(&directory), Patience::default()).unwrap();
     let issuer = key(&keyring, "issuer");
     (0..3 * LOG_ENTRIES).for_each(|_| sign(&keyring, &issuer).unwrap());
     assert!(device.state().log.len() <= LOG_ENTRIES);
@@ -302,9 +327,9 @@ fn a_device_that_logs_everything_or_does_nothing_signs_on_while_its_log_is_read(
 
 #[test]
 fn a_device_whose_log_was_full_before_a_session_was_opened_signs_once_it_was_read() {
-    let device = Manual::new();
+    let (directory, device) = (tempfile::tempdir().unwrap(), Manual::new());
     device.state().force_audit = true;
-    let keyring = device.open(1, CommandLogUse::Consume, Patience::default()).unwrap();
+    let keyring = device.open(1, consume(&directory), Patience::default()).unwrap();
     let issuer = key(&keyring, "issuer");
     sign(&keyring, &issuer).unwrap();
     device.idle();
@@ -317,7 +342,7 @@ fn a_device_whose_log_was_full_before_a_session_was_opened_signs_once_it_was_rea
     while device.state().log.len() < LOG_ENTRIES {
         device.signs_for(OWN, 0x0007);
     }
-    let keyring = device.open(1, CommandLogUse::Consume, Patience::default()).unwrap();
+    let keyring = device.open(1, consume(&directory), Patience::default()).unwrap();
     keyring.random(&mut [0; 8]).unwrap();
     assert!(device.state().log.len() < LOG_ENTRIES);
 }
@@ -334,4 +359,24 @@ fn a_log_that_nobody_may_free_ends_the_signing_with_a_sentence() {
         }
     };
     insta::assert_snapshot!(error.to_string());
+}
+
+#[test]
+fn what_a_daemon_finds_is_counted_and_waits_to_be_logged() {
+    let device = Manual::new();
+    let keyring = device.open(1, CommandLogUse::Read, Patience::default()).unwrap();
+    let issuer = key(&keyring, "issuer");
+    let found = device.state().found.clone();
+    assert!(found.counts().is_empty(), "{:?}", found.counts());
+    let id = issuer.reference.yubihsm_id().unwrap();
+    device.signs_for(STRANGER, id);
+    // So many that the log is read before its time.
+    let began = Instant::now();
+    while found.counts().is_empty() {
+        sign(&keyring, &issuer).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(60), "it is not found");
+    }
+    assert_eq!(found.counts()["by-another"], 1);
+    let alarms = found.take_alarms();
+    assert!(matches!(&alarms[..], [alarm] if alarm.is_unasked && alarm.key == Some(id)), "{alarms:?}");
 }

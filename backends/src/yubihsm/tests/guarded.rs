@@ -10,6 +10,7 @@ use hallmark_yubihsm::{Capabilities, Domains, Origin};
 
 use super::super::{
     access::Access,
+    least::Duty,
     manual::{Manual, OWN},
 };
 use crate::{
@@ -26,6 +27,8 @@ pub(super) fn config(device: &Device, key: u16, password: &str) -> YubiHsmConfig
         domains: vec![DOMAIN],
         accepted: Vec::new(),
         command_log: CommandLogUse::Off,
+        kinds: None,
+        findings: crate::DeviceLogFindings::default(),
     }
 }
 
@@ -249,7 +252,15 @@ fn a_password_is_tried_once_and_never_again() {
     let device = Manual::new();
     device.state().password_is_right = false;
     let domains = Domains::of(&[1]).unwrap();
-    let access = Access::new(Box::new(device.clone()), OWN, domains, Capabilities::NONE, CommandLogUse::Off);
+    let duty = Duty::new(None, false, Capabilities::NONE);
+    let access = Access::new(
+        Box::new(device.clone()),
+        OWN,
+        domains,
+        duty,
+        CommandLogUse::Off,
+        crate::DeviceLogFindings::default(),
+    );
     for _ in 0..5 {
         assert!(matches!(access.session(), Err(BackendError::WrongPin { .. })));
     }
@@ -284,6 +295,23 @@ fn a_key_whose_making_failed_is_not_left_behind() {
     let error = keyring.generate(&request("full", KeyKind::Ed25519, KeyPurpose::Epoch)).unwrap_err();
     assert_eq!(error.class(), ErrorClass::Busy, "{error}");
     assert!(error.to_string().contains("YHR_DEVICE_STORAGE_FAILED"), "{error}");
+}
+
+#[test]
+fn where_the_kinds_of_keys_are_known_the_authentication_key_is_held_to_them_at_the_start() {
+    let device = Device::new();
+    let of = |kind, command_log| {
+        let kinds = Some(vec![kind]);
+        open(YubiHsmConfig { kinds, command_log, ..config(&device, AUTHENTICATION_KEY, PASSWORD) })
+    };
+    of(KeyKind::EcdsaP256, CommandLogUse::Read).unwrap();
+    let error = of(KeyKind::Rsa2048, CommandLogUse::Off).unwrap_err();
+    assert!(error.to_string().contains(", and delegated sign-pkcs, for the keys of the policy"), "{error}");
+    // A device whose log is to be read by who may not read it.
+    let without: Vec<_> = CAPABILITIES.into_iter().filter(|name| *name != "get-log-entries").collect();
+    device.put_authentication_key(3, PASSWORD, &without, &DELEGATED);
+    let error = open(YubiHsmConfig { command_log: CommandLogUse::Read, ..config(&device, 3, PASSWORD) }).unwrap_err();
+    assert!(error.to_string().contains("get-log-entries"), "{error}");
 }
 
 #[test]

@@ -68,11 +68,13 @@ const INSTANCE: &[Member] = &[needed("id", Text), needed("provider", Text), mayb
 /// The words of alarms.
 pub const ALARMS: &[&str] = &[
     "database-restored",
+    "device-log-broken",
     "foreign-certificate",
     "forged-certificate",
     "instance-retried",
     "instance-stolen",
     "stray-certificate",
+    "unasked-signature",
 ];
 
 const CHANGES: &[&str] = &["moved", "moved-again", "registered", "reissued", "replaced", "retried"];
@@ -197,7 +199,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "alarm",
-        about: "something about instances that an operator should look at",
+        about: "something that an operator should look at",
         members: &[
             needed("alarm", Word(ALARMS)),
             maybe("authority", Text),
