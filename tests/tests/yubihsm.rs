@@ -224,6 +224,7 @@ async fn core(world: &World, device: &Device) -> (Core, DeviceLogFindings) {
     let config = toml::from_str::<CoreFile>(&text).unwrap().read(&world.path(".")).unwrap();
     let found = config.device_log_findings().unwrap();
     let options = StartOptions {
+        refused_pins: None,
         software_keys: SoftwareKeys::Refused,
         accept_clock: false,
         accept_missing_checkpoint: false,

@@ -38,6 +38,7 @@ pub(super) const FIELD: &str = "instance";
 
 /// What becomes of a wish.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and mostly it is the large one")]
 pub(crate) enum Verdict {
     /// The record moves so.
     Move(Change),

@@ -21,10 +21,12 @@ const KEYS: [&str; 10] = [
 const ENTRIES: &str = "2000";
 
 /// What is no number compares with none.
+#[cfg(test)]
 fn number(row: &Map<String, Value>, key: &str) -> f64 {
     row[key].as_f64().unwrap_or(f64::NAN)
 }
 
+#[cfg(test)]
 fn is_mint(row: &&Map<String, Value>) -> bool {
     row["certificates"].is_u64()
 }
@@ -33,11 +35,13 @@ fn is_mint(row: &&Map<String, Value>) -> bool {
 type Rows = Vec<Map<String, Value>>;
 
 /// Name and clients of each row.
+#[cfg(test)]
 fn names(rows: &Rows) -> Vec<(&str, Option<u64>)> {
     rows.iter().map(|row| (row["name"].as_str().unwrap(), row["clients"].as_u64())).collect()
 }
 
 /// Runs the bench for a second each. What every row says is looked at here.
+#[cfg(test)]
 fn measured(parts: &[&str], more: &[&str]) -> (String, Rows) {
     let program = Path::new(env!("CARGO_BIN_EXE_hallmark-bench"));
     let directory = tempfile::tempdir().unwrap();
@@ -100,6 +104,7 @@ fn measured(parts: &[&str], more: &[&str]) -> (String, Rows) {
 }
 
 /// More is asked for than can be signed, and so not everybody gets a certificate.
+#[cfg(test)]
 fn is_overload(row: &Map<String, Value>) -> bool {
     row["name"].as_str().unwrap().contains("/s offered")
 }
