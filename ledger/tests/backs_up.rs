@@ -358,7 +358,7 @@ async fn a_backup_of_older_tables_is_brought_up_to_date_and_one_of_newer_tables_
     let ledger = world.begin().await;
     with_schema(
         &world,
-        "DROP INDEX instance_service; ALTER TABLE instance DROP COLUMN end_period; \
+        "DROP INDEX instance_service; ALTER TABLE instance DROP COLUMN counted_until; ALTER TABLE serial DROP COLUMN asked; \
          CREATE INDEX instance_service ON instance (authority, provider, service, not_after); \
          DROP INDEX same_request_at; ALTER TABLE same_request DROP COLUMN at; DROP TABLE found_stretch; \
          DROP TABLE found_new; DROP TABLE signed; DROP INDEX serial_end; CREATE INDEX serial_end ON serial (not_after); ALTER TABLE authority DROP COLUMN frozen_index; DROP TABLE later_key; PRAGMA user_version = 9",
