@@ -6,6 +6,7 @@ pub mod backup;
 pub mod by_manifest;
 pub mod client;
 pub mod daemon;
+pub mod insisting;
 pub mod instances;
 pub mod log;
 pub mod mesh;

@@ -1,11 +1,6 @@
 //! The whole daemon with its keys in a YubiHSM: the mock of the client library, behind an HTTP connector that stops and starts.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, process::Command, time::Instant};
 
 use hallmark_backends::{CommandLog, CommandLogFile, DeviceLogAlarm, DeviceLogFindings, LogEntry};
 use hallmark_signer::{Core, Roots, SoftwareKeys, StartOptions, WINDOW, config::CoreFile};
@@ -16,12 +11,10 @@ use hallmark_tests::{
     AUTHORITY, ORIGIN, Where, World,
     daemon::{Daemon, Laboratory, program, succeed},
     example_policy,
+    insisting::{AMPLE, CALLERS, CERTIFICATES, insist, mint_once},
     log::Log,
 };
 use sha2::{Digest as _, Sha256};
-
-/// How long a caller tries.
-const AMPLE: Duration = Duration::from_secs(60);
 
 const P256: [&str; 4] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
@@ -56,9 +49,7 @@ fn doctor(laboratory: &Laboratory) -> String {
 fn mints_at_last(laboratory: &Laboratory, daemon: &Daemon, csr: &str, between: impl Fn(usize)) -> usize {
     let began = Instant::now();
     for refused in 0.. {
-        let mut mint = laboratory.hallmark(daemon);
-        mint.args(["mint", "--profile", "athenz-service", "--csr"]).arg(laboratory.path(csr));
-        if mint.arg("--out").arg(laboratory.path(&format!("{csr}.pem"))).output().unwrap().status.success() {
+        if mint_once(laboratory, daemon, csr, &format!("{csr}.pem")) {
             return refused;
         }
         assert!(began.elapsed() < AMPLE, "nothing is minted");
@@ -101,6 +92,35 @@ fn a_daemon_makes_its_authority_in_a_yubihsm_and_mints_and_finds_its_keys_again(
     let log = fs::read_to_string(laboratory.path("hallmarkd.log")).unwrap();
     assert!(log.contains("yubihsm http://127.0.0.1:"), "{log}");
     assert!(!log.contains(PASSWORD), "the password is in the daemon's log");
+}
+
+#[test]
+fn the_connector_stops_and_starts_under_load_and_every_caller_gets_what_it_wanted_at_last() {
+    let device = Device::new();
+    let laboratory = laboratory(&device, AUTHENTICATION_KEY, PASSWORD);
+    succeed(&mut laboratory.init());
+    let daemon = laboratory.start();
+    let _certificate = laboratory.mint(&daemon, "api", &P256);
+    let files = insist(&laboratory, &daemon, "api.csr", |insisting| {
+        for round in 1..=2 {
+            insisting.until_minted(round * CALLERS * CERTIFICATES / 4);
+            device.stop();
+            insisting.until_refused();
+            device.start();
+        }
+    });
+    assert!(daemon.terminate(), "it ended well");
+    let certificates: BTreeSet<_> = files.iter().map(|file| fs::read(laboratory.path(file)).unwrap()).collect();
+    assert_eq!(certificates.len(), CALLERS * CERTIFICATES);
+    // What was decided and never signed is said to be; nothing was signed that was not decided.
+    let log = Log::read(&laboratory.path("log"), &fs::read_to_string(laboratory.path("log.vkey")).unwrap());
+    let decided: BTreeSet<_> = log.decisions("issued").iter().map(|entry| entry["serial"].to_string()).collect();
+    for file in &files {
+        let mut serial = Command::new("openssl");
+        let told = succeed(serial.args(["x509", "-noout", "-serial", "-in"]).arg(laboratory.path(file)));
+        let serial = told.trim().trim_start_matches("serial=").to_lowercase();
+        assert!(decided.iter().any(|decided| decided.trim_matches('"') == serial), "{serial} is not in the log");
+    }
 }
 
 #[test]

@@ -9,24 +9,16 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use hallmark_test_aws_kms::{Fault, Kms, PROFILE, REGION, SECRET_ACCESS_KEY};
 use hallmark_tests::{
     daemon::{Daemon, Laboratory, program, succeed},
+    insisting::{AMPLE, CALLERS, CERTIFICATES, insist, mint_once},
     log::Log,
     tools::run,
 };
-
-/// How long a caller tries.
-const AMPLE: Duration = Duration::from_secs(60);
-
-/// Callers at the same time, and certificates that each wants.
-const CALLERS: usize = 4;
-const CERTIFICATES: usize = 4;
 
 /// Calls that KMS refuses because it is asked too often.
 const THROTTLED: usize = 5;
@@ -111,7 +103,7 @@ fn mints(laboratory: &Laboratory, daemon: &Daemon, name: &str) {
     request.args(["-addext", &format!("subjectAltName=DNS:{name}.sports.lab.athenz.cloud")]);
     succeed(request.arg("-keyout").arg(laboratory.path("leaf.key")).arg("-out").arg(laboratory.path(&csr)));
     let began = Instant::now();
-    while !mint(laboratory, daemon, &csr, &out) {
+    while !mint_once(laboratory, daemon, &csr, &out) {
         assert!(began.elapsed() < AMPLE, "nothing is minted");
     }
     verify(laboratory, &laboratory.path(&out));
@@ -120,13 +112,6 @@ fn mints(laboratory: &Laboratory, daemon: &Daemon, name: &str) {
 /// How many leaves were decided to be issued.
 fn leaves(log: &Log) -> usize {
     log.decisions("issued").iter().filter(|entry| entry["profile"] == "athenz-service").count()
-}
-
-/// Has one minted, once.
-fn mint(laboratory: &Laboratory, daemon: &Daemon, csr: &str, out: &str) -> bool {
-    let mut mint = laboratory.hallmark(daemon);
-    mint.args(["mint", "--profile", "athenz-service", "--csr"]).arg(laboratory.path(csr));
-    mint.arg("--out").arg(laboratory.path(out)).output().unwrap().status.success()
 }
 
 #[test]
@@ -179,41 +164,17 @@ fn kms_stops_and_starts_under_load_and_every_caller_gets_what_it_wanted_at_last(
     let daemon = laboratory.start();
     mints(&laboratory, &daemon, "api");
     let before = kms.calls()["Sign"];
-    let (minted, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let caller = |number: usize| {
-        for certificate in 0..CERTIFICATES {
-            let (began, out) = (Instant::now(), format!("{number}-{certificate}.pem"));
-            while !mint(&laboratory, &daemon, "api.csr", &out) {
-                refused.fetch_add(1, Ordering::SeqCst);
-                assert!(began.elapsed() < AMPLE, "nothing is minted");
-            }
-            minted.fetch_add(1, Ordering::SeqCst);
-        }
-    };
-    thread::scope(|scope| {
-        (0..CALLERS).for_each(|number| drop(scope.spawn(move || caller(number))));
-        let at = |count: usize| {
-            while minted.load(Ordering::SeqCst) < count {
-                thread::yield_now()
-            }
-        };
-        at(2);
+    let files = insist(&laboratory, &daemon, "api.csr", |insisting| {
+        insisting.until_minted(2);
         kms.stop();
-        let failed = refused.load(Ordering::SeqCst);
-        let began = Instant::now();
-        while refused.load(Ordering::SeqCst) == failed {
-            assert!(began.elapsed() < AMPLE, "somebody is answered although nobody can sign");
-            thread::yield_now();
-        }
+        insisting.until_refused();
         kms.start();
-        at(CALLERS * CERTIFICATES / 2);
+        insisting.until_minted(CALLERS * CERTIFICATES / 2);
         // And once it is only asked too often, or takes things and does not answer.
         kms.fault("Sign", Fault::Refuse(400, "ThrottlingException"), Some(THROTTLED));
         kms.fault("Sign", Fault::LoseAnswer, Some(1));
     });
-    for number in 0..CALLERS {
-        (0..CERTIFICATES).for_each(|each| verify(&laboratory, &laboratory.path(&format!("{number}-{each}.pem"))));
-    }
+    files.iter().for_each(|file| verify(&laboratory, &laboratory.path(file)));
     let calls = kms.calls()["Sign"] - before;
     assert!(daemon.terminate(), "it ended well");
     // No certificate without a call; and no call but one for each decision, one for each entry that something is signed again, and those that KMS
@@ -264,7 +225,7 @@ fn tls_server(directory: &Path) -> (Child, String) {
     let mut server = server.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
     let address = lines.find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned)).expect("it listens");
-    thread::spawn(move || lines.for_each(drop));
+    std::thread::spawn(move || lines.for_each(drop));
     (server, address)
 }
 

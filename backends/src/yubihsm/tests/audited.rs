@@ -214,18 +214,16 @@ fn a_keyring_has_looked_before_it_signs() {
     drop(keyring);
 }
 
+/// The signer's way to a device, which consumes its log.
+fn access_to(device: &Manual, directory: &tempfile::TempDir) -> Access {
+    let (domains, found) = (Domains::of(&[1]).unwrap(), crate::DeviceLogFindings::default());
+    Access::new(Box::new(device.clone()), OWN, domains, duty(), consume(directory), found)
+}
+
 #[test]
 fn a_finding_is_told_also_where_the_device_does_not_take_that_its_log_was_read() {
     let (directory, device) = (tempfile::tempdir().unwrap(), Manual::new());
-    let domains = Domains::of(&[1]).unwrap();
-    let access = Access::new(
-        Box::new(device.clone()),
-        OWN,
-        domains,
-        duty(),
-        consume(&directory),
-        crate::DeviceLogFindings::default(),
-    );
+    let access = access_to(&device, &directory);
     let look = || {
         let mut told = Vec::new();
         let read =
@@ -245,15 +243,7 @@ fn a_finding_is_told_also_where_the_device_does_not_take_that_its_log_was_read()
 #[test]
 fn nobody_reads_the_log_while_another_has_not_compared_it() {
     let (directory, device) = (tempfile::tempdir().unwrap(), Manual::new());
-    let domains = Domains::of(&[1]).unwrap();
-    let access = Access::new(
-        Box::new(device.clone()),
-        OWN,
-        domains,
-        duty(),
-        consume(&directory),
-        crate::DeviceLogFindings::default(),
-    );
+    let access = access_to(&device, &directory);
     device.make(KEY, b"epoch", &["sign-ecdsa"]);
     thread::scope(|scope| {
         for _ in 0..4 {
