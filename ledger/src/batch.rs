@@ -29,8 +29,6 @@ pub(crate) struct Batch<'c> {
     pub(crate) last_at: Option<UnixMillis>,
     /// The last moment that the signer trusted: that of an issue.
     pub(crate) trusted_at: Option<UnixMillis>,
-    /// Index of the first entry of this run: what was decided before it was another run's to give.
-    pub(crate) begun_at: u64,
     /// How long after their end certificates are known, in milliseconds; forever where nothing is forgotten.
     pub(crate) ended_millis: i64,
     /// What is raised once the batch is durable.
@@ -92,7 +90,6 @@ impl<'c> Batch<'c> {
             waiting: Vec::new(),
             last_at: None,
             trusted_at: None,
-            begun_at: 0,
             ended_millis: i64::MAX,
             alarms: Vec::new(),
             revoked: 0,

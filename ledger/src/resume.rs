@@ -108,7 +108,7 @@ impl Batch<'_> {
     ) -> Result<Logged, Fault> {
         let object = about(row).text("result", result).reasons(std::slice::from_ref(objection));
         let logged = self.append(object.into_entry("void", at.0), at)?;
-        instance::make_void(self.connection, row.log_index, self.begun_at)?;
+        instance::make_void(self.connection, row.log_index)?;
         let sql = "UPDATE request SET void = 1 WHERE log_index = ?1";
         self.connection.prepare_cached(sql)?.execute([signed(row.log_index)])?;
         Ok(logged)

@@ -79,7 +79,7 @@ const STATEMENTS_MAX: usize = 64;
 /// aborted one is when its key was destroyed. `epoch_fetch` says who has fetched the chain of an epoch, and when first.
 /// `instance` has a row for each instance that is registered; its `id` is the index of the decision that registered it, `not_after` the end
 /// of what lives longest among its certificates, `retried` whether the retry with another key was used, `withheld` whether the current
-/// certificate was never given to anybody, as far as is known (1: its signature failed, 2: it is void, 3: it is void, and may have been given before a crash),
+/// certificate was never given to anybody, as far as is known (1: its signature failed, 2: and it is void, 3: it is void, and somebody may have it),
 /// `counted_until` its `not_after` or a little later: those that are alive are found by it, and a refresh seldom changes it. `serial.instance` says
 /// to which registration a certificate belongs; a new registration makes strangers of the certificates before it. `serial.spki_sha256` is the
 /// key of a certificate with a registration, `serial.same_as` the decision of the first of those with the same key that were given in each other's place: their

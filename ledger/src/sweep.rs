@@ -283,7 +283,7 @@ fn forget_pending(batch: &mut Batch<'_>, log_index: i64, now: UnixMillis) -> rus
             return Ok(());
         }
     };
-    instance::make_void(batch.connection, row.log_index, batch.begun_at)?;
+    instance::make_void(batch.connection, row.log_index)?;
     // Before the entry, so that a database that is full gets room for it.
     delete(batch.connection, log_index)?;
     batch.append(about(&row).text("result", FORGOTTEN).into_entry("void", now.0), now).map(drop)

@@ -124,21 +124,19 @@ impl History {
     fn withhold(&mut self) {
         let at = self.chance.below(INSTANCES) as usize;
         let is_void = self.chance.below(2) == 0;
-        let is_of_an_earlier_run = self.chance.below(2) == 0;
         let Some(record) = &mut self.model.records[at] else { return };
         let index = super::Record::find(&self.real.connection, AUTHORITY, &name(at as u64)).unwrap().unwrap();
         let index = index.current.log_index;
         if is_void {
-            let begun_at = if is_of_an_earlier_run { index + 1 } else { index };
-            make_void(&self.real.connection, index, begun_at).unwrap();
+            make_void(&self.real.connection, index).unwrap();
         } else {
             withhold(&self.real.connection, index, Withheld::Failed).unwrap();
         }
         if self.model.kept.contains(&record.current) {
-            record.withheld = match (is_void, is_of_an_earlier_run, record.withheld) {
-                (false, _, before) => before.max(1),
-                (true, true, 0) => 3,
-                (true, _, _) => 2,
+            record.withheld = match (is_void, record.withheld) {
+                (false, before) => before.max(1),
+                (true, 0) => 3,
+                (true, _) => 2,
             };
         }
         if is_void {
@@ -146,7 +144,7 @@ impl History {
             self.real.connection.execute(sql, [self.world[record.current].serial.as_bytes()]).unwrap();
             self.model.kept.remove(&record.current);
         }
-        self.trace.push(format!("withhold {at}: void {is_void}, of an earlier run {is_of_an_earlier_run}"));
+        self.trace.push(format!("withhold {at}: void {is_void}"));
     }
 
     /// An operator revokes one certificate, and not its instance.

@@ -2,9 +2,8 @@
 //!
 //! A record moves when its certificate is committed, and the signature comes later or never. Where it never came, the owner has the
 //! certificate before, and must not have to spend its one retry on the signer's failure. That nobody has the certificate is not quite certain:
-//! after a crash, it may have been given, and the record of its signature lost. So the record does not go back; it lets both on. Where a certificate becomes void that another
-//! run of the program had committed, and nothing says that its signature failed, it is in doubt: then another key moves the record by the retry alone, with its alarm,
-//! and registers nothing anew.
+//! after a crash, or where the ledger could not keep it, a signature may have been given and the record of it lost. So the record does not go back; it lets both on. Where a certificate
+//! becomes void and nothing says that its signature failed, it is in doubt: then another key moves the record by the retry alone, with its alarm, and registers nothing anew.
 
 use rusqlite::{Connection, params};
 
@@ -15,9 +14,9 @@ use crate::schema::signed;
 pub(crate) enum Withheld {
     /// Its signature failed. It is signed again if its request comes again.
     Failed,
-    /// It is void, and is never signed.
+    /// Its signature failed, and it is void: it is never signed.
     Void,
-    /// It is void, but an earlier run may have given it before it crashed.
+    /// It is void, and nothing says that its signature failed: somebody may have it.
     Doubtful,
 }
 
@@ -50,11 +49,8 @@ pub(crate) fn withhold(connection: &Connection, log_index: u64, why: Withheld) -
     connection.prepare_cached(&sql)?.execute(params![signed(log_index), why.column()]).map(drop)
 }
 
-/// The certificate of that decision is void, if it is a current one. `begun_at` is the first index of this run.
-pub(crate) fn make_void(connection: &Connection, log_index: u64, begun_at: u64) -> rusqlite::Result<()> {
-    if log_index >= begun_at {
-        return withhold(connection, log_index, Withheld::Void);
-    }
+/// The certificate of that decision is void, if it is a current one.
+pub(crate) fn make_void(connection: &Connection, log_index: u64) -> rusqlite::Result<()> {
     let sql = format!(
         "UPDATE instance SET withheld = CASE withheld WHEN 0 THEN ?2 WHEN ?3 THEN ?4 ELSE withheld END WHERE {CURRENT}"
     );

@@ -28,7 +28,7 @@ pub(super) struct Registered {
     pub(super) current: usize,
     pub(super) previous: Option<usize>,
     pub(super) retried: bool,
-    /// 1: the signature of the current one failed; 2: it is void; 3: it is void, and an earlier run may have given it.
+    /// 1: the signature of the current one failed; 2: it is void; 3: it is void, and somebody may have it.
     pub(super) withheld: u8,
     pub(super) revoked: bool,
     pub(super) ends: i64,
