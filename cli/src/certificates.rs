@@ -69,7 +69,9 @@ fn find(arguments: &CertificateFindArguments, config: &Config, screen: &Screen) 
     if found.is_empty() {
         screen.say(&format!("{} has no such certificate", printable(&authority)));
         let SelectionArguments { serial, name, instance, spki, .. } = &arguments.selection;
-        if serial.is_some() || name.is_some() || instance.is_some() || spki.is_some() {
+        let along_an_index = serial.is_some() || name.is_some() || instance.is_some() || spki.is_some();
+        // Nothing that lives was forgotten.
+        if along_an_index && !arguments.living {
             screen.say(
                 "hint: the signer forgets what ended longer ago than its `ended-retention`; the log has it, see `hallmark log query`",
             );

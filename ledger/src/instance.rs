@@ -232,6 +232,12 @@ fn was_asked_before(
     connection.prepare_cached(sql)?.exists(values)
 }
 
+/// The certificate of that decision answers another request, too: its key alone says from then on that a request had it for an answer.
+pub(crate) fn forget_asked(connection: &Connection, log_index: u64) -> rusqlite::Result<()> {
+    let sql = "UPDATE serial SET asked = NULL WHERE (issuer, serial) = (SELECT issuer, serial FROM request WHERE log_index = ?1)";
+    connection.prepare_cached(sql)?.execute([signed(log_index)]).map(drop)
+}
+
 /// Whether a certificate is revoked.
 fn is_revoked(connection: &Connection, issuer: i64, serial: &[u8]) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM revocation WHERE issuer = ?1 AND serial = ?2";

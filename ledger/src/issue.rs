@@ -88,6 +88,7 @@ impl Batch<'_> {
             .text("serial", &hex(&row.serial))
             .count("decision-index", row.log_index);
         self.append(entry.into_entry("outcome", at.0), at)?;
+        instance::forget_asked(self.connection, log_index)?;
         RequestRow::bind(self.connection, request, log_index, at)?;
         let (identity, content) = (row.identity(), row.content);
         Ok(match row.found(&content) {

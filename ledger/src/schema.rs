@@ -45,6 +45,7 @@ const UPGRADES: [(i64, &str); 4] = [
          SELECT (SELECT min(f.stretch) FROM found_by f WHERE f.stretch > there.stretch) FROM there WHERE there.stretch IS NOT NULL
      ) INSERT INTO found_stretch SELECT stretch, 0 FROM there WHERE stretch IS NOT NULL;
      INSERT OR REPLACE INTO found_stretch SELECT log_index >> 16, not_after FROM serial ORDER BY not_after;
+     INSERT OR IGNORE INTO found_stretch SELECT DISTINCT log_index >> 16, 0 FROM found_new;
      CREATE INDEX found_stretch_end ON found_stretch (latest_end);",
     ),
 ];

@@ -102,7 +102,7 @@ impl Sweep {
             || cutoffs.ended > self.ended_next_at.min(self.found_next_at)
     }
 
-    /// Looks at `rows_max` rows of each kind at most, and deletes what is old enough. Entries get the time `now.at`.
+    /// Looks at `rows_max` rows of each kind at most, and at some thousand of what certificates are found by, and deletes what is old enough. Entries get the time `now.at`.
     pub(crate) fn run(
         &mut self,
         batch: &mut Batch<'_>,

@@ -85,6 +85,10 @@ impl DeviceLog {
             if file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes).map_err(failed)? == 0 {
                 break;
             }
+            if bytes.len() as u64 == LINE_BYTES_MAX && !bytes.ends_with(b"\n") {
+                let expected = "line of at most 4,096 bytes";
+                return Err(FileError::UnexpectedLine { path: path.to_owned(), number, expected }.into());
+            }
             let text = String::from_utf8_lossy(&bytes);
             let line = text.trim();
             kept += if line.starts_with(ITEM) { 0 } else { bytes.len() };

@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::STRETCH_BITS;
+
 /// Ends are rounded up to this, in seconds, so that most batches find theirs there and write nothing.
 const END_STEP_SECS: i64 = 3_600;
 
@@ -19,6 +21,9 @@ pub(super) fn keep_end(connection: &Connection, stretch: i64, end: i64) -> rusql
                ON CONFLICT (stretch) DO UPDATE SET latest_end = excluded.latest_end WHERE latest_end < excluded.latest_end";
     connection.prepare_cached(sql)?.execute([stretch, end]).map(drop)
 }
+
+/// The statement below has it as a number.
+const _: () = assert!(STRETCH_BITS == 16);
 
 /// The stretch whose last certificate ended first, if that was before `?1`. What is new is sorted in from the oldest on: before the stretch of the oldest
 /// everything is.

@@ -153,18 +153,21 @@ impl Batch<'_> {
         at: UnixMillis,
     ) -> Result<(), Fault> {
         let of_group = "instance = ?1 AND log_index >= ?2 AND coalesce(same_as, log_index) = ?2";
-        let sql = format!("SELECT issuer, serial, log_index FROM serial WHERE {of_group} ORDER BY log_index LIMIT ?3");
+        let sql = format!(
+            "SELECT issuer, serial, log_index FROM serial s WHERE {of_group} AND not_after * 1000 > ?4 \
+             AND NOT EXISTS (SELECT 1 FROM revocation r WHERE r.issuer = s.issuer AND r.serial = s.serial) \
+             ORDER BY log_index DESC LIMIT ?3"
+        );
         let group = (signed(record.id), signed(record.current_group));
         let displaced: Vec<Held> = {
             let mut statement = self.connection.prepare_cached(&sql)?;
-            let rows = statement.query_map(params![group.0, group.1, SERIALS_EACH_MAX], |row| {
+            let rows = statement.query_map(params![group.0, group.1, SERIALS_EACH_MAX, at.0], |row| {
                 let log_index = crate::schema::unsigned(row.get(2)?);
                 Ok(Held { issuer: row.get(0)?, serial: row.get(1)?, spki: record.current.spki, log_index })
             })?;
             rows.collect::<Result<_, _>>()?
         };
-        for held in displaced.iter().filter(|held| held.log_index != record.current.log_index).chain([&record.current])
-        {
+        for held in displaced.iter().rev() {
             let reason = RevocationReason::Superseded;
             self.revoke_held(&conditions.authority, held, reason, BY_RULE, at.into())?;
         }

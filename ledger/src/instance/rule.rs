@@ -229,12 +229,12 @@ fn refresh(
         let allowed = "the certificate that was given last, and a request id that was never used";
         return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
     }
-    if row.displaced == Some(Displaced::Unproven) || row.displaced.is_some() && !*proven {
+    if let (Some(Displaced::Unproven), _) | (Some(Displaced::Proven), false) = (row.displaced, *proven) {
         let sentence = format!(
             "the certificate {serial} of {name} was displaced: the one before it was presented again with another key"
         );
         let reason = Reason::new(ReasonCode::InstanceCertificateReplaced, FIELD, sentence);
-        let allowed = "an operator finds out who presented the other key (alarm `instance-retried`), and runs `hallmark instance revoke` and `allow`";
+        let allowed = "an operator finds out who presented the other key (`hallmark instance show`), and runs `hallmark instance revoke` and `allow`";
         return Ok(refuse(reason.allowing(allowed), Consequence::Alarm));
     }
     if *proven {

@@ -215,7 +215,7 @@ fn a_keyring_has_looked_before_it_signs() {
 }
 
 /// The signer's way to a device, which consumes its log.
-fn access_to(device: &Manual, directory: &tempfile::TempDir) -> Access {
+fn access_to(device: &Manual, directory: &tempfile::TempDir) -> std::sync::Arc<Access> {
     let (domains, found) = (Domains::of(&[1]).unwrap(), crate::DeviceLogFindings::default());
     Access::new(Box::new(device.clone()), OWN, domains, duty(), consume(directory), found)
 }

@@ -14,7 +14,7 @@ use hallmark_tlog::frontier::Frontier;
 use rusqlite::{Connection, params};
 
 use super::{
-    super::{Consequence, Held, Verdict, group, judge, registration, stopped},
+    super::{Consequence, Held, Verdict, forget_asked, group, judge, registration, stopped},
     AUTHORITY, ISSUER, LIFETIME_SECS,
     reference::Outcome,
 };
@@ -60,6 +60,7 @@ impl Real {
         self.batch(|batch| {
             let verdict = judge(batch.connection, AUTHORITY, moved, at).unwrap();
             if let Verdict::Same { log_index } = verdict {
+                forget_asked(batch.connection, log_index).unwrap();
                 return Outcome::Same(usize::try_from(number(batch.connection, log_index)).unwrap());
             }
             let change = match verdict {

@@ -46,6 +46,8 @@ pub(super) struct Model {
     pub(super) same_as: BTreeMap<usize, usize>,
     /// What a retry with another key took the place of, and whether that was proven.
     pub(super) displaced: BTreeMap<usize, bool>,
+    /// What answers other requests, too.
+    pub(super) shared: BTreeSet<usize>,
     pub(super) stopped: bool,
     pub(super) restored_at: Option<i64>,
 }
@@ -95,6 +97,7 @@ impl Model {
             (_, Some(record)) if record.revoked => return Outcome::Refused("INSTANCE_REVOKED"),
             (Wish::Register { replace }, Some(record)) if record.ends > now => {
                 if world[record.current].key == key && record.previous.is_none() && again(self, record.current) {
+                    self.shared.insert(record.current);
                     return Outcome::Same(record.current);
                 }
                 let is_owner = world[record.current].key == key;
@@ -112,10 +115,11 @@ impl Model {
                     return Outcome::Refused("INSTANCE_DIFFERS");
                 }
                 let stands = |index: usize| certificate == index || self.same_as.get(&certificate) == Some(&index);
-                let may_be_asked = |before: Option<u64>| before.is_none() || asked.is_none() || before == asked;
-                let was_asked = self.known.iter().map(|index| &world[*index]).any(|it| {
-                    (it.instance, it.registration, it.key) == (instance, record.registration, key)
-                        && may_be_asked(it.asked)
+                let was_asked = self.known.iter().any(|index| {
+                    let it = &world[*index];
+                    let may_be =
+                        it.asked.is_none() || asked.is_none() || it.asked == asked || self.shared.contains(index);
+                    (it.instance, it.registration, it.key) == (instance, record.registration, key) && may_be
                 });
                 let place = if stands(record.current) {
                     "current"
@@ -152,6 +156,7 @@ impl Model {
                         return Outcome::Refused("INSTANCE_CERTIFICATE_REVOKED");
                     }
                     _ if world[record.current].key == key && again(self, record.current) => {
+                        self.shared.insert(record.current);
                         return Outcome::Same(record.current);
                     }
                     _ if world[record.current].key == key => Outcome::Issued("reissued"),
