@@ -164,6 +164,25 @@ async fn an_honest_refresh_sent_again_byte_for_byte_revokes_nobody() {
 }
 
 #[tokio::test]
+async fn a_refresh_that_was_answered_with_another_s_certificate_and_is_sent_again_late_revokes_nobody() {
+    let mut world = World::with_policy(Where::Software, &policy("")).await;
+    let mut owner = Agent::registered(&world, "i-1").await.unwrap();
+    let new = key();
+    let ask = || proven("i-1", &new, &owner.minted.certificate, &owner.key);
+    let (lost, recorded) = (ask(), ask());
+    let minted = world.mint(lost).await.unwrap();
+    assert_eq!(world.mint(recorded.clone()).await.unwrap().certificate, minted.certificate, "the answer was lost");
+    (owner.minted, owner.key) = (minted, new);
+    owner.refresh(&world).await.unwrap();
+    forget(&world, "one").await;
+    assert_eq!(codes(world.mint(recorded).await), ["INSTANCE_CERTIFICATE_REPLACED"]);
+    owner.refresh(&world).await.unwrap();
+    let log = world.log_after_stop().await;
+    assert_eq!(alarms(&log), ["stray-certificate"]);
+    assert!(revoked(&log).is_empty());
+}
+
+#[tokio::test]
 async fn the_newest_refresh_sent_again_shuts_its_owner_out_in_no_way() {
     for is_other in [false, true] {
         let mut world = World::with_policy(Where::Software, &two_callers()).await;
