@@ -12,19 +12,22 @@ use crate::{
 };
 
 /// On which tokens a key was destroyed, and which may still have it. Of a token that is named nowhere here, something of the key's name is there that
-/// cannot be told to be the key, or be destroyed as such: a twin, a key without its public half. That goes with its label.
+/// cannot be told to be the key, or be destroyed as such: a twin, a key without its public half. That goes with its label, as another key of its name does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Everywhere {
     /// What the tokens are on which it was destroyed.
     pub on: Vec<String>,
     /// What the tokens are that have nothing of that name.
     pub without: Vec<String>,
+    /// What the tokens are that have another key of that name.
+    pub others: Vec<String>,
     /// The names of those that were away or failed. It is to be done again.
     pub away: Vec<String>,
 }
 
 /// What was destroyed with a label, and which tokens may still have some of it.
 #[derive(Debug, Default)]
+#[must_use = "one of the tokens may have refused"]
 pub struct Cleared {
     /// What the tokens are on which private keys were destroyed, and how many on each.
     pub on: Vec<(String, usize)>,
@@ -59,11 +62,13 @@ impl Holders {
                 Ok(()) => done.on.push(holder.told()),
                 Err(BackendError::KeyNotFound { .. }) if self.are_several() => done.without.push(holder.told()),
                 // What else has its name goes with its label.
-                Err(
-                    error @ (BackendError::WrongKey { .. }
-                    | BackendError::KeyAmbiguous { .. }
-                    | BackendError::WrongAttribute { .. }),
-                ) if self.are_several() => {
+                Err(error @ BackendError::WrongKey { .. }) if self.are_several() => {
+                    tracing::warn!(token = holder.name, %error, "this token has another key of that name; it goes with its label");
+                    done.others.push(holder.told());
+                }
+                Err(error @ (BackendError::KeyAmbiguous { .. } | BackendError::WrongAttribute { .. }))
+                    if self.are_several() =>
+                {
                     tracing::warn!(token = holder.name, %error, "what this token has of a key's name cannot be told to be the key; it goes with its label");
                     left = true;
                 }
@@ -76,7 +81,7 @@ impl Holders {
         }
         match BackendError::of_tokens(failed) {
             Some(error) if done.on.is_empty() => Err(error),
-            None if done.on.is_empty() && done.away.is_empty() && !left => {
+            None if done.on.is_empty() && done.away.is_empty() && done.others.is_empty() && !left => {
                 Err(BackendError::KeyNotFound { key: reference.clone() })
             }
             Some(_) | None => Ok(done),

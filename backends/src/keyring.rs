@@ -273,7 +273,7 @@ impl Keyring {
     /// Destroys every key of that label, on every token: leftovers whose public keys are not on record, and twins.
     ///
     /// # Errors
-    /// See [`BackendError`]; on a token where one of them is a root's, nothing is destroyed.
+    /// See [`BackendError`]; on a token where one of them is a root's, nothing is destroyed, which [`Cleared::refused`] says where others did it.
     pub fn clear(&self, label: &KeyLabel) -> Result<Cleared, BackendError> {
         self.holders().clear(label, self.patience.operate)
     }

@@ -1,6 +1,6 @@
 //! The core's door: where the front of another process comes in. Whatever it sends costs the core a bounded amount of memory and time.
 //!
-//! What a call takes is given back when it is answered; what a call holds that may stay until something happens is given back at once. How the core is,
+//! What a call takes is given back when it is answered; a call that may stay until something happens keeps its place, and gives its room back at once. How the core is,
 //! fronts ask by a connection of their own, where they wait behind no call.
 //!
 //! A front is believed in who calls, and in nothing else; which door it came through decides what it may ask. Its process must be of

@@ -9,6 +9,7 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixDatagram},
 };
 
+use hallmark_policy::key::digest_from_hex;
 use hallmark_signer::{PIN_DIGEST_BYTES, PinDigest, RefusedPins};
 use zeroize::Zeroizing;
 
@@ -80,17 +81,7 @@ pub(crate) fn said(digest: &PinDigest) -> String {
 
 /// What a core says with a line, if it says that a PIN was refused.
 pub(crate) fn heard(line: &[u8]) -> Option<PinDigest> {
-    let digits = std::str::from_utf8(line).ok()?.strip_prefix(PIN_REFUSED)?.strip_suffix('\n')?;
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    if pairs.len() != PIN_DIGEST_BYTES || !rest.is_empty() {
-        return None;
-    }
-    let value = |digit| char::from(digit).to_digit(16);
-    let mut digest = [0; PIN_DIGEST_BYTES];
-    for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
-        *byte = u8::try_from(16 * value(*high)? + value(*low)?).ok()?;
-    }
-    Some(digest)
+    digest_from_hex(std::str::from_utf8(line).ok()?.strip_prefix(PIN_REFUSED)?.strip_suffix('\n')?)
 }
 
 #[cfg(test)]
@@ -123,6 +114,7 @@ mod tests {
             &format!("pin-refused {digits}"),
             &format!("pin-refused {digits}a5\n"),
             &format!("{digits}\n"),
+            &format!("pin-refused {}\n", digits.to_uppercase()),
         ] {
             assert_eq!(heard(line.as_bytes()), None, "{line:?}");
         }

@@ -1,12 +1,10 @@
 //! The header `traceparent` of a call, which the core reads and the front does not.
 
 use bytes::Bytes;
+use hallmark_proto::link::TRACE_PARENT_BYTES_MAX;
 use http::{HeaderMap, HeaderName};
 
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// Longest header that is passed on, in bytes; what is longer is as if it were not there.
-const TRACE_PARENT_BYTES_MAX: usize = 256;
 
 /// The header, if there is exactly one (W3C Trace Context, section 3.2); else nothing.
 pub(crate) fn of(headers: &HeaderMap) -> Bytes {

@@ -15,7 +15,8 @@ use rasn_pkix::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 pub use algorithm::SignatureAlgorithm;
 pub use digest::SpkiDigest;
-pub(crate) use digest::{digest_from_hex, sha256};
+pub use digest::digest_from_hex;
+pub(crate) use digest::sha256;
 use kind::Parameters;
 pub use kind::{Family, KeyKind};
 pub(crate) use rsa::{modulus_of, rsa_numbers, rsa_public_key};

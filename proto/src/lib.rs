@@ -38,6 +38,9 @@ pub mod operator {
 /// The frames between front and core.
 pub mod link {
     pub use crate::hallmark::link::v1::*;
+
+    /// Longest header `traceparent` that goes on to the core, in bytes; what is longer is as if it were not there.
+    pub const TRACE_PARENT_BYTES_MAX: usize = 256;
 }
 
 /// The serialised `FileDescriptorSet` of all packages, for gRPC reflection.

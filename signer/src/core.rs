@@ -24,7 +24,7 @@ use hallmark_policy::{
 };
 use hallmark_proto::{
     SIGNER_SERVICE,
-    link::{Call, Reply, TurnedAway, Unary, call::Kind},
+    link::{Call, Reply, TRACE_PARENT_BYTES_MAX, TurnedAway, Unary, call::Kind},
 };
 use hallmark_traces::Traces;
 use prost::Message;
@@ -397,12 +397,15 @@ impl Inner {
         reply.encode_to_vec().into()
     }
 
-    async fn unary(self: &Arc<Self>, unary: Unary) -> Reply {
+    async fn unary(self: &Arc<Self>, mut unary: Unary) -> Reply {
         let method = unary.method.clone();
         let caller = Caller::parse(&unary.caller_certificate).ok();
         let (began, known) = (Instant::now(), Method::from_name(&method));
         let traced = Traced { service: SIGNER_SERVICE, method: known.map(Method::name), began };
-        let reply = match self.traced(traced, &unary.trace_parent.clone(), || self.work(unary)).await {
+        // A part of the frame, which would be held for as long as the call waits. One that no front sends is none.
+        let parent = std::mem::take(&mut unary.trace_parent);
+        let parent = if parent.len() <= TRACE_PARENT_BYTES_MAX { parent.to_vec() } else { Vec::new() };
+        let reply = match self.traced(traced, &parent, || self.work(unary)).await {
             Ok(reply) => reply,
             Err(failure) => {
                 // What has no entry of its own is counted: nothing that a caller was refused stays unsaid.

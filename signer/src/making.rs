@@ -276,9 +276,12 @@ impl Inner {
         let name = label.as_str().to_owned();
         let mut cleared =
             self.device(authority, move |keyring| keyring.clear(&label)).await?.map_err(backend(authority))?;
+        let mut logged = Ok(());
         for (token, keys) in &cleared.on {
-            self.keys_cleared(authority, &name, *keys, token.clone()).await?;
+            // Also where the entry of another token failed: what is destroyed is not found again.
+            logged = logged.and(self.keys_cleared(authority, &name, *keys, token.clone()).await);
         }
+        logged?;
         match cleared.refused.take() {
             Some(error) => Err(backend(authority)(error)),
             None => Ok(cleared),

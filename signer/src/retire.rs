@@ -160,14 +160,18 @@ async fn destroy(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingErr
     let label = KeyLabel::parse(&epoch.label)?;
     let cleared = core.device_within(&authority, DESTROY_TIME_MAX, move |keyring| keyring.clear(&label)).await?;
     let cleared = cleared.map_err(backend(&authority))?;
+    let mut logged = Ok(());
     for (token, keys) in cleared.on {
         let mut others = keys;
         if let Some((key, _)) = known.as_ref().filter(|(_, done)| may_have_had_it(done, &token)) {
-            core.key_destroyed(&authority, &key.reference, &PublicKey::parse(&key.spki)?, token.clone()).await?;
+            let public = PublicKey::parse(&key.spki)?;
+            logged = logged.and(core.key_destroyed(&authority, &key.reference, &public, token.clone()).await);
             others = keys.saturating_sub(1);
         }
-        core.keys_cleared(&authority, &epoch.label, others, token).await?;
+        // Also where an entry of another token failed: what is destroyed is not found again.
+        logged = logged.and(core.keys_cleared(&authority, &epoch.label, others, token).await);
     }
+    logged?;
     if let Some(error) = cleared.refused {
         return Err(backend(&authority)(error));
     }
@@ -185,7 +189,7 @@ async fn destroy(core: &Arc<Inner>, epoch: &EpochRecord) -> Result<(), MakingErr
 /// Whether what a token had under the label may have been the key: it had something of its name, or could not be asked, and the key was not destroyed on
 /// it already.
 fn may_have_had_it(done: &Everywhere, token: &String) -> bool {
-    !done.on.contains(token) && !done.without.contains(token)
+    !done.on.contains(token) && !done.without.contains(token) && !done.others.contains(token)
 }
 
 /// Destroys the key where it is told to be the key, and logs that of each token. What is left of it, or has its name, goes with its label.
@@ -197,9 +201,11 @@ async fn destroy_key(core: &Arc<Inner>, authority: &str, key: &StoredKey) -> Res
     match core.device_within(authority, DESTROY_TIME_MAX, work).await? {
         Ok(done) => {
             let public = PublicKey::parse(&key.spki)?;
+            let mut logged = Ok(());
             for token in &done.on {
-                core.key_destroyed(authority, &key.reference, &public, token.clone()).await?;
+                logged = logged.and(core.key_destroyed(authority, &key.reference, &public, token.clone()).await);
             }
+            logged?;
             Ok(done)
         }
         // Destroyed before, and the answer or the entry was lost.

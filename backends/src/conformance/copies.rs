@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_faulty::{Absence, Sessions};
+use hallmark_faulty::{Absence, Effect, Function, Scope, Sessions, When};
 use hallmark_policy::key::KeyKind;
 
 use super::{
@@ -100,4 +100,22 @@ fn a_token_that_is_to_sign_with_a_key_that_it_lost_is_asked_once() {
     assert_eq!(failures(), before);
     pair.tokens.1.replicate();
     by_itself(|| pair.keys() == [1, 1]);
+}
+
+#[test]
+fn a_token_that_has_another_key_of_the_name_is_told_apart_when_the_key_is_destroyed() {
+    let pair = Pair::new("destroyed-other");
+    let other = pair.keyring.generate(&request("other", KeyKind::EcdsaP256)).unwrap();
+    pair.tokens.1.replicate();
+    let (wanted, found) = ("issuer".to_owned(), "other".to_owned());
+    let swap = Effect::SwapKeys { wanted, found, scope: Scope::Everything };
+    pair.devices[1].fault(Function::FindObjectsInit, When::Always, swap);
+    pair.devices[1].end_sessions();
+    let done = pair.keyring.destroy(&pair.key.reference, pair.key.public.digest()).unwrap();
+    let serials = [pair.tokens.0.serial(), pair.tokens.1.serial()];
+    assert!(done.on.len() == 1 && done.on[0].contains(serials[0]), "{done:?}");
+    assert!(done.others.len() == 1 && done.others[0].contains(serials[1]), "{done:?}");
+    assert!(done.without.is_empty() && done.away.is_empty(), "{done:?}");
+    pair.devices[1].mend();
+    assert!(pair.keyring.open(&other.reference, other.public.digest()).is_ok(), "it is there");
 }

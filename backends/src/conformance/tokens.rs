@@ -389,7 +389,8 @@ fn a_key_is_destroyed_on_both_and_one_that_is_away_is_told_until_it_is_back() {
     let (reference, digest) = (&pair.key.reference, pair.key.public.digest());
     pair.devices[1].away(Absence { code: AWAY, sessions: Sessions::Die });
     again(|| !pair.serve()[1]);
-    let Everywhere { on, without, away } = pair.keyring.destroy(reference, digest).unwrap();
+    let Everywhere { on, without, others, away } = pair.keyring.destroy(reference, digest).unwrap();
+    assert!(others.is_empty());
     assert!(
         without.is_empty() && on.len() == 1 && on[0].contains(pair.tokens.0.serial()) && away.len() == 1,
         "{on:?} {away:?}"

@@ -68,7 +68,14 @@ impl DeviceLogFindings {
     pub fn wait(&self, alarms: Vec<DeviceLogAlarm>) {
         let mut state = self.lock();
         let room = ALARMS_MAX.saturating_sub(state.alarms.len());
-        state.alarms.extend(alarms.into_iter().take(room));
+        let mut alarms = alarms.into_iter();
+        state.alarms.extend(alarms.by_ref().take(room));
+        for lost in alarms {
+            tracing::error!(
+                sentence = lost.sentence,
+                "an alarm of the device's command log is not in the decision log"
+            );
+        }
     }
 
     pub(super) fn add(&self, finding: &Finding) {

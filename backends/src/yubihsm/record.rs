@@ -1,7 +1,8 @@
 //! What a device has logged, kept in a file before the device is told to forget it: whoever audits the decision log holds it against that.
 //!
 //! The file is a list of commands as `audit get` of `yubihsm-shell` prints them, each once, in their order; `hallmark log reconcile --device-log` reads
-//! it. Nothing is ever said to be in it that is not on the disk.
+//! it. A device is told to forget what this process knows to be on the disk, and nothing else; a write that the system said once had failed is not told
+//! from others by the next process.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -24,6 +25,9 @@ const LINE_BYTES_MAX: usize = 256;
 
 /// What an entry begins with.
 const ITEM: &str = "item:";
+
+/// What a count of things that were not logged ends with.
+const FOUND: &str = " found";
 
 /// The file that a device's command log is kept in.
 #[derive(Debug)]
@@ -109,7 +113,7 @@ impl State {
             [(more(*boots, self.unlogged.0), "boots"), (more(*authentications, self.unlogged.1), "authentications")]
         {
             if count > 0 {
-                text.push_str(&format!("{count} unlogged {what} found\n"));
+                text.push_str(&format!("{count} unlogged {what}{FOUND}\n"));
             }
         }
         let seen = self.end.and_then(|end| entries.iter().position(|entry| entry.end() == end));
@@ -142,12 +146,20 @@ fn ended(file: &mut File) -> io::Result<Option<ChainEnd>> {
     let torn = tail.get(whole..).unwrap_or_default();
     if !torn.is_empty() {
         if !may_be_ours(torn) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it ends in something that is no list of commands"));
+            return Err(foreign());
         }
         file.set_len(length - u64::try_from(torn.len()).unwrap_or(length))?;
     }
     let text = String::from_utf8_lossy(tail.get(..whole).unwrap_or_default()).into_owned();
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    if last.is_some_and(|last| end_of(last).is_none() && !last.ends_with(FOUND)) {
+        return Err(foreign());
+    }
     Ok(text.lines().rev().find_map(end_of))
+}
+
+fn foreign() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it ends in something that is no list of commands")
 }
 
 /// Whether this may be the beginning of a line that was written here.
@@ -225,7 +237,7 @@ mod tests {
             CommandLogFile::new(path.clone()).keep(&log(1..3)).unwrap();
             assert_eq!(numbers(&path), [1, 2], "{torn}");
         }
-        for other in ["-----BEGIN PRIVATE KEY-----", &"x".repeat(5_000)] {
+        for other in ["-----BEGIN PRIVATE KEY-----", &"x".repeat(5_000), "[backend]\n", "item: 1\n\n"] {
             fs::write(&path, other).unwrap();
             let error = CommandLogFile::new(path.clone()).keep(&log(1..3)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
@@ -237,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_device_had_no_room_for_is_said_once() {
+    fn what_the_device_had_no_room_for_is_said_once_in_the_life_of_a_process() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("commands");
         let file = CommandLogFile::new(path.clone());

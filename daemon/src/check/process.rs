@@ -34,9 +34,16 @@ fn tell_neighbours(settings: &Settings, findings: &mut Findings) {
     let core = &settings.core;
     let is_core_s = |directory: &Path| {
         let files = [&core.ledger.database, &core.policy.file, &core.log.key].into_iter();
-        let places = files.map(|file| directory_of(&settings.directory.join(file)).to_owned());
-        let mut places = places.flat_map(|place| [place.canonicalize().ok(), Some(place)]).flatten();
-        places.any(|place| place.starts_with(directory))
+        let mut places = files.flat_map(|file| {
+            let file = settings.directory.join(file);
+            let place = directory_of(&file).to_owned();
+            let of_target = file.canonicalize().ok().map(|file| directory_of(&file).to_owned());
+            [place.canonicalize().ok(), of_target, Some(place)]
+        });
+        let real = directory.canonicalize();
+        let is_in =
+            |place: &Path| place.starts_with(directory) || real.as_ref().is_ok_and(|real| place.starts_with(real));
+        places.any(|place| place.is_some_and(|place| is_in(&place)))
     };
     let mut directories = own_files::of_front(settings, false).reads;
     if settings.operators.is_some() {

@@ -52,8 +52,9 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
-/// A SHA-256 in 64 lower-case hexadecimal digits: one text for one digest.
-pub(crate) fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
+/// A digest of 32 bytes in 64 lower-case hexadecimal digits: one text for one digest. None of any other text.
+#[must_use]
+pub fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
     let fine = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if !fine {
         return None;
