@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::CString,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     ptr,
     sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
@@ -102,9 +102,11 @@ impl Token {
     /// Makes a token of exactly that label, also if there is one already.
     #[must_use]
     pub fn make_labelled(label: &str) -> Self {
+        let _writing = writing();
         let module = &*SOFTHSM;
         let slot = initialised(label);
-        Self::with_pin(label, slot, module, None)
+        module.set_pin(slot);
+        Self::of(label, slot, module, None)
     }
 
     /// The token that the environment names, of another module, without any object: it is initialised anew each time. One test at a time has
@@ -119,11 +121,6 @@ impl Token {
             module.set_pin(slot);
         }
         Some(Self::of(label, slot, module, Some(turn)))
-    }
-
-    fn with_pin(label: &str, slot: Slot, module: &'static Module, turn: Option<Turn>) -> Self {
-        module.set_pin(slot);
-        Self::of(label, slot, module, turn)
     }
 
     fn of(label: &str, slot: Slot, module: &'static Module, turn: Option<Turn>) -> Self {
@@ -180,6 +177,7 @@ impl Token {
     #[must_use]
     pub fn session_of(&self, user: UserType, pin: &str) -> Session {
         let session = self.module.context.open_rw_session(self.slot).expect("a session");
+        let _writing = writing();
         match session.login(user, Some(&AuthPin::from(pin))) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => session,
             Err(error) => panic!("log-in to the token: {error}"),
@@ -261,6 +259,7 @@ impl Token {
         let named = |key| (label(&session, key), id(&session, key));
         let named: Vec<_> = keys.into_iter().map(named).collect();
         session.close().expect("C_CloseSession");
+        let _writing = writing();
         let Module { context, so_pin, .. } = self.module;
         context.init_token(self.slot, &AuthPin::from(so_pin.as_str()), &self.label).expect("C_InitToken");
         self.module.set_pin(self.slot);
@@ -448,6 +447,15 @@ impl Drop for Turn {
         *taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
         given_back.notify_one();
     }
+}
+
+/// The turn of whoever writes a token. No copy of SoftHSM behind `hallmark-faulty` is initialised meanwhile: SoftHSM's own locks are the process's, which keep other
+/// processes away, and no other copy in this one.
+fn writing() -> File {
+    let configuration = env::var_os("SOFTHSM2_CONF").expect("SOFTHSM2_CONF");
+    let configuration = File::open(configuration).expect("the file that SOFTHSM2_CONF names");
+    configuration.lock().expect("a lock of that file");
+    configuration
 }
 
 /// `directories.tokendir` of the configuration that SoftHSM reads; relative to the working directory, as there.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Token, token_directory};
+use crate::{Token, token_directory, writing};
 
 /// What SoftHSM calls the token's own file, and the one that tells other processes that something has changed.
 const OWN_FILE: &str = "token.object";
@@ -22,6 +22,7 @@ impl Token {
     /// Lets this token take the keys of another. For modules that are loaded afterwards: those that know it already have its own secret. Its slot is
     /// used by no other test of this process any more.
     pub fn takes_keys_of(self, first: &Self) -> Replica {
+        let _writing = writing();
         let (from, to) = (first.directory(), self.directory());
         let mut content = fs::read(from.join(OWN_FILE)).expect("the first token's file");
         exchange(&mut content, first.label(), self.label());

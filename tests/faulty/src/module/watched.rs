@@ -1,6 +1,6 @@
 //! The functions that are more than forwarded.
 
-use std::{ffi::c_void, sync::atomic::Ordering::SeqCst};
+use std::{env, ffi::c_void, fs::File, sync::atomic::Ordering::SeqCst};
 
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BYTE, CK_FLAGS, CK_MECHANISM, CK_NOTIFY, CK_OBJECT_CLASS, CK_OBJECT_HANDLE, CK_RV,
@@ -25,6 +25,7 @@ pub(super) use super::C_GetFunctionList;
 pub(super) unsafe extern "C" fn C_Initialize(arguments: *mut c_void) -> CK_RV {
     call(Call::of(Function::Initialize), |way| {
         let Some(initialize) = way.real.C_Initialize else { return CKR_FUNCTION_NOT_SUPPORTED };
+        let _turn = turn();
         // SAFETY: as above.
         let answer = unsafe { initialize(arguments) };
         if answer == CKR_OK && way.state.board.dead.swap(0, SeqCst) != 0 {
@@ -32,6 +33,15 @@ pub(super) unsafe extern "C" fn C_Initialize(arguments: *mut c_void) -> CK_RV {
         }
         answer
     })
+}
+
+/// The turn of whoever initialises a copy of SoftHSM or writes a token; `hallmark-test-token` takes its turns, too. SoftHSM's own locks are the process's, not the
+/// copy's, and it reads its configuration with strtok(3): a copy that is initialised beside another that writes or is initialised finds too few tokens, or ends
+/// the process.
+fn turn() -> Option<File> {
+    let configuration = File::open(env::var_os("SOFTHSM2_CONF")?).ok()?;
+    configuration.lock().ok()?;
+    Some(configuration)
 }
 
 pub(super) unsafe extern "C" fn C_Finalize(reserved: *mut c_void) -> CK_RV {
@@ -95,6 +105,7 @@ pub(super) unsafe extern "C" fn C_Login(
         if user == CKU_USER && most != 0 && wrong >= most {
             return CKR_PIN_LOCKED;
         }
+        let _turn = turn();
         // SAFETY: as above.
         let answer = unsafe { login(session, user, pin, pin_bytes) };
         if answer == CKR_OK {
