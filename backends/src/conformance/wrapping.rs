@@ -191,7 +191,8 @@ fn readable() -> Vec<Attribute> {
 
 fn reads(session: &Session, object: ObjectHandle) -> bool {
     let read = session.get_attributes(object, &[AttributeType::Value]).unwrap_or_default();
-    matches!(read.as_slice(), [Attribute::Value(scalar)] if scalar.len() == 32)
+    // Without the zeros it begins with, of which one key in 256 has some.
+    matches!(read.as_slice(), [Attribute::Value(scalar)] if (28..=32).contains(&scalar.len()))
 }
 
 #[test]
