@@ -78,8 +78,17 @@ pub(crate) struct Pass {
     admission: Admission,
     caller: CallerId,
     stay: Stay,
-    /// Whether a key signed for it.
-    is_signed: bool,
+    /// What its answer says of the keys, if anything.
+    taught: Option<Taught>,
+}
+
+/// What an answer says of the keys.
+#[derive(Clone, Copy, Debug)]
+enum Taught {
+    /// A key signed for it.
+    Signed,
+    /// It waited for a key until its time was over.
+    Late,
 }
 
 /// Why a call does not go to the core.
@@ -245,7 +254,7 @@ impl State {
         self.with_core += 1;
         *self.with_core_of.entry(caller).or_default() += 1;
         let stay = self.pace.begins(self.with_core, now);
-        Pass { admission: admission.clone(), caller, stay, is_signed: false }
+        Pass { admission: admission.clone(), caller, stay, taught: None }
     }
 
     /// The core has a call of this caller no more.
@@ -280,7 +289,18 @@ impl State {
 impl Pass {
     /// The core has answered, and a key signed for that: only this says how fast it is.
     pub(crate) fn key_signed(&mut self) {
-        self.is_signed = true;
+        self.taught = Some(Taught::Signed);
+    }
+
+    /// How long the core has had it.
+    #[cfg(test)]
+    fn has_stayed(&self) -> std::time::Duration {
+        self.stay.lasted(Instant::now())
+    }
+
+    /// The core has refused it, since its time was over while it waited for a key.
+    pub(crate) fn late_for_key(&mut self) {
+        self.taught = Some(Taught::Late);
     }
 }
 
@@ -288,8 +308,10 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let now = Instant::now();
         let mut state = self.admission.lock();
-        if self.is_signed {
-            state.pace.signed(self.stay, now);
+        match self.taught {
+            Some(Taught::Signed) => state.pace.signed(self.stay, now),
+            Some(Taught::Late) => state.pace.late(self.stay, now),
+            None => {}
         }
         state.leave(self.caller);
         let begin = state.advance(&self.admission, now);

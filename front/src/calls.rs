@@ -308,10 +308,12 @@ impl Inner {
         // Until the core has done with it: what nobody waits for any more takes its room all the same.
         let work = tokio::spawn(async move {
             let answer = link::answer(call.await);
-            if let (Turn::Admitted(pass), Some(Ok(answer))) = (&mut turn, &answer)
-                && answer.signed
-            {
-                pass.key_signed();
+            if let Turn::Admitted(pass) = &mut turn {
+                match &answer {
+                    Some(Ok(answer)) if answer.signed => pass.key_signed(),
+                    Some(Err(refusal)) if refusal.late_for_key => pass.late_for_key(),
+                    Some(_) | None => {}
+                }
             }
             drop((room, turn));
             answer
@@ -320,12 +322,14 @@ impl Inner {
             self.counters.late();
             return Err(turned_away::late());
         };
-        let answer = done.ok().flatten().unwrap_or_else(|| {
-            self.counters.core_was_away();
-            tracing::warn!(method, "the core gave no readable answer");
-            Err(turned_away::core_away(shape.repeatable))
-        });
-        answer.map(|answer| answer.message)
+        match done.ok().flatten() {
+            Some(answered) => answered.map(|answer| answer.message).map_err(|refusal| refusal.status),
+            None => {
+                self.counters.core_was_away();
+                tracing::warn!(method, "the core gave no readable answer");
+                Err(turned_away::core_away(shape.repeatable))
+            }
+        }
     }
 
     /// Answers with a stream, which goes on by itself.

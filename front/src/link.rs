@@ -67,8 +67,17 @@ pub(crate) struct Answer {
     pub(crate) signed: bool,
 }
 
-/// What the core answers, or a status for the caller; `None` if it is no answer.
-pub(crate) fn answer(frame: Bytes) -> Option<Result<Answer, Status>> {
+/// What the core refuses.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// What the caller hears.
+    pub(crate) status: Status,
+    /// Whether its time was over while it waited for a key.
+    pub(crate) late_for_key: bool,
+}
+
+/// What the core answers or refuses; `None` if it is no answer.
+pub(crate) fn answer(frame: Bytes) -> Option<Result<Answer, Refusal>> {
     if frame.is_empty() {
         return None;
     }
@@ -77,7 +86,8 @@ pub(crate) fn answer(frame: Bytes) -> Option<Result<Answer, Status>> {
     if code == Code::Ok {
         return Some(Ok(Answer { message: reply.body, next: reply.next, signed: reply.signed }));
     }
-    Some(Err(Status::with_details(code, shortened(reply.message), details(reply.details))))
+    let status = Status::with_details(code, shortened(reply.message), details(reply.details));
+    Some(Err(Refusal { status, late_for_key: reply.late_for_key }))
 }
 
 fn shortened(mut message: String) -> String {
@@ -111,14 +121,14 @@ mod tests {
 
     #[test]
     fn a_code_that_nobody_knows_is_an_error_all_the_same() {
-        let status = answer(reply(99, "odd".into(), vec![])).unwrap().unwrap_err();
+        let status = answer(reply(99, "odd".into(), vec![])).unwrap().unwrap_err().status;
         assert_eq!((status.code(), status.message()), (Code::Unknown, "odd"));
         assert_eq!(answer(reply(0, String::new(), vec![])).unwrap().unwrap().message, Bytes::from_static(b"body"));
     }
 
     #[test]
     fn long_messages_and_details_do_not_break_the_headers() {
-        let status = answer(reply(7, "ß".repeat(2_000), vec![1; 20_000])).unwrap().unwrap_err();
+        let status = answer(reply(7, "ß".repeat(2_000), vec![1; 20_000])).unwrap().unwrap_err().status;
         assert_eq!(status.message().len(), STATUS_MESSAGE_BYTES_MAX);
         assert!(status.details().is_empty());
     }

@@ -115,11 +115,13 @@ impl Stream {
             _ = dismissed.wait_for(|dismissed| *dismissed) => return Err(Reason::CallerNotAdmitted.status()),
             () = sender.closed() => return Err(gone()),
         };
-        let part = answered.ok().and_then(Result::ok).and_then(link::answer);
-        part.unwrap_or_else(|| {
-            self.counters.core_was_away();
-            Err(turned_away::core_away(self.repeatable))
-        })
+        match answered.ok().and_then(Result::ok).and_then(link::answer) {
+            Some(part) => part.map_err(|refusal| refusal.status),
+            None => {
+                self.counters.core_was_away();
+                Err(turned_away::core_away(self.repeatable))
+            }
+        }
     }
 
     fn frame(&self, question: Bytes) -> Bytes {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use hallmark_policy::{
-    Reason,
+    Reason, ReasonCode,
     reason::{REASONS_MAX, ReasonClass},
 };
 use hallmark_proto::{link::Reply, signer::Refusal as RefusalDetail, status as code};
@@ -21,6 +21,9 @@ const MESSAGE_CHARS_MAX: usize = 1_024;
 
 /// Most bytes of details: they travel in an HTTP/2 header, too.
 const DETAILS_BYTES_MAX: usize = 6_000;
+
+/// The field of reasons that are about the key that was to sign.
+pub(crate) const KEY: &str = "key";
 
 /// What a method answers if it does not succeed.
 #[derive(Debug)]
@@ -74,7 +77,13 @@ pub(crate) fn failure(failure: &Failure) -> Reply {
     let message = message(failure);
     let details = details(failure, class);
     let status = Status { code, message: message.clone(), details };
-    Reply { code, message, details: status.encode_to_vec().into(), answered: true, ..Reply::default() }
+    let details = status.encode_to_vec().into();
+    Reply { code, message, details, answered: true, late_for_key: is_late_for_key(failure), ..Reply::default() }
+}
+
+/// Whether the deadline passed while a key, or its device, was waited for.
+fn is_late_for_key(failure: &Failure) -> bool {
+    failure.reasons.iter().any(|reason| reason.code == ReasonCode::DeadlinePassed && reason.field == KEY)
 }
 
 /// The gRPC status of that reply.

@@ -27,7 +27,7 @@ use hallmark_policy::{
 use tokio::sync::oneshot;
 
 use crate::{
-    answer::{Failure, Receipt},
+    answer::{self, Failure, Receipt},
     clock::Moment,
     core::Inner,
     fence::Passage,
@@ -419,7 +419,7 @@ pub(crate) fn without_advice(mut reason: Reason, asked: &RequestIdentity) -> Rea
 
 /// What went wrong in the backend, as a reason for the caller.
 pub(crate) fn sign_reason(error: &SignError, asked: &RequestIdentity) -> Reason {
-    let reason = |code, sentence: &str| Reason::new(code, "key", sentence);
+    let reason = |code, sentence: &str| Reason::new(code, answer::KEY, sentence);
     let again = again(asked);
     match error {
         SignError::Busy => reason(ReasonCode::QueueFull, &format!("too many requests wait for the key{again}")),

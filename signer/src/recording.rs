@@ -7,7 +7,7 @@ use hallmark_ledger::{Event, Issued, LedgerError, Logged};
 use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal, RequestIdentity, hex};
 
 use crate::{
-    answer::{Failure, Receipt},
+    answer::{self, Failure, Receipt},
     being_kept::Keeping,
     core::Inner,
     in_flight::Turn,
@@ -109,7 +109,8 @@ impl Inner {
         tracing::error!(index, sentence);
         let code = "DEVICE_HANGS".to_owned();
         self.log(Event::SigningFailed { log_index: index, code, sentence: sentence.to_owned() }).await;
-        let reason = Reason::new(ReasonCode::DeadlinePassed, "key", "the key's device did not answer by the deadline");
+        let reason =
+            Reason::new(ReasonCode::DeadlinePassed, answer::KEY, "the key's device did not answer by the deadline");
         self.not_signed(index, reason).await
     }
 

@@ -1,8 +1,9 @@
 //! How fast keys sign, and how many calls the core wants to have at a time for that.
 //!
-//! Only a call for which a key signed teaches anything, by how many were signed while the core had it: in a queue, that divided by the time it took is
+//! Only a call that a key had to do with teaches anything, by how many were signed while the core had it: in a queue, that divided by the time it took is
 //! the rate, and never more than that. What the core answers without a key, refusals and repeated answers, is neither counted nor in the way: a caller
-//! who asks for nothing else makes the device look neither slow nor fast.
+//! who asks for nothing else makes the device look neither slow nor fast. One whose time was over while it waited for a key counts as well: where no deadline is
+//! long enough, nothing else would say that a device has become slower.
 
 use std::time::Duration;
 
@@ -62,7 +63,14 @@ pub(super) struct Stay {
     signed: u32,
 }
 
-/// Some calls for which a key signed.
+impl Stay {
+    /// How long it lasts by now.
+    pub(super) fn lasted(self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
+    }
+}
+
+/// Some calls for which a key signed, or that waited for one until their time was over.
 #[derive(Debug, Default)]
 struct Sample {
     /// When the first one was answered. So what a stall held up is told once, however much it was.
@@ -105,7 +113,7 @@ impl Pace {
     /// The core has answered this call, and a key signed for that.
     pub(super) fn signed(&mut self, stay: Stay, now: Instant) {
         self.signed = self.signed.wrapping_add(1);
-        let took = now.saturating_duration_since(stay.began);
+        let took = stay.lasted(now);
         if stay.beside <= FEW {
             mix(&mut self.alone_secs, took.as_secs_f64());
         }
@@ -116,6 +124,19 @@ impl Pace {
         if let Some(found) = sample.add(meanwhile, took, now)
             && (is_busy || self.rate.is_some_and(|rate| rate < found))
         {
+            mix(&mut self.rate, found);
+        }
+    }
+
+    /// The core has refused this call, whose time was over while it waited for a key: the device is no faster than what it signed meanwhile, whoever was
+    /// served. A call that gave it less time than a span says nothing.
+    pub(super) fn late(&mut self, stay: Stay, now: Instant) {
+        let took = stay.lasted(now);
+        if took < SPAN_MIN {
+            return;
+        }
+        let meanwhile = self.signed.wrapping_sub(stay.signed);
+        if let Some(found) = self.busy.add(meanwhile, took, now) {
             mix(&mut self.rate, found);
         }
     }

@@ -89,6 +89,14 @@ impl Stage {
         self.settle().await;
     }
 
+    /// The time of one call is over while it waits for a key.
+    async fn be_late_for_the_key(&mut self) {
+        if let Some((_, mut pass)) = self.core.pop_front() {
+            pass.late_for_key();
+        }
+        self.settle().await;
+    }
+
     async fn answer_all(&mut self) {
         while !self.core.is_empty() {
             self.answer().await;

@@ -172,3 +172,44 @@ async fn what_has_waited_is_refused_for_another_caller_s_call_or_for_a_more_urge
         assert_eq!(stage.refused[1..], [(7, NotAdmitted::TooMuch)]);
     }
 }
+
+/// A device that makes ten a second where it made a hundred, and callers with a second each: only one in a hundred milliseconds is signed, and hardly any whose time is not
+/// over by then.
+#[tokio::test(start_paused = true)]
+async fn a_device_that_becomes_slower_is_noticed_where_deadlines_are_short() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let mut stage = Stage::new();
+    stage.admission.signs_at_once(1);
+    stage.teach(80).await;
+    stage.answer_all().await;
+    let before = stage.rate().unwrap();
+    stage.answered.clear();
+    for _ in 0..100 {
+        for _ in 0..10 {
+            stage.offer(1, Other, SECOND, 1).await;
+        }
+        stage.answer_after(Duration::from_millis(100)).await;
+        // What has been with the core for longer than it had time is late.
+        while stage.core.front().is_some_and(|(_, pass)| pass.has_stayed() >= SECOND) {
+            stage.be_late_for_the_key().await;
+        }
+    }
+    let rate = stage.rate().unwrap();
+    assert!(before > 50.0 && rate < 20.0, "{before} and then {rate}");
+    assert!(stage.refused.len() > 500, "most are refused at once: {}", stage.refused.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_with_hardly_any_time_do_not_say_that_the_device_is_slow() {
+    let mut stage = Stage::new();
+    stage.admission.signs_at_once(4);
+    stage.teach(80).await;
+    stage.answer_all().await;
+    let before = stage.rate();
+    for _ in 0..200 {
+        stage.offer(1, Other, Duration::from_millis(60), 1).await;
+        advance(Duration::from_millis(60)).await;
+        stage.be_late_for_the_key().await;
+    }
+    assert_eq!(stage.rate(), before);
+}
