@@ -172,13 +172,13 @@ fn what_a_policy_wants_and_a_yubihsm_does_not_do_is_told_of_before_it_is_asked_f
             with("key = \"ecdsa-p256\"", "key = \"ml-dsa-65\""),
             "`root.key` is `ml-dsa-65`, which is not made in a YubiHSM here",
             "keys of ml-dsa-65, which are not made in a YubiHSM here",
-            "a signature by ML-DSA",
+            "a signature with ml-dsa-65",
         ),
         (
             pss,
             "`root.signature` is `rsa-pss-sha256`, which a YubiHSM does not sign with here",
             "signatures by rsa-pss-sha256, which a YubiHSM does not sign with here",
-            "a signature by RSASSA-PSS",
+            "a signature with rsa-pss-sha256",
         ),
         (
             with_crl("ed25519"),

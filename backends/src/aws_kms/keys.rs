@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hallmark_aws_kms::{Code, Error, Key, KeyId, NewKey, STATE_ENABLED, STATE_PENDING_DELETION, Spec};
-use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
+use hallmark_aws_kms::{Algorithm, Code, Error, Key, KeyId, NewKey, STATE_ENABLED, STATE_PENDING_DELETION, Spec};
+use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
 
 use super::{
     Service,
@@ -80,6 +80,18 @@ fn spec(kind: KeyKind) -> Option<Spec> {
         KeyKind::Rsa3072 => Spec::Rsa3072,
         KeyKind::Rsa4096 => Spec::Rsa4096,
         KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87 => return None,
+    })
+}
+
+/// What KMS calls an algorithm; none of those that nothing is signed with.
+pub(super) fn algorithm(algorithm: SignatureAlgorithm) -> Option<Algorithm> {
+    Some(match algorithm {
+        SignatureAlgorithm::EcdsaSha256 => Algorithm::EcdsaSha256,
+        SignatureAlgorithm::EcdsaSha384 => Algorithm::EcdsaSha384,
+        SignatureAlgorithm::RsaPkcs1Sha256 => Algorithm::RsaPkcs1Sha256,
+        SignatureAlgorithm::RsaPssSha256 => Algorithm::RsaPssSha256,
+        SignatureAlgorithm::Ed25519 => Algorithm::Ed25519,
+        SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => return None,
     })
 }
 

@@ -26,23 +26,15 @@ const SIGN_TIME_MAX: Duration = Duration::from_millis(2_500);
 /// Pause after KMS said that it was asked too often; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-const ML_DSA: &str = "a signature by ML-DSA";
-
 /// What is never signed in AWS KMS: a message of so many bytes with this algorithm. Ed25519 signs messages as they are, and all other algorithms
 /// their digests.
 #[must_use]
 pub fn aws_kms_never_signs(algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String> {
-    match algorithm {
-        SignatureAlgorithm::Ed25519 => (message_bytes > RAW_MESSAGE_BYTES_MAX)
-            .then(|| format!("an Ed25519 signature over more than {RAW_MESSAGE_BYTES_MAX} bytes")),
-        SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
-            Some(ML_DSA.to_owned())
-        }
-        SignatureAlgorithm::EcdsaSha256
-        | SignatureAlgorithm::EcdsaSha384
-        | SignatureAlgorithm::RsaPkcs1Sha256
-        | SignatureAlgorithm::RsaPssSha256 => None,
+    if keys::algorithm(algorithm).is_none() {
+        return Some(format!("a signature with {algorithm}"));
     }
+    let too_long = algorithm.hash().is_none() && message_bytes > RAW_MESSAGE_BYTES_MAX;
+    too_long.then(|| format!("a signature with {algorithm} over more than {RAW_MESSAGE_BYTES_MAX} bytes"))
 }
 
 pub(super) struct CallSigner {
@@ -99,26 +91,10 @@ impl Signer for CallSigner {
         if let Some(what) = aws_kms_never_signs(algorithm, message.len()) {
             return Err(BackendError::Incapable { what }.into());
         }
-        let digest = match algorithm {
-            SignatureAlgorithm::EcdsaSha384 => digest::digest(&digest::SHA384, message),
-            SignatureAlgorithm::EcdsaSha256
-            | SignatureAlgorithm::RsaPkcs1Sha256
-            | SignatureAlgorithm::RsaPssSha256
-            | SignatureAlgorithm::Ed25519
-            | SignatureAlgorithm::MlDsa44
-            | SignatureAlgorithm::MlDsa65
-            | SignatureAlgorithm::MlDsa87 => digest::digest(&digest::SHA256, message),
-        };
-        let what = match algorithm {
-            SignatureAlgorithm::EcdsaSha256 => (Algorithm::EcdsaSha256, Input::Digest(digest.as_ref())),
-            SignatureAlgorithm::EcdsaSha384 => (Algorithm::EcdsaSha384, Input::Digest(digest.as_ref())),
-            SignatureAlgorithm::RsaPkcs1Sha256 => (Algorithm::RsaPkcs1Sha256, Input::Digest(digest.as_ref())),
-            SignatureAlgorithm::RsaPssSha256 => (Algorithm::RsaPssSha256, Input::Digest(digest.as_ref())),
-            SignatureAlgorithm::Ed25519 => (Algorithm::Ed25519, Input::Raw(message)),
-            SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
-                return Err(BackendError::Incapable { what: ML_DSA.to_owned() }.into());
-            }
-        };
+        let digest = algorithm.hash().map(|hash| digest::digest(hash, message));
+        let input = digest.as_ref().map_or(Input::Raw(message), |digest| Input::Digest(digest.as_ref()));
+        let incapable = || BackendError::Incapable { what: format!("a signature with {algorithm}") };
+        let what = (keys::algorithm(algorithm).ok_or_else(incapable)?, input);
         let until = gate.deadline.min(Instant::now() + SIGN_TIME_MAX);
         let (mut pause, mut may_repeat) = (FIRST_PAUSE, true);
         loop {
@@ -155,13 +131,13 @@ mod tests {
     #[test]
     fn what_kms_never_signs_is_told_by_algorithm_and_length() {
         for algorithm in [SignatureAlgorithm::MlDsa44, SignatureAlgorithm::MlDsa65, SignatureAlgorithm::MlDsa87] {
-            assert_eq!(aws_kms_never_signs(algorithm, 1).as_deref(), Some("a signature by ML-DSA"), "{algorithm}");
+            assert_eq!(aws_kms_never_signs(algorithm, 1).as_deref(), Some(&*format!("a signature with {algorithm}")));
         }
         let ed25519 = |bytes| aws_kms_never_signs(SignatureAlgorithm::Ed25519, bytes);
         assert_eq!(ed25519(RAW_MESSAGE_BYTES_MAX), None);
         assert_eq!(
             ed25519(RAW_MESSAGE_BYTES_MAX + 1).as_deref(),
-            Some("an Ed25519 signature over more than 4096 bytes")
+            Some("a signature with ed25519 over more than 4096 bytes")
         );
         for algorithm in [
             SignatureAlgorithm::EcdsaSha256,

@@ -191,6 +191,21 @@ fn while_both_are_away_everybody_hears_so_at_once_and_they_come_back() {
 }
 
 #[test]
+fn a_token_that_is_slower_is_given_less_to_sign() {
+    let pair = Pair::new("slower");
+    pair.devices[0].pace(Duration::from_millis(4), 2);
+    pair.devices[1].pace(Duration::from_millis(40), 2);
+    pair.under_load(|more| {
+        more();
+        let before = pair.signed();
+        (0..4).for_each(|_| more());
+        let signed = pair.signed();
+        let [fast, slow] = [0, 1].map(|at| signed[at] - before[at]);
+        assert!(slow > 0 && fast > 4 * slow, "{fast} and {slow}, where one is ten times as fast");
+    });
+}
+
+#[test]
 fn in_order_the_first_signs_alone_until_it_fails() {
     let pair = Unopened { choice: Choice::Ordered, ..Unopened::new("ordered") }.with_both();
     let second = pair.signed()[1];

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lc_rs::digest;
 use cryptoki::object::ObjectHandle;
-use hallmark_policy::key::{SignatureAlgorithm, SpkiDigest};
+use hallmark_policy::key::{Family, SignatureAlgorithm, SpkiDigest};
 
 use super::{
     access::{Access, Mode},
@@ -174,27 +174,10 @@ impl Signer for SessionSigner {
 
 /// A signature as X.509 has it.
 fn encoded(algorithm: SignatureAlgorithm, bytes: Vec<u8>) -> Vec<u8> {
-    match algorithm {
-        SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 => encoding::ecdsa_signature(&bytes),
-        SignatureAlgorithm::RsaPkcs1Sha256
-        | SignatureAlgorithm::RsaPssSha256
-        | SignatureAlgorithm::Ed25519
-        | SignatureAlgorithm::MlDsa44
-        | SignatureAlgorithm::MlDsa65
-        | SignatureAlgorithm::MlDsa87 => bytes,
-    }
+    if algorithm.family() == Family::Ecdsa { encoding::ecdsa_signature(&bytes) } else { bytes }
 }
 
 /// Who hashes: for ECDSA we do, because not every device has CKM_ECDSA_SHA256.
 fn hash_for(algorithm: SignatureAlgorithm) -> Option<&'static digest::Algorithm> {
-    match algorithm {
-        SignatureAlgorithm::EcdsaSha256 => Some(&digest::SHA256),
-        SignatureAlgorithm::EcdsaSha384 => Some(&digest::SHA384),
-        SignatureAlgorithm::RsaPkcs1Sha256
-        | SignatureAlgorithm::RsaPssSha256
-        | SignatureAlgorithm::Ed25519
-        | SignatureAlgorithm::MlDsa44
-        | SignatureAlgorithm::MlDsa65
-        | SignatureAlgorithm::MlDsa87 => None,
-    }
+    algorithm.hash().filter(|_| algorithm.family() == Family::Ecdsa)
 }

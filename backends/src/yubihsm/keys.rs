@@ -1,7 +1,7 @@
 //! Keys in a device: how they are made, found, and guarded.
 
-use hallmark_policy::key::{KeyKind, PublicKey, SpkiDigest};
-use hallmark_yubihsm::{Algorithm, Capabilities, Domains, NewKey, Object, Origin, PublicPart};
+use hallmark_policy::key::{KeyKind, PublicKey, SignatureAlgorithm, SpkiDigest};
+use hallmark_yubihsm::{Algorithm, Capabilities, Domains, NewKey, Object, Origin, PublicPart, Signing};
 
 use super::{held::Held, label};
 use crate::{
@@ -50,6 +50,19 @@ pub(super) fn algorithm(kind: KeyKind) -> Option<(Algorithm, Capabilities)> {
         KeyKind::Rsa3072 => (Algorithm::Rsa3072, Capabilities::SIGN_PKCS),
         KeyKind::Rsa4096 => (Algorithm::Rsa4096, Capabilities::SIGN_PKCS),
         KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87 => return None,
+    })
+}
+
+/// What is signed with an algorithm, of a message and its digest by that algorithm's hash; none of those that nothing is signed with.
+pub(super) fn signing<'a>(algorithm: SignatureAlgorithm, message: &'a [u8], digest: &'a [u8]) -> Option<Signing<'a>> {
+    Some(match algorithm {
+        SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 => Signing::EcdsaDigest(digest),
+        SignatureAlgorithm::Ed25519 => Signing::EddsaMessage(message),
+        SignatureAlgorithm::RsaPkcs1Sha256 => Signing::Pkcs1Sha256Message(message),
+        SignatureAlgorithm::RsaPssSha256
+        | SignatureAlgorithm::MlDsa44
+        | SignatureAlgorithm::MlDsa65
+        | SignatureAlgorithm::MlDsa87 => return None,
     })
 }
 

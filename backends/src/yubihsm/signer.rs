@@ -18,22 +18,15 @@ use crate::{
     sign_error::SignError,
 };
 
-const ML_DSA: &str = "a signature by ML-DSA";
-const RSA_PSS: &str = "a signature by RSASSA-PSS";
-
 /// What a YubiHSM never signs over the way that is gone here: a message of so many bytes with this algorithm. Ed25519 signs messages as they are,
 /// and all other algorithms their digests.
 #[must_use]
 pub fn yubihsm_never_signs(algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String> {
-    match algorithm {
-        SignatureAlgorithm::Ed25519 => (message_bytes > EDDSA_MESSAGE_BYTES_MAX)
-            .then(|| format!("an Ed25519 signature over more than {EDDSA_MESSAGE_BYTES_MAX} bytes")),
-        SignatureAlgorithm::RsaPssSha256 => Some(RSA_PSS.to_owned()),
-        SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
-            Some(ML_DSA.to_owned())
-        }
-        SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 | SignatureAlgorithm::RsaPkcs1Sha256 => None,
+    if keys::signing(algorithm, &[], &[]).is_none() {
+        return Some(format!("a signature with {algorithm}"));
     }
+    let too_long = algorithm.hash().is_none() && message_bytes > EDDSA_MESSAGE_BYTES_MAX;
+    too_long.then(|| format!("a signature with {algorithm} over more than {EDDSA_MESSAGE_BYTES_MAX} bytes"))
 }
 
 pub(super) struct SessionSigner {
@@ -105,25 +98,10 @@ impl Signer for SessionSigner {
         if let Some(what) = yubihsm_never_signs(algorithm, message.len()) {
             return Err(BackendError::Incapable { what }.into());
         }
-        let digest;
-        let signing = match algorithm {
-            SignatureAlgorithm::EcdsaSha256 => {
-                digest = digest::digest(&digest::SHA256, message);
-                Signing::EcdsaDigest(digest.as_ref())
-            }
-            SignatureAlgorithm::EcdsaSha384 => {
-                digest = digest::digest(&digest::SHA384, message);
-                Signing::EcdsaDigest(digest.as_ref())
-            }
-            SignatureAlgorithm::Ed25519 => Signing::EddsaMessage(message),
-            SignatureAlgorithm::RsaPkcs1Sha256 => Signing::Pkcs1Sha256Message(message),
-            SignatureAlgorithm::RsaPssSha256 => {
-                return Err(BackendError::Incapable { what: RSA_PSS.to_owned() }.into());
-            }
-            SignatureAlgorithm::MlDsa44 | SignatureAlgorithm::MlDsa65 | SignatureAlgorithm::MlDsa87 => {
-                return Err(BackendError::Incapable { what: ML_DSA.to_owned() }.into());
-            }
-        };
+        let digest = algorithm.hash().map(|hash| digest::digest(hash, message));
+        let digest = digest.as_ref().map_or(&[][..], AsRef::as_ref);
+        let incapable = || BackendError::Incapable { what: format!("a signature with {algorithm}") };
+        let signing = keys::signing(algorithm, message, digest).ok_or_else(incapable)?;
         match self.attempt(key, signing, gate) {
             Err(SignError::Backend(error)) if error.may_pass() && !gate.was_touched() => {
                 tracing::warn!(key = %key.reference, %error, "a signature failed; once more");

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{self, VerificationAlgorithm};
+use aws_lc_rs::{
+    digest,
+    signature::{self, VerificationAlgorithm},
+};
 
-use super::kind::KeyKind;
+use super::kind::{Family, KeyKind};
 
 /// The algorithms that a CA key signs with. The curve fixes the hash, so that nothing is left to choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +35,9 @@ struct Facts {
     name: &'static str,
     /// AlgorithmIdentifier, DER.
     identifier: &'static [u8],
+    family: Family,
+    /// What is signed is the digest by this; none where it is the message itself.
+    hash: Option<&'static digest::Algorithm>,
     verifier: &'static dyn VerificationAlgorithm,
 }
 
@@ -53,16 +59,22 @@ impl SignatureAlgorithm {
             Self::EcdsaSha256 => Facts {
                 name: "ecdsa-sha256",
                 identifier: b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02",
+                family: Family::Ecdsa,
+                hash: Some(&digest::SHA256),
                 verifier: &signature::ECDSA_P256_SHA256_ASN1,
             },
             Self::EcdsaSha384 => Facts {
                 name: "ecdsa-sha384",
                 identifier: b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03",
+                family: Family::Ecdsa,
+                hash: Some(&digest::SHA384),
                 verifier: &signature::ECDSA_P384_SHA384_ASN1,
             },
             Self::RsaPkcs1Sha256 => Facts {
                 name: "rsa-pkcs1-sha256",
                 identifier: b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00",
+                family: Family::Rsa,
+                hash: Some(&digest::SHA256),
                 verifier: &signature::RSA_PKCS1_2048_8192_SHA256,
             },
             Self::RsaPssSha256 => Facts {
@@ -72,24 +84,36 @@ impl SignatureAlgorithm {
                               \xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\
                               \x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\
                               \xa2\x03\x02\x01\x20",
+                family: Family::Rsa,
+                hash: Some(&digest::SHA256),
                 verifier: &signature::RSA_PSS_2048_8192_SHA256,
             },
-            Self::Ed25519 => {
-                Facts { name: "ed25519", identifier: b"\x30\x05\x06\x03\x2b\x65\x70", verifier: &signature::ED25519 }
-            }
+            Self::Ed25519 => Facts {
+                name: "ed25519",
+                identifier: b"\x30\x05\x06\x03\x2b\x65\x70",
+                family: Family::Ed25519,
+                hash: None,
+                verifier: &signature::ED25519,
+            },
             Self::MlDsa44 => Facts {
                 name: "ml-dsa-44",
                 identifier: b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x11",
+                family: Family::MlDsa,
+                hash: None,
                 verifier: &signature::ML_DSA_44,
             },
             Self::MlDsa65 => Facts {
                 name: "ml-dsa-65",
                 identifier: b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x12",
+                family: Family::MlDsa,
+                hash: None,
                 verifier: &signature::ML_DSA_65,
             },
             Self::MlDsa87 => Facts {
                 name: "ml-dsa-87",
                 identifier: b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x13",
+                family: Family::MlDsa,
+                hash: None,
                 verifier: &signature::ML_DSA_87,
             },
         }
@@ -123,6 +147,18 @@ impl SignatureAlgorithm {
     #[must_use]
     pub fn from_identifier(der: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.identifier() == der)
+    }
+
+    /// What its keys have in common.
+    #[must_use]
+    pub fn family(self) -> Family {
+        self.facts().family
+    }
+
+    /// What it hashes a message with; none if it signs the message itself.
+    #[must_use]
+    pub fn hash(self) -> Option<&'static digest::Algorithm> {
+        self.facts().hash
     }
 
     /// What verifies its signatures, as certificates carry them, under keys as the BIT STRING has them.

@@ -194,6 +194,35 @@ fn one_file_of_one_house_may_be_unsafe() {
     assert_eq!(after.trim(), "mod raw;", "the permission is for that file and nothing else");
 }
 
+/// So that an algorithm stays what is added in one place: who else has to know a family of them is written down.
+#[test]
+fn the_files_that_know_ml_dsa_are_those_of_the_table() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let rows = text.lines().skip_while(|line| !line.starts_with("| file that knows ML-DSA |")).skip(2);
+    let files = rows.take_while(|line| line.starts_with('|')).filter_map(|row| row.split('|').nth(1));
+    let told: BTreeSet<_> = files.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect();
+    assert!(!told.is_empty(), "ARCHITECTURE.md has no such table");
+
+    let mut known = BTreeSet::new();
+    for house in members().iter().filter(|path| !is_of_tests(path)) {
+        for file in sources(&root().join(house)) {
+            let name = file.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+            let is_test = ["/tests/", "/tests.rs", "/conformance/"].iter().any(|part| name.contains(part));
+            let text = fs::read_to_string(&file).unwrap();
+            let code = text.lines().take_while(|line| !line.contains("#[cfg(test)]")).map(str::trim);
+            let mut code = code.filter(|line| !line.starts_with("//"));
+            if !is_test
+                && code.any(|line| {
+                    ["MlDsa", "ML_DSA", "ml_dsa", "ML-DSA", "ml-dsa"].iter().any(|word| line.contains(word))
+                })
+            {
+                known.insert(name);
+            }
+        }
+    }
+    assert_eq!(told, known, "left: ARCHITECTURE.md, right: the code");
+}
+
 /// A crate of the workspace.
 struct Crate {
     name: String,

@@ -33,7 +33,7 @@ fn a_certificate_that_is_too_long_for_kms_is_refused_and_nothing_of_it_is_commit
     mint.args(["mint", "--profile", "athenz-service", "--csr"]).arg(laboratory.path("leaf.csr"));
     let output = mint.arg("--out").arg(laboratory.path("leaf.pem")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("an Ed25519 signature over more than 4096 bytes"), "{said}");
+    assert!(!output.status.success() && said.contains("a signature with ed25519 over more than 4096 bytes"), "{said}");
     assert!(said.contains("nothing was committed"), "{said}");
     assert_eq!(kms.calls()["Sign"], before);
     assert!(daemon.terminate(), "it ended well");

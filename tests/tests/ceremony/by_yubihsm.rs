@@ -66,7 +66,7 @@ fn a_root_that_a_yubihsm_never_signs_is_refused_before_a_key_is_made() {
     assert!(policy.contains(plain), "{policy}");
     hall.write("policy.toml", &policy.replacen(plain, pss, 1));
     // The token of the rehearsal makes such a key, and signs with it: it is the device behind it that does not.
-    hall.run(&file).refused(1, "a signature by RSASSA-PSS");
+    hall.run(&file).refused(1, "a signature with rsa-pss-sha256");
     assert_eq!(device.keys(), [0_u16; 0]);
     assert!(!hall.path("out/athenz.pem").exists());
     hall.write("policy.toml", &policy);
