@@ -148,10 +148,19 @@ fn makes_a_root_in_a_ceremony(token: &Token, arguments: &str) {
         token.serial(),
         module = token.module(),
     );
-    fs::write(path("root.toml"), file).unwrap();
-    let mut run = Command::new(program("hallmark"));
-    run.env("HOME", directory.path()).args(["ceremony", "run", "--unattended"]).arg(path("root.toml"));
-    succeed(&mut run);
+    let run = |file: &str| {
+        fs::write(path("root.toml"), file).unwrap();
+        let mut run = Command::new(program("hallmark"));
+        run.env("HOME", directory.path()).args(["ceremony", "run", "--unattended"]).arg(path("root.toml"));
+        run
+    };
+    let (before, elsewhere) = (token.labels(), format!("[rehearsal]\nmodule = {:?}\n", token.module()));
+    assert!(file.contains(&elsewhere), "{file}");
+    let output = run(&file.replace(&elsewhere, "")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let sentence = "the rehearsal failed: the token cannot be used: it makes no keys of kind ml-dsa-87";
+    assert!(!output.status.success() && said.contains(sentence) && token.labels() == before, "in SoftHSM: {said}");
+    succeed(&mut run(&file));
     let (verified, said) = judged(&[&path("out/root.pem"), &path("out/root.pem")]);
     assert!(said.starts_with("2.16.840.1.101.3.4.3.19 4627"), "its own signature: {verified} {said}");
     let mut verify = Command::new(program("hallmark"));

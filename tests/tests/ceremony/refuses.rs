@@ -1,5 +1,7 @@
 //! What is refused before anything is made: every mistake at its line, and everything that the file names.
 
+use hallmark_faulty::Function;
+
 use crate::hall::{Hall, policy, root_task};
 
 /// Changes a good file, and says what stands against it.
@@ -199,4 +201,16 @@ fn without_softhsm_nothing_is_rehearsed_and_nothing_is_touched() {
     let file = hall.file("athenz-root", "athenz", &rest);
     hall.run(&file).refused(1, "the rehearsal failed: the PKCS#11 module `/nowhere.so` cannot be used");
     assert!(hall.keys().is_empty() && !hall.path("log").exists());
+}
+
+#[test]
+fn a_root_whose_kind_the_token_does_not_make_is_refused_and_nothing_is_touched() {
+    let hall = Hall::new();
+    let policy = hall.read("policy.toml");
+    assert!(policy.contains("key = \"ecdsa-p256\""), "{policy}");
+    hall.write("policy.toml", &policy.replacen("key = \"ecdsa-p256\"", "key = \"ml-dsa-65\"", 2));
+    let file = hall.file_behind_the_device("athenz-root", "athenz", &root_task("athenz"));
+    hall.run(&file).refused(1, "the token cannot be used: it makes no keys of kind ml-dsa-65");
+    assert_eq!(hall.device.calls(Function::GenerateKeyPair), 0);
+    assert!(hall.keys().is_empty() && !hall.path("out/athenz.pem").exists());
 }
