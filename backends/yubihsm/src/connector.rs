@@ -230,6 +230,19 @@ mod tests {
         assert!(ends_the_connection(&gone) && ends_the_connection(&Error::Panicked { command: OPEN }));
     }
 
+    /// Libusb looks for it, in this process; more than that no machine without a device can show.
+    #[test]
+    fn at_usb_a_device_that_is_not_there_is_gone_and_is_looked_for_anew_each_time() {
+        let way = Connector::new("usb:0000000000".parse().unwrap(), 2, &"correct horse".into());
+        for _ in 0..2 {
+            match way.open().map(drop) {
+                Err(Error::Gone { place, .. }) => assert_eq!(place, "usb:0000000000"),
+                other => panic!("{other:?}"),
+            }
+            assert!(way.shared.lock().unwrap().is_none());
+        }
+    }
+
     #[test]
     fn the_password_is_not_in_what_is_printed_of_the_way() {
         let way = Connector::new("usb".parse().unwrap(), 2, &"correct horse".into());
