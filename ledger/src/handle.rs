@@ -17,8 +17,8 @@ use crate::{
     Allowed, Answer, AuthorityRecord, CaKey, CertificateFilter, CertificatePage, ClaimedName, CrlRecord, CrlStatus,
     EpochRecord, Epochs, Event, Fetch, Found, FreezeWish, Frozen, Head, InstanceFilter, InstancePage, InstanceRecord,
     InstanceRevocation, InstanceRevoked, Issued, LedgerConfig, LedgerError, LogKeys, Logged, NameRelease, OpenError,
-    Opened, REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, RevokeAt, Revoked, Room, Step, UnixMillis, authority,
-    certificate, claim, crl, freeze, instance, nodes, open,
+    Opened, REVOCATIONS_MAX, ReceiptHandle, Released, Revoke, RevokeAt, Revoked, Room, Seal, Step, UnixMillis,
+    authority, certificate, claim, crl, freeze, instance, nodes, open,
     operation::{Operation, Reply},
     request::RequestRow,
     revocation,
@@ -144,8 +144,9 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`LedgerError`]; [`LedgerError::Condition`] where the request is void.
-    pub async fn keep_signature(&self, log_index: u64, signature: Vec<u8>) -> Result<Vec<u8>, LedgerError> {
-        self.ask(|reply| Operation::KeepSignature { log_index, signature, reply }).await
+    pub async fn keep_signature(&self, log_index: u64, seal: impl Into<Seal>) -> Result<Vec<u8>, LedgerError> {
+        let seal = seal.into();
+        self.ask(|reply| Operation::KeepSignature { log_index, seal, reply }).await
     }
 
     /// An old entry with a receipt under the newest signed checkpoint.

@@ -64,20 +64,44 @@ pub(crate) struct Record {
     pub(crate) revoked: bool,
 }
 
-const COLUMNS: &str = "id, service, not_after, issuer, serial, spki_sha256, log_index, previous_issuer, \
-                       previous_serial, previous_spki_sha256, previous_index, retried, revoked_at IS NOT NULL, withheld, \
-                       current_group, previous_group, counted_until";
+/// The query of all columns that [`Record::read`] reads, under a condition.
+macro_rules! select_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, service, not_after, issuer, serial, spki_sha256, log_index, previous_issuer, previous_serial, previous_spki_sha256, ",
+            "previous_index, retried, revoked_at IS NOT NULL, withheld, current_group, previous_group, counted_until FROM instance WHERE ",
+            $condition
+        )
+    };
+}
 
 impl Record {
+    const AT: &str = select_where!("id = ?4 AND authority = ?1 AND provider = ?2 AND name = ?3");
+
     /// The record of that provider's instance.
     pub(crate) fn find(
         connection: &Connection,
         authority: &str,
         name: &InstanceName,
     ) -> rusqlite::Result<Option<Self>> {
-        let sql = format!("SELECT {COLUMNS} FROM instance WHERE authority = ?1 AND provider = ?2 AND name = ?3");
-        let mut statement = connection.prepare_cached(&sql)?;
+        let sql = select_where!("authority = ?1 AND provider = ?2 AND name = ?3");
+        let mut statement = connection.prepare_cached(sql)?;
         statement.query_row(params![authority, name.provider, name.id], Self::read).optional()
+    }
+
+    /// The same; looked for first where a registration has it, which takes no index.
+    fn find_at(
+        connection: &Connection,
+        registration: Option<u64>,
+        authority: &str,
+        name: &InstanceName,
+    ) -> rusqlite::Result<Option<Self>> {
+        let mut statement = connection.prepare_cached(Self::AT)?;
+        let values = params![authority, name.provider, name.id, registration.map(signed)];
+        match statement.query_row(values, Self::read).optional()? {
+            Some(record) => Ok(Some(record)),
+            None => Self::find(connection, authority, name),
+        }
     }
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -207,15 +231,21 @@ pub(crate) fn signed_before(
     statement.query_row(params![issuer.as_bytes(), serial.as_bytes()], |row| row.get(0)).optional()
 }
 
-/// Keeps the digest of what was signed.
-pub(crate) fn keep_signed(
+/// Digest of what was signed by that decision, as its row says; none where that is no instance's certificate.
+pub(crate) fn signed_of_row(
     connection: &Connection,
     log_index: u64,
-    to_be_signed: &[u8],
     signature: &[u8],
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<[u8; 32]>> {
+    let sql = "SELECT tbs FROM request WHERE log_index = ?1 AND wish IS NOT NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| Ok(signed_sha256(row.get_ref(0)?.as_blob()?, signature));
+    statement.query_row([signed(log_index)], read).optional()
+}
+
+/// Keeps the digest of what was signed.
+pub(crate) fn keep_signed(connection: &Connection, log_index: u64, digest: [u8; 32]) -> rusqlite::Result<()> {
     let sql = "INSERT OR REPLACE INTO signed (log_index, sha256) VALUES (?1, ?2)";
-    let digest = signed_sha256(to_be_signed, signature);
     connection.prepare_cached(sql)?.execute(params![signed(log_index), digest]).map(drop)
 }
 
@@ -286,5 +316,35 @@ pub(crate) fn presented_serial(moved: &InstanceMove) -> Option<Serial> {
     match &moved.step {
         InstanceStep::Register { .. } => None,
         InstanceStep::Refresh(presented) => Some(presented.serial),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn the_record_of_a_registration_is_found_without_an_index_and_only_if_it_is_that_instances() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("a.db");
+        std::fs::write(&database, "").unwrap();
+        let mut connection = schema::writer(&database).unwrap();
+        schema::create(&mut connection).unwrap();
+        assert_eq!(schema::plan(&connection, Record::AT, 4), ["SEARCH instance USING INTEGER PRIMARY KEY (rowid=?)"]);
+        let sql = "INSERT INTO issuer (id, spki_sha256, issued) VALUES (1, zeroblob(32), 0); \
+                   INSERT INTO instance (id, authority, provider, name, service, registered_at, moved_at, not_after, issuer, serial, spki_sha256, \
+                   log_index, current_group) VALUES (7, 'a', 'p', 'n', 's', 0, 0, 0, 1, x'01', zeroblob(32), 7, 7), \
+                   (8, 'a', 'p', 'm', 's', 0, 0, 0, 1, x'02', zeroblob(32), 8, 8)";
+        connection.execute_batch(sql).unwrap();
+        let found = |registration, authority: &str, id: &str| {
+            let name = InstanceName { provider: "p".to_owned(), id: id.to_owned(), service: "s".to_owned() };
+            Record::find_at(&connection, registration, authority, &name).unwrap().map(|record| record.id)
+        };
+        for registration in [Some(7), Some(8), Some(9), None] {
+            assert_eq!(found(registration, "a", "n"), Some(7), "{registration:?}");
+            assert_eq!(found(registration, "b", "n"), None, "{registration:?}");
+            assert_eq!(found(registration, "a", "o"), None, "{registration:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Allowed, Event, FreezeWish, Frozen, InstanceRevocation, InstanceRevoked, Issued, LedgerError, Logged, NameRelease,
-    Released, Revoke, RevokeAt, Revoked, Step, UnixMillis, authority,
+    Released, Revoke, RevokeAt, Revoked, Seal, Step, UnixMillis, authority,
     batch::{Batch, Fault},
 };
 
@@ -30,7 +30,7 @@ pub(crate) enum Operation {
     ThawAuthority { wish: FreezeWish, at: UnixMillis, reply: Reply<Option<Logged>> },
     StopAuthority { authority: String, label: String, sentence: String, at: UnixMillis, reply: Reply<Option<Logged>> },
     Revoke { revokes: Vec<Revoke>, at: RevokeAt, reply: Reply<Vec<Revoked>> },
-    KeepSignature { log_index: u64, signature: Vec<u8>, reply: Reply<Vec<u8>> },
+    KeepSignature { log_index: u64, seal: Seal, reply: Reply<Vec<u8>> },
     Stop,
 }
 
@@ -80,9 +80,7 @@ impl Operation {
                 defer(reply, batch.stop_authority(&authority, &label, &sentence, at))
             }
             Self::Revoke { revokes, at, reply } => defer(reply, batch.revoke_all(&revokes, at)),
-            Self::KeepSignature { log_index, signature, reply } => {
-                defer(reply, batch.keep_signature(log_index, signature))
-            }
+            Self::KeepSignature { log_index, seal, reply } => defer(reply, batch.keep_signature(log_index, seal)),
             Self::Stop => (Deferred(Box::new(|_| ())), Ok(())),
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     issue::{has_passed, reused, void},
     request::RequestRow,
     schema::signed,
+    seal::{Seal, Signed},
     stage,
 };
 
@@ -159,15 +160,17 @@ impl Batch<'_> {
     }
 
     /// Keeps a signature, unless there is one, and gives the one that is kept.
-    pub(crate) fn keep_signature(&self, log_index: u64, signature: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn keep_signature(&self, log_index: u64, seal: Seal) -> Result<Vec<u8>, Fault> {
+        let Seal { signature, signed: digest } = seal;
         let sql = "UPDATE request SET signature = ?2 WHERE log_index = ?1 AND signature IS NULL AND void = 0";
         if self.connection.prepare_cached(sql)?.execute(params![signed(log_index), signature])? == 1 {
-            // Beside the update: SQLite gathers what an UPDATE returns in a table of its own.
-            let sql = "SELECT tbs FROM request WHERE log_index = ?1 AND wish IS NOT NULL";
-            let mut of_instance = self.connection.prepare_cached(sql)?;
-            if let Some(row) = of_instance.query([signed(log_index)])?.next()? {
-                let to_be_signed = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-                instance::keep_signed(self.connection, log_index, to_be_signed, &signature)?;
+            let digest = match digest {
+                Signed::Known(digest) => Some(digest),
+                Signed::OfRow => instance::signed_of_row(self.connection, log_index, &signature)?,
+                Signed::NotKept => None,
+            };
+            if let Some(digest) = digest {
+                instance::keep_signed(self.connection, log_index, digest)?;
             }
             return Ok(signature);
         }

@@ -6,7 +6,7 @@ mod presented;
 use crate::{
     content::Serial,
     file::IntentWord,
-    key::{PublicKey, SpkiDigest, sha256},
+    key::{SpkiDigest, sha256},
     profile::Profile,
     reason::{Reason, ReasonCode, quote},
     request::Request,
@@ -352,7 +352,7 @@ fn presented_certificate(
         let reason = Reason::new(ReasonCode::InstanceCertificateExpired, FIELD, sentence);
         reasons.push(reason.allowing("`register`"));
     }
-    let key = presented.key.digest();
+    let key = presented.key;
     if rule.rekey && key == request.key.digest() {
         let sentence = format!("profile {} wants a new key with every refresh", quote(&request.profile));
         reasons.push(Reason::new(ReasonCode::InstanceKeyReused, FIELD, sentence).allowing("a CSR of a new key"));
@@ -366,10 +366,10 @@ fn presented_certificate(
     // A CSR under that key is none: whoever saw it can send it again.
     let proven = match (presented.proof.as_slice(), name) {
         ([], _) | (_, None) => false,
-        (proof, Some(name)) => {
+        ([_, ..], Some(name)) => {
             let id = if request.has_own_id { request.request_id.as_str() } else { "" };
             let message = proof_message(&request.authority, id, name, presented.serial, request.key.digest());
-            let proven = verifies(&presented.key, message.as_bytes(), proof);
+            let proven = presented.is_proven(message.as_bytes());
             if !proven {
                 let sentence =
                     format!("the proof does not verify under the key of the certificate {}", presented.serial);
@@ -387,15 +387,4 @@ fn presented_certificate(
         not_after: presented.not_after,
         proven,
     })
-}
-
-/// With the algorithms that every tool has for the kind of key.
-fn verifies(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-    use crate::key::{Family, SignatureAlgorithm};
-    match key.kind().family() {
-        Family::Ecdsa => key.verifies_ecdsa_sha256(message, signature),
-        Family::Rsa | Family::Ed25519 | Family::MlDsa => {
-            key.verifies(SignatureAlgorithm::default_for(key.kind()), message, signature)
-        }
-    }
 }

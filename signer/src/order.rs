@@ -14,13 +14,12 @@ use std::{
 
 use hallmark_backends::{SignError, Signature, Tried};
 use hallmark_issuance::{DraftError, assemble, draft, reassemble};
-use hallmark_ledger::{Answer, Committed, Event, Found, Issued, Logged};
+use hallmark_ledger::{Answer, Committed, Event, Found, Issued, Logged, Seal};
 use hallmark_policy::{
     Approved, Decision, Disagreement, Reason, ReasonCode, Request, RequestIdentity, SIGNER, Warrant,
     authority::OPERATOR,
     content::Content,
     decide, endorse, facts,
-    instance::signed_sha256,
     key::{PublicKey, SpkiDigest},
     time::Interval,
 };
@@ -288,9 +287,9 @@ async fn finish(
     core.stage(Stage::Assemble, began, Instant::now());
     match keep {
         Keep::InBackground { turn, of_instance } => {
-            let digest = || signed_sha256(&parts.to_be_signed, &parts.bytes);
-            let keeping = of_instance.then(|| core.being_kept.add(issuer.digest(), digest()));
-            core.keep_in_background(index, parts.bytes, (turn, keeping));
+            let seal = Seal::of_leaf(&parts.to_be_signed, parts.bytes, of_instance);
+            let keeping = seal.signed_sha256().map(|digest| core.being_kept.add(issuer.digest(), digest));
+            core.keep_in_background(index, seal, (turn, keeping));
         }
         Keep::BeforeReply => {
             let kept = core.ledger.keep_signature(index, parts.bytes).await;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hallmark_backends::SignError;
-use hallmark_ledger::{Event, Issued, LedgerError, Logged};
+use hallmark_ledger::{Event, Issued, LedgerError, Logged, Seal};
 use hallmark_policy::{Facts, Policy, Reason, ReasonCode, Refusal, RequestIdentity, hex};
 
 use crate::{
@@ -76,16 +76,11 @@ impl Inner {
     }
 
     /// Makes a signature durable without the caller waiting; its request id has its turn until then, and a stop waits.
-    pub(crate) fn keep_in_background(
-        self: &Arc<Self>,
-        index: u64,
-        signature: Vec<u8>,
-        until_kept: (Turn, Option<Keeping>),
-    ) {
+    pub(crate) fn keep_in_background(self: &Arc<Self>, index: u64, seal: Seal, until_kept: (Turn, Option<Keeping>)) {
         let inner = Arc::clone(self);
         let work = self.begin();
         tokio::spawn(async move {
-            if let Err(error) = inner.ledger.keep_signature(index, signature).await {
+            if let Err(error) = inner.ledger.keep_signature(index, seal).await {
                 tracing::error!(index, "a signature could not be kept; a retry will sign again");
                 inner.notice(&error);
             }

@@ -168,7 +168,7 @@ fn refresh(
     if row.spki_sha256.is_some_and(|given| given != *presented_key.as_bytes()) || row.not_after != not_after.secs() {
         return Ok(unknown::forged(*serial, "its serial number was given to another key, or with another end"));
     }
-    let Some(record) = Record::find(connection, authority, name)? else {
+    let Some(record) = Record::find_at(connection, row.instance, authority, name)? else {
         let reason = Reason::new(ReasonCode::InstanceUnknown, FIELD, format!("{name} is not registered"));
         return Ok(refuse(reason.allowing("`register`"), Consequence::Alarm));
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hallmark_ledger::{Allowed, Event, InstanceRevocation, InstanceRevoked, Issued, UnixMillis};
+use hallmark_ledger::{Allowed, Event, InstanceRevocation, InstanceRevoked, Issued, Seal, UnixMillis};
 use hallmark_policy::{content::Serial, crl::RevocationReason, instance::signed_sha256};
 
 use crate::{
@@ -237,10 +237,15 @@ impl History {
                 let index = self.world.len();
                 let (signature, certificate) = signed(committed.to_be_signed());
                 assert_eq!(self.real.signed_before(serial), None, "nothing was signed yet");
-                if self.chance.below(3) > 0 {
+                let kept = self.chance.below(3);
+                if kept > 0 {
                     let digest = signed_sha256(committed.to_be_signed(), &signature);
-                    self.real.ledger().keep_signature(committed.log_index(), signature).await.unwrap();
-                    self.real.ledger().keep_signature(committed.log_index(), vec![7; 64]).await.unwrap();
+                    let sealed = |signature| Seal::of_leaf(committed.to_be_signed(), signature, true);
+                    // Whether the ledger makes the digest, or whoever signed.
+                    let seal = if kept == 1 { Seal::from(signature) } else { sealed(signature) };
+                    let other = sealed(vec![7; 64]);
+                    self.real.ledger().keep_signature(committed.log_index(), seal).await.unwrap();
+                    self.real.ledger().keep_signature(committed.log_index(), other).await.unwrap();
                     assert_eq!(self.real.signed_before(serial), Some(digest), "what was kept first");
                     self.signed.insert(index);
                 }

@@ -6,7 +6,7 @@ use rasn_pkix::{AuthorityKeyIdentifier, Certificate};
 use super::{FIELD, PresentedClaim};
 use crate::{
     content::Serial,
-    key::{PublicKey, SignatureAlgorithm, arcs},
+    key::{Family, PublicKey, SignatureAlgorithm, SpkiDigest, arcs},
     readback,
     reason::{Reason, ReasonCode},
     signed::to_be_signed,
@@ -25,11 +25,15 @@ const AUTHORITY_KEY_IDENTIFIER: &[u32] = &[2, 5, 29, 35];
 #[derive(Clone, Debug)]
 pub(crate) struct Presented {
     pub(crate) serial: Serial,
-    pub(crate) key: PublicKey,
+    /// Of its own key.
+    pub(crate) key: SpkiDigest,
     pub(crate) not_before: UnixTime,
     pub(crate) not_after: UnixTime,
     pub(crate) proof: Vec<u8>,
+    /// SubjectPublicKeyInfo of its own key, DER.
+    spki: Vec<u8>,
     issuer_key_identifier: Option<[u8; 20]>,
+    signed_sha256: [u8; 32],
     to_be_signed: Vec<u8>,
     algorithm: SignatureAlgorithm,
     signature: Vec<u8>,
@@ -68,29 +72,42 @@ impl Presented {
         let serial = BigInt::from(tbs.serial_number.clone()).to_signed_bytes_be();
         let serial = Serial::from_stored(&serial);
         let validity = readback::interval(&tbs.validity);
+        let spki = rasn::der::encode(&tbs.subject_public_key_info)
+            .map_err(|_| malformed("the certificate's key cannot be encoded again"))?;
+        let signature = read.signature_value.clone().into_vec();
         Ok(Self {
             serial: serial
                 .ok_or_else(|| malformed("the certificate's serial number is none (RFC 5280, section 4.1.2.2)"))?,
-            key: PublicKey::of(&tbs.subject_public_key_info).map_err(|error| malformed(&error.to_string()))?,
+            key: SpkiDigest::of(&spki),
             not_before: validity.not_before,
             not_after: validity.not_after,
             proof,
+            spki,
             issuer_key_identifier: issuer_key_identifier(&read),
+            signed_sha256: super::signed_sha256(to_be_signed, &signature),
             to_be_signed: to_be_signed.to_vec(),
             algorithm,
-            signature: read.signature_value.clone().into_vec(),
+            signature,
             issuer: None,
         })
     }
 
-    fn signed_sha256(&self) -> [u8; 32] {
-        super::signed_sha256(&self.to_be_signed, &self.signature)
+    /// Whether the proof is a signature over `message` by its own key, with the algorithm that every tool has for that kind of key. One that is no key
+    /// proves nothing.
+    pub(crate) fn is_proven(&self, message: &[u8]) -> bool {
+        let Ok(key) = PublicKey::parse(&self.spki) else { return false };
+        match key.kind().family() {
+            Family::Ecdsa => key.verifies_ecdsa_sha256(message, &self.proof),
+            Family::Rsa | Family::Ed25519 | Family::MlDsa => {
+                key.verifies(SignatureAlgorithm::default_for(key.kind()), message, &self.proof)
+            }
+        }
     }
 
     /// What it says of itself; nothing where it does not say who signed it.
     pub(crate) fn claim(&self) -> Option<PresentedClaim> {
         let issuer_key_identifier = self.issuer_key_identifier?;
-        Some(PresentedClaim { issuer_key_identifier, serial: self.serial, signed_sha256: self.signed_sha256() })
+        Some(PresentedClaim { issuer_key_identifier, serial: self.serial, signed_sha256: self.signed_sha256 })
     }
 
     /// The key that signed it, if it is known and the signature verifies under it.
@@ -100,7 +117,7 @@ impl Presented {
 
     /// Takes `key` for its issuer's, if it is what was signed with that key under its serial number, to the byte, or the signature says so.
     pub(crate) fn verify_under(&mut self, key: &PublicKey, signed_sha256: Option<&[u8; 32]>) {
-        let is_known = signed_sha256 == Some(&self.signed_sha256());
+        let is_known = signed_sha256 == Some(&self.signed_sha256);
         if is_known || key.verifies(self.algorithm, &self.to_be_signed, &self.signature) {
             self.issuer = Some(key.clone());
         }

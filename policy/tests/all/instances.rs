@@ -410,6 +410,20 @@ fn possession_of_the_replaced_key_is_proven_by_its_signature_over_this_very_requ
 }
 
 #[test]
+fn a_key_that_no_profile_can_allow_proves_nothing() {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+    let ours = certificate(&ISSUER, &key, 2030);
+    let asked = ask(BOTH, Some("i-1"), refresh(ours.clone(), Vec::new())).unwrap();
+    let moved = asked.conditions().instance.clone().map(|moved| moved.step);
+    assert!(matches!(moved, Some(InstanceStep::Refresh(presented)) if !presented.proven), "its row says whose it is");
+    let name = InstanceName { provider: "sys.lab".into(), id: "i-1".into(), service: "sports.api".into() };
+    let serial = Serial::from_stored(&[1; 17]).unwrap();
+    let message = proof_message("a", "r-1", &name, serial, public(&KEY).digest());
+    let proof = rcgen::SigningKey::sign(&key, message.as_bytes()).unwrap();
+    assert_eq!(codes(ask(BOTH, Some("i-1"), refresh(ours, proof))), ["INSTANCE_PROOF_WRONG"]);
+}
+
+#[test]
 fn a_profile_may_want_a_new_key_with_every_refresh() {
     let ours = certificate(&ISSUER, &KEY, 2030);
     let rekey = "instances = { intents = [\"register\", \"refresh\"], rekey = true }";
