@@ -1,6 +1,6 @@
 //! Admission: whether a mint can be answered in time, and when it goes to the core. Both are judged before any work is done for it.
 //!
-//! How fast the core's keys sign is learnt from its answers, from those alone for which one did (`pace`).
+//! How fast the core's keys sign is learnt from its answers, from those alone for which one did, or was waited for in vain (`pace`).
 //! By Little's law a new call then waits for those before it, divided by this rate. So many are with the core as keep it busy, the window;
 //! the others wait here, where callers take turns. One that would wait for too long is refused at once, so that those which were taken are
 //! answered in time, however much is offered; where too much waits, it is the heaviest caller's last calls that give way, and those may have waited.
@@ -287,7 +287,7 @@ impl State {
 }
 
 impl Pass {
-    /// The core has answered, and a key signed for that: only this says how fast it is.
+    /// The core has answered, and a key signed for that: this says how fast it is.
     pub(crate) fn key_signed(&mut self) {
         self.taught = Some(Taught::Signed);
     }

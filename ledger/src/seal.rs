@@ -4,9 +4,9 @@ use hallmark_policy::instance::signed_sha256;
 
 /// A signature that is to be kept over what was committed, with the digest of both where whoever signed has it.
 ///
-/// The digest is always that of this signature, and is kept only together with it: where another one was kept first, neither is. Whoever makes it by
-/// [`of_leaf`](Self::of_leaf) has verified the signature over that under the issuer's key. A digest that is missing or of other bytes lets nothing pass: a certificate
-/// that is presented is not known to the byte then, and its signature is verified.
+/// The digest is always that of this signature, and is kept only together with it: where another one was kept first, neither is. A certificate that is presented
+/// with that digest is taken for ours without verifying its signature again, so whoever makes it by [`of_leaf`](Self::of_leaf) has verified the signature over
+/// those bytes under the issuer's key. Where it is missing, the signature is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seal {
     pub(crate) signature: Vec<u8>,
@@ -25,7 +25,7 @@ pub(crate) enum Signed {
 }
 
 impl Seal {
-    /// Of a leaf that was signed a moment ago, and whether it is an instance's.
+    /// Of a leaf that was signed a moment ago and whose signature over `to_be_signed` was verified under its issuer's key, and whether it is an instance's.
     #[must_use]
     pub fn of_leaf(to_be_signed: &[u8], signature: Vec<u8>, of_instance: bool) -> Self {
         let signed = if of_instance { Signed::Known(signed_sha256(to_be_signed, &signature)) } else { Signed::NotKept };

@@ -137,3 +137,26 @@ fn details(failure: &Failure, class: ReasonClass) -> Vec<prost_types::Any> {
 fn any(name: &str, message: &impl Message) -> prost_types::Any {
     prost_types::Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
 }
+
+#[cfg(test)]
+mod tests {
+    use hallmark_backends::SignError;
+    use hallmark_policy::{RequestIdentity, key::SpkiDigest};
+
+    use super::*;
+    use crate::order;
+
+    #[test]
+    fn a_mint_is_late_for_a_key_if_its_time_was_over_while_it_waited_for_one_and_for_nothing_else() {
+        let asked =
+            RequestIdentity { authority: "a".into(), caller: "c".into(), id: "r".into(), content_sha256: [0; 32] };
+        let says = |reason: Reason| failure(&reason.into()).late_for_key;
+        let issuer = SpkiDigest::of(b"key");
+        assert!(says(order::sign_reason(&SignError::DeadlinePassed, &asked)));
+        assert!(says(order::sign_reason(&SignError::Overdue { issuer }, &asked)));
+        for error in [SignError::Busy, SignError::Stopped, SignError::Panicked] {
+            assert!(!says(order::sign_reason(&error, &asked)), "{error}");
+        }
+        assert!(!says(Reason::new(ReasonCode::DeadlinePassed, "deadline", "the deadline has passed")));
+    }
+}

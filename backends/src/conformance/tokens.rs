@@ -193,8 +193,8 @@ fn while_both_are_away_everybody_hears_so_at_once_and_they_come_back() {
 #[test]
 fn a_token_that_is_slower_is_given_less_to_sign() {
     let pair = Pair::new("slower");
-    pair.devices[0].pace(Duration::from_millis(4), 2);
-    pair.devices[1].pace(Duration::from_millis(40), 2);
+    pair.devices[0].pace(Duration::from_millis(20), 2);
+    pair.devices[1].pace(Duration::from_millis(400), 2);
     pair.under_load(|more| {
         more();
         let before = pair.signed();

@@ -174,10 +174,16 @@ impl Signer for SessionSigner {
 
 /// A signature as X.509 has it.
 fn encoded(algorithm: SignatureAlgorithm, bytes: Vec<u8>) -> Vec<u8> {
-    if algorithm.family() == Family::Ecdsa { encoding::ecdsa_signature(&bytes) } else { bytes }
+    match algorithm.family() {
+        Family::Ecdsa => encoding::ecdsa_signature(&bytes),
+        Family::Rsa | Family::Ed25519 | Family::MlDsa => bytes,
+    }
 }
 
 /// Who hashes: for ECDSA we do, because not every device has CKM_ECDSA_SHA256.
 fn hash_for(algorithm: SignatureAlgorithm) -> Option<&'static digest::Algorithm> {
-    algorithm.hash().filter(|_| algorithm.family() == Family::Ecdsa)
+    match algorithm.family() {
+        Family::Ecdsa => algorithm.hash(),
+        Family::Rsa | Family::Ed25519 | Family::MlDsa => None,
+    }
 }

@@ -230,9 +230,21 @@ mod tests {
         assert!(ends_the_connection(&gone) && ends_the_connection(&Error::Panicked { command: OPEN }));
     }
 
+    /// Whether a YubiHSM is plugged into this machine: to look for one by its number resets each.
+    fn is_plugged_in() -> bool {
+        let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+        let devices =
+            std::fs::read_dir("/sys/bus/usb/devices").into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut ids = devices.map(|path| (read(path.join("idVendor")), read(path.join("idProduct"))));
+        ids.any(|(vendor, product)| (vendor.trim(), product.trim()) == ("1050", "0030"))
+    }
+
     /// Libusb looks for it, in this process; more than that no machine without a device can show.
     #[test]
     fn at_usb_a_device_that_is_not_there_is_gone_and_is_looked_for_anew_each_time() {
+        if is_plugged_in() {
+            return;
+        }
         let way = Connector::new("usb:0000000000".parse().unwrap(), 2, &"correct horse".into());
         for _ in 0..2 {
             match way.open().map(drop) {

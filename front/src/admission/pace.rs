@@ -44,7 +44,7 @@ pub(super) struct Pace {
     pub(super) rate: Option<f64>,
     /// Calls for which a key signed; it wraps.
     signed: u32,
-    /// What calls say with which the core had enough to do.
+    /// What calls say with which the core had enough to do, late ones among them.
     busy: Sample,
     /// What the others say: at least so fast it is.
     quiet: Sample,
@@ -98,11 +98,15 @@ impl Pace {
     pub(super) fn window(&self) -> u32 {
         let Some(rate) = self.rate else { return WINDOW_FIRST };
         let least = self.signs_at_once.map_or(WINDOW_MIN, |signatures| signatures.saturating_mul(2).saturating_add(2));
-        let alone = self.alone_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok()).unwrap_or(WINDOW_TIME_MIN);
-        let time = alone.saturating_mul(WINDOW_TIMES).clamp(WINDOW_TIME_MIN, WINDOW_TIME_MAX);
+        let time = self.alone().saturating_mul(WINDOW_TIMES).clamp(WINDOW_TIME_MIN, WINDOW_TIME_MAX);
         let answered = (rate * time.as_secs_f64()).ceil().clamp(0.0, f64::from(WINDOW_MAX));
         // Between 0 and 1,024.
         (answered as u32).max(least).min(WINDOW_MAX)
+    }
+
+    /// How long a call takes by itself.
+    fn alone(&self) -> Duration {
+        self.alone_secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok()).unwrap_or(WINDOW_TIME_MIN)
     }
 
     /// A call goes to the core, which then has so many.
@@ -129,10 +133,12 @@ impl Pace {
     }
 
     /// The core has refused this call, whose time was over while it waited for a key: the device is no faster than what it signed meanwhile, whoever was
-    /// served. A call that gave it less time than a span says nothing.
+    /// served. A call says nothing that was given less time than a busy device takes, nor one beside which keys had too little to do: who chooses deadlines
+    /// that no device meets would make it look slow.
     pub(super) fn late(&mut self, stay: Stay, now: Instant) {
         let took = stay.lasted(now);
-        if took < SPAN_MIN {
+        let is_busy = stay.beside >= BUSY.min(self.window() / 2);
+        if !is_busy || took < SPAN_MIN.max(self.alone().saturating_mul(WINDOW_TIMES)) {
             return;
         }
         let meanwhile = self.signed.wrapping_sub(stay.signed);

@@ -259,10 +259,11 @@ impl Token {
         let named = |key| (label(&session, key), id(&session, key));
         let named: Vec<_> = keys.into_iter().map(named).collect();
         session.close().expect("C_CloseSession");
-        let _writing = writing();
         let Module { context, so_pin, .. } = self.module;
+        let writing = writing();
         context.init_token(self.slot, &AuthPin::from(so_pin.as_str()), &self.label).expect("C_InitToken");
         self.module.set_pin(self.slot);
+        drop(writing);
         let session = self.session();
         for (label, id) in named {
             make_pair(&session, std::str::from_utf8(&label).expect("a label in UTF-8"), id);
@@ -449,7 +450,7 @@ impl Drop for Turn {
     }
 }
 
-/// The turn of whoever writes a token. No copy of SoftHSM behind `hallmark-faulty` is initialised meanwhile: SoftHSM's own locks are the process's, which keep other
+/// The turn of whoever initialises a token, sets its PIN or logs in; it is nobody's twice. No copy of SoftHSM behind `hallmark-faulty` is initialised meanwhile: SoftHSM's own locks are the process's, which keep other
 /// processes away, and no other copy in this one.
 fn writing() -> File {
     let configuration = env::var_os("SOFTHSM2_CONF").expect("SOFTHSM2_CONF");

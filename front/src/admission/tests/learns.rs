@@ -199,17 +199,29 @@ async fn a_device_that_becomes_slower_is_noticed_where_deadlines_are_short() {
     assert!(stage.refused.len() > 500, "most are refused at once: {}", stage.refused.len());
 }
 
+/// One caller's calls are all late, by deadlines that it chooses: shorter than a span; or too short for a device that takes 120 ms for a call alone.
 #[tokio::test(start_paused = true)]
-async fn calls_with_hardly_any_time_do_not_say_that_the_device_is_slow() {
-    let mut stage = Stage::new();
-    stage.admission.signs_at_once(4);
-    stage.teach(80).await;
-    stage.answer_all().await;
-    let before = stage.rate();
-    for _ in 0..200 {
-        stage.offer(1, Other, Duration::from_millis(60), 1).await;
-        advance(Duration::from_millis(60)).await;
-        stage.be_late_for_the_key().await;
+async fn calls_with_too_little_time_do_not_say_that_the_device_is_slow() {
+    for (alone, deadline) in [(20, 60), (120, 130), (120, 230)] {
+        let mut stage = Stage::new();
+        stage.admission.signs_at_once(16);
+        stage.teach(80).await;
+        stage.answer_all().await;
+        for _ in 0..40 {
+            stage.offer(0, Other, LONG, 0).await;
+            stage.answer_after(Duration::from_millis(alone)).await;
+        }
+        let before = stage.rate();
+        assert!(before.is_some());
+        for _ in 0..50 {
+            for _ in 0..16 {
+                stage.offer(1, Other, Duration::from_millis(deadline), 1).await;
+            }
+            advance(Duration::from_millis(deadline)).await;
+            for _ in 0..16 {
+                stage.be_late_for_the_key().await;
+            }
+        }
+        assert_eq!(stage.rate(), before, "{alone} ms alone, {deadline} ms of time");
     }
-    assert_eq!(stage.rate(), before);
 }

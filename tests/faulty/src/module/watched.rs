@@ -7,7 +7,7 @@ use cryptoki_sys::{
     CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CK_USER_TYPE, CK_UTF8CHAR,
     CKA_CLASS, CKA_ID, CKA_LABEL, CKF_CLOCK_ON_TOKEN, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY,
     CKF_USER_PIN_LOCKED, CKO_PRIVATE_KEY, CKR_ATTRIBUTE_TYPE_INVALID, CKR_CRYPTOKI_NOT_INITIALIZED,
-    CKR_FUNCTION_NOT_SUPPORTED, CKR_OK, CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKU_USER,
+    CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR, CKR_OK, CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKU_USER,
 };
 
 use super::{Call, Way, call};
@@ -25,7 +25,10 @@ pub(super) use super::C_GetFunctionList;
 pub(super) unsafe extern "C" fn C_Initialize(arguments: *mut c_void) -> CK_RV {
     call(Call::of(Function::Initialize), |way| {
         let Some(initialize) = way.real.C_Initialize else { return CKR_FUNCTION_NOT_SUPPORTED };
-        let _turn = turn();
+        let _turn = match turn() {
+            Ok(turn) => turn,
+            Err(answer) => return answer,
+        };
         // SAFETY: as above.
         let answer = unsafe { initialize(arguments) };
         if answer == CKR_OK && way.state.board.dead.swap(0, SeqCst) != 0 {
@@ -35,13 +38,16 @@ pub(super) unsafe extern "C" fn C_Initialize(arguments: *mut c_void) -> CK_RV {
     })
 }
 
-/// The turn of whoever initialises a copy of SoftHSM or writes a token; `hallmark-test-token` takes its turns, too. SoftHSM's own locks are the process's, not the
+/// The turn of whoever initialises a copy of SoftHSM or logs in, which writes the token; `hallmark-test-token` takes its turns, too. SoftHSM's own locks are the process's, not the
 /// copy's, and it reads its configuration with strtok(3): a copy that is initialised beside another that writes or is initialised finds too few tokens, or ends
 /// the process.
-fn turn() -> Option<File> {
-    let configuration = File::open(env::var_os("SOFTHSM2_CONF")?).ok()?;
-    configuration.lock().ok()?;
-    Some(configuration)
+fn turn() -> Result<Option<File>, CK_RV> {
+    let Some(path) = env::var_os("SOFTHSM2_CONF") else { return Ok(None) };
+    let taken = File::open(&path).and_then(|configuration| configuration.lock().map(|()| configuration));
+    taken.map(Some).map_err(|error| {
+        eprintln!("hallmark-faulty: no turn at `{}`: {error}", path.display());
+        CKR_GENERAL_ERROR
+    })
 }
 
 pub(super) unsafe extern "C" fn C_Finalize(reserved: *mut c_void) -> CK_RV {
@@ -105,7 +111,10 @@ pub(super) unsafe extern "C" fn C_Login(
         if user == CKU_USER && most != 0 && wrong >= most {
             return CKR_PIN_LOCKED;
         }
-        let _turn = turn();
+        let _turn = match turn() {
+            Ok(turn) => turn,
+            Err(answer) => return answer,
+        };
         // SAFETY: as above.
         let answer = unsafe { login(session, user, pin, pin_bytes) };
         if answer == CKR_OK {
