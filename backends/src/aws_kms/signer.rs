@@ -31,10 +31,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 #[must_use]
 pub fn aws_kms_never_signs(algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String> {
     if keys::algorithm(algorithm).is_none() {
-        return Some(format!("a signature with {algorithm}"));
+        return Some(signature_with(algorithm));
     }
     let too_long = algorithm.hash().is_none() && message_bytes > RAW_MESSAGE_BYTES_MAX;
     too_long.then(|| format!("a signature with {algorithm} over more than {RAW_MESSAGE_BYTES_MAX} bytes"))
+}
+
+fn signature_with(algorithm: SignatureAlgorithm) -> String {
+    format!("a signature with {algorithm}")
 }
 
 pub(super) struct CallSigner {
@@ -93,7 +97,7 @@ impl Signer for CallSigner {
         }
         let digest = algorithm.hash().map(|hash| digest::digest(hash, message));
         let input = digest.as_ref().map_or(Input::Raw(message), |digest| Input::Digest(digest.as_ref()));
-        let incapable = || BackendError::Incapable { what: format!("a signature with {algorithm}") };
+        let incapable = || BackendError::Incapable { what: signature_with(algorithm) };
         let what = (keys::algorithm(algorithm).ok_or_else(incapable)?, input);
         let until = gate.deadline.min(Instant::now() + SIGN_TIME_MAX);
         let (mut pause, mut may_repeat) = (FIRST_PAUSE, true);

@@ -53,10 +53,14 @@ pub(super) fn algorithm(kind: KeyKind) -> Option<(Algorithm, Capabilities)> {
     })
 }
 
-/// What is signed with an algorithm, of a message and its digest by that algorithm's hash; none of those that nothing is signed with.
-pub(super) fn signing<'a>(algorithm: SignatureAlgorithm, message: &'a [u8], digest: &'a [u8]) -> Option<Signing<'a>> {
+/// What is signed with an algorithm, of a message and its digest by that algorithm's hash, if it has one; none of those that nothing is signed with.
+pub(super) fn signing<'a>(
+    algorithm: SignatureAlgorithm,
+    message: &'a [u8],
+    digest: Option<&'a [u8]>,
+) -> Option<Signing<'a>> {
     Some(match algorithm {
-        SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 => Signing::EcdsaDigest(digest),
+        SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 => Signing::EcdsaDigest(digest?),
         SignatureAlgorithm::Ed25519 => Signing::EddsaMessage(message),
         SignatureAlgorithm::RsaPkcs1Sha256 => Signing::Pkcs1Sha256Message(message),
         SignatureAlgorithm::RsaPssSha256

@@ -22,11 +22,15 @@ use crate::{
 /// and all other algorithms their digests.
 #[must_use]
 pub fn yubihsm_never_signs(algorithm: SignatureAlgorithm, message_bytes: usize) -> Option<String> {
-    if keys::signing(algorithm, &[], &[]).is_none() {
-        return Some(format!("a signature with {algorithm}"));
+    if keys::signing(algorithm, &[], algorithm.hash().map(|_| &[][..])).is_none() {
+        return Some(signature_with(algorithm));
     }
     let too_long = algorithm.hash().is_none() && message_bytes > EDDSA_MESSAGE_BYTES_MAX;
     too_long.then(|| format!("a signature with {algorithm} over more than {EDDSA_MESSAGE_BYTES_MAX} bytes"))
+}
+
+fn signature_with(algorithm: SignatureAlgorithm) -> String {
+    format!("a signature with {algorithm}")
 }
 
 pub(super) struct SessionSigner {
@@ -99,9 +103,8 @@ impl Signer for SessionSigner {
             return Err(BackendError::Incapable { what }.into());
         }
         let digest = algorithm.hash().map(|hash| digest::digest(hash, message));
-        let digest = digest.as_ref().map_or(&[][..], AsRef::as_ref);
-        let incapable = || BackendError::Incapable { what: format!("a signature with {algorithm}") };
-        let signing = keys::signing(algorithm, message, digest).ok_or_else(incapable)?;
+        let signing = keys::signing(algorithm, message, digest.as_ref().map(AsRef::as_ref));
+        let signing = signing.ok_or_else(|| BackendError::Incapable { what: signature_with(algorithm) })?;
         match self.attempt(key, signing, gate) {
             Err(SignError::Backend(error)) if error.may_pass() && !gate.was_touched() => {
                 tracing::warn!(key = %key.reference, %error, "a signature failed; once more");

@@ -55,6 +55,13 @@ impl SignatureAlgorithm {
     ];
 
     fn facts(self) -> Facts {
+        fn ml_dsa(
+            name: &'static str,
+            identifier: &'static [u8],
+            verifier: &'static dyn VerificationAlgorithm,
+        ) -> Facts {
+            Facts { name, identifier, family: Family::MlDsa, hash: None, verifier }
+        }
         match self {
             Self::EcdsaSha256 => Facts {
                 name: "ecdsa-sha256",
@@ -95,27 +102,15 @@ impl SignatureAlgorithm {
                 hash: None,
                 verifier: &signature::ED25519,
             },
-            Self::MlDsa44 => Facts {
-                name: "ml-dsa-44",
-                identifier: b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x11",
-                family: Family::MlDsa,
-                hash: None,
-                verifier: &signature::ML_DSA_44,
-            },
-            Self::MlDsa65 => Facts {
-                name: "ml-dsa-65",
-                identifier: b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x12",
-                family: Family::MlDsa,
-                hash: None,
-                verifier: &signature::ML_DSA_65,
-            },
-            Self::MlDsa87 => Facts {
-                name: "ml-dsa-87",
-                identifier: b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x13",
-                family: Family::MlDsa,
-                hash: None,
-                verifier: &signature::ML_DSA_87,
-            },
+            Self::MlDsa44 => {
+                ml_dsa("ml-dsa-44", b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x11", &signature::ML_DSA_44)
+            }
+            Self::MlDsa65 => {
+                ml_dsa("ml-dsa-65", b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x12", &signature::ML_DSA_65)
+            }
+            Self::MlDsa87 => {
+                ml_dsa("ml-dsa-87", b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x13", &signature::ML_DSA_87)
+            }
         }
     }
 
