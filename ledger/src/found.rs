@@ -1,8 +1,8 @@
 //! What operators find leaf certificates by: for the serial number, the key and each name of a leaf, a digest and the index of its decision.
 //!
 //! A digest falls anywhere in a sorted table, and whoever writes 8 bytes into a page writes all 4,096. So what is new stands in the log's order,
-//! a row a leaf, in `found_new`, and is sorted into `found_by` some thirty thousand digests at a time, a part with each batch: then each page that is written
-//! gets many. What stands in both meanwhile is found once.
+//! a row a batch, in `found_new`, and is sorted into `found_by` some thirty thousand digests at a time, a part with each batch: then each page that is written
+//! gets many. What stands in both meanwhile is found once. A search reads all that is new: it is half a megabyte, in as few rows as there were batches.
 //!
 //! A stretch of which everything has ended for long is forgotten as a whole (`stretch.rs`).
 
@@ -20,16 +20,12 @@ use crate::schema::signed;
 pub(crate) use sorting::Sorting;
 pub(crate) use stretch::forget_ended;
 
-/// The sorted table is in stretches of so many entries (log2), each sorted for itself: what is sorted in falls on the pages of the last one, however
-/// long the log is.
-const STRETCH_BITS: u32 = 16;
-
 /// Stretches that one search looks through at most. Each is a walk down the tree of the table: all are about a hundredth of a second, or some tenths where
 /// the pages are on the disk.
 const STRETCHES_MAX: usize = 1_024;
 
-/// Bytes of a digest.
-const DIGEST_BYTES: usize = 8;
+/// Bytes of a digest and of the index of its decision, where they are not sorted in yet.
+const NEW_BYTES: usize = 16;
 
 /// Kinds of names, which may stand before one.
 pub(crate) const KINDS: [NameKind; 5] =
@@ -70,37 +66,74 @@ fn bare(name: &str) -> &str {
 /// What a batch has added.
 #[derive(Debug, Default)]
 pub(crate) struct Added {
-    digests: usize,
+    /// As they are kept.
+    new: Vec<u8>,
     /// The latest end of what was added to each stretch, in seconds.
     ends: BTreeMap<i64, i64>,
 }
 
 impl Added {
-    /// Lets a leaf be found by its serial number, its key and its names.
-    pub(crate) fn index(
-        &mut self,
-        connection: &Connection,
-        facts: &Facts,
-        serial: Serial,
-        not_after: UnixTime,
-        log_index: u64,
-    ) -> rusqlite::Result<()> {
+    /// Lets a leaf be found by its serial number, its key and its names, once the batch is written.
+    pub(crate) fn index(&mut self, facts: &Facts, serial: Serial, not_after: UnixTime, log_index: u64) {
         let names = facts.names.iter().map(|name| Digest::of_name(name));
         let digests = names.chain(facts.spki.map(Digest::of_key)).chain([Digest::of_serial(serial.as_bytes())]);
-        let bytes: Vec<u8> = digests.flat_map(|digest| digest.0.to_be_bytes()).collect();
         let log_index = signed(log_index);
-        let sql = "INSERT INTO found_new (log_index, digests) VALUES (?1, ?2)";
-        connection.prepare_cached(sql)?.execute(params![log_index, bytes])?;
-        self.digests += bytes.len() / DIGEST_BYTES;
-        let end = self.ends.entry(log_index >> STRETCH_BITS).or_insert(i64::MIN);
+        self.new.extend(digests.flat_map(|digest| New { digest, log_index }.to_bytes()));
+        let end = self.ends.entry(stretch::of(log_index)).or_insert(i64::MIN);
         *end = not_after.secs().max(*end);
-        Ok(())
     }
 
     /// How many digests.
     pub(crate) fn digests(&self) -> usize {
-        self.digests
+        self.new.len() / NEW_BYTES
     }
+
+    /// Writes them, as one row, and when what they belong to ends.
+    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if let Some(first) = New::of_row(&self.new).next() {
+            let sql = "INSERT INTO found_new (log_index, digests) VALUES (?1, ?2)";
+            connection.prepare_cached(sql)?.execute(params![first.log_index, self.new])?;
+        }
+        self.ends.iter().try_for_each(|(stretch, end)| stretch::keep_end(connection, *stretch, *end))
+    }
+}
+
+/// A digest that is not sorted in yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct New {
+    digest: Digest,
+    log_index: i64,
+}
+
+impl New {
+    fn to_bytes(self) -> impl Iterator<Item = u8> {
+        self.digest.0.to_be_bytes().into_iter().chain(self.log_index.to_be_bytes())
+    }
+
+    fn read([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]: [u8; NEW_BYTES]) -> Self {
+        let digest = Digest(i64::from_be_bytes([a, b, c, d, e, f, g, h]));
+        Self { digest, log_index: i64::from_be_bytes([i, j, k, l, m, n, o, p]) }
+    }
+
+    /// Those of a row, in the log's order.
+    fn of_row(bytes: &[u8]) -> impl DoubleEndedIterator<Item = Self> {
+        let (each, _) = bytes.as_chunks::<NEW_BYTES>();
+        each.iter().map(|bytes| Self::read(*bytes))
+    }
+}
+
+/// Writes as it is now what a database of schema 13 or older has in `found_new`: a row a leaf, with nothing but digests.
+pub(crate) fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare("SELECT log_index, digests FROM found_new")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows: Vec<(i64, Vec<u8>)> = rows.collect::<Result<_, _>>()?;
+    for (log_index, digests) in rows {
+        let (digests, _) = digests.as_chunks();
+        let digests = digests.iter().map(|digest| Digest(i64::from_be_bytes(*digest)));
+        let new: Vec<u8> = digests.flat_map(|digest| New { digest, log_index }.to_bytes()).collect();
+        connection.execute("UPDATE found_new SET digests = ?2 WHERE log_index = ?1", params![log_index, new])?;
+    }
+    Ok(())
 }
 
 /// Shows the decisions of leaves with that digest before an index, newest first, until enough was seen. Gives before which index to go on where so many
@@ -111,27 +144,31 @@ pub(crate) fn each(
     before: i64,
     mut see: impl FnMut(i64) -> rusqlite::Result<ControlFlow<()>>,
 ) -> rusqlite::Result<Option<i64>> {
+    // What was sorted in already stands here, too, and so all that stands in the other table alone is before the first that stands here.
     let mut sorted_before = before;
+    let mut last = None;
     let mut statement = connection.prepare_cached(NEW)?;
-    let mut rows = statement.query([before])?;
+    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        // What was sorted in already stands here, too, and so all that stands in the other table alone is before what stands here.
-        sorted_before = row.get(0)?;
-        let is_there = digests(row.get_ref(1)?.as_blob()?).any(|other| other == digest);
-        if is_there && see(sorted_before)?.is_break() {
-            return Ok(None);
+        for new in New::of_row(row.get_ref(0)?.as_blob()?).rev().filter(|new| new.log_index < before) {
+            sorted_before = new.log_index;
+            // A leaf that has two names alike is one.
+            let is_next = new.digest == digest && last.replace(new.log_index) != Some(new.log_index);
+            if is_next && see(new.log_index)?.is_break() {
+                return Ok(None);
+            }
         }
     }
     let mut backwards = connection.prepare_cached(stretch::BACKWARDS)?;
-    let mut stretches = backwards.query([sorted_before >> STRETCH_BITS])?;
+    let mut stretches = backwards.query([sorted_before.saturating_sub(1) >> stretch::NUMBER_BITS])?;
     let mut statement = connection.prepare_cached(SORTED)?;
-    let mut looked = 0;
+    let (mut looked, mut begin) = (0, sorted_before);
     while let Some(row) = stretches.next()? {
         let stretch: i64 = row.get(0)?;
         if looked == STRETCHES_MAX {
-            return Ok(Some((stretch + 1) << STRETCH_BITS));
+            return Ok(Some(begin));
         }
-        looked += 1;
+        (looked, begin) = (looked + 1, stretch << stretch::NUMBER_BITS);
         let mut rows = statement.query(params![stretch, digest.0, sorted_before])?;
         while let Some(row) = rows.next()? {
             if see(row.get(0)?)?.is_break() {
@@ -142,15 +179,10 @@ pub(crate) fn each(
     Ok(None)
 }
 
-const NEW: &str = "SELECT log_index, digests FROM found_new WHERE log_index < ?1 ORDER BY log_index DESC";
+const NEW: &str = "SELECT digests FROM found_new ORDER BY log_index DESC";
 
 const SORTED: &str =
     "SELECT log_index FROM found_by WHERE stretch = ?1 AND digest = ?2 AND log_index < ?3 ORDER BY log_index DESC";
-
-fn digests(bytes: &[u8]) -> impl Iterator<Item = Digest> {
-    let (digests, _) = bytes.as_chunks::<DIGEST_BYTES>();
-    digests.iter().map(|digest| Digest(i64::from_be_bytes(*digest)))
-}
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -194,9 +226,9 @@ pub(super) mod tests {
     /// Indexes a leaf as a batch of its own does. Gives how many digests it has.
     pub(super) fn index(connection: &Connection, facts: &Facts, serial: Serial, log_index: u64) -> usize {
         let mut added = Added::default();
-        added.index(connection, facts, serial, UnixTime::from_secs(END), log_index).unwrap();
-        added.ends.iter().for_each(|(stretch, end)| stretch::keep_end(connection, *stretch, *end).unwrap());
-        added.digests
+        added.index(facts, serial, UnixTime::from_secs(END), log_index);
+        added.write(connection).unwrap();
+        added.digests()
     }
 
     pub(super) fn rows(connection: &Connection, table: &str) -> usize {
@@ -207,7 +239,7 @@ pub(super) mod tests {
     #[test]
     fn every_search_goes_along_an_index_and_sorts_nothing() {
         let connection = database();
-        assert_eq!(plan(&connection, NEW, 1), ["SEARCH found_new USING INTEGER PRIMARY KEY (rowid<?)"]);
+        assert_eq!(plan(&connection, NEW, 0), ["SCAN found_new"]);
         let sorted = "SEARCH found_by USING PRIMARY KEY (stretch=? AND digest=? AND log_index<?)";
         assert_eq!(plan(&connection, SORTED, 3), [sorted]);
         let stretches = "SEARCH found_stretch USING INTEGER PRIMARY KEY (rowid<?)";
@@ -218,16 +250,33 @@ pub(super) mod tests {
     fn what_lies_in_several_stretches_is_found_newest_first_and_from_wherever_a_page_ended() {
         for is_sorted in [false, true] {
             let connection = database();
-            for log_index in [3, 65_535, 65_536, 70_000, 400_000] {
+            for log_index in [3, 131_071, 131_072, 140_000, 800_000] {
                 index(&connection, &named("a.example"), Serial::from_random([7; 16]), log_index);
                 index(&connection, &named("b.example"), Serial::from_random([8; 16]), log_index + 2);
             }
             if is_sorted {
                 sort_in(&connection);
             }
-            assert_eq!(found(&connection, "a.example", i64::MAX), [400_000, 70_000, 65_536, 65_535, 3]);
-            assert_eq!(found(&connection, "a.example", 65_536), [65_535, 3]);
+            assert_eq!(found(&connection, "a.example", i64::MAX), [800_000, 140_000, 131_072, 131_071, 3]);
+            assert_eq!(found(&connection, "a.example", 131_072), [131_071, 3]);
             assert!(found(&connection, "a.example", 3).is_empty());
+        }
+    }
+
+    /// A database of schema 13 has stretches of 65,536 entries, and the newest of them get no more.
+    #[test]
+    fn what_lies_in_older_smaller_stretches_is_found_newest_first_too() {
+        let connection = database();
+        for log_index in [3, 65_536, 131_072, 200_000, 300_000] {
+            index(&connection, &named("a.example"), Serial::from_random([7; 16]), log_index);
+        }
+        sort_in(&connection);
+        let sql = "UPDATE found_by SET stretch = log_index >> 16 WHERE log_index < 262144; \
+                   INSERT INTO found_stretch SELECT stretch + 1, latest_end FROM found_stretch WHERE stretch < 4";
+        connection.execute_batch(sql).unwrap();
+        let all = [300_000, 200_000, 131_072, 65_536, 3];
+        for (from, before) in [i64::MAX, 300_000, 200_000, 131_072, 65_536, 3].into_iter().enumerate() {
+            assert_eq!(found(&connection, "a.example", before), all[from..]);
         }
     }
 
@@ -253,12 +302,12 @@ pub(super) mod tests {
         // Every tenth stretch is there, as where others were forgotten.
         for stretch in 0..many {
             let name = if stretch == 3 { "rare.example" } else { "a.example" };
-            index(&connection, &named(name), Serial::from_random([7; 16]), (stretch * 10) << STRETCH_BITS);
+            index(&connection, &named(name), Serial::from_random([7; 16]), (stretch * 10) << stretch::NUMBER_BITS);
         }
         sort_in(&connection);
         let (found, next) = page(&connection, "rare.example", i64::MAX);
-        assert_eq!((found, next), (vec![], Some((90 << STRETCH_BITS) + (1 << STRETCH_BITS))));
-        assert_eq!(page(&connection, "rare.example", next.unwrap()), (vec![30 << STRETCH_BITS], None));
+        assert_eq!((found, next), (vec![], Some(100 << stretch::NUMBER_BITS)));
+        assert_eq!(page(&connection, "rare.example", next.unwrap()), (vec![30 << stretch::NUMBER_BITS], None));
         let (newest, next) = page(&connection, "a.example", i64::MAX);
         let (oldest, end) = page(&connection, "a.example", next.unwrap());
         assert_eq!((newest.len(), oldest.len(), end), (STRETCHES_MAX, 9, None));

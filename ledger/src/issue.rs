@@ -233,7 +233,7 @@ impl Batch<'_> {
         request::set_place(self.connection, &request.authority, *stage, logged.index)?;
         if let (Stage::Leaf { .. }, Some(serial)) = (stage, warrant.conditions.numbering.serial()) {
             let not_after = warrant.conditions.not_after;
-            self.found.index(self.connection, &warrant.facts, serial, not_after, logged.index)?;
+            self.found.index(&warrant.facts, serial, not_after, logged.index);
         }
         if let Content::Crl(content) = &warrant.content {
             crl::keep(self.connection, issuer, content, warrant.conditions.numbering, logged.index)?;

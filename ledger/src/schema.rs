@@ -4,11 +4,13 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
+use crate::found;
+
 /// Version of the tables, kept in `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 13;
+pub(crate) const SCHEMA_VERSION: i64 = 14;
 
 /// What makes the tables of the version after it out of those of a version, from the oldest that can be brought up to date.
-const UPGRADES: [(i64, &str); 4] = [
+const UPGRADES: [(i64, &str); 5] = [
     (
         9,
         "ALTER TABLE authority ADD COLUMN frozen_index INTEGER;
@@ -47,6 +49,19 @@ const UPGRADES: [(i64, &str); 4] = [
      INSERT OR REPLACE INTO found_stretch SELECT log_index >> 16, not_after FROM serial ORDER BY not_after;
      INSERT OR IGNORE INTO found_stretch SELECT DISTINCT log_index >> 16, 0 FROM found_new;
      CREATE INDEX found_stretch_end ON found_stretch (latest_end);",
+    ),
+    // Stretches are twice as large from now on, and have even numbers. Those that get more join the one before them; the others stay what they are.
+    (
+        13,
+        "WITH odd AS (
+         SELECT stretch, latest_end FROM found_stretch WHERE stretch % 2 = 1
+         AND stretch >= coalesce((SELECT min(log_index) >> 16 FROM found_new), (SELECT max(stretch) FROM found_stretch))
+     ) INSERT INTO found_stretch SELECT stretch - 1, latest_end FROM odd WHERE TRUE
+         ON CONFLICT (stretch) DO UPDATE SET latest_end = max(latest_end, excluded.latest_end);
+     UPDATE found_by SET stretch = stretch - 1 WHERE stretch % 2 = 1
+         AND stretch >= coalesce((SELECT min(log_index) >> 16 FROM found_new), (SELECT max(stretch) FROM found_stretch));
+     DELETE FROM found_stretch WHERE stretch % 2 = 1
+         AND stretch >= coalesce((SELECT min(log_index) >> 16 FROM found_new), (SELECT max(stretch) FROM found_stretch));",
     ),
 ];
 
@@ -90,8 +105,8 @@ const STATEMENTS_MAX: usize = 64;
 /// is kept, by their decision: serial numbers fall on a page each, and decisions follow each other. For the same reason `serial_end` has, of those that end together, one after another.
 /// `revoking` has the registrations of which some certificates are still to be revoked, with the reason and who gave it, newest first, those `before` a decision next. Their records may be gone.
 /// `found_by` has, for the serial number, the key and each name of a leaf, a digest and the decision: operators find certificates by it.
-/// Digests are sorted within a `stretch` of the log alone (65,536 entries): sorted over all, each would fall on a page of its own, which a long log
-/// would have to read and write for it. `found_new` has what is not sorted in yet, or not all of it: the newest leaves, eight bytes a digest. `found_stretch` has every stretch of both,
+/// Digests are sorted within a `stretch` of the log alone (131,072 entries, or 65,536 in a database that was of schema 13; it is called by where it begins, in 65,536 entries): sorted over all, each would fall on a page of its own, which a long log
+/// would have to read and write for it. `found_new` has what is not sorted in yet, or not all of it: for each batch, by its first leaf, digests and decisions, eight bytes each. `found_stretch` has every stretch of both,
 /// and in seconds when the last of its certificates ends, or later: `found_by` forgets a stretch of which all have ended for long, as `serial` does; the log does not.
 /// `clock_step` has where an operator took the clock for right: only there can an entry be earlier than the one before it.
 /// `request.wish` is what an instance's certificate was asked to say, beside its key.
@@ -416,10 +431,13 @@ pub(crate) fn can_upgrade(found: i64) -> bool {
 }
 
 /// Brings the tables of an older version up to date, all in one transaction: where it fails, they are what they were.
-pub(crate) fn upgrade(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
+pub(crate) fn upgrade(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    for (_, step) in UPGRADES.iter().filter(|(from, _)| *from >= found) {
+    for (_, step) in UPGRADES.iter().filter(|(version, _)| *version >= from) {
         transaction.execute_batch(step)?;
+    }
+    if from < 14 {
+        found::upgrade(&transaction)?;
     }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()

@@ -293,8 +293,8 @@ async fn a_start_waits_for_a_process_that_is_being_ended() {
 async fn a_database_of_a_newer_program_is_refused() {
     let world = World::new();
     world.open().stop();
-    set_schema_version(&world, 14);
-    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 14, known: 13, .. })));
+    set_schema_version(&world, 15);
+    assert!(matches!(world.try_open(), Err(OpenError::Newer { found: 15, known: 14, .. })));
 }
 
 #[tokio::test]
@@ -302,7 +302,7 @@ async fn a_database_of_a_much_older_program_is_refused() {
     let world = World::new();
     world.open().stop();
     set_schema_version(&world, 8);
-    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 8, known: 13, .. })));
+    assert!(matches!(world.try_open(), Err(OpenError::Older { found: 8, known: 14, .. })));
 }
 
 /// What the versions since added is taken away again.
@@ -361,6 +361,32 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
         let sql = "SELECT group_concat(log_index || ' ' || hex(sha256)) FROM signed";
         let kept: Option<String> = connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(kept.as_deref(), (version == 11).then_some("78 02,79 03"), "what was signed is known as before");
+    }
+}
+
+/// Of the stretches of schema 13, those that may get more join the one before; the others stay what they are.
+#[tokio::test]
+async fn what_certificates_are_found_by_is_in_larger_stretches_from_where_an_older_database_ended() {
+    let new = "INSERT INTO found_new VALUES (350000, x'0000000000000001ff00000000000002')";
+    let written = "00000000000000010000000000055730FF000000000000020000000000055730";
+    for (new, ends, sorted, written) in [
+        ("", "2 5,3 7,4 1,5 9,6 3", "2 131072,3 196608,4 262144,5 327680,6 458752", ""),
+        (new, "2 5,3 7,4 9,6 3", "2 131072,3 196608,4 262144,4 327680,6 458752", written),
+    ] {
+        let world = World::new();
+        world.open().stop();
+        let connection = rusqlite::Connection::open(&world.config.database).unwrap();
+        let sql = "INSERT INTO found_stretch VALUES (2, 5), (3, 7), (4, 1), (5, 9), (7, 3); \
+                   INSERT INTO found_by (stretch, digest, log_index) SELECT stretch, 1, stretch << 16 FROM found_stretch;";
+        connection.execute_batch(&format!("{sql}{new}")).unwrap();
+        drop(connection);
+        set_schema_version(&world, 13);
+        world.open().stop();
+        let connection = rusqlite::Connection::open(&world.config.database).unwrap();
+        let said = |sql| connection.query_row::<String, _, _>(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(said("SELECT group_concat(stretch || ' ' || latest_end) FROM found_stretch"), ends);
+        assert_eq!(said("SELECT group_concat(stretch || ' ' || log_index) FROM found_by"), sorted);
+        assert_eq!(said("SELECT coalesce(group_concat(hex(digests)), '') FROM found_new"), written);
     }
 }
 

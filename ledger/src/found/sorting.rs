@@ -2,9 +2,9 @@
 
 use rusqlite::Connection;
 
-use super::{Added, DIGEST_BYTES, STRETCH_BITS, digests, stretch};
+use super::{Added, NEW_BYTES, New, stretch};
 
-/// Digests from which on what is new is sorted in: each page of a stretch, of which there are about 1,500, gets some twenty.
+/// Digests from which on what is new is sorted in: each page of a stretch, of which there are about 3,000 in the end, gets ten or more.
 const SORTED_TOGETHER: usize = 32_768;
 
 /// Digests that one batch sorts in, and as many again as it adds twice over, so that sorting keeps up.
@@ -33,12 +33,10 @@ struct Taken {
 }
 
 impl Sorting {
-    /// Keeps when what a batch has added ends, and sorts a part in; where there is no room on the disk, the latter waits.
+    /// Writes what a batch has added, and sorts a part in; where there is no room on the disk, the latter waits.
     pub(crate) fn step(&mut self, connection: &Connection, batch: &Added, has_room: bool) -> rusqlite::Result<()> {
-        for (stretch, end) in &batch.ends {
-            stretch::keep_end(connection, *stretch, *end)?;
-        }
-        let added = batch.digests;
+        batch.write(connection)?;
+        let added = batch.digests();
         let new = match self.new {
             Some(new) => new + added,
             None => count(connection)?,
@@ -71,10 +69,9 @@ impl Taken {
         while taken.rows.len() < SORTED_TOGETHER
             && let Some(row) = rows.next()?
         {
-            let log_index: i64 = row.get(0)?;
-            let each = digests(row.get_ref(1)?.as_blob()?);
-            taken.rows.extend(each.map(|digest| (log_index >> STRETCH_BITS, digest.0, log_index)));
-            taken.through = log_index;
+            let each = New::of_row(row.get_ref(1)?.as_blob()?);
+            taken.rows.extend(each.map(|new| (stretch::of(new.log_index), new.digest.0, new.log_index)));
+            taken.through = row.get(0)?;
         }
         taken.rows.sort_unstable();
         Ok(taken)
@@ -99,7 +96,7 @@ impl Taken {
 fn count(connection: &Connection) -> rusqlite::Result<usize> {
     let sql = "SELECT coalesce(sum(length(digests)), 0) FROM found_new";
     let bytes: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    Ok(usize::try_from(bytes).unwrap_or(0) / DIGEST_BYTES)
+    Ok(usize::try_from(bytes).unwrap_or(0) / NEW_BYTES)
 }
 
 /// Sorts all in at once, as if there were more of it.
@@ -114,15 +111,10 @@ pub(super) fn sort_all_in(connection: &Connection) {
 
 #[cfg(test)]
 mod tests {
-    use hallmark_policy::{Facts, content::Serial};
+    use hallmark_policy::{Facts, content::Serial, time::UnixTime};
 
     use super::*;
-    use crate::found::tests::{database, found, index, named, rows};
-
-    /// What a batch has added, as far as sorting is about it.
-    fn many(digests: usize) -> Added {
-        Added { digests, ..Added::default() }
-    }
+    use crate::found::tests::{END, database, found, index, named, rows};
 
     /// Leaves with two digests each come in batches of 50; after every batch everything is found once. Now and then what is known of the sorting is lost.
     #[test]
@@ -131,13 +123,19 @@ mod tests {
         let mut sorting = Sorting::default();
         let (mut largest, mut added) = (0, 0);
         for batch in 0..1_500_u64 {
-            let before = added;
+            let mut of_batch = Added::default();
             for each in 0..50 {
                 let log_index = batch * 50 + each;
                 let serial = Serial::from_random(u128::from(log_index).to_be_bytes());
-                added += index(&connection, &named(&format!("{}.example", log_index % 1_000)), serial, log_index);
+                of_batch.index(
+                    &named(&format!("{}.example", log_index % 1_000)),
+                    serial,
+                    UnixTime::from_secs(END),
+                    log_index,
+                );
             }
-            sorting.step(&connection, &many(added - before), true).unwrap();
+            sorting.step(&connection, &of_batch, true).unwrap();
+            added += of_batch.digests();
             if batch % 331 == 330 {
                 sorting = Sorting::default();
             }
@@ -162,11 +160,11 @@ mod tests {
             assert_eq!(index(&connection, &facts, Serial::from_random([7; 16]), log_index), 32);
         }
         let mut sorting = Sorting::default();
-        sorting.step(&connection, &many(0), true).unwrap();
+        sorting.step(&connection, &Added::default(), true).unwrap();
         assert!(sorting.taken.is_some(), "{SORTED_TOGETHER} are there");
         let mut steps = 1;
         while sorting.taken.is_some() {
-            sorting.step(&connection, &many(0), true).unwrap();
+            sorting.step(&connection, &Added::default(), true).unwrap();
             steps += 1;
         }
         assert_eq!(steps, SORTED_TOGETHER / SORTED_EACH);
@@ -183,15 +181,15 @@ mod tests {
             index(&connection, &facts, serial, log_index);
         }
         let mut sorting = Sorting::default();
-        sorting.step(&connection, &many(0), false).unwrap();
+        sorting.step(&connection, &Added::default(), false).unwrap();
         assert!(sorting.taken.is_none());
         for _ in 0..100 {
-            sorting.step(&connection, &many(0), true).unwrap();
+            sorting.step(&connection, &Added::default(), true).unwrap();
         }
         assert_eq!(rows(&connection, "found_by"), 100 * SORTED_EACH);
         let mut again = Sorting::default();
         for _ in 0..13 {
-            again.step(&connection, &many(0), true).unwrap();
+            again.step(&connection, &Added::default(), true).unwrap();
         }
         assert!(rows(&connection, "found_by") > 100 * SORTED_EACH, "12.5 steps pass what was there");
     }

@@ -2,7 +2,17 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::STRETCH_BITS;
+/// The sorted table is in stretches of so many entries (log2), each sorted for itself: what is sorted in falls on the pages of the last one, however
+/// long the log is. A search looks into every stretch, and so they are not smaller; sorting in writes the more pages the larger they are.
+const BITS: u32 = 17;
+
+/// The number of a stretch is where it begins, in so many entries (log2). A database of schema 13 or older has stretches of this size, with odd numbers, too.
+pub(super) const NUMBER_BITS: u32 = 16;
+
+/// The stretch that an entry is in.
+pub(super) const fn of(log_index: i64) -> i64 {
+    (log_index >> BITS) << (BITS - NUMBER_BITS)
+}
 
 /// Ends are rounded up to this, in seconds, so that most batches find theirs there and write nothing.
 const END_STEP_SECS: i64 = 3_600;
@@ -22,13 +32,13 @@ pub(super) fn keep_end(connection: &Connection, stretch: i64, end: i64) -> rusql
     connection.prepare_cached(sql)?.execute([stretch, end]).map(drop)
 }
 
-/// The statement below has it as a number.
-const _: () = assert!(STRETCH_BITS == 16);
+/// The statement below has them as numbers.
+const _: () = assert!(BITS == 17 && NUMBER_BITS == 16);
 
 /// The stretch whose last certificate ended first, if that was before `?1`. What is new is sorted in from the oldest on: before the stretch of the oldest
 /// everything is.
 const OVER: &str = "SELECT stretch FROM found_stretch WHERE latest_end < ?1 \
-                    AND stretch < coalesce((SELECT min(log_index) >> 16 FROM found_new), ?2) ORDER BY latest_end LIMIT 1";
+                    AND stretch < coalesce((SELECT min(log_index) >> 17 << 1 FROM found_new), ?2) ORDER BY latest_end LIMIT 1";
 
 /// The first digest that is kept, where so many before it are not.
 const EDGE: &str =
@@ -55,10 +65,11 @@ pub(crate) fn forget_ended(connection: &Connection, ended_before: i64, added: us
 
 #[cfg(test)]
 mod tests {
-    use hallmark_policy::{Facts, content::Serial};
+    use hallmark_policy::{Facts, content::Serial, time::UnixTime};
 
     use super::*;
     use crate::{
+        found::Added,
         found::tests::{END, database, found, index, named, rows, sort_in},
         schema::plan,
     };
@@ -82,15 +93,15 @@ mod tests {
     #[test]
     fn a_stretch_is_forgotten_once_its_last_certificate_has_ended_and_the_others_stay() {
         let connection = database();
-        for log_index in [1, 65_536, 65_537, 131_072] {
+        for log_index in [1, 131_072, 131_073, 262_144] {
             index(&connection, &named("a.example"), Serial::from_random([7; 16]), log_index);
         }
-        keep_end(&connection, 1, END + 86_400).unwrap();
-        keep_end(&connection, 1, END - 86_400).unwrap();
+        keep_end(&connection, of(131_072), END + 86_400).unwrap();
+        keep_end(&connection, of(131_072), END - 86_400).unwrap();
         sort_in(&connection);
         assert_eq!(forget(&connection, END), 0, "it ends in that second");
         assert_eq!(forget(&connection, END + END_STEP_SECS), 2);
-        assert_eq!(found(&connection, "a.example", i64::MAX), [65_537, 65_536]);
+        assert_eq!(found(&connection, "a.example", i64::MAX), [131_073, 131_072]);
         assert_eq!((rows(&connection, "found_by"), rows(&connection, "found_stretch")), (4, 1));
         assert_eq!(forget(&connection, END + 86_400 + END_STEP_SECS), 1);
         assert_eq!((rows(&connection, "found_by"), rows(&connection, "found_stretch")), (0, 0));
@@ -99,17 +110,32 @@ mod tests {
     #[test]
     fn what_is_still_being_sorted_in_is_not_forgotten() {
         let connection = database();
-        for log_index in [1, 65_536, 131_072] {
+        for log_index in [1, 150_000, 262_144] {
             index(&connection, &named("a.example"), Serial::from_random([7; 16]), log_index);
         }
         assert_eq!(forget(&connection, i64::MAX), 0);
         // The first is sorted in, and the second in part.
-        let sql = "INSERT INTO found_by SELECT stretch, 7, 65536 * stretch + 1 - stretch FROM found_stretch WHERE stretch < 2; \
+        let sql = "INSERT INTO found_by SELECT stretch, 7, 1 + 75000 * stretch FROM found_stretch WHERE stretch < 4; \
                    DELETE FROM found_new WHERE log_index = 1";
         connection.execute_batch(sql).unwrap();
         assert_eq!(forget(&connection, i64::MAX), 1);
         assert_eq!((rows(&connection, "found_by"), rows(&connection, "found_stretch")), (1, 2));
-        assert_eq!(found(&connection, "a.example", i64::MAX), [131_072, 65_536]);
+        assert_eq!(found(&connection, "a.example", i64::MAX), [262_144, 150_000]);
+    }
+
+    #[test]
+    fn a_stretch_in_which_a_batch_begins_that_is_not_sorted_in_is_not_forgotten() {
+        let connection = database();
+        let mut batch = Added::default();
+        for log_index in [131_071, 131_072] {
+            batch.index(&named("a.example"), Serial::from_random([7; 16]), UnixTime::from_secs(END), log_index);
+        }
+        batch.write(&connection).unwrap();
+        assert_eq!((rows(&connection, "found_new"), rows(&connection, "found_stretch")), (1, 2));
+        assert_eq!(forget(&connection, i64::MAX), 0);
+        sort_in(&connection);
+        assert_eq!(found(&connection, "a.example", i64::MAX), [131_072, 131_071]);
+        assert_eq!(forget(&connection, i64::MAX), 2);
     }
 
     #[test]

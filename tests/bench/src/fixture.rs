@@ -84,9 +84,9 @@ fn find(connection: &Connection, first: u64, entries: u64, at: i64) -> Result<()
     let sql = "INSERT INTO serial (issuer, serial, not_after, log_index) VALUES (?1, ?2, ?3, ?4)";
     let mut serial = connection.prepare(sql)?;
     let mut found_by =
-        connection.prepare("INSERT INTO found_by (stretch, digest, log_index) VALUES (?2 >> 16, ?1, ?2)")?;
+        connection.prepare("INSERT INTO found_by (stretch, digest, log_index) VALUES (?2 >> 17 << 1, ?1, ?2)")?;
     let mut stretch =
-        connection.prepare("INSERT OR REPLACE INTO found_stretch (stretch, latest_end) VALUES (?1 >> 16, ?2)")?;
+        connection.prepare("INSERT OR REPLACE INTO found_stretch (stretch, latest_end) VALUES (?1 >> 17 << 1, ?2)")?;
     let end = at / 1_000 + VALID_SECS;
     let step = u64::MAX / entries.max(1) / FOUND_BY;
     for number in 0..entries {

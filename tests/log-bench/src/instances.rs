@@ -34,6 +34,12 @@ const PROVIDER: &str = "sys.auth.aws.us-west-2";
 /// Digests by which a certificate is found: serial number, key, common name and two others.
 const FOUND_BY: u64 = 5;
 
+/// Digests that a ledger has in the log's order at most, before it begins to sort them in.
+const NEW_DIGESTS: u64 = 32_768;
+
+/// Leaves of a batch.
+const BATCH: u64 = 10;
+
 /// The key that all certificates are said to be signed with.
 const ISSUER: [u8; 32] = [7; 32];
 
@@ -217,7 +223,8 @@ fn host(number: u64) -> String {
     format!("{}.instanceid.athenz.cloud.example", name(number))
 }
 
-/// What certificates are found by: serial number and one name, and what stands for their key and two other names, spread as digests are.
+/// What certificates are found by: serial number and one name, and what stands for their key and two other names, spread as digests are. The newest are not
+/// sorted in yet, as many as there are right before a ledger begins to do so.
 fn index(database: &Path, certificates: u64, each: u64) -> Result<()> {
     let digest = |kind: &[u8], value: &[u8]| {
         let [a, b, c, d, e, f, g, h, ..] = sha256(&[kind, value].concat());
@@ -226,15 +233,27 @@ fn index(database: &Path, certificates: u64, each: u64) -> Result<()> {
     let mut connection = filling(database)?;
     let transaction = connection.transaction()?;
     {
-        let sql = "INSERT INTO found_by (stretch, digest, log_index) VALUES (?1 >> 16, coalesce(?2, random()), ?1)";
+        let sql =
+            "INSERT INTO found_by (stretch, digest, log_index) VALUES (?1 >> 17 << 1, coalesce(?2, random()), ?1)";
         let mut rows = transaction.prepare(sql)?;
-        let sql = "INSERT OR REPLACE INTO found_stretch (stretch, latest_end) VALUES (?1 >> 16, 2000000000)";
+        let sql = "INSERT OR REPLACE INTO found_stretch (stretch, latest_end) VALUES (?1 >> 17 << 1, 2000000000)";
         let mut stretches = transaction.prepare(sql)?;
+        let mut batch = Vec::new();
+        let mut new = transaction.prepare("INSERT INTO found_new (log_index, digests) VALUES (?1, ?2)")?;
         for number in 0..certificates {
             let index = i64::try_from(number)?;
             let known = [digest(b"serial:", &serial(number)), digest(b"name:", host(number / each.max(1)).as_bytes())];
-            for row in 0..FOUND_BY {
-                rows.execute(params![index, known.get(usize::try_from(row)?)])?;
+            if certificates - number <= NEW_DIGESTS / FOUND_BY {
+                let unknown = (known.len() as u64..FOUND_BY).map(|_| 1);
+                let digests = known.into_iter().chain(unknown).flat_map(|digest| [digest, index]);
+                batch.extend(digests.flat_map(i64::to_be_bytes));
+                if (number + 1).is_multiple_of(BATCH) || number + 1 == certificates {
+                    new.execute(params![index, std::mem::take(&mut batch)])?;
+                }
+            } else {
+                for row in 0..FOUND_BY {
+                    rows.execute(params![index, known.get(usize::try_from(row)?)])?;
+                }
             }
             stretches.execute([index])?;
         }
