@@ -1,7 +1,7 @@
 //! Keeping texts and lists within an entry: what is cut stands with its digest, what is left out is counted.
 
 use crate::{
-    json::{Json, Members, written_bytes},
+    json::{Json, Members, WRITTEN_BYTES_MAX, written_bytes},
     sha256,
 };
 
@@ -17,6 +17,10 @@ const AROUND_BYTES: usize = 130;
 
 /// The text, or how it begins with its digest.
 pub(crate) fn text(whole: &str) -> Json {
+    // However it is written, it is short.
+    if whole.len() <= TEXT_BYTES_MAX / WRITTEN_BYTES_MAX {
+        return Json::Text(whole.to_owned());
+    }
     let mut bytes = 0;
     for (at, letter) in whole.char_indices() {
         bytes += written_bytes(letter);

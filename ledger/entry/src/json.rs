@@ -73,6 +73,12 @@ fn separate(position: usize, out: &mut String) {
 /// A string as RFC 8785, section 3.2.2.2, writes it.
 fn write_text(text: &str, out: &mut String) {
     out.push('"');
+    // Few texts have anything to be escaped.
+    if !text.bytes().any(is_escaped) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for letter in text.chars() {
         match escape(letter) {
             Escape::None => out.push(letter),
@@ -86,12 +92,15 @@ fn write_text(text: &str, out: &mut String) {
     out.push('"');
 }
 
+/// Most bytes that a byte of a text takes in a string.
+pub(crate) const WRITTEN_BYTES_MAX: usize = 6;
+
 /// Bytes that a character takes in a string.
 pub(crate) fn written_bytes(letter: char) -> usize {
     match escape(letter) {
         Escape::None => letter.len_utf8(),
         Escape::Short(_) => 2,
-        Escape::Long => 6,
+        Escape::Long => WRITTEN_BYTES_MAX,
     }
 }
 
@@ -99,6 +108,11 @@ enum Escape {
     None,
     Short(char),
     Long,
+}
+
+/// Whether a byte of a text is a character that is escaped; those are ASCII.
+fn is_escaped(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 fn escape(letter: char) -> Escape {
