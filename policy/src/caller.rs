@@ -1,5 +1,7 @@
 //! Who calls: the identities in a caller's TLS client certificate.
 
+use std::sync::Arc;
+
 use rasn_pkix::{Certificate, GeneralName, GeneralNames};
 
 use crate::{
@@ -48,7 +50,7 @@ impl std::fmt::Display for Identity {
 /// A caller as its certificate tells it. That the chain verifies is the front's word.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    identities: Vec<Identity>,
+    identities: Arc<[Identity]>,
     certificate_sha256: [u8; 32],
     validity: Interval,
 }
@@ -81,7 +83,7 @@ impl Caller {
             identities.extend(names.iter().filter_map(identity));
         }
         Ok(Self {
-            identities,
+            identities: identities.into(),
             certificate_sha256: crate::key::sha256(certificate),
             validity: readback::interval(&read.tbs_certificate.validity),
         })

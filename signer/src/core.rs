@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hallmark_backends::{BackendError, DeviceLogFindings, Health, Keyring, TokenStatus};
 use hallmark_ledger::{Event, Ledger, RevokeAt, UnixMillis};
 use hallmark_policy::{
-    Caller, Facts, Method, Policy, Reason, ReasonCode, Warrant, admit,
+    Caller, CallerError, Facts, Method, Policy, Reason, ReasonCode, Warrant, admit,
     caller::Identity,
     content::{SERIAL_RANDOM_BYTES, Serial},
     key::SpkiDigest,
@@ -399,20 +399,20 @@ impl Inner {
 
     async fn unary(self: &Arc<Self>, mut unary: Unary) -> Reply {
         let method = unary.method.clone();
-        let caller = Caller::parse(&unary.caller_certificate).ok();
+        let caller = Caller::parse(&unary.caller_certificate);
         let (began, known) = (Instant::now(), Method::from_name(&method));
         let traced = Traced { service: SIGNER_SERVICE, method: known.map(Method::name), began };
         // A part of the frame, which would be held for as long as the call waits. One that no front sends is none.
         let parent = std::mem::take(&mut unary.trace_parent);
         let parent = if parent.len() <= TRACE_PARENT_BYTES_MAX { parent.to_vec() } else { Vec::new() };
-        let reply = match self.traced(traced, &parent, || self.work(unary)).await {
+        let reply = match self.traced(traced, &parent, || self.work(unary, caller.clone())).await {
             Ok(reply) => reply,
             Err(failure) => {
                 // What has no entry of its own is counted: nothing that a caller was refused stays unsaid.
                 if failure.logged.is_none()
                     && let Some(reason) = failure.reasons.first()
                 {
-                    self.count(caller.as_ref(), method, reason.code.as_str().to_owned());
+                    self.count(caller.as_ref().ok(), method, reason.code.as_str().to_owned());
                 }
                 answer::failure(&failure)
             }
@@ -421,7 +421,7 @@ impl Inner {
         reply
     }
 
-    async fn work(self: &Arc<Self>, unary: Unary) -> Result<Reply, Failure> {
+    async fn work(self: &Arc<Self>, unary: Unary, caller: Result<Caller, CallerError>) -> Result<Reply, Failure> {
         let full = || Failure::from(Reason::new(ReasonCode::QueueFull, "method", "too many calls are under way"));
         let method = Method::from_name(&unary.method);
         let refused = |failure: &Failure| {
@@ -434,7 +434,7 @@ impl Inner {
         }
         .map_err(|_| full())
         .inspect_err(refused)?;
-        let call = self.read(unary).await.inspect_err(refused)?;
+        let call = self.read(unary, caller).await.inspect_err(refused)?;
         match call.method {
             // It counts by profile what it refuses.
             Method::MintCertificate => mint::mint(self, call).await,
@@ -451,8 +451,8 @@ impl Inner {
     }
 
     /// Who calls what, and whether there is still time.
-    async fn read(&self, unary: Unary) -> Result<CallContext, Failure> {
-        let caller = Caller::parse(&unary.caller_certificate).map_err(|error| malformed(&error.to_string()))?;
+    async fn read(&self, unary: Unary, caller: Result<Caller, CallerError>) -> Result<CallContext, Failure> {
+        let caller = caller.map_err(|error| malformed(&error.to_string()))?;
         let Some(method) = Method::from_name(&unary.method) else {
             let sentence = format!("there is no method {}", quote(&unary.method));
             let reason = Reason::new(ReasonCode::MethodUnknown, "method", sentence);
