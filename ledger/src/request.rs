@@ -46,19 +46,19 @@ macro_rules! select_where {
 impl RequestRow {
     /// The request of that name, whatever its content; or the one whose certificate answers it, too.
     pub(crate) fn find(connection: &Connection, request: &RequestIdentity) -> rusqlite::Result<Option<Self>> {
-        let sql = select_where!("r.authority = ?1 AND r.caller = ?2 AND r.id = ?3");
         let RequestIdentity { authority, caller, id, content_sha256: _ } = request;
-        let own = connection.prepare_cached(sql)?.query_row(params![authority, caller, id], Self::read).optional()?;
-        if own.is_some() {
-            return Ok(own);
-        }
-        let sql = "SELECT log_index, content, at FROM same_request WHERE authority = ?1 AND caller = ?2 AND id = ?3";
-        let mut statement = connection.prepare_cached(sql)?;
+        let mut statement = connection.prepare_cached(Self::NAMED)?;
         let read = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get(1)?, UnixMillis(row.get(2)?)));
-        let bound = statement.query_row(params![authority, caller, id], read).optional()?;
-        let Some((log_index, content, at)) = bound else { return Ok(None) };
+        let named = statement.query_row(params![authority, caller, id], read).optional()?;
+        // Most requests are new, and have cost one look by now.
+        let Some((log_index, content, at)) = named else { return Ok(None) };
         Ok(Self::at(connection, log_index)?.map(|row| Self { content, at, ..row }))
     }
+
+    /// The decision that answers a request, with the request's own content and when it was asked.
+    const NAMED: &str = "SELECT log_index, content, at FROM request WHERE authority = ?1 AND caller = ?2 AND id = ?3 \
+                         UNION ALL \
+                         SELECT log_index, content, at FROM same_request WHERE authority = ?1 AND caller = ?2 AND id = ?3";
 
     /// Binds an id to the decision of another request, whose certificate answers it, too.
     pub(crate) fn bind(
