@@ -21,7 +21,7 @@ use files::{Files, PublishError};
 use tree::{Tree, openings_path};
 
 /// Least time between the beginnings of two publications while entries keep coming.
-const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 
 /// How long to wait before a failed publication is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
