@@ -174,7 +174,7 @@ impl<'c> Batch<'c> {
             let values = params![size, root.as_bytes(), at, signed(published)];
             self.connection.prepare_cached(sql)?.execute(values)?;
         }
-        Ok(())
+        self.found.write(self.connection)
     }
 }
 

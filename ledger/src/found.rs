@@ -2,30 +2,29 @@
 //!
 //! A digest falls anywhere in a sorted table, and whoever writes 8 bytes into a page writes all 4,096. So what is new stands in the log's order,
 //! a row a batch, in `found_new`, and is sorted into `found_by` some thirty thousand digests at a time, a part with each batch: then each page that is written
-//! gets many. What stands in both meanwhile is found once. A search reads all that is new: it is half a megabyte, in as few rows as there were batches.
+//! gets many. What stands in both meanwhile is found once. A search reads all that is new (`new.rs`): up to three quarters of a megabyte, and more only while the disk has no
+//! room to sort it in.
 //!
 //! A stretch of which everything has ended for long is forgotten as a whole (`stretch.rs`).
 
+mod new;
 mod sorting;
 mod stretch;
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use hallmark_entry::sha256;
-use hallmark_policy::{Facts, content::Serial, key::SpkiDigest, name::NameKind, time::UnixTime};
+use hallmark_policy::{key::SpkiDigest, name::NameKind};
 use rusqlite::{Connection, params};
 
-use crate::schema::signed;
-
+use new::New;
+pub(crate) use new::{Added, upgrade};
 pub(crate) use sorting::Sorting;
 pub(crate) use stretch::forget_ended;
 
 /// Stretches that one search looks through at most. Each is a walk down the tree of the table: all are about a hundredth of a second, or some tenths where
 /// the pages are on the disk.
 const STRETCHES_MAX: usize = 1_024;
-
-/// Bytes of a digest and of the index of its decision, where they are not sorted in yet.
-const NEW_BYTES: usize = 16;
 
 /// Kinds of names, which may stand before one.
 pub(crate) const KINDS: [NameKind; 5] =
@@ -63,79 +62,6 @@ fn bare(name: &str) -> &str {
     with_kind.map_or(name, |(_, bare)| bare)
 }
 
-/// What a batch has added.
-#[derive(Debug, Default)]
-pub(crate) struct Added {
-    /// As they are kept.
-    new: Vec<u8>,
-    /// The latest end of what was added to each stretch, in seconds.
-    ends: BTreeMap<i64, i64>,
-}
-
-impl Added {
-    /// Lets a leaf be found by its serial number, its key and its names, once the batch is written.
-    pub(crate) fn index(&mut self, facts: &Facts, serial: Serial, not_after: UnixTime, log_index: u64) {
-        let names = facts.names.iter().map(|name| Digest::of_name(name));
-        let digests = names.chain(facts.spki.map(Digest::of_key)).chain([Digest::of_serial(serial.as_bytes())]);
-        let log_index = signed(log_index);
-        self.new.extend(digests.flat_map(|digest| New { digest, log_index }.to_bytes()));
-        let end = self.ends.entry(stretch::of(log_index)).or_insert(i64::MIN);
-        *end = not_after.secs().max(*end);
-    }
-
-    /// How many digests.
-    pub(crate) fn digests(&self) -> usize {
-        self.new.len() / NEW_BYTES
-    }
-
-    /// Writes them, as one row, and when what they belong to ends.
-    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        if let Some(first) = New::of_row(&self.new).next() {
-            let sql = "INSERT INTO found_new (log_index, digests) VALUES (?1, ?2)";
-            connection.prepare_cached(sql)?.execute(params![first.log_index, self.new])?;
-        }
-        self.ends.iter().try_for_each(|(stretch, end)| stretch::keep_end(connection, *stretch, *end))
-    }
-}
-
-/// A digest that is not sorted in yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct New {
-    digest: Digest,
-    log_index: i64,
-}
-
-impl New {
-    fn to_bytes(self) -> impl Iterator<Item = u8> {
-        self.digest.0.to_be_bytes().into_iter().chain(self.log_index.to_be_bytes())
-    }
-
-    fn read([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]: [u8; NEW_BYTES]) -> Self {
-        let digest = Digest(i64::from_be_bytes([a, b, c, d, e, f, g, h]));
-        Self { digest, log_index: i64::from_be_bytes([i, j, k, l, m, n, o, p]) }
-    }
-
-    /// Those of a row, in the log's order.
-    fn of_row(bytes: &[u8]) -> impl DoubleEndedIterator<Item = Self> {
-        let (each, _) = bytes.as_chunks::<NEW_BYTES>();
-        each.iter().map(|bytes| Self::read(*bytes))
-    }
-}
-
-/// Writes as it is now what a database of schema 13 or older has in `found_new`: a row a leaf, with nothing but digests.
-pub(crate) fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare("SELECT log_index, digests FROM found_new")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let rows: Vec<(i64, Vec<u8>)> = rows.collect::<Result<_, _>>()?;
-    for (log_index, digests) in rows {
-        let (digests, _) = digests.as_chunks();
-        let digests = digests.iter().map(|digest| Digest(i64::from_be_bytes(*digest)));
-        let new: Vec<u8> = digests.flat_map(|digest| New { digest, log_index }.to_bytes()).collect();
-        connection.execute("UPDATE found_new SET digests = ?2 WHERE log_index = ?1", params![log_index, new])?;
-    }
-    Ok(())
-}
-
 /// Shows the decisions of leaves with that digest before an index, newest first, until enough was seen. Gives before which index to go on where so many
 /// stretches were looked through that the rest is for another search.
 pub(crate) fn each(
@@ -148,11 +74,11 @@ pub(crate) fn each(
     let mut sorted_before = before;
     let mut last = None;
     let mut statement = connection.prepare_cached(NEW)?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query([before])?;
     while let Some(row) = rows.next()? {
         for new in New::of_row(row.get_ref(0)?.as_blob()?).rev().filter(|new| new.log_index < before) {
             sorted_before = new.log_index;
-            // A leaf that has two names alike is one.
+            // A leaf that has a name twice is one.
             let is_next = new.digest == digest && last.replace(new.log_index) != Some(new.log_index);
             if is_next && see(new.log_index)?.is_break() {
                 return Ok(None);
@@ -179,13 +105,16 @@ pub(crate) fn each(
     Ok(None)
 }
 
-const NEW: &str = "SELECT digests FROM found_new ORDER BY log_index DESC";
+/// A row begins with its leaf that was decided first, by which it is found.
+const NEW: &str = "SELECT digests FROM found_new WHERE log_index < ?1 ORDER BY log_index DESC";
 
 const SORTED: &str =
     "SELECT log_index FROM found_by WHERE stretch = ?1 AND digest = ?2 AND log_index < ?3 ORDER BY log_index DESC";
 
 #[cfg(test)]
 pub(super) mod tests {
+    use hallmark_policy::{Facts, content::Serial, time::UnixTime};
+
     use super::*;
     use crate::schema::{self, plan};
 
@@ -239,7 +168,7 @@ pub(super) mod tests {
     #[test]
     fn every_search_goes_along_an_index_and_sorts_nothing() {
         let connection = database();
-        assert_eq!(plan(&connection, NEW, 0), ["SCAN found_new"]);
+        assert_eq!(plan(&connection, NEW, 1), ["SEARCH found_new USING INTEGER PRIMARY KEY (rowid<?)"]);
         let sorted = "SEARCH found_by USING PRIMARY KEY (stretch=? AND digest=? AND log_index<?)";
         assert_eq!(plan(&connection, SORTED, 3), [sorted]);
         let stretches = "SEARCH found_stretch USING INTEGER PRIMARY KEY (rowid<?)";
@@ -277,6 +206,26 @@ pub(super) mod tests {
         let all = [300_000, 200_000, 131_072, 65_536, 3];
         for (from, before) in [i64::MAX, 300_000, 200_000, 131_072, 65_536, 3].into_iter().enumerate() {
             assert_eq!(found(&connection, "a.example", before), all[from..]);
+        }
+    }
+
+    #[test]
+    fn of_a_batch_each_leaf_is_found_once_and_from_wherever_a_page_ended() {
+        let connection = database();
+        let mut batch = Added::default();
+        let twice = Facts { names: vec!["cn:a.example".to_owned(), "dns:a.example".to_owned()], ..Facts::default() };
+        for log_index in [7, 131_071, 131_072, 131_075] {
+            batch.index(&twice, Serial::from_random([7; 16]), UnixTime::from_secs(END), log_index);
+            batch.index(&named("b.example"), Serial::from_random([7; 16]), UnixTime::from_secs(END), log_index + 1);
+        }
+        batch.write(&connection).unwrap();
+        assert_eq!(rows(&connection, "found_new"), 1);
+        let all = [131_075, 131_072, 131_071, 7];
+        for is_sorted in [false, true] {
+            for (from, before) in [i64::MAX, 131_075, 131_072, 131_071, 7].into_iter().enumerate() {
+                assert_eq!(found(&connection, "a.example", before), all[from..], "sorted: {is_sorted}");
+            }
+            sort_in(&connection);
         }
     }
 

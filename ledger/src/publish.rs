@@ -20,8 +20,8 @@ use crate::{LedgerConfig, open, origin::Origin, shared::Shared, signing::Signed}
 use files::{Files, PublishError};
 use tree::{Tree, openings_path};
 
-/// Least time between the beginnings of two publications while entries keep coming.
-const PUBLISH_EVERY: Duration = Duration::from_millis(500);
+/// Least time between the beginnings of two publications while entries keep coming. What is committed is published within a second, as the documentation says.
+const PUBLISH_EVERY: Duration = Duration::from_millis(300);
 
 /// How long to wait before a failed publication is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

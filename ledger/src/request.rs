@@ -50,7 +50,7 @@ impl RequestRow {
         let mut statement = connection.prepare_cached(Self::NAMED)?;
         let read = |row: &Row<'_>| Ok((unsigned(row.get(0)?), row.get(1)?, UnixMillis(row.get(2)?)));
         let named = statement.query_row(params![authority, caller, id], read).optional()?;
-        // Most requests are new, and have cost one look by now.
+        // Most requests are new, and have cost one look by now. Where a sweep comes between the two outside a batch, this one is new as well.
         let Some((log_index, content, at)) = named else { return Ok(None) };
         Ok(Self::at(connection, log_index)?.map(|row| Self { content, at, ..row }))
     }
@@ -183,4 +183,21 @@ pub(crate) fn set_place(
 
 fn unknown(column: usize, name: &str) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, name.to_owned(), Type::Text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{self, plan};
+
+    #[test]
+    fn a_request_is_looked_for_along_two_indexes() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::create(&mut connection).unwrap();
+        let steps = plan(&connection, RequestRow::NAMED, 3);
+        let searches: Vec<_> = steps.iter().filter(|step| step.starts_with("SEARCH")).map(String::as_str).collect();
+        let along = "(authority=? AND caller=? AND id=?)";
+        let wanted = ["request USING INDEX request_identity", "same_request USING PRIMARY KEY"];
+        assert_eq!(searches, wanted.map(|table| format!("SEARCH {table} {along}")), "{steps:?}");
+    }
 }

@@ -9,8 +9,8 @@ use crate::found;
 /// Version of the tables, kept in `PRAGMA user_version`.
 pub(crate) const SCHEMA_VERSION: i64 = 14;
 
-/// What makes the tables of the version after it out of those of a version, from the oldest that can be brought up to date.
-const UPGRADES: [(i64, &str); 5] = [
+/// What makes the tables of the version after it out of those of a version, from the oldest that can be brought up to date, and what cannot be said in SQL.
+const UPGRADES: [(i64, &str, Option<Upgrade>); 5] = [
     (
         9,
         "ALTER TABLE authority ADD COLUMN frozen_index INTEGER;
@@ -19,8 +19,9 @@ const UPGRADES: [(i64, &str); 5] = [
          label TEXT NOT NULL,
          PRIMARY KEY (authority, label)
      ) STRICT, WITHOUT ROWID;",
+        None,
     ),
-    (10, "ALTER TABLE serial ADD COLUMN signed_sha256 BLOB"),
+    (10, "ALTER TABLE serial ADD COLUMN signed_sha256 BLOB", None),
     (
         11,
         "CREATE TABLE found_new (log_index INTEGER PRIMARY KEY, digests BLOB NOT NULL) STRICT;
@@ -29,6 +30,7 @@ const UPGRADES: [(i64, &str); 5] = [
      ALTER TABLE serial DROP COLUMN signed_sha256;
      DROP INDEX serial_end;
      CREATE INDEX serial_end ON serial (not_after, log_index);",
+        None,
     ),
     (
         12,
@@ -49,21 +51,24 @@ const UPGRADES: [(i64, &str); 5] = [
      INSERT OR REPLACE INTO found_stretch SELECT log_index >> 16, not_after FROM serial ORDER BY not_after;
      INSERT OR IGNORE INTO found_stretch SELECT DISTINCT log_index >> 16, 0 FROM found_new;
      CREATE INDEX found_stretch_end ON found_stretch (latest_end);",
+        None,
     ),
-    // Stretches are twice as large from now on, and have even numbers. Those that get more join the one before them; the others stay what they are.
+    // Stretches are twice as large from now on, and have even numbers. Those that may get more join the one before them; the others stay what they are.
     (
         13,
-        "WITH odd AS (
-         SELECT stretch, latest_end FROM found_stretch WHERE stretch % 2 = 1
-         AND stretch >= coalesce((SELECT min(log_index) >> 16 FROM found_new), (SELECT max(stretch) FROM found_stretch))
-     ) INSERT INTO found_stretch SELECT stretch - 1, latest_end FROM odd WHERE TRUE
-         ON CONFLICT (stretch) DO UPDATE SET latest_end = max(latest_end, excluded.latest_end);
-     UPDATE found_by SET stretch = stretch - 1 WHERE stretch % 2 = 1
+        "CREATE TEMP TABLE joining (stretch INTEGER PRIMARY KEY, latest_end INTEGER NOT NULL);
+     INSERT INTO joining SELECT stretch, latest_end FROM found_stretch WHERE stretch % 2 = 1
          AND stretch >= coalesce((SELECT min(log_index) >> 16 FROM found_new), (SELECT max(stretch) FROM found_stretch));
-     DELETE FROM found_stretch WHERE stretch % 2 = 1
-         AND stretch >= coalesce((SELECT min(log_index) >> 16 FROM found_new), (SELECT max(stretch) FROM found_stretch));",
+     INSERT INTO found_stretch SELECT stretch - 1, latest_end FROM joining WHERE TRUE
+         ON CONFLICT (stretch) DO UPDATE SET latest_end = max(latest_end, excluded.latest_end);
+     UPDATE found_by SET stretch = stretch - 1 WHERE stretch IN (SELECT stretch FROM joining);
+     DELETE FROM found_stretch WHERE stretch IN (SELECT stretch FROM joining);
+     DROP TABLE joining;",
+        Some(found::upgrade),
     ),
 ];
+
+type Upgrade = fn(&Connection) -> rusqlite::Result<()>;
 
 /// How long a connection waits for another of this process before it gives up.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -427,17 +432,15 @@ pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
 
 /// Whether the tables of an older version can be brought up to date.
 pub(crate) fn can_upgrade(found: i64) -> bool {
-    UPGRADES.iter().any(|(from, _)| *from == found)
+    UPGRADES.iter().any(|(from, ..)| *from == found)
 }
 
 /// Brings the tables of an older version up to date, all in one transaction: where it fails, they are what they were.
 pub(crate) fn upgrade(connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    for (_, step) in UPGRADES.iter().filter(|(version, _)| *version >= from) {
-        transaction.execute_batch(step)?;
-    }
-    if from < 14 {
-        found::upgrade(&transaction)?;
+    for (_, sql, more) in UPGRADES.iter().filter(|(version, ..)| *version >= from) {
+        transaction.execute_batch(sql)?;
+        more.map_or(Ok(()), |more| more(&transaction))?;
     }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()

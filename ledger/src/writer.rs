@@ -192,8 +192,8 @@ impl Writer {
             sweep.run(&mut batch, RevokeAt { at: now, ended_by: at }, cutoffs, sweep_rows_max)
         };
         forget()
-            .and_then(|()| sorting.step(&self.connection, &batch.found, room == Room::Ample))
             .and_then(|()| batch.finish(self.shared.published()))
+            .and_then(|()| sorting.step(&self.connection, batch.found.digests(), room == Room::Ample))
             .map_err(|error| self.lost(&error))?;
         self.commit()?;
         let Batch { frontier, leaves, waiting, policy, last_at, alarms, .. } = batch;

@@ -17,15 +17,13 @@ fn hours(hours: i64) -> UnixMillis {
 #[cfg(test)]
 fn sort_in(world: &World) {
     let connection = rusqlite::Connection::open(&world.config.database).expect("it opens");
-    let mut statement = connection.prepare("SELECT log_index, digests FROM found_new").expect("it reads");
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let rows: Vec<(i64, Vec<u8>)> = statement.query_map([], read).expect("it reads").map(Result::unwrap).collect();
+    let mut statement = connection.prepare("SELECT digests FROM found_new").expect("it reads");
+    let rows: Vec<Vec<u8>> = statement.query_map([], |row| row.get(0)).expect("it reads").map(Result::unwrap).collect();
     assert!(!rows.is_empty());
-    for (log_index, digests) in rows {
-        for digest in digests.as_chunks::<8>().0 {
-            let values = rusqlite::params![i64::from_be_bytes(*digest), log_index];
-            connection.execute("INSERT INTO found_by VALUES (?2 >> 16, ?1, ?2)", values).expect("it is written");
-        }
+    let sql = "INSERT INTO found_by VALUES (?2 >> 17 << 1, ?1, ?2)";
+    for [digest, log_index] in rows.iter().flat_map(|row| row.as_chunks::<8>().0.as_chunks::<2>().0) {
+        let values = [digest, log_index].map(|bytes| i64::from_be_bytes(*bytes));
+        connection.execute(sql, values).expect("it is written");
     }
     connection.execute("DELETE FROM found_new", []).expect("it is written");
 }

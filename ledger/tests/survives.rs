@@ -334,6 +334,9 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
                    INSERT INTO serial (issuer, serial, not_after, log_index) \
                    VALUES (78, x'01', 5, 196608), (78, x'02', 7, 196609), (78, x'03', 6, 196610), (78, x'04', 8, 655360)";
         connection.execute_batch(sql).unwrap();
+        if version == 12 {
+            connection.execute("INSERT INTO found_new VALUES (655361, x'ff00000000000007')", []).unwrap();
+        }
         if version == 11 {
             let sql = "INSERT INTO issuer (id, spki_sha256, issued) VALUES (77, x'00', 1); \
                        INSERT INTO serial (issuer, serial, not_after, log_index, signed_sha256) \
@@ -358,6 +361,10 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
         let sql = "SELECT group_concat(stretch || ' ' || latest_end) FROM found_stretch";
         let ends: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(ends, "0 0,3 7,9 0,10 8", "what no serial number is left of can be forgotten, and nothing else");
+        let sql = "SELECT group_concat(log_index || ' ' || hex(digests)) FROM found_new";
+        let new: Option<String> = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        let written = "655361 FF0000000000000700000000000A0001";
+        assert_eq!(new.as_deref(), (version == 12).then_some(written), "what is new is found as before");
         let sql = "SELECT group_concat(log_index || ' ' || hex(sha256)) FROM signed";
         let kept: Option<String> = connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(kept.as_deref(), (version == 11).then_some("78 02,79 03"), "what was signed is known as before");
@@ -367,11 +374,13 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_and_keeps_what_it_
 /// Of the stretches of schema 13, those that may get more join the one before; the others stay what they are.
 #[tokio::test]
 async fn what_certificates_are_found_by_is_in_larger_stretches_from_where_an_older_database_ended() {
-    let new = "INSERT INTO found_new VALUES (350000, x'0000000000000001ff00000000000002')";
+    // One of its digests was sorted in already.
+    let new = "INSERT INTO found_new VALUES (350000, x'0000000000000001ff00000000000002'); \
+               INSERT INTO found_by (stretch, digest, log_index) VALUES (5, 1, 350000)";
     let written = "00000000000000010000000000055730FF000000000000020000000000055730";
     for (new, ends, sorted, written) in [
         ("", "2 5,3 7,4 1,5 9,6 3", "2 131072,3 196608,4 262144,5 327680,6 458752", ""),
-        (new, "2 5,3 7,4 9,6 3", "2 131072,3 196608,4 262144,4 327680,6 458752", written),
+        (new, "2 5,3 7,4 9,6 3", "2 131072,3 196608,4 262144,4 327680,4 350000,6 458752", written),
     ] {
         let world = World::new();
         world.open().stop();
@@ -383,9 +392,12 @@ async fn what_certificates_are_found_by_is_in_larger_stretches_from_where_an_old
         set_schema_version(&world, 13);
         world.open().stop();
         let connection = rusqlite::Connection::open(&world.config.database).unwrap();
-        let said = |sql| connection.query_row::<String, _, _>(sql, [], |row| row.get(0)).unwrap();
-        assert_eq!(said("SELECT group_concat(stretch || ' ' || latest_end) FROM found_stretch"), ends);
-        assert_eq!(said("SELECT group_concat(stretch || ' ' || log_index) FROM found_by"), sorted);
+        let said = |sql: &str| connection.query_row::<String, _, _>(sql, [], |row| row.get(0)).unwrap();
+        let in_order = |said: &str, from: &str| {
+            format!("SELECT group_concat(said) FROM (SELECT {said} AS said FROM {from} ORDER BY stretch, {said})")
+        };
+        assert_eq!(said(&in_order("stretch || ' ' || latest_end", "found_stretch")), ends);
+        assert_eq!(said(&in_order("stretch || ' ' || log_index", "found_by")), sorted);
         assert_eq!(said("SELECT coalesce(group_concat(hex(digests)), '') FROM found_new"), written);
     }
 }

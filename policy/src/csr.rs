@@ -135,15 +135,17 @@ impl Csr {
     /// Checks the proof of possession: the CSR's signature under the CSR's own key.
     pub(crate) fn check_signature(&self) -> Result<(), Reason> {
         let wrong = |sentence: &str| Err(Reason::new(ReasonCode::CsrSignatureWrong, "csr.signature", sentence));
-        let usual = SignatureAlgorithm::default_for(self.key.kind());
-        let is_usual = rasn::der::encode(&self.signature_algorithm).is_ok_and(|der| der == usual.identifier());
-        let verifies = if is_usual {
-            self.key.verifies(usual, &self.to_be_signed, &self.signature)
-        } else if let Some(verifier) = other_verifier(self.key.kind(), &self.signature_algorithm) {
-            verifier.verify_sig(self.key.raw(), &self.to_be_signed, &self.signature).is_ok()
-        } else {
+        let Some(verifier) = verifier(self.key.kind(), &self.signature_algorithm) else {
             return wrong("the CSR is signed with an algorithm that is not taken for its key")
                 .map_err(|reason| reason.allowing("ECDSA or RSA with SHA-256, SHA-384 or SHA-512; Ed25519; ML-DSA"));
+        };
+        let usual = SignatureAlgorithm::default_for(self.key.kind());
+        let is_usual = rasn::der::encode(&self.signature_algorithm).is_ok_and(|der| der == usual.identifier());
+        // The same, for which the key is prepared.
+        let verifies = if is_usual {
+            self.key.verifies(usual, &self.to_be_signed, &self.signature)
+        } else {
+            verifier.verify_sig(self.key.raw(), &self.to_be_signed, &self.signature).is_ok()
         };
         if verifies { Ok(()) } else { wrong("the CSR's signature does not verify under the key in it") }
     }
@@ -299,20 +301,32 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The verifier for a CSR's signature algorithm that is not the usual one of its key, if it suits the key and its parameters are the canonical ones.
-fn other_verifier(
+/// The verifier for a CSR's signature algorithm, if it suits the key and its parameters are the canonical ones.
+fn verifier(
     kind: KeyKind,
     algorithm: &AlgorithmIdentifier,
 ) -> Option<&'static dyn aws_lc_rs::signature::VerificationAlgorithm> {
     use aws_lc_rs::signature as lc;
     const NULL: Option<&[u8]> = Some(&[5, 0]);
     let parameters = algorithm.parameters.as_ref().map(|any| any.as_bytes());
-    let rsa = kind.family() == Family::Rsa;
+    let rsa = match kind.family() {
+        Family::Ecdsa => false,
+        Family::Rsa => true,
+        // These have one algorithm, and what is signed is the message and no digest of it.
+        Family::Ed25519 | Family::MlDsa => {
+            let only = SignatureAlgorithm::default_for(kind);
+            let named = rasn::der::encode(algorithm).is_ok_and(|der| der == only.identifier());
+            return named.then(|| only.verifier());
+        }
+    };
     match (arcs(&algorithm.algorithm), kind, parameters) {
+        (&[1, 2, 840, 10045, 4, 3, 2], KeyKind::EcdsaP256, None) => Some(&lc::ECDSA_P256_SHA256_ASN1),
         (&[1, 2, 840, 10045, 4, 3, 3], KeyKind::EcdsaP256, None) => Some(&lc::ECDSA_P256_SHA384_ASN1),
         (&[1, 2, 840, 10045, 4, 3, 4], KeyKind::EcdsaP256, None) => Some(&lc::ECDSA_P256_SHA512_ASN1),
         (&[1, 2, 840, 10045, 4, 3, 2], KeyKind::EcdsaP384, None) => Some(&lc::ECDSA_P384_SHA256_ASN1),
+        (&[1, 2, 840, 10045, 4, 3, 3], KeyKind::EcdsaP384, None) => Some(&lc::ECDSA_P384_SHA384_ASN1),
         (&[1, 2, 840, 10045, 4, 3, 4], KeyKind::EcdsaP384, None) => Some(&lc::ECDSA_P384_SHA512_ASN1),
+        (&[1, 2, 840, 113549, 1, 1, 11], _, NULL) if rsa => Some(&lc::RSA_PKCS1_2048_8192_SHA256),
         (&[1, 2, 840, 113549, 1, 1, 12], _, NULL) if rsa => Some(&lc::RSA_PKCS1_2048_8192_SHA384),
         (&[1, 2, 840, 113549, 1, 1, 13], _, NULL) if rsa => Some(&lc::RSA_PKCS1_2048_8192_SHA512),
         _ => None,

@@ -59,7 +59,7 @@ pub use approved::{
     Approved, Conditions, Decision, EpochId, Facts, NameClaim, Numbering, Refusal, RequestIdentity, Stage,
 };
 pub use bounds::Bounds;
-pub use caller::{Caller, CallerError};
+pub use caller::Caller;
 pub use certification_request::decide_request;
 pub use claim::ClaimInput;
 pub use csr::CSR_BYTES_MAX;

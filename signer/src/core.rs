@@ -15,8 +15,8 @@ use bytes::Bytes;
 use hallmark_backends::{BackendError, DeviceLogFindings, Health, Keyring, TokenStatus};
 use hallmark_ledger::{Event, Ledger, RevokeAt, UnixMillis};
 use hallmark_policy::{
-    Caller, CallerError, Facts, Method, Policy, Reason, ReasonCode, Warrant, admit,
-    caller::Identity,
+    Caller, Facts, Method, Policy, Reason, ReasonCode, Warrant, admit,
+    caller::{CallerError, Identity},
     content::{SERIAL_RANDOM_BYTES, Serial},
     key::SpkiDigest,
     reason::quote,

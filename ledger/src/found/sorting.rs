@@ -2,7 +2,10 @@
 
 use rusqlite::Connection;
 
-use super::{Added, NEW_BYTES, New, stretch};
+use super::{
+    new::{NEW_BYTES, New},
+    stretch,
+};
 
 /// Digests from which on what is new is sorted in: each page of a stretch, of which there are about 3,000 in the end, gets ten or more.
 const SORTED_TOGETHER: usize = 32_768;
@@ -33,10 +36,8 @@ struct Taken {
 }
 
 impl Sorting {
-    /// Writes what a batch has added, and sorts a part in; where there is no room on the disk, the latter waits.
-    pub(crate) fn step(&mut self, connection: &Connection, batch: &Added, has_room: bool) -> rusqlite::Result<()> {
-        batch.write(connection)?;
-        let added = batch.digests();
+    /// Sorts a part in, after so many were added; where there is no room on the disk, that waits.
+    pub(crate) fn step(&mut self, connection: &Connection, added: usize, has_room: bool) -> rusqlite::Result<()> {
         let new = match self.new {
             Some(new) => new + added,
             None => count(connection)?,
@@ -114,7 +115,13 @@ mod tests {
     use hallmark_policy::{Facts, content::Serial, time::UnixTime};
 
     use super::*;
-    use crate::found::tests::{END, database, found, index, named, rows};
+    use crate::found::{
+        Added,
+        tests::{END, database, found, index, named, rows},
+    };
+
+    /// A stretch ends within a batch after this.
+    const FIRST: u64 = 100_000;
 
     /// Leaves with two digests each come in batches of 50; after every batch everything is found once. Now and then what is known of the sorting is lost.
     #[test]
@@ -125,7 +132,7 @@ mod tests {
         for batch in 0..1_500_u64 {
             let mut of_batch = Added::default();
             for each in 0..50 {
-                let log_index = batch * 50 + each;
+                let log_index = FIRST + batch * 50 + each;
                 let serial = Serial::from_random(u128::from(log_index).to_be_bytes());
                 of_batch.index(
                     &named(&format!("{}.example", log_index % 1_000)),
@@ -134,15 +141,17 @@ mod tests {
                     log_index,
                 );
             }
-            sorting.step(&connection, &of_batch, true).unwrap();
+            of_batch.write(&connection).unwrap();
+            sorting.step(&connection, of_batch.digests(), true).unwrap();
             added += of_batch.digests();
             if batch % 331 == 330 {
                 sorting = Sorting::default();
             }
             largest = largest.max(count(&connection).unwrap());
             if batch % 20 == 19 {
-                let newest = i64::try_from((batch + 1) * 50).unwrap() - 1;
-                let wanted = (0..=newest).rev().filter(|index| index % 1_000 == 7).collect::<Vec<_>>();
+                let first = i64::try_from(FIRST).unwrap();
+                let next = first + i64::try_from((batch + 1) * 50).unwrap();
+                let wanted = (first..next).rev().filter(|index| index % 1_000 == 7).collect::<Vec<_>>();
                 assert_eq!(found(&connection, "7.example", i64::MAX), wanted, "after batch {batch}");
             }
         }
@@ -160,11 +169,11 @@ mod tests {
             assert_eq!(index(&connection, &facts, Serial::from_random([7; 16]), log_index), 32);
         }
         let mut sorting = Sorting::default();
-        sorting.step(&connection, &Added::default(), true).unwrap();
+        sorting.step(&connection, 0, true).unwrap();
         assert!(sorting.taken.is_some(), "{SORTED_TOGETHER} are there");
         let mut steps = 1;
         while sorting.taken.is_some() {
-            sorting.step(&connection, &Added::default(), true).unwrap();
+            sorting.step(&connection, 0, true).unwrap();
             steps += 1;
         }
         assert_eq!(steps, SORTED_TOGETHER / SORTED_EACH);
@@ -181,15 +190,15 @@ mod tests {
             index(&connection, &facts, serial, log_index);
         }
         let mut sorting = Sorting::default();
-        sorting.step(&connection, &Added::default(), false).unwrap();
+        sorting.step(&connection, 0, false).unwrap();
         assert!(sorting.taken.is_none());
         for _ in 0..100 {
-            sorting.step(&connection, &Added::default(), true).unwrap();
+            sorting.step(&connection, 0, true).unwrap();
         }
         assert_eq!(rows(&connection, "found_by"), 100 * SORTED_EACH);
         let mut again = Sorting::default();
         for _ in 0..13 {
-            again.step(&connection, &Added::default(), true).unwrap();
+            again.step(&connection, 0, true).unwrap();
         }
         assert!(rows(&connection, "found_by") > 100 * SORTED_EACH, "12.5 steps pass what was there");
     }

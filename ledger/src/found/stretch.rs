@@ -36,7 +36,7 @@ pub(super) fn keep_end(connection: &Connection, stretch: i64, end: i64) -> rusql
 const _: () = assert!(BITS == 17 && NUMBER_BITS == 16);
 
 /// The stretch whose last certificate ended first, if that was before `?1`. What is new is sorted in from the oldest on: before the stretch of the oldest
-/// everything is.
+/// everything is. What the batch under way adds to a stretch begins it anew where it is forgotten.
 const OVER: &str = "SELECT stretch FROM found_stretch WHERE latest_end < ?1 \
                     AND stretch < coalesce((SELECT min(log_index) >> 17 << 1 FROM found_new), ?2) ORDER BY latest_end LIMIT 1";
 
@@ -115,7 +115,7 @@ mod tests {
         }
         assert_eq!(forget(&connection, i64::MAX), 0);
         // The first is sorted in, and the second in part.
-        let sql = "INSERT INTO found_by SELECT stretch, 7, 1 + 75000 * stretch FROM found_stretch WHERE stretch < 4; \
+        let sql = "INSERT INTO found_by SELECT stretch, 7, 75000 * stretch + (stretch = 0) FROM found_stretch WHERE stretch < 4; \
                    DELETE FROM found_new WHERE log_index = 1";
         connection.execute_batch(sql).unwrap();
         assert_eq!(forget(&connection, i64::MAX), 1);
@@ -136,6 +136,28 @@ mod tests {
         sort_in(&connection);
         assert_eq!(found(&connection, "a.example", i64::MAX), [131_072, 131_071]);
         assert_eq!(forget(&connection, i64::MAX), 2);
+    }
+
+    /// As in a batch: first it is forgotten, and then what is new is written.
+    #[test]
+    fn a_stretch_that_is_over_gets_another_leaf_while_it_is_forgotten() {
+        let many = Facts { names: (0..60).map(|name| format!("dns:{name}.example")).collect(), ..Facts::default() };
+        for (leaves, left) in [(1, 0), (100, 6_100 - FORGOTTEN_EACH - 4)] {
+            let connection = database();
+            let all: usize = (0..leaves).map(|at| index(&connection, &many, Serial::from_random([7; 16]), at)).sum();
+            assert_eq!(all, if left == 0 { 61 } else { 6_100 });
+            sort_in(&connection);
+            assert!(forget_ended(&connection, END + 7_200, 2).unwrap());
+            let mut batch = Added::default();
+            batch.index(&named("new.example"), Serial::from_random([8; 16]), UnixTime::from_secs(END + 86_400), 1_000);
+            batch.write(&connection).unwrap();
+            assert_eq!(forget(&connection, END + 7_200), 0, "it is not over any more");
+            sort_in(&connection);
+            assert_eq!(found(&connection, "new.example", i64::MAX), [1_000]);
+            assert_eq!(rows(&connection, "found_by"), left + 2);
+            assert!(forget(&connection, END + 86_400 + 7_200) > 0);
+            assert_eq!((rows(&connection, "found_by"), rows(&connection, "found_stretch")), (0, 0));
+        }
     }
 
     #[test]

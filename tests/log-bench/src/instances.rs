@@ -34,8 +34,8 @@ const PROVIDER: &str = "sys.auth.aws.us-west-2";
 /// Digests by which a certificate is found: serial number, key, common name and two others.
 const FOUND_BY: u64 = 5;
 
-/// Digests that a ledger has in the log's order at most, before it begins to sort them in.
-const NEW_DIGESTS: u64 = 32_768;
+/// Digests that a ledger has in the log's order at most: half of them come while the others are sorted in.
+const NEW_DIGESTS: u64 = 3 * 32_768 / 2;
 
 /// Leaves of a batch.
 const BATCH: u64 = 10;
@@ -224,7 +224,7 @@ fn host(number: u64) -> String {
 }
 
 /// What certificates are found by: serial number and one name, and what stands for their key and two other names, spread as digests are. The newest are not
-/// sorted in yet, as many as there are right before a ledger begins to do so.
+/// sorted in yet, as many as there ever are.
 fn index(database: &Path, certificates: u64, each: u64) -> Result<()> {
     let digest = |kind: &[u8], value: &[u8]| {
         let [a, b, c, d, e, f, g, h, ..] = sha256(&[kind, value].concat());
@@ -238,7 +238,7 @@ fn index(database: &Path, certificates: u64, each: u64) -> Result<()> {
         let mut rows = transaction.prepare(sql)?;
         let sql = "INSERT OR REPLACE INTO found_stretch (stretch, latest_end) VALUES (?1 >> 17 << 1, 2000000000)";
         let mut stretches = transaction.prepare(sql)?;
-        let mut batch = Vec::new();
+        let (mut batch, mut first) = (Vec::new(), i64::MAX);
         let mut new = transaction.prepare("INSERT INTO found_new (log_index, digests) VALUES (?1, ?2)")?;
         for number in 0..certificates {
             let index = i64::try_from(number)?;
@@ -247,8 +247,10 @@ fn index(database: &Path, certificates: u64, each: u64) -> Result<()> {
                 let unknown = (known.len() as u64..FOUND_BY).map(|_| 1);
                 let digests = known.into_iter().chain(unknown).flat_map(|digest| [digest, index]);
                 batch.extend(digests.flat_map(i64::to_be_bytes));
+                first = first.min(index);
                 if (number + 1).is_multiple_of(BATCH) || number + 1 == certificates {
-                    new.execute(params![index, std::mem::take(&mut batch)])?;
+                    new.execute(params![first, std::mem::take(&mut batch)])?;
+                    first = i64::MAX;
                 }
             } else {
                 for row in 0..FOUND_BY {
