@@ -10,8 +10,8 @@ use rusqlite::Connection;
 
 use crate::{schema, shared::Shared};
 
-/// Pages in the write-ahead log from which on it is moved, and by which it grows until it is moved again: 8 MiB. What was changed often meanwhile is written once.
-const PAGES_STEP: i32 = 2_000;
+/// Pages in the write-ahead log from which on it is moved, and by which it grows until it is moved again: 4 MiB.
+const PAGES_STEP: i32 = 1_000;
 
 /// Pages in the write-ahead log from which on the writer finishes the move itself, so that the file stays below
 /// 64 MiB: only then, with nobody writing, it can begin from its start again. Where somebody read for long it is longer, and is cut then
