@@ -301,7 +301,11 @@ impl Bench {
             let row = load.measure(&self.load_program(), &daemon, SOAK_SECONDS_MAX, row)?;
             let held = Held::by(&daemon)?;
             let wanted = warm.map(|Held { memory_mb, handles, threads, files }| {
-                let counts = [Handles((handles + READERS_MORE * READER_FILES) as f64), Threads(threads as f64), Files(files as f64)];
+                let counts = [
+                    Handles((handles + READERS_MORE * READER_FILES) as f64),
+                    Threads(threads as f64),
+                    Files(files as f64),
+                ];
                 let client = ClientCpu(CLIENT_CPU_MS_MAX);
                 [&[MemoryNow(memory_mb * MEMORY_GROWTH_MAX), Peak(80.0), client, Calls(2.0)][..], &counts].concat()
             });
