@@ -55,12 +55,6 @@ const REGISTERED_PER_SECOND: u32 = 3_000;
 /// What `hallmark-load` makes at most.
 const CSRS_MAX: u32 = 65_000;
 
-/// Where more threads read the ledger at a moment than ever before, it opens another connection and keeps it, eight at most. So many may come in a soak.
-const READERS_MORE: u64 = 2;
-
-/// Files of such a connection: the database and its write-ahead log.
-const READER_FILES: u64 = 2;
-
 /// Stretches of the soak. After the first two everything that is kept on purpose is there: what comes then is compared with that.
 const SOAK_STRETCHES: u64 = 10;
 const SOAK_WARM: u64 = 2;
@@ -301,11 +295,7 @@ impl Bench {
             let row = load.measure(&self.load_program(), &daemon, SOAK_SECONDS_MAX, row)?;
             let held = Held::by(&daemon)?;
             let wanted = warm.map(|Held { memory_mb, handles, threads, files }| {
-                let counts = [
-                    Handles((handles + READERS_MORE * READER_FILES) as f64),
-                    Threads(threads as f64),
-                    Files(files as f64),
-                ];
+                let counts = [Handles(handles as f64), Threads(threads as f64), Files(files as f64)];
                 let client = ClientCpu(CLIENT_CPU_MS_MAX);
                 [&[MemoryNow(memory_mb * MEMORY_GROWTH_MAX), Peak(80.0), client, Calls(2.0)][..], &counts].concat()
             });
