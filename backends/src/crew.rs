@@ -46,6 +46,8 @@ pub(crate) struct Crew {
     seats: Mutex<Vec<Arc<Seat>>>,
     /// The threads of the seats, and of those who left and may not have ended yet.
     threads: Mutex<Vec<(Arc<Seat>, JoinHandle<()>)>>,
+    /// The thread that watches, which never calls into a module; none once it was waited for.
+    watch: Mutex<Option<JoinHandle<()>>>,
     somebody_left: Condvar,
     alarm: Alarm,
 }
@@ -75,12 +77,15 @@ impl Crew {
             key_uses: AtomicU64::new(0),
             seats: Mutex::default(),
             threads: Mutex::default(),
+            watch: Mutex::default(),
             somebody_left: Condvar::new(),
             alarm: Alarm::default(),
         });
         let watching = Arc::clone(&crew);
         let watch = thread::Builder::new().name("sign-watch".to_owned()).spawn(move || watching.watch());
-        watch.map(|_| crew).map_err(|source| BackendError::Thread { source })
+        let watch = watch.map_err(|source| BackendError::Thread { source })?;
+        *crew.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+        Ok(crew)
     }
 
     /// Starts a thread for each signer of a token.
@@ -198,6 +203,12 @@ impl Crew {
         self.queue.clear().into_iter().for_each(|job| answer(job.done, Err(SignError::Stopped)));
         self.alarm.end();
         self.join_threads(&left, this);
+        // It holds the tokens: where it let go of them last, their threads would end while the process does.
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watch) = watch.filter(|watch| watch.thread().id() != this) {
+            // Nothing of it panics but those who wait for a signature, and that is caught.
+            let _ = watch.join();
+        }
     }
 
     /// Waits until those who left have ended: a module's library cleans up after each, and falls over itself where it cleans

@@ -458,3 +458,22 @@ impl fmt::Debug for Keyring {
         write!(f, "Keyring({})", self.describe_all().join("; "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A module's library falls over itself where one of its threads ends together with the process.
+    #[test]
+    fn when_a_keyring_has_gone_no_thread_of_it_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        for _ in 0..50 {
+            let config =
+                BackendConfig::Software { directory: directory.path().join("keys"), passphrase: "pass".into() };
+            let keyring = Keyring::open_backend(config, SoftwareKeys::Admitted).unwrap();
+            let threads = Arc::downgrade(&keyring.crew);
+            drop(keyring);
+            assert_eq!(threads.strong_count(), 0, "a thread still has it");
+        }
+    }
+}
