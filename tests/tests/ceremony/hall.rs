@@ -3,8 +3,9 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -55,6 +56,14 @@ impl Came {
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
+}
+
+/// [`code`] of a program that a fault aborted: SIGABRT.
+pub(crate) const ABORTED: i32 = -6;
+
+/// What a program ended with: its exit code, or the signal that ended it as a number below 0.
+pub(crate) fn code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| -signal)).unwrap()
 }
 
 /// The policy of the example, with its root elsewhere, and another root to which cross-certificates go.
@@ -154,7 +163,7 @@ impl Hall {
         let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
         let output = child.wait_with_output().unwrap();
         Came {
-            code: output.status.code().unwrap_or(-1),
+            code: code(output.status),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }

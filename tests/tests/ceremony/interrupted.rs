@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    hall::{Hall, ORIGIN, WITNESSES, await_words, policy, root_task},
+    hall::{ABORTED, Hall, ORIGIN, WITNESSES, await_words, policy, root_task},
     makes::{cross, intermediate},
 };
 
@@ -132,7 +132,7 @@ fn a_key_that_the_device_destroyed_before_the_program_died_stands_in_the_log_as_
         let task = format!("[task.destroy]\nkey = {}\nspki-sha256 = {}\n", facts[1]["value"], facts[2]["value"]);
         let end = hall.file_behind_the_device("end", "athenz", &task);
         hall.device.fault(Function::DestroyObject, When::Nth(object), Effect::CrashAfter);
-        assert_eq!(hall.run(&end).code, -1, "it is killed");
+        assert_eq!(hall.run(&end).code, ABORTED, "it is killed");
         hall.device.mend();
         assert_eq!(hall.destroyed(), 0);
         hall.run(&end).good();
@@ -195,7 +195,7 @@ fn what_the_device_did_before_the_program_died_is_taken_up() {
         let file = hall.file_behind_the_device("athenz-root", "athenz", &root_task("athenz"));
         hall.device.fault(function, When::Nth(1), effect.clone());
         let came = hall.run(&file);
-        assert_eq!(came.code, -1, "{function:?} {effect:?} kills it: {}", came.stderr);
+        assert_eq!(came.code, ABORTED, "{function:?} {effect:?} kills it: {}", came.stderr);
         hall.device.mend();
         hall.run(&file).good();
         hall.verify("athenz-root").good();

@@ -3,12 +3,12 @@
 use hallmark_faulty::{Effect, Function, When, cryptoki_sys};
 use hallmark_tests::daemon::Laboratory;
 
-use crate::hall::{Came, Hall, policy, root_task, utc_time};
+use crate::hall::{Came, Hall, code, policy, root_task, utc_time};
 
 fn doctor(hall: &Hall, arguments: &[&str]) -> Came {
     let output = hall.hallmark().arg("doctor").args(arguments).output().unwrap();
     Came {
-        code: output.status.code().unwrap_or(-1),
+        code: code(output.status),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }

@@ -7,7 +7,7 @@ use hallmark_tests::terminal::{SECRET_PROMPT, Terminal};
 
 use crate::{
     backs_up::{SPLIT, shares},
-    hall::{Hall, WITNESSES, root_task},
+    hall::{Hall, WITNESSES, code, root_task},
 };
 
 /// A terminal with a ceremony in it.
@@ -35,7 +35,7 @@ impl Console {
     /// All that was said, and the exit code.
     fn end(mut self) -> (i32, String) {
         let said = self.terminal.end();
-        (self.child.wait().unwrap().code().unwrap_or(-1), said)
+        (code(self.child.wait().unwrap()), said)
     }
 }
 

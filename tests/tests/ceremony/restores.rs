@@ -8,7 +8,7 @@ use hallmark_tests::tools::{attempt, der, from_hex, sha256};
 
 use crate::{
     backs_up::{BY_TOKEN, ROOT, SPLIT, backed_up, backup, crl, log_says, restore, run_with, shares, verifies},
-    hall::{Hall, WITNESSES},
+    hall::{ABORTED, Hall, WITNESSES},
     interrupted::kill_before_typing,
 };
 
@@ -123,7 +123,7 @@ fn what_the_device_did_before_the_program_died_is_taken_up_by_a_restoration() {
         hall.write("restore.toml", &text);
         device.fault(function, When::Nth(nth), effect.clone());
         let came = run_with(&hall, &file, &given);
-        assert_eq!(came.code, -1, "{function:?} {effect:?} kills it: {}", came.stderr);
+        assert_eq!(came.code, ABORTED, "{function:?} {effect:?} kills it: {}", came.stderr);
         assert!(log_says(&hall, "restoring"), "the log says what was begun");
         device.mend();
         run_with(&hall, &file, &given).good();
