@@ -30,6 +30,7 @@ mod origin;
 mod outcome;
 mod proven;
 mod publish;
+mod readers;
 mod rebuild;
 mod record;
 mod request;

@@ -11,10 +11,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{LedgerError, config::Head, instance::Alarm, meters::Meters, room::Room, schema};
-
-/// Connections for reading that are kept open between reads.
-const READERS_MAX: usize = 8;
+use crate::{LedgerError, config::Head, instance::Alarm, meters::Meters, readers::Readers, room::Room, schema};
 
 /// Most authorities and alarms that are counted apart; an authority is what a caller named. More are counted without their authority.
 const ALARM_COUNTS_MAX: usize = 1_000;
@@ -25,7 +22,7 @@ pub(crate) struct Shared {
     database: PathBuf,
     head: Mutex<Head>,
     poison: OnceLock<String>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Readers,
     commits: AtomicU64,
     room: Mutex<Room>,
     alarms: Mutex<BTreeMap<(String, &'static str), u64>>,
@@ -36,10 +33,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(database: PathBuf, head: Head) -> Self {
         Self {
+            readers: Readers::of(database.clone()),
             database,
             head: Mutex::new(head),
             poison: OnceLock::new(),
-            readers: Mutex::default(),
             commits: AtomicU64::new(0),
             room: Mutex::default(),
             alarms: Mutex::default(),
@@ -134,20 +131,12 @@ impl Shared {
         if let Some(poisoned) = self.poisoned() {
             return Err(poisoned);
         }
-        let failed = |error: rusqlite::Error| LedgerError::Database { cause: error.to_string() };
-        let kept = lock(&self.readers).pop();
-        let connection = kept.map_or_else(|| schema::reader(&self.database), Ok).map_err(failed)?;
-        let result = read(&connection).map_err(failed);
-        let mut readers = lock(&self.readers);
-        if readers.len() < READERS_MAX {
-            readers.push(connection);
-        }
-        result
+        self.readers.read(read).map_err(|error| LedgerError::Database { cause: error.to_string() })
     }
 
     /// Closes the connections for reading.
     pub(crate) fn close_readers(&self) {
-        lock(&self.readers).clear();
+        self.readers.close();
     }
 }
 
