@@ -1,6 +1,6 @@
 //! What a daemon holds on to while it works for long: memory, open files, threads, and files in its directories.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -12,12 +12,15 @@ use crate::{
 /// The published log, whose files are as many as its entries want.
 const PUBLISHED: &str = "log";
 
+/// How often it is looked at what is open, and how long after the last time: a tile of the log is open while it is written, and not held on to.
+const LOOKS: (u32, Duration) = (10, Duration::from_millis(50));
+
 /// What front and core have together at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Held {
     /// Resident memory in megabytes.
     pub(crate) memory_mb: f64,
-    /// Open file descriptors.
+    /// Open file descriptors: the fewest of several looks.
     pub(crate) handles: u64,
     /// Threads.
     pub(crate) threads: u64,
@@ -28,10 +31,14 @@ pub(crate) struct Held {
 impl Held {
     /// Looks.
     pub(crate) fn by(daemon: &Daemon<'_>) -> Result<Self> {
-        let (mut handles, mut threads) = (0, 0);
-        for process in daemon.processes() {
-            handles += entries(&format!("/proc/{process}/fd"))?;
-            threads += entries(&format!("/proc/{process}/task"))?;
+        let of_all = |what: &str| -> Result<u64> {
+            daemon.processes().iter().map(|process| entries(&format!("/proc/{process}/{what}"))).sum()
+        };
+        let (threads, mut handles) = (of_all("task")?, of_all("fd")?);
+        let (looks, apart) = LOOKS;
+        for _ in 1..looks {
+            thread::sleep(apart);
+            handles = handles.min(of_all("fd")?);
         }
         let memory_mb = memory::of(&daemon.processes(), Figure::Now)?;
         let directory = &daemon.laboratory.directory;
