@@ -8,6 +8,7 @@ each_process_is_a_user() {
         holds "$unit is of user \`$user\`" [ "$(field $pid Uid)" = "$uid $uid $uid $uid" ]
         holds "without capabilities" [ "$(field $pid CapBnd) $(field $pid CapEff)" = '0000000000000000 0000000000000000' ]
         holds "with seccomp, and without new privileges" [ "$(field $pid Seccomp) $(field $pid NoNewPrivs)" = '2 1' ]
+        holds "scheduled in batches" sh -c "chrt -p $pid | grep -q SCHED_BATCH"
         holds "and closed to debuggers" [ "$(stat -c %U /proc/$pid/environ)" = root ]
     done
 }

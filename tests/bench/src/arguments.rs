@@ -52,12 +52,24 @@ pub(crate) struct BenchArguments {
     /// Connections of the crowd that do nothing; a tenth as many are slow.
     #[arg(long, value_name = "NUMBER", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pub(crate) crowd: u32,
+    /// How the system schedules the daemon.
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = Scheduling::Batch)]
+    pub(crate) scheduling: Scheduling,
     /// Directory for databases and tokens, in a directory of its own that is removed in the end. Its disk is measured, too.
     #[arg(long, value_name = "DIR", default_value = "run")]
     pub(crate) place: PathBuf,
     /// File for the rows as JSON.
     #[arg(long, value_name = "FILE", default_value = "run/bench.json")]
     pub(crate) out: PathBuf,
+}
+
+/// A policy by which the system shares the processors (sched(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scheduling {
+    /// As the units of the package have it (SCHED_BATCH): who wakes up waits until whoever runs has had their time.
+    Batch,
+    /// As programs are started otherwise (SCHED_OTHER).
+    Other,
 }
 
 /// A part of the table.

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::TempDir;
 
 use crate::{
-    arguments::{BenchArguments, Part},
+    arguments::{BenchArguments, Part, Scheduling},
     ceiling::{self, Ceiling},
     commits,
     daemon::Daemon,
@@ -69,7 +69,7 @@ const SOAK_SECONDS_MAX: u32 = 86_400;
 /// The parts in their order, and how many rows each has, with those that all of a key's rows need.
 const PARTS: [(Part, u64); 11] = [
     (Part::Ledger, 2),
-    (Part::P256, 7),
+    (Part::P256, 8),
     (Part::OneProcess, 2),
     (Part::Instances, 4),
     (Part::LongLog, 2),
@@ -172,6 +172,10 @@ impl Bench {
         self.mint(row, &daemon, &Load::of(1).with(&["--streams", "64"]), Some(ceiling), &[Calls(2.0)])?;
         let row = Row::new("each on a new connection", Some(Key::EcdsaP256), Some(8));
         self.mint(row, &daemon, &Load::of(8).with(&["--new-connections"]), Some(ceiling), &[Calls(2.0)])?;
+        daemon.stop()?;
+        let daemon = self.start_by(&laboratory, false, Scheduling::Other)?;
+        let row = Row::new("two processes, SCHED_OTHER", Some(Key::EcdsaP256), Some(64));
+        self.mint(row, &daemon, &Load::of(64), Some(ceiling), &[Calls(2.0)])?;
         daemon.stop()
     }
 
@@ -244,7 +248,7 @@ impl Bench {
         let mut took = Vec::with_capacity(STARTS);
         for _ in 0..STARTS {
             self.tell("the starts of a daemon");
-            let daemon = Daemon::start(laboratory, false)?;
+            let daemon = Daemon::start(laboratory, false, self.arguments.scheduling)?;
             took.push(daemon.start.as_secs_f64() * 1e3);
             daemon.stop()?;
         }
@@ -369,8 +373,17 @@ impl Bench {
     }
 
     fn start<'a>(&self, laboratory: &'a Laboratory, one_process: bool) -> Result<Daemon<'a>> {
+        self.start_by(laboratory, one_process, self.arguments.scheduling)
+    }
+
+    fn start_by<'a>(
+        &self,
+        laboratory: &'a Laboratory,
+        one_process: bool,
+        scheduling: Scheduling,
+    ) -> Result<Daemon<'a>> {
         self.tell("the start of a daemon");
-        let daemon = Daemon::start(laboratory, one_process)?;
+        let daemon = Daemon::start(laboratory, one_process, scheduling)?;
         Load::warm(&self.load_program(), &daemon)?;
         Ok(daemon)
     }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
+    arguments::Scheduling,
     laboratory::Laboratory,
     memory::{self, Figure},
 };
@@ -45,10 +46,10 @@ pub(crate) struct Daemon<'a> {
 
 impl<'a> Daemon<'a> {
     /// Starts it, and waits until it serves.
-    pub(crate) fn start(laboratory: &'a Laboratory, one_process: bool) -> Result<Self> {
+    pub(crate) fn start(laboratory: &'a Laboratory, one_process: bool, scheduling: Scheduling) -> Result<Self> {
         let ready = laboratory.path("address");
         let _ = fs::remove_file(&ready);
-        let mut command = laboratory.hallmarkd();
+        let mut command = laboratory.hallmarkd_by(scheduling);
         command.arg("run").arg(laboratory.path("signer.toml")).arg("--ready-file").arg(&ready);
         if one_process {
             command.arg("--one-process");
@@ -57,7 +58,8 @@ impl<'a> Daemon<'a> {
         command.env("LD_PRELOAD", laboratory.device.module());
         let log = fs::File::create(laboratory.path("hallmarkd.log"))?;
         let began = Instant::now();
-        let child = command.stdout(Stdio::null()).stderr(log).spawn().context("`hallmarkd` does not start")?;
+        let child =
+            command.stdout(Stdio::null()).stderr(log).spawn().with_context(|| format!("{command:?} does not start"))?;
         let core = child.id();
         let (front, start, address) = (None, Duration::ZERO, String::new());
         let mut daemon = Self { laboratory, child, address, core, front, start, idle_mb: 0.0 };

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use hallmark_faulty::Device;
 
-use crate::key::Key;
+use crate::{arguments::Scheduling, key::Key};
 
 /// Label of the token in the example's configuration.
 const TOKEN: &str = "hallmark";
@@ -119,7 +119,19 @@ impl Laboratory {
 
     /// `hallmarkd` with this token.
     pub(crate) fn hallmarkd(&self) -> Command {
-        let mut command = Command::new(&self.hallmarkd);
+        self.hallmarkd_by(Scheduling::Other)
+    }
+
+    /// The same under a policy of the scheduler.
+    pub(crate) fn hallmarkd_by(&self, scheduling: Scheduling) -> Command {
+        let mut command = match scheduling {
+            Scheduling::Other => Command::new(&self.hallmarkd),
+            Scheduling::Batch => {
+                let mut command = Command::new("chrt");
+                command.args(["--batch", "0"]).arg(&self.hallmarkd);
+                command
+            }
+        };
         command.env("XDG_RUNTIME_DIR", &self.runtime).env("SOFTHSM2_CONF", &self.softhsm);
         command
     }

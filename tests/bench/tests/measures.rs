@@ -124,6 +124,7 @@ fn a_short_run_gives_a_table_and_a_file_of_the_same_rows() {
         ("two processes", Some(64)),
         ("streams on one connection", Some(64)),
         ("each on a new connection", Some(8)),
+        ("two processes, SCHED_OTHER", Some(64)),
         ("0 log entries before", Some(64)),
         ("2,000 before", Some(64)),
         ("a device that takes 5 ms", Some(1)),
