@@ -87,7 +87,8 @@ impl BackendError {
             | Self::ServiceGone { .. }
             | Self::TokenNotFound { .. }
             | Self::TokensAway { .. }
-            | Self::Hung { .. } => ErrorClass::Gone,
+            | Self::Hung { .. }
+            | Self::Stopped { .. } => ErrorClass::Gone,
             Self::Refused { .. }
             | Self::Incapable { .. }
             | Self::Configuration { .. }
@@ -179,6 +180,7 @@ impl BackendError {
             | Self::Library { .. }
             | Self::Thread { .. }
             | Self::Hung { .. }
+            | Self::Stopped { .. }
             | Self::Panicked { .. } => None,
         }
     }

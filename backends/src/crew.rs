@@ -202,13 +202,14 @@ impl Crew {
         }
         self.queue.clear().into_iter().for_each(|job| answer(job.done, Err(SignError::Stopped)));
         self.alarm.end();
-        self.join_threads(&left, this);
-        // It holds the tokens: where it let go of them last, their threads would end while the process does.
+        // First: where a call hung just now, it starts another thread yet.
         let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(watch) = watch.filter(|watch| watch.thread().id() != this) {
-            // Nothing of it panics but those who wait for a signature, and that is caught.
-            let _ = watch.join();
+        if let Some(watch) = watch.filter(|watch| watch.thread().id() != this)
+            && watch.join().is_err()
+        {
+            tracing::error!("the thread that watches signatures ended by a fault in this program");
         }
+        self.join_threads(&left, this);
     }
 
     /// Waits until those who left have ended: a module's library cleans up after each, and falls over itself where it cleans

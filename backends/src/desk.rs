@@ -14,13 +14,15 @@ use std::{
 use crate::error::BackendError;
 
 /// One thread, and the way to it. A call that hangs costs this thread until it comes back; those who come meanwhile wait
-/// their time and are told so. Dropping it waits for the thread, unless that hangs: a module's library cleans up after a
-/// thread when it ends, and after the process when that ends, and falls over itself where it does both at once.
+/// their time and are told so. [`Desk::end`] waits for the thread, unless that hangs: a module's library cleans up after a
+/// thread when it ends, and after the process when that ends, and falls over itself where it does both at once. So whoever has the
+/// module closed ends its desks, and does not leave that to whichever thread drops them last.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    /// None when it is being dropped.
+    /// None once it has ended.
     errands: Mutex<Option<mpsc::Sender<Errand>>>,
-    thread: Option<JoinHandle<()>>,
+    /// None once it was waited for.
+    thread: Mutex<Option<JoinHandle<()>>>,
     /// Errands that were given up and have not come back.
     hanging: Arc<AtomicUsize>,
     /// Errands that have not ended.
@@ -47,7 +49,7 @@ impl Desk {
             .map_err(|source| BackendError::Thread { source })?;
         Ok(Self {
             errands: Mutex::new(Some(errands)),
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
             hanging: Arc::default(),
             errands_left: Arc::default(),
         })
@@ -56,6 +58,24 @@ impl Desk {
     /// Whether it has nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
         self.errands_left.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether it takes no more errands.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.errands.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Takes no more errands, and waits until its thread has gone; not if that hangs, or is this one.
+    pub(crate) fn end(&self) {
+        drop(self.errands.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && self.hanging.load(Ordering::SeqCst) == 0
+            && thread.thread().id() != thread::current().id()
+        {
+            // A panic of an errand ended there.
+            let _ = thread.join();
+        }
     }
 
     /// Does `work` on the desk's thread, for a caller who waits for `within`; `operation` says in words what it is. Work that
@@ -105,7 +125,7 @@ impl Desk {
         drop(errands);
         let hung = BackendError::Hung { operation, waited_secs: within.as_secs() };
         if !sent {
-            return Err(BackendError::Panicked { operation });
+            return Err(BackendError::Stopped { operation });
         }
         if let Ok(result) = answered.recv_timeout(within) {
             return result;
@@ -140,14 +160,7 @@ impl Drop for Left {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        drop(self.errands.get_mut().unwrap_or_else(PoisonError::into_inner).take());
-        if let Some(thread) = self.thread.take()
-            && self.hanging.load(Ordering::SeqCst) == 0
-            && thread.thread().id() != thread::current().id()
-        {
-            // A panic of an errand ended there.
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 
@@ -171,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn when_a_desk_has_gone_its_thread_has_gone_with_all_that_it_held() {
+    fn when_a_desk_has_ended_its_thread_has_gone_with_all_that_it_held_whoever_still_holds_the_desk() {
         struct Slow(mpsc::Sender<()>);
         impl Drop for Slow {
             fn drop(&mut self) {
@@ -187,8 +200,11 @@ mod tests {
             Ok(())
         };
         desk.run("hold", AMPLE, hold, drop).unwrap();
-        drop(desk);
+        desk.end();
         went.try_recv().unwrap();
+        let error = desk.run("work", AMPLE, || Ok(()), drop).unwrap_err();
+        assert!(desk.has_ended() && matches!(error, BackendError::Stopped { operation: "work" }), "{error}");
+        desk.end();
     }
 
     #[test]

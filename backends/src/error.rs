@@ -251,6 +251,12 @@ pub enum BackendError {
         /// How long was waited.
         waited_secs: u64,
     },
+    /// Nothing is done with the device any more.
+    #[error("it was too late to {operation}: the key device is closed, since this program ends")]
+    Stopped {
+        /// What it was asked to do.
+        operation: &'static str,
+    },
     /// A fault in this program, not in the device.
     #[error("this program failed to {operation}, which is in its log; report it")]
     Panicked {

@@ -207,6 +207,17 @@ impl Holder {
         self.keys.run("open its sessions", within, open, drop)
     }
 
+    /// Whether it was ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.keys.has_ended() && self.probe.has_ended()
+    }
+
+    /// Ends its threads. Nothing is done with it afterwards.
+    pub(crate) fn end(&self) {
+        self.keys.end();
+        self.probe.end();
+    }
+
     fn there(&self) -> Result<Arc<dyn Backend>, BackendError> {
         self.backend().cloned().ok_or_else(|| BackendError::TokensAway { tokens: self.name.clone() })
     }

@@ -98,6 +98,7 @@ pub(crate) fn open(
         Err(error) => {
             keepers.stop(&crew, patience);
             crew.stop();
+            crew.holders().all.iter().for_each(|holder| holder.end());
             Err(error)
         }
     }
