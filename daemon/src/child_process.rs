@@ -1,13 +1,11 @@
 //! What the processes have in common that a supervisor or a service manager starts: how they begin, and that they end when nobody watches
 //! over them any more.
 
-use tokio::runtime::Runtime;
-
 use crate::{
     arguments::{LogArguments, SupervisedArguments},
     hardening,
     heart::Heart,
-    logging,
+    logging, runtime,
     trouble::Trouble,
 };
 
@@ -26,7 +24,7 @@ pub(crate) fn begin(supervised: &SupervisedArguments, logging: &LogArguments) ->
 
 /// Lives in a runtime of its own, to the end or until the supervisor is gone. What hangs in a thread does not hold up the end.
 pub(crate) fn until_orphaned(heart: &Heart, life: impl Future<Output = Result<(), Trouble>>) -> Result<(), Trouble> {
-    let runtime = Runtime::new().map_err(|source| Trouble::Runtime { source })?;
+    let runtime = runtime::start()?;
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = life => ended,

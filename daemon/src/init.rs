@@ -12,12 +12,11 @@ use hallmark_signer::{
 };
 use hallmark_tlog::note::SignerKey;
 use pem_rfc7468::LineEnding;
-use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
 use crate::{
     arguments::{InitArguments, LogArguments, RootFile},
-    files, hardening, logging, secrets,
+    files, hardening, logging, runtime, secrets,
     settings::Settings,
     starting::software_keys,
     stdout,
@@ -48,7 +47,7 @@ pub(crate) fn init(arguments: InitArguments) -> Result<(), Trouble> {
         config_sha256: settings.sha256,
         clock: Box::new(SystemClock),
     };
-    let runtime = Runtime::new().map_err(|source| Trouble::Runtime { source })?;
+    let runtime = runtime::start()?;
     let certificates = runtime.block_on(async {
         let (core, report) = Core::start(config, options).await?;
         for line in &report.lines {

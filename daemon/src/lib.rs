@@ -30,6 +30,7 @@ mod process;
 mod published;
 mod restore;
 mod run;
+mod runtime;
 mod secrets;
 mod service_manager;
 mod settings;

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use hallmark_front::{Front, FrontConfig, ReloadHandle};
 use hallmark_signer::Core;
-use tokio::{runtime::Runtime, sync::watch};
+use tokio::sync::watch;
 
 use crate::{
     arguments::RunArguments,
@@ -14,7 +14,7 @@ use crate::{
     link::{InProcess, OperatorsInProcess},
     logging,
     probe::{PROBE_INTERVAL, PROBE_TIME_MAX, Probe, ability},
-    secrets,
+    runtime, secrets,
     service_manager::{self, State},
     settings::Settings,
     signals::{Asked, Signals},
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Trouble> {
     tracing::warn!(
         "front and core are one process, which is for laboratories: nothing is kept from the half that the network reaches"
     );
-    let runtime = Runtime::new().map_err(|source| Trouble::Runtime { source })?;
+    let runtime = runtime::start()?;
     let ended = runtime.block_on(async {
         let core = starting.start().await?;
         let served = serve(front, operators, &core, arguments.ready_file.as_deref()).await;
