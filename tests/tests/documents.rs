@@ -221,6 +221,8 @@ fn the_units_are_such_as_systemd_takes_without_a_word() {
     for unit in fs::read_dir(units).unwrap() {
         let unit = unit.unwrap();
         let text = fs::read_to_string(unit.path()).unwrap();
+        let runs = text.contains("[Service]");
+        assert_eq!(runs, text.contains("\nCPUSchedulingPolicy=batch\n"), "{}", unit.path().display());
         let here = program("hallmarkd").display().to_string();
         let path = directory.path().join(unit.file_name());
         fs::write(&path, text.replace("/usr/bin/hallmarkd", &here)).unwrap();

@@ -58,8 +58,11 @@ impl<'a> Daemon<'a> {
         command.env("LD_PRELOAD", laboratory.device.module());
         let log = fs::File::create(laboratory.path("hallmarkd.log"))?;
         let began = Instant::now();
-        let child =
-            command.stdout(Stdio::null()).stderr(log).spawn().with_context(|| format!("{command:?} does not start"))?;
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("`chrt` of util-linux does not start `hallmarkd`")?;
         let core = child.id();
         let (front, start, address) = (None, Duration::ZERO, String::new());
         let mut daemon = Self { laboratory, child, address, core, front, start, idle_mb: 0.0 };

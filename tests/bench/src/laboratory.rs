@@ -119,19 +119,21 @@ impl Laboratory {
 
     /// `hallmarkd` with this token.
     pub(crate) fn hallmarkd(&self) -> Command {
-        self.hallmarkd_by(Scheduling::Other)
+        self.with_token(Command::new(&self.hallmarkd))
     }
 
     /// The same under a policy of the scheduler.
     pub(crate) fn hallmarkd_by(&self, scheduling: Scheduling) -> Command {
-        let mut command = match scheduling {
-            Scheduling::Other => Command::new(&self.hallmarkd),
-            Scheduling::Batch => {
-                let mut command = Command::new("chrt");
-                command.args(["--batch", "0"]).arg(&self.hallmarkd);
-                command
-            }
+        let mut command = Command::new("chrt");
+        let policy = match scheduling {
+            Scheduling::Batch => "--batch",
+            Scheduling::Other => "--other",
         };
+        command.args([policy, "0"]).arg(&self.hallmarkd);
+        self.with_token(command)
+    }
+
+    fn with_token(&self, mut command: Command) -> Command {
         command.env("XDG_RUNTIME_DIR", &self.runtime).env("SOFTHSM2_CONF", &self.softhsm);
         command
     }

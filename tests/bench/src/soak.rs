@@ -34,13 +34,13 @@ impl Held {
         let of_all = |what: &str| -> Result<u64> {
             daemon.processes().iter().map(|process| entries(&format!("/proc/{process}/{what}"))).sum()
         };
+        let memory_mb = memory::of(&daemon.processes(), Figure::Now)?;
         let (threads, mut handles) = (of_all("task")?, of_all("fd")?);
         let (looks, apart) = LOOKS;
         for _ in 1..looks {
             thread::sleep(apart);
             handles = handles.min(of_all("fd")?);
         }
-        let memory_mb = memory::of(&daemon.processes(), Figure::Now)?;
         let directory = &daemon.laboratory.directory;
         let files = files(directory, &directory.join(PUBLISHED))
             .with_context(|| format!("cannot list `{}`", directory.display()))?;
