@@ -12,15 +12,16 @@ use crate::{
 /// The published log, whose files are as many as its entries want.
 const PUBLISHED: &str = "log";
 
-/// How often it is looked at what is open, and how long after the last time: a tile of the log is open while it is written, and not held on to.
-const LOOKS: (u32, Duration) = (10, Duration::from_millis(50));
+/// How often it is looked at what comes and goes, and how long after the last time: a tile of the log is open while it is written, and a
+/// thread for slow work stays a moment longer than its work. Neither is held on to.
+const LOOKS: (u32, Duration) = (30, Duration::from_millis(50));
 
 /// What front and core have together at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Held {
     /// Resident memory in megabytes.
     pub(crate) memory_mb: f64,
-    /// Open file descriptors: the fewest of several looks.
+    /// Open file descriptors.
     pub(crate) handles: u64,
     /// Threads.
     pub(crate) threads: u64,
@@ -29,22 +30,29 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Looks.
+    /// Looks once.
     pub(crate) fn by(daemon: &Daemon<'_>) -> Result<Self> {
         let of_all = |what: &str| -> Result<u64> {
             daemon.processes().iter().map(|process| entries(&format!("/proc/{process}/{what}"))).sum()
         };
+        let (handles, threads) = (of_all("fd")?, of_all("task")?);
         let memory_mb = memory::of(&daemon.processes(), Figure::Now)?;
-        let (threads, mut handles) = (of_all("task")?, of_all("fd")?);
-        let (looks, apart) = LOOKS;
-        for _ in 1..looks {
-            thread::sleep(apart);
-            handles = handles.min(of_all("fd")?);
-        }
         let directory = &daemon.laboratory.directory;
         let files = files(directory, &directory.join(PUBLISHED))
             .with_context(|| format!("cannot list `{}`", directory.display()))?;
         Ok(Self { memory_mb, handles, threads, files })
+    }
+
+    /// Looks several times: memory and files as at first, of open files and threads the fewest.
+    pub(crate) fn on_to_by(daemon: &Daemon<'_>) -> Result<Self> {
+        let mut held = Self::by(daemon)?;
+        let (looks, apart) = LOOKS;
+        for _ in 1..looks {
+            thread::sleep(apart);
+            let Self { handles, threads, .. } = Self::by(daemon)?;
+            held = Self { handles: held.handles.min(handles), threads: held.threads.min(threads), ..held };
+        }
+        Ok(held)
     }
 }
 
