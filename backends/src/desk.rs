@@ -8,10 +8,16 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::error::BackendError;
+
+/// How often is looked whether the thread has gone.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// How long whoever drops a desk waits for it. Nobody waits for an errand then, and those that were given up are not waited for.
+const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
 /// One thread, and the way to it. A call that hangs costs this thread until it comes back; those who come meanwhile wait
 /// their time and are told so. [`Desk::end`] waits for the thread, unless that hangs: a module's library cleans up after a
@@ -65,16 +71,20 @@ impl Desk {
         self.errands.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// Takes no more errands, and waits until its thread has gone; not if that hangs, or is this one.
-    pub(crate) fn end(&self) {
+    /// Takes no more errands, and waits until its thread has gone, for so long; not if that hangs, or is this one.
+    pub(crate) fn end(&self, patience: Duration) {
         drop(self.errands.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && self.hanging.load(Ordering::SeqCst) == 0
-            && thread.thread().id() != thread::current().id()
-        {
-            // A panic of an errand ended there.
+        let mut place = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(thread) = place.take_if(|thread| thread.thread().id() != thread::current().id()) else { return };
+        let until = Instant::now() + patience;
+        while !thread.is_finished() && self.hanging.load(Ordering::SeqCst) == 0 && Instant::now() < until {
+            thread::sleep(LOOK);
+        }
+        if thread.is_finished() {
+            // It goes on with what the module cleans up. A panic of an errand ended there.
             let _ = thread.join();
+        } else {
+            *place = Some(thread);
         }
     }
 
@@ -160,13 +170,13 @@ impl Drop for Left {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.end();
+        self.end(PATIENCE_MAX);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, sync::atomic::Ordering::SeqCst, time::Instant};
+    use std::{cell::RefCell, sync::atomic::Ordering::SeqCst};
 
     use super::*;
 
@@ -200,11 +210,11 @@ mod tests {
             Ok(())
         };
         desk.run("hold", AMPLE, hold, drop).unwrap();
-        desk.end();
+        desk.end(AMPLE);
         went.try_recv().unwrap();
         let error = desk.run("work", AMPLE, || Ok(()), drop).unwrap_err();
         assert!(desk.has_ended() && matches!(error, BackendError::Stopped { operation: "work" }), "{error}");
-        desk.end();
+        desk.end(AMPLE);
     }
 
     #[test]
@@ -219,6 +229,27 @@ mod tests {
         assert!(matches!(desk.run("hang", SHORT, hangs, drop), Err(BackendError::Hung { .. })));
         drop(desk);
         drop(release);
+    }
+
+    #[test]
+    fn what_is_under_way_at_the_end_is_waited_for_so_long_and_no_longer() {
+        let desk = Desk::open("desk").unwrap();
+        let ((begin, begun), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
+        let hangs = move || {
+            begin.send(()).unwrap();
+            // It ends with this test.
+            let _ = released.recv();
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| desk.run("hang", AMPLE, hangs, drop));
+            begun.recv().unwrap();
+            let began = Instant::now();
+            desk.end(SHORT);
+            assert!((SHORT..AMPLE).contains(&began.elapsed()));
+            drop(release);
+            waits.join().unwrap().unwrap();
+        });
     }
 
     #[test]

@@ -252,7 +252,7 @@ pub enum BackendError {
         waited_secs: u64,
     },
     /// Nothing is done with the device any more.
-    #[error("it was too late to {operation}: the key device is closed, since this program ends")]
+    #[error("it was too late to {operation}: the key device was closed")]
     Stopped {
         /// What it was asked to do.
         operation: &'static str,

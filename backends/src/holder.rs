@@ -212,10 +212,10 @@ impl Holder {
         self.keys.has_ended() && self.probe.has_ended()
     }
 
-    /// Ends its threads. Nothing is done with it afterwards.
-    pub(crate) fn end(&self) {
-        self.keys.end();
-        self.probe.end();
+    /// Ends its threads, and waits so long for what each has under way. Nothing is done with it afterwards.
+    pub(crate) fn end(&self, patience: Duration) {
+        self.keys.end(patience);
+        self.probe.end(patience);
     }
 
     fn there(&self) -> Result<Arc<dyn Backend>, BackendError> {

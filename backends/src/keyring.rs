@@ -414,17 +414,18 @@ impl Keyring {
             keepers.lock().unwrap_or_else(PoisonError::into_inner).stop(&self.crew, self.patience);
         }
         self.crew.stop();
-        let still_open = |holder: &&Arc<Holder>| holder.backend().is_some() && !holder.has_ended();
-        for holder in self.holders().all.iter().filter(still_open) {
-            let close = |backend: &dyn Backend| {
-                backend.close();
-                Ok(())
-            };
-            if let Err(error) = holder.operate("close its sessions", self.patience.stop, close, drop) {
-                tracing::error!(%error, token = holder.name, "the sessions with the key device are left open");
+        for holder in &self.holders().all {
+            if holder.backend().is_some() && !holder.has_ended() {
+                let close = |backend: &dyn Backend| {
+                    backend.close();
+                    Ok(())
+                };
+                if let Err(error) = holder.operate("close its sessions", self.patience.stop, close, drop) {
+                    tracing::error!(%error, token = holder.name, "the sessions with the key device are left open");
+                }
             }
+            holder.end(self.patience.stop);
         }
-        self.holders().all.iter().for_each(|holder| holder.end());
     }
 
     pub(crate) fn sign_message(&self, message: Message, deadline: Instant, done: Done) {

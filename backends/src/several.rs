@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, mpsc},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -54,6 +54,8 @@ pub struct TokenStatus {
 pub(crate) struct Keepers {
     /// Closed when all of them have ended.
     ended: mpsc::Receiver<()>,
+    /// None once they were waited for.
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What each token's opening came to: its place, and an error.
@@ -74,7 +76,7 @@ pub(crate) fn open(
     let holders = holders.collect::<Result<Vec<_>, _>>()?;
     let crew = Crew::start(Holders::new(holders.clone(), choice), patience)?;
     let ((tell, begun), (ends, ended)) = (mpsc::channel(), mpsc::channel::<()>());
-    let keepers = Keepers { ended };
+    let mut keepers = Keepers { ended, threads: Vec::new() };
     let started = holders.iter().zip(tokens).try_for_each(|(holder, token)| {
         let refused_pins = Arc::clone(refused_pins);
         let open: Arc<Open> = Arc::new(move || pkcs11::open(token.clone(), true, &refused_pins));
@@ -86,11 +88,9 @@ pub(crate) fn open(
             keeper.keep();
             drop(ends);
         };
-        thread::Builder::new()
-            .name("token".to_owned())
-            .spawn(keep)
-            .map(drop)
-            .map_err(|source| BackendError::Thread { source })
+        let keeping = thread::Builder::new().name("token".to_owned()).spawn(keep);
+        keepers.threads.push(keeping.map_err(|source| BackendError::Thread { source })?);
+        Ok(())
     });
     drop((tell, ends));
     match started.and_then(|()| await_one(&begun, holders.len(), patience)) {
@@ -98,7 +98,7 @@ pub(crate) fn open(
         Err(error) => {
             keepers.stop(&crew, patience);
             crew.stop();
-            crew.holders().all.iter().for_each(|holder| holder.end());
+            crew.holders().all.iter().for_each(|holder| holder.end(patience.stop));
             Err(error)
         }
     }
@@ -132,10 +132,15 @@ fn await_one(begun: &mpsc::Receiver<Begun>, tokens: usize, patience: Patience) -
 
 impl Keepers {
     /// Ends them, and waits for those that do not wait for a device.
-    pub(crate) fn stop(&self, crew: &Crew, patience: Patience) {
+    pub(crate) fn stop(&mut self, crew: &Crew, patience: Patience) {
         crew.holders().all.iter().for_each(|holder| holder.alarm.end());
         if matches!(self.ended.recv_timeout(patience.stop), Err(mpsc::RecvTimeoutError::Timeout)) {
-            tracing::error!("a token that does not answer is left alone");
+            return tracing::error!("a token that does not answer is left alone");
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that looks after a token ended by a fault in this program");
+            }
         }
     }
 }
