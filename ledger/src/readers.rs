@@ -18,9 +18,10 @@ const READERS_MAX: usize = 8;
 /// How long is waited for a connection: longer than a look at a row takes, shorter than a search.
 const WAIT_MAX: Duration = Duration::from_millis(5);
 
-/// One connection more than there are processors. All are opened by the first reading, and kept: the files that a process has open do
-/// not become more with its work. Who finds all of them in use waits for one a moment, and opens another for that reading then: searches
-/// hold up nobody.
+/// One connection more than there are processors. All are opened by the first reading, and kept: what is done every day opens no other
+/// file. Who finds all of them in use waits for one a moment, unless somebody has waited in vain since the last came back, and opens
+/// another for that reading then: searches hold up nobody for long. (Its file stays open for the next such: SQLite closes none beside
+/// others of the same database, whose locks would go with it.)
 #[derive(Debug)]
 pub(crate) struct Readers {
     database: PathBuf,
@@ -34,6 +35,8 @@ struct Kept {
     idle: Vec<Connection>,
     /// Those that are to be opened: all at first, then those whose reading panicked.
     missing: usize,
+    /// Somebody has waited in vain, and none came back since.
+    crowded: bool,
     closed: bool,
 }
 
@@ -48,7 +51,7 @@ impl Readers {
     /// Those of a database. They are opened when it is read first.
     pub(crate) fn of(database: PathBuf) -> Self {
         let missing = (thread::available_parallelism().map_or(1, NonZero::get) + 1).min(READERS_MAX);
-        let kept = Mutex::new(Kept { idle: Vec::new(), missing, closed: false });
+        let kept = Mutex::new(Kept { idle: Vec::new(), missing, crowded: false, closed: false });
         Self { database, wait_max: WAIT_MAX, kept, came_back: Condvar::new() }
     }
 
@@ -82,7 +85,8 @@ impl Readers {
                 return Ok(Some(connection));
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || kept.crowded {
+                kept.crowded = true;
                 break;
             }
             kept = self.came_back.wait_timeout(kept, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -107,6 +111,7 @@ impl Kept {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut kept = lock(&self.readers.kept);
+        kept.crowded = false;
         match self.connection.take() {
             Some(connection) if !kept.closed => kept.idle.push(connection),
             Some(_) => {}
@@ -229,9 +234,11 @@ mod tests {
             let began = Instant::now();
             assert_eq!(version(&world.readers), expected);
             assert!(began.elapsed() >= WAIT_MAX);
+            assert!(lock(&world.readers.kept).crowded, "the next does not wait");
+            assert_eq!(version(&world.readers), expected);
             ended.wait();
         });
-        assert_eq!(world.size(), size);
+        assert!(world.size() == size && !lock(&world.readers.kept).crowded);
         // SQLite keeps the file of a connection that was closed beside others for the next one.
         assert!(world.open_files() <= before + 1);
         world.readers.close();
