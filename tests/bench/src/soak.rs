@@ -32,10 +32,7 @@ pub(crate) struct Held {
 impl Held {
     /// Looks once.
     pub(crate) fn by(daemon: &Daemon<'_>) -> Result<Self> {
-        let of_all = |what: &str| -> Result<u64> {
-            daemon.processes().iter().map(|process| entries(&format!("/proc/{process}/{what}"))).sum()
-        };
-        let (handles, threads) = (of_all("fd")?, of_all("task")?);
+        let (handles, threads) = (of_all(daemon, "fd")?, of_all(daemon, "task")?);
         let memory_mb = memory::of(&daemon.processes(), Figure::Now)?;
         let directory = &daemon.laboratory.directory;
         let files = files(directory, &directory.join(PUBLISHED))
@@ -49,11 +46,16 @@ impl Held {
         let (looks, apart) = LOOKS;
         for _ in 1..looks {
             thread::sleep(apart);
-            let Self { handles, threads, .. } = Self::by(daemon)?;
-            held = Self { handles: held.handles.min(handles), threads: held.threads.min(threads), ..held };
+            held.handles = held.handles.min(of_all(daemon, "fd")?);
+            held.threads = held.threads.min(of_all(daemon, "task")?);
         }
         Ok(held)
     }
+}
+
+/// How many entries a directory below /proc has, of front and core.
+fn of_all(daemon: &Daemon<'_>, what: &str) -> Result<u64> {
+    daemon.processes().iter().map(|process| entries(&format!("/proc/{process}/{what}"))).sum()
 }
 
 fn entries(directory: &str) -> Result<u64> {
