@@ -84,6 +84,7 @@ impl Desk {
             // It goes on with what the module cleans up. A panic of an errand ended there.
             let _ = thread.join();
         } else {
+            tracing::warn!(thread = thread.thread().name(), "a thread that is in the key device is left behind");
             *place = Some(thread);
         }
     }

@@ -54,7 +54,7 @@ pub struct TokenStatus {
 pub(crate) struct Keepers {
     /// Closed when all of them have ended.
     ended: mpsc::Receiver<()>,
-    /// None once they were waited for.
+    /// Empty once they were waited for.
     threads: Vec<JoinHandle<()>>,
 }
 

@@ -297,7 +297,7 @@ impl Bench {
             let row = Row::new(format!("after {minted}"), Some(Key::EcdsaP256), Some(64));
             self.tell(&row.title());
             let row = load.measure(&self.load_program(), &daemon, SOAK_SECONDS_MAX, row)?;
-            let held = Held::on_to_by(&daemon)?;
+            let held = Held::for_long(&daemon)?;
             let wanted = warm.map(|Held { memory_mb, handles, threads, files }| {
                 let counts = [Handles(handles as f64), Threads(threads as f64), Files(files as f64)];
                 let client = ClientCpu(CLIENT_CPU_MS_MAX);

@@ -41,7 +41,7 @@ impl Held {
     }
 
     /// Looks several times: memory and files as at first, of open files and threads the fewest.
-    pub(crate) fn on_to_by(daemon: &Daemon<'_>) -> Result<Self> {
+    pub(crate) fn for_long(daemon: &Daemon<'_>) -> Result<Self> {
         let mut held = Self::by(daemon)?;
         let (looks, apart) = LOOKS;
         for _ in 1..looks {
